@@ -1,0 +1,68 @@
+/* entry: how one operation is encoded. The log stores entries, the memtable points at them, batches are
+ * made of them: this is the encoding that the three siblings share (base/README.md, "Entry").
+ *
+ *   offset  size  field
+ *   0       1     kind           firn_kind
+ *   1       1     bucket         0: the default one; 255 is kept for a longer form
+ *   2       2     key length
+ *   4       4     value length   0 for FIRN_DELETE
+ *   8       -     key, then value, no padding
+ *
+ * Fixed widths, because a memtable comparison must find the key without decoding anything.
+ */
+#ifndef BASE_ENTRY_H
+#define BASE_ENTRY_H
+
+#include <base/coding.h>
+#include <firn/types.h>
+
+#define ENTRY_HEADER_BYTES 8
+#define ENTRY_BUCKET_LONG  255
+
+typedef struct entry {
+    uint8_t kind;
+    uint8_t bucket;
+    firn_slice key;
+    firn_slice value;
+} entry;
+
+static inline size_t entry_size(size_t key_size, size_t value_size)
+{
+    return ENTRY_HEADER_BYTES + key_size + value_size;
+}
+
+static inline void entry_put_header(uint8_t *p, uint8_t kind, uint8_t bucket, size_t key_size,
+                                    size_t value_size)
+{
+    p[0] = kind;
+    p[1] = bucket;
+    put_u16(p + 2, (uint16_t)key_size);
+    put_u32(p + 4, (uint32_t)value_size);
+}
+
+/* For bytes that a checksum has vouched for and entry_decode has checked once. */
+static inline firn_slice entry_key(const uint8_t *p)
+{
+    return (firn_slice){p + ENTRY_HEADER_BYTES, get_u16(p + 2)};
+}
+
+static inline firn_slice entry_value(const uint8_t *p)
+{
+    return (firn_slice){p + ENTRY_HEADER_BYTES + get_u16(p + 2), get_u32(p + 4)};
+}
+
+/* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a length
+ * does not fit or a rule is broken (a delete with a value), FIRN_UNSUPPORTED for kinds and buckets this
+ * version does not know. The slices point into p. */
+int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used);
+
+/* Checks that `payload` is exactly `count` well-formed entries. */
+int entries_check(firn_slice payload, uint32_t count);
+
+/* FIRN_OK, FIRN_TOO_LARGE or FIRN_INVALID for a caller's key and value. */
+int entry_check_limits(const void *key, size_t key_size, const void *value, size_t value_size);
+
+/* The encoded entries of a batch; valid until the batch changes. */
+firn_slice batch_payload(const firn_batch *batch);
+
+#endif

@@ -1,0 +1,31 @@
+/* error: fill in a firn_error once, where the failure is noticed.
+ *
+ * Every function here returns the status that it recorded, so that `return error_set(...)` reads well.
+ * `err` may be NULL everywhere. Thread-safe: the caller owns the struct.
+ */
+#ifndef BASE_ERROR_H
+#define BASE_ERROR_H
+
+#include <firn/types.h>
+
+/* Records a status with a printf-style message and no file. */
+int error_set(firn_error *err, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* As error_set, about `file` at `offset` (FIRN_NO_OFFSET for none). */
+int error_file(firn_error *err, int status, const char *file, uint64_t offset, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* A failed system call: the status follows from sys_errno (ENOSPC, EDQUOT, EFBIG: NO_SPACE; ENOMEM:
+ * NO_MEMORY; ENOENT: NOT_FOUND; else IO), and so does a first hint. `verb` as in "write". */
+int error_system(firn_error *err, const char *file, uint64_t offset, int sys_errno, const char *verb);
+
+int error_no_memory(firn_error *err, size_t bytes);
+
+/* Replaces the hint. */
+void error_hint(firn_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Makes *err empty: status 0, no offset. */
+void error_clear(firn_error *err);
+
+#endif

@@ -1,0 +1,136 @@
+/* fs: the one seam to the system. All file I/O, file locks, clocks and randomness go through a table of
+ * functions; no room calls the system around it. base/fs_posix.c is the real one; the tests bring a
+ * strict one in memory (tests/support/simfs.h) that can lose power at any operation.
+ *
+ * Two layers:
+ *   fs_ops       raw: one system call each, may be short, may be interrupted, returns 0 or -errno.
+ *   fs_...()     what rooms call: complete short transfers, repeat EINTR, and describe failures in a
+ *                firn_error with file and offset.
+ *
+ * Files are named relative to an open folder, never by path; links are not followed; only regular files
+ * are opened; new files are created exclusively, mode 0600, folders 0700.
+ *
+ * A file may be mapped. One page cache: bytes written with fs_write are seen through the mapping and the
+ * other way round. Who stores into a mapping announces the range with fs_stored(), which the strict file
+ * system needs to know what is unsynced; it is free on the real one.
+ *
+ * Thread-safety: different threads may use one file at the same time; two transfers of overlapping
+ * ranges are the caller's to order.
+ */
+#ifndef BASE_FS_H
+#define BASE_FS_H
+
+#include <firn/types.h>
+#include <sys/types.h>
+
+typedef struct fs fs;
+typedef struct fs_dir fs_dir;
+typedef struct fs_file fs_file;
+
+#define FS_NAME_MAX 63 /* longest file name that firn itself makes or opens */
+
+enum {
+    FS_READ = 1,
+    FS_WRITE = 2,      /* read and write */
+    FS_CREATE_NEW = 4, /* with FS_WRITE; -EEXIST when there */
+};
+
+typedef struct fs_space {
+    uint64_t free_bytes; /* available to us */
+    bool mapping_ok;     /* shared writable mappings are sound and cheap here (not NFS, FUSE, btrfs, ...) */
+} fs_space;
+
+typedef int (*fs_list_fn)(void *ctx, const char *name); /* non-zero stops the listing and is returned */
+
+typedef struct fs_ops {
+    int (*dir_open)(fs *f, const char *path, fs_dir **out);
+    int (*dir_make)(fs *f, const char *path);
+    int (*dir_open_in)(fs_dir *parent, const char *name, bool create, fs_dir **out);
+    void (*dir_close)(fs_dir *dir);
+    int (*dir_sync)(fs_dir *dir);
+    int (*dir_list)(fs_dir *dir, fs_list_fn fn, void *ctx); /* without . and .. */
+    int (*dir_space)(fs_dir *dir, fs_space *out);
+    int (*rename)(fs_dir *dir, const char *from, const char *to); /* replaces `to` atomically */
+    int (*unlink)(fs_dir *dir, const char *name);
+    int (*link)(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to);
+
+    int (*open)(fs_dir *dir, const char *name, unsigned flags, fs_file **out);
+    void (*close)(fs_file *file); /* syncs nothing */
+    ssize_t (*pread)(fs_file *file, void *data, size_t size, uint64_t offset);
+    ssize_t (*pwrite)(fs_file *file, const void *data, size_t size, uint64_t offset);
+    int (*sync)(fs_file *file); /* fdatasync: contents and size */
+    int (*size)(fs_file *file, uint64_t *out);
+    int (*truncate)(fs_file *file, uint64_t size);
+    /* Reserves blocks for [0, size) and makes the file at least that long; new bytes read as zeros. */
+    int (*allocate)(fs_file *file, uint64_t size);
+    int (*map)(fs_file *file, size_t size, bool writable, void **out); /* shared, from offset 0 */
+    void (*unmap)(fs_file *file, void *address, size_t size);
+    /* Brings pages in ahead of use; `write` makes them ready for stores. An I/O error or a full disk is
+     * returned here instead of killing the process at the access. */
+    int (*populate)(fs_file *file, void *address, size_t size, bool write);
+    void (*stored)(fs_file *file, uint64_t offset, size_t size); /* NULL: nobody needs to know */
+    /* An exclusive lock of the whole file, held until it is closed, also against other handles of this
+     * process. -EWOULDBLOCK when taken; *holder is then the pid, or 0 when unknown. */
+    int (*lock)(fs_file *file, long *holder);
+
+    uint64_t (*wall_us)(fs *f); /* microseconds since 1970 */
+    uint64_t (*mono_us)(fs *f); /* never goes back */
+    int (*random)(fs *f, void *data, size_t size);
+} fs_ops;
+
+/* Implementations put these first in their own structs. */
+struct fs {
+    const fs_ops *ops;
+};
+struct fs_dir {
+    fs *owner;
+    char *path; /* for messages only; owned by the implementation */
+};
+struct fs_file {
+    fs *owner;
+    char path[192]; /* folder and name, for messages only; cut from the left when too long */
+};
+
+/* The real file system. Static; never freed. */
+fs *fs_posix(void);
+
+/* ---- What rooms call. All return a firn_status; `err` may be NULL. ---- */
+
+int fs_dir_open(fs *f, const char *path, fs_dir **out, firn_error *err); /* NOT_FOUND, INVALID: a file */
+/* Makes `path` and its missing parents, syncing each parent. An existing folder is fine. */
+int fs_dir_make(fs *f, const char *path, firn_error *err);
+int fs_dir_open_in(fs_dir *parent, const char *name, bool create, fs_dir **out, firn_error *err);
+void fs_dir_close(fs_dir *dir); /* NULL is allowed */
+int fs_dir_sync(fs_dir *dir, firn_error *err);
+int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
+int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err);
+int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err);
+int fs_unlink(fs_dir *dir, const char *name, firn_error *err); /* NOT_FOUND */
+int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err);
+
+int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_error *err);
+void fs_close(fs_file *file); /* NULL is allowed */
+/* Reads exactly `size` bytes; FIRN_DAMAGED when the file ends before that. */
+int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error *err);
+int fs_write(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err);
+int fs_sync(fs_file *file, firn_error *err);
+int fs_size(fs_file *file, uint64_t *out, firn_error *err);
+int fs_truncate(fs_file *file, uint64_t size, firn_error *err);
+/* Falls back to writing zeros where the file system cannot reserve. */
+int fs_allocate(fs_file *file, uint64_t size, firn_error *err);
+int fs_map(fs_file *file, size_t size, bool writable, void **out, firn_error *err);
+void fs_unmap(fs_file *file, void *address, size_t size);
+int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_error *err);
+int fs_lock(fs_file *file, firn_error *err); /* FIRN_LOCKED, naming the holder */
+
+static inline void fs_stored(fs_file *file, uint64_t offset, size_t size)
+{
+    if (file->owner->ops->stored)
+        file->owner->ops->stored(file, offset, size);
+}
+
+uint64_t fs_wall_us(fs *f);
+uint64_t fs_mono_us(fs *f);
+int fs_random(fs *f, void *data, size_t size, firn_error *err);
+
+#endif

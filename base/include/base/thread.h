@@ -1,0 +1,71 @@
+/* thread: mutexes, condition variables, threads and futexes, with clang's thread-safety annotations.
+ *
+ * Misuse (unlocking what is not held, ...) is our mistake and aborts. cond_wait_ms measures with the
+ * monotonic clock. Lock order is written in engine/README.md.
+ */
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(__clang__)
+#define THREAD_ATTR(x) __attribute__((x))
+#else
+#define THREAD_ATTR(x)
+#endif
+#define GUARDED_BY(m) THREAD_ATTR(guarded_by(m))
+#define REQUIRES(m)   THREAD_ATTR(requires_capability(m))
+#define ACQUIRES(m)   THREAD_ATTR(acquire_capability(m))
+#define RELEASES(m)   THREAD_ATTR(release_capability(m))
+#define NO_THREAD_ANALYSIS THREAD_ATTR(no_thread_safety_analysis)
+
+typedef struct THREAD_ATTR(capability("mutex")) mutex {
+    pthread_mutex_t m;
+} mutex;
+typedef struct cond {
+    pthread_cond_t c;
+} cond;
+typedef struct thread {
+    pthread_t t;
+    bool running;
+} thread;
+
+void mutex_init(mutex *m);
+void mutex_release(mutex *m);
+void mutex_lock(mutex *m) ACQUIRES(*m);
+void mutex_unlock(mutex *m) RELEASES(*m);
+
+void cond_init(cond *c);
+void cond_release(cond *c);
+void cond_wait(cond *c, mutex *m) REQUIRES(*m);
+/* Waits at most `ms` milliseconds; false when the time was up. */
+bool cond_wait_ms(cond *c, mutex *m, uint64_t ms) REQUIRES(*m);
+void cond_signal(cond *c);
+void cond_broadcast(cond *c);
+
+/* Starts a thread with all signals blocked. Returns 0 or an errno. `name` of at most 15 bytes. */
+int thread_start(thread *t, const char *name, void (*run)(void *), void *arg);
+void thread_join(thread *t); /* does nothing when it never started */
+
+/* Sleeps while *word == expected (may wake early). */
+void futex_wait(_Atomic uint32_t *word, uint32_t expected);
+void futex_wake(_Atomic uint32_t *word, int waiters);
+
+/* A hint to the processor inside a short spin. */
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* A number that changes in the child of a fork: handles compare it with the one they were opened with
+ * and refuse use after fork. One relaxed load. */
+uint32_t fork_generation(void);
+
+#endif

@@ -1,0 +1,126 @@
+/* <firn/types.h>: what the store (<firn/firn.h>) and the log (<firn/wal.h>) share.
+ *
+ * Statuses, slices, the error detail, durability, and the batch. Everything here is plain C11, usable
+ * from C++, and starts with firn_ or FIRN_.
+ */
+#ifndef FIRN_TYPES_H
+#define FIRN_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FIRN_API __attribute__((visibility("default")))
+
+/* ---- Limits. Each is checked before a sequence number is used. ---- */
+
+#define FIRN_MAX_KEY_BYTES   UINT32_C(65535)            /* 64 KiB - 1 */
+#define FIRN_MAX_VALUE_BYTES (UINT32_C(256) << 20)      /* 256 MiB */
+#define FIRN_MAX_BATCH_BYTES (UINT32_C(1) << 30)        /* 1 GiB, encoded */
+#define FIRN_MAX_SEQ         ((UINT64_C(1) << 56) - 1)  /* sequence numbers run from 1 */
+
+/* ---- Statuses ----
+ * Every call that can fail returns one of these as an int; 0 is success. NOT_FOUND and END are answers,
+ * not failures: no firn_error is filled in for them. */
+typedef enum firn_status {
+    FIRN_OK = 0,
+    FIRN_NOT_FOUND,   /* the key, file or folder is not there */
+    FIRN_END,         /* an iteration has no further element */
+    FIRN_INVALID,     /* a wrong argument or option, or a call in a wrong state; nothing was changed */
+    FIRN_TOO_LARGE,   /* a key, value or batch is over its limit; nothing was changed */
+    FIRN_IO,          /* the system failed a call; firn_error.sys_errno says how */
+    FIRN_NO_SPACE,    /* disk full or quota reached; nothing was acknowledged; try again later */
+    FIRN_NO_MEMORY,   /* an allocation failed; nothing was acknowledged */
+    FIRN_DAMAGED,     /* bytes on disk are not what was written; firn_error names file and offset */
+    FIRN_LOCKED,      /* another opener holds the folder */
+    FIRN_READ_ONLY,   /* the handle was opened for reading only */
+    FIRN_POISONED,    /* an earlier write or sync failed: its outcome is unknown, writing has stopped;
+                         reading goes on; close and open again */
+    FIRN_UNSUPPORTED, /* the file needs a feature this version does not have */
+    FIRN_TIMED_OUT,   /* a wait reached its limit */
+} firn_status;
+
+/* The name of a status, such as "FIRN_DAMAGED". Never NULL; static storage. */
+FIRN_API const char *firn_status_name(int status);
+
+/* ---- Error detail ----
+ * The optional last argument of calls that can fail. Caller-owned, fixed size, never allocates. Filled
+ * in once, where the error is noticed; untouched on success, NOT_FOUND and END. */
+#define FIRN_NO_OFFSET UINT64_MAX
+
+typedef struct firn_error {
+    int status;        /* the firn_status that the call returned */
+    int sys_errno;     /* errno of the failed system call, or 0 */
+    uint64_t offset;   /* byte offset in `file`, or FIRN_NO_OFFSET */
+    char file[192];    /* path of the file concerned, or "" */
+    char message[256]; /* what happened, one sentence without a full stop */
+    char hint[256];    /* what the user can do, or "" */
+} firn_error;
+
+/* Writes "message: file at offset N: strerror (hint)" into buf, always NUL-terminated when size > 0,
+ * and returns the length it would need, as snprintf does. */
+FIRN_API size_t firn_error_format(const firn_error *error, char *buf, size_t size);
+
+/* ---- Slices: borrowed bytes. Whoever returns one says until when it is valid. ---- */
+typedef struct firn_slice {
+    const uint8_t *data; /* may be NULL when size is 0 */
+    size_t size;
+} firn_slice;
+
+/* ---- Durability ----
+ * What a write has survived when the call returns. Every class survives the death of the process. */
+typedef enum firn_durability {
+    FIRN_DURABILITY_DEFAULT = 0, /* what the store or log was opened with */
+    FIRN_DURABILITY_SYNC,        /* survives power loss: waits for fdatasync, shared with other waiters */
+    FIRN_DURABILITY_BATCH,       /* synced in the background every n writes, bytes or milliseconds */
+    FIRN_DURABILITY_NONE,        /* synced when somebody asks, and on close */
+} firn_durability;
+
+/* What to do with a damaged log when opening. A torn tail is what a crash leaves behind: bytes that
+ * were never acknowledged as durable. Proven loss is damage to bytes that the log is known to have
+ * synced. Bytes that are cut are first copied to the folder lost/. */
+typedef enum firn_recovery {
+    FIRN_RECOVERY_TAIL = 0, /* default: cut a torn tail; refuse proven loss */
+    FIRN_RECOVERY_STRICT,   /* refuse either */
+    FIRN_RECOVERY_PREFIX,   /* keep everything before the first damage, move the rest aside */
+    FIRN_RECOVERY_SALVAGE,  /* keep every intact frame, report every lost range */
+    FIRN_RECOVERY_INSPECT,  /* report only; nothing is written */
+} firn_recovery;
+
+/* Where warnings go. Without one, the library prints nothing. Called from any thread. */
+typedef enum firn_log_level { FIRN_LOG_INFO = 0, FIRN_LOG_WARNING, FIRN_LOG_ERROR } firn_log_level;
+typedef void (*firn_log_fn)(void *ctx, firn_log_level level, const char *line);
+
+/* ---- Operations ---- */
+typedef enum firn_kind {
+    FIRN_PUT = 1,
+    FIRN_DELETE = 2,
+    /* 3 to 7 are given in the formats to: range delete, merge, put with expiry, value handle,
+     * timestamped put. Nothing writes them yet; a reader refuses them with FIRN_UNSUPPORTED. */
+} firn_kind;
+
+/* ---- Batch: operations that happen together or not at all. ----
+ * Encoded once, in the form the log stores. Not thread-safe. Reusable after firn_batch_clear. */
+typedef struct firn_batch firn_batch;
+
+FIRN_API int firn_batch_new(firn_batch **out); /* FIRN_NO_MEMORY */
+FIRN_API void firn_batch_free(firn_batch *batch); /* NULL is allowed */
+
+/* Both copy what they are given. A failed call leaves the batch as it was.
+ * FIRN_TOO_LARGE (key, value or batch over its limit), FIRN_NO_MEMORY, FIRN_INVALID (NULL with a size). */
+FIRN_API int firn_batch_put(firn_batch *batch, const void *key, size_t key_size, const void *value,
+                            size_t value_size);
+FIRN_API int firn_batch_delete(firn_batch *batch, const void *key, size_t key_size);
+
+FIRN_API void firn_batch_clear(firn_batch *batch);
+FIRN_API uint32_t firn_batch_count(const firn_batch *batch); /* operations */
+FIRN_API size_t firn_batch_bytes(const firn_batch *batch);   /* encoded size */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,120 @@
+/* sstable: an immutable sorted file of versions. Build it, read it, filter it, cache its blocks.
+ *
+ * The bytes are described in sstable/README.md. A table knows nothing of levels, versions or the log.
+ * Order inside: key ascending, sequence number descending.
+ */
+#ifndef SSTABLE_SSTABLE_H
+#define SSTABLE_SSTABLE_H
+
+#include <base/buf.h>
+#include <base/fs.h>
+#include <base/iter.h>
+#include <firn/types.h>
+
+/* ---- What a table says of itself; stored in it, and kept in the manifest too ---- */
+typedef struct sst_properties {
+    uint64_t file_bytes;
+    uint64_t entries;    /* versions */
+    uint64_t deletes;    /* of which tombstones */
+    uint64_t raw_bytes;  /* keys and values before compression */
+    uint64_t data_bytes; /* data blocks as stored */
+    uint64_t blocks;
+    uint64_t seq_min, seq_max;
+    uint64_t created_us;
+    firn_slice key_min, key_max; /* smallest and largest key; owned by whoever filled this struct in */
+} sst_properties;
+
+typedef enum sst_compression {
+    SST_COMPRESSION_NONE = 0,
+    SST_COMPRESSION_LZ4 = 1,
+    SST_COMPRESSION_ZLIB = 2,
+} sst_compression;
+
+/* ---- Writing: streaming, memory bounded by one block, the filter's hashes and the index ---- */
+typedef struct sst_writer sst_writer;
+
+typedef struct sst_writer_options {
+    uint32_t block_bytes;         /* target size of a data block before compression; 4096 */
+    uint32_t filter_bits_per_key; /* 10; 0: no filter */
+    sst_compression compression;  /* a block that does not shrink by 1/8 is stored as it is */
+    uint64_t store_id[2];         /* written into the footer, checked on open */
+    uint64_t table_no;            /* likewise: a swapped file is noticed */
+} sst_writer_options;
+
+void sst_writer_options_init(sst_writer_options *o);
+
+/* Creates `name` exclusively in `dir`. */
+int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, sst_writer **out,
+                    firn_error *err);
+/* Versions come in order (key ascending, number descending); anything else is FIRN_INVALID. Copies. */
+int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value,
+                   firn_error *err);
+uint64_t sst_writer_file_bytes(const sst_writer *w); /* written so far, with what is buffered */
+uint64_t sst_writer_entries(const sst_writer *w);
+/* Writes filter, index, properties and footer and syncs the file (not the folder). *out is valid until the writer
+ * is freed. After an error only sst_writer_free is left to call. */
+int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err);
+/* Frees; a file that was not finished is removed. NULL is allowed. */
+void sst_writer_free(sst_writer *w);
+
+/* ---- The block cache: shared by all tables of a store, bounded, thread-safe ---- */
+typedef struct sst_cache sst_cache;
+typedef struct sst_cache_stats {
+    uint64_t capacity_bytes, used_bytes, hits, misses;
+} sst_cache_stats;
+int sst_cache_new(size_t capacity_bytes, sst_cache **out); /* 0: keeps nothing but what is pinned */
+void sst_cache_free(sst_cache *c); /* after every reader has been closed */
+void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out);
+
+/* ---- Reading. A reader is thread-safe; open it once, use it everywhere ---- */
+typedef struct sst_reader sst_reader;
+
+typedef struct sst_reader_options {
+    sst_cache *cache;     /* not NULL */
+    bool mapped;          /* read uncompressed blocks in place through a mapping where that works */
+    uint64_t store_id[2]; /* must agree with the footer */
+    uint64_t table_no;
+    uint64_t file_bytes;  /* expected size, or 0: unknown */
+} sst_reader_options;
+
+/* Reads footer, properties, index and filter, each checked against its checksum. FIRN_DAMAGED names file
+ * and offset; FIRN_UNSUPPORTED for a newer format. */
+int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, sst_reader **out,
+                    firn_error *err);
+void sst_reader_close(sst_reader *r); /* no pins or iterators may be left; NULL is allowed */
+const sst_properties *sst_reader_properties(const sst_reader *r); /* valid until close */
+size_t sst_reader_memory(const sst_reader *r); /* index and filter held in memory, bytes */
+
+/* Keeps the bytes of a found value in place. All-zero: nothing pinned. */
+typedef struct sst_pin {
+    void *block;
+} sst_pin;
+void sst_pin_release(sst_pin *pin); /* any thread, once; empties the pin */
+
+typedef struct sst_hit {
+    uint64_t seq;
+    firn_slice value; /* valid until the pin is released and while the reader is open */
+    uint8_t kind;
+    sst_pin pin;
+} sst_hit;
+
+/* hash64(key, 0), computed once per lookup over all tables. */
+uint64_t sst_key_hash(firn_slice key);
+/* Brings the filter's cache line in, ahead of sst_get. */
+void sst_prefetch(const sst_reader *r, uint64_t key_hash);
+/* The newest version of `key` with a number <= seq_max: FIRN_OK and *out (release its pin), FIRN_NOT_FOUND,
+ * or an error. Reads at most one block (several only when the versions of one key span blocks). */
+int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
+            firn_error *err);
+
+/* `fill_cache` false: a long scan leaves the cache alone; such an iterator reads ahead. */
+int sst_iter_new(sst_reader *r, bool fill_cache, iter **out);
+
+/* Bytes of the file up to where `key` would stand; from the index alone. */
+uint64_t sst_approximate_offset(const sst_reader *r, firn_slice key);
+
+/* Reads every block from the file, not from the cache, and checks checksums, order, counts, sizes, ranges, and
+ * that the filter admits every key. */
+int sst_verify(sst_reader *r, firn_error *err);
+
+#endif
