@@ -1,7 +1,9 @@
 /* alloc: every heap allocation of firn goes through here, so that tests can fail the n-th one.
  *
- * alloc_fail_at(n) makes the n-th allocation from now on fail once (0: none); alloc_count() counts them.
- * Both are for tests; the check costs one relaxed load of a word that nothing writes in production.
+ * alloc_fail_at(n) makes the n-th allocation from now on fail, once, and starts counting at 0;
+ * alloc_fail_at(UINT64_MAX) counts and fails none; alloc_fail_at(0) stops both. alloc_count() is the
+ * number of allocations since counting was started, and stays when it is stopped. Both are for tests;
+ * in production an allocation pays one relaxed load of a word that nothing writes.
  */
 #ifndef BASE_ALLOC_H
 #define BASE_ALLOC_H

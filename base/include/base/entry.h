@@ -16,8 +16,9 @@
 #include <base/coding.h>
 #include <firn/types.h>
 
-#define ENTRY_HEADER_BYTES 8
-#define ENTRY_BUCKET_LONG  255
+#define ENTRY_HEADER_BYTES   8
+#define ENTRY_BUCKET_DEFAULT 0
+#define ENTRY_BUCKET_LONG    255
 
 typedef struct entry {
     uint8_t kind;
@@ -52,8 +53,9 @@ static inline firn_slice entry_value(const uint8_t *p)
 }
 
 /* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a length
- * does not fit or a rule is broken (a delete with a value), FIRN_UNSUPPORTED for kinds and buckets this
- * version does not know. The slices point into p. */
+ * does not fit or a rule is broken (a delete with a value, kind 0), FIRN_UNSUPPORTED for kinds and
+ * buckets this version does not know: it knows FIRN_PUT, FIRN_DELETE and the default bucket. The slices
+ * point into p. */
 int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used);
 
 /* Checks that `payload` is exactly `count` well-formed entries. */

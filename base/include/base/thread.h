@@ -46,7 +46,8 @@ bool cond_wait_ms(cond *c, mutex *m, uint64_t ms) REQUIRES(*m);
 void cond_signal(cond *c);
 void cond_broadcast(cond *c);
 
-/* Starts a thread with all signals blocked. Returns 0 or an errno. `name` of at most 15 bytes. */
+/* Starts a thread with all signals blocked, except those that a fault raises in the thread itself
+ * (SIGSEGV, SIGBUS, ...). Returns 0 or an errno. `name` of at most 15 bytes. */
 int thread_start(thread *t, const char *name, void (*run)(void *), void *arg);
 void thread_join(thread *t); /* does nothing when it never started */
 

@@ -1,0 +1,127 @@
+/* alloc: the heap, with a way to make the n-th allocation fail (include/base/alloc.h).
+ *
+ * Failure injection is one word, `fail_at`. While it is 0, which in production is always, an
+ * allocation loads it and nothing else: it shares its cache line with no word that is written, so
+ * the threads of a busy store do not meet here. Once it is set, every allocation is also counted,
+ * and the one whose number it holds fails, once.
+ */
+#include <base/alloc.h>
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+/* Relaxed everywhere: tests set the words before they start what they watch. */
+static _Alignas(64) _Atomic uint64_t fail_at;
+static _Alignas(64) _Atomic uint64_t counted;
+
+static bool must_fail(void)
+{
+    uint64_t n = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    if (__builtin_expect(n == 0, 1))
+        return false;
+    return atomic_fetch_add_explicit(&counted, 1, memory_order_relaxed) + 1 == n;
+}
+
+void alloc_fail_at(uint64_t n)
+{
+    if (n != 0)
+        atomic_store_explicit(&counted, 0, memory_order_relaxed);
+    atomic_store_explicit(&fail_at, n, memory_order_relaxed);
+}
+
+uint64_t alloc_count(void)
+{
+    return atomic_load_explicit(&counted, memory_order_relaxed);
+}
+
+/* A request for nothing gets a byte, so that NULL always means failure. */
+static size_t at_least_one(size_t size)
+{
+    return size ? size : 1;
+}
+
+void *mem_alloc(size_t size)
+{
+    return must_fail() ? NULL : malloc(at_least_one(size));
+}
+
+void *mem_zalloc(size_t size)
+{
+    return must_fail() ? NULL : calloc(1, at_least_one(size));
+}
+
+void *mem_realloc(void *p, size_t size)
+{
+    return must_fail() ? NULL : realloc(p, at_least_one(size));
+}
+
+void *mem_aligned(size_t alignment, size_t size)
+{
+    if (must_fail())
+        return NULL;
+    void *p = NULL;
+    if (alignment < sizeof(void *))
+        alignment = sizeof(void *);
+    return posix_memalign(&p, alignment, at_least_one(size)) == 0 ? p : NULL;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+char *mem_strdup(const char *s)
+{
+    size_t size = strlen(s) + 1;
+    char *copy = mem_alloc(size);
+    if (copy)
+        memcpy(copy, s, size);
+    return copy;
+}
+
+/* `size` in whole pages; 0 when that does not fit. */
+static size_t whole_pages(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size = at_least_one(size);
+    return size > SIZE_MAX - page ? 0 : (size + page - 1) / page * page;
+}
+
+void *mem_pages(size_t size)
+{
+    size_t length = whole_pages(size);
+    if (must_fail() || length == 0)
+        return NULL;
+    bool huge = length >= HUGE_PAGE_BYTES;
+    /* A huge page needs an aligned place. Kernels before 6.7 do not look for one, so ask for more
+     * and give the ends back. */
+    size_t asked = huge ? length + HUGE_PAGE_BYTES : length;
+    if (asked < length)
+        return NULL;
+    void *p = mmap(NULL, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (!huge)
+        return p;
+    uint8_t *start = p;
+    size_t head = (HUGE_PAGE_BYTES - (uintptr_t)start % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
+    if (head > 0)
+        munmap(start, head);
+    munmap(start + head + length, HUGE_PAGE_BYTES - head);
+    /* Only advice: where huge pages are switched off, small ones do. */
+    (void)madvise(start + head, length, MADV_HUGEPAGE);
+    return start + head;
+}
+
+void mem_pages_free(void *p, size_t size)
+{
+    if (p)
+        munmap(p, whole_pages(size));
+}

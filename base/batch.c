@@ -1,0 +1,91 @@
+/* batch: operations encoded once, in the form that the log stores (<firn/types.h>, batch.h).
+ *
+ * The entries are those of base/entry.h, back to back. The smallest is 8 bytes, so
+ * FIRN_MAX_BATCH_BYTES also bounds `count` far below 2^32. Not thread-safe.
+ */
+#include "batch.h"
+
+#include <base/alloc.h>
+#include <base/entry.h>
+
+#include <string.h>
+
+int firn_batch_new(firn_batch **out)
+{
+    firn_batch *batch = mem_zalloc(sizeof(*batch));
+    if (!batch)
+        return FIRN_NO_MEMORY;
+    *out = batch;
+    return FIRN_OK;
+}
+
+void firn_batch_free(firn_batch *batch)
+{
+    if (!batch)
+        return;
+    buf_release(&batch->payload);
+    mem_free(batch);
+}
+
+bool batch_has_room(size_t used, size_t key_size, size_t value_size)
+{
+    return entry_size(key_size, value_size) <= FIRN_MAX_BATCH_BYTES - used;
+}
+
+/* Everything that can fail happens before the first byte is written: a failed call changes nothing.
+ */
+static int add(firn_batch *batch, firn_kind kind, firn_slice key, firn_slice value)
+{
+    int status = entry_check_limits(key.data, key.size, value.data, value.size);
+    if (status != FIRN_OK)
+        return status;
+    if (!batch_has_room(batch->payload.size, key.size, value.size))
+        return FIRN_TOO_LARGE;
+    size_t size = entry_size(key.size, value.size);
+    status = buf_reserve(&batch->payload, size);
+    if (status != FIRN_OK)
+        return status;
+
+    uint8_t *p = batch->payload.data + batch->payload.size;
+    entry_put_header(p, (uint8_t)kind, ENTRY_BUCKET_DEFAULT, key.size, value.size);
+    p += ENTRY_HEADER_BYTES;
+    if (key.size > 0)
+        memcpy(p, key.data, key.size);
+    if (value.size > 0)
+        memcpy(p + key.size, value.data, value.size);
+    batch->payload.size += size;
+    batch->count++;
+    return FIRN_OK;
+}
+
+int firn_batch_put(firn_batch *batch, const void *key, size_t key_size, const void *value,
+                   size_t value_size)
+{
+    return add(batch, FIRN_PUT, (firn_slice){key, key_size}, (firn_slice){value, value_size});
+}
+
+int firn_batch_delete(firn_batch *batch, const void *key, size_t key_size)
+{
+    return add(batch, FIRN_DELETE, (firn_slice){key, key_size}, (firn_slice){NULL, 0});
+}
+
+void firn_batch_clear(firn_batch *batch)
+{
+    buf_clear(&batch->payload);
+    batch->count = 0;
+}
+
+uint32_t firn_batch_count(const firn_batch *batch)
+{
+    return batch->count;
+}
+
+size_t firn_batch_bytes(const firn_batch *batch)
+{
+    return batch->payload.size;
+}
+
+firn_slice batch_payload(const firn_batch *batch)
+{
+    return buf_slice(&batch->payload);
+}

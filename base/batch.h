@@ -1,0 +1,16 @@
+/* batch: what is inside a firn_batch. Private to the room; others see batch_payload(). */
+#ifndef BATCH_H
+#define BATCH_H
+
+#include <base/buf.h>
+
+/* Invariant: payload is exactly `count` well-formed entries, and at most FIRN_MAX_BATCH_BYTES. */
+struct firn_batch {
+    buf payload;
+    uint32_t count;
+};
+
+/* May an entry of these sizes, each within its own limit, follow `used` bytes? */
+bool batch_has_room(size_t used, size_t key_size, size_t value_size);
+
+#endif

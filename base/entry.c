@@ -1,0 +1,62 @@
+/* entry: checks encoded operations (include/base/entry.h; README.md, "Entry").
+ *
+ * What arrives here may have been read from a file that an enemy prepared: every length is compared
+ * with the bytes that remain before it is used, and nothing behind `available` is touched.
+ */
+#include <base/entry.h>
+
+int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
+{
+    if (available < ENTRY_HEADER_BYTES)
+        return FIRN_DAMAGED;
+    uint8_t kind = p[0];
+    uint8_t bucket = p[1];
+    size_t key_size = get_u16(p + 2);
+    size_t value_size = get_u32(p + 4);
+
+    if (kind == 0) /* never a kind, in any version: zeros are not an entry */
+        return FIRN_DAMAGED;
+    if (kind != FIRN_PUT && kind != FIRN_DELETE)
+        return FIRN_UNSUPPORTED;
+    if (bucket != ENTRY_BUCKET_DEFAULT)
+        return FIRN_UNSUPPORTED;
+    available -= ENTRY_HEADER_BYTES;
+    if (key_size > available || value_size > available - key_size)
+        return FIRN_DAMAGED;
+    if (value_size > FIRN_MAX_VALUE_BYTES || (kind == FIRN_DELETE && value_size != 0))
+        return FIRN_DAMAGED;
+
+    *out = (entry){
+        .kind = kind,
+        .bucket = bucket,
+        .key = entry_key(p),
+        .value = entry_value(p),
+    };
+    *used = entry_size(key_size, value_size);
+    return FIRN_OK;
+}
+
+int entries_check(firn_slice payload, uint32_t count)
+{
+    size_t offset = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        entry e;
+        size_t used;
+        if (offset == payload.size)
+            return FIRN_DAMAGED;
+        int status = entry_decode(payload.data + offset, payload.size - offset, &e, &used);
+        if (status != FIRN_OK)
+            return status;
+        offset += used;
+    }
+    return offset == payload.size ? FIRN_OK : FIRN_DAMAGED;
+}
+
+int entry_check_limits(const void *key, size_t key_size, const void *value, size_t value_size)
+{
+    if ((!key && key_size > 0) || (!value && value_size > 0))
+        return FIRN_INVALID;
+    if (key_size > FIRN_MAX_KEY_BYTES || value_size > FIRN_MAX_VALUE_BYTES)
+        return FIRN_TOO_LARGE;
+    return FIRN_OK;
+}

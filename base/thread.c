@@ -1,0 +1,189 @@
+/* thread: pthreads and futexes (include/base/thread.h).
+ *
+ * The wrappers add three things: a failing lock call is our mistake and aborts, so that nobody has
+ * to check; every timed wait uses the monotonic clock, so that setting the date neither hangs nor
+ * hurries it; and a thread of ours never runs the application's signal handlers.
+ */
+#include <base/alloc.h>
+#include <base/thread.h>
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A lock call that fails leaves no state worth going on with. */
+static void must(int result, const char *call)
+{
+    if (result == 0)
+        return;
+    fprintf(stderr, "firn: %s: %s\n", call, strerror(result));
+    abort();
+}
+
+void mutex_init(mutex *m)
+{
+    must(pthread_mutex_init(&m->m, NULL), "pthread_mutex_init");
+}
+
+void mutex_release(mutex *m)
+{
+    must(pthread_mutex_destroy(&m->m), "pthread_mutex_destroy");
+}
+
+NO_THREAD_ANALYSIS void mutex_lock(mutex *m)
+{
+    must(pthread_mutex_lock(&m->m), "pthread_mutex_lock");
+}
+
+NO_THREAD_ANALYSIS void mutex_unlock(mutex *m)
+{
+    must(pthread_mutex_unlock(&m->m), "pthread_mutex_unlock");
+}
+
+void cond_init(cond *c)
+{
+    pthread_condattr_t attr;
+    must(pthread_condattr_init(&attr), "pthread_condattr_init");
+    must(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC), "pthread_condattr_setclock");
+    must(pthread_cond_init(&c->c, &attr), "pthread_cond_init");
+    must(pthread_condattr_destroy(&attr), "pthread_condattr_destroy");
+}
+
+void cond_release(cond *c)
+{
+    must(pthread_cond_destroy(&c->c), "pthread_cond_destroy");
+}
+
+void cond_wait(cond *c, mutex *m)
+{
+    must(pthread_cond_wait(&c->c, &m->m), "pthread_cond_wait");
+}
+
+bool cond_wait_ms(cond *c, mutex *m, uint64_t ms)
+{
+    /* Ten years are for ever, and cannot overflow a time_t. */
+    const uint64_t longest_ms = UINT64_C(10) * 365 * 86400 * 1000;
+    if (ms > longest_ms)
+        ms = longest_ms;
+    struct timespec deadline;
+    must(clock_gettime(CLOCK_MONOTONIC, &deadline) == 0 ? 0 : errno, "clock_gettime");
+    deadline.tv_sec += (time_t)(ms / 1000);
+    deadline.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_nsec -= 1000000000;
+        deadline.tv_sec++;
+    }
+    int result = pthread_cond_timedwait(&c->c, &m->m, &deadline);
+    if (result == ETIMEDOUT)
+        return false;
+    must(result, "pthread_cond_timedwait");
+    return true;
+}
+
+void cond_signal(cond *c)
+{
+    must(pthread_cond_signal(&c->c), "pthread_cond_signal");
+}
+
+void cond_broadcast(cond *c)
+{
+    must(pthread_cond_broadcast(&c->c), "pthread_cond_broadcast");
+}
+
+/* ---- Threads ---- */
+
+typedef struct start_info {
+    void (*run)(void *);
+    void *arg;
+    char name[16];
+} start_info;
+
+static void *start(void *p)
+{
+    start_info info = *(start_info *)p;
+    mem_free(p);
+    /* The name is for debuggers; a thread without one works as well. */
+    (void)pthread_setname_np(pthread_self(), info.name);
+    info.run(info.arg);
+    return NULL;
+}
+
+int thread_start(thread *t, const char *name, void (*run)(void *), void *arg)
+{
+    t->running = false;
+    start_info *info = mem_zalloc(sizeof(*info));
+    if (!info)
+        return ENOMEM;
+    info->run = run;
+    info->arg = arg;
+    snprintf(info->name, sizeof(info->name), "%s", name);
+
+    /* The mask is inherited: block in the parent around the creation, so that not even the first
+     * instruction of the child can take the application's signals. A fault raised by the thread
+     * itself stays open: blocked, it would kill the process past every handler that could explain
+     * it. */
+    static const int own_faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t all, before;
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
+        sigdelset(&all, own_faults[i]);
+    must(pthread_sigmask(SIG_BLOCK, &all, &before), "pthread_sigmask");
+    int result = pthread_create(&t->t, NULL, start, info);
+    must(pthread_sigmask(SIG_SETMASK, &before, NULL), "pthread_sigmask");
+    if (result != 0) {
+        mem_free(info);
+        return result;
+    }
+    t->running = true;
+    return 0;
+}
+
+void thread_join(thread *t)
+{
+    if (!t->running)
+        return;
+    must(pthread_join(t->t, NULL), "pthread_join");
+    t->running = false;
+}
+
+/* ---- Futexes ---- */
+
+void futex_wait(_Atomic uint32_t *word, uint32_t expected)
+{
+    long result = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+    if (result != 0 && errno != EAGAIN && errno != EINTR)
+        must(errno, "futex wait");
+}
+
+void futex_wake(_Atomic uint32_t *word, int waiters)
+{
+    if (syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, waiters, NULL, NULL, 0) < 0)
+        must(errno, "futex wake");
+}
+
+/* ---- Fork ---- */
+
+/* Written only in a child that has no other thread yet, hence relaxed. */
+static _Atomic uint32_t generation = 1;
+
+static void in_child(void)
+{
+    atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
+}
+
+/* When the program starts, so that asking costs a load and no "registered yet?". */
+__attribute__((constructor)) static void watch_forks(void)
+{
+    must(pthread_atfork(NULL, NULL, in_child), "pthread_atfork");
+}
+
+uint32_t fork_generation(void)
+{
+    return atomic_load_explicit(&generation, memory_order_relaxed);
+}
