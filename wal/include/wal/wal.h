@@ -1,0 +1,97 @@
+/* wal: what the engine sees of the log beyond <firn/wal.h>: segments whose bytes an index may point into, and
+ * hooks that let an index grow in commit order.
+ *
+ * The log owns the queue of writers. One of them leads: it takes what has queued, appends a frame per batch,
+ * and calls the hooks below, one leader at a time. So the hooks need no lock among themselves.
+ *
+ *   for each group:   [rotating]  prepare  -> frames are appended ->  apply, apply, ...  publish
+ */
+#ifndef WAL_WAL_H
+#define WAL_WAL_H
+
+#include <base/fs.h>
+#include <firn/wal.h>
+
+typedef struct firn_wal wal;
+typedef struct wal_segment wal_segment;
+
+/* ---- Segments: reference-counted; the bytes stay mapped while a reference is held ---- */
+void wal_segment_ref(wal_segment *s);
+void wal_segment_unref(wal_segment *s); /* NULL is allowed */
+const uint8_t *wal_segment_base(const wal_segment *s); /* offsets count from here */
+uint64_t wal_segment_no(const wal_segment *s);
+uint64_t wal_segment_seq_first(const wal_segment *s);  /* the first number it may hold */
+uint64_t wal_segment_bytes(const wal_segment *s);      /* full size */
+
+/* A frame of entries, as it lies in its segment. */
+typedef struct wal_applied {
+    wal_segment *segment;
+    uint32_t offset;    /* of the first entry, from the segment's base */
+    uint32_t count;     /* entries, encoded one behind the other */
+    uint64_t bytes;     /* of all entries */
+    uint64_t seq_first; /* entry i has number seq_first + i */
+} wal_applied;
+
+typedef struct wal_hooks {
+    void *ctx;
+    /* Before a new segment takes over from the current one: everything numbered <= seq_last lies in older
+     * segments. May fail (the write that needed room fails with the same status, nothing has happened); may be
+     * called again for the same segment after a later step failed. Takes its own reference if it keeps
+     * `next`. */
+    int (*rotating)(void *ctx, wal_segment *next, uint64_t seq_last, firn_error *err);
+    /* Before a group of `entries` entries and `bytes` payload bytes gets its numbers. May block (that is how
+     * the engine slows writers down); a failure fails every batch of the group and consumes nothing. */
+    int (*prepare)(void *ctx, uint64_t entries, uint64_t bytes, firn_error *err);
+    /* A frame has been appended. Must not fail. */
+    void (*apply)(void *ctx, const wal_applied *frame);
+    /* All numbers <= seq_last have been applied, and may become visible. */
+    void (*publish)(void *ctx, uint64_t seq_last);
+} wal_hooks;
+
+typedef struct wal_config {
+    firn_wal_options options;
+    uint8_t store_id[16];  /* all zero: take it from the log, or make one */
+    uint64_t covered_seq;  /* the owner has operations <= this elsewhere: gaps and damage up to here are
+                              reported as harmless, and the log's floor may lie anywhere up to here */
+    bool inline_work;      /* no threads: what the helper would do ahead happens when it is needed (for
+                              reproducible tests) */
+    wal_hooks hooks;       /* functions may be NULL */
+} wal_config;
+
+void wal_config_init(wal_config *config);
+
+/* Opens the log in an open, locked folder, which must outlive it. `report` may be NULL. No hook is called
+ * before wal_open returns; the owner calls wal_recovered to learn what is in the log, then appends. */
+int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal **out, firn_error *err);
+
+/* Passes every frame of entries with numbers > after_seq, in order, straight from the mapped segments. For use
+ * between wal_open and the first append. A non-zero return stops and is returned. */
+int wal_recovered(wal *w, uint64_t after_seq, int (*fn)(void *ctx, const wal_applied *frame), void *ctx,
+                  firn_error *err);
+
+/* The segment that takes the next append. Borrowed; for use before the first append. */
+wal_segment *wal_current_segment(wal *w);
+
+/* One operation or the entries of a batch, with a durability class (DEFAULT: the log's). *seq_last may be
+ * NULL. These are what firn_wal_append and firn_wal_append_batch are made of. */
+int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durability durability,
+            uint64_t *seq_last, firn_error *err);
+int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint64_t *seq_last,
+              firn_error *err);
+
+/* As firn_wal_checkpoint, recording that the owner has everything <= covered_seq elsewhere. */
+int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err);
+
+typedef struct wal_stats {
+    uint64_t segments, disk_bytes; /* files now, and their full sizes */
+    uint64_t appended_bytes, appended_batches, appended_entries, groups, syncs;
+    uint64_t last_seq, durable_seq, floor_seq;
+    uint64_t oldest_segment, newest_segment;
+    bool mapped, poisoned;
+} wal_stats;
+void wal_get_stats(wal *w, wal_stats *out);
+
+/* Is `name` one of the log's file names? (The grammar of the store's folder.) */
+bool wal_owns_name(const char *name);
+
+#endif

@@ -1,0 +1,55 @@
+/* wal_segment: one segment file, its bytes in memory, and who still needs them.
+ *
+ * `base` is a mapping of the file, or (buffered) a private buffer of the same contents. Reference-counted: the
+ * log holds one reference while the segment belongs to it, indexes hold others. When the last one goes, the
+ * bytes go (or the whole segment is offered for reuse, see wal_ready).
+ *
+ * Fields up to `end` never change after creation. Fields below `end` belong to whoever leads (or, during open, to the
+ * opening thread).
+ */
+#ifndef WAL_SEGMENT_H
+#define WAL_SEGMENT_H
+
+#include <base/fs.h>
+#include <stdatomic.h>
+#include <wal/wal.h>
+
+#include "wal_format.h"
+
+struct wal_segment {
+    atomic_uint refs;
+    uint64_t no;
+    uint64_t bytes; /* full size, as in the header */
+    uint64_t salt;
+    fs_file *file;
+    uint8_t *base;
+    uint64_t base_bytes; /* of the mapping or buffer; may be less than `bytes` for a closed segment that was
+                            opened for reading only */
+    bool mapped;         /* base is a shared mapping */
+    bool writable;
+    char name[WAL_NAME_BYTES];
+    /* ---- */
+    uint64_t seq_first;              /* first number it may hold */
+    uint64_t seq_last;               /* last number it holds; seq_first - 1: none */
+    uint64_t end;                    /* offset where the next frame goes */
+    uint64_t frames;
+    uint64_t chain;
+    _Atomic uint64_t populated;      /* bytes from the start that may be stored into without a fault */
+    void *recycler;                  /* who may want it back when the last reference goes, or NULL */
+};
+
+/* Opens an existing segment file and brings in its bytes. Reads (and repairs nothing of) the header: *header is the
+ * first intact copy; *copies_ok says how many of the two are intact (0: FIRN_DAMAGED is returned but *out is
+ * still filled in, with salt 0, so that the damage can be looked at). With `writable`, the file is opened for writing
+ * and, when `mapped`, mapped for stores; otherwise a read-only mapping is used where mapping is sound, else a private
+ * copy. The actual file size goes to *file_bytes; base_bytes is min(file size, header's size) rounded to what
+ * exists. Every page is brought in with fs_populate or fs_read first, so that an I/O error is FIRN_IO here
+ * and not a signal later. */
+int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_segment **out,
+                     wal_header *header, int *copies_ok, uint64_t *file_bytes, firn_error *err);
+
+/* Grows a closed (cut short) segment to its full size again, durably, and remaps it for writing. Only before any
+ * index refers to its bytes: base may move. */
+int wal_segment_regrow(wal_segment *s, bool mapped, firn_error *err);
+
+#endif
