@@ -1,0 +1,218 @@
+/* <firn/firn.h>: firn, an embedded, ordered key-value store.
+ *
+ *     firn *db;
+ *     firn_open("folder", NULL, &db, &error);
+ *     firn_put(db, "k", 1, "v", 1, NULL, &error);           // durable when it returns
+ *     firn_value v;
+ *     if (firn_get(db, "k", 1, NULL, &v, &error) == FIRN_OK) {
+ *         fwrite(v.data, 1, v.size, stdout);
+ *         firn_value_release(&v);
+ *     }
+ *     firn_close(db, NULL);
+ *
+ * Keys are ordered by memcmp, a prefix before its continuation. Empty keys and values, and NUL bytes, are
+ * ordinary. Limits: <firn/types.h>.
+ *
+ * Thread-safety: every function that takes a firn may be called from any thread at any time, except firn_close,
+ * which must be the last call, after all iterators, snapshots and values have been given back. An iterator, and a
+ * batch, belong to one thread at a time. Readers never wait for writers.
+ * After fork, the child must not use the handle: calls return FIRN_INVALID.
+ *
+ * `error` may be NULL everywhere; it is filled in on failure, untouched otherwise.
+ */
+#ifndef FIRN_FIRN_H
+#define FIRN_FIRN_H
+
+#include <firn/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct firn firn;
+typedef struct firn_snapshot firn_snapshot;
+typedef struct firn_iter firn_iter;
+
+/* ---- Options ---- */
+typedef enum firn_compression {
+    FIRN_COMPRESSION_AUTO = 0, /* young levels plain, so that they are read in place; LZ4 below */
+    FIRN_COMPRESSION_NONE,
+    FIRN_COMPRESSION_LZ4,
+    FIRN_COMPRESSION_ZLIB,
+} firn_compression;
+
+typedef struct firn_options {
+    size_t size;                /* set by firn_options_init; lets later versions add fields */
+    uint64_t memory;            /* bytes for memtables, block cache, filters and indexes together.
+                                   Default 256 MiB, at least 1 MiB. More memory: fewer, larger flushes and
+                                   more blocks in reach */
+    firn_durability durability; /* what a write waits for. Default SYNC */
+    uint32_t batch_ms;          /* BATCH: synced after so many milliseconds, also when idle. Default 50 */
+    uint32_t batch_writes;      /* BATCH: or after so many writes. Default 1000 */
+    bool create_if_missing;     /* default true */
+    bool error_if_exists;       /* default false */
+    bool read_only;             /* default false. Writes nothing, takes no lock, sees the store as it was
+                                   at open; any number of processes beside a writer */
+    firn_recovery recovery;     /* default TAIL */
+    firn_compression compression; /* default AUTO */
+    uint32_t filter_bits;       /* bits per key of the filters; default 10; 0: none */
+    uint64_t segment_bytes;     /* size of a log segment, and so of a memtable's data. 0 (default): memory/4,
+                                   at least 64 KiB, at most 64 MiB. 8 KiB to 1 GiB */
+    uint64_t log_limit_bytes;   /* the log is flushed away beyond this. 0 (default): 8 segments */
+    uint64_t table_bytes;       /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1 GiB */
+    firn_log_fn log;            /* where warnings go; default NULL: nowhere */
+    void *log_ctx;
+} firn_options;
+
+FIRN_API void firn_options_init(firn_options *options);
+/* Sets one option by name from text: sizes as 4096, 64KiB, 512MiB, 2GiB; durability as sync, batch, none;
+ * recovery as strict, tail, prefix, salvage; compression as auto, none, lz4, zlib; booleans as true, false.
+ * FIRN_INVALID, saying which values are allowed. */
+FIRN_API int firn_options_set(firn_options *options, const char *name, const char *value,
+                              firn_error *error);
+
+/* ---- Open and close ---- */
+
+/* Opens the store in the folder `path`, making it (and missing parents) if it is not there and the options allow.
+ * What the log holds beyond the last flush is replayed. `options` NULL: defaults.
+ * FIRN_NOT_FOUND (no store there), FIRN_INVALID (not a folder; a folder of something else; a wrong option),
+ * FIRN_LOCKED (names the process), FIRN_DAMAGED (file, offset, what to do), FIRN_UNSUPPORTED, FIRN_NO_SPACE,
+ * FIRN_NO_MEMORY, FIRN_IO. */
+FIRN_API int firn_open(const char *path, const firn_options *options, firn **out, firn_error *error);
+
+/* Makes everything durable, and frees the handle whatever happens; the first error is returned. What is in the
+ * log stays in the log: closing flushes nothing. NULL is allowed. */
+FIRN_API int firn_close(firn *db, firn_error *error);
+
+/* ---- Write ---- */
+typedef struct firn_write_options {
+    size_t size;
+    firn_durability durability; /* DEFAULT: the store's */
+} firn_write_options;
+FIRN_API void firn_write_options_init(firn_write_options *options);
+
+/* FIRN_TOO_LARGE, FIRN_INVALID; FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened; try again); FIRN_IO (unknown
+ * whether the write survives) and from then on FIRN_POISONED: reading goes on, reopen to write; FIRN_READ_ONLY.
+ * Deleting what is not there is FIRN_OK. */
+FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value, size_t value_size,
+                      const firn_write_options *options, firn_error *error);
+FIRN_API int firn_delete(firn *db, const void *key, size_t key_size, const firn_write_options *options,
+                         firn_error *error);
+/* All operations of the batch, in their order, or none. An empty batch is FIRN_OK. *seq (may be NULL) is the number
+ * of the last operation. The batch is not changed. */
+FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
+                        uint64_t *seq, firn_error *error);
+
+/* Makes all writes so far durable. */
+FIRN_API int firn_sync(firn *db, firn_error *error);
+FIRN_API uint64_t firn_last_seq(const firn *db);    /* newest visible write */
+FIRN_API uint64_t firn_durable_seq(const firn *db); /* all writes <= this survive power loss */
+/* timeout_ms 0: no limit. FIRN_TIMED_OUT. */
+FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error);
+
+/* ---- Read ---- */
+
+/* A found value, in place: nothing was copied. `data` stays valid until firn_value_release. Holding one keeps
+ * memory and files from being given back, so release soon. */
+typedef struct firn_value {
+    const uint8_t *data;
+    size_t size;
+    void *pin[2]; /* private */
+} firn_value;
+
+/* `snapshot` NULL: the newest. FIRN_OK or FIRN_NOT_FOUND; FIRN_DAMAGED, FIRN_IO. */
+FIRN_API int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+                      firn_value *value, firn_error *error);
+FIRN_API void firn_value_release(firn_value *value); /* once; any thread; empties it */
+
+/* Copies the value into the caller's buffer: at most `capacity` bytes, *value_size is the whole size. FIRN_TOO_LARGE
+ * when it did not fit (what fits was copied). */
+FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+                           void *buffer, size_t capacity, size_t *value_size, firn_error *error);
+
+/* A snapshot keeps the store as it is now readable. Cheap; release it when done, so that old versions can go. */
+FIRN_API int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error);
+FIRN_API void firn_snapshot_free(firn_snapshot *snapshot); /* NULL is allowed */
+FIRN_API uint64_t firn_snapshot_seq(const firn_snapshot *snapshot);
+
+/* ---- Iterate ---- */
+typedef struct firn_iter_options {
+    size_t size;
+    const firn_snapshot *snapshot;      /* NULL: the store as it is when the iterator is made */
+    const void *lower; size_t lower_size; /* first key; NULL: no bound. Copied */
+    const void *upper; size_t upper_size; /* first key beyond the end; NULL: no bound. Copied */
+    bool bypass_cache;                  /* a long scan that should leave the block cache alone */
+} firn_iter_options;
+FIRN_API void firn_iter_options_init(firn_iter_options *options);
+
+/* Not positioned at first. `options` NULL: everything, newest. */
+FIRN_API int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out,
+                           firn_error *error);
+FIRN_API void firn_iter_free(firn_iter *it); /* NULL is allowed */
+
+/* Positioning and movement return FIRN_OK (on an element), FIRN_END, or an error. next and prev on an iterator that
+ * is not on an element are FIRN_INVALID. */
+FIRN_API int firn_iter_first(firn_iter *it);
+FIRN_API int firn_iter_last(firn_iter *it);
+FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size);          /* first key >= */
+FIRN_API int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size); /* last key <= */
+FIRN_API int firn_iter_next(firn_iter *it);
+FIRN_API int firn_iter_prev(firn_iter *it);
+FIRN_API bool firn_iter_valid(const firn_iter *it);
+/* Of the current element; valid until the next movement. Empty when there is none. */
+FIRN_API firn_slice firn_iter_key(const firn_iter *it);
+FIRN_API firn_slice firn_iter_value(const firn_iter *it);
+/* FIRN_OK at an element or an end; else what went wrong. */
+FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
+
+/* ---- Care ---- */
+
+/* Writes what is in memory to a table and waits for it; then the log that held it is given up. */
+FIRN_API int firn_flush(firn *db, firn_error *error);
+/* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level. Waits. */
+FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
+                          firn_error *error);
+/* Waits until no background work is due. */
+FIRN_API int firn_settle(firn *db, firn_error *error);
+
+#define FIRN_LEVELS 7
+
+typedef struct firn_stats {
+    size_t size;
+    uint64_t last_seq, durable_seq, flushed_seq;
+    uint64_t memtable_entries, memtable_bytes; /* all memtables; log bytes they keep and index */
+    uint32_t memtables;
+    uint64_t log_segments, log_bytes;
+    uint64_t log_first_segment, log_last_segment;
+    uint64_t level_tables[FIRN_LEVELS], level_bytes[FIRN_LEVELS], level_entries[FIRN_LEVELS],
+        level_deletes[FIRN_LEVELS];
+    uint64_t cache_bytes, cache_capacity, cache_hits, cache_misses;
+    uint64_t bytes_put;       /* keys and values given to put and write in this life */
+    uint64_t bytes_logged, bytes_flushed, bytes_compacted; /* written in this life */
+    uint64_t flushes, compactions, syncs;
+    uint64_t stall_us;        /* writers held back, in all */
+    uint64_t snapshots;
+    uint64_t recovered_entries; /* replayed from the log when opening */
+    uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/ */
+    char store_id[33];
+    bool poisoned, read_only, log_mapped;
+} firn_stats;
+
+FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
+
+/* Reads every byte of a store that nobody has open for writing and checks it: manifest, log, every table, the order
+ * of levels, missing and unknown files. Changes nothing. Each finding and remark is passed to `line` (may be NULL).
+ * FIRN_DAMAGED when there is damage, with the first one in *error. */
+typedef struct firn_check_summary {
+    uint64_t tables, table_bytes, table_entries, log_segments, log_operations, log_torn_bytes, findings;
+} firn_check_summary;
+FIRN_API int firn_check(const char *path, void (*line)(void *ctx, const char *text), void *ctx,
+                        firn_check_summary *summary, firn_error *error);
+
+/* "0.1.0" */
+FIRN_API const char *firn_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
