@@ -78,7 +78,12 @@ typedef struct fs_ops {
     int (*random)(fs *f, void *data, size_t size);
 } fs_ops;
 
-/* Implementations put these first in their own structs. */
+/* What the tables promise in return: 0 or a count, or -errno. dir_open of something else than a folder
+ * is -ENOTDIR (a link that the path names is followed, one inside a folder is not); open of a link is
+ * -ELOOP, of a folder -EISDIR, of anything else that is not a plain file -EINVAL; populate where the
+ * system cannot do it is -EINVAL or -ENOSYS.
+ *
+ * Implementations put these first in their own structs. */
 struct fs {
     const fs_ops *ops;
 };
@@ -94,20 +99,28 @@ struct fs_file {
 /* The real file system. Static; never freed. */
 fs *fs_posix(void);
 
+/* Writes the path of `name` in `dir` (of `dir` itself when name is NULL) into out, for messages. What
+ * does not fit is cut from the left. For implementations, to fill in fs_file.path. */
+void fs_path(char *out, size_t size, const fs_dir *dir, const char *name);
+
 /* ---- What rooms call. All return a firn_status; `err` may be NULL. ---- */
 
 int fs_dir_open(fs *f, const char *path, fs_dir **out, firn_error *err); /* NOT_FOUND, INVALID: a file */
-/* Makes `path` and its missing parents, syncing each parent. An existing folder is fine. */
+/* Makes `path` and its missing parents, syncing each parent ("." is the parent of a bare name). An
+ * existing folder is fine; its parent is synced too, since whoever made it may have died before that. */
 int fs_dir_make(fs *f, const char *path, firn_error *err);
+/* A folder that this makes is durable after fs_dir_sync(parent). NOT_FOUND without `create`. */
 int fs_dir_open_in(fs_dir *parent, const char *name, bool create, fs_dir **out, firn_error *err);
 void fs_dir_close(fs_dir *dir); /* NULL is allowed */
 int fs_dir_sync(fs_dir *dir, firn_error *err);
+/* Returns what stopped the listing: a firn_status that fn returned (positive), or its own. */
 int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
 int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err);
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err);
 int fs_unlink(fs_dir *dir, const char *name, firn_error *err); /* NOT_FOUND */
 int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err);
 
+/* NOT_FOUND; INVALID: a folder, a link, or otherwise not a plain file. */
 int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_error *err);
 void fs_close(fs_file *file); /* NULL is allowed */
 /* Reads exactly `size` bytes; FIRN_DAMAGED when the file ends before that. */
@@ -118,10 +131,13 @@ int fs_size(fs_file *file, uint64_t *out, firn_error *err);
 int fs_truncate(fs_file *file, uint64_t size, firn_error *err);
 /* Falls back to writing zeros where the file system cannot reserve. */
 int fs_allocate(fs_file *file, uint64_t size, firn_error *err);
+/* FIRN_DAMAGED when the file is shorter than `size`: touching what is missing would kill the process. */
 int fs_map(fs_file *file, size_t size, bool writable, void **out, firn_error *err);
 void fs_unmap(fs_file *file, void *address, size_t size);
+/* FIRN_UNSUPPORTED where the system cannot (Linux before 5.14): nothing was touched, and the mapping
+ * works without. */
 int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_error *err);
-int fs_lock(fs_file *file, firn_error *err); /* FIRN_LOCKED, naming the holder */
+int fs_lock(fs_file *file, firn_error *err); /* FIRN_LOCKED, naming the holder; for FS_WRITE handles */
 
 static inline void fs_stored(fs_file *file, uint64_t offset, size_t size)
 {

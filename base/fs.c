@@ -1,0 +1,508 @@
+/* fs: what rooms call instead of the system (include/base/fs.h).
+ *
+ * Each function here turns one raw operation into one that either did all of its work or says in a
+ * firn_error what it could not do, to which file, where, and what may help. Invariants:
+ *
+ *   S1  A transfer that returns FIRN_OK was complete.
+ *   S2  EINTR is repeated and seen by nobody. It says that a call was interrupted, never that it
+ * failed. S3  Any other failure is returned at once and never tried again: after a failed fdatasync
+ * the next one may report success although the data is gone.
+ *
+ * No state and no locks of its own.
+ */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/fs.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The kernel moves at most 2 GiB - 4 KiB in one call; a rounder piece keeps offsets aligned. */
+#define TRANSFER_MAX_BYTES ((size_t)1 << 30)
+#define FILE_MAX_BYTES     ((uint64_t)INT64_MAX)
+#define MESSAGE_PATH_BYTES 512
+
+#define REPEAT_EINTR(result, call)                                                                 \
+    do {                                                                                           \
+        (result) = (call);                                                                         \
+    } while ((result) == -EINTR)
+
+void fs_path(char *out, size_t size, const fs_dir *dir, const char *name)
+{
+    size_t dir_length = strlen(dir->path);
+    size_t name_length = name ? strlen(name) : 0;
+    bool slash = name && dir_length > 0 && dir->path[dir_length - 1] != '/';
+    size_t length = dir_length + slash + name_length;
+    if (length < size) {
+        snprintf(out, size, "%s%s%s", dir->path, slash ? "/" : "", name ? name : "");
+        return;
+    }
+    /* Keep the end, which says most. Names are short; one that alone does not fit is cut as well.
+     */
+    size_t room = size - sizeof("...");
+    if (name_length + 1 >= room) {
+        snprintf(out, size, "...%s",
+                 (name ? name : dir->path) + (name ? name_length : dir_length) -
+                     (name && name_length < room ? name_length : room));
+        return;
+    }
+    size_t kept = room - name_length - slash;
+    snprintf(out, size, "...%s%s%s", dir->path + dir_length - kept, slash ? "/" : "",
+             name ? name : "");
+}
+
+static int fail_dir(const fs_dir *dir, const char *name, int result, const char *verb,
+                    firn_error *err)
+{
+    char path[MESSAGE_PATH_BYTES];
+    fs_path(path, sizeof(path), dir, name);
+    return error_system(err, path, FIRN_NO_OFFSET, -result, verb);
+}
+
+static int fail_file(const fs_file *file, uint64_t offset, int result, const char *verb,
+                     firn_error *err)
+{
+    return error_system(err, file->path, offset, -result, verb);
+}
+
+/* Names come from our own grammar or, in tools, from a user: either way they stay in their folder.
+ */
+static int check_name(const fs_dir *dir, const char *name, firn_error *err)
+{
+    size_t length = strlen(name);
+    if (length > 0 && length <= FS_NAME_MAX && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+        strcmp(name, "..") != 0)
+        return FIRN_OK;
+    int status = error_file(err, FIRN_INVALID, dir->path, FIRN_NO_OFFSET,
+                            "\"%.100s\" cannot be the name of a file in this folder", name);
+    error_hint(err, "use a name of 1 to %d bytes without a slash", FS_NAME_MAX);
+    return status;
+}
+
+/* ---- Folders ---- */
+
+static int fail_dir_open(const char *path, int result, firn_error *err)
+{
+    if (result != -ENOTDIR && result != -ELOOP)
+        return error_system(err, path, FIRN_NO_OFFSET, -result, "open the folder");
+    int status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a folder");
+    if (err)
+        err->sys_errno = -result;
+    error_hint(err, "name a folder, or move away what is in its place");
+    return status;
+}
+
+int fs_dir_open(fs *f, const char *path, fs_dir **out, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, f->ops->dir_open(f, path, out));
+    return result == 0 ? FIRN_OK : fail_dir_open(path, result, err);
+}
+
+int fs_dir_open_in(fs_dir *parent, const char *name, bool create, fs_dir **out, firn_error *err)
+{
+    int status = check_name(parent, name, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, parent->owner->ops->dir_open_in(parent, name, create, out));
+    if (result == 0)
+        return FIRN_OK;
+    char path[MESSAGE_PATH_BYTES];
+    fs_path(path, sizeof(path), parent, name);
+    return fail_dir_open(path, result, err);
+}
+
+void fs_dir_close(fs_dir *dir)
+{
+    if (dir)
+        dir->owner->ops->dir_close(dir);
+}
+
+/* The length of the parent of path[0, length), or 0 for "." */
+static size_t parent_length(const char *path, size_t length)
+{
+    while (length > 0 && path[length - 1] != '/')
+        length--;
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return length;
+}
+
+/* Makes the entry of path[0, length) in its parent durable. */
+static int sync_parent(fs *f, char *path, size_t length, firn_error *err)
+{
+    size_t parent = parent_length(path, length);
+    char kept = path[parent];
+    path[parent] = '\0';
+    fs_dir *dir = NULL;
+    int status = fs_dir_open(f, parent ? path : ".", &dir, err);
+    path[parent] = kept;
+    if (status == FIRN_NOT_FOUND)
+        return error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
+                          "the folder above this one went away while it was made");
+    if (status != FIRN_OK)
+        return status;
+    status = fs_dir_sync(dir, err);
+    fs_dir_close(dir);
+    return status;
+}
+
+/* Someone else's folder may lie where we may neither look nor sync. Had we made it, an earlier call
+ * would have failed for the same reason, so there is nothing of ours to save. A device error stays
+ * one. */
+static int sync_parent_of_existing(fs *f, char *path, size_t length, firn_error *err)
+{
+    firn_error detail;
+    error_clear(&detail);
+    int status = sync_parent(f, path, length, &detail);
+    if (status == FIRN_IO && detail.sys_errno == EIO) {
+        if (err)
+            *err = detail;
+        return status;
+    }
+    return FIRN_OK;
+}
+
+/* Makes the single folder path[0, length). */
+static int make_one(fs *f, char *path, size_t length)
+{
+    char kept = path[length];
+    path[length] = '\0';
+    int result;
+    REPEAT_EINTR(result, f->ops->dir_make(f, path));
+    path[length] = kept;
+    return result;
+}
+
+/* Walks up to the deepest folder that exists or can be made, then down again. Every folder is
+ * synced into its parent before anything is made in it, so a crash leaves a shorter path, never a
+ * gap, and at most the deepest one unsynced. */
+static int make_path(fs *f, char *path, size_t length, firn_error *err)
+{
+    size_t at = length;
+    int result = make_one(f, path, at);
+    while (result == -ENOENT && parent_length(path, at) > 0) {
+        at = parent_length(path, at);
+        result = make_one(f, path, at);
+    }
+    for (;;) {
+        if (result != 0 && result != -EEXIST) {
+            char kept = path[at];
+            path[at] = '\0';
+            int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET, "cannot make the folder");
+            if (result != -ENOENT)
+                status = error_system(err, path, FIRN_NO_OFFSET, -result, "make the folder");
+            else
+                error_hint(err, "name a folder whose parent can be made");
+            path[at] = kept;
+            return status;
+        }
+        int status =
+            result == 0 ? sync_parent(f, path, at, err) : sync_parent_of_existing(f, path, at, err);
+        if (status != FIRN_OK || at == length)
+            return status;
+        while (path[at] == '/')
+            at++;
+        while (at < length && path[at] != '/')
+            at++;
+        result = make_one(f, path, at);
+    }
+}
+
+int fs_dir_make(fs *f, const char *path, firn_error *err)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    if (length == 0) {
+        int status = error_set(err, FIRN_INVALID, "the path of the folder is empty");
+        error_hint(err, "name a folder");
+        return status;
+    }
+    char *copy = mem_strdup(path);
+    if (!copy)
+        return error_no_memory(err, length + 1);
+    copy[length] = '\0';
+    int status = make_path(f, copy, length, err);
+    if (status == FIRN_OK) {
+        /* What exists may be a file. */
+        fs_dir *dir = NULL;
+        status = fs_dir_open(f, copy, &dir, err);
+        fs_dir_close(dir);
+    }
+    mem_free(copy);
+    return status;
+}
+
+int fs_dir_sync(fs_dir *dir, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->dir_sync(dir));
+    return result == 0 ? FIRN_OK : fail_dir(dir, NULL, result, "sync the folder", err);
+}
+
+int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
+{
+    /* Not repeated on EINTR: fn has seen names already, and reading a folder is not interrupted. */
+    int result = dir->owner->ops->dir_list(dir, fn, ctx);
+    return result >= 0 ? result : fail_dir(dir, NULL, result, "list the folder", err);
+}
+
+int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->dir_space(dir, out));
+    return result == 0 ? FIRN_OK : fail_dir(dir, NULL, result, "ask for the free space of", err);
+}
+
+int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
+{
+    int status = check_name(dir, from, err);
+    if (status == FIRN_OK)
+        status = check_name(dir, to, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->rename(dir, from, to));
+    return result == 0 ? FIRN_OK : fail_dir(dir, from, result, "rename the file", err);
+}
+
+int fs_unlink(fs_dir *dir, const char *name, firn_error *err)
+{
+    int status = check_name(dir, name, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->unlink(dir, name));
+    return result == 0 ? FIRN_OK : fail_dir(dir, name, result, "remove the file", err);
+}
+
+int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
+{
+    int status = check_name(dir, name, err);
+    if (status == FIRN_OK)
+        status = check_name(to_dir, to, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->link(dir, name, to_dir, to));
+    return result == 0 ? FIRN_OK : fail_dir(to_dir, to, result, "link the file", err);
+}
+
+/* ---- Files ---- */
+
+int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_error *err)
+{
+    assert((flags & (FS_READ | FS_WRITE)) != 0);
+    assert((flags & FS_CREATE_NEW) == 0 || (flags & FS_WRITE) != 0);
+    int status = check_name(dir, name, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->open(dir, name, flags, out));
+    if (result == 0)
+        return FIRN_OK;
+    if (result != -ELOOP && result != -EISDIR && result != -EINVAL && result != -ENXIO)
+        return fail_dir(dir, name, result,
+                        (flags & FS_CREATE_NEW) ? "create the file" : "open the file", err);
+    char path[MESSAGE_PATH_BYTES];
+    fs_path(path, sizeof(path), dir, name);
+    status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a plain file");
+    if (err)
+        err->sys_errno = -result;
+    error_hint(err, "find out who put it there; links are not followed, put the file itself here");
+    return status;
+}
+
+void fs_close(fs_file *file)
+{
+    if (file)
+        file->owner->ops->close(file);
+}
+
+static int too_short(fs_file *file, uint64_t offset, uint64_t missing, firn_error *err)
+{
+    int status =
+        error_file(err, FIRN_DAMAGED, file->path, offset,
+                   "the file ends here, %llu bytes are missing", (unsigned long long)missing);
+    error_hint(err, "it was cut short: restore it from a backup");
+    return status;
+}
+
+int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error *err)
+{
+    uint8_t *p = data;
+    if (offset > FILE_MAX_BYTES || size > FILE_MAX_BYTES - offset)
+        return too_short(file, offset, size, err);
+    while (size > 0) {
+        size_t piece = size < TRANSFER_MAX_BYTES ? size : TRANSFER_MAX_BYTES;
+        ssize_t n;
+        REPEAT_EINTR(n, file->owner->ops->pread(file, p, piece, offset));
+        if (n < 0)
+            return fail_file(file, offset, (int)n, "read", err);
+        if (n == 0)
+            return too_short(file, offset, size, err);
+        assert((size_t)n <= piece);
+        p += n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return FIRN_OK;
+}
+
+int fs_write(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err)
+{
+    const uint8_t *p = data;
+    if (offset > FILE_MAX_BYTES || size > FILE_MAX_BYTES - offset)
+        return fail_file(file, offset, -EFBIG, "write", err);
+    while (size > 0) {
+        size_t piece = size < TRANSFER_MAX_BYTES ? size : TRANSFER_MAX_BYTES;
+        ssize_t n;
+        REPEAT_EINTR(n, file->owner->ops->pwrite(file, p, piece, offset));
+        /* Nothing written and no reason given: going round again could last for ever. */
+        if (n == 0)
+            n = -EIO;
+        if (n < 0)
+            return fail_file(file, offset, (int)n, "write", err);
+        assert((size_t)n <= piece);
+        p += n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return FIRN_OK;
+}
+
+int fs_sync(fs_file *file, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, file->owner->ops->sync(file));
+    return result == 0 ? FIRN_OK : fail_file(file, FIRN_NO_OFFSET, result, "sync", err);
+}
+
+int fs_size(fs_file *file, uint64_t *out, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, file->owner->ops->size(file, out));
+    return result == 0 ? FIRN_OK : fail_file(file, FIRN_NO_OFFSET, result, "ask for the size", err);
+}
+
+int fs_truncate(fs_file *file, uint64_t size, firn_error *err)
+{
+    if (size > FILE_MAX_BYTES)
+        return fail_file(file, size, -EFBIG, "set the size", err);
+    int result;
+    REPEAT_EINTR(result, file->owner->ops->truncate(file, size));
+    return result == 0 ? FIRN_OK : fail_file(file, size, result, "set the size", err);
+}
+
+/* Zeros take the blocks as a reservation would. Only what lies behind the end is written: what is
+ * there already may be data. */
+static int allocate_by_writing(fs_file *file, uint64_t size, firn_error *err)
+{
+    static const uint8_t zeros[64 << 10];
+    uint64_t offset;
+    int status = fs_size(file, &offset, err);
+    while (status == FIRN_OK && offset < size) {
+        size_t piece = size - offset < sizeof(zeros) ? (size_t)(size - offset) : sizeof(zeros);
+        status = fs_write(file, zeros, piece, offset, err);
+        offset += piece;
+    }
+    return status;
+}
+
+int fs_allocate(fs_file *file, uint64_t size, firn_error *err)
+{
+    if (size == 0)
+        return FIRN_OK;
+    if (size > FILE_MAX_BYTES)
+        return fail_file(file, size, -EFBIG, "reserve space", err);
+    int result;
+    REPEAT_EINTR(result, file->owner->ops->allocate(file, size));
+    if (result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS)
+        return allocate_by_writing(file, size, err);
+    return result == 0 ? FIRN_OK : fail_file(file, size, result, "reserve space", err);
+}
+
+/* ---- Mappings ---- */
+
+int fs_map(fs_file *file, size_t size, bool writable, void **out, firn_error *err)
+{
+    if (size == 0)
+        return error_file(err, FIRN_INVALID, file->path, 0, "an empty range cannot be mapped");
+    uint64_t file_size;
+    int status = fs_size(file, &file_size, err);
+    if (status != FIRN_OK)
+        return status;
+    if (file_size < size)
+        return too_short(file, file_size, size - file_size, err);
+    int result;
+    REPEAT_EINTR(result, file->owner->ops->map(file, size, writable, out));
+    return result == 0 ? FIRN_OK : fail_file(file, 0, result, "map", err);
+}
+
+void fs_unmap(fs_file *file, void *address, size_t size)
+{
+    file->owner->ops->unmap(file, address, size);
+}
+
+int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, file->owner->ops->populate(file, address, size, write));
+    if (result == 0)
+        return FIRN_OK;
+    if (result == -EINVAL || result == -ENOSYS) {
+        int status = error_file(err, FIRN_UNSUPPORTED, file->path, FIRN_NO_OFFSET,
+                                "the system cannot make mapped pages ready ahead of use");
+        error_hint(err, "Linux 5.14 or later can; everything works without");
+        return status;
+    }
+    int status = fail_file(file, FIRN_NO_OFFSET, result, "make mapped pages ready", err);
+    if (result == -EFAULT)
+        error_hint(err, "a page could not be read or got no block: look for a full disk, a failed "
+                        "device, or a file that was cut short");
+    return status;
+}
+
+/* ---- The lock, the clocks, chance ---- */
+
+int fs_lock(fs_file *file, firn_error *err)
+{
+    long holder = 0;
+    int result;
+    REPEAT_EINTR(result, file->owner->ops->lock(file, &holder));
+    if (result == 0)
+        return FIRN_OK;
+    if (result != -EWOULDBLOCK && result != -EACCES)
+        return fail_file(file, FIRN_NO_OFFSET, result, "lock", err);
+    int status;
+    if (holder > 0)
+        status = error_file(err, FIRN_LOCKED, file->path, FIRN_NO_OFFSET,
+                            "process %ld holds the lock", holder);
+    else
+        status = error_file(err, FIRN_LOCKED, file->path, FIRN_NO_OFFSET,
+                            "another opener holds the lock");
+    error_hint(err, "close it there first, or open for reading only; do not remove the file");
+    return status;
+}
+
+uint64_t fs_wall_us(fs *f)
+{
+    return f->ops->wall_us(f);
+}
+
+uint64_t fs_mono_us(fs *f)
+{
+    return f->ops->mono_us(f);
+}
+
+int fs_random(fs *f, void *data, size_t size, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, f->ops->random(f, data, size));
+    return result == 0 ? FIRN_OK
+                       : error_system(err, NULL, FIRN_NO_OFFSET, -result, "get random bytes");
+}
