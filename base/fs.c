@@ -35,22 +35,22 @@ void fs_path(char *out, size_t size, const fs_dir *dir, const char *name)
     size_t name_length = name ? strlen(name) : 0;
     bool slash = name && dir_length > 0 && dir->path[dir_length - 1] != '/';
     size_t length = dir_length + slash + name_length;
-    if (length < size) {
-        snprintf(out, size, "%s%s%s", dir->path, slash ? "/" : "", name ? name : "");
-        return;
+    assert(size >= sizeof("..."));
+
+    /* The end says most, so it is what stays. */
+    size_t skipped = length < size ? 0 : length - (size - sizeof("..."));
+    size_t n = 0;
+    if (skipped > 0) {
+        memcpy(out, "...", 3);
+        n = 3;
     }
-    /* Keep the end, which says most. Names are short; one that alone does not fit is cut as well.
-     */
-    size_t room = size - sizeof("...");
-    if (name_length + 1 >= room) {
-        snprintf(out, size, "...%s",
-                 (name ? name : dir->path) + (name ? name_length : dir_length) -
-                     (name && name_length < room ? name_length : room));
-        return;
+    for (size_t i = skipped; i < length; i++) {
+        if (i < dir_length)
+            out[n++] = dir->path[i];
+        else
+            out[n++] = slash && i == dir_length ? '/' : name[i - dir_length - slash];
     }
-    size_t kept = room - name_length - slash;
-    snprintf(out, size, "...%s%s%s", dir->path + dir_length - kept, slash ? "/" : "",
-             name ? name : "");
+    out[n] = '\0';
 }
 
 static int fail_dir(const fs_dir *dir, const char *name, int result, const char *verb,
@@ -177,6 +177,19 @@ static int make_one(fs *f, char *path, size_t length)
     return result;
 }
 
+static int fail_make(char *path, size_t length, int result, firn_error *err)
+{
+    path[length] = '\0';
+    if (result == -ENOTDIR)
+        return fail_dir_open(path, result, err);
+    if (result != -ENOENT)
+        return error_system(err, path, FIRN_NO_OFFSET, -result, "make the folder");
+    int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
+                            "the folder that this one is to be made in is not there");
+    error_hint(err, "make it first, or wait until whoever removes it is done");
+    return status;
+}
+
 /* Walks up to the deepest folder that exists or can be made, then down again. Every folder is
  * synced into its parent before anything is made in it, so a crash leaves a shorter path, never a
  * gap, and at most the deepest one unsynced. */
@@ -189,17 +202,8 @@ static int make_path(fs *f, char *path, size_t length, firn_error *err)
         result = make_one(f, path, at);
     }
     for (;;) {
-        if (result != 0 && result != -EEXIST) {
-            char kept = path[at];
-            path[at] = '\0';
-            int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET, "cannot make the folder");
-            if (result != -ENOENT)
-                status = error_system(err, path, FIRN_NO_OFFSET, -result, "make the folder");
-            else
-                error_hint(err, "name a folder whose parent can be made");
-            path[at] = kept;
-            return status;
-        }
+        if (result != 0 && result != -EEXIST)
+            return fail_make(path, at, result, err);
         int status =
             result == 0 ? sync_parent(f, path, at, err) : sync_parent_of_existing(f, path, at, err);
         if (status != FIRN_OK || at == length)

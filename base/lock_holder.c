@@ -21,13 +21,22 @@
 #include <unistd.h>
 
 typedef struct candidates {
-    dev_t device;
-    ino_t inode;
+    struct statx file;
     long self;
     bool self_locked;
     long other_locked;
     long other_open;
 } candidates;
+
+/* Does the name lead to our file? What is known about a file is enough: to ask the server of a dead
+ * network file system, because some process has a file open there, would hang. */
+static bool is_file(const candidates *c, int at, const char *name)
+{
+    struct statx st;
+    return statx(at, name, AT_STATX_DONT_SYNC, STATX_INO, &st) == 0 &&
+           st.stx_ino == c->file.stx_ino && st.stx_dev_major == c->file.stx_dev_major &&
+           st.stx_dev_minor == c->file.stx_dev_minor;
+}
 
 /* Is a lock held through descriptor `name` of the process whose folder is `process`? */
 static bool has_lock(int process, const char *name)
@@ -65,9 +74,7 @@ static void look_at_process(candidates *c, int process, long pid)
         return; /* gone meanwhile, or not ours to see */
     const struct dirent *d;
     while ((d = readdir(descriptors)) != NULL) {
-        struct stat st;
-        if (d->d_name[0] == '.' || fstatat(dirfd(descriptors), d->d_name, &st, 0) != 0 ||
-            st.st_dev != c->device || st.st_ino != c->inode)
+        if (d->d_name[0] == '.' || !is_file(c, dirfd(descriptors), d->d_name))
             continue;
         bool locked = has_lock(process, d->d_name);
         if (pid == c->self)
@@ -82,10 +89,9 @@ static void look_at_process(candidates *c, int process, long pid)
 
 long lock_holder_find(int fd)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0)
+    candidates c = {.self = getpid()};
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO, &c.file) != 0)
         return 0;
-    candidates c = {.device = st.st_dev, .inode = st.st_ino, .self = getpid()};
     DIR *processes = open_stream(AT_FDCWD, "/proc");
     if (!processes)
         return 0;
