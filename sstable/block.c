@@ -1,0 +1,157 @@
+/* block: see block.h. */
+#include "block.h"
+
+/* Bytes that the two sizes of a body take, by form. */
+static const uint8_t sizes_bytes[4] = {2, 3, 5, 6};
+
+/* One body at `at`; the position behind it, or 0 and *why. */
+static uint32_t body_check(const sst_block *b, uint32_t at, uint32_t key_max, const char **why)
+{
+    const uint8_t *p = b->data + at;
+    uint32_t left = b->size - at;
+    uint32_t fixed = left == 0 ? 0 : 1U + (p[0] >> 3 & 7) + sizes_bytes[p[0] >> 6];
+
+    if (left == 0 || fixed > left) {
+        *why = "an entry begins in a block but does not end there";
+        return 0;
+    }
+    sst_block_entry e;
+    sst_block_decode(p, b->seq_base, &e);
+    if (e.suffix_size > left - fixed || e.value_size > left - fixed - e.suffix_size) {
+        *why = "an entry's sizes reach beyond its block";
+        return 0;
+    }
+    if (b->prefix_size + e.suffix_size > key_max || e.value_size > FIRN_MAX_VALUE_BYTES) {
+        *why = "an entry's key or value is larger than the limit";
+        return 0;
+    }
+    if (e.seq == 0 || e.seq > FIRN_MAX_SEQ) {
+        *why = "an entry's sequence number is out of range";
+        return 0;
+    }
+    if (e.kind == 0 || (e.kind == FIRN_DELETE && e.value_size != 0)) {
+        *why = "an entry breaks the rules of its kind";
+        return 0;
+    }
+    return at + fixed + e.suffix_size + e.value_size;
+}
+
+int sst_block_check(const uint8_t *data, uint32_t size, uint32_t key_max, const char **why)
+{
+    *why = "a block's header does not fit the block";
+    if (size < SST_BLOCK_HEADER_BYTES)
+        return FIRN_DAMAGED;
+    if ((data[6] & ~SST_BLOCK_WIDE) != 0 || data[7] != 0) {
+        *why = "a block has flags that this version of firn does not know";
+        return FIRN_UNSUPPORTED;
+    }
+    uint32_t room = size - SST_BLOCK_HEADER_BYTES;
+    uint32_t prefix = get_u16(data + 4);
+    uint32_t count = get_u32(data);
+    uint32_t each = 1 + 4 + ((data[6] & SST_BLOCK_WIDE) ? 4 : 2);
+    if (prefix > room || count == 0 || count > (room - prefix) / each ||
+        get_u64(data + 8) > FIRN_MAX_SEQ)
+        return FIRN_DAMAGED;
+
+    sst_block b = sst_block_view(data, size);
+    uint32_t at = SST_BLOCK_HEADER_BYTES + prefix + count * each;
+    bool unknown_kind = false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (sst_block_body(&b, i) != data + at) {
+            *why = "a block's slots do not agree with its entries";
+            return FIRN_DAMAGED;
+        }
+        uint32_t behind = body_check(&b, at, key_max, why);
+        if (behind == 0)
+            return FIRN_DAMAGED;
+        unknown_kind = unknown_kind || (data[at] & 7) > FIRN_DELETE;
+        at = behind;
+    }
+    if (at != size) {
+        *why = "a block holds more than its entries";
+        return FIRN_DAMAGED;
+    }
+    if (unknown_kind) {
+        *why = "a block holds a kind of entry that this version of firn does not know";
+        return FIRN_UNSUPPORTED;
+    }
+    return FIRN_OK;
+}
+
+static int compare_suffix(const sst_block_entry *e, firn_slice key, uint32_t skip)
+{
+    return slice_compare((firn_slice){e->suffix, e->suffix_size},
+                         (firn_slice){key.data + skip, key.size - skip});
+}
+
+/* The first position whose head is >= want. */
+static uint32_t heads_lower(const sst_block *b, uint32_t want)
+{
+    const uint8_t *base = b->heads;
+    uint32_t n = b->count;
+    while (n > 1) {
+        uint32_t half = n / 2;
+        base += get_u32(base + (size_t)(half - 1) * 4) < want ? (size_t)half * 4 : 0;
+        n -= half;
+    }
+    return (uint32_t)((size_t)(base - b->heads) / 4) + (get_u32(base) < want);
+}
+
+uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq)
+{
+    size_t shared = key.size < b->prefix_size ? key.size : b->prefix_size;
+    int c = shared ? memcmp(key.data, b->prefix, shared) : 0;
+    if (c != 0)
+        return c < 0 ? 0 : b->count;
+    if (key.size < b->prefix_size)
+        return 0;
+
+    uint32_t want = sst_block_head(key, b->prefix_size);
+    uint32_t low = heads_lower(b, want);
+    uint32_t high = low;
+    /* Heads are usually distinct, or equal for the few versions of one key. */
+    while (high < b->count && get_u32(b->heads + (size_t)high * 4) == want)
+        high++;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        sst_block_entry e;
+        sst_block_decode(sst_block_body(b, middle), b->seq_base, &e);
+        c = compare_suffix(&e, key, b->prefix_size);
+        if (c < 0 || (c == 0 && e.seq > seq))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_t seq,
+                        sst_block_entry *out)
+{
+    if (key.size < b->prefix_size ||
+        (b->prefix_size != 0 && memcmp(key.data, b->prefix, b->prefix_size) != 0))
+        return b->count;
+    uint32_t want = sst_block_head(key, b->prefix_size);
+    uint32_t size = (uint32_t)key.size - b->prefix_size;
+    const uint8_t *suffix = key.data + b->prefix_size;
+
+    for (uint32_t i = 0; i < b->count; i += 16) {
+        /* Behind the tags stand at least a head, a slot, a body and the trailer for each of the last
+         * entries: 16 bytes may be read at any tag (B3). */
+        uint32_t mask = sst_tags_match(b->tags + i, tag);
+        if (b->count - i < 16)
+            mask &= (UINT32_C(1) << (b->count - i)) - 1;
+        for (; mask != 0; mask &= mask - 1) {
+            uint32_t at = i + (uint32_t)__builtin_ctz(mask);
+            if (get_u32(b->heads + (size_t)at * 4) != want)
+                continue;
+            sst_block_decode(sst_block_body(b, at), b->seq_base, out);
+            if (out->suffix_size != size || (size != 0 && memcmp(out->suffix, suffix, size) != 0))
+                continue;
+            /* Versions stand newest first: the first one that is old enough is the answer. */
+            if (out->seq <= seq)
+                return at;
+        }
+    }
+    return b->count;
+}

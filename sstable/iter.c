@@ -1,0 +1,331 @@
+/* iter: walks a table both ways (base/iter.h). Start with place().
+ *
+ * The key is put together in the iterator's own buffer: the block's prefix once per block, an entry's
+ * suffix once per step. The value lies in the block, which the iterator holds.
+ *
+ * With fill_cache the blocks come as for a get. Without, the iterator reads ahead: pages of a mapped
+ * table are made ready in windows; otherwise windows of whole blocks are read into a private buffer,
+ * from which each block is unpacked, past the cache.
+ *
+ * Invariants
+ *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and `behind` is
+ *       where that entry's body ends, which is where the next one begins (B1).
+ *   N2  the window holds whole blocks [window_first, window_end) as they are stored.
+ */
+#include "reader.h"
+
+#include <base/alloc.h>
+#include <base/iter.h>
+
+enum { WINDOW_BYTES = 256 << 10 };
+
+typedef struct table_iter {
+    iter base;
+    sst_reader *r;
+    sst_block_ref ref;
+    sst_block b;
+    uint32_t block, at;
+    const uint8_t *behind;
+    bool fill_cache;
+    bool backward; /* the way the last movement between blocks went */
+    buf window;
+    uint32_t window_first, window_end;
+    uint64_t populated_from, populated_to; /* of the mapping, by this iterator */
+    uint8_t key[];                         /* key_bytes_max, and 16 so that copies may overshoot */
+} table_iter;
+
+static table_iter *self(iter *it)
+{
+    return (table_iter *)it;
+}
+
+static void leave(table_iter *t)
+{
+    t->base.valid = false;
+    sst_block_unref(&t->ref);
+}
+
+static void fail(table_iter *t, int status)
+{
+    leave(t);
+    t->base.status = status;
+}
+
+/* ---- Getting a block ---- */
+
+/* The window of whole blocks around i, in the direction of travel. */
+static int window_load(table_iter *t, uint32_t i)
+{
+    const sst_index *ix = &t->r->index;
+    uint32_t first = i;
+    uint32_t end = i + 1;
+    if (t->backward) {
+        while (first > 0 && ix->offsets[end] - ix->offsets[first - 1] <= WINDOW_BYTES)
+            first--;
+    } else {
+        while (end < ix->count && ix->offsets[end + 1] - ix->offsets[first] <= WINDOW_BYTES)
+            end++;
+    }
+    size_t size = (size_t)(ix->offsets[end] - ix->offsets[first]);
+    buf_clear(&t->window);
+    t->window_first = t->window_end = 0;
+    if (buf_reserve(&t->window, size) != FIRN_OK)
+        return error_no_memory(&t->base.error, size);
+    int status = fs_read(t->r->file, t->window.data, size, ix->offsets[first], &t->base.error);
+    if (status != FIRN_OK)
+        return status;
+    t->window.size = size;
+    t->window_first = first;
+    t->window_end = end;
+    return FIRN_OK;
+}
+
+static int block_unpacked(table_iter *t, uint32_t i)
+{
+    sst_cached *e = sst_cache_find(t->r->cache, t->r->owner, i);
+    if (!e) {
+        int status = FIRN_OK;
+        if (i < t->window_first || i >= t->window_end)
+            status = window_load(t, i);
+        if (status != FIRN_OK)
+            return status;
+        const uint64_t *offsets = t->r->index.offsets;
+        const uint8_t *stored = t->window.data + (offsets[i] - offsets[t->window_first]);
+        status = sst_reader_unpack(t->r, i, stored, &e, &t->base.error);
+        if (status != FIRN_OK)
+            return status;
+    }
+    t->ref = (sst_block_ref){e->data, e, e->size};
+    return FIRN_OK;
+}
+
+/* Makes the pages of block i ready together with those that come next on the way. */
+static int block_ahead(table_iter *t, uint32_t i)
+{
+    const uint64_t *offsets = t->r->index.offsets;
+    uint64_t from = offsets[i];
+    uint64_t to = offsets[i + 1];
+    bool ready = t->populated_from <= from && to <= t->populated_to;
+    if (!ready) {
+        if (t->backward)
+            from = to > WINDOW_BYTES && to - WINDOW_BYTES < from ? to - WINDOW_BYTES : from;
+        else
+            to = to - from < WINDOW_BYTES ? from + WINDOW_BYTES : to;
+        firn_error error;
+        int status = sst_reader_populate(t->r, from, to - from, &error);
+        ready = status == FIRN_OK;
+        if (ready) {
+            t->populated_from = from;
+            t->populated_to = to;
+        } else if (status != FIRN_UNSUPPORTED) {
+            t->base.error = error;
+            return status;
+        }
+    }
+    return sst_reader_map_block(t->r, i, ready, &t->base.error);
+}
+
+/* Holds block i and starts the key with its prefix. */
+static bool block_enter(table_iter *t, uint32_t i)
+{
+    int status = FIRN_OK;
+    sst_block_unref(&t->ref);
+    t->backward = i < t->block;
+    if (!t->fill_cache && !t->r->map) {
+        status = block_unpacked(t, i);
+    } else {
+        if (!t->fill_cache && !sst_reader_verified(t->r, i))
+            status = block_ahead(t, i);
+        if (status == FIRN_OK)
+            status = sst_reader_block(t->r, i, &t->ref, &t->base.error);
+    }
+    if (status != FIRN_OK) {
+        fail(t, status);
+        return false;
+    }
+    t->b = sst_block_view(t->ref.data, t->ref.size);
+    t->block = i;
+    if (t->b.prefix_size)
+        memcpy(t->key, t->b.prefix, t->b.prefix_size);
+    return true;
+}
+
+/* ---- Showing an entry ---- */
+
+static inline void show(table_iter *t, const uint8_t *body)
+{
+    sst_block_entry e;
+    sst_block_decode(body, t->b.seq_base, &e);
+    uint8_t *to = t->key + t->b.prefix_size;
+    /* Most suffixes are short, and the block's end is far: two fixed copies instead of a call. */
+    if (e.suffix_size <= 16 && t->b.data + t->b.size - e.suffix >= 16) {
+        uint64_t low, high;
+        memcpy(&low, e.suffix, 8);
+        memcpy(&high, e.suffix + 8, 8);
+        memcpy(to, &low, 8);
+        memcpy(to + 8, &high, 8);
+    } else if (e.suffix_size) {
+        memcpy(to, e.suffix, e.suffix_size);
+    }
+    t->behind = e.value + e.value_size;
+    t->base.key = (firn_slice){t->key, t->b.prefix_size + e.suffix_size};
+    t->base.value = (firn_slice){e.value, e.value_size};
+    t->base.seq = e.seq;
+    t->base.kind = e.kind;
+    t->base.valid = true;
+}
+
+static void show_at(table_iter *t, uint32_t at)
+{
+    t->at = at;
+    show(t, sst_block_body(&t->b, at));
+}
+
+static void show_first(table_iter *t, uint32_t block)
+{
+    if (block_enter(t, block))
+        show_at(t, 0);
+}
+
+static void show_last(table_iter *t, uint32_t block)
+{
+    if (block_enter(t, block))
+        show_at(t, t->b.count - 1);
+}
+
+/* ---- Movements ---- */
+
+static void restart(table_iter *t)
+{
+    t->base.valid = false;
+    t->base.status = FIRN_OK;
+}
+
+static void table_first(iter *it)
+{
+    table_iter *t = self(it);
+    restart(t);
+    t->block = 0;
+    if (t->r->index.count == 0)
+        leave(t);
+    else
+        show_first(t, 0);
+}
+
+static void table_last(iter *it)
+{
+    table_iter *t = self(it);
+    restart(t);
+    t->block = UINT32_MAX; /* from beyond the end: read ahead towards the beginning */
+    if (t->r->index.count == 0)
+        leave(t);
+    else
+        show_last(t, t->r->index.count - 1);
+}
+
+/* Enters the block that (key, seq) falls into and tells the position of the first entry not before it,
+ * which may be behind the block's last. False when there is no such block, or on an error. */
+static bool place(table_iter *t, firn_slice key, uint64_t seq, uint32_t *at)
+{
+    restart(t);
+    uint32_t i = sst_index_find(&t->r->index, key, seq);
+    if (i == t->r->index.count) {
+        leave(t);
+        return false;
+    }
+    if (!t->ref.data || t->block != i) {
+        t->block = i;
+        if (!block_enter(t, i))
+            return false;
+    }
+    *at = sst_block_seek(&t->b, key, seq);
+    return true;
+}
+
+static void table_seek(iter *it, firn_slice key, uint64_t seq)
+{
+    table_iter *t = self(it);
+    uint32_t at;
+    if (!place(t, key, seq, &at))
+        return;
+    if (at < t->b.count)
+        show_at(t, at);
+    else if (t->block + 1 < t->r->index.count)
+        show_first(t, t->block + 1);
+    else
+        leave(t);
+}
+
+static void table_seek_before(iter *it, firn_slice key, uint64_t seq)
+{
+    table_iter *t = self(it);
+    uint32_t at;
+    if (!place(t, key, seq, &at)) {
+        /* Nothing reaches (key, seq): everything is before it. */
+        if (t->base.status == FIRN_OK)
+            table_last(it);
+        return;
+    }
+    if (at > 0)
+        show_at(t, at - 1);
+    else if (t->block > 0)
+        show_last(t, t->block - 1);
+    else
+        leave(t);
+}
+
+static void table_next(iter *it)
+{
+    table_iter *t = self(it);
+    if (t->at + 1 < t->b.count) {
+        t->at++;
+        show(t, t->behind);
+    } else if (t->block + 1 < t->r->index.count) {
+        show_first(t, t->block + 1);
+    } else {
+        leave(t);
+    }
+}
+
+static void table_prev(iter *it)
+{
+    table_iter *t = self(it);
+    if (t->at > 0)
+        show_at(t, t->at - 1);
+    else if (t->block > 0)
+        show_last(t, t->block - 1);
+    else
+        leave(t);
+}
+
+static void table_close(iter *it)
+{
+    table_iter *t = self(it);
+    sst_block_unref(&t->ref);
+    buf_release(&t->window);
+    mem_free(t);
+}
+
+static const iter_ops table_iter_ops = {
+    .first = table_first,
+    .last = table_last,
+    .seek = table_seek,
+    .seek_before = table_seek_before,
+    .next = table_next,
+    .prev = table_prev,
+    .close = table_close,
+};
+
+int sst_iter_new(sst_reader *r, bool fill_cache, iter **out)
+{
+    table_iter *t = mem_alloc(sizeof(*t) + (size_t)r->props.key_bytes_max + 16);
+    if (!t)
+        return FIRN_NO_MEMORY;
+    memset(t, 0, sizeof(*t));
+    t->base.ops = &table_iter_ops;
+    t->base.error.offset = FIRN_NO_OFFSET;
+    t->r = r;
+    t->fill_cache = fill_cache;
+    *out = &t->base;
+    return FIRN_OK;
+}

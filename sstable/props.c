@@ -1,0 +1,97 @@
+/* props: see props.h. */
+#include "props.h"
+
+#include <base/coding.h>
+
+#include <stddef.h>
+
+enum {
+    ID_KEY_MIN = 11,
+    ID_KEY_MAX = 12,
+    ID_REQUIRED = 0x8000, /* a reader that does not know such an id must refuse the table */
+    HEADER_BYTES = 4,
+};
+
+/* The numbers, in order of their ids, which start at 1. */
+static const size_t numbers[] = {
+    offsetof(sst_props, shown.entries),    offsetof(sst_props, shown.deletes),
+    offsetof(sst_props, shown.raw_bytes),  offsetof(sst_props, shown.data_bytes),
+    offsetof(sst_props, shown.blocks),     offsetof(sst_props, shown.seq_min),
+    offsetof(sst_props, shown.seq_max),    offsetof(sst_props, shown.created_us),
+    offsetof(sst_props, compressed_blocks), offsetof(sst_props, key_bytes_max),
+};
+#define NUMBERS (sizeof(numbers) / sizeof(numbers[0]))
+
+static int put_field(buf *out, unsigned id, const void *data, size_t size)
+{
+    uint8_t header[HEADER_BYTES];
+    put_u16(header, (uint16_t)id);
+    put_u16(header + 2, (uint16_t)size);
+    int status = buf_append(out, header, sizeof(header));
+    return status == FIRN_OK ? buf_append(out, data, size) : status;
+}
+
+int sst_props_put(const sst_props *p, buf *out)
+{
+    for (unsigned i = 0; i < NUMBERS; i++) {
+        uint64_t number;
+        uint8_t bytes[8];
+        memcpy(&number, (const char *)p + numbers[i], sizeof(number));
+        put_u64(bytes, number);
+        int status = put_field(out, i + 1, bytes, sizeof(bytes));
+        if (status != FIRN_OK)
+            return status;
+    }
+    int status = put_field(out, ID_KEY_MIN, p->shown.key_min.data, p->shown.key_min.size);
+    if (status == FIRN_OK)
+        status = put_field(out, ID_KEY_MAX, p->shown.key_max.data, p->shown.key_max.size);
+    return status;
+}
+
+static int take_field(sst_props *p, unsigned id, firn_slice bytes)
+{
+    if (id == ID_KEY_MIN) {
+        p->shown.key_min = bytes;
+    } else if (id == ID_KEY_MAX) {
+        p->shown.key_max = bytes;
+    } else if (id >= 1 && id <= NUMBERS) {
+        if (bytes.size != 8)
+            return FIRN_DAMAGED;
+        uint64_t number = get_u64(bytes.data);
+        memcpy((char *)p + numbers[id - 1], &number, sizeof(number));
+    } else if (id >= ID_REQUIRED) {
+        return FIRN_UNSUPPORTED;
+    }
+    return FIRN_OK;
+}
+
+int sst_props_get(firn_slice payload, sst_props *out)
+{
+    sst_props p = {0};
+    const uint8_t *at = payload.data;
+    size_t left = payload.size;
+    unsigned last = 0;
+    unsigned known = 0;
+
+    while (left != 0) {
+        if (left < HEADER_BYTES)
+            return FIRN_DAMAGED;
+        unsigned id = get_u16(at);
+        size_t size = get_u16(at + 2);
+        if (id <= last || size > left - HEADER_BYTES)
+            return FIRN_DAMAGED;
+        int status = take_field(&p, id, (firn_slice){at + HEADER_BYTES, size});
+        if (status != FIRN_OK)
+            return status;
+        known += id <= ID_KEY_MAX;
+        last = id;
+        at += HEADER_BYTES + size;
+        left -= HEADER_BYTES + size;
+    }
+    /* Ascending ids make twelve known ones all twelve. */
+    if (known != ID_KEY_MAX || p.key_bytes_max > FIRN_MAX_KEY_BYTES ||
+        p.shown.key_min.size > p.key_bytes_max || p.shown.key_max.size > p.key_bytes_max)
+        return FIRN_DAMAGED;
+    *out = p;
+    return FIRN_OK;
+}

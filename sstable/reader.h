@@ -1,0 +1,80 @@
+/* reader: an open table, and how its parts reach its blocks. */
+#ifndef SSTABLE_READER_H
+#define SSTABLE_READER_H
+
+#include "block.h"
+#include "cache.h"
+#include "filter.h"
+#include "format.h"
+#include "index.h"
+#include "props.h"
+
+/* A block held in memory: in the mapping (pin NULL) or in the cache. All-zero: nothing held. */
+typedef struct sst_block_ref {
+    const uint8_t *data;
+    sst_cached *pin;
+    uint32_t size;
+} sst_block_ref;
+
+struct sst_reader {
+    fs_file *file;
+    sst_cache *cache;
+    uint64_t owner; /* in the cache */
+    uint32_t salt;
+    sst_footer footer;
+    sst_props props;
+    sst_index index;
+    sst_filter filter;
+    uint8_t *filter_bytes, *index_bytes, *props_bytes; /* payloads, with their trailers */
+    size_t filter_room; /* size of the filter's pages */
+    uint8_t *map;       /* the whole file, or NULL: blocks come through the cache */
+    size_t map_bytes;
+    /* One bit per block: checksum and structure were found right. Only ever set, relaxed: the bytes it
+     * speaks of were there before the mapping was, and setting it twice is harmless. */
+    _Atomic uint64_t *verified;
+};
+
+static inline void sst_block_unref(sst_block_ref *ref)
+{
+    if (ref->pin)
+        sst_cache_unpin(ref->pin);
+    *ref = (sst_block_ref){0};
+}
+
+static inline sst_place sst_reader_place(const sst_reader *r, uint64_t offset)
+{
+    return (sst_place){r->file, r->salt, offset};
+}
+
+static inline bool sst_reader_verified(const sst_reader *r, uint32_t i)
+{
+    return atomic_load_explicit(&r->verified[i / 64], memory_order_relaxed) >> (i % 64) & 1;
+}
+
+/* Block i of a mapped table, found right before or now; `populated` when its pages have been made ready. */
+int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *err);
+/* Makes the pages of [offset, offset + size) ready, cut at the end of the file. FIRN_OK,
+ * FIRN_UNSUPPORTED, or an I/O error. */
+int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_error *err);
+/* Judges and unpacks the stored bytes of block i, trailer included, into a new pinned entry that is not
+ * yet a member of the cache. */
+int sst_reader_unpack(sst_reader *r, uint32_t i, const uint8_t *stored, sst_cached **out,
+                      firn_error *err);
+/* Block i by way of the cache. */
+int sst_reader_cache_block(sst_reader *r, uint32_t i, sst_block_ref *out, firn_error *err);
+
+/* Block i, wherever it comes from. Every block behind a ref has been checked (B1, B2). */
+static inline int sst_reader_block(sst_reader *r, uint32_t i, sst_block_ref *out, firn_error *err)
+{
+    if (!r->map)
+        return sst_reader_cache_block(r, i, out, err);
+    if (!sst_reader_verified(r, i)) {
+        int status = sst_reader_map_block(r, i, false, err);
+        if (status != FIRN_OK)
+            return status;
+    }
+    *out = (sst_block_ref){r->map + r->index.offsets[i], NULL, sst_index_size(&r->index, i)};
+    return FIRN_OK;
+}
+
+#endif

@@ -1,0 +1,364 @@
+/* writer: builds a table from versions that come in order (README.md, "The file").
+ *
+ *   sst_writer_add -> block builder -> (full) block_close -> compress -> output buffer -> file
+ *   sst_writer_finish -> last block, filter, index, properties, footer, sync
+ *
+ * Invariants
+ *   W1  Entries are strictly ascending: key, then sequence number downwards. A violation is refused.
+ *   W2  What is in the file is a prefix of the table; it is a table only once the footer, written last
+ *       and followed by a sync, is whole. A file without one is refused by the reader.
+ *   W3  A file that was not finished is removed by sst_writer_free; nothing else is ever removed.
+ *   W4  After the first error nothing more is written.
+ * One thread at a time.
+ */
+#include "block.h"
+#include "block_builder.h"
+#include "compress.h"
+#include "filter.h"
+#include "format.h"
+#include "index.h"
+#include "props.h"
+
+#include <base/alloc.h>
+#include <base/hash.h>
+
+#include <assert.h>
+
+enum { WRITE_BYTES = 256 << 10 }; /* handed to the system at once */
+
+struct sst_writer {
+    fs_dir *dir;
+    fs_file *file;
+    char name[FS_NAME_MAX + 1];
+    sst_writer_options options;
+    uint32_t salt;
+    int status;    /* W4 */
+    bool finished; /* W3 */
+
+    sst_block_builder block;
+    sst_packer packer;
+    sst_index_builder index;
+    buf hashes;       /* uint64_t of every distinct key, for the filter */
+    buf out;          /* what is not yet in the file, */
+    uint64_t written; /* which has this many bytes */
+
+    buf last_key; /* of the newest entry */
+    uint64_t last_seq;
+    buf key_min;
+    sst_props props;
+};
+
+void sst_writer_options_init(sst_writer_options *o)
+{
+    *o = (sst_writer_options){
+        .block_bytes = 4096,
+        .filter_bits_per_key = 10,
+        .compression = SST_COMPRESSION_NONE,
+    };
+}
+
+static int options_check(const char *name, const sst_writer_options *o, firn_error *err)
+{
+    if (o->block_bytes < SST_BLOCK_TARGET_MIN || o->block_bytes > SST_BLOCK_TARGET_MAX)
+        return error_set(err, FIRN_INVALID, "block size %u is not within %u to %u bytes",
+                         o->block_bytes, SST_BLOCK_TARGET_MIN, SST_BLOCK_TARGET_MAX);
+    if (o->filter_bits_per_key > SST_FILTER_BITS_MAX)
+        return error_set(err, FIRN_INVALID, "%u filter bits per key are more than %u",
+                         o->filter_bits_per_key, SST_FILTER_BITS_MAX);
+    if ((unsigned)o->compression > SST_COMPRESSION_ZLIB)
+        return error_set(err, FIRN_INVALID, "compression %d is unknown", (int)o->compression);
+    size_t size = strlen(name);
+    if (size == 0 || size > FS_NAME_MAX)
+        return error_set(err, FIRN_INVALID, "a table's file name has 1 to %d bytes", FS_NAME_MAX);
+    return FIRN_OK;
+}
+
+int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, sst_writer **out,
+                    firn_error *err)
+{
+    int status = options_check(name, o, err);
+    if (status != FIRN_OK)
+        return status;
+    sst_writer *w = mem_zalloc(sizeof(*w));
+    if (!w)
+        return error_no_memory(err, sizeof(*w));
+    w->dir = dir;
+    w->options = *o;
+    memcpy(w->name, name, strlen(name) + 1);
+    w->salt = sst_salt(o->store_id, o->table_no);
+    status = sst_packer_init(&w->packer, o->compression);
+    if (status == FIRN_OK)
+        status = buf_reserve(&w->out, WRITE_BYTES + SST_FOOTER_BYTES);
+    if (status != FIRN_OK)
+        error_no_memory(err, WRITE_BYTES);
+    /* The file comes last, so that every earlier failure leaves the folder alone. */
+    if (status == FIRN_OK)
+        status = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &w->file, err);
+    if (status != FIRN_OK) {
+        sst_writer_free(w);
+        return status;
+    }
+    w->props.shown.created_us = fs_wall_us(dir->owner);
+    *out = w;
+    return FIRN_OK;
+}
+
+uint64_t sst_writer_file_bytes(const sst_writer *w)
+{
+    return w->written + w->out.size + w->block.bytes.size;
+}
+
+uint64_t sst_writer_entries(const sst_writer *w)
+{
+    return w->props.shown.entries;
+}
+
+/* Records the first failure (W4) and describes the kinds that nobody has described yet. */
+static int fail(sst_writer *w, int status, firn_error *err)
+{
+    if (status == FIRN_NO_MEMORY)
+        error_no_memory(err, 0);
+    if (status == FIRN_TOO_LARGE) {
+        error_file(err, status, w->file->path, w->written,
+                   "a table's index or filter would pass its limit");
+        error_hint(err, "end the table and begin another one");
+    }
+    w->status = status;
+    return status;
+}
+
+static int refuse_failed(const sst_writer *w, firn_error *err)
+{
+    return error_file(err, w->status, w->file->path, FIRN_NO_OFFSET,
+                      "an earlier step of building this table failed");
+}
+
+static int out_write(sst_writer *w, firn_error *err)
+{
+    if (w->out.size == 0)
+        return FIRN_OK;
+    int status = fs_write(w->file, w->out.data, w->out.size, w->written, err);
+    if (status != FIRN_OK) {
+        w->status = status;
+        return status;
+    }
+    w->written += w->out.size;
+    buf_clear(&w->out);
+    return FIRN_OK;
+}
+
+/* The payload is the output buffer from `start` on: adds the trailer and tells the handle. */
+static int block_seal(sst_writer *w, size_t start, sst_trailer t, sst_handle *out)
+{
+    uint32_t size = (uint32_t)(w->out.size - start);
+    if (buf_reserve(&w->out, SST_TRAILER_BYTES) != FIRN_OK)
+        return FIRN_NO_MEMORY;
+    *out = (sst_handle){w->written + start, size};
+    sst_trailer_put(w->out.data + start, size, t.compression, t.raw_size, w->salt, out->offset);
+    w->out.size += SST_TRAILER_BYTES;
+    return FIRN_OK;
+}
+
+static int block_put(sst_writer *w, sst_handle *out)
+{
+    size_t start = w->out.size;
+    int status = sst_block_builder_finish(&w->block, &w->out);
+    if (status != FIRN_OK)
+        return status;
+    firn_slice raw = {w->out.data + start, w->out.size - start};
+    sst_trailer t = {SST_COMPRESSION_NONE, (uint32_t)raw.size};
+    firn_slice packed;
+    status = sst_pack(&w->packer, raw, &packed);
+    if (status == FIRN_OK) {
+        t.compression = (uint8_t)w->options.compression;
+        memcpy(w->out.data + start, packed.data, packed.size);
+        w->out.size = start + packed.size;
+        w->props.compressed_blocks++;
+    } else if (status != FIRN_NOT_FOUND) {
+        return status;
+    }
+    return block_seal(w, start, t, out);
+}
+
+/* Ends the current block, which `next` will not join (NULL: nothing follows at all). */
+static int block_close(sst_writer *w, const firn_slice *next, firn_error *err)
+{
+    sst_handle h;
+    int status = block_put(w, &h);
+    if (status != FIRN_OK)
+        return fail(w, status, err);
+
+    firn_slice last = buf_slice(&w->last_key);
+    uint64_t seq = 0;
+    firn_slice separator = last;
+    if (next && slice_equal(last, *next))
+        seq = w->last_seq; /* the key goes on in the next block (X1) */
+    else if (next)
+        separator = sst_index_separator(last, *next);
+    status = sst_index_builder_add(&w->index, (uint32_t)h.size, separator, seq);
+    if (status != FIRN_OK)
+        return fail(w, status, err);
+    w->props.shown.blocks++;
+    w->props.shown.data_bytes += h.size + SST_TRAILER_BYTES;
+    sst_block_builder_clear(&w->block);
+    return w->out.size >= WRITE_BYTES ? out_write(w, err) : FIRN_OK;
+}
+
+/* FIRN_INVALID or FIRN_TOO_LARGE for what cannot stand behind the last entry; *new_key otherwise. */
+static int order_check(const sst_writer *w, firn_slice key, const sst_pending *e, firn_slice value,
+                       bool *new_key)
+{
+    if (key.size > FIRN_MAX_KEY_BYTES || value.size > FIRN_MAX_VALUE_BYTES)
+        return FIRN_TOO_LARGE;
+    if (e->seq == 0 || e->seq > FIRN_MAX_SEQ || (e->kind != FIRN_PUT && e->kind != FIRN_DELETE) ||
+        (e->kind == FIRN_DELETE && value.size != 0))
+        return FIRN_INVALID;
+    int c = w->props.shown.entries == 0 ? 1 : slice_compare(key, buf_slice(&w->last_key));
+    if (c < 0 || (c == 0 && e->seq >= w->last_seq))
+        return FIRN_INVALID;
+    *new_key = c != 0;
+    return FIRN_OK;
+}
+
+static void count_entry(sst_writer *w, firn_slice key, const sst_pending *e, size_t value_size)
+{
+    sst_properties *p = &w->props.shown;
+    if (p->entries == 0 || e->seq < p->seq_min)
+        p->seq_min = e->seq;
+    if (e->seq > p->seq_max)
+        p->seq_max = e->seq;
+    if (key.size > w->props.key_bytes_max)
+        w->props.key_bytes_max = key.size;
+    p->entries++;
+    p->deletes += e->kind == FIRN_DELETE;
+    p->raw_bytes += key.size + value_size;
+}
+
+/* What a key that was not there before needs: its hash kept for the filter, and itself remembered. */
+static int key_begin(sst_writer *w, firn_slice key, uint64_t hash)
+{
+    int status = FIRN_OK;
+    if (w->options.filter_bits_per_key != 0)
+        status = buf_append(&w->hashes, &hash, sizeof(hash));
+    if (status == FIRN_OK && w->props.shown.entries == 0)
+        status = buf_assign(&w->key_min, key.data, key.size);
+    if (status == FIRN_OK)
+        status = buf_assign(&w->last_key, key.data, key.size);
+    return status;
+}
+
+int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value,
+                   firn_error *err)
+{
+    assert(!w->finished);
+    if (w->status != FIRN_OK)
+        return refuse_failed(w, err);
+    sst_pending e = {.seq = seq, .kind = kind};
+    bool new_key;
+    int status = order_check(w, key, &e, value, &new_key);
+    if (status != FIRN_OK) {
+        w->status = status;
+        return error_file(err, status, w->file->path, FIRN_NO_OFFSET,
+                          "entry %llu is out of order, over a limit or of an unknown kind",
+                          (unsigned long long)w->props.shown.entries);
+    }
+    uint64_t hash = hash64(key.data, key.size, 0);
+    e.tag = sst_block_tag(hash);
+    if (w->block.count != 0 && sst_block_builder_bytes_with(&w->block, key, value.size, seq) >
+                                   w->options.block_bytes) {
+        status = block_close(w, &key, err);
+        if (status != FIRN_OK)
+            return status;
+    }
+    status = sst_block_builder_add(&w->block, key, value, &e);
+    if (status == FIRN_OK && new_key)
+        status = key_begin(w, key, hash);
+    if (status != FIRN_OK)
+        return fail(w, status, err);
+    count_entry(w, key, &e, value.size);
+    w->last_seq = seq;
+    return FIRN_OK;
+}
+
+/* Filter, index and properties, each a block of its own at the end of the output. */
+static int meta_put(sst_writer *w, sst_footer *f)
+{
+    size_t start = w->out.size;
+    int status = sst_filter_build((const uint64_t *)(const void *)w->hashes.data,
+                                  w->hashes.size / sizeof(uint64_t),
+                                  w->options.filter_bits_per_key, &w->out);
+    if (status == FIRN_OK && w->out.size > start)
+        status = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->filter);
+    if (status != FIRN_OK)
+        return status;
+
+    start = w->out.size;
+    status = sst_index_builder_finish(&w->index, &w->out);
+    if (status == FIRN_OK)
+        status = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->index);
+    if (status != FIRN_OK)
+        return status;
+
+    start = w->out.size;
+    w->props.shown.key_min = buf_slice(&w->key_min);
+    w->props.shown.key_max = buf_slice(&w->last_key);
+    status = sst_props_put(&w->props, &w->out);
+    if (status == FIRN_OK)
+        status = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->props);
+    return status;
+}
+
+int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err)
+{
+    assert(!w->finished);
+    if (w->status != FIRN_OK)
+        return refuse_failed(w, err);
+    int status = w->block.count != 0 ? block_close(w, NULL, err) : FIRN_OK;
+    if (status != FIRN_OK)
+        return status;
+    sst_footer f = {
+        .store_id = {w->options.store_id[0], w->options.store_id[1]},
+        .table_no = w->options.table_no,
+        .salt = w->salt,
+    };
+    status = meta_put(w, &f);
+    if (status == FIRN_OK)
+        status = buf_reserve(&w->out, SST_FOOTER_BYTES);
+    if (status != FIRN_OK)
+        return fail(w, status, err);
+    f.file_bytes = w->written + w->out.size + SST_FOOTER_BYTES;
+    sst_footer_put(&f, w->out.data + w->out.size);
+    w->out.size += SST_FOOTER_BYTES;
+
+    status = out_write(w, err);
+    if (status == FIRN_OK)
+        status = fs_sync(w->file, err); /* W2: from here on it is a table */
+    if (status != FIRN_OK) {
+        w->status = status;
+        return status;
+    }
+    w->finished = true;
+    w->props.shown.file_bytes = f.file_bytes;
+    *out = &w->props.shown;
+    return FIRN_OK;
+}
+
+void sst_writer_free(sst_writer *w)
+{
+    if (!w)
+        return;
+    if (w->file) {
+        fs_close(w->file);
+        /* W3. A failure leaves an orphan without a footer, which nobody names and opening clears. */
+        if (!w->finished)
+            (void)fs_unlink(w->dir, w->name, NULL);
+    }
+    sst_block_builder_release(&w->block);
+    sst_packer_release(&w->packer);
+    sst_index_builder_release(&w->index);
+    buf_release(&w->hashes);
+    buf_release(&w->out);
+    buf_release(&w->last_key);
+    buf_release(&w->key_min);
+    mem_free(w);
+}
