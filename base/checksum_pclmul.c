@@ -26,18 +26,6 @@
 
 #define TARGET __attribute__((target("pclmul,sse4.1")))
 
-/* x^(n+32) and x^(n-32) modulo P, reflected: for the low and the high half of a lane that moves n
- * bits. */
-#define FOLD_512_LOW  0x154442bd4
-#define FOLD_512_HIGH 0x1c6e41596
-#define FOLD_256_LOW  0x0f1da05aa
-#define FOLD_256_HIGH 0x15a546366
-#define FOLD_128_LOW  0x1751997d0
-#define FOLD_128_HIGH 0x0ccaa009e
-#define FOLD_64       0x163cd6124
-#define POLYNOMIAL    0x1db710641 /* P */
-#define QUOTIENT      0x1f7011641 /* x^64 / P, for Barrett */
-
 #define LANE 16
 
 TARGET static inline __m128i load(const uint8_t *p)
@@ -92,7 +80,7 @@ TARGET static uint32_t crc32_pclmul(uint32_t crc, const void *data, size_t size)
     if (size < LANE)
         return crc32_portable(crc, data, size);
 
-    const __m128i fold_128 = _mm_set_epi64x(FOLD_128_HIGH, FOLD_128_LOW);
+    const __m128i fold_128 = _mm_set_epi64x((int64_t)FOLD_128_HIGH, (int64_t)FOLD_128_LOW);
     const uint8_t *p = data;
     const uint8_t *end = p + size;
     __m128i lane = _mm_xor_si128(load(p), _mm_cvtsi32_si128((int)~crc));
