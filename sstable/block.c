@@ -136,8 +136,8 @@ uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_
     const uint8_t *suffix = key.data + b->prefix_size;
 
     for (uint32_t i = 0; i < b->count; i += 16) {
-        /* Behind the tags stand at least a head, a slot, a body and the trailer for each of the last
-         * entries: 16 bytes may be read at any tag (B3). */
+        /* Behind the tags stand at least a head, a slot, a body and the trailer for each of the
+         * last entries: 16 bytes may be read at any tag (B3). */
         uint32_t mask = sst_tags_match(b->tags + i, tag);
         if (b->count - i < 16)
             mask &= (UINT32_C(1) << (b->count - i)) - 1;

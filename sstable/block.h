@@ -21,10 +21,9 @@
  * Invariants, which sst_block_check establishes once per load and everything else relies on:
  *   B1  header, arrays and bodies fill the block exactly; slot i+1 is where body i ends.
  *   B2  kinds are known, deletes have no value, keys, values and numbers are within their limits.
- *   B3  the bytes of at least a trailer follow the block in memory, so that 8 bytes may be read at any
- *       position inside it.
- * Order of the entries and truth of tags and heads are the writer's word under the checksum; a lie there
- * gives wrong answers but no wrong access. sst_verify checks them.
+ *   B3  the bytes of at least a trailer follow the block in memory, so that 8 bytes may be read at
+ * any position inside it. Order of the entries and truth of tags and heads are the writer's word
+ * under the checksum; a lie there gives wrong answers but no wrong access. sst_verify checks them.
  */
 #ifndef SSTABLE_BLOCK_H
 #define SSTABLE_BLOCK_H
@@ -59,8 +58,8 @@ typedef struct sst_block_entry {
     uint8_t kind;
 } sst_block_entry;
 
-/* B1 and B2 for bytes whose checksum was right. FIRN_OK, or FIRN_DAMAGED or FIRN_UNSUPPORTED and *why.
- * `key_max` is the longest key that the table admits to. */
+/* B1 and B2 for bytes whose checksum was right. FIRN_OK, or FIRN_DAMAGED or FIRN_UNSUPPORTED and
+ * *why. `key_max` is the longest key that the table admits to. */
 int sst_block_check(const uint8_t *data, uint32_t size, uint32_t key_max, const char **why);
 
 /* The first entry >= (key, seq), or count. */
@@ -69,8 +68,8 @@ uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq);
 uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_t seq,
                         sst_block_entry *out);
 
-/* The byte of hash64(key, 0) that a get compares first. Not among the bits that choose in a filter line,
- * and far from those that choose the line. */
+/* The byte of hash64(key, 0) that a get compares first. Not among the bits that choose in a filter
+ * line, and far from those that choose the line. */
 static inline uint8_t sst_block_tag(uint64_t hash)
 {
     return (uint8_t)(hash >> 32);

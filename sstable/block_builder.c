@@ -41,7 +41,8 @@ static unsigned sizes_form(size_t suffix_size, size_t value_size)
 static size_t common_with(const sst_block_builder *b, firn_slice key)
 {
     firn_slice first = {b->bytes.data, b->prefix_size};
-    if (key.size >= first.size && (first.size == 0 || memcmp(first.data, key.data, first.size) == 0))
+    if (key.size >= first.size &&
+        (first.size == 0 || memcmp(first.data, key.data, first.size) == 0))
         return first.size;
     return slice_common(first, key);
 }
@@ -173,8 +174,8 @@ int sst_block_builder_finish(const sst_block_builder *b, buf *out)
             put_u32(slots + (size_t)i * 4, (uint32_t)(p - start));
         else
             put_u16(slots + (size_t)i * 2, (uint16_t)(p - start));
-        p = body_put(p, e, e->seq - b->seq_min,
-                     (firn_slice){key.data + prefix, key.size - prefix}, key.data + key.size);
+        p = body_put(p, e, e->seq - b->seq_min, (firn_slice){key.data + prefix, key.size - prefix},
+                     key.data + key.size);
     }
     out->size += (size_t)(p - start);
     return FIRN_OK;

@@ -1,7 +1,7 @@
 /* block_builder: gathers entries in order and lays them out as one data block (block.h).
  *
- * Two passes, because the common prefix and the sequence base are known only when the last entry is:
- * add() copies key and value into one buffer; finish() writes the block. One thread.
+ * Two passes, because the common prefix and the sequence base are known only when the last entry
+ * is: add() copies key and value into one buffer; finish() writes the block. One thread.
  */
 #ifndef SSTABLE_BLOCK_BUILDER_H
 #define SSTABLE_BLOCK_BUILDER_H

@@ -17,7 +17,8 @@ typedef struct shard {
     size_t members;
     uint64_t bytes;
     sst_cached *hand; /* somewhere on the clock's ring; NULL: empty */
-    _Atomic uint64_t hits, misses; /* changed under lock, read by anyone: relaxed, they order nothing */
+    _Atomic uint64_t hits,
+        misses; /* changed under lock, read by anyone: relaxed, they order nothing */
 } shard;
 
 struct sst_cache {
@@ -211,8 +212,9 @@ static bool grow(shard *s)
     return true;
 }
 
-/* Moves the hand until `more` bytes fit beside the members (C1). An entry touched since the hand last
- * came by is spared once; pinned ones lose membership like others and live on with their pins. */
+/* Moves the hand until `more` bytes fit beside the members (C1). An entry touched since the hand
+ * last came by is spared once; pinned ones lose membership like others and live on with their pins.
+ */
 static void make_room(shard *s, uint64_t share, uint64_t more)
 {
     while (s->hand && s->bytes + more > share) {

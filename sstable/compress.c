@@ -36,8 +36,8 @@ int sst_packer_init(sst_packer *p, sst_compression method)
             return FIRN_NO_MEMORY;
         z->zalloc = zlib_alloc;
         z->zfree = zlib_free;
-        if (deflateInit2(z, ZLIB_LEVEL, Z_DEFLATED, ZLIB_WINDOW, ZLIB_MEMORY,
-                         Z_DEFAULT_STRATEGY) != Z_OK) {
+        if (deflateInit2(z, ZLIB_LEVEL, Z_DEFLATED, ZLIB_WINDOW, ZLIB_MEMORY, Z_DEFAULT_STRATEGY) !=
+            Z_OK) {
             mem_free(z);
             return FIRN_NO_MEMORY;
         }

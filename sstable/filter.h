@@ -1,5 +1,5 @@
-/* filter: a cache-local Bloom filter. One 64-byte line per query, chosen by the hash's upper half; the
- * lower half chooses the bits inside it (README.md, "The filter block").
+/* filter: a cache-local Bloom filter. One 64-byte line per query, chosen by the hash's upper half;
+ * the lower half chooses the bits inside it (README.md, "The filter block").
  *
  *   0            64 * lines   the lines
  *   64 * lines   4            lines
@@ -9,7 +9,8 @@
  *
  * The counters stand behind the lines so that a block read to an aligned address has aligned lines.
  *
- * F1  Every key of the table answers true; other keys answer true for about 1 in 100 at 10 bits a key.
+ * F1  Every key of the table answers true; other keys answer true for about 1 in 100 at 10 bits a
+ * key.
  */
 #ifndef SSTABLE_FILTER_H
 #define SSTABLE_FILTER_H

@@ -66,8 +66,8 @@ static uint64_t handle_end(sst_handle h, uint64_t start, uint64_t limit)
     return h.offset + h.size + SST_TRAILER_BYTES;
 }
 
-/* Blocks stand in order and do not overlap. Without optional features they also leave no gap, so that
- * every byte of the file is under some checksum. */
+/* Blocks stand in order and do not overlap. Without optional features they also leave no gap, so
+ * that every byte of the file is under some checksum. */
 static bool handles_fit(const sst_footer *f)
 {
     uint64_t limit = f->file_bytes - SST_FOOTER_BYTES;
@@ -94,7 +94,8 @@ static bool handles_fit(const sst_footer *f)
 int sst_footer_get(const uint8_t in[SST_FOOTER_BYTES], sst_footer *out, const char **why)
 {
     if (memcmp(in + AT_MAGIC, SST_MAGIC, SST_MAGIC_BYTES) != 0) {
-        *why = "this does not end like a table: it was cut, overwritten, or is another kind of file";
+        *why =
+            "this does not end like a table: it was cut, overwritten, or is another kind of file";
         return FIRN_DAMAGED;
     }
     if (get_u32(in + AT_CHECKSUM) != footer_checksum(in)) {
@@ -162,8 +163,8 @@ int sst_refuse(const sst_place *place, int status, const char *why, firn_error *
     return status;
 }
 
-/* No stream of `size` bytes unpacks to more than this: an LZ4 byte yields at most 255, and a deflate
- * byte at most 1032. Keeps a small forged block from asking for a large buffer. */
+/* No stream of `size` bytes unpacks to more than this: an LZ4 byte yields at most 255, and a
+ * deflate byte at most 1032. Keeps a small forged block from asking for a large buffer. */
 static uint64_t unpacked_max(uint8_t compression, uint32_t size)
 {
     return compression == SST_COMPRESSION_LZ4 ? (uint64_t)size * 255 + 64

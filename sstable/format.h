@@ -1,6 +1,6 @@
-/* format: the bytes that frame a table: the trailer behind every block and the footer at the end of the
- * file (README.md, "The file"). Pure: bytes in, bytes out; what lies inside the blocks is the business
- * of block.h, filter.h, index.h and props.h.
+/* format: the bytes that frame a table: the trailer behind every block and the footer at the end of
+ * the file (README.md, "The file"). Pure: bytes in, bytes out; what lies inside the blocks is the
+ * business of block.h, filter.h, index.h and props.h.
  *
  *   block    payload as stored, then a trailer of 9 bytes
  *     0  1  compression       sst_compression
@@ -28,9 +28,9 @@
 #define SST_BLOCK_TARGET_MIN UINT32_C(64)
 #define SST_BLOCK_TARGET_MAX (UINT32_C(1) << 20)
 /* One entry of the largest key and value, with room for a header and its array elements. */
-#define SST_BLOCK_BYTES_MAX  (FIRN_MAX_VALUE_BYTES + 2 * FIRN_MAX_KEY_BYTES + UINT32_C(4096))
-#define SST_META_BYTES_MAX   (UINT32_C(1) << 30) /* filter or index */
-#define SST_PROPS_BYTES_MAX  (UINT32_C(1) << 18)
+#define SST_BLOCK_BYTES_MAX (FIRN_MAX_VALUE_BYTES + 2 * FIRN_MAX_KEY_BYTES + UINT32_C(4096))
+#define SST_META_BYTES_MAX  (UINT32_C(1) << 30) /* filter or index */
+#define SST_PROPS_BYTES_MAX (UINT32_C(1) << 18)
 
 #define SST_HINT_DAMAGED "run `firn check`; restore the table from a backup"
 #define SST_HINT_NEWER   "open the store with the newer version of firn that wrote it"
@@ -51,7 +51,8 @@ typedef struct sst_footer {
 } sst_footer;
 
 void sst_footer_put(const sst_footer *f, uint8_t out[SST_FOOTER_BYTES]);
-/* FIRN_DAMAGED or FIRN_UNSUPPORTED; then *why is a sentence. Checks the handles against file_bytes. */
+/* FIRN_DAMAGED or FIRN_UNSUPPORTED; then *why is a sentence. Checks the handles against file_bytes.
+ */
 int sst_footer_get(const uint8_t in[SST_FOOTER_BYTES], sst_footer *out, const char **why);
 /* The salt of a table: identical blocks of different tables have different checksums. */
 uint32_t sst_salt(const uint64_t store_id[2], uint64_t table_no);
@@ -72,8 +73,9 @@ typedef struct sst_place {
     uint64_t offset; /* of the block */
 } sst_place;
 
-/* Checks the checksum first, then that compression is known and raw_size within the cap and within what
- * `size` bytes can possibly unpack to. `payload` has `size` bytes and a trailer behind them. */
+/* Checks the checksum first, then that compression is known and raw_size within the cap and within
+ * what `size` bytes can possibly unpack to. `payload` has `size` bytes and a trailer behind them.
+ */
 int sst_trailer_check(const sst_place *place, const uint8_t *payload, uint32_t size,
                       sst_trailer *out, firn_error *err);
 

@@ -58,11 +58,9 @@ static firn_slice built_key(const sst_index_builder *b, uint32_t i)
 int sst_index_builder_finish(const sst_index_builder *b, buf *out)
 {
     size_t n = b->count;
-    size_t prefix =
-        n == 0 ? 0 : slice_common(built_key(b, 0), built_key(b, b->count - 1));
+    size_t prefix = n == 0 ? 0 : slice_common(built_key(b, 0), built_key(b, b->count - 1));
     size_t each = 4 + 4 + (b->has_seqs ? 8 : 0);
-    int status =
-        buf_reserve(out, HEADER_BYTES + prefix + n * each + b->keys.size - n * prefix);
+    int status = buf_reserve(out, HEADER_BYTES + prefix + n * each + b->keys.size - n * prefix);
     if (status != FIRN_OK)
         return status;
 
@@ -204,8 +202,8 @@ static size_t pieces_lower(const uint64_t *pieces, size_t n, uint64_t want)
     return (size_t)(base - pieces) + (*base < want);
 }
 
-/* Equal pieces decide nothing: searches [low, count) by whole comparisons, galloping from low because
- * the answer is nearly always there. */
+/* Equal pieces decide nothing: searches [low, count) by whole comparisons, galloping from low
+ * because the answer is nearly always there. */
 static uint32_t find_exact(const sst_index *ix, uint32_t low, firn_slice key, uint64_t seq)
 {
     uint32_t step = 1;

@@ -1,16 +1,16 @@
 /* iter: walks a table both ways (base/iter.h). Start with place().
  *
- * The key is put together in the iterator's own buffer: the block's prefix once per block, an entry's
- * suffix once per step. The value lies in the block, which the iterator holds.
+ * The key is put together in the iterator's own buffer: the block's prefix once per block, an
+ * entry's suffix once per step. The value lies in the block, which the iterator holds.
  *
- * With fill_cache the blocks come as for a get. Without, the iterator reads ahead: pages of a mapped
- * table are made ready in windows; otherwise windows of whole blocks are read into a private buffer,
- * from which each block is unpacked, past the cache.
+ * With fill_cache the blocks come as for a get. Without, the iterator reads ahead: pages of a
+ * mapped table are made ready in windows; otherwise windows of whole blocks are read into a private
+ * buffer, from which each block is unpacked, past the cache.
  *
  * Invariants
- *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and `behind` is
- *       where that entry's body ends, which is where the next one begins (B1).
- *   N2  the window holds whole blocks [window_first, window_end) as they are stored.
+ *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
+ * `behind` is where that entry's body ends, which is where the next one begins (B1). N2  the window
+ * holds whole blocks [window_first, window_end) as they are stored.
  */
 #include "reader.h"
 
@@ -223,8 +223,8 @@ static void table_last(iter *it)
         show_last(t, t->r->index.count - 1);
 }
 
-/* Enters the block that (key, seq) falls into and tells the position of the first entry not before it,
- * which may be behind the block's last. False when there is no such block, or on an error. */
+/* Enters the block that (key, seq) falls into and tells the position of the first entry not before
+ * it, which may be behind the block's last. False when there is no such block, or on an error. */
 static bool place(table_iter *t, firn_slice key, uint64_t seq, uint32_t *at)
 {
     restart(t);

@@ -1,12 +1,15 @@
-/* open: from a file's name to a reader, and back. Reads footer, properties, index and filter, checks
- * each, keeps them in memory, and maps the data blocks when they can be read in place. */
+/* open: from a file's name to a reader, and back. Reads footer, properties, index and filter,
+ * checks each, keeps them in memory, and maps the data blocks when they can be read in place. */
 #include "reader.h"
 
 #include <base/alloc.h>
 
-enum { FILTER_PAGES_MIN = 1 << 18 }; /* a filter of this size gets pages of its own, huge ones if they come */
+enum {
+    FILTER_PAGES_MIN = 1 << 18
+}; /* a filter of this size gets pages of its own, huge ones if they come */
 
-static int refuse(const fs_file *file, uint64_t offset, int status, const char *why, firn_error *err)
+static int refuse(const fs_file *file, uint64_t offset, int status, const char *why,
+                  firn_error *err)
 {
     sst_place place = {file, 0, offset};
     return sst_refuse(&place, status, why, err);
@@ -114,8 +117,8 @@ static int filter_load(sst_reader *r, firn_error *err)
         r->filter_bytes = mem_pages(size);
     } else {
         r->filter_bytes =
-            mem_aligned(SST_FILTER_LINE_BYTES, (size + SST_FILTER_LINE_BYTES - 1) &
-                                                   ~(size_t)(SST_FILTER_LINE_BYTES - 1));
+            mem_aligned(SST_FILTER_LINE_BYTES,
+                        (size + SST_FILTER_LINE_BYTES - 1) & ~(size_t)(SST_FILTER_LINE_BYTES - 1));
     }
     if (!r->filter_bytes)
         return error_no_memory(err, size);
@@ -128,8 +131,8 @@ static int filter_load(sst_reader *r, firn_error *err)
     return FIRN_OK;
 }
 
-/* Mapping is an optimisation: where the file system or the address space says no, blocks come through
- * the cache, and nobody is bothered with an error. */
+/* Mapping is an optimisation: where the file system or the address space says no, blocks come
+ * through the cache, and nobody is bothered with an error. */
 static int map_try(sst_reader *r, fs_dir *dir, firn_error *err)
 {
     fs_space space;

@@ -14,10 +14,10 @@ enum {
 
 /* The numbers, in order of their ids, which start at 1. */
 static const size_t numbers[] = {
-    offsetof(sst_props, shown.entries),    offsetof(sst_props, shown.deletes),
-    offsetof(sst_props, shown.raw_bytes),  offsetof(sst_props, shown.data_bytes),
-    offsetof(sst_props, shown.blocks),     offsetof(sst_props, shown.seq_min),
-    offsetof(sst_props, shown.seq_max),    offsetof(sst_props, shown.created_us),
+    offsetof(sst_props, shown.entries),     offsetof(sst_props, shown.deletes),
+    offsetof(sst_props, shown.raw_bytes),   offsetof(sst_props, shown.data_bytes),
+    offsetof(sst_props, shown.blocks),      offsetof(sst_props, shown.seq_min),
+    offsetof(sst_props, shown.seq_max),     offsetof(sst_props, shown.created_us),
     offsetof(sst_props, compressed_blocks), offsetof(sst_props, key_bytes_max),
 };
 #define NUMBERS (sizeof(numbers) / sizeof(numbers[0]))

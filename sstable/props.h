@@ -1,6 +1,6 @@
 /* props: the properties block, a list of {id u16, size u16, bytes} in ascending order of id
- * (README.md, "The properties block"). Ids below 0x8000 that a reader does not know are skipped; others
- * are required and refused. */
+ * (README.md, "The properties block"). Ids below 0x8000 that a reader does not know are skipped;
+ * others are required and refused. */
 #ifndef SSTABLE_PROPS_H
 #define SSTABLE_PROPS_H
 

@@ -1,14 +1,14 @@
 /* reader: an open table: how its blocks are reached, and a point lookup. Opening is in open.c.
  *
- * Start with sst_get. A table whose blocks were all stored as they are is mapped, if the caller and the
- * file system agree, and read in place; any other goes through the cache.
+ * Start with sst_get. A table whose blocks were all stored as they are is mapped, if the caller and
+ * the file system agree, and read in place; any other goes through the cache.
  *
  * Invariants
- *   R1  No byte of a block is interpreted before its checksum was found right, and no entry before its
- *       block's structure was (B1, B2). For a mapped block that is remembered in `verified`.
- *   R2  The first touch of a mapped page follows a populate or a read of it that succeeded, so that a
- *       failing disk is a status and not a signal.
- *   R3  A reader is never changed after open, but for `verified`: no locks.
+ *   R1  No byte of a block is interpreted before its checksum was found right, and no entry before
+ * its block's structure was (B1, B2). For a mapped block that is remembered in `verified`. R2  The
+ * first touch of a mapped page follows a populate or a read of it that succeeded, so that a failing
+ * disk is a status and not a signal. R3  A reader is never changed after open, but for `verified`:
+ * no locks.
  */
 #include "compress.h"
 #include "reader.h"
@@ -36,7 +36,8 @@ int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_erro
     return fs_populate(r->file, r->map + offset, (size_t)size, false, err);
 }
 
-/* Where the system cannot populate: reads the block once, which brings its pages in, or says why not. */
+/* Where the system cannot populate: reads the block once, which brings its pages in, or says why
+ * not. */
 static int touch_by_reading(sst_reader *r, uint64_t offset, size_t size, firn_error *err)
 {
     uint8_t *scratch = mem_alloc(size);

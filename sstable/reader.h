@@ -26,11 +26,11 @@ struct sst_reader {
     sst_index index;
     sst_filter filter;
     uint8_t *filter_bytes, *index_bytes, *props_bytes; /* payloads, with their trailers */
-    size_t filter_room; /* size of the filter's pages */
-    uint8_t *map;       /* the whole file, or NULL: blocks come through the cache */
+    size_t filter_room;                                /* size of the filter's pages */
+    uint8_t *map; /* the whole file, or NULL: blocks come through the cache */
     size_t map_bytes;
-    /* One bit per block: checksum and structure were found right. Only ever set, relaxed: the bytes it
-     * speaks of were there before the mapping was, and setting it twice is harmless. */
+    /* One bit per block: checksum and structure were found right. Only ever set, relaxed: the bytes
+     * it speaks of were there before the mapping was, and setting it twice is harmless. */
     _Atomic uint64_t *verified;
 };
 
@@ -51,13 +51,14 @@ static inline bool sst_reader_verified(const sst_reader *r, uint32_t i)
     return atomic_load_explicit(&r->verified[i / 64], memory_order_relaxed) >> (i % 64) & 1;
 }
 
-/* Block i of a mapped table, found right before or now; `populated` when its pages have been made ready. */
+/* Block i of a mapped table, found right before or now; `populated` when its pages have been made
+ * ready. */
 int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *err);
 /* Makes the pages of [offset, offset + size) ready, cut at the end of the file. FIRN_OK,
  * FIRN_UNSUPPORTED, or an I/O error. */
 int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_error *err);
-/* Judges and unpacks the stored bytes of block i, trailer included, into a new pinned entry that is not
- * yet a member of the cache. */
+/* Judges and unpacks the stored bytes of block i, trailer included, into a new pinned entry that is
+ * not yet a member of the cache. */
 int sst_reader_unpack(sst_reader *r, uint32_t i, const uint8_t *stored, sst_cached **out,
                       firn_error *err);
 /* Block i by way of the cache. */

@@ -1,8 +1,8 @@
-/* verify: whether a table is what its writer meant: everything that sst_block_check and opening take on
- * the checksum's word is looked at here. Reads the file anew, past cache and mapping.
+/* verify: whether a table is what its writer meant: everything that sst_block_check and opening
+ * take on the checksum's word is looked at here. Reads the file anew, past cache and mapping.
  *
- * Checked: checksums of all blocks and of the footer; structure (B1, B2); order within and across blocks;
- * separators (X1); tags, heads and the filter's answer for each key; and the properties. */
+ * Checked: checksums of all blocks and of the footer; structure (B1, B2); order within and across
+ * blocks; separators (X1); tags, heads and the filter's answer for each key; and the properties. */
 #include "compress.h"
 #include "reader.h"
 
@@ -134,8 +134,8 @@ static int block_check(verifier *v, uint32_t i)
         status = raw_load(v, &trailer, &raw);
     if (status != FIRN_OK)
         return status;
-    status = sst_block_check(raw.data, (uint32_t)raw.size, (uint32_t)v->r->props.key_bytes_max,
-                             &why);
+    status =
+        sst_block_check(raw.data, (uint32_t)raw.size, (uint32_t)v->r->props.key_bytes_max, &why);
     if (status != FIRN_OK)
         return sst_refuse(&v->place, status, why, v->err);
 

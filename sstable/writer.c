@@ -4,12 +4,11 @@
  *   sst_writer_finish -> last block, filter, index, properties, footer, sync
  *
  * Invariants
- *   W1  Entries are strictly ascending: key, then sequence number downwards. A violation is refused.
- *   W2  What is in the file is a prefix of the table; it is a table only once the footer, written last
- *       and followed by a sync, is whole. A file without one is refused by the reader.
- *   W3  A file that was not finished is removed by sst_writer_free; nothing else is ever removed.
- *   W4  After the first error nothing more is written.
- * One thread at a time.
+ *   W1  Entries are strictly ascending: key, then sequence number downwards. A violation is
+ * refused. W2  What is in the file is a prefix of the table; it is a table only once the footer,
+ * written last and followed by a sync, is whole. A file without one is refused by the reader. W3  A
+ * file that was not finished is removed by sst_writer_free; nothing else is ever removed. W4  After
+ * the first error nothing more is written. One thread at a time.
  */
 #include "block.h"
 #include "block_builder.h"
@@ -204,7 +203,8 @@ static int block_close(sst_writer *w, const firn_slice *next, firn_error *err)
     return w->out.size >= WRITE_BYTES ? out_write(w, err) : FIRN_OK;
 }
 
-/* FIRN_INVALID or FIRN_TOO_LARGE for what cannot stand behind the last entry; *new_key otherwise. */
+/* FIRN_INVALID or FIRN_TOO_LARGE for what cannot stand behind the last entry; *new_key otherwise.
+ */
 static int order_check(const sst_writer *w, firn_slice key, const sst_pending *e, firn_slice value,
                        bool *new_key)
 {
@@ -234,7 +234,8 @@ static void count_entry(sst_writer *w, firn_slice key, const sst_pending *e, siz
     p->raw_bytes += key.size + value_size;
 }
 
-/* What a key that was not there before needs: its hash kept for the filter, and itself remembered. */
+/* What a key that was not there before needs: its hash kept for the filter, and itself remembered.
+ */
 static int key_begin(sst_writer *w, firn_slice key, uint64_t hash)
 {
     int status = FIRN_OK;
@@ -264,8 +265,8 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
     }
     uint64_t hash = hash64(key.data, key.size, 0);
     e.tag = sst_block_tag(hash);
-    if (w->block.count != 0 && sst_block_builder_bytes_with(&w->block, key, value.size, seq) >
-                                   w->options.block_bytes) {
+    if (w->block.count != 0 &&
+        sst_block_builder_bytes_with(&w->block, key, value.size, seq) > w->options.block_bytes) {
         status = block_close(w, &key, err);
         if (status != FIRN_OK)
             return status;
@@ -285,10 +286,11 @@ static int meta_put(sst_writer *w, sst_footer *f)
 {
     size_t start = w->out.size;
     int status = sst_filter_build((const uint64_t *)(const void *)w->hashes.data,
-                                  w->hashes.size / sizeof(uint64_t),
-                                  w->options.filter_bits_per_key, &w->out);
+                                  w->hashes.size / sizeof(uint64_t), w->options.filter_bits_per_key,
+                                  &w->out);
     if (status == FIRN_OK && w->out.size > start)
-        status = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->filter);
+        status =
+            block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->filter);
     if (status != FIRN_OK)
         return status;
 
@@ -349,7 +351,8 @@ void sst_writer_free(sst_writer *w)
         return;
     if (w->file) {
         fs_close(w->file);
-        /* W3. A failure leaves an orphan without a footer, which nobody names and opening clears. */
+        /* W3. A failure leaves an orphan without a footer, which nobody names and opening clears.
+         */
         if (!w->finished)
             (void)fs_unlink(w->dir, w->name, NULL);
     }
