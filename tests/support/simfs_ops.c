@@ -1,0 +1,589 @@
+/* simfs_ops: the calls of base/fs.h on the simulated tree. Each is sim_enter (count, fail), the
+ * effect under the lock, the note in the recording, sim_leave. Rules S1 to S6 stand in simfs.h.
+ */
+#include "simfs_inside.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_BYTES_MAX (UINT64_C(1) << 40)
+
+static int name_check(const char *name)
+{
+    if (!name[0] || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return -EINVAL;
+    return strlen(name) > FS_NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* ---- Folders ---- */
+
+static fs_dir *dir_handle(simfs *s, sim_node *n, const char *parent, const char *name)
+{
+    sim_dir *d = sim_alloc(sizeof *d);
+    size_t size = strlen(parent) + strlen(name) + 2;
+    d->pub.owner = &s->base;
+    d->pub.path = sim_alloc(size);
+    snprintf(d->pub.path, size, "%s%s%s", parent, parent[0] ? "/" : "", name);
+    d->node = n;
+    d->next = s->dirs;
+    if (s->dirs)
+        s->dirs->prev = d;
+    s->dirs = d;
+    s->open_count++;
+    n->holds++;
+    return &d->pub;
+}
+
+static sim_node *dir_node(fs_dir *dir)
+{
+    return ((sim_dir *)dir)->node;
+}
+
+static int do_dir_open(simfs *s, const char *path, fs_dir **out)
+{
+    sim_node *n = NULL;
+    int rc = sim_walk(s, path, &n);
+    if (rc)
+        return rc;
+    if (!n->is_dir)
+        return -ENOTDIR;
+    *out = dir_handle(s, n, "", path);
+    return 0;
+}
+
+static int op_dir_open(fs *f, const char *path, fs_dir **out)
+{
+    simfs *s = sim_of(f);
+    sim_verdict v = sim_enter(s, SIMFS_DIR_OPEN, path);
+    /* Nothing can come back from a failed open, so `after` means the same as before here. */
+    return (int)sim_leave(s, v, v.error ? -v.error : do_dir_open(s, path, out));
+}
+
+static int make_folder(simfs *s, sim_node *parent, const char *name)
+{
+    if (sim_find(parent, name))
+        return -EEXIST;
+    sim_node *n = sim_node_new(s, true, SIM_NO_NODE);
+    sim_name_set(s, parent, name, n);
+    sim_note_name(s, SIM_OP_MKDIR, parent, name, n);
+    return 0;
+}
+
+static int do_dir_make(simfs *s, const char *path)
+{
+    char last[FS_NAME_MAX + 1];
+    sim_node *parent = NULL;
+    int rc = sim_walk_parent(s, path, &parent, last);
+    if (rc)
+        return rc;
+    return last[0] ? make_folder(s, parent, last) : -EEXIST;
+}
+
+static int op_dir_make(fs *f, const char *path)
+{
+    simfs *s = sim_of(f);
+    sim_verdict v = sim_enter(s, SIMFS_DIR_MAKE, path);
+    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_dir_make(s, path));
+}
+
+static int do_dir_open_in(simfs *s, fs_dir *parent, const char *name, bool create, fs_dir **out)
+{
+    int rc = name_check(name);
+    if (rc)
+        return rc;
+    sim_node *n = sim_find(dir_node(parent), name);
+    if (!n) {
+        if (!create)
+            return -ENOENT;
+        rc = make_folder(s, dir_node(parent), name);
+        assert(rc == 0);
+        n = sim_find(dir_node(parent), name);
+    }
+    if (!n->is_dir)
+        return -ENOTDIR;
+    *out = dir_handle(s, n, parent->path, name);
+    return 0;
+}
+
+static int op_dir_open_in(fs_dir *parent, const char *name, bool create, fs_dir **out)
+{
+    simfs *s = sim_of(parent->owner);
+    sim_verdict v = sim_enter(s, SIMFS_DIR_OPEN_IN, name);
+    return (int)sim_leave(s, v, v.error ? -v.error : do_dir_open_in(s, parent, name, create, out));
+}
+
+static void op_dir_close(fs_dir *dir)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_dir *d = (sim_dir *)dir;
+    mutex_lock(&s->lock);
+    if (d->prev)
+        d->prev->next = d->next;
+    else
+        s->dirs = d->next;
+    if (d->next)
+        d->next->prev = d->prev;
+    s->open_count--;
+    d->node->holds--;
+    sim_node_drop(s, d->node);
+    mutex_unlock(&s->lock);
+    free(dir->path);
+    free(d);
+}
+
+static int op_dir_sync(fs_dir *dir)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_DIR_SYNC, dir->path);
+    if (!sim_refused(v))
+        sim_note(s, SIM_OP_DIR_SYNC, dir_node(dir)->number, 0);
+    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : 0);
+}
+
+/* Lists a copy, without the lock: the function may rename and unlink. The order is the seed's,
+ * since no caller may rely on one. */
+static int op_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_DIR_LIST, dir->path);
+    if (v.error)
+        return (int)sim_leave(s, v, -v.error);
+    size_t count = dir_node(dir)->entry_count;
+    size_t start = count ? rng_below(&s->chance, count) : 0;
+    sim_entry *copy = sim_alloc(count * sizeof *copy);
+    if (count)
+        memcpy(copy, dir_node(dir)->entries, count * sizeof *copy);
+    int rc = (int)sim_leave(s, v, 0);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = fn(ctx, copy[(start + i) % count].name);
+    free(copy);
+    return rc;
+}
+
+static int op_dir_space(fs_dir *dir, fs_space *out)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_DIR_SPACE, dir->path);
+    if (v.error)
+        return (int)sim_leave(s, v, -v.error);
+    out->free_bytes = s->capacity == UINT64_MAX ? UINT64_C(1) << 50
+                      : s->used < s->capacity   ? s->capacity - s->used
+                                                : 0;
+    out->mapping_ok = s->mapping_ok;
+    return (int)sim_leave(s, v, 0);
+}
+
+/* ---- Names ---- */
+
+static int do_rename(simfs *s, sim_node *dir, const char *from, const char *to)
+{
+    int rc = name_check(to);
+    if (rc)
+        return rc;
+    sim_node *n = sim_find(dir, from);
+    sim_node *old = sim_find(dir, to);
+    if (!n)
+        return -ENOENT;
+    if (old && old->is_dir)
+        return -EISDIR;
+    if (old && n->is_dir)
+        return -ENOTDIR;
+    if (old == n)
+        return 0; /* two names of one file: rename(2) does nothing */
+    sim_name_set(s, dir, to, n);
+    sim_name_clear(s, dir, from);
+    sim_note_rename(s, dir, from, to, n);
+    return 0;
+}
+
+static int op_rename(fs_dir *dir, const char *from, const char *to)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_RENAME, to);
+    int rc = sim_refused(v) ? -v.error : do_rename(s, dir_node(dir), from, to);
+    return (int)sim_leave(s, v, rc);
+}
+
+static int do_unlink(simfs *s, sim_node *dir, const char *name)
+{
+    sim_node *n = sim_find(dir, name);
+    if (!n)
+        return -ENOENT;
+    if (n->is_dir)
+        return -EISDIR;
+    sim_note_name(s, SIM_OP_UNLINK, dir, name, n);
+    sim_name_clear(s, dir, name);
+    return 0;
+}
+
+static int op_unlink(fs_dir *dir, const char *name)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_UNLINK, name);
+    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_unlink(s, dir_node(dir), name));
+}
+
+static int do_link(simfs *s, sim_node *dir, const char *name, sim_node *to_dir, const char *to)
+{
+    int rc = name_check(to);
+    if (rc)
+        return rc;
+    sim_node *n = sim_find(dir, name);
+    if (!n)
+        return -ENOENT;
+    if (n->is_dir)
+        return -EPERM;
+    if (sim_find(to_dir, to))
+        return -EEXIST;
+    sim_name_set(s, to_dir, to, n);
+    sim_note_name(s, SIM_OP_LINK, to_dir, to, n);
+    return 0;
+}
+
+static int op_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to)
+{
+    simfs *s = sim_of(dir->owner);
+    if (to_dir->owner != dir->owner)
+        return -EXDEV;
+    sim_verdict v = sim_enter(s, SIMFS_LINK, to);
+    int rc = sim_refused(v) ? -v.error : do_link(s, dir_node(dir), name, dir_node(to_dir), to);
+    return (int)sim_leave(s, v, rc);
+}
+
+/* ---- Files ---- */
+
+static sim_file *file_of(fs_file *file)
+{
+    return (sim_file *)file;
+}
+
+static const char *file_name(const fs_file *file)
+{
+    const char *slash = strrchr(file->path, '/');
+    return slash ? slash + 1 : file->path;
+}
+
+static fs_file *file_handle(simfs *s, sim_node *n, const fs_dir *dir, const char *name)
+{
+    sim_file *f = sim_alloc(sizeof *f);
+    f->pub.owner = &s->base;
+    size_t room = sizeof f->pub.path - strlen(name) - 2;
+    size_t length = strlen(dir->path);
+    const char *path = length > room ? dir->path + (length - room) : dir->path;
+    snprintf(f->pub.path, sizeof f->pub.path, "%.*s/%s", (int)room, path, name);
+    f->node = n;
+    f->next = s->files;
+    if (s->files)
+        s->files->prev = f;
+    s->files = f;
+    s->open_count++;
+    n->holds++;
+    return &f->pub;
+}
+
+static int do_open(simfs *s, fs_dir *dir, const char *name, unsigned flags, fs_file **out)
+{
+    int rc = name_check(name);
+    if (rc)
+        return rc;
+    sim_node *n = sim_find(dir_node(dir), name);
+    if (flags & FS_CREATE_NEW) {
+        if (n)
+            return -EEXIST;
+        n = sim_node_new(s, false, SIM_NO_NODE);
+        sim_name_set(s, dir_node(dir), name, n);
+        sim_note_name(s, SIM_OP_CREATE, dir_node(dir), name, n);
+    }
+    if (!n)
+        return -ENOENT;
+    if (n->is_dir)
+        return -EISDIR;
+    *out = file_handle(s, n, dir, name);
+    file_of(*out)->writable = (flags & FS_WRITE) != 0;
+    return 0;
+}
+
+static int op_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, flags & FS_CREATE_NEW ? SIMFS_CREATE : SIMFS_OPEN, name);
+    return (int)sim_leave(s, v, v.error ? -v.error : do_open(s, dir, name, flags, out));
+}
+
+static void op_close(fs_file *file)
+{
+    simfs *s = sim_of(file->owner);
+    sim_file *f = file_of(file);
+    mutex_lock(&s->lock);
+    if (f->prev)
+        f->prev->next = f->next;
+    else
+        s->files = f->next;
+    if (f->next)
+        f->next->prev = f->prev;
+    if (f->node->locked_by == f)
+        f->node->locked_by = NULL;
+    s->open_count--;
+    f->node->holds--;
+    sim_node_drop(s, f->node);
+    mutex_unlock(&s->lock);
+    free(f);
+}
+
+static ssize_t op_pread(fs_file *file, void *data, size_t size, uint64_t offset)
+{
+    simfs *s = sim_of(file->owner);
+    const sim_node *n = file_of(file)->node;
+    sim_verdict v = sim_enter(s, SIMFS_READ, file_name(file));
+    if (v.error)
+        return sim_leave(s, v, -v.error);
+    uint64_t there = offset < n->size ? n->size - offset : 0;
+    size_t got = there < size ? (size_t)there : size;
+    if (v.half)
+        got = (got + 1) / 2;
+    if (got)
+        memcpy(data, n->data + offset, got);
+    return sim_leave(s, v, (ssize_t)got);
+}
+
+static ssize_t do_pwrite(simfs *s, sim_file *f, const void *data, size_t size, uint64_t offset)
+{
+    sim_node *n = f->node;
+    if (!f->writable)
+        return -EBADF;
+    if (size == 0)
+        return 0;
+    if (offset > FILE_BYTES_MAX || size > FILE_BYTES_MAX - offset)
+        return -EFBIG;
+    uint64_t end = sim_charge(s, n, offset + size);
+    if (end <= offset)
+        return -ENOSPC;
+    size = (size_t)(end - offset);
+    if (end > n->size)
+        sim_node_resize(s, n, end);
+    memcpy(n->data + offset, data, size);
+    if (end > n->touched)
+        n->touched = (size_t)end;
+    sim_note_bytes(s, SIM_OP_WRITE, n, offset, size);
+    return (ssize_t)size;
+}
+
+static ssize_t op_pwrite(fs_file *file, const void *data, size_t size, uint64_t offset)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_WRITE, file_name(file));
+    if (sim_refused(v))
+        return sim_leave(s, v, -v.error);
+    return sim_leave(s, v,
+                     do_pwrite(s, file_of(file), data, v.half ? (size + 1) / 2 : size, offset));
+}
+
+static int op_sync(fs_file *file)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_SYNC, file_name(file));
+    if (!sim_refused(v))
+        sim_note(s, SIM_OP_SYNC, file_of(file)->node->number, 0);
+    else if (v.error != EINTR)
+        sim_note(s, SIM_OP_SYNC_LOST, file_of(file)->node->number, 0); /* S4 */
+    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : 0);
+}
+
+static int op_size(fs_file *file, uint64_t *out)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_SIZE, file_name(file));
+    if (!v.error)
+        *out = file_of(file)->node->size;
+    return (int)sim_leave(s, v, -v.error);
+}
+
+static int do_truncate(simfs *s, sim_file *f, uint64_t size)
+{
+    if (!f->writable)
+        return -EBADF;
+    if (size > FILE_BYTES_MAX)
+        return -EFBIG;
+    if (size == f->node->size)
+        return 0;
+    sim_node_resize(s, f->node, size);
+    sim_note(s, SIM_OP_TRUNCATE, f->node->number, size);
+    return 0;
+}
+
+static int op_truncate(fs_file *file, uint64_t size)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_TRUNCATE, file_name(file));
+    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_truncate(s, file_of(file), size));
+}
+
+static int do_allocate(simfs *s, sim_file *f, uint64_t size)
+{
+    sim_node *n = f->node;
+    if (!f->writable)
+        return -EBADF;
+    if (size == 0)
+        return -EINVAL;
+    if (size > FILE_BYTES_MAX)
+        return -EFBIG;
+    uint64_t before = n->charged;
+    if (sim_charge(s, n, size) < size) {
+        sim_uncharge(s, n, before);
+        return -ENOSPC;
+    }
+    if (size > n->size) {
+        sim_node_resize(s, n, size);
+        sim_note(s, SIM_OP_ALLOCATE, n->number, size);
+    }
+    return 0;
+}
+
+static int op_allocate(fs_file *file, uint64_t size)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_ALLOCATE, file_name(file));
+    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_allocate(s, file_of(file), size));
+}
+
+/* ---- Mappings ---- */
+
+static int do_map(simfs *s, sim_file *f, size_t size, bool writable, void **out)
+{
+    sim_node *n = f->node;
+    if (writable && !f->writable)
+        return -EACCES;
+    /* The real call allows a mapping that reaches behind the file's last page, and kills the
+     * process at the first access there. Here such a mistake shows at once. */
+    if (size == 0 || size > (n->size + 4095) / 4096 * 4096)
+        return -EINVAL;
+    sim_node_reserve(n, size);
+    if (size > n->touched)
+        n->touched = size;
+    n->maps++;
+    n->holds++;
+    s->open_count++;
+    *out = n->data;
+    return 0;
+}
+
+static int op_map(fs_file *file, size_t size, bool writable, void **out)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_MAP, file_name(file));
+    return (int)sim_leave(s, v, v.error ? -v.error : do_map(s, file_of(file), size, writable, out));
+}
+
+static void op_unmap(fs_file *file, void *address, size_t size)
+{
+    simfs *s = sim_of(file->owner);
+    sim_node *n = file_of(file)->node;
+    mutex_lock(&s->lock);
+    if (address != n->data || n->maps == 0 || size > n->room)
+        sim_die("%s: unmapped what was not mapped", file->path);
+    n->maps--;
+    n->holds--;
+    s->open_count--;
+    mutex_unlock(&s->lock);
+}
+
+static int op_populate(fs_file *file, void *address, size_t size, bool write)
+{
+    simfs *s = sim_of(file->owner);
+    sim_node *n = file_of(file)->node;
+    sim_verdict v = sim_enter(s, SIMFS_POPULATE, file_name(file));
+    if (v.error)
+        return (int)sim_leave(s, v, -v.error);
+    const uint8_t *p = address;
+    if (n->maps == 0 || p < n->data || size > n->room - (size_t)(p - n->data))
+        sim_die("%s: populated what is not mapped", file->path);
+    uint64_t end = (uint64_t)(p - n->data) + size;
+    if (end > n->size)
+        end = n->size;
+    uint64_t before = n->charged;
+    if (write && sim_charge(s, n, end) < end) {
+        sim_uncharge(s, n, before);
+        return (int)sim_leave(s, v, -ENOSPC);
+    }
+    return (int)sim_leave(s, v, 0);
+}
+
+static void op_stored(fs_file *file, uint64_t offset, size_t size)
+{
+    simfs *s = sim_of(file->owner);
+    const sim_node *n = file_of(file)->node;
+    mutex_lock(&s->lock);
+    if (n->maps == 0 || offset > n->size || size > n->size - offset)
+        sim_die("%s: announced a store of %zu bytes at %llu, outside of the file or without a "
+                "mapping",
+                file->path, size, (unsigned long long)offset);
+    sim_note_bytes(s, SIM_OP_STORED, n, offset, size);
+    mutex_unlock(&s->lock);
+}
+
+/* ---- The rest ---- */
+
+static int op_lock(fs_file *file, long *holder)
+{
+    simfs *s = sim_of(file->owner);
+    sim_file *f = file_of(file);
+    sim_verdict v = sim_enter(s, SIMFS_LOCK, file_name(file));
+    if (v.error)
+        return (int)sim_leave(s, v, -v.error);
+    if (f->node->locked_by && f->node->locked_by != f) {
+        *holder = (long)getpid();
+        return (int)sim_leave(s, v, -EWOULDBLOCK);
+    }
+    f->node->locked_by = f;
+    return (int)sim_leave(s, v, 0);
+}
+
+static uint64_t op_clock(fs *f)
+{
+    simfs *s = sim_of(f);
+    mutex_lock(&s->lock);
+    uint64_t now = ++s->clock_us;
+    mutex_unlock(&s->lock);
+    return now;
+}
+
+static int op_random(fs *f, void *data, size_t size)
+{
+    simfs *s = sim_of(f);
+    sim_verdict v = sim_enter(s, SIMFS_RANDOM, NULL);
+    if (!v.error)
+        rng_fill(&s->chance, data, size);
+    return (int)sim_leave(s, v, -v.error);
+}
+
+const fs_ops sim_ops = {
+    .dir_open = op_dir_open,
+    .dir_make = op_dir_make,
+    .dir_open_in = op_dir_open_in,
+    .dir_close = op_dir_close,
+    .dir_sync = op_dir_sync,
+    .dir_list = op_dir_list,
+    .dir_space = op_dir_space,
+    .rename = op_rename,
+    .unlink = op_unlink,
+    .link = op_link,
+    .open = op_open,
+    .close = op_close,
+    .pread = op_pread,
+    .pwrite = op_pwrite,
+    .sync = op_sync,
+    .size = op_size,
+    .truncate = op_truncate,
+    .allocate = op_allocate,
+    .map = op_map,
+    .unmap = op_unmap,
+    .populate = op_populate,
+    .stored = op_stored,
+    .lock = op_lock,
+    .wall_us = op_clock,
+    .mono_us = op_clock,
+    .random = op_random,
+};

@@ -1,0 +1,16 @@
+# The file system in memory and the crash enumerator, compiled once. A test that wants them lists
+# ${FIRN_SIM} among its extra files: firn_test(wal crash crash ${FIRN_SIM})
+add_library(firn_sim OBJECT
+    ${CMAKE_CURRENT_LIST_DIR}/simfs.c
+    ${CMAKE_CURRENT_LIST_DIR}/simfs_damage.c
+    ${CMAKE_CURRENT_LIST_DIR}/simfs_fault.c
+    ${CMAKE_CURRENT_LIST_DIR}/simfs_memory.c
+    ${CMAKE_CURRENT_LIST_DIR}/simfs_ops.c
+    ${CMAKE_CURRENT_LIST_DIR}/crash.c
+    ${CMAKE_CURRENT_LIST_DIR}/crash_build.c
+    ${CMAKE_CURRENT_LIST_DIR}/crash_disk.c
+    ${CMAKE_CURRENT_LIST_DIR}/crash_line.c
+    ${CMAKE_CURRENT_LIST_DIR}/crash_pick.c)
+target_include_directories(firn_sim PRIVATE ${CMAKE_SOURCE_DIR}/base/include)
+target_link_libraries(firn_sim PRIVATE firn_options)
+set(FIRN_SIM $<TARGET_OBJECTS:firn_sim>)
