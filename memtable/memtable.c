@@ -1,0 +1,132 @@
+/* memtable: the contract of <memtable/memtable.h> on top of the skiplist: life, adding, getting,
+ * counting.
+ *
+ * Locks: none. memtable_reserve and memtable_add belong to one writer at a time; everything else
+ * may run in any thread meanwhile.
+ */
+#include "skiplist.h"
+
+#include <assert.h>
+#include <base/alloc.h>
+
+int memtable_new(const memtable_options *options, memtable **out)
+{
+    assert(options->prefix.size == 0 || options->prefix.data);
+    memtable *m = mem_aligned(alignof(memtable), sizeof(*m));
+    if (!m)
+        return FIRN_NO_MEMORY;
+    *m = (memtable){.log = options->log_base,
+                    .seq_base = options->seq_base,
+                    .random = UINT64_C(0x9e3779b97f4a7c15)};
+    m->prefix_size = options->prefix.size;
+    if (m->prefix_size > MEMTABLE_PREFIX_MAX)
+        m->prefix_size = MEMTABLE_PREFIX_MAX;
+    if (m->prefix_size)
+        memcpy(m->prefix, options->prefix.data, m->prefix_size);
+    if (skiplist_arena_reserve(&m->arena, 1) != FIRN_OK) {
+        memtable_free(m);
+        return FIRN_NO_MEMORY;
+    }
+    m->head = skiplist_arena_node(&m->arena, TOWER_MAX);
+    m->head->piece = 0;
+    m->head->ref = 0;
+    skiplist_leaf *leaf = skiplist_arena_leaf(&m->arena);
+    skiplist_leaf_fill(leaf, NULL, 0);
+    atomic_init(&m->head->leaf, leaf);
+    for (unsigned level = 0; level < TOWER_MAX; level++) {
+        atomic_init(&m->head->next[level], NULL);
+        m->path[level] = m->head;
+    }
+    atomic_init(&m->height, 1);
+    *out = m;
+    return FIRN_OK;
+}
+
+void memtable_free(memtable *m)
+{
+    if (!m)
+        return;
+    skiplist_arena_release(&m->arena);
+    mem_free(m);
+}
+
+int memtable_reserve(memtable *m, size_t entries)
+{
+    /* More entries than fit the reach of an offset: an honest answer, and no product that
+     * overflows. */
+    if (entries > UINT32_MAX / ENTRY_HEADER_BYTES)
+        return FIRN_NO_MEMORY;
+    /* Each add splits at most one leaf. */
+    return skiplist_arena_reserve(&m->arena, entries);
+}
+
+/* relaxed: statistics with one writer, so a load and a store instead of a locked addition. */
+static void increment(atomic_size_t *counter)
+{
+    size_t n = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, n + 1, memory_order_relaxed);
+}
+
+void memtable_add(memtable *m, uint32_t offset, uint64_t seq)
+{
+    assert(seq >= m->seq_base && seq - m->seq_base <= UINT32_MAX);
+    assert(offset < UINT32_MAX);
+    uint64_t ref = (seq - m->seq_base) << 32 | offset;
+    assert(memtable_entries(m) == 0 || ref > m->ref_last);
+    const uint8_t *p = skiplist_entry(m, ref);
+    firn_slice key = entry_key(p);
+    skiplist_target t = {skiplist_piece(m, key), ref + 1, key};
+    skiplist_insert(m, &t, ref);
+    m->ref_last = ref;
+    increment(&m->entries);
+    if (p[0] == FIRN_DELETE)
+        increment(&m->deletes);
+}
+
+bool memtable_get(const memtable *m, firn_slice key, uint64_t seq_max, memtable_hit *out)
+{
+    skiplist_target t = skiplist_target_seq(m, key, seq_max);
+    skiplist_place place = skiplist_locate(m, &t);
+    uint64_t ref;
+    if (!skiplist_leaf_get(m, place.leaf, &t, &ref)) {
+        /* Nothing between the target and the next boundary: the boundary itself is the first entry
+         * that is not before the target (M5). However many versions a key has, no more than this is
+         * read. */
+        const skiplist_node *next = place.next;
+        if (!next || next->piece != t.piece ||
+            !slice_equal(entry_key(skiplist_entry(m, next->ref)), key))
+            return false;
+        ref = next->ref;
+    }
+    const uint8_t *p = skiplist_entry(m, ref);
+    *out = (memtable_hit){.seq = skiplist_seq(m, ref), .value = entry_value(p), .kind = p[0]};
+    return true;
+}
+
+size_t memtable_memory(const memtable *m)
+{
+    return sizeof(*m) + atomic_load_explicit(&m->arena.used_bytes, memory_order_relaxed);
+}
+
+size_t memtable_entries(const memtable *m)
+{
+    return atomic_load_explicit(&m->entries, memory_order_relaxed);
+}
+
+size_t memtable_deletes(const memtable *m)
+{
+    return atomic_load_explicit(&m->deletes, memory_order_relaxed);
+}
+
+firn_slice memtable_common_prefix(const memtable *m)
+{
+    if (memtable_entries(m) == 0)
+        return (firn_slice){NULL, 0};
+    /* What the lowest and the highest key share, all share. */
+    skiplist_item items[LEAF_CAPACITY];
+    skiplist_leaf_sort(m, skiplist_place_at(m->head).leaf, items);
+    firn_slice lowest = entry_key(skiplist_entry(m, items[0].ref));
+    uint32_t count = skiplist_leaf_sort(m, skiplist_locate_last(m).leaf, items);
+    firn_slice highest = entry_key(skiplist_entry(m, items[count - 1].ref));
+    return (firn_slice){lowest.data, slice_common(lowest, highest)};
+}

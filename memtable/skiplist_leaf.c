@@ -1,0 +1,110 @@
+/* skiplist_leaf: what happens inside one leaf: sorting a copy of it, and looking a key up in it.
+ *
+ * A leaf is read while the writer appends to it. Readers load `count` once and look at nothing
+ * behind it; entries below it never change (M3). Any thread; no locks.
+ */
+#include "skiplist.h"
+
+#include <assert.h>
+
+uint32_t skiplist_items_find(const memtable *m, const skiplist_item *items, uint32_t count,
+                             const skiplist_target *t)
+{
+    uint32_t low = 0;
+    uint32_t high = count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (skiplist_before(m, items[middle].piece, items[middle].ref, t))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint32_t skiplist_leaf_sort(const memtable *m, const skiplist_leaf *leaf, skiplist_item *items)
+{
+    /* acquire: entries below the count were written before it (M3). */
+    uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
+    uint32_t sorted = leaf->sorted;
+    assert(sorted <= count && count <= LEAF_CAPACITY);
+    for (uint32_t i = 0; i < sorted; i++)
+        items[i] = (skiplist_item){leaf->piece[i], leaf->ref[i]};
+    for (uint32_t i = sorted; i < count; i++) {
+        skiplist_item item = {leaf->piece[i], leaf->ref[i]};
+        uint32_t at = i;
+        /* Ascending inserts find their place at once, without a look at the log. */
+        if (i > 0 && items[i - 1].piece >= item.piece) {
+            skiplist_target t = skiplist_target_entry(m, item.piece, item.ref);
+            at = skiplist_items_find(m, items, i, &t);
+            memmove(items + at + 1, items + at, (i - at) * sizeof(*items));
+        }
+        items[at] = item;
+    }
+    return count;
+}
+
+void skiplist_leaf_fill(skiplist_leaf *leaf, const skiplist_item *items, uint32_t count)
+{
+    assert(count <= LEAF_CAPACITY);
+    for (uint32_t i = 0; i < count; i++) {
+        leaf->piece[i] = items[i].piece;
+        leaf->ref[i] = items[i].ref;
+    }
+    leaf->sorted = (uint16_t)count;
+    leaf->sprouted = false;
+    /* relaxed: the leaf is published by the release store that links it. */
+    atomic_store_explicit(&leaf->count, count, memory_order_relaxed);
+}
+
+/* Entries [low, high) lie in order and have the target's piece: the first that is not before the
+ * target, if it is a version of the key. */
+static bool find_among_equals(const memtable *m, const skiplist_leaf *leaf, uint32_t low,
+                              uint32_t high, const skiplist_target *t, uint64_t *ref)
+{
+    bool found = false;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        uint64_t candidate = leaf->ref[middle];
+        int c = slice_compare(entry_key(skiplist_entry(m, candidate)), t->key);
+        if (c < 0 || (c == 0 && candidate >= t->bound)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+            found = c == 0;
+            *ref = candidate;
+        }
+    }
+    return found;
+}
+
+bool skiplist_leaf_get(const memtable *m, const skiplist_leaf *leaf, const skiplist_target *t,
+                       uint64_t *ref)
+{
+    /* acquire: as in skiplist_leaf_sort. */
+    uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
+    uint32_t sorted = leaf->sorted;
+    uint64_t piece = t->piece;
+
+    /* Appended entries are newer than the sorted ones and ascend in age, so the first match from
+     * the back is the newest; a hot key is not compared once for each of its versions. */
+    for (uint32_t i = count; i-- > sorted;) {
+        uint64_t candidate = leaf->ref[i];
+        if (leaf->piece[i] == piece && candidate < t->bound &&
+            slice_equal(entry_key(skiplist_entry(m, candidate)), t->key)) {
+            *ref = candidate;
+            return true;
+        }
+    }
+    uint32_t low = 0;
+    uint32_t equals = 0;
+    for (uint32_t i = 0; i < sorted; i++) {
+        low += leaf->piece[i] < piece;
+        equals += leaf->piece[i] == piece;
+    }
+    uint64_t candidate;
+    if (equals == 0 || !find_among_equals(m, leaf, low, low + equals, t, &candidate))
+        return false;
+    *ref = candidate;
+    return true;
+}

@@ -1,0 +1,157 @@
+/* Memory: what fails when an allocation fails, and that a reservation keeps its word. */
+#include "bed.h"
+
+#include <support/rng.h>
+
+#define RESERVED 60000
+
+static void making_a_memtable_fails_cleanly_at_every_allocation(void **state)
+{
+    (void)state;
+    uint8_t log[8] = {0};
+    memtable_options options = {.log_base = log, .seq_base = 1};
+    uint64_t failures = 0;
+    for (uint64_t n = 1;; n++) {
+        memtable *m = NULL;
+        alloc_fail_at(n);
+        int rc = memtable_new(&options, &m);
+        alloc_fail_at(0);
+        if (rc == FIRN_OK) {
+            memtable_free(m);
+            break;
+        }
+        assert_int_equal(rc, FIRN_NO_MEMORY);
+        assert_null(m);
+        failures++;
+    }
+    assert_true(failures >= 2);
+}
+
+static void making_an_iterator_fails_cleanly(void **state)
+{
+    (void)state;
+    bed b = bed_new(64, "");
+    iter *it = NULL;
+    alloc_fail_at(1);
+    assert_int_equal(memtable_iter_new(b.m, &it), FIRN_NO_MEMORY);
+    alloc_fail_at(0);
+    assert_null(it);
+    bed_free(&b);
+}
+
+static void a_failed_reservation_changes_nothing_and_may_be_repeated(void **state)
+{
+    (void)state;
+    bed b = bed_new(1 << 20, "");
+    for (int i = 0; i < 100; i++)
+        bed_put(&b, i % 2 ? "a" : "b", "");
+    size_t memory = memtable_memory(b.m);
+    uint64_t failures = 0;
+    for (uint64_t n = 1;; n++) {
+        alloc_fail_at(n);
+        int rc = memtable_reserve(b.m, (size_t)RESERVED * n * n);
+        alloc_fail_at(0);
+        memtable_check(b.m);
+        assert_int_equal(memtable_memory(b.m), memory);
+        if (rc == FIRN_OK)
+            break;
+        assert_int_equal(rc, FIRN_NO_MEMORY);
+        failures++;
+        if (failures == 4)
+            assert_int_equal(memtable_reserve(b.m, RESERVED), FIRN_OK);
+        if (failures == 6)
+            break;
+    }
+    assert_true(failures >= 2);
+    bed_put(&b, "c", "");
+    memtable_check(b.m);
+    bed_free(&b);
+}
+
+/* Keys that split as often as an opponent can make them: runs of every kind, switching. */
+static void hostile_key(rng *r, char *key, size_t size, unsigned i)
+{
+    static unsigned base;
+    if (i % 64 == 0)
+        base = (unsigned)rng_below(r, 1000000);
+    switch (i / 64 % 4) {
+    case 0:
+        snprintf(key, size, "%08u", base + i % 64);
+        break;
+    case 1:
+        snprintf(key, size, "%08u", base + 64 - i % 64);
+        break;
+    case 2:
+        snprintf(key, size, "%08u", (unsigned)rng_below(r, 1000000));
+        break;
+    default:
+        snprintf(key, size, "%08u", base);
+        break;
+    }
+}
+
+static void adds_within_a_reservation_allocate_nothing(void **state)
+{
+    (void)state;
+    uint64_t seed = 20240;
+    rng r = rng_init(seed);
+    bed b = bed_new(4 << 20, "");
+    uint32_t *offsets = mem_alloc(RESERVED * sizeof(*offsets));
+    assert_non_null(offsets);
+    for (unsigned i = 0; i < RESERVED; i++) {
+        char key[16];
+        hostile_key(&r, key, sizeof(key), i);
+        offsets[i] = bed_append(&b, FIRN_PUT, slice_of_str(key), slice_of(NULL, 0));
+    }
+    unsigned done = 0;
+    while (done < RESERVED) {
+        unsigned batch = 1 + (unsigned)rng_below(&r, 2000);
+        if (batch > RESERVED - done)
+            batch = RESERVED - done;
+        assert_int_equal(memtable_reserve(b.m, batch), FIRN_OK);
+        alloc_fail_at(1);
+        for (unsigned i = 0; i < batch; i++, done++)
+            memtable_add(b.m, offsets[done], ++b.seq_last);
+        if (alloc_count() != 0)
+            print_error("seed %llu\n", (unsigned long long)seed);
+        assert_int_equal(alloc_count(), 0);
+        alloc_fail_at(0);
+    }
+    memtable_check(b.m);
+    assert_int_equal(memtable_entries(b.m), RESERVED);
+    mem_free(offsets);
+    bed_free(&b);
+}
+
+static void a_reservation_alone_takes_no_memory(void **state)
+{
+    (void)state;
+    bed b = bed_new(64, "");
+    size_t before = memtable_memory(b.m);
+    assert_int_equal(memtable_reserve(b.m, 1000000), FIRN_OK);
+    assert_int_equal(memtable_memory(b.m), before);
+    bed_free(&b);
+}
+
+static void an_impossible_reservation_is_refused(void **state)
+{
+    (void)state;
+    bed b = bed_new(64, "");
+    assert_int_equal(memtable_reserve(b.m, SIZE_MAX), FIRN_NO_MEMORY);
+    bed_put(&b, "k", "v");
+    memtable_check(b.m);
+    bed_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(making_a_memtable_fails_cleanly_at_every_allocation),
+        cmocka_unit_test(making_an_iterator_fails_cleanly),
+        cmocka_unit_test(a_failed_reservation_changes_nothing_and_may_be_repeated),
+        cmocka_unit_test(adds_within_a_reservation_allocate_nothing),
+        cmocka_unit_test(a_reservation_alone_takes_no_memory),
+        cmocka_unit_test(an_impossible_reservation_is_refused),
+    };
+    return cmocka_run_group_tests_name("memtable.memory", tests, NULL, NULL);
+}
