@@ -1,0 +1,273 @@
+/* wal_impl: the log handle, shared by the files of this room and by nobody else.
+ *
+ * Who may touch what
+ *   the leader   the thread whose request is at the head of the queue (wal_commit.c). There is at
+ * most one. It owns `current`, the segment's fields below "----", and every field under "Leader".
+ *   m            guards the list of live segments, who syncs and who waits for it, callbacks, and
+ * the helper's sleep. Held for moments, never during I/O. making       held while a segment is made
+ * or taken into use, so that a number is made once. I/O happens under it, but only the leader and
+ * the helper take it. truncating   held by one truncation at a time. Lock order: truncating,
+ * making, m, recycler->m. The queue's leadership comes before making.
+ *
+ * Positions. `last_seq` is the newest number given out. `tick` counts groups of frames, so that
+ * frames without a number (MARK, FLOOR) can be waited for too. The leader stores, in this order:
+ * the bytes, the segment's visible_end, last_seq, tick; each with release. Who reads tick (acquire)
+ * and then last_seq knows that all of it has been handed to the kernel (or stored in a mapping), so
+ * a sync that starts now covers it.
+ */
+#ifndef WAL_IMPL_H
+#define WAL_IMPL_H
+
+#include <base/buf.h>
+#include <base/fs.h>
+#include <base/thread.h>
+#include <stdatomic.h>
+#include <wal/wal.h>
+
+#include "wal_format.h"
+#include "wal_scan.h"
+#include "wal_segment.h"
+
+#define WAL_CACHE_LINE      64
+#define WAL_SPARES_MAX      2
+#define WAL_GROUP_BYTES_MAX (UINT64_C(1) << 20)
+#define WAL_GROUP_MAX       256
+
+/* ---- A request: what one caller wants of the log; lies on the caller's stack ---- */
+
+typedef enum wal_request_type {
+    WAL_REQUEST_DATA,       /* a frame of entries */
+    WAL_REQUEST_CHECKPOINT, /* argument: number covered, UINT64_MAX: everything before the frame */
+    WAL_REQUEST_FLOOR,      /* argument: the floor */
+    WAL_REQUEST_MARK,
+    WAL_REQUEST_SKIP, /* argument: numbers to skip */
+    WAL_REQUEST_LINK, /* only the LINK that is due */
+    WAL_REQUEST_ROTATE,
+    WAL_REQUEST_SEAL, /* the seal of a clean close */
+} wal_request_type;
+
+/* The states of a request's futex word. SLEEPING tells who changes it that a wake is needed. */
+enum { WAL_WAITING, WAL_SLEEPING, WAL_LEAD, WAL_SYNC, WAL_DONE };
+
+typedef struct wal_request wal_request;
+struct wal_request {
+    wal_request *older; /* towards the leader; set before the request is published */
+    wal_request *newer; /* set by leaders */
+    wal_request *next;  /* in the list of waiters for a sync */
+    _Atomic uint32_t state;
+    uint32_t count; /* entries */
+    uint32_t payload_crc;
+    uint8_t type;
+    bool durable; /* wants to be acknowledged only when synced */
+    bool batched; /* counts for the timed sync */
+    bool single;  /* payload is head, key, value; else it is `key` alone */
+    uint8_t head[8];
+    firn_slice key, value;
+    uint64_t payload_bytes;
+    uint64_t argument;
+    uint64_t seq_first, seq_last; /* results */
+    uint64_t segment_no, offset;
+    uint64_t tick;
+    int status;
+    firn_error *err; /* the caller's; may be NULL */
+};
+
+/* ---- Callbacks ---- */
+
+typedef struct wal_callback wal_callback;
+struct wal_callback {
+    wal_callback *next;
+    uint64_t seq;
+    firn_wal_durable_fn fn;
+    void *ctx;
+    int status;
+};
+
+/* ---- Files on their way to another use. Outlives the log while an index still holds a segment.
+ * ---- */
+
+typedef struct wal_recycler {
+    atomic_uint refs;
+    mutex m;
+    bool closed GUARDED_BY(m);       /* the log is gone: nobody wants segments back */
+    unsigned expected GUARDED_BY(m); /* segments on their way, still referenced by somebody */
+    unsigned count GUARDED_BY(m);
+    wal_segment *spares[WAL_SPARES_MAX] GUARDED_BY(m); /* nobody refers to them */
+} wal_recycler;
+
+/* ---- The log ---- */
+
+struct firn_wal {
+    /* Fixed after open. */
+    wal_config config;
+    fs *fs;
+    fs_dir *dir;
+    fs_dir *own_dir;    /* == dir when firn_wal_open opened it, else NULL */
+    fs_file *lock_file; /* NULL unless firn_wal_open took it */
+    bool mapped;
+    bool read_only;
+    bool has_helper;
+    uint32_t generation; /* of fork */
+    uint64_t life;
+    uint8_t store_id[16];
+    wal_recycler *recycler;
+
+    /* Writers. */
+    _Alignas(WAL_CACHE_LINE) _Atomic(wal_request *) newest; /* NULL: nobody leads */
+
+    /* Leader. */
+    _Alignas(WAL_CACHE_LINE) wal_segment *current;
+    wal_link link;  /* what the LINK that is due will say */
+    bool link_due;  /* the current segment wants a LINK before its next frame */
+    bool can_store; /* pages can be made ready, so stores into the mapping are sound */
+    bool fresh;     /* nothing was appended in this life, and the log was closed clean before */
+    uint64_t floor_appended; /* newest FLOOR in the log, synced or not */
+    uint8_t *scratch;        /* where a group that is written at once is put together */
+    size_t scratch_bytes;
+    uint64_t
+        asked_ready_for; /* number of the segment for which the helper was asked for a successor */
+
+    /* Written by the leader, read by all. */
+    _Alignas(WAL_CACHE_LINE) _Atomic uint64_t last_seq;
+    _Atomic uint64_t tick;
+    _Atomic uint64_t proven_seq; /* durable line of the newest frame */
+    _Atomic uint64_t appended_bytes, appended_batches, appended_entries, groups;
+    _Atomic bool storing;     /* groups are stored into the mapping: populating ahead pays */
+    _Atomic bool batch_dirty; /* a timed sync is due */
+
+    /* Written by whoever syncs or truncates, read by all. */
+    _Alignas(WAL_CACHE_LINE) _Atomic uint64_t durable_seq;
+    _Atomic uint64_t floor_seq;
+    _Atomic uint64_t syncs;
+    _Atomic uint64_t synced_batches, synced_bytes; /* appended_... when the newest sync started */
+    _Atomic int poisoned; /* 0, or the status of what went wrong; set once, after `poison` */
+
+    _Alignas(WAL_CACHE_LINE) mutex m;
+    firn_error poison GUARDED_BY(m);
+    wal_segment **
+        live GUARDED_BY(m); /* ascending numbers; a reference each; the last one is current */
+    size_t live_count GUARDED_BY(m), live_capacity GUARDED_BY(m);
+    wal_segment *
+        ready GUARDED_BY(m);    /* the next one, made ahead; `making` is needed to change it */
+    bool syncing GUARDED_BY(m); /* somebody syncs (or is named to) */
+    uint64_t durable_tick GUARDED_BY(m);
+    wal_request *waiters GUARDED_BY(m), *waiters_last GUARDED_BY(m);
+    unsigned timed_waiters GUARDED_BY(m);
+    cond durable_cond; /* timed waiters */
+    wal_callback *callbacks GUARDED_BY(m);
+    wal_callback *fired GUARDED_BY(m); /* decided, for the helper to call */
+
+    mutex making;
+    mutex truncating;
+
+    /* Helper (wal_ready.c). */
+    thread helper;
+    cond helper_cond;
+    bool helper_stop GUARDED_BY(m);
+    _Atomic bool helper_woken; /* there may be work */
+    _Atomic bool helper_timed; /* the helper will look again by itself */
+    _Atomic bool
+        sync_wanted; /* a threshold of the batch mode was crossed, or a timed waiter is there */
+};
+
+/* ---- wal.c ---- */
+
+/* Every public call starts here: FIRN_INVALID after a fork. */
+int wal_check_handle(const wal *w, firn_error *err);
+void wal_log(const wal *w, firn_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Stops all writing for good; the first cause is kept. */
+void wal_poison(wal *w, const firn_error *cause);
+/* What a call gets that comes after the poisoning. */
+int wal_poisoned_error(wal *w, firn_error *err);
+/* The live segments, oldest first, each with a reference for the caller, who releases them with
+ * wal_segments_release. Frames of each may be read up to its visible_end (acquire). */
+int wal_segments_snapshot(wal *w, wal_segment ***out, size_t *count, firn_error *err);
+void wal_segments_release(wal_segment **segments, size_t count);
+
+/* ---- wal_segment.c ---- */
+
+/* Takes over `file` (of full size, header written and synced) and makes its bytes accessible. On
+ * failure the file stays the caller's. */
+int wal_segment_new(fs_file *file, const wal_header *header, bool mapped, wal_segment **out,
+                    firn_error *err);
+/* Frees a segment that nobody refers to, whatever its recycler may want. */
+void wal_segment_free(wal_segment *s);
+
+/* ---- wal_commit.c ---- */
+
+/* Queues `r`, waits until it has been carried out (and synced, if it wants that), returns its
+ * status. */
+int wal_submit(wal *w, wal_request *r);
+
+/* ---- wal_sync.c ---- */
+
+/* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer; names one
+ * of them to sync when nobody does. Wakes nobody who is `own`: returns true when `own` is to sync.
+ */
+bool wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
+/* One sync round by the thread that was named for it. */
+void wal_sync_round(wal *w);
+/* Syncs everything appended so far, also frames without numbers. */
+int wal_sync_all(wal *w, firn_error *err);
+/* For the helper: syncs unless somebody is at it. */
+void wal_sync_background(wal *w);
+/* Answers everybody who waits after the log was poisoned, and takes callbacks along. */
+void wal_sync_fail_all(wal *w);
+void wal_callbacks_fire(wal *w);
+/* Moves callbacks whose fate is known to the list of those to be called. True when there are any.
+ */
+bool wal_callbacks_decide(wal *w) REQUIRES(w->m);
+
+/* ---- wal_ready.c ---- */
+
+int wal_recycler_new(wal_recycler **out);
+void wal_recycler_unref(wal_recycler *r);
+/* Nobody refers to `s` any more: keeps it as a spare, or returns false. */
+bool wal_recycler_take(wal_recycler *r, wal_segment *s);
+/* A segment with this number and at least this size, durable and empty (W3). */
+int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, firn_error *err)
+    REQUIRES(w->making);
+/* Makes sure that w->ready has at least `bytes`. */
+int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err) REQUIRES(w->making);
+/* Gives a segment's file back to the system or keeps it for reuse; drops the log's reference. The
+ * folder wants a sync afterwards. */
+int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err);
+/* Removes the ready segment and all spares. */
+int wal_ready_release(wal *w, firn_error *err);
+int wal_helper_start(wal *w, firn_error *err);
+void wal_helper_stop(wal *w);
+void wal_helper_wake(wal *w);
+
+/* ---- wal_futex: how requests wait; used by wal_commit.c and wal_sync.c ---- */
+
+/* Changes a request's state. The request may be gone as soon as it is DONE. */
+static inline void wal_request_set(wal_request *r, uint32_t state)
+{
+    if (atomic_exchange_explicit(&r->state, state, memory_order_acq_rel) == WAL_SLEEPING)
+        futex_wake(&r->state, 1);
+}
+
+/* Sleeps until the state is neither WAITING nor SLEEPING. */
+static inline uint32_t wal_request_wait(wal_request *r)
+{
+    for (;;) {
+        uint32_t state = atomic_load_explicit(&r->state, memory_order_acquire);
+        if (state > WAL_SLEEPING)
+            return state;
+        if (state == WAL_WAITING &&
+            !atomic_compare_exchange_strong_explicit(&r->state, &state, WAL_SLEEPING,
+                                                     memory_order_acq_rel, memory_order_acquire))
+            continue;
+        futex_wait(&r->state, WAL_SLEEPING);
+    }
+}
+
+/* A counter with one writer at a time. */
+static inline void wal_count(_Atomic uint64_t *counter, uint64_t more)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
+                          memory_order_relaxed);
+}
+
+#endif
