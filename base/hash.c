@@ -8,7 +8,7 @@
 #include <base/coding.h>
 #include <base/hash.h>
 
-/* wyhash's default secret: odd numbers whose bytes have four bits set each. */
+/* wyhash's default secret: odd, half of the bits set. */
 #define SECRET_0 UINT64_C(0xa0761d6478bd642f)
 #define SECRET_1 UINT64_C(0xe7037ed1a0b428db)
 #define SECRET_2 UINT64_C(0x8ebc6af09c88c6e3)
