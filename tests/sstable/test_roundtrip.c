@@ -1,0 +1,299 @@
+/* What goes in comes out: extreme sizes, empty tables, properties, refusals, and the real file
+ * system. */
+#include "table.h"
+
+#include "support/tempdir.h"
+
+#include <base/alloc.h>
+
+static table t;
+static sst_reader *r;
+static firn_error err;
+
+static int setup(void **state)
+{
+    (void)state;
+    table_init(&t, 1 << 20);
+    table_seed = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    table_release(&t);
+    return 0;
+}
+
+static firn_slice str(const char *s)
+{
+    return slice_of_str(s);
+}
+
+static void an_empty_table_is_a_table(void **state)
+{
+    (void)state;
+    model m = {.seq_top = 1};
+    rng rnd = rng_init(1);
+    assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
+    assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
+    assert_int_equal(sst_reader_properties(r)->blocks, 0);
+    assert_int_equal(sst_approximate_offset(r, str("a")), 0);
+    sst_hit hit;
+    assert_int_equal(sst_get(r, str("a"), sst_key_hash(str("a")), 9, &hit, &err), FIRN_NOT_FOUND);
+    table_check_iter(r, &m, true);
+    table_check_iter(r, &m, false);
+    table_check_seeks(r, &m, &rnd, true);
+    assert_int_equal(sst_verify(r, &err), FIRN_OK);
+    sst_reader_close(r);
+}
+
+/* Keys and values at the ends of what is allowed, among ordinary ones. */
+static model extremes(size_t value_large)
+{
+    model m = {0};
+    uint8_t *large = malloc(value_large);
+    uint8_t *key = malloc(FIRN_MAX_KEY_BYTES);
+    assert_non_null(large);
+    assert_non_null(key);
+    rng rnd = rng_init(7);
+    rng_fill(&rnd, large, value_large);
+    memset(key, 'k', FIRN_MAX_KEY_BYTES);
+    model_add(&m, (firn_slice){key, 0}, 5, FIRN_PUT, (firn_slice){large, 0});
+    model_add(&m, (firn_slice){key, 0}, 4, FIRN_PUT, (firn_slice){large, value_large});
+    model_add(&m, str("a"), 1, FIRN_DELETE, (firn_slice){NULL, 0});
+    model_add(&m, slice_of("a\0", 2), 2, FIRN_PUT, slice_of("\0\0", 2));
+    model_add(&m, slice_of("\0", 1), FIRN_MAX_SEQ, FIRN_PUT, str("x"));
+    const size_t sizes[] = {254, 255, 256, 257, 32768, FIRN_MAX_KEY_BYTES - 1, FIRN_MAX_KEY_BYTES};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        model_add(&m, (firn_slice){key, sizes[i]}, 10 + i, FIRN_PUT, (firn_slice){large, sizes[i]});
+        model_add(&m, (firn_slice){key, sizes[i]}, 30 + i, FIRN_PUT, (firn_slice){large, 65536});
+    }
+    key[FIRN_MAX_KEY_BYTES - 1] = 'l';
+    model_add(&m, (firn_slice){key, FIRN_MAX_KEY_BYTES}, 60, FIRN_PUT,
+              (firn_slice){large, value_large});
+    free(large);
+    free(key);
+    model_sort(&m);
+    return m;
+}
+
+static void extreme_keys_and_values_come_back(void **state)
+{
+    (void)state;
+    model m = extremes(1 << 20);
+    rng rnd = rng_init(2);
+    for (unsigned o = 0; o < 12; o++) {
+        t.wo.compression = (sst_compression)(o % 3);
+        t.ro.mapped = o / 3 % 2 == 0;
+        t.wo.block_bytes = o / 6 ? 4096 : 1 << 20;
+        snprintf(table_case, sizeof(table_case), "option set %u", o);
+        CHECK(table_build(&t, &m, &err) == FIRN_OK);
+        CHECK(table_open(&t, &r, &err) == FIRN_OK);
+        table_check_gets(r, &m, &rnd);
+        table_check_iter(r, &m, true);
+        table_check_iter(r, &m, false);
+        table_check_seeks(r, &m, &rnd, false);
+        CHECK(sst_verify(r, &err) == FIRN_OK);
+        sst_reader_close(r);
+    }
+    model_release(&m);
+}
+
+static void a_table_says_what_it_holds(void **state)
+{
+    (void)state;
+    model m = {0};
+    model_add(&m, str("apple"), 7, FIRN_PUT, str("red"));
+    model_add(&m, str("apple"), 3, FIRN_DELETE, str(""));
+    model_add(&m, str("pear"), 9, FIRN_PUT, str("green"));
+    assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
+    assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
+    const sst_properties *p = sst_reader_properties(r);
+    size_t size;
+    simfs_peek(t.sim, TABLE_PATH, &size);
+    assert_int_equal(p->file_bytes, size);
+    assert_int_equal(p->entries, 3);
+    assert_int_equal(p->deletes, 1);
+    assert_int_equal(p->raw_bytes, 5 + 3 + 5 + 4 + 5);
+    assert_int_equal(p->blocks, 1);
+    assert_int_equal(p->seq_min, 3);
+    assert_int_equal(p->seq_max, 9);
+    assert_true(p->created_us > 0);
+    assert_true(slice_equal(p->key_min, str("apple")));
+    assert_true(slice_equal(p->key_max, str("pear")));
+    assert_true(sst_reader_memory(r) > 0);
+    assert_int_equal(sst_approximate_offset(r, str("a")), 0);
+    assert_int_equal(sst_approximate_offset(r, str("z")), p->data_bytes);
+    sst_reader_close(r);
+    model_release(&m);
+}
+
+static void entries_out_of_order_or_over_a_limit_are_refused(void **state)
+{
+    (void)state;
+    uint8_t *big = mem_zalloc(FIRN_MAX_KEY_BYTES + 1);
+    assert_non_null(big);
+    const struct {
+        firn_slice key;
+        uint64_t seq;
+        uint8_t kind;
+        firn_slice value;
+        int status;
+    } bad[] = {
+        {{(const uint8_t *)"l", 1}, 1, FIRN_PUT, {NULL, 0}, FIRN_INVALID},
+        {{(const uint8_t *)"m", 1}, 5, FIRN_PUT, {NULL, 0}, FIRN_INVALID},
+        {{(const uint8_t *)"m", 1}, 6, FIRN_PUT, {NULL, 0}, FIRN_INVALID},
+        {{(const uint8_t *)"n", 1}, 0, FIRN_PUT, {NULL, 0}, FIRN_INVALID},
+        {{(const uint8_t *)"n", 1}, FIRN_MAX_SEQ + 1, FIRN_PUT, {NULL, 0}, FIRN_INVALID},
+        {{(const uint8_t *)"n", 1}, 1, 0, {NULL, 0}, FIRN_INVALID},
+        {{(const uint8_t *)"n", 1}, 1, 3, {NULL, 0}, FIRN_INVALID},
+        {{(const uint8_t *)"n", 1}, 1, FIRN_DELETE, {(const uint8_t *)"v", 1}, FIRN_INVALID},
+        {{big, FIRN_MAX_KEY_BYTES + 1}, 1, FIRN_PUT, {NULL, 0}, FIRN_TOO_LARGE},
+        {{(const uint8_t *)"n", 1}, 1, FIRN_PUT, {big, FIRN_MAX_VALUE_BYTES + 1}, FIRN_TOO_LARGE},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        sst_writer *w;
+        const sst_properties *p;
+        snprintf(table_case, sizeof(table_case), "entry %zu", i);
+        CHECK(sst_writer_open(t.dir, TABLE_NAME, &t.wo, &w, &err) == FIRN_OK);
+        CHECK(sst_writer_add(w, str("m"), 5, FIRN_PUT, str("v"), &err) == FIRN_OK);
+        CHECK(sst_writer_add(w, bad[i].key, bad[i].seq, bad[i].kind, bad[i].value, &err) ==
+              bad[i].status);
+        CHECK(err.status == bad[i].status && err.file[0] != 0);
+        CHECK(sst_writer_finish(w, &p, &err) == bad[i].status); /* W4 */
+        sst_writer_free(w);
+        CHECK(!simfs_exists(t.sim, TABLE_PATH)); /* W3 */
+    }
+    mem_free(big);
+}
+
+static void options_out_of_range_are_refused(void **state)
+{
+    (void)state;
+    const sst_writer_options good = t.wo;
+    const char *long_name = "0123456789012345678901234567890123456789012345678901234567890123";
+    sst_writer *w;
+    sst_writer_options o = good;
+    o.block_bytes = 63;
+    assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &o, &w, &err), FIRN_INVALID);
+    o.block_bytes = (1 << 20) + 1;
+    assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &o, &w, &err), FIRN_INVALID);
+    o = good;
+    o.filter_bits_per_key = 65;
+    assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &o, &w, &err), FIRN_INVALID);
+    o = good;
+    o.compression = (sst_compression)3;
+    assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &o, &w, &err), FIRN_INVALID);
+    assert_int_equal(sst_writer_open(t.dir, "", &good, &w, &err), FIRN_INVALID);
+    assert_int_equal(sst_writer_open(t.dir, long_name, &good, &w, &err), FIRN_INVALID);
+    assert_false(simfs_exists(t.sim, TABLE_PATH));
+}
+
+static void a_file_that_is_already_there_is_left_alone(void **state)
+{
+    (void)state;
+    sst_writer *w;
+    simfs_write_file(t.sim, TABLE_PATH, "precious", 8);
+    assert_int_not_equal(sst_writer_open(t.dir, TABLE_NAME, &t.wo, &w, &err), FIRN_OK);
+    assert_true(simfs_exists(t.sim, TABLE_PATH));
+}
+
+static void a_table_of_another_store_number_or_size_is_refused(void **state)
+{
+    (void)state;
+    model m = {0};
+    model_add(&m, str("k"), 1, FIRN_PUT, str("v"));
+    assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
+    const sst_reader_options good = t.ro;
+    t.ro.store_id[1]++;
+    assert_int_equal(table_open(&t, &r, &err), FIRN_DAMAGED);
+    assert_non_null(strstr(err.message, "another store"));
+    assert_non_null(strstr(err.hint, "firn check"));
+    t.ro = good;
+    t.ro.table_no++;
+    assert_int_equal(table_open(&t, &r, &err), FIRN_DAMAGED);
+    assert_non_null(strstr(err.message, "another table"));
+    t.ro = good;
+    t.ro.file_bytes = 12345;
+    assert_int_equal(table_open(&t, &r, &err), FIRN_DAMAGED);
+    t.ro = good;
+    assert_int_equal(sst_reader_open(t.dir, "absent.sst", &t.ro, &r, &err), FIRN_NOT_FOUND);
+    model_release(&m);
+}
+
+static void offsets_grow_with_the_keys(void **state)
+{
+    (void)state;
+    model m = {0};
+    char key[16];
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(key, sizeof(key), "%08u", i);
+        model_add(&m, str(key), 1 + i, FIRN_PUT, str("0123456789"));
+    }
+    assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
+    assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 2000; i++) {
+        uint64_t offset = sst_approximate_offset(r, m.v[i].key);
+        assert_true(offset >= last);
+        last = offset;
+    }
+    uint64_t half = sst_approximate_offset(r, m.v[1000].key);
+    uint64_t all = sst_reader_properties(r)->data_bytes;
+    assert_in_range(half, all / 2 - 8192, all / 2 + 8192);
+    sst_reader_close(r);
+    model_release(&m);
+}
+
+static void a_table_works_on_the_real_file_system(void **state)
+{
+    (void)state;
+    char *path = tempdir_new();
+    fs_dir *dir;
+    rng rnd = rng_init(3);
+    model m = model_random(&rnd, &(shape){4000, 2, 20, 3, 100, 256});
+    assert_int_equal(fs_dir_open(fs_posix(), path, &dir, &err), FIRN_OK);
+    for (unsigned o = 0; o < 6; o++) {
+        sst_writer *w;
+        const sst_properties *p;
+        t.wo.compression = (sst_compression)(o / 2);
+        t.ro.mapped = o % 2 == 0;
+        snprintf(table_case, sizeof(table_case), "option set %u", o);
+        CHECK(sst_writer_open(dir, TABLE_NAME, &t.wo, &w, &err) == FIRN_OK);
+        for (size_t i = 0; i < m.count; i++)
+            CHECK(sst_writer_add(w, m.v[i].key, m.v[i].seq, m.v[i].kind, m.v[i].value, &err) ==
+                  FIRN_OK);
+        CHECK(sst_writer_finish(w, &p, &err) == FIRN_OK);
+        CHECK(sst_writer_file_bytes(w) == p->file_bytes);
+        sst_writer_free(w);
+        CHECK(sst_reader_open(dir, TABLE_NAME, &t.ro, &r, &err) == FIRN_OK);
+        table_check_iter(r, &m, false);
+        table_check_gets(r, &m, &rnd);
+        table_check_walk(r, &m, &rnd, 1000);
+        CHECK(sst_verify(r, &err) == FIRN_OK);
+        sst_reader_close(r);
+        CHECK(fs_unlink(dir, TABLE_NAME, &err) == FIRN_OK);
+    }
+    fs_dir_close(dir);
+    tempdir_remove(path);
+    model_release(&m);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_empty_table_is_a_table),
+        TEST(extreme_keys_and_values_come_back),
+        TEST(a_table_says_what_it_holds),
+        TEST(entries_out_of_order_or_over_a_limit_are_refused),
+        TEST(options_out_of_range_are_refused),
+        TEST(a_file_that_is_already_there_is_left_alone),
+        TEST(a_table_of_another_store_number_or_size_is_refused),
+        TEST(offsets_grow_with_the_keys),
+        TEST(a_table_works_on_the_real_file_system),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
