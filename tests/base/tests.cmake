@@ -10,3 +10,5 @@ target_compile_definitions(test_base_batch PRIVATE FIRN_SOURCE_DIR="${CMAKE_SOUR
 firn_test(base thread unit)
 firn_test(base fs_posix unit ${CMAKE_CURRENT_SOURCE_DIR}/support/tempdir.c)
 firn_test(base simfs unit ${FIRN_SIM})
+firn_test(base fs_wrappers unit)
+firn_test(base crash crash ${FIRN_SIM})

@@ -100,7 +100,7 @@ typedef struct simfs_fault {
     unsigned calls;   /* which kinds */
     uint64_t at;      /* the at-th matching call from now on; 1: the next */
     int error;        /* an errno, or SIMFS_SHORT */
-    bool forever;     /* also every matching call after it */
+    bool forever;     /* also every matching call after it; EINTR: every second one */
     bool after;       /* the call has its effect and then reports the failure */
     const char *name; /* only calls about this file name; NULL: any. Borrowed until simfs_heal */
 } simfs_fault;
