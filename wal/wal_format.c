@@ -138,7 +138,7 @@ wal_verdict wal_frame_decode(const uint8_t *at, uint64_t available, uint64_t sal
 
 /* ---- Payloads ---- */
 
-enum { LINK_REOPENED = 1 };
+enum { LINK_REOPENED = 1, LINK_STAND_IN = 2 };
 
 void wal_link_encode(const wal_link *l, uint8_t out[WAL_LINK_BYTES])
 {
@@ -148,7 +148,7 @@ void wal_link_encode(const wal_link *l, uint8_t out[WAL_LINK_BYTES])
     put_u64(out + 24, l->floor_seq);
     put_u64(out + 32, l->life);
     put_u64(out + 40, l->seq_first);
-    put_u32(out + 48, l->reopened ? LINK_REOPENED : 0);
+    put_u32(out + 48, (l->reopened ? LINK_REOPENED : 0u) | (l->stand_in ? LINK_STAND_IN : 0u));
     put_u32(out + 52, 0);
 }
 
@@ -165,6 +165,7 @@ int wal_link_decode(firn_slice payload, wal_link *out)
         .life = get_u64(p + 32),
         .seq_first = get_u64(p + 40),
         .reopened = (get_u32(p + 48) & LINK_REOPENED) != 0,
+        .stand_in = (get_u32(p + 48) & LINK_STAND_IN) != 0,
     };
     return FIRN_OK;
 }

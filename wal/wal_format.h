@@ -27,6 +27,10 @@ typedef struct wal_header {
     uint64_t created_us;
 } wal_header;
 
+/* wal_header.optional: the file had an earlier use, whose bytes stand behind the frames. Its writer keeps 40
+ * zero bytes behind the newest frame, so that the end of the frames is told from a torn one. */
+enum { WAL_OPTIONAL_RECYCLED = 1 };
+
 void wal_header_encode(const wal_header *h, uint8_t out[WAL_HEADER_BYTES]);
 /* FIRN_OK, FIRN_DAMAGED, FIRN_UNSUPPORTED (intact, but a newer version or an unknown required feature). */
 int wal_header_decode(const uint8_t in[WAL_HEADER_BYTES], wal_header *out);
@@ -84,7 +88,8 @@ static inline uint64_t wal_chain_next(uint64_t chain, uint32_t header_crc)
 
 typedef struct wal_link {
     uint64_t prev_no, prev_end, prev_chain, floor_seq, life, seq_first;
-    bool reopened;
+    bool reopened; /* in the middle of a segment, by a later life */
+    bool stand_in; /* the segment stands in for lost ones; the next LINK is not held against it */
 } wal_link;
 #define WAL_LINK_BYTES 56
 void wal_link_encode(const wal_link *l, uint8_t out[WAL_LINK_BYTES]);

@@ -1,52 +1,143 @@
-/* wal_scan: read a whole log and say what is intact, what is torn, and what is proven lost (wal/README.md,
- * "Telling a torn tail from loss"). Reads only.
+/* wal_scan: read a whole log and say what is intact, what is torn, and what is proven lost (README.md,
+ * "Telling a torn tail from loss"). Reads only; wal_recover then carries a policy out.
  *
- * wal_recover then carries a policy out.
+ *   wal_scan_cursor.c  from one intact frame to the next, over damage
+ *   wal_scan.c         open the files, decide which of them are the log, read every frame
+ *   wal_scan_judge.c   put the segments one behind the other and judge what does not fit
+ *
+ * Everything here is used by one thread at a time.
  */
 #ifndef WAL_SCAN_H
 #define WAL_SCAN_H
 
 #include "wal_segment.h"
 
+/* ---- Cursor: frame by frame through the bytes of one segment ---- */
+typedef struct wal_cursor {
+    const uint8_t *base;
+    uint64_t limit;     /* bytes from here on are not looked at */
+    uint64_t salt;
+    uint64_t offset;    /* where the next frame should start */
+    uint64_t expected;  /* the number it should carry; 0: any */
+    /* After WAL_CURSOR_FRAME: */
+    wal_frame frame;
+    uint64_t at;        /* where it lies */
+    uint64_t gap_from;  /* == at, or the start of the damaged range in front of it */
+} wal_cursor;
+
+/* FIRN_OK: the next intact frame is in `frame`. FIRN_END: nothing intact follows; `offset` stays where the frame
+ * should have been. FIRN_UNSUPPORTED: an intact frame that this version must not ignore, at `offset`. */
+int wal_cursor_next(wal_cursor *c);
+
+static inline firn_slice wal_cursor_payload(const wal_cursor *c)
+{
+    return (firn_slice){c->base + c->at + WAL_FRAME_BYTES, c->frame.payload_bytes};
+}
+
+/* The byte behind the last one in [from, limit) that is not zero; `from` when all are. */
+uint64_t wal_used_end(const uint8_t *base, uint64_t from, uint64_t limit);
+
+/* Walks the intact frames of one segment in order, up to `end`, over damage. fn's non-zero return stops. */
+typedef int (*wal_frame_fn)(void *ctx, wal_segment *s, uint64_t offset, const wal_frame *f);
+int wal_segment_walk(wal_segment *s, uint64_t end, wal_frame_fn fn, void *ctx);
+
+/* ---- Scan ---- */
+typedef enum wal_part {
+    WAL_PART_LIVE = 0,
+    WAL_PART_UNUSED,     /* made ahead, never used: behind everything else, no intact frame */
+    WAL_PART_TRUNCATED,  /* holds nothing above the floor: a truncation had not removed it yet */
+    WAL_PART_SUPERSEDED, /* a recovery cut it off and had not removed it yet */
+    WAL_PART_HEADLESS,   /* both copies of the header are damaged */
+    WAL_PART_WRONG,      /* another log's, or another segment's, file under this name */
+} wal_part;
+
 typedef struct wal_scanned {
     wal_segment *segment; /* owned: one reference; seq_first, seq_last, end, frames, chain are filled in */
     wal_header header;
     int copies_ok;
     uint64_t file_bytes;
-    bool linked;          /* starts with an intact LINK; false for one that was made ahead and never used */
-    bool sealed_rotation; /* ends with a SEAL of kind 1 */
-    bool sealed_close;    /* ends with a SEAL of kind 2, nothing behind it */
+    wal_part part;
+    bool linked;          /* starts with an intact LINK, which is in `link` */
+    wal_link link;
+    uint64_t limit;       /* frames end here: where the next segment's LINK says, else what there is */
+    bool limit_known;     /* by a LINK */
+    uint64_t seq_first;   /* number of the first frame; 0: there is none */
+    uint64_t seq_next;    /* number behind the last intact frame */
+    uint32_t seal;        /* kind of the SEAL that is the last intact frame, or 0 */
+    bool chain_known;     /* segment->chain is what the writer had there */
+    bool salvaged;        /* holds a SKIP for lost numbers: the next LINK is not held against it */
+    bool short_file;      /* ends before the bytes that the header promises */
+    uint64_t used_end;    /* behind the last byte that is not zero */
+    bool tail_empty;      /* 40 zero bytes (or less than that) stand at `end` */
 } wal_scanned;
 
+/* A place that does not fit, with the finding that it became. */
+typedef enum wal_spot_what {
+    WAL_SPOT_RANGE,   /* [offset, end) of `segment` */
+    WAL_SPOT_BETWEEN, /* segments are missing, headless or wrong between `segment` and `follower` */
+    WAL_SPOT_SEAL,    /* the SEAL at `offset` of `segment` disagrees with what was read */
+    WAL_SPOT_LINK,    /* the LINK of `follower` disagrees with what was read */
+    WAL_SPOT_HEADER,  /* one of two header copies of `segment` */
+} wal_spot_what;
+
+typedef struct wal_spot {
+    wal_spot_what what;
+    firn_wal_finding_kind kind;
+    size_t segment;        /* index; WAL_NOWHERE: in front of the first */
+    size_t follower;       /* index of the next live segment; WAL_NOWHERE: none */
+    uint64_t offset, end;
+    uint64_t seq_first;    /* the first number that could be missing */
+    uint64_t seq_next;     /* the number that follows; == seq_first: none is missing; 0: unknown */
+} wal_spot;
+
+#define WAL_NOWHERE SIZE_MAX
+
+typedef struct wal_gap {
+    size_t segment;
+    uint64_t offset, end;
+    uint64_t expected, next; /* numbers; expected 0: unknown */
+    bool seal;               /* not damage: the SEAL at `offset` disagrees */
+} wal_gap;
+
 typedef struct wal_scan {
-    wal_scanned *segments; /* ascending numbers */
+    wal_scanned *segments; /* every numbered file, ascending */
     size_t count;
+    wal_gap *gaps;         /* inside segments, in log order */
+    size_t gap_count, gap_capacity;
+    wal_spot *spots;
+    size_t spot_count, spot_capacity;
     firn_wal_report report; /* findings in log order */
-    uint64_t last_seq;      /* end of the prefix that is kept (all intact ones when salvaging) */
+
+    uint64_t last_seq;      /* end of what is there when nothing is cut */
     uint64_t max_seen_seq;  /* greatest number in any intact frame, durable line, floor or LINK */
-    uint64_t durable_seq;
+    uint64_t durable_seq;   /* greatest durable line ... */
+    uint64_t durable_no, durable_offset; /* ... and the frame that says it */
     uint64_t floor_seq;
+    uint64_t covered_seq;   /* as given */
     uint64_t life;          /* greatest seen */
     uint8_t store_id[16];
     bool torn, lost, harmless; /* kinds of findings present */
-    /* where the kept prefix ends: */
-    size_t cut_segment;     /* index; == count: nothing to cut */
-    uint64_t cut_offset;
 } wal_scan;
 
 typedef struct wal_scan_options {
     bool writable, mapped;    /* as for wal_segment_open */
-    const uint8_t *store_id;  /* NULL or all zero: whatever the first segment says */
+    const uint8_t *store_id;  /* NULL or all zero: what most segments say */
     uint64_t covered_seq;     /* wal_config.covered_seq */
 } wal_scan_options;
 
-/* FIRN_OK whatever the findings are; errors only for what could not be read or allocated. */
+/* FIRN_OK whatever the findings are; errors only for what could not be read or allocated, or needs a newer version.
+ * *out is to be released in every case. */
 int wal_scan_folder(fs_dir *dir, const wal_scan_options *o, wal_scan *out, firn_error *err);
 void wal_scan_release(wal_scan *scan);
 
-/* Walks the intact frames of one scanned segment in order, up to its `end`. fn's non-zero return stops. */
-typedef int (*wal_frame_fn)(void *ctx, wal_segment *s, uint64_t offset, const wal_frame *f);
-int wal_segment_walk(wal_segment *s, uint64_t end, wal_frame_fn fn, void *ctx);
+/* Fills in spots and the report of a log whose frames have been read. Called by wal_scan_folder. */
+int wal_scan_judge(wal_scan *scan, firn_error *err);
+
+/* What a policy keeps: everything before this spot. NULL: nothing is cut. */
+const wal_spot *wal_scan_cut(const wal_scan *scan, firn_recovery policy);
+
+/* ---- Reports ---- */
+int wal_report_add(firn_wal_report *report, const firn_wal_finding *finding, firn_error *err);
 
 /* ---- Carrying out a policy ---- */
 typedef struct wal_recovered_log {
