@@ -155,9 +155,9 @@ typedef struct firn_wal_entry {
     firn_slice value;
 } firn_wal_entry;
 
-static inline bool firn_wal_entry_is_tombstone(const firn_wal_entry *entry)
+static inline bool firn_wal_entry_is_tombstone(const firn_wal_entry *e)
 {
-    return entry->op == FIRN_DELETE;
+    return e->op == FIRN_DELETE;
 }
 
 /* A non-zero return stops the replay and is returned by it. */

@@ -1,0 +1,233 @@
+/* check: read every byte of a store and compare it with what the manifest says. Changes nothing,
+ * takes no lock: beside a running writer, files may vanish while they are being read, so it says to
+ * close the store first. */
+#include <base/alloc.h>
+#include <base/coding.h>
+#include <base/error.h>
+#include <base/slice.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <wal/wal.h>
+
+#include "folder.h"
+#include "names.h"
+#include "store.h"
+
+typedef struct check {
+    fs_dir *dir;
+    table_env env;
+    folder folder;
+    manifest_state state;
+    void (*line)(void *ctx, const char *text);
+    void *ctx;
+    firn_check_summary summary;
+    int status;       /* of the first finding */
+    firn_error first; /* likewise */
+} check;
+
+static void say(check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(check *c, const char *format, ...)
+{
+    if (!c->line)
+        return;
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    c->line(c->ctx, text);
+}
+
+static void finding(check *c, int status, const firn_error *err)
+{
+    char text[1024];
+    firn_error_format(err, text, sizeof text);
+    say(c, "DAMAGE  %s", text);
+    c->summary.findings++;
+    if (c->status == FIRN_OK) {
+        c->status = status;
+        c->first = *err;
+    }
+}
+
+static bool same_properties(const sst_properties *a, const sst_properties *b)
+{
+    return a->file_bytes == b->file_bytes && a->entries == b->entries && a->deletes == b->deletes &&
+           a->blocks == b->blocks && a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
+           slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
+}
+
+static int check_table(check *c, table *t, firn_error *err)
+{
+    sst_reader *r = NULL;
+    int rc = table_reader(t, &r, err);
+    if (rc == FIRN_OK)
+        rc = sst_verify(r, err);
+    if (rc == FIRN_OK && !same_properties(&t->properties, sst_reader_properties(r))) {
+        char name[NAME_BYTES], path[512];
+        name_table(t->no, name);
+        snprintf(path, sizeof path, "%s/%s", c->dir->path, name);
+        rc = error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
+                        "the table is not the one that the manifest lists");
+        error_hint(err, "restore the file from a backup");
+    }
+    return rc;
+}
+
+static int check_tables(check *c)
+{
+    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+        const level *l = &c->state.version->levels[n];
+        for (size_t i = 0; i < l->count; i++) {
+            firn_error err = {0};
+            int rc = check_table(c, l->tables[i], &err);
+            if (rc == FIRN_NO_MEMORY)
+                return rc;
+            if (rc != FIRN_OK)
+                finding(c, rc, &err);
+            c->summary.tables++;
+            c->summary.table_bytes += l->tables[i]->properties.file_bytes;
+            c->summary.table_entries += l->tables[i]->properties.entries;
+        }
+        if (l->count)
+            say(c, "level %u: %zu tables, %" PRIu64 " bytes", n, l->count, l->bytes);
+    }
+    return FIRN_OK;
+}
+
+static void log_line(void *ctx, const char *text)
+{
+    say(ctx, "log: %s", text);
+}
+
+static void count_report(check *c, const firn_wal_report *report)
+{
+    c->summary.log_segments = report->segments;
+    c->summary.log_operations = report->operations;
+    for (size_t i = 0; i < report->count; i++) {
+        const firn_wal_finding *f = &report->findings[i];
+        if (f->kind == FIRN_WAL_TORN)
+            c->summary.log_torn_bytes += f->bytes;
+    }
+    firn_wal_report_text(report, log_line, c);
+}
+
+static int check_log(check *c)
+{
+    if (c->folder.log_files == 0) {
+        firn_error err = {0};
+        error_file(&err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET, "the store's log is missing");
+        error_hint(&err, "restore the .wal files from a backup");
+        finding(c, FIRN_DAMAGED, &err);
+        return FIRN_OK;
+    }
+    wal_config config;
+    wal *w = NULL;
+    firn_wal_report report;
+    firn_error err = {0};
+    wal_config_init(&config);
+    config.options.read_only = true;
+    config.options.recovery = FIRN_RECOVERY_TAIL;
+    memcpy(config.store_id, c->state.store_id, sizeof config.store_id);
+    config.covered_seq = c->state.flushed_seq;
+    firn_wal_report_init(&report);
+    int rc = wal_open(c->dir, &config, &report, &w, &err);
+    count_report(c, &report);
+    firn_wal_report_release(&report);
+    wal_stats stats = {0};
+    if (rc == FIRN_OK)
+        wal_get_stats(w, &stats);
+    if (rc == FIRN_OK && stats.floor_seq > c->state.flushed_seq) {
+        rc = error_file(&err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
+                        "the manifest is older than the log, which begins after %" PRIu64,
+                        stats.floor_seq);
+        error_hint(&err, "restore the whole folder from one backup");
+    }
+    if (rc != FIRN_OK && rc != FIRN_NO_MEMORY)
+        finding(c, rc, &err);
+    firn_wal_close(w, NULL);
+    return rc == FIRN_NO_MEMORY ? rc : FIRN_OK;
+}
+
+static void check_folder(check *c)
+{
+    for (size_t i = 0; i < folder_count(&c->folder.tables); i++) {
+        uint64_t no = folder_at(&c->folder.tables, i);
+        bool listed = false;
+        for (unsigned n = 0; n < FIRN_LEVELS && !listed; n++)
+            for (size_t j = 0; j < c->state.version->levels[n].count && !listed; j++)
+                listed = c->state.version->levels[n].tables[j]->no == no;
+        if (!listed)
+            say(c, "note: table %" PRIu64 " belongs to no level; the next open removes it", no);
+    }
+    if (c->folder.foreign)
+        say(c, "note: %zu files are not part of the store, such as %s", c->folder.foreign,
+            c->folder.foreign_name);
+    if (c->state.torn)
+        say(c,
+            "note: the manifest ends in a record that was never completed; the next open drops it");
+}
+
+static int check_all(check *c, fs *f, const char *path, firn_error *err)
+{
+    int rc = fs_dir_open(f, path, &c->dir, err);
+    if (rc == FIRN_OK)
+        rc = folder_read(c->dir, &c->folder, err);
+    if (rc == FIRN_OK && folder_count(&c->folder.manifests) == 0) {
+        rc = error_file(err, FIRN_NOT_FOUND, path, FIRN_NO_OFFSET,
+                        "there is no store in the folder");
+        error_hint(err, "check the path");
+    }
+    if (rc == FIRN_OK && sst_cache_new(0, &c->env.cache) != FIRN_OK)
+        rc = error_no_memory(err, sizeof *c);
+    if (rc != FIRN_OK)
+        return rc;
+    c->env.dir = c->dir;
+    firn_error load = {0};
+    size_t last = folder_count(&c->folder.manifests) - 1;
+    /* The footer of a table carries the store's id, which only the manifest tells. */
+    rc = manifest_load(&c->env, folder_at(&c->folder.manifests, last), &c->state, &load);
+    if (rc != FIRN_OK) {
+        finding(c, rc, &load);
+        return FIRN_OK;
+    }
+    c->env.store_id[0] = get_u64(c->state.store_id);
+    c->env.store_id[1] = get_u64(c->state.store_id + 8);
+    say(c, "manifest %" PRIu64 ": %" PRIu64 " records, operations up to %" PRIu64 " are in tables",
+        c->state.manifest_no, c->state.records, c->state.flushed_seq);
+    rc = check_tables(c);
+    if (rc == FIRN_OK)
+        rc = check_log(c);
+    if (rc == FIRN_OK)
+        check_folder(c);
+    else
+        error_no_memory(err, sizeof *c);
+    return rc;
+}
+
+int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
+                 firn_check_summary *summary, firn_error *err)
+{
+    check c = {.line = line, .ctx = ctx};
+    int rc = check_all(&c, f ? f : fs_posix(), path, err);
+    manifest_state_release(&c.state);
+    folder_release(&c.folder);
+    sst_cache_free(c.env.cache);
+    fs_dir_close(c.dir);
+    if (summary)
+        *summary = c.summary;
+    if (rc == FIRN_OK && c.status != FIRN_OK) {
+        rc = c.status;
+        if (err)
+            *err = c.first;
+    }
+    return rc;
+}
+
+int firn_check(const char *path, void (*line)(void *ctx, const char *text), void *ctx,
+               firn_check_summary *summary, firn_error *error)
+{
+    return engine_check(NULL, path, line, ctx, summary, error);
+}

@@ -1,0 +1,250 @@
+/* compact: merge tables of one level with what they overlap in the next.
+ *
+ * What may be left out: versions that no snapshot and no present reader can tell from a newer one
+ * (keeper), and tombstones that nothing lies below. The order of a commit is flush's: tables
+ * durable, folder durable, manifest edit durable, new version; the inputs' files go with the last
+ * reader. */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/slice.h>
+
+#include "merge.h"
+#include "store.h"
+
+#define STOP_CHECK_ENTRIES 4096
+
+/* Is there nothing of `key` below the output level? `at` remembers, per level, how far the keys
+ * have come. */
+static bool nothing_below(const job *j, size_t at[FIRN_LEVELS], firn_slice key)
+{
+    for (unsigned n = j->level + 2; n < FIRN_LEVELS; n++) {
+        const level *l = &j->view->version->levels[n];
+        while (at[n] < l->count && slice_compare(l->tables[at[n]]->properties.key_max, key) < 0)
+            at[n]++;
+        if (at[n] < l->count && slice_compare(l->tables[at[n]]->properties.key_min, key) <= 0)
+            return false;
+    }
+    return true;
+}
+
+static int open_inputs(const job *j, level *below, iter **out)
+{
+    size_t most = j->counts[0] + 1, count = 0;
+    iter **runs = mem_alloc(most * sizeof *runs);
+    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
+    for (size_t i = 0; rc == FIRN_OK && i < j->counts[0]; i++)
+        if ((rc = level_iter_new(&j->inputs[0][i]->as_level, false, &runs[count])) == FIRN_OK)
+            count++;
+    *below = (level){.tables = j->inputs[1], .count = j->counts[1]};
+    if (rc == FIRN_OK && below->count &&
+        (rc = level_iter_new(below, false, &runs[count])) == FIRN_OK)
+        count++;
+    if (rc == FIRN_OK) {
+        rc = merge_iter_new(runs, count, out);
+    } else {
+        for (size_t i = 0; i < count; i++)
+            runs[i]->ops->close(runs[i]);
+    }
+    mem_free(runs);
+    return rc;
+}
+
+static bool closing(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    bool yes = db->closing;
+    mutex_unlock(&db->state_mu);
+    return yes;
+}
+
+/* FIRN_END: given up because the store is being closed. */
+static int merge_into(firn *db, const job *j, iter *it, build *b, const buf *snapshots,
+                      firn_error *err)
+{
+    keeper k;
+    size_t at[FIRN_LEVELS] = {0};
+    uint64_t seen = 0;
+    int rc = FIRN_OK;
+    keeper_init(&k, snapshots);
+    for (it->ops->first(it); rc == FIRN_OK && it->valid; it->ops->next(it)) {
+        bool keep, oldest;
+        rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
+        if (rc != FIRN_OK) {
+            error_no_memory(err, it->key.size);
+            break;
+        }
+        if (keep && oldest && it->kind == FIRN_DELETE && nothing_below(j, at, it->key))
+            keep = false;
+        if (keep)
+            rc = build_add(b, it, err);
+        if (++seen % STOP_CHECK_ENTRIES == 0 && closing(db))
+            rc = FIRN_END;
+        if (rc != FIRN_OK)
+            break;
+    }
+    if (rc == FIRN_OK && it->status != FIRN_OK) {
+        rc = it->status;
+        if (err)
+            *err = it->error;
+    }
+    keeper_release(&k);
+    return rc == FIRN_OK ? build_finish(b, err) : rc;
+}
+
+/* Tables that overlap nothing, neither each other nor below, go down as they are. */
+static bool can_move(const firn *db, const job *j)
+{
+    if (j->counts[1] > 0)
+        return false;
+    if (db->options.compression == FIRN_COMPRESSION_AUTO && j->level == 1)
+        return false; /* from plain levels to compressed ones */
+    for (size_t a = 0; a < j->counts[0]; a++)
+        for (size_t b = a + 1; b < j->counts[0]; b++) {
+            const sst_properties *p = &j->inputs[0][a]->properties,
+                                 *q = &j->inputs[0][b]->properties;
+            if (slice_compare(p->key_min, q->key_max) <= 0 &&
+                slice_compare(q->key_min, p->key_max) <= 0)
+                return false;
+        }
+    return true;
+}
+
+static int drop_inputs(const job *j, edit *e)
+{
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->counts[side]; i++)
+            if (edit_drop(e, j->level + side, j->inputs[side][i]) != FIRN_OK)
+                return FIRN_NO_MEMORY;
+    return FIRN_OK;
+}
+
+static int move_down(firn *db, const job *j, firn_error *err)
+{
+    edit e = {0};
+    int rc = drop_inputs(j, &e);
+    for (size_t i = 0; rc == FIRN_OK && i < j->counts[0]; i++)
+        rc = edit_add(&e, j->level + 1, j->inputs[0][i]);
+    rc = rc == FIRN_OK ? store_commit_edit(db, &e, NULL, err) : error_no_memory(err, sizeof e);
+    edit_release(&e);
+    return rc;
+}
+
+static int rewrite(firn *db, const job *j, firn_error *err)
+{
+    build b;
+    edit e = {0};
+    buf snapshots = {0};
+    level below;
+    iter *it = NULL;
+    build_init(&b, db, j->level + 1, db->options.table_bytes);
+    int rc = snapshots_list(db, &snapshots);
+    if (rc == FIRN_OK)
+        rc = open_inputs(j, &below, &it);
+    if (rc != FIRN_OK)
+        error_no_memory(err, sizeof e);
+    else
+        rc = merge_into(db, j, it, &b, &snapshots, err);
+    if (rc == FIRN_OK) {
+        rc = drop_inputs(j, &e);
+        for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
+            rc = edit_add(&e, j->level + 1, b.tables[i]);
+        if (rc != FIRN_OK)
+            error_no_memory(err, sizeof e);
+    }
+    bool committing = rc == FIRN_OK;
+    if (committing)
+        rc = store_commit_edit(db, &e, NULL, err);
+    if (rc == FIRN_OK) {
+        for (size_t i = 0; i < e.dropped_count; i++)
+            atomic_store_explicit(&e.dropped[i].table->obsolete, true, memory_order_release);
+        atomic_fetch_add_explicit(&db->counters.bytes_compacted, b.bytes, memory_order_relaxed);
+    }
+    if (it)
+        it->ops->close(it);
+    /* As in flush.c: unknown whether the manifest lists them, so they stay. */
+    build_release(&b, rc == FIRN_OK || (committing && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY));
+    edit_release(&e);
+    buf_release(&snapshots);
+    return rc;
+}
+
+static int run(firn *db, const job *j, firn_error *err) REQUIRES(db->compact_mu)
+{
+    int rc = can_move(db, j) ? move_down(db, j, err) : rewrite(db, j, err);
+    if (rc == FIRN_OK)
+        atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
+    return rc;
+}
+
+int compact_once(firn *db, bool *did, firn_error *err)
+{
+    job j = {0};
+    *did = false;
+    mutex_lock(&db->compact_mu);
+    int rc = pick_due(db, &j);
+    if (rc == FIRN_OK) {
+        rc = run(db, &j, err);
+        *did = rc == FIRN_OK;
+        job_release(&j);
+    } else if (rc == FIRN_NOT_FOUND) {
+        rc = FIRN_OK;
+    } else {
+        error_no_memory(err, sizeof j);
+    }
+    mutex_unlock(&db->compact_mu);
+    store_reap(db);
+    return rc;
+}
+
+/* The deepest level that has something in the range, or 0. */
+static unsigned deepest(firn *db, firn_slice from, firn_slice to)
+{
+    view *v = store_view(db);
+    unsigned found = 0;
+    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
+        size_t first, end;
+        level_overlap(&v->version->levels[n], from, to, &first, &end);
+        if (first < end)
+            found = n;
+    }
+    view_unref(v);
+    return found;
+}
+
+static int compact_level(firn *db, unsigned n, firn_slice from, firn_slice to, firn_error *err)
+{
+    job j = {0};
+    mutex_lock(&db->compact_mu);
+    int rc = pick_range(db, n, from, to, &j);
+    if (rc == FIRN_OK) {
+        rc = run(db, &j, err);
+        job_release(&j);
+    } else if (rc == FIRN_NOT_FOUND) {
+        rc = FIRN_OK;
+    } else {
+        error_no_memory(err, sizeof j);
+    }
+    mutex_unlock(&db->compact_mu);
+    store_reap(db);
+    return rc;
+}
+
+int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
+                 firn_error *error)
+{
+    int rc = firn_flush(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    firn_slice lower = slice_of(from, from_size), upper = slice_of(to, to_size);
+    unsigned last = deepest(db, lower, upper);
+    if (last == 0)
+        last = 1;
+    for (unsigned n = 0; rc == FIRN_OK && n < last; n++)
+        rc = compact_level(db, n, lower, upper, error);
+    mutex_lock(&db->state_mu);
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    if (rc == FIRN_END)
+        rc = error_set(error, FIRN_INVALID, "the store is being closed");
+    return rc;
+}

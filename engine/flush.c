@@ -1,0 +1,109 @@
+/* flush: the oldest frozen memtable becomes a table, and the log that held it is given up.
+ *
+ *   1  write the table, sync the file, sync the folder     a crash leaves an orphan, removed on
+ * open 2  manifest: {add table, flushed_seq = S}, synced      <- the commit point 3  install the
+ * view without the memtable 4  wal_checkpoint(S) -> N > S                          recorded and
+ * synced 5  firn_wal_truncate(S)                                segments with nothing newer than S
+ * go
+ *
+ * S is the last number the memtable covers, not N: what was written between S and N lives only in
+ * the log.
+ */
+#include <base/error.h>
+
+#include "store.h"
+
+static int write_table(firn *db, mem *m, build *b, firn_error *err)
+{
+    buf snapshots = {0};
+    keeper k = {0};
+    iter *it = NULL;
+    int rc = snapshots_list(db, &snapshots);
+    if (rc == FIRN_OK)
+        rc = memtable_iter_new(m->table, &it);
+    if (rc != FIRN_OK)
+        error_no_memory(err, sizeof *it);
+    keeper_init(&k, &snapshots);
+    if (rc == FIRN_OK)
+        it->ops->first(it);
+    while (rc == FIRN_OK && it->valid) {
+        bool keep, oldest;
+        rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
+        if (rc != FIRN_OK)
+            error_no_memory(err, it->key.size);
+        else if (keep)
+            rc = build_add(b, it, err);
+        if (rc == FIRN_OK)
+            it->ops->next(it);
+    }
+    if (rc == FIRN_OK && it->status != FIRN_OK) {
+        rc = it->status;
+        if (err)
+            *err = it->error;
+    }
+    if (rc == FIRN_OK)
+        rc = build_finish(b, err);
+    if (it)
+        it->ops->close(it);
+    keeper_release(&k);
+    buf_release(&snapshots);
+    return rc;
+}
+
+/* Steps 4 and 5. The flush itself stands, so a failure here only means that the log stays longer.
+ */
+static void give_up_log(firn *db, uint64_t flushed)
+{
+    firn_error err = {0};
+    uint64_t checkpoint = 0;
+    int rc = wal_checkpoint(db->wal, flushed, &checkpoint, &err);
+    if (rc == FIRN_OK)
+        rc = firn_wal_truncate(db->wal, flushed, NULL, &err);
+    if (rc != FIRN_OK) {
+        char text[512];
+        firn_error_format(&err, text, sizeof text);
+        store_log(db, FIRN_LOG_WARNING, "the log could not be truncated: %s", text);
+    }
+}
+
+static int flush_mem(firn *db, mem *m, firn_error *err)
+{
+    build b;
+    edit e = {.flushed_seq = m->seq_last};
+    uint64_t flushed = m->seq_last;
+    build_init(&b, db, 0, UINT64_MAX);
+    int rc = memtable_entries(m->table) ? write_table(db, m, &b, err) : FIRN_OK;
+    for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
+        if (edit_add(&e, 0, b.tables[i]) != FIRN_OK)
+            rc = error_no_memory(err, sizeof e);
+    bool committing = rc == FIRN_OK;
+    if (committing)
+        rc = store_commit_edit(db, &e, m, err);
+    if (rc == FIRN_OK) {
+        atomic_fetch_add_explicit(&db->counters.bytes_flushed, b.bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
+    }
+    /* When it is unknown whether the edit reached the disk, the table must stay: the manifest may
+     * list it. */
+    build_release(&b, rc == FIRN_OK || (committing && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY));
+    edit_release(&e);
+    if (rc == FIRN_OK)
+        give_up_log(db, flushed);
+    return rc;
+}
+
+int flush_oldest(firn *db, bool *did, firn_error *err)
+{
+    *did = false;
+    mutex_lock(&db->flush_mu);
+    view *v = store_view(db);
+    int rc = FIRN_OK;
+    if (v->frozen_count) {
+        rc = flush_mem(db, v->frozen[v->frozen_count - 1], err);
+        *did = rc == FIRN_OK;
+    }
+    view_unref(v);
+    store_reap(db);
+    mutex_unlock(&db->flush_mu);
+    return rc;
+}

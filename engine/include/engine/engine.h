@@ -1,0 +1,22 @@
+/* engine: opening a store on another file system or without threads. For tests and tools; applications use
+ * <firn/firn.h>. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <base/fs.h>
+#include <firn/firn.h>
+
+typedef struct engine_config {
+    fs *fs;           /* NULL: the real one */
+    bool inline_work; /* no threads: flushes and compactions run inside the call that made them due, so that
+                         a run is reproducible */
+} engine_config;
+
+int engine_open(const char *path, const firn_options *options, const engine_config *config, firn **out,
+                firn_error *err);
+
+/* firn_check on another file system. */
+int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
+                 firn_check_summary *summary, firn_error *err);
+
+#endif

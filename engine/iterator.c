@@ -1,0 +1,335 @@
+/* iterator: firn_iter, the user's walk over the newest visible version of each key.
+ *
+ * Below it, a merge shows every version: key ascending, newest first. Forwards, the first version
+ * of a key at or below our number is the one, and the rest of the key is stepped over. Backwards,
+ * the versions of a key come oldest first, so all of them are passed and the last good one is kept
+ * in a copy; the merge then stands before the key.
+ *
+ * Invariants
+ *   N1  Forwards and valid: the merge stands at the version that key and value show.
+ *   N2  Backwards and valid: key and value are copies; the merge stands before all versions of the
+ * key.
+ */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/slice.h>
+#include <string.h>
+
+#include "merge.h"
+#include "store.h"
+
+struct firn_iter {
+    firn *db;
+    view *view;
+    iter *runs;
+    uint64_t seq;
+    int status; /* of the last movement: OK, END or an error */
+    bool valid, backward;
+    bool has_lower, has_upper;
+    buf lower, upper;
+    buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
+    firn_slice current_key, current_value;
+    firn_error error;
+};
+
+int view_iter_new(view *v, bool fill_cache, iter **out)
+{
+    size_t most = 1 + v->frozen_count + v->version->levels[0].count + FIRN_LEVELS;
+    iter **runs = mem_alloc(most * sizeof *runs);
+    size_t count = 0;
+    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
+    if (rc == FIRN_OK && v->active &&
+        (rc = memtable_iter_new(v->active->table, &runs[0])) == FIRN_OK)
+        count++;
+    for (size_t i = 0; rc == FIRN_OK && i < v->frozen_count; i++)
+        if ((rc = memtable_iter_new(v->frozen[i]->table, &runs[count])) == FIRN_OK)
+            count++;
+    const level *young = &v->version->levels[0];
+    for (size_t i = 0; rc == FIRN_OK && i < young->count; i++) {
+        /* One table as a level of its own: opened when it is first positioned, errors in its
+         * status. */
+        level *single = &young->tables[i]->as_level;
+        if ((rc = level_iter_new(single, fill_cache, &runs[count])) == FIRN_OK)
+            count++;
+    }
+    for (unsigned n = 1; rc == FIRN_OK && n < FIRN_LEVELS; n++)
+        if (v->version->levels[n].count &&
+            (rc = level_iter_new(&v->version->levels[n], fill_cache, &runs[count])) == FIRN_OK)
+            count++;
+    if (rc == FIRN_OK) {
+        rc = merge_iter_new(runs, count, out);
+    } else {
+        for (size_t i = 0; i < count; i++)
+            runs[i]->ops->close(runs[i]);
+    }
+    mem_free(runs);
+    return rc;
+}
+
+void firn_iter_options_init(firn_iter_options *options)
+{
+    *options = (firn_iter_options){.size = sizeof *options};
+}
+
+static int take_bounds(firn_iter *it, const firn_iter_options *o)
+{
+    int rc = FIRN_OK;
+    it->has_lower = o->lower != NULL;
+    it->has_upper = o->upper != NULL;
+    if (it->has_lower)
+        rc = buf_assign(&it->lower, o->lower, o->lower_size);
+    if (rc == FIRN_OK && it->has_upper)
+        rc = buf_assign(&it->upper, o->upper, o->upper_size);
+    return rc;
+}
+
+int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (options && options->snapshot && options->snapshot->db != db)
+        return error_set(error, FIRN_INVALID, "the snapshot belongs to another store");
+    firn_iter *it = mem_zalloc(sizeof *it);
+    if (!it)
+        return error_no_memory(error, sizeof *it);
+    it->db = db;
+    it->status = FIRN_END;
+    it->view = store_view(db); /* before the number, as in read.c */
+    it->seq = options && options->snapshot
+                  ? options->snapshot->seq
+                  : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    if (options)
+        rc = take_bounds(it, options);
+    if (rc == FIRN_OK)
+        rc = view_iter_new(it->view, !(options && options->bypass_cache), &it->runs);
+    if (rc != FIRN_OK) {
+        firn_iter_free(it);
+        return error_no_memory(error, sizeof *it);
+    }
+    *out = it;
+    return FIRN_OK;
+}
+
+void firn_iter_free(firn_iter *it)
+{
+    if (!it)
+        return;
+    if (it->runs)
+        it->runs->ops->close(it->runs);
+    view_unref(it->view);
+    buf_release(&it->lower);
+    buf_release(&it->upper);
+    buf_release(&it->key);
+    buf_release(&it->value);
+    mem_free(it);
+}
+
+/* ---- ends ---- */
+
+static int stop(firn_iter *it, int status)
+{
+    it->valid = false;
+    it->status = status;
+    it->current_key = it->current_value = (firn_slice){0};
+    if (status == FIRN_NO_MEMORY)
+        error_no_memory(&it->error, it->key.size);
+    return status;
+}
+
+/* The merge has no further element: its end, or its error. */
+static int stop_at_end(firn_iter *it)
+{
+    if (it->runs->status == FIRN_OK)
+        return stop(it, FIRN_END);
+    it->error = it->runs->error;
+    return stop(it, it->runs->status);
+}
+
+static int show(firn_iter *it, firn_slice key, firn_slice value)
+{
+    it->current_key = key;
+    it->current_value = value;
+    it->valid = true;
+    it->status = FIRN_OK;
+    return FIRN_OK;
+}
+
+/* ---- forwards ---- */
+
+/* From where the merge stands to the next visible key. With `skipping`, versions of it->key are
+ * stepped over. */
+static int find_forward(firn_iter *it, bool skipping)
+{
+    iter *m = it->runs;
+    it->backward = false;
+    for (; m->valid; m->ops->next(m)) {
+        if (m->seq > it->seq)
+            continue;
+        if (skipping && slice_equal(m->key, buf_slice(&it->key)))
+            continue;
+        if (it->has_upper && slice_compare(m->key, buf_slice(&it->upper)) >= 0)
+            return stop(it, FIRN_END);
+        if (m->kind == FIRN_PUT)
+            return show(it, m->key, m->value);
+        if (m->kind != FIRN_DELETE) {
+            error_set(&it->error, FIRN_UNSUPPORTED, "an entry of kind %u", m->kind);
+            return stop(it, FIRN_UNSUPPORTED);
+        }
+        if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+            return stop(it, FIRN_NO_MEMORY);
+        skipping = true;
+    }
+    return stop_at_end(it);
+}
+
+/* ---- backwards ---- */
+
+/* From where the merge stands (before the last key shown) to the previous visible key. */
+static int find_backward(firn_iter *it)
+{
+    iter *m = it->runs;
+    it->backward = true;
+    bool found = false; /* it->key and it->value hold the newest visible version so far of the key
+                           we are in */
+    bool inside = false;
+    while (m->valid) {
+        if (inside && !slice_equal(m->key, buf_slice(&it->key))) {
+            if (found)
+                break;
+            inside = false;
+        }
+        if (!inside) {
+            if (it->has_lower && slice_compare(m->key, buf_slice(&it->lower)) < 0)
+                return stop(it, FIRN_END);
+            if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+                return stop(it, FIRN_NO_MEMORY);
+            inside = true;
+            found = false;
+        }
+        if (m->seq <= it->seq) {
+            if (m->kind != FIRN_PUT && m->kind != FIRN_DELETE) {
+                error_set(&it->error, FIRN_UNSUPPORTED, "an entry of kind %u", m->kind);
+                return stop(it, FIRN_UNSUPPORTED);
+            }
+            found = m->kind == FIRN_PUT;
+            if (found && buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)
+                return stop(it, FIRN_NO_MEMORY);
+        }
+        m->ops->prev(m);
+    }
+    if (m->status != FIRN_OK || !found)
+        return stop_at_end(it);
+    return show(it, buf_slice(&it->key), buf_slice(&it->value));
+}
+
+/* ---- movements ---- */
+
+static int seek_forward(firn_iter *it, firn_slice key)
+{
+    if (it->has_lower && slice_compare(key, buf_slice(&it->lower)) < 0)
+        key = buf_slice(&it->lower);
+    it->runs->ops->seek(it->runs, key, FIRN_MAX_SEQ);
+    return find_forward(it, false);
+}
+
+/* The last key < `key`. */
+static int seek_backward(firn_iter *it, firn_slice key)
+{
+    it->runs->ops->seek_before(it->runs, key, FIRN_MAX_SEQ);
+    return find_backward(it);
+}
+
+int firn_iter_first(firn_iter *it)
+{
+    if (it->has_lower)
+        return seek_forward(it, buf_slice(&it->lower));
+    it->runs->ops->first(it->runs);
+    return find_forward(it, false);
+}
+
+int firn_iter_last(firn_iter *it)
+{
+    if (it->has_upper)
+        return seek_backward(it, buf_slice(&it->upper));
+    it->runs->ops->last(it->runs);
+    return find_backward(it);
+}
+
+int firn_iter_seek(firn_iter *it, const void *key, size_t key_size)
+{
+    return seek_forward(it, slice_of(key, key_size));
+}
+
+int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
+{
+    firn_slice k = slice_of(key, key_size);
+    if (it->has_upper && slice_compare(k, buf_slice(&it->upper)) >= 0)
+        return seek_backward(it, buf_slice(&it->upper));
+    /* The last element < (key, number 0) is the oldest version of the key itself, if it has any. */
+    it->runs->ops->seek_before(it->runs, k, 0);
+    return find_backward(it);
+}
+
+static int must_be_valid(firn_iter *it)
+{
+    if (it->valid)
+        return FIRN_OK;
+    if (it->status == FIRN_OK || it->status == FIRN_END)
+        return FIRN_INVALID;
+    return it->status;
+}
+
+int firn_iter_next(firn_iter *it)
+{
+    int rc = must_be_valid(it);
+    if (rc != FIRN_OK)
+        return rc;
+    iter *m = it->runs;
+    if (it->backward) {
+        /* N2: go behind all versions of the key. */
+        m->ops->seek(m, buf_slice(&it->key), 0);
+        return find_forward(it, false);
+    }
+    if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+        return stop(it, FIRN_NO_MEMORY);
+    m->ops->next(m);
+    return find_forward(it, true);
+}
+
+int firn_iter_prev(firn_iter *it)
+{
+    int rc = must_be_valid(it);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!it->backward) {
+        if (buf_assign(&it->key, it->current_key.data, it->current_key.size) != FIRN_OK)
+            return stop(it, FIRN_NO_MEMORY);
+        return seek_backward(it, buf_slice(&it->key));
+    }
+    return find_backward(it);
+}
+
+bool firn_iter_valid(const firn_iter *it)
+{
+    return it->valid;
+}
+
+firn_slice firn_iter_key(const firn_iter *it)
+{
+    return it->current_key;
+}
+
+firn_slice firn_iter_value(const firn_iter *it)
+{
+    return it->current_value;
+}
+
+int firn_iter_status(const firn_iter *it, firn_error *error)
+{
+    if (it->status == FIRN_OK || it->status == FIRN_END)
+        return FIRN_OK;
+    if (error)
+        *error = it->error;
+    return it->status;
+}

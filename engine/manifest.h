@@ -1,0 +1,49 @@
+/* manifest: the durable list of which tables make up the store, and how far the log has been
+ * flushed into them.
+ *
+ * A manifest is a file of records (engine/README.md, "The manifest"). The first record is a whole
+ * state; each later one is an edit. A record is synced before what it says is relied on. A new
+ * manifest is written under a temporary name, synced, renamed and the folder synced: under its
+ * final name it is complete, so the highest number counts.
+ *
+ * Locks: manifest_write is called under store.manifest_mu. */
+#ifndef ENGINE_MANIFEST_H
+#define ENGINE_MANIFEST_H
+
+#include "version.h"
+
+typedef struct manifest manifest;
+
+typedef struct manifest_state {
+    uint8_t store_id[16];
+    uint64_t flushed_seq;
+    uint64_t next_file_no; /* for tables and manifests */
+    uint64_t manifest_no;
+    version *version;  /* owned reference */
+    bool closed_clean; /* the last record says that the store was closed */
+    bool torn;         /* the tail held a record that had never been completed */
+    uint64_t end;      /* offset behind the last good record */
+    uint64_t file_bytes;
+    uint64_t records;
+} manifest_state;
+
+void manifest_state_release(manifest_state *s);
+
+/* Reads manifest `no`. FIRN_DAMAGED names file and offset; FIRN_UNSUPPORTED. Tables are only
+ * created as objects. */
+int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_error *err);
+
+/* Writes a new manifest holding `state` as its first record, durably, under number `no`. */
+int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
+                    firn_error *err);
+/* Goes on in a manifest that manifest_load has read to its very end. */
+int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, firn_error *err);
+
+/* Appends an edit and syncs it. FIRN_NO_SPACE: nothing happened, may be tried again. Any other
+ * error: unknown whether it happened; the manifest refuses further edits with FIRN_POISONED. */
+int manifest_write(manifest *m, const edit *e, firn_error *err);
+uint64_t manifest_bytes(const manifest *m);
+uint64_t manifest_no(const manifest *m);
+void manifest_close(manifest *m); /* NULL is allowed */
+
+#endif

@@ -1,0 +1,224 @@
+/* merge: see merge.h. */
+#include "merge.h"
+
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/buf.h>
+#include <base/slice.h>
+
+typedef struct slot {
+    uint64_t piece;
+    iter *child;
+} slot;
+
+typedef struct merge_iter {
+    iter it;
+    buf key; /* the position while children are turned round */
+    bool backward;
+    size_t count; /* children */
+    size_t live;  /* slots in the heap; slot 0 is the current one */
+    slot *heap;
+    iter *children[];
+} merge_iter;
+
+/* Does a come before b in the direction of travel? */
+static inline bool comes_first(const merge_iter *m, const slot *a, const slot *b)
+{
+    int c;
+    if (a->piece != b->piece)
+        c = a->piece < b->piece ? -1 : 1;
+    else
+        c = slice_compare(a->child->key, b->child->key);
+    if (c == 0)
+        c = a->child->seq > b->child->seq ? -1 : 1;
+    return m->backward ? c > 0 : c < 0;
+}
+
+static void sift_down(merge_iter *m, size_t i)
+{
+    slot moving = m->heap[i];
+    for (;;) {
+        size_t c = 2 * i + 1;
+        if (c >= m->live)
+            break;
+        if (c + 1 < m->live && comes_first(m, &m->heap[c + 1], &m->heap[c]))
+            c++;
+        if (!comes_first(m, &m->heap[c], &moving))
+            break;
+        m->heap[i] = m->heap[c];
+        i = c;
+    }
+    m->heap[i] = moving;
+}
+
+static void fail(merge_iter *m, const iter *child)
+{
+    m->it.valid = false;
+    m->it.status = child->status;
+    m->it.error = child->error;
+}
+
+static void take_top(merge_iter *m)
+{
+    if (m->live == 0) {
+        m->it.valid = false;
+        return;
+    }
+    const iter *c = m->heap[0].child;
+    m->it.key = c->key;
+    m->it.value = c->value;
+    m->it.seq = c->seq;
+    m->it.kind = c->kind;
+    m->it.valid = true;
+}
+
+/* All children have been positioned: builds the heap. One child's error is everybody's. */
+static void gather(merge_iter *m, bool backward)
+{
+    m->backward = backward;
+    m->live = 0;
+    m->it.status = FIRN_OK;
+    for (size_t i = 0; i < m->count; i++) {
+        iter *c = m->children[i];
+        if (c->status != FIRN_OK) {
+            fail(m, c);
+            return;
+        }
+        if (c->valid)
+            m->heap[m->live++] = (slot){slice_piece(c->key, 0), c};
+    }
+    for (size_t i = m->live / 2; i-- > 0;)
+        sift_down(m, i);
+    take_top(m);
+}
+
+static void merge_first(iter *it)
+{
+    merge_iter *m = (merge_iter *)it;
+    for (size_t i = 0; i < m->count; i++)
+        m->children[i]->ops->first(m->children[i]);
+    gather(m, false);
+}
+
+static void merge_last(iter *it)
+{
+    merge_iter *m = (merge_iter *)it;
+    for (size_t i = 0; i < m->count; i++)
+        m->children[i]->ops->last(m->children[i]);
+    gather(m, true);
+}
+
+static void merge_seek(iter *it, firn_slice key, uint64_t seq)
+{
+    merge_iter *m = (merge_iter *)it;
+    for (size_t i = 0; i < m->count; i++)
+        m->children[i]->ops->seek(m->children[i], key, seq);
+    gather(m, false);
+}
+
+static void merge_seek_before(iter *it, firn_slice key, uint64_t seq)
+{
+    merge_iter *m = (merge_iter *)it;
+    for (size_t i = 0; i < m->count; i++)
+        m->children[i]->ops->seek_before(m->children[i], key, seq);
+    gather(m, true);
+}
+
+/* Brings every child to the current position from the other side. The copy is needed because the
+ * key belongs to a child that is about to move. */
+static bool turn(merge_iter *m, bool backward)
+{
+    uint64_t seq = m->it.seq;
+    if (buf_assign(&m->key, m->it.key.data, m->it.key.size) != FIRN_OK) {
+        m->it.valid = false;
+        m->it.status = FIRN_NO_MEMORY;
+        return false;
+    }
+    if (backward)
+        merge_seek_before(&m->it, buf_slice(&m->key), seq);
+    else
+        merge_seek(&m->it, buf_slice(&m->key), seq);
+    return true;
+}
+
+/* The top child has moved: puts it where it belongs now. */
+static void settle(merge_iter *m)
+{
+    iter *c = m->heap[0].child;
+    if (c->valid) {
+        m->heap[0].piece = slice_piece(c->key, 0);
+    } else if (c->status != FIRN_OK) {
+        fail(m, c);
+        return;
+    } else {
+        m->heap[0] = m->heap[--m->live];
+    }
+    if (m->live > 1)
+        sift_down(m, 0);
+    take_top(m);
+}
+
+static void merge_next(iter *it)
+{
+    merge_iter *m = (merge_iter *)it;
+    /* Turning leaves us at the current element again, which next() then steps over. */
+    if (m->backward && (!turn(m, false) || !it->valid))
+        return;
+    m->heap[0].child->ops->next(m->heap[0].child);
+    settle(m);
+}
+
+static void merge_prev(iter *it)
+{
+    merge_iter *m = (merge_iter *)it;
+    if (!m->backward) {
+        turn(m, true); /* lands on the element before, which is where prev() goes */
+        return;
+    }
+    m->heap[0].child->ops->prev(m->heap[0].child);
+    settle(m);
+}
+
+static void merge_close(iter *it)
+{
+    merge_iter *m = (merge_iter *)it;
+    for (size_t i = 0; i < m->count; i++)
+        m->children[i]->ops->close(m->children[i]);
+    buf_release(&m->key);
+    mem_free(m->heap);
+    mem_free(m);
+}
+
+static const iter_ops merge_ops = {
+    .first = merge_first,
+    .last = merge_last,
+    .seek = merge_seek,
+    .seek_before = merge_seek_before,
+    .next = merge_next,
+    .prev = merge_prev,
+    .close = merge_close,
+};
+
+int merge_iter_new(iter **children, size_t count, iter **out)
+{
+    if (count == 1) {
+        *out = children[0];
+        return FIRN_OK;
+    }
+    merge_iter *m = mem_zalloc(sizeof *m + count * sizeof *children);
+    slot *heap = mem_alloc((count ? count : 1) * sizeof *heap);
+    if (!m || !heap) {
+        mem_free(m);
+        mem_free(heap);
+        for (size_t i = 0; i < count; i++)
+            children[i]->ops->close(children[i]);
+        return FIRN_NO_MEMORY;
+    }
+    m->it.ops = &merge_ops;
+    m->count = count;
+    m->heap = heap;
+    for (size_t i = 0; i < count; i++)
+        m->children[i] = children[i];
+    *out = &m->it;
+    return FIRN_OK;
+}

@@ -1,0 +1,15 @@
+/* merge: many sorted runs as one (base/iter.h). Serves scans and compaction alike.
+ *
+ * A binary heap over the children, each slot with the first eight bytes of its child's key, so that
+ * most comparisons touch neither key. No two children hold the same (key, number).
+ */
+#ifndef ENGINE_MERGE_H
+#define ENGINE_MERGE_H
+
+#include <base/iter.h>
+
+/* Takes the children over, also when it fails (then they are closed). With one child, that child is
+ * returned. */
+int merge_iter_new(iter **children, size_t count, iter **out);
+
+#endif

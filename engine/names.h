@@ -1,0 +1,32 @@
+/* names: the strict grammar of file names in a store's folder. Files name each other by number,
+ * never by path.
+ *
+ *   000000000007.tbl        a table          000000000007.wal      a segment of the log (wal/)
+ *   000000000003.manifest   a manifest       LOCK                  the lock
+ *   lost/                   what recovery set aside
+ *   ....new                 a file in the making; removed on open
+ */
+#ifndef ENGINE_NAMES_H
+#define ENGINE_NAMES_H
+
+#include <firn/types.h>
+
+#define NAME_BYTES 40
+#define NAME_LOCK  "LOCK"
+#define NAME_LOST  "lost"
+
+typedef enum name_kind {
+    NAME_FOREIGN = 0, /* not ours: never touched */
+    NAME_TABLE,
+    NAME_MANIFEST,
+    NAME_TEMPORARY, /* a table or manifest in the making */
+    NAME_LOG,       /* belongs to wal/ */
+    NAME_OTHER,     /* LOCK, lost */
+} name_kind;
+
+void name_table(uint64_t no, char out[NAME_BYTES]);
+void name_manifest(uint64_t no, bool temporary, char out[NAME_BYTES]);
+/* *no is set for tables and manifests. */
+name_kind name_parse(const char *name, uint64_t *no);
+
+#endif

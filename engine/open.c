@@ -1,0 +1,597 @@
+/* open: from a folder to a store, and back.
+ *
+ *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged, repaired) -> memtables over
+ * its segments
+ *          -> view -> a manifest to append to -> leftovers removed -> background threads
+ *
+ * The work is proportional to the unflushed log. Nothing is removed before everything has been read
+ * and found good. A store exists from the moment its first manifest has its final name; what a
+ * crash leaves before that is an empty folder with a lock file and perhaps an unused log segment.
+ */
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/coding.h>
+#include <base/error.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "folder.h"
+#include "names.h"
+#include "store.h"
+
+#define MANIFEST_REWRITE_BYTES (UINT64_C(4) << 20)
+#define READ_ONLY_ATTEMPTS     20
+
+/* ---- the folder and its lock ---- */
+
+static int not_a_store(const firn *db, const folder *f, firn_error *err)
+{
+    const char *path = db->dir->path;
+    if (f->foreign) {
+        error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET,
+                   "the folder holds no store but other files, such as %s", f->foreign_name);
+        error_hint(err, "name a folder of a store, or an empty or new one");
+        return FIRN_INVALID;
+    }
+    if (db->options.read_only || !db->options.create_if_missing) {
+        error_file(err, FIRN_NOT_FOUND, path, FIRN_NO_OFFSET, "there is no store in the folder");
+        error_hint(err, "check the path; a store is made by the first write to it");
+        return FIRN_NOT_FOUND;
+    }
+    return FIRN_OK;
+}
+
+static int open_folder(firn *db, const char *path, firn_error *err)
+{
+    int rc = fs_dir_open(db->fs, path, &db->dir, err);
+    if (rc != FIRN_NOT_FOUND)
+        goto done;
+    if (db->options.read_only || !db->options.create_if_missing) {
+        error_file(err, FIRN_NOT_FOUND, path, FIRN_NO_OFFSET, "there is no such folder");
+        error_hint(err, "check the path; a store is made by the first write to it");
+        return rc;
+    }
+    rc = fs_dir_make(db->fs, path, err);
+    if (rc == FIRN_OK)
+        rc = fs_dir_open(db->fs, path, &db->dir, err);
+done:
+    db->env.dir = db->dir;
+    return rc;
+}
+
+static int take_lock(firn *db, firn_error *err)
+{
+    int rc = fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, NULL);
+    if (rc == FIRN_NOT_FOUND)
+        rc = fs_open(db->dir, NAME_LOCK, FS_WRITE | FS_CREATE_NEW, &db->lock, NULL);
+    if (rc !=
+        FIRN_OK) /* lost a race for creating it, or a real error: which one, this attempt says */
+        rc = fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, err);
+    return rc == FIRN_OK ? fs_lock(db->lock, err) : rc;
+}
+
+/* ---- the manifest ---- */
+
+static void set_store_id(firn *db, const uint8_t id[16])
+{
+    memcpy(db->store_id, id, 16);
+    db->env.store_id[0] = get_u64(id);
+    db->env.store_id[1] = get_u64(id + 8);
+}
+
+static int check_tables_exist(const firn *db, const folder *f, const version *v, firn_error *err)
+{
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < v->levels[n].count; i++) {
+            uint64_t no = v->levels[n].tables[i]->no;
+            if (folder_has(&f->tables, no))
+                continue;
+            char name[NAME_BYTES], path[512];
+            name_table(no, name);
+            snprintf(path, sizeof path, "%s/%s", db->dir->path, name);
+            error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
+                       "a table that the manifest lists is missing");
+            error_hint(err, "restore the file, or the store, from a backup");
+            return FIRN_DAMAGED;
+        }
+    return FIRN_OK;
+}
+
+static int load_manifest(firn *db, const folder *f, manifest_state *s, firn_error *err)
+{
+    size_t count = folder_count(&f->manifests);
+    int rc = manifest_load(&db->env, folder_at(&f->manifests, count - 1), s, err);
+    if (rc != FIRN_OK)
+        return rc;
+    set_store_id(db, s->store_id);
+    return check_tables_exist(db, f, s->version, err);
+}
+
+static int remove_log_name(void *ctx, const char *name)
+{
+    firn *db = ctx;
+    return wal_owns_name(name) ? fs_unlink(db->dir, name, NULL) : FIRN_OK;
+}
+
+/* A log without a manifest is either what a crash during creation left, and then empty, or
+ * somebody's data. */
+static int clear_unborn_log(firn *db, const wal_config *config, firn_error *err)
+{
+    wal *w = NULL;
+    wal_stats stats;
+    wal_config look = *config;
+    look.options.read_only = true;
+    int rc = wal_open(db->dir, &look, NULL, &w, err);
+    if (rc != FIRN_OK)
+        return rc;
+    wal_get_stats(w, &stats);
+    firn_wal_close(w, NULL);
+    if (stats.last_seq > 0) {
+        error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
+                   "the folder holds a log with %" PRIu64 " operations but no manifest",
+                   stats.last_seq);
+        error_hint(
+            err, "restore the manifest from a backup; a log of its own is opened by firn_wal_open");
+        return FIRN_DAMAGED;
+    }
+    return fs_dir_list(db->dir, remove_log_name, db, err);
+}
+
+static int new_state(firn *db, manifest_state *s, firn_error *err)
+{
+    *s = (manifest_state){.next_file_no = 1};
+    int rc = fs_random(db->fs, s->store_id, sizeof s->store_id, err);
+    if (rc == FIRN_OK && version_new_empty(&s->version) != FIRN_OK)
+        rc = error_no_memory(err, sizeof *s->version);
+    if (rc == FIRN_OK)
+        set_store_id(db, s->store_id);
+    return rc;
+}
+
+/* Keeps appending to a small, whole manifest; starts a new one otherwise. */
+static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_error *err)
+{
+    uint64_t next = s->next_file_no ? s->next_file_no : 1;
+    const buf *lists[] = {&f->tables, &f->manifests};
+    for (size_t i = 0; i < 2; i++) {
+        size_t count = folder_count(lists[i]);
+        if (count && folder_at(lists[i], count - 1) >= next)
+            next = folder_at(lists[i], count - 1) + 1;
+    }
+    atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
+    mutex_lock(&db->manifest_mu);
+    int rc;
+    if (s->manifest_no && !s->torn && s->end == s->file_bytes && s->end < MANIFEST_REWRITE_BYTES) {
+        rc = manifest_continue(db->dir, s, &db->manifest, err);
+    } else {
+        uint64_t no = store_next_file_no(db);
+        s->next_file_no = no + 1;
+        rc = manifest_create(db->dir, no, s, &db->manifest, err);
+    }
+    mutex_unlock(&db->manifest_mu);
+    return rc;
+}
+
+/* ---- the log ---- */
+
+static void log_config(firn *db, uint64_t flushed_seq, wal_config *c)
+{
+    const firn_options *o = &db->options;
+    wal_config_init(c);
+    c->options.durability = o->durability;
+    c->options.batch_ms = o->batch_ms;
+    c->options.batch_writes = o->batch_writes;
+    c->options.segment_bytes = o->segment_bytes;
+    c->options.recovery = o->recovery;
+    c->options.read_only = o->read_only;
+    c->options.log = o->log;
+    c->options.log_ctx = o->log_ctx;
+    if (db->inline_work)
+        c->options.mark_ms = 0;
+    memcpy(c->store_id, db->store_id, sizeof c->store_id);
+    c->covered_seq = flushed_seq;
+    c->inline_work = db->inline_work;
+    c->hooks = store_hooks(db);
+}
+
+typedef struct recovery {
+    firn *db;
+    mem **mems; /* oldest first; references */
+    size_t count, capacity;
+    firn_error *err;
+} recovery;
+
+static int recovery_push(recovery *r, wal_segment *segment)
+{
+    if (r->count == r->capacity) {
+        size_t wanted = r->capacity ? r->capacity * 2 : 8;
+        mem **grown = mem_realloc(r->mems, wanted * sizeof *grown);
+        if (!grown)
+            return FIRN_NO_MEMORY;
+        r->mems = grown;
+        r->capacity = wanted;
+    }
+    firn_slice prefix = {0};
+    if (r->count)
+        prefix = memtable_common_prefix(r->mems[r->count - 1]->table);
+    int rc = mem_new(segment, prefix, &r->mems[r->count]);
+    if (rc == FIRN_OK)
+        r->count++;
+    return rc;
+}
+
+static int recovery_frame(void *ctx, const wal_applied *frame)
+{
+    recovery *r = ctx;
+    int rc = FIRN_OK;
+    if (r->count == 0 || r->mems[r->count - 1]->segment != frame->segment)
+        rc = recovery_push(r, frame->segment);
+    mem *m = rc == FIRN_OK ? r->mems[r->count - 1] : NULL;
+    if (rc == FIRN_OK)
+        rc = memtable_reserve(m->table, frame->count);
+    if (rc != FIRN_OK)
+        return error_no_memory(r->err, sizeof *m);
+    mem_apply(m, frame);
+    m->seq_last = frame->seq_first + frame->count - 1;
+    r->db->recovered_entries += frame->count;
+    return FIRN_OK;
+}
+
+/* The log must reach from what the tables hold to at least there: else one of the two is an old
+ * copy. */
+static int check_log_fits(firn *db, uint64_t flushed_seq, firn_error *err)
+{
+    wal_stats stats;
+    wal_get_stats(db->wal, &stats);
+    if (stats.floor_seq > flushed_seq) {
+        error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
+                   "the manifest is older than the log: it knows of operations up to %" PRIu64
+                   ", the log begins after %" PRIu64,
+                   flushed_seq, stats.floor_seq);
+        error_hint(err, "restore the whole folder from one backup");
+        return FIRN_DAMAGED;
+    }
+    if (stats.last_seq < flushed_seq && !db->options.read_only) {
+        error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
+                   "the log is older than the manifest: it ends at %" PRIu64
+                   ", the tables hold operations up to %" PRIu64,
+                   stats.last_seq, flushed_seq);
+        error_hint(err, "restore the whole folder from one backup");
+        return FIRN_DAMAGED;
+    }
+    uint64_t last = stats.last_seq > flushed_seq ? stats.last_seq : flushed_seq;
+    atomic_store_explicit(&db->visible_seq, last, memory_order_relaxed);
+    atomic_store_explicit(&db->flushed_seq, flushed_seq, memory_order_relaxed);
+    return FIRN_OK;
+}
+
+static int build_view(firn *db, recovery *r, version *v, firn_error *err)
+{
+    mem *active = NULL;
+    view *first = NULL;
+    size_t frozen = r->count;
+    int rc = FIRN_OK;
+    if (!db->options.read_only) {
+        wal_segment *current = wal_current_segment(db->wal);
+        if (frozen && r->mems[frozen - 1]->segment == current) {
+            active = r->mems[--frozen];
+            mem_ref(active);
+        } else {
+            firn_slice prefix = {0};
+            if (frozen)
+                prefix = memtable_common_prefix(r->mems[frozen - 1]->table);
+            rc = mem_new(current, prefix, &active);
+        }
+    }
+    /* Oldest first becomes newest first. */
+    for (size_t i = 0; i < frozen / 2; i++) {
+        mem *swap = r->mems[i];
+        r->mems[i] = r->mems[frozen - 1 - i];
+        r->mems[frozen - 1 - i] = swap;
+    }
+    if (rc == FIRN_OK)
+        rc = view_new(v, active, r->mems, frozen, &first);
+    if (rc == FIRN_OK) {
+        db->active = active;
+        atomic_store_explicit(&db->view, first, memory_order_release);
+    } else {
+        error_no_memory(err, sizeof *first);
+    }
+    mem_unref(active);
+    return rc;
+}
+
+static int open_log(firn *db, const manifest_state *s, firn_error *err)
+{
+    wal_config config;
+    firn_wal_report report;
+    recovery r = {.db = db, .err = err};
+    log_config(db, s->flushed_seq, &config);
+    firn_wal_report_init(&report);
+    int rc = wal_open(db->dir, &config, &report, &db->wal, err);
+    db->recovery_cut_bytes = report.cut_bytes;
+    firn_wal_report_release(&report);
+    if (rc == FIRN_OK)
+        rc = check_log_fits(db, s->flushed_seq, err);
+    if (rc == FIRN_OK)
+        rc = wal_recovered(db->wal, s->flushed_seq, recovery_frame, &r, err);
+    if (rc == FIRN_OK)
+        rc = build_view(db, &r, s->version, err);
+    for (size_t i = 0; i < r.count; i++)
+        mem_unref(r.mems[i]);
+    mem_free(r.mems);
+    return rc;
+}
+
+/* ---- leftovers ---- */
+
+typedef struct sweep {
+    firn *db;
+    const version *version;
+    uint64_t manifest_no;
+} sweep;
+
+static bool version_lists(const version *v, uint64_t no)
+{
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < v->levels[n].count; i++)
+            if (v->levels[n].tables[i]->no == no)
+                return true;
+    return false;
+}
+
+static int sweep_name(void *ctx, const char *name)
+{
+    sweep *s = ctx;
+    uint64_t no = 0;
+    name_kind kind = name_parse(name, &no);
+    bool orphan = kind == NAME_TEMPORARY ||
+                  (kind == NAME_TABLE && !version_lists(s->version, no)) ||
+                  (kind == NAME_MANIFEST && no != s->manifest_no);
+    if (orphan) {
+        store_log(s->db, FIRN_LOG_INFO, "removing %s, left behind by a crash or an earlier life",
+                  name);
+        (void)fs_unlink(s->db->dir, name, NULL); /* stays an orphan when it cannot be removed */
+    }
+    return FIRN_OK;
+}
+
+static int remove_leftovers(firn *db, const version *v, firn_error *err)
+{
+    mutex_lock(&db->manifest_mu);
+    sweep s = {db, v, manifest_no(db->manifest)};
+    mutex_unlock(&db->manifest_mu);
+    return fs_dir_list(db->dir, sweep_name, &s, err);
+}
+
+/* ---- open ---- */
+
+static int open_writing(firn *db, const char *path, firn_error *err)
+{
+    folder f = {0};
+    manifest_state s = {0};
+    int rc = open_folder(db, path, err);
+    if (rc == FIRN_OK)
+        rc = folder_read(db->dir, &f, err);
+    /* Look before leaving a lock file in somebody else's folder. */
+    if (rc == FIRN_OK && folder_count(&f.manifests) == 0)
+        rc = not_a_store(db, &f, err);
+    if (rc == FIRN_OK)
+        rc = take_lock(db, err);
+    folder_release(&f);
+    f = (folder){0};
+    if (rc == FIRN_OK)
+        rc = folder_read(db->dir, &f, err);
+    if (rc != FIRN_OK)
+        goto done;
+    if (folder_count(&f.manifests)) {
+        if (db->options.error_if_exists) {
+            rc = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "there is a store already");
+            goto done;
+        }
+        rc = load_manifest(db, &f, &s, err);
+        if (rc == FIRN_OK && f.log_files == 0) {
+            rc = error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET, "the store's log is missing");
+            error_hint(err, "restore the .wal files, or the store, from a backup");
+        }
+    } else {
+        rc = new_state(db, &s, err);
+        if (rc == FIRN_OK && f.log_files) {
+            wal_config look;
+            log_config(db, 0, &look);
+            memset(look.store_id, 0, sizeof look.store_id);
+            rc = clear_unborn_log(db, &look, err);
+        }
+    }
+    if (rc == FIRN_OK)
+        rc = open_log(db, &s, err);
+    if (rc == FIRN_OK)
+        rc = open_manifest(db, &f, &s, err);
+    if (rc == FIRN_OK)
+        rc = remove_leftovers(db, s.version, err);
+    if (rc == FIRN_OK)
+        rc = workers_start(db, err);
+done:
+    manifest_state_release(&s);
+    folder_release(&f);
+    return rc;
+}
+
+/* Memtables hold segments of the log, so they go before it. */
+static void drop_views(firn *db)
+{
+    store_reap(db);
+    view_unref(atomic_load_explicit(&db->view, memory_order_relaxed));
+    atomic_store_explicit(&db->view, NULL, memory_order_relaxed);
+    db->active = NULL;
+}
+
+/* Opens every table now: a writer beside us may remove the files at any time, but not what we hold
+ * open. */
+static int open_all_tables(const version *v, firn_error *err)
+{
+    int rc = FIRN_OK;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; rc == FIRN_OK && i < v->levels[n].count; i++) {
+            sst_reader *r;
+            rc = table_reader(v->levels[n].tables[i], &r, err);
+        }
+    return rc;
+}
+
+static int try_reading(firn *db, firn_error *err)
+{
+    folder f = {0};
+    manifest_state s = {0};
+    int rc = folder_read(db->dir, &f, err);
+    if (rc == FIRN_OK && folder_count(&f.manifests) == 0)
+        rc = not_a_store(db, &f, err);
+    if (rc == FIRN_OK)
+        rc = load_manifest(db, &f, &s, err);
+    if (rc == FIRN_OK)
+        rc = open_all_tables(s.version, err);
+    if (rc == FIRN_OK)
+        rc = open_log(db, &s, err);
+    manifest_state_release(&s);
+    folder_release(&f);
+    return rc;
+}
+
+/* Beside a writer, files may vanish between our reading of the manifest and of them; then the
+ * manifest has changed and we look again. A store that nobody changes fails the same way each time.
+ */
+static int open_reading(firn *db, const char *path, firn_error *err)
+{
+    int rc = open_folder(db, path, err);
+    if (rc != FIRN_OK)
+        return rc;
+    for (int attempt = 0; attempt < READ_ONLY_ATTEMPTS; attempt++) {
+        firn_error local = {0};
+        db->recovered_entries = 0;
+        rc = try_reading(db, &local);
+        if (rc == FIRN_OK || rc == FIRN_NO_MEMORY || rc == FIRN_UNSUPPORTED) {
+            if (rc != FIRN_OK && err)
+                *err = local;
+            return rc;
+        }
+        drop_views(db);
+        firn_wal_close(db->wal, NULL);
+        db->wal = NULL;
+        if (err)
+            *err = local;
+    }
+    return rc;
+}
+
+static void init_handle(firn *db, const engine_config *config)
+{
+    db->fs = config && config->fs ? config->fs : fs_posix();
+    db->inline_work = config && config->inline_work;
+    db->fork_generation = fork_generation();
+    readers_init(&db->readers);
+    mutex_init(&db->state_mu);
+    mutex_init(&db->manifest_mu);
+    mutex_init(&db->snapshot_mu);
+    mutex_init(&db->flush_mu);
+    mutex_init(&db->compact_mu);
+    cond_init(&db->state_changed);
+}
+
+static int prepare_env(firn *db, firn_error *err)
+{
+    int rc = sst_cache_new(options_cache_bytes(&db->options), &db->cache);
+    if (rc != FIRN_OK)
+        return error_no_memory(err, options_cache_bytes(&db->options));
+    db->env.cache = db->cache;
+    db->env.mapped = true;
+    db->level1_bytes = db->options.segment_bytes * L0_COMPACT_AT;
+    if (db->options.table_bytes > db->level1_bytes)
+        db->options.table_bytes = db->level1_bytes;
+    return FIRN_OK;
+}
+
+static void free_handle(firn *db)
+{
+    mutex_lock(&db->manifest_mu);
+    manifest_close(db->manifest);
+    db->manifest = NULL;
+    mutex_unlock(&db->manifest_mu);
+    sst_cache_free(db->cache);
+    fs_close(db->lock); /* gives the lock up */
+    fs_dir_close(db->dir);
+    readers_release(&db->readers);
+    mutex_release(&db->state_mu);
+    mutex_release(&db->manifest_mu);
+    mutex_release(&db->snapshot_mu);
+    mutex_release(&db->flush_mu);
+    mutex_release(&db->compact_mu);
+    cond_release(&db->state_changed);
+    mem_free(db);
+}
+
+int engine_open(const char *path, const firn_options *options, const engine_config *config,
+                firn **out, firn_error *err)
+{
+    if (!path || !out)
+        return error_set(err, FIRN_INVALID, "path and out must not be NULL");
+    firn *db = mem_aligned(_Alignof(firn), sizeof *db);
+    if (!db)
+        return error_no_memory(err, sizeof *db);
+    memset(db, 0, sizeof *db);
+    init_handle(db, config);
+    int rc = options_resolve(options, &db->options, err);
+    if (rc == FIRN_OK)
+        rc = prepare_env(db, err);
+    if (rc == FIRN_OK)
+        rc = db->options.read_only ? open_reading(db, path, err) : open_writing(db, path, err);
+    if (rc != FIRN_OK) {
+        workers_stop(db);
+        drop_views(db);
+        firn_wal_close(db->wal, NULL);
+        free_handle(db);
+        return rc;
+    }
+    *out = db;
+    return FIRN_OK;
+}
+
+int firn_open(const char *path, const firn_options *options, firn **out, firn_error *error)
+{
+    return engine_open(path, options, NULL, out, error);
+}
+
+/* ---- close ---- */
+
+/* The manifest's last record says that the store was closed: recovery may then insist on seeing
+ * everything. */
+static int record_close(firn *db, firn_error *err)
+{
+    edit e = {.closed = true};
+    mutex_lock(&db->manifest_mu);
+    int rc = manifest_write(db->manifest, &e, err);
+    mutex_unlock(&db->manifest_mu);
+    return rc;
+}
+
+int firn_close(firn *db, firn_error *error)
+{
+    if (!db)
+        return FIRN_OK;
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK)
+        return rc; /* the parent's threads, files and locks are not ours to end */
+    workers_stop(db);
+    drop_views(db);
+    int log_rc = firn_wal_close(db->wal, error);
+    db->wal = NULL;
+    if (!db->options.read_only && log_rc == FIRN_OK)
+        rc = record_close(db, error);
+    free_handle(db);
+    return log_rc != FIRN_OK ? log_rc : rc;
+}
+
+const char *firn_version(void)
+{
+    return FIRN_VERSION;
+}

@@ -1,0 +1,233 @@
+/* options: defaults, ranges, and setting by name. */
+#include <base/error.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "store.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+
+#define SEGMENT_PER_MEMORY                                                                         \
+    8 /* an active and two frozen memtables with their index take about half */
+
+void firn_options_init(firn_options *o)
+{
+    *o = (firn_options){.size = sizeof *o,
+                        .memory = 256 * MIB,
+                        .durability = FIRN_DURABILITY_SYNC,
+                        .batch_ms = 50,
+                        .batch_writes = 1000,
+                        .create_if_missing = true,
+                        .recovery = FIRN_RECOVERY_TAIL,
+                        .compression = FIRN_COMPRESSION_AUTO,
+                        .filter_bits = 10,
+                        .table_bytes = 32 * MIB};
+}
+
+static int out_of_range(firn_error *err, const char *name, uint64_t value, const char *range)
+{
+    error_set(err, FIRN_INVALID, "option %s is %" PRIu64, name, value);
+    error_hint(err, "allowed: %s", range);
+    return FIRN_INVALID;
+}
+
+static int check_enums(const firn_options *o, firn_error *err)
+{
+    if (o->durability < FIRN_DURABILITY_SYNC || o->durability > FIRN_DURABILITY_NONE)
+        return out_of_range(err, "durability", (uint64_t)o->durability, "sync, batch, none");
+    if ((unsigned)o->recovery > FIRN_RECOVERY_INSPECT)
+        return out_of_range(err, "recovery", (uint64_t)o->recovery,
+                            "tail, strict, prefix, salvage, inspect");
+    if ((unsigned)o->compression > FIRN_COMPRESSION_ZLIB)
+        return out_of_range(err, "compression", (uint64_t)o->compression, "auto, none, lz4, zlib");
+    return FIRN_OK;
+}
+
+static uint64_t clamp(uint64_t v, uint64_t low, uint64_t high)
+{
+    return v < low ? low : v > high ? high : v;
+}
+
+int options_resolve(const firn_options *given, firn_options *out, firn_error *err)
+{
+    firn_options o;
+    firn_options_init(&o);
+    if (given) {
+        if (given->size != sizeof *given) {
+            error_set(err, FIRN_INVALID, "the options have size %zu, expected %zu", given->size,
+                      sizeof *given);
+            error_hint(err, "call firn_options_init first; compile against the installed header");
+            return FIRN_INVALID;
+        }
+        o = *given;
+    }
+    if (o.durability == FIRN_DURABILITY_DEFAULT)
+        o.durability = FIRN_DURABILITY_SYNC;
+    int rc = check_enums(&o, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (o.memory < MIB || o.memory > (UINT64_C(1) << 46))
+        return out_of_range(err, "memory", o.memory, "1MiB to 64TiB");
+    if (o.segment_bytes == 0)
+        o.segment_bytes = clamp(o.memory / SEGMENT_PER_MEMORY, 64 * KIB, 64 * MIB);
+    if (o.segment_bytes < 8 * KIB || o.segment_bytes > GIB)
+        return out_of_range(err, "segment_bytes", o.segment_bytes, "0 (automatic), 8KiB to 1GiB");
+    if (o.table_bytes < 4 * KIB || o.table_bytes > GIB)
+        return out_of_range(err, "table_bytes", o.table_bytes, "4KiB to 1GiB");
+    if (o.filter_bits > 64)
+        return out_of_range(err, "filter_bits", o.filter_bits, "0 to 64");
+    if (o.batch_ms == 0 || o.batch_ms > 60000)
+        return out_of_range(err, "batch_ms", o.batch_ms, "1 to 60000");
+    if (o.batch_writes == 0)
+        return out_of_range(err, "batch_writes", o.batch_writes, "1 or more");
+    if (o.recovery == FIRN_RECOVERY_INSPECT)
+        o.read_only = true;
+    o.segment_bytes = (o.segment_bytes + 4095) & ~UINT64_C(4095);
+    *out = o;
+    return FIRN_OK;
+}
+
+/* What memtables may take: the active one, FROZEN_MAX waiting and one being flushed, each a segment
+ * of log and about half of that again for its index. The block cache gets the rest, at least a
+ * quarter. */
+size_t options_cache_bytes(const firn_options *o)
+{
+    uint64_t memtables = o->segment_bytes * (FROZEN_MAX + 1) * 3 / 2;
+    uint64_t rest = memtables < o->memory ? o->memory - memtables : 0;
+    return (size_t)(rest > o->memory / 4 ? rest : o->memory / 4);
+}
+
+/* ---- by name ---- */
+
+typedef struct choice {
+    const char *name;
+    int value;
+} choice;
+
+static const choice durabilities[] = {{"sync", FIRN_DURABILITY_SYNC},
+                                      {"batch", FIRN_DURABILITY_BATCH},
+                                      {"none", FIRN_DURABILITY_NONE},
+                                      {0}};
+static const choice recoveries[] = {
+    {"tail", FIRN_RECOVERY_TAIL},       {"strict", FIRN_RECOVERY_STRICT},
+    {"prefix", FIRN_RECOVERY_PREFIX},   {"salvage", FIRN_RECOVERY_SALVAGE},
+    {"inspect", FIRN_RECOVERY_INSPECT}, {0}};
+static const choice compressions[] = {{"auto", FIRN_COMPRESSION_AUTO},
+                                      {"none", FIRN_COMPRESSION_NONE},
+                                      {"lz4", FIRN_COMPRESSION_LZ4},
+                                      {"zlib", FIRN_COMPRESSION_ZLIB},
+                                      {0}};
+static const choice booleans[] = {{"true", 1}, {"false", 0}, {0}};
+
+static int choose(const choice *list, const char *name, const char *value, int *out,
+                  firn_error *err)
+{
+    char allowed[128] = "";
+    for (const choice *c = list; c->name; c++) {
+        if (strcmp(c->name, value) == 0) {
+            *out = c->value;
+            return FIRN_OK;
+        }
+        strncat(allowed, c == list ? "" : ", ", sizeof allowed - strlen(allowed) - 1);
+        strncat(allowed, c->name, sizeof allowed - strlen(allowed) - 1);
+    }
+    error_set(err, FIRN_INVALID, "option %s cannot be \"%s\"", name, value);
+    error_hint(err, "allowed: %s", allowed);
+    return FIRN_INVALID;
+}
+
+static int number(const char *name, const char *value, uint64_t *out, firn_error *err)
+{
+    static const struct {
+        const char *name;
+        uint64_t factor;
+    } units[] = {{"", 1},    {"B", 1},     {"KiB", KIB}, {"K", KIB},         {"MiB", MIB},
+                 {"M", MIB}, {"GiB", GIB}, {"G", GIB},   {"TiB", GIB * 1024}};
+    char *end = NULL;
+    uint64_t v = isdigit((unsigned char)value[0]) ? strtoull(value, &end, 10) : 0;
+    for (size_t i = 0; end && i < sizeof units / sizeof *units; i++) {
+        if (strcasecmp(end, units[i].name) != 0 || v > UINT64_MAX / units[i].factor)
+            continue;
+        *out = v * units[i].factor;
+        return FIRN_OK;
+    }
+    error_set(err, FIRN_INVALID, "option %s cannot be \"%s\"", name, value);
+    error_hint(err, "give a number, or a size such as 4096, 64KiB, 512MiB, 2GiB");
+    return FIRN_INVALID;
+}
+
+static int number32(const char *name, const char *value, uint32_t *out, firn_error *err)
+{
+    uint64_t v;
+    int rc = number(name, value, &v, err);
+    if (rc == FIRN_OK && v > UINT32_MAX)
+        rc = out_of_range(err, name, v, "up to 4294967295");
+    if (rc == FIRN_OK)
+        *out = (uint32_t)v;
+    return rc;
+}
+
+static int set_choice(firn_options *o, const char *name, const char *value, bool *known,
+                      firn_error *err)
+{
+    int v = 0, rc;
+    *known = true;
+    if (strcmp(name, "durability") == 0) {
+        if ((rc = choose(durabilities, name, value, &v, err)) == FIRN_OK)
+            o->durability = (firn_durability)v;
+        return rc;
+    }
+    if (strcmp(name, "recovery") == 0) {
+        if ((rc = choose(recoveries, name, value, &v, err)) == FIRN_OK)
+            o->recovery = (firn_recovery)v;
+        return rc;
+    }
+    if (strcmp(name, "compression") == 0) {
+        if ((rc = choose(compressions, name, value, &v, err)) == FIRN_OK)
+            o->compression = (firn_compression)v;
+        return rc;
+    }
+    bool *flag = strcmp(name, "create_if_missing") == 0 ? &o->create_if_missing
+                 : strcmp(name, "error_if_exists") == 0 ? &o->error_if_exists
+                 : strcmp(name, "read_only") == 0       ? &o->read_only
+                                                        : NULL;
+    *known = flag != NULL;
+    if (!flag)
+        return FIRN_OK;
+    if ((rc = choose(booleans, name, value, &v, err)) == FIRN_OK)
+        *flag = v != 0;
+    return rc;
+}
+
+int firn_options_set(firn_options *o, const char *name, const char *value, firn_error *error)
+{
+    bool known;
+    if (!o || !name || !value)
+        return error_set(error, FIRN_INVALID, "options, name and value must not be NULL");
+    int rc = set_choice(o, name, value, &known, error);
+    if (known)
+        return rc;
+    if (strcmp(name, "memory") == 0)
+        return number(name, value, &o->memory, error);
+    if (strcmp(name, "segment_bytes") == 0)
+        return number(name, value, &o->segment_bytes, error);
+    if (strcmp(name, "table_bytes") == 0)
+        return number(name, value, &o->table_bytes, error);
+    if (strcmp(name, "batch_ms") == 0)
+        return number32(name, value, &o->batch_ms, error);
+    if (strcmp(name, "batch_writes") == 0)
+        return number32(name, value, &o->batch_writes, error);
+    if (strcmp(name, "filter_bits") == 0)
+        return number32(name, value, &o->filter_bits, error);
+    error_set(error, FIRN_INVALID, "there is no option \"%s\"", name);
+    error_hint(error,
+               "options: memory, durability, batch_ms, batch_writes, create_if_missing, "
+               "error_if_exists, read_only, recovery, compression, filter_bits, segment_bytes, "
+               "table_bytes");
+    return FIRN_INVALID;
+}

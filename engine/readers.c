@@ -1,0 +1,48 @@
+/* readers: see readers.h. */
+#include "readers.h"
+
+#include <sched.h>
+
+static _Atomic uint32_t next_slot;
+static _Thread_local uint32_t own_slot; /* plus one; 0: none yet */
+
+unsigned readers_slot_of_thread(void)
+{
+    if (own_slot == 0)
+        own_slot =
+            1 + atomic_fetch_add_explicit(&next_slot, 1, memory_order_relaxed) % READERS_SLOTS;
+    return own_slot - 1;
+}
+
+void readers_init(readers *r)
+{
+    for (unsigned i = 0; i < READERS_SLOTS; i++)
+        for (unsigned c = 0; c < 2; c++)
+            atomic_init(&r->slots[i].inside[c], 0);
+    atomic_init(&r->phase, 0);
+    mutex_init(&r->waiting);
+}
+
+void readers_release(readers *r)
+{
+    mutex_release(&r->waiting);
+}
+
+static bool column_empty(readers *r, uint32_t column)
+{
+    uint64_t inside = 0;
+    for (unsigned i = 0; i < READERS_SLOTS; i++)
+        inside += atomic_load_explicit(&r->slots[i].inside[column], memory_order_seq_cst);
+    return inside == 0;
+}
+
+void readers_wait(readers *r)
+{
+    mutex_lock(&r->waiting);
+    for (int flips = 0; flips < 2; flips++) {
+        uint32_t column = atomic_fetch_add_explicit(&r->phase, 1, memory_order_seq_cst) & 1;
+        while (!column_empty(r, column))
+            sched_yield();
+    }
+    mutex_unlock(&r->waiting);
+}

@@ -1,0 +1,53 @@
+/* readers: lets a writer know when everyone who might still look at something old has gone, without
+ * readers ever waiting or writing to a shared cache line.
+ *
+ * A reader counts itself in one of several slots (its thread's), in the column of the current
+ * phase. To wait, flip the phase and wait for the old column to empty, twice: a reader that read
+ * the phase just before the first flip counts itself in the column that the second one empties.
+ * After Linux's SRCU (McKenney, "Sleepable RCU", 2006).
+ *
+ *   t = readers_enter(r);  p = atomic load of the pointer;  ... use p ...;  readers_exit(r, t);
+ *   writer: replace the pointer;  readers_wait(r);  free the old one
+ */
+#ifndef ENGINE_READERS_H
+#define ENGINE_READERS_H
+
+#include <base/thread.h>
+
+#define READERS_SLOTS 32
+
+typedef struct readers_slot {
+    _Alignas(64) _Atomic uint64_t inside[2];
+} readers_slot;
+
+typedef struct readers {
+    readers_slot slots[READERS_SLOTS];
+    _Alignas(64) _Atomic uint32_t phase;
+    mutex waiting; /* one waiter at a time */
+} readers;
+
+void readers_init(readers *r);
+void readers_release(readers *r);
+
+/* This thread's slot, the same for all stores. */
+unsigned readers_slot_of_thread(void);
+
+static inline uint32_t readers_enter(readers *r)
+{
+    uint32_t slot = readers_slot_of_thread();
+    uint32_t column = atomic_load_explicit(&r->phase, memory_order_relaxed) & 1;
+    /* seq_cst: ordered before the pointer load that follows, as the waiter's pointer store is
+     * before its count. */
+    atomic_fetch_add_explicit(&r->slots[slot].inside[column], 1, memory_order_seq_cst);
+    return slot << 1 | column;
+}
+
+static inline void readers_exit(readers *r, uint32_t ticket)
+{
+    atomic_fetch_sub_explicit(&r->slots[ticket >> 1].inside[ticket & 1], 1, memory_order_release);
+}
+
+/* Returns when every reader that entered before the call has left. */
+void readers_wait(readers *r);
+
+#endif

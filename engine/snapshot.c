@@ -1,0 +1,116 @@
+/* snapshot: which numbers must stay readable, and which versions that keeps.
+ *
+ * Snapshots stand in a circle, ascending; `firn.snapshots` is the oldest. A new one takes the
+ * newest visible number under snapshot_mu, so the list a compaction takes under the same lock
+ * misses nobody: a snapshot made later has a number at or above everything that the compaction
+ * reads. */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/slice.h>
+
+#include "store.h"
+
+int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    firn_snapshot *s = mem_alloc(sizeof *s);
+    if (!s)
+        return error_no_memory(error, sizeof *s);
+    s->db = db;
+    mutex_lock(&db->snapshot_mu);
+    s->seq = atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    if (db->snapshots) {
+        s->next = db->snapshots;
+        s->prev = db->snapshots->prev;
+        s->prev->next = s;
+        s->next->prev = s;
+    } else {
+        s->prev = s->next = s;
+        db->snapshots = s;
+    }
+    db->snapshot_count++;
+    mutex_unlock(&db->snapshot_mu);
+    *out = s;
+    return FIRN_OK;
+}
+
+void firn_snapshot_free(firn_snapshot *s)
+{
+    if (!s)
+        return;
+    firn *db = s->db;
+    mutex_lock(&db->snapshot_mu);
+    s->prev->next = s->next;
+    s->next->prev = s->prev;
+    if (db->snapshots == s)
+        db->snapshots = s->next == s ? NULL : s->next;
+    db->snapshot_count--;
+    mutex_unlock(&db->snapshot_mu);
+    mem_free(s);
+}
+
+uint64_t firn_snapshot_seq(const firn_snapshot *s)
+{
+    return s->seq;
+}
+
+int snapshots_list(firn *db, buf *out)
+{
+    int rc = FIRN_OK;
+    uint64_t before = 0;
+    buf_clear(out);
+    mutex_lock(&db->snapshot_mu);
+    firn_snapshot *s = db->snapshots;
+    while (s && rc == FIRN_OK) {
+        if (s->seq != before)
+            rc = buf_append(out, &s->seq, sizeof s->seq);
+        before = s->seq;
+        s = s->next == db->snapshots ? NULL : s->next;
+    }
+    mutex_unlock(&db->snapshot_mu);
+    return rc;
+}
+
+/* ---- keeper ---- */
+
+void keeper_init(keeper *k, const buf *snapshots)
+{
+    *k = (keeper){.snapshots = (const uint64_t *)(const void *)snapshots->data,
+                  .count = snapshots->size / sizeof(uint64_t)};
+}
+
+void keeper_release(keeper *k)
+{
+    buf_release(&k->key);
+}
+
+/* How many snapshots cannot see `seq`: versions in the same stripe look the same to everybody. */
+static size_t stripe_of(const keeper *k, uint64_t seq)
+{
+    size_t low = 0, high = k->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (k->snapshots[middle] < seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int keeper_feed(keeper *k, firn_slice key, uint64_t seq, bool *keep, bool *oldest)
+{
+    size_t stripe = k->count ? stripe_of(k, seq) : 0;
+    bool same = k->any && slice_equal(buf_slice(&k->key), key);
+    /* Versions come newest first: a second one in a stripe is hidden by the first from everybody.
+     */
+    *keep = !same || stripe != k->stripe;
+    *oldest = stripe == 0;
+    k->stripe = stripe;
+    if (same)
+        return FIRN_OK;
+    k->any = true;
+    return buf_assign(&k->key, key.data, key.size);
+}

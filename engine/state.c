@@ -1,0 +1,196 @@
+/* state: replacing views and versions; what background work reports.
+ *
+ * A view is replaced in one step under state_mu. Readers load the pointer without a lock, so a
+ * replaced view is parked in `retired` until readers_wait has seen everybody leave. */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/slice.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store.h"
+
+int store_check_handle(const firn *db, firn_error *err)
+{
+    if (!db)
+        return error_set(err, FIRN_INVALID, "the store handle is NULL");
+    if (db->fork_generation != fork_generation()) {
+        error_set(err, FIRN_INVALID,
+                  "the store was opened before fork and cannot be used in the child");
+        error_hint(err, "open the store in the child after the parent has closed it");
+        return FIRN_INVALID;
+    }
+    return FIRN_OK;
+}
+
+void store_log(firn *db, firn_log_level lvl, const char *format, ...)
+{
+    if (!db->options.log)
+        return;
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    db->options.log(db->options.log_ctx, lvl, line);
+}
+
+view *store_view(firn *db)
+{
+    uint32_t ticket = readers_enter(&db->readers);
+    view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
+    view_ref(v);
+    readers_exit(&db->readers, ticket);
+    return v;
+}
+
+static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
+{
+    uint32_t p = (uint32_t)v->version->levels[0].count;
+    if (p >= L0_STOP_AT || v->frozen_count > FROZEN_MAX)
+        p |= PRESSURE_STOP;
+    atomic_store_explicit(&db->pressure, p, memory_order_relaxed);
+}
+
+static int retire_reserve(firn *db) REQUIRES(db->state_mu)
+{
+    if (db->retired_count < db->retired_capacity)
+        return FIRN_OK;
+    size_t wanted = db->retired_capacity ? db->retired_capacity * 2 : 16;
+    view **grown = mem_realloc(db->retired, wanted * sizeof *grown);
+    if (!grown)
+        return FIRN_NO_MEMORY;
+    db->retired = grown;
+    db->retired_capacity = wanted;
+    return FIRN_OK;
+}
+
+/* The next memtable's keys probably begin like this one's. */
+static void remember_prefix(firn *db, const mem *m) REQUIRES(db->state_mu)
+{
+    firn_slice p = memtable_common_prefix(m->table);
+    if (memtable_entries(m->table) == 0)
+        return;
+    db->prefix_size = p.size < sizeof db->prefix ? p.size : sizeof db->prefix;
+    if (db->prefix_size)
+        memcpy(db->prefix, p.data, db->prefix_size);
+}
+
+static int install_locked(firn *db, mem *fresh, mem *flushed, version *v) REQUIRES(db->state_mu)
+{
+    view *old = atomic_load_explicit(&db->view, memory_order_relaxed);
+    view *next = NULL;
+    mem **frozen = mem_alloc((old->frozen_count + 1) * sizeof *frozen);
+    int rc = frozen ? retire_reserve(db) : FIRN_NO_MEMORY;
+    if (rc == FIRN_OK) {
+        size_t count = 0;
+        if (fresh && old->active)
+            frozen[count++] = old->active;
+        for (size_t i = 0; i < old->frozen_count; i++)
+            if (old->frozen[i] != flushed)
+                frozen[count++] = old->frozen[i];
+        rc = view_new(v ? v : old->version, fresh ? fresh : old->active, frozen, count, &next);
+    }
+    mem_free(frozen);
+    if (rc != FIRN_OK)
+        return rc;
+    if (fresh && old->active)
+        remember_prefix(db, old->active);
+    atomic_store_explicit(&db->view, next, memory_order_seq_cst);
+    db->retired[db->retired_count++] = old;
+    update_pressure(db, next);
+    cond_broadcast(&db->state_changed);
+    return FIRN_OK;
+}
+
+int store_install(firn *db, mem *fresh, mem *flushed, version *v)
+{
+    mutex_lock(&db->state_mu);
+    int rc = install_locked(db, fresh, flushed, v);
+    mutex_unlock(&db->state_mu);
+    return rc;
+}
+
+void store_reap(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    view **views = db->retired;
+    size_t count = db->retired_count;
+    db->retired = NULL;
+    db->retired_count = db->retired_capacity = 0;
+    mutex_unlock(&db->state_mu);
+    if (count)
+        readers_wait(&db->readers);
+    for (size_t i = 0; i < count; i++)
+        view_unref(views[i]);
+    mem_free(views);
+}
+
+uint64_t store_next_file_no(firn *db)
+{
+    return atomic_fetch_add_explicit(&db->next_file_no, 1, memory_order_relaxed);
+}
+
+int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
+{
+    version *next = NULL;
+    mutex_lock(&db->manifest_mu);
+    e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
+    /* manifest_mu makes us the only one who replaces versions, so the current one stays current. */
+    view *v = store_view(db);
+    int rc = version_apply(v->version, e, &next, err);
+    view_unref(v);
+    if (rc == FIRN_OK)
+        rc = manifest_write(db->manifest, e, err);
+    if (rc == FIRN_OK) {
+        if (e->flushed_seq)
+            atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
+        rc = store_install(db, NULL, flushed, next);
+        /* The edit is durable and cannot be taken back: without memory for the view, disk and
+         * memory disagree. */
+        if (rc != FIRN_OK)
+            rc = error_set(err, FIRN_POISONED, "out of memory behind a commit of the manifest");
+    }
+    mutex_unlock(&db->manifest_mu);
+    version_unref(next);
+    return rc;
+}
+
+void store_background_error(firn *db, int status, const firn_error *err)
+{
+    bool curable = status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
+    mutex_lock(&db->state_mu);
+    bool news = curable ? db->retry_status != status : db->background_status == FIRN_OK;
+    if (curable) {
+        db->retry_status = status;
+        db->retry_error = *err;
+    } else if (news) {
+        db->background_status = status;
+        db->background_error = *err;
+    }
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    if (news) {
+        char text[512];
+        firn_error_format(err, text, sizeof text);
+        store_log(db, curable ? FIRN_LOG_WARNING : FIRN_LOG_ERROR, "background work %s: %s",
+                  curable ? "is waiting" : "has stopped, writing too", text);
+    }
+}
+
+int store_writable(firn *db, firn_error *err)
+{
+    mutex_lock(&db->state_mu);
+    int rc = db->background_status;
+    if (rc != FIRN_OK) {
+        rc = rc == FIRN_DAMAGED ? FIRN_DAMAGED : FIRN_POISONED;
+        if (err) {
+            *err = db->background_error;
+            err->status = rc;
+        }
+    }
+    mutex_unlock(&db->state_mu);
+    return rc;
+}

@@ -1,0 +1,202 @@
+/* store: the open store, and which file does what with it.
+ *
+ *   open.c        folder, lock, manifest, log -> a view              options.c   limits and
+ * defaults write.c       put, delete, write; the hooks in the log's path    read.c      get state.c
+ * installing views and versions, background errors   iterator.c  firn_iter over merge.c flush.c a
+ * frozen memtable becomes a table                  snapshot.c  which numbers must stay readable
+ *   compact.c     tables move down; pick.c decides which             worker.c    the two background
+ * threads build.c       what flush and compaction write with stats.c, check.c
+ *
+ * Lock order (engine/README.md): compact_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
+ * log's own locks are never held while a hook runs, and a hook takes only state_mu.
+ */
+#ifndef ENGINE_STORE_H
+#define ENGINE_STORE_H
+
+#include <engine/engine.h>
+#include <firn/firn.h>
+#include <wal/wal.h>
+
+#include "manifest.h"
+#include "readers.h"
+#include "view.h"
+
+/* Shape of the tree. Level n >= 1 may hold level1_bytes * LEVEL_RATIO^(n-1). */
+#define LEVEL_RATIO   8
+#define L0_COMPACT_AT 4  /* tables in level 0 that make a compaction due */
+#define L0_SLOW_AT    8  /* from here writers are slowed, continuously more ... */
+#define L0_STOP_AT    24 /* ... until they wait */
+#define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
+#define PREFIX_KEPT   64
+
+typedef struct counters {
+    _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions, stall_us;
+} counters;
+
+struct firn {
+    /* Set by open, never changed. */
+    fs *fs;
+    fs_dir *dir;
+    fs_file *lock;
+    firn_options options;
+    table_env env;
+    sst_cache *cache;
+    wal *wal;
+    uint8_t store_id[16];
+    uint32_t fork_generation;
+    uint64_t level1_bytes;
+    bool inline_work;
+    uint64_t recovered_entries, recovery_cut_bytes;
+
+    /* Read side. `view` is replaced under state_mu and read inside readers_enter/exit. */
+    _Alignas(64) _Atomic(view *) view;
+    _Alignas(64) _Atomic uint64_t
+        visible_seq; /* release: everything <= it is in the view's memtables */
+    readers readers;
+
+    /* Leader of the log only (hooks). */
+    mem *active;      /* the view's active mem, which keeps it alive; NULL when read-only */
+    uint64_t owed_ns; /* delay that writers have not served yet */
+
+    mutex state_mu;
+    cond
+        state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
+    view **retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
+    size_t retired_count GUARDED_BY(state_mu);
+    size_t retired_capacity GUARDED_BY(state_mu);
+    uint8_t
+        prefix[PREFIX_KEPT] GUARDED_BY(state_mu); /* what keys of the last memtable began with */
+    size_t prefix_size GUARDED_BY(state_mu);
+    int background_status GUARDED_BY(state_mu); /* first error that stopped background work */
+    firn_error background_error GUARDED_BY(state_mu);
+    int retry_status GUARDED_BY(state_mu); /* NO_SPACE and the like: background work tries again */
+    firn_error retry_error GUARDED_BY(state_mu);
+    bool closing GUARDED_BY(state_mu);
+    bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
+    bool compaction_failed GUARDED_BY(state_mu);
+    _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
+
+    mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
+    manifest *manifest GUARDED_BY(manifest_mu);
+    _Atomic uint64_t next_file_no;
+    _Atomic uint64_t flushed_seq;
+
+    mutex snapshot_mu;
+    firn_snapshot *snapshots GUARDED_BY(snapshot_mu); /* circular, ascending numbers; NULL: none */
+    uint64_t snapshot_count GUARDED_BY(snapshot_mu);
+
+    mutex flush_mu;   /* one flush at a time */
+    mutex compact_mu; /* one compaction at a time */
+    thread flusher, compactor;
+    counters counters;
+};
+
+#define PRESSURE_STOP UINT32_C(0x80000000)
+
+struct firn_snapshot {
+    firn *db;
+    uint64_t seq;
+    firn_snapshot *prev, *next;
+};
+
+/* FIRN_OK, or FIRN_INVALID after fork or for NULL. */
+int store_check_handle(const firn *db, firn_error *err);
+
+/* ---- options.c ---- */
+int options_resolve(const firn_options *given, firn_options *out, firn_error *err);
+size_t options_cache_bytes(const firn_options *o);
+
+/* ---- state.c ---- */
+/* The current view, with a reference. Any thread. */
+view *store_view(firn *db);
+/* Replaces the current view by a new one with the same parts but for those given; `fresh` becomes
+ * the active mem and the old one is frozen; `flushed` (or NULL) leaves the frozen list; `v` (or
+ * NULL) is the new version. */
+int store_install(firn *db, mem *fresh, mem *flushed, version *v);
+/* Frees replaced views once nobody can be looking at them. */
+void store_reap(firn *db);
+/* Writes an edit to the manifest and installs the version that follows; `flushed` as above. */
+int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
+uint64_t store_next_file_no(firn *db);
+/* Notes an error of background work: those that space or memory may cure are retried, others stop
+ * writing. */
+void store_background_error(firn *db, int status, const firn_error *err);
+/* The error that stopped writing, or FIRN_OK. */
+int store_writable(firn *db, firn_error *err);
+void store_log(firn *db, firn_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- write.c ---- */
+wal_hooks store_hooks(firn *db);
+
+/* ---- snapshot.c ---- */
+/* The numbers at which somebody may still read, ascending, without duplicates, into *out (buf of
+ * uint64_t). */
+int snapshots_list(firn *db, buf *out);
+
+/* Decides which versions of a key survive a flush or compaction: the newest one at or below each
+ * snapshot, and the newest of all. Feed it every version in order. */
+typedef struct keeper {
+    const uint64_t *snapshots; /* ascending */
+    size_t count;
+    buf key;       /* of the last version fed */
+    bool any;      /* key is meaningful */
+    size_t stripe; /* of the last version fed: how many snapshots are below it */
+} keeper;
+void keeper_init(keeper *k, const buf *snapshots);
+void keeper_release(keeper *k);
+/* *keep, and *oldest: no snapshot separates this version from anything older (so that a tombstone
+ * at the bottom may go). FIRN_NO_MEMORY. */
+int keeper_feed(keeper *k, firn_slice key, uint64_t seq, bool *keep, bool *oldest);
+
+/* ---- iterator.c ---- */
+/* All runs of a view as one iterator over every version. */
+int view_iter_new(view *v, bool fill_cache, iter **out);
+
+/* ---- flush.c, compact.c, pick.c, worker.c ---- */
+/* Flushes the oldest frozen memtable, if there is one. *did says whether there was. */
+int flush_oldest(firn *db, bool *did, firn_error *err);
+
+/* A compaction: which tables become which. */
+typedef struct job {
+    unsigned level;    /* inputs[0] lies here, inputs[1] one below; output goes to level + 1 */
+    table **inputs[2]; /* borrowed from the view */
+    size_t counts[2];
+    view *view; /* a reference: keeps the inputs and tells what lies below */
+} job;
+/* The most urgent compaction. FIRN_NOT_FOUND: none is due. */
+int pick_due(firn *db, job *out);
+/* All of level `n` that overlaps [from, to] (NULL data: no bound), and what it overlaps one below.
+ * FIRN_NOT_FOUND. */
+int pick_range(firn *db, unsigned n, firn_slice from, firn_slice to, job *out);
+bool compaction_due(const firn *db, const version *v);
+void job_release(job *j);
+/* Runs one due compaction, if there is one. */
+int compact_once(firn *db, bool *did, firn_error *err);
+
+/* ---- build.c: tables from a sorted stream, cut at a size, between keys ---- */
+typedef struct build {
+    firn *db;
+    unsigned level;
+    uint64_t table_bytes; /* UINT64_MAX: one table */
+    sst_writer *writer;
+    uint64_t writer_no;
+    buf last_key;
+    table **tables; /* finished, references */
+    size_t count, capacity;
+    uint64_t bytes;
+} build;
+void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
+int build_add(build *b, const iter *it, firn_error *err);
+/* Finishes the last table and syncs the folder: the tables are durable, and no version lists them
+ * yet. */
+int build_finish(build *b, firn_error *err);
+/* Releases; tables that were not `kept` are removed. */
+void build_release(build *b, bool kept);
+
+int workers_start(firn *db, firn_error *err);
+void workers_stop(firn *db);
+/* With inline_work: does what the threads would do. Otherwise nothing. */
+int work_inline(firn *db, firn_error *err);
+
+#endif

@@ -1,0 +1,329 @@
+/* version: see version.h. */
+#include "version.h"
+
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/slice.h>
+#include <string.h>
+
+#include "names.h"
+
+/* ---- tables ---- */
+
+int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out)
+{
+    table *t = mem_zalloc(sizeof *t);
+    if (!t)
+        return FIRN_NO_MEMORY;
+    size_t min_size = properties->key_min.size;
+    int rc = buf_append(&t->keys, properties->key_min.data, min_size);
+    if (rc == FIRN_OK)
+        rc = buf_append(&t->keys, properties->key_max.data, properties->key_max.size);
+    if (rc != FIRN_OK) {
+        buf_release(&t->keys);
+        mem_free(t);
+        return rc;
+    }
+    t->no = no;
+    t->env = env;
+    t->properties = *properties;
+    t->properties.key_min = slice_of(t->keys.data, min_size);
+    t->properties.key_max =
+        slice_of(t->keys.data ? t->keys.data + min_size : NULL, properties->key_max.size);
+    atomic_init(&t->refs, 1);
+    atomic_init(&t->obsolete, false);
+    atomic_init(&t->reader, NULL);
+    mutex_init(&t->opening);
+    t->self = t;
+    t->as_level = (level){.tables = &t->self, .count = 1, .bytes = t->properties.file_bytes};
+    *out = t;
+    return FIRN_OK;
+}
+
+void table_ref(table *t)
+{
+    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+}
+
+void table_unref(table *t)
+{
+    if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    sst_reader_close(atomic_load_explicit(&t->reader, memory_order_acquire));
+    if (atomic_load_explicit(&t->obsolete, memory_order_acquire)) {
+        char name[NAME_BYTES];
+        name_table(t->no, name);
+        /* A file that stays behind is an orphan, which the next open removes. */
+        (void)fs_unlink(t->env->dir, name, NULL);
+    }
+    mutex_release(&t->opening);
+    buf_release(&t->keys);
+    mem_free(t);
+}
+
+int table_reader(table *t, sst_reader **out, firn_error *err)
+{
+    sst_reader *r = atomic_load_explicit(&t->reader, memory_order_acquire);
+    int rc = FIRN_OK;
+    if (!r) {
+        mutex_lock(&t->opening);
+        r = atomic_load_explicit(&t->reader, memory_order_acquire);
+        if (!r) {
+            sst_reader_options o = {.cache = t->env->cache,
+                                    .mapped = t->env->mapped,
+                                    .store_id = {t->env->store_id[0], t->env->store_id[1]},
+                                    .table_no = t->no,
+                                    .file_bytes = t->properties.file_bytes};
+            char name[NAME_BYTES];
+            name_table(t->no, name);
+            rc = sst_reader_open(t->env->dir, name, &o, &r, err);
+            if (rc == FIRN_NOT_FOUND) {
+                /* The manifest lists it, so a missing file is damage and not an answer. */
+                rc = error_file(err, FIRN_DAMAGED, name, FIRN_NO_OFFSET,
+                                "a table that the manifest lists is missing");
+                error_hint(err, "restore the file from a backup");
+            }
+            if (rc == FIRN_OK)
+                atomic_store_explicit(&t->reader, r, memory_order_release);
+        }
+        mutex_unlock(&t->opening);
+    }
+    if (rc == FIRN_OK)
+        *out = r;
+    return rc;
+}
+
+/* ---- edits ---- */
+
+static int edit_push(edit_table **list, size_t *count, size_t *capacity, edit_table item)
+{
+    if (*count == *capacity) {
+        size_t wanted = *capacity ? *capacity * 2 : 8;
+        edit_table *grown = mem_realloc(*list, wanted * sizeof *grown);
+        if (!grown)
+            return FIRN_NO_MEMORY;
+        *list = grown;
+        *capacity = wanted;
+    }
+    (*list)[(*count)++] = item;
+    return FIRN_OK;
+}
+
+int edit_add(edit *e, unsigned lvl, table *t)
+{
+    return edit_push(&e->added, &e->added_count, &e->added_capacity, (edit_table){lvl, t});
+}
+
+int edit_drop(edit *e, unsigned lvl, table *t)
+{
+    return edit_push(&e->dropped, &e->dropped_count, &e->dropped_capacity, (edit_table){lvl, t});
+}
+
+void edit_release(edit *e)
+{
+    mem_free(e->added);
+    mem_free(e->dropped);
+    *e = (edit){0};
+}
+
+/* ---- versions ---- */
+
+int version_new_empty(version **out)
+{
+    version *v = mem_zalloc(sizeof *v);
+    if (!v)
+        return FIRN_NO_MEMORY;
+    atomic_init(&v->refs, 1);
+    *out = v;
+    return FIRN_OK;
+}
+
+void version_ref(version *v)
+{
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+}
+
+void version_unref(version *v)
+{
+    if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+        for (size_t i = 0; i < v->levels[n].count; i++)
+            table_unref(v->levels[n].tables[i]);
+        mem_free(v->levels[n].tables);
+    }
+    mem_free(v);
+}
+
+uint64_t version_tables(const version *v)
+{
+    uint64_t count = 0;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        count += v->levels[n].count;
+    return count;
+}
+
+/* V1: newest first. Flushes cover ascending ranges of numbers, so the greatest number decides. */
+static bool goes_before(unsigned n, const table *a, const table *b)
+{
+    if (n == 0)
+        return a->properties.seq_max > b->properties.seq_max;
+    return slice_compare(a->properties.key_min, b->properties.key_min) < 0;
+}
+
+static void level_insert(level *l, unsigned n, table *t)
+{
+    size_t at = l->count;
+    while (at > 0 && goes_before(n, t, l->tables[at - 1]))
+        at--;
+    memmove(l->tables + at + 1, l->tables + at, (l->count - at) * sizeof *l->tables);
+    l->tables[at] = t;
+    l->count++;
+    l->bytes += t->properties.file_bytes;
+    table_ref(t);
+}
+
+static bool is_dropped(const edit *e, unsigned n, const table *t)
+{
+    for (size_t i = 0; i < e->dropped_count; i++)
+        if (e->dropped[i].level == n && e->dropped[i].table->no == t->no)
+            return true;
+    return false;
+}
+
+static int level_apply(const level *from, unsigned n, const edit *e, level *to)
+{
+    size_t capacity = from->count + e->added_count;
+    if (capacity == 0)
+        return FIRN_OK;
+    to->tables = mem_alloc(capacity * sizeof(table *));
+    if (!to->tables)
+        return FIRN_NO_MEMORY;
+    for (size_t i = 0; i < from->count; i++) {
+        table *t = from->tables[i];
+        if (is_dropped(e, n, t))
+            continue;
+        to->tables[to->count++] = t;
+        to->bytes += t->properties.file_bytes;
+        table_ref(t);
+    }
+    for (size_t i = 0; i < e->added_count; i++)
+        if (e->added[i].level == n)
+            level_insert(to, n, e->added[i].table);
+    return FIRN_OK;
+}
+
+static bool level_is_disjoint(const level *l)
+{
+    for (size_t i = 1; i < l->count; i++)
+        if (slice_compare(l->tables[i - 1]->properties.key_max, l->tables[i]->properties.key_min) >=
+            0)
+            return false;
+    return true;
+}
+
+int version_apply(const version *from, const edit *e, version **out, firn_error *err)
+{
+    version *v = NULL;
+    int rc = version_new_empty(&v);
+    for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++) {
+        rc = level_apply(&from->levels[n], n, e, &v->levels[n]);
+        if (rc == FIRN_OK && n > 0 && !level_is_disjoint(&v->levels[n]))
+            rc = error_set(err, FIRN_DAMAGED, "tables of level %u overlap", n);
+    }
+    if (rc == FIRN_NO_MEMORY)
+        error_no_memory(err, sizeof *v);
+    if (rc == FIRN_OK &&
+        version_tables(v) + e->dropped_count != version_tables(from) + e->added_count)
+        rc = error_set(err, FIRN_DAMAGED, "a table is dropped that is not there");
+    if (rc != FIRN_OK) {
+        version_unref(v);
+        return rc;
+    }
+    *out = v;
+    return FIRN_OK;
+}
+
+/* ---- finding ---- */
+
+size_t level_find(const level *l, firn_slice key)
+{
+    size_t low = 0, high = l->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (slice_compare(l->tables[middle]->properties.key_max, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end)
+{
+    *first = from.data ? level_find(l, from) : 0;
+    size_t e = *first;
+    while (e < l->count && (!to.data || slice_compare(l->tables[e]->properties.key_min, to) <= 0))
+        e++;
+    *end = e;
+}
+
+static bool covers(const table *t, firn_slice key)
+{
+    return slice_compare(t->properties.key_min, key) <= 0 &&
+           slice_compare(key, t->properties.key_max) <= 0;
+}
+
+static int table_get(table *t, firn_slice key, uint64_t hash, uint64_t seq_max, sst_hit *hit,
+                     table **holder, firn_error *err)
+{
+    sst_reader *r = NULL;
+    int rc = table_reader(t, &r, err);
+    if (rc == FIRN_OK)
+        rc = sst_get(r, key, hash, seq_max, hit, err);
+    if (rc == FIRN_OK) {
+        table_ref(t);
+        *holder = t;
+    }
+    return rc;
+}
+
+int version_get(const version *v, firn_slice key, uint64_t seq_max, sst_hit *hit, table **holder,
+                firn_error *err)
+{
+    uint64_t hash = sst_key_hash(key);
+    /* All filters are brought in before the first is tested: their cache misses overlap. */
+    const level *young = &v->levels[0];
+    for (size_t i = 0; i < young->count; i++) {
+        sst_reader *r = atomic_load_explicit(&young->tables[i]->reader, memory_order_acquire);
+        if (r)
+            sst_prefetch(r, hash);
+    }
+    table *candidates[FIRN_LEVELS] = {0};
+    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
+        const level *l = &v->levels[n];
+        size_t at = l->count ? level_find(l, key) : 0;
+        if (at == l->count || !covers(l->tables[at], key))
+            continue;
+        candidates[n] = l->tables[at];
+        sst_reader *r = atomic_load_explicit(&candidates[n]->reader, memory_order_acquire);
+        if (r)
+            sst_prefetch(r, hash);
+    }
+    for (size_t i = 0; i < young->count; i++) {
+        if (!covers(young->tables[i], key))
+            continue;
+        int rc = table_get(young->tables[i], key, hash, seq_max, hit, holder, err);
+        if (rc != FIRN_NOT_FOUND)
+            return rc;
+    }
+    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
+        if (!candidates[n])
+            continue;
+        int rc = table_get(candidates[n], key, hash, seq_max, hit, holder, err);
+        if (rc != FIRN_NOT_FOUND)
+            return rc;
+    }
+    return FIRN_NOT_FOUND;
+}

@@ -1,0 +1,105 @@
+/* version: which tables make up the store. A version never changes; an edit makes the next one.
+ * Readers hold one, and a table's file lives as long as a version that lists it, or anyone who
+ * pinned it.
+ *
+ * Invariants
+ *   V1  level 0 is ordered newest first; its tables may overlap.
+ *   V2  each deeper level is ordered by key and its tables do not overlap: all versions of a key
+ * that a level has lie in one table. V3  for one key, everything in level n is newer than
+ * everything in level n + 1.
+ */
+#ifndef ENGINE_VERSION_H
+#define ENGINE_VERSION_H
+
+#include <base/buf.h>
+#include <base/thread.h>
+#include <firn/firn.h>
+#include <sstable/sstable.h>
+
+/* What opening a table needs; one for the store. */
+typedef struct table_env {
+    fs_dir *dir;
+    sst_cache *cache;
+    uint64_t store_id[2];
+    bool mapped;
+} table_env;
+
+typedef struct table table;
+
+typedef struct level {
+    table **tables;
+    size_t count;
+    uint64_t bytes;
+} level;
+
+/* ---- A table of the store. Reference-counted; opened when first read. ---- */
+struct table {
+    atomic_uint refs;
+    uint64_t no;
+    sst_properties properties; /* key_min and key_max point into `keys` */
+    buf keys;
+    const table_env *env;
+    atomic_bool obsolete; /* no version that can become current lists it: remove the file with the
+                             last reference */
+    mutex opening;
+    _Atomic(sst_reader *) reader; /* set once, under `opening` */
+    table *self;                  /* backs as_level */
+    level as_level; /* this table alone, so that a run of level 0 is iterated like a level */
+};
+
+/* Copies the properties. FIRN_NO_MEMORY. */
+int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out);
+void table_ref(table *t);
+void table_unref(table *t);
+/* Opens on first use. Any thread. */
+int table_reader(table *t, sst_reader **out, firn_error *err);
+
+/* ---- Versions ---- */
+typedef struct version {
+    atomic_uint refs;
+    level levels[FIRN_LEVELS];
+} version;
+
+typedef struct edit_table {
+    unsigned level;
+    table *table; /* borrowed */
+} edit_table;
+
+/* The difference between a version and the next; also what a manifest record says. */
+typedef struct edit {
+    edit_table *added, *dropped;
+    size_t added_count, dropped_count;
+    size_t added_capacity, dropped_capacity;
+    uint64_t flushed_seq;  /* 0: unchanged */
+    uint64_t next_file_no; /* 0: unchanged */
+    bool closed;           /* a clean close */
+} edit;
+
+int edit_add(edit *e, unsigned level, table *t);
+int edit_drop(edit *e, unsigned level, table *t);
+void edit_release(edit *e);
+
+int version_new_empty(version **out);
+/* FIRN_DAMAGED when the edit drops what is not there or breaks V2. */
+int version_apply(const version *from, const edit *e, version **out, firn_error *err);
+void version_ref(version *v);
+void version_unref(version *v);
+
+/* The newest version of `key` <= seq_max in the tables. *holder is a new reference to the table
+ * whose bytes *hit points into. */
+int version_get(const version *v, firn_slice key, uint64_t seq_max, sst_hit *hit, table **holder,
+                firn_error *err);
+
+/* Index of the first table of a sorted level whose key_max >= key; count when none. */
+size_t level_find(const level *l, firn_slice key);
+/* The half-open range of tables of a sorted level that overlap [from, to]; empty slices with NULL
+ * data: no bound. */
+void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end);
+
+uint64_t version_tables(const version *v);
+
+/* An iterator over one sorted level, opening tables as it gets to them. The version must outlive
+ * it. */
+int level_iter_new(const level *l, bool fill_cache, iter **out);
+
+#endif

@@ -1,0 +1,88 @@
+/* view: see view.h. */
+#include "view.h"
+
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/entry.h>
+
+int mem_new(wal_segment *segment, firn_slice prefix, mem **out)
+{
+    mem *m = mem_zalloc(sizeof *m);
+    if (!m)
+        return FIRN_NO_MEMORY;
+    memtable_options o = {.log_base = wal_segment_base(segment),
+                          .seq_base = wal_segment_seq_first(segment),
+                          .prefix = prefix};
+    int rc = memtable_new(&o, &m->table);
+    if (rc != FIRN_OK) {
+        mem_free(m);
+        return rc;
+    }
+    atomic_init(&m->refs, 1);
+    m->segment = segment;
+    wal_segment_ref(segment);
+    *out = m;
+    return FIRN_OK;
+}
+
+void mem_ref(mem *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+}
+
+void mem_unref(mem *m)
+{
+    if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    memtable_free(m->table);
+    wal_segment_unref(m->segment);
+    mem_free(m);
+}
+
+void mem_apply(mem *m, const wal_applied *frame)
+{
+    assert(frame->segment == m->segment);
+    const uint8_t *base = wal_segment_base(m->segment);
+    uint32_t offset = frame->offset;
+    for (uint32_t i = 0; i < frame->count; i++) {
+        memtable_add(m->table, offset, frame->seq_first + i);
+        const uint8_t *p = base + offset;
+        offset += (uint32_t)entry_size(get_u16(p + 2), get_u32(p + 4));
+    }
+}
+
+int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, view **out)
+{
+    view *w = mem_zalloc(sizeof *w + frozen_count * sizeof *w->frozen);
+    if (!w)
+        return FIRN_NO_MEMORY;
+    atomic_init(&w->refs, 1);
+    w->version = v;
+    version_ref(v);
+    w->active = active;
+    if (active)
+        mem_ref(active);
+    w->frozen_count = frozen_count;
+    for (size_t i = 0; i < frozen_count; i++) {
+        w->frozen[i] = frozen[i];
+        mem_ref(frozen[i]);
+    }
+    *out = w;
+    return FIRN_OK;
+}
+
+void view_ref(view *v)
+{
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+}
+
+void view_unref(view *v)
+{
+    if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    mem_unref(v->active);
+    for (size_t i = 0; i < v->frozen_count; i++)
+        mem_unref(v->frozen[i]);
+    version_unref(v->version);
+    mem_free(v);
+}

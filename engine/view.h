@@ -1,0 +1,49 @@
+/* view: everything a read looks at, in one immutable piece: the memtable that grows, those that
+ * wait to be flushed, and the version of the tables.
+ *
+ * A mem is a memtable and the log segment that its entries lie in: the index and the bytes live and
+ * die together. It covers the numbers [seq_first, seq_last] of that one segment; a segment has at
+ * most one mem.
+ *
+ * Invariants
+ *   E1  The active mem belongs to the segment that takes appends.
+ *   E2  Frozen mems are ordered newest first; all their numbers are below the active one's.
+ *   E3  Every acknowledged entry with a number > version's flushed number is in exactly one mem of
+ * the view.
+ */
+#ifndef ENGINE_VIEW_H
+#define ENGINE_VIEW_H
+
+#include <memtable/memtable.h>
+#include <wal/wal.h>
+
+#include "version.h"
+
+typedef struct mem {
+    atomic_uint refs;
+    memtable *table;
+    wal_segment *segment; /* a reference */
+    uint64_t seq_last;    /* set when it is frozen; the newest number it covers */
+} mem;
+
+/* An empty mem over a segment. FIRN_NO_MEMORY. */
+int mem_new(wal_segment *segment, firn_slice prefix, mem **out);
+void mem_ref(mem *m);
+void mem_unref(mem *m); /* NULL is allowed */
+/* Indexes the entries of a frame that lies in m's segment; room has been reserved. */
+void mem_apply(mem *m, const wal_applied *frame);
+
+typedef struct view {
+    atomic_uint refs;
+    version *version;
+    mem *active; /* NULL when the store is open for reading only and its log is empty */
+    size_t frozen_count;
+    mem *frozen[]; /* newest first */
+} view;
+
+/* Takes new references to all parts. */
+int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, view **out);
+void view_ref(view *v);
+void view_unref(view *v); /* NULL is allowed */
+
+#endif

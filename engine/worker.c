@@ -1,0 +1,222 @@
+/* worker: the two background threads. The flusher turns frozen memtables into tables; the compactor
+ * keeps the levels in shape. Two, because a long compaction must not keep a flush, and so the
+ * writers, waiting.
+ *
+ * A failure that space or memory may cure is tried again every RETRY_MS; any other stops the work.
+ * Damage in a table stops compaction alone: writes go on until level 0 is full. */
+#include <base/error.h>
+#include <string.h>
+
+#include "store.h"
+
+#define RETRY_MS 100
+
+static void pause_before_retry(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    if (!db->closing)
+        cond_wait_ms(&db->state_changed, &db->state_mu, RETRY_MS);
+    mutex_unlock(&db->state_mu);
+}
+
+static bool curable(int status)
+{
+    return status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
+}
+
+/* Waits for something to flush or to reap. False: closing, or flushing has failed for good. */
+static bool wait_for_flush(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    db->flushing = false;
+    cond_broadcast(&db->state_changed);
+    for (;;) {
+        view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+        if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired_count)
+            break;
+        cond_wait(&db->state_changed, &db->state_mu);
+    }
+    bool go = !db->closing && db->background_status == FIRN_OK;
+    db->flushing = go;
+    mutex_unlock(&db->state_mu);
+    return go;
+}
+
+static void clear_retry(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    bool was = db->retry_status != FIRN_OK;
+    db->retry_status = FIRN_OK;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    if (was)
+        store_log(db, FIRN_LOG_INFO, "background work goes on");
+}
+
+static void flusher_run(void *arg)
+{
+    firn *db = arg;
+    while (wait_for_flush(db)) {
+        firn_error err = {0};
+        bool did = false;
+        int rc = flush_oldest(db, &did, &err);
+        if (rc == FIRN_OK) {
+            if (did)
+                clear_retry(db);
+            continue;
+        }
+        store_background_error(db, rc, &err);
+        if (curable(rc))
+            pause_before_retry(db);
+    }
+}
+
+static bool wait_for_compaction(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    db->compacting = false;
+    cond_broadcast(&db->state_changed);
+    for (;;) {
+        view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+        if (db->closing || db->background_status != FIRN_OK || db->compaction_failed ||
+            compaction_due(db, v->version))
+            break;
+        cond_wait(&db->state_changed, &db->state_mu);
+    }
+    bool go = !db->closing && db->background_status == FIRN_OK && !db->compaction_failed;
+    db->compacting = go;
+    mutex_unlock(&db->state_mu);
+    return go;
+}
+
+/* Reading failed: what is there stays readable where it is intact, and nothing is thrown away. */
+static void compaction_fails(firn *db, int status, const firn_error *err)
+{
+    char text[512];
+    firn_error_format(err, text, sizeof text);
+    store_log(db, FIRN_LOG_ERROR, "compaction has stopped: %s", text);
+    mutex_lock(&db->state_mu);
+    db->compaction_failed = true;
+    if (db->background_status == FIRN_OK)
+        db->background_error = *err;
+    db->background_error.status = status;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+static void compactor_run(void *arg)
+{
+    firn *db = arg;
+    while (wait_for_compaction(db)) {
+        firn_error err = {0};
+        bool did = false;
+        int rc = compact_once(db, &did, &err);
+        if (rc == FIRN_OK || rc == FIRN_END)
+            continue;
+        if (curable(rc)) {
+            store_background_error(db, rc, &err);
+            pause_before_retry(db);
+        } else if (rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED) {
+            compaction_fails(db, rc, &err);
+        } else {
+            store_background_error(db, rc, &err);
+        }
+    }
+}
+
+int workers_start(firn *db, firn_error *err)
+{
+    if (db->inline_work)
+        return FIRN_OK;
+    int rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
+    if (rc == 0)
+        rc = thread_start(&db->compactor, "firn-compact", compactor_run, db);
+    return rc == 0 ? FIRN_OK : error_system(err, "", FIRN_NO_OFFSET, rc, "start a thread");
+}
+
+void workers_stop(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    db->closing = true;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    thread_join(&db->flusher);
+    thread_join(&db->compactor);
+}
+
+int work_inline(firn *db, firn_error *err)
+{
+    if (!db->inline_work)
+        return FIRN_OK;
+    firn_error local = {0};
+    if (!err)
+        err = &local;
+    int rc = store_writable(db, err);
+    for (bool did = true; rc == FIRN_OK && did;)
+        rc = flush_oldest(db, &did, err);
+    for (bool did = true; rc == FIRN_OK && did;)
+        rc = compact_once(db, &did, err);
+    if (rc != FIRN_OK && rc != FIRN_POISONED)
+        store_background_error(db, rc, err);
+    return rc;
+}
+
+/* Waits until `done` says so, or background work cannot go on. */
+static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg, firn_error *err)
+{
+    int rc = FIRN_OK;
+    mutex_lock(&db->state_mu);
+    while (!done(db, arg) && rc == FIRN_OK) {
+        if (db->background_status != FIRN_OK) {
+            rc = FIRN_POISONED;
+            if (err) {
+                *err = db->background_error;
+                err->status = rc;
+            }
+        } else if (db->retry_status != FIRN_OK) {
+            rc = db->retry_status;
+            if (err)
+                *err = db->retry_error;
+        } else {
+            cond_wait(&db->state_changed, &db->state_mu);
+        }
+    }
+    mutex_unlock(&db->state_mu);
+    return rc;
+}
+
+static bool is_flushed(firn *db, uint64_t seq)
+{
+    return atomic_load_explicit(&db->view, memory_order_relaxed)->frozen_count == 0 ||
+           atomic_load_explicit(&db->flushed_seq, memory_order_acquire) >= seq;
+}
+
+static bool is_settled(firn *db,
+                       uint64_t unused) NO_THREAD_ANALYSIS /* state_mu is held by wait_until */
+{
+    (void)unused;
+    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    return v->frozen_count == 0 && !db->flushing && !db->compacting &&
+           (db->compaction_failed || !compaction_due(db, v->version));
+}
+
+int firn_flush(firn *db, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc == FIRN_OK && db->options.read_only)
+        rc = error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
+    uint64_t target = rc == FIRN_OK ? firn_last_seq(db) : 0;
+    if (rc == FIRN_OK)
+        rc = firn_wal_rotate(db->wal, error);
+    if (rc != FIRN_OK)
+        return rc;
+    return db->inline_work ? work_inline(db, error) : wait_until(db, is_flushed, target, error);
+}
+
+int firn_settle(firn *db, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK || db->options.read_only)
+        return rc;
+    return db->inline_work ? work_inline(db, error) : wait_until(db, is_settled, 0, error);
+}
