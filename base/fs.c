@@ -121,7 +121,7 @@ void fs_dir_close(fs_dir *dir)
         dir->owner->ops->dir_close(dir);
 }
 
-/* The length of the parent of path[0, length), or 0 for "." */
+/* The length of the parent of path[0, length), or 0 for ".". The root is its own parent. */
 static size_t parent_length(const char *path, size_t length)
 {
     while (length > 0 && path[length - 1] != '/')
@@ -190,30 +190,46 @@ static int fail_make(char *path, size_t length, int result, firn_error *err)
     return status;
 }
 
-/* Walks up to the deepest folder that exists or can be made, then down again. Every folder is
- * synced into its parent before anything is made in it, so a crash leaves a shorter path, never a
- * gap, and at most the deepest one unsynced. */
+/* What may not be looked at is there. */
+static bool is_there(fs *f, char *path, size_t length)
+{
+    char kept = path[length];
+    path[length] = '\0';
+    fs_dir *dir = NULL;
+    int status = fs_dir_open(f, path, &dir, NULL);
+    path[length] = kept;
+    fs_dir_close(dir);
+    return status != FIRN_NOT_FOUND;
+}
+
+/* Walks up to the deepest folder that is there, then down again. Every folder is synced into its
+ * parent before anything is made in it. So whenever this stops, of all folders on the way at most
+ * the deepest one is unsynced, and the next call begins with that one: no crash loses a folder
+ * above another. */
 static int make_path(fs *f, char *path, size_t length, firn_error *err)
 {
     size_t at = length;
-    int result = make_one(f, path, at);
-    while (result == -ENOENT && parent_length(path, at) > 0) {
-        at = parent_length(path, at);
-        result = make_one(f, path, at);
+    size_t above = parent_length(path, at);
+    while (above > 0 && above < at && !is_there(f, path, at)) {
+        at = above;
+        above = parent_length(path, at);
     }
-    for (;;) {
-        if (result != 0 && result != -EEXIST)
-            return fail_make(path, at, result, err);
-        int status =
-            result == 0 ? sync_parent(f, path, at, err) : sync_parent_of_existing(f, path, at, err);
-        if (status != FIRN_OK || at == length)
-            return status;
+    if (above == 0 && !is_there(f, path, at))
+        at = 0; /* not even the first component of a relative path */
+    int status = FIRN_OK;
+    if (at > 0 && above != at)
+        status = sync_parent_of_existing(f, path, at, err);
+    while (status == FIRN_OK && at < length) {
         while (path[at] == '/')
             at++;
         while (at < length && path[at] != '/')
             at++;
-        result = make_one(f, path, at);
+        int result = make_one(f, path, at);
+        if (result != 0 && result != -EEXIST) /* another maker may have come first */
+            return fail_make(path, at, result, err);
+        status = sync_parent(f, path, at, err);
     }
+    return status;
 }
 
 int fs_dir_make(fs *f, const char *path, firn_error *err)

@@ -1,0 +1,781 @@
+/* The wrappers around the seam: complete transfers, repeated interruptions, described failures. */
+#include "check.h"
+
+#include <base/error.h>
+#include <base/fs.h>
+#include <support/rng.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SEED           20240107
+#define CONTENTS_BYTES 300000
+
+typedef enum call {
+    DIR_OPEN,
+    DIR_MAKE,
+    DIR_OPEN_IN,
+    DIR_SYNC,
+    DIR_LIST,
+    DIR_SPACE,
+    RENAME,
+    UNLINK,
+    LINK,
+    OPEN,
+    PREAD,
+    PWRITE,
+    SYNC,
+    SIZE,
+    TRUNCATE,
+    ALLOCATE,
+    MAP,
+    POPULATE,
+    LOCK,
+    RANDOM,
+    CALLS
+} call;
+
+static const char *const call_names[CALLS] = {
+    "dir_open", "dir_make", "dir_open_in", "dir_sync", "dir_list", "dir_space", "rename",
+    "unlink",   "link",     "open",        "pread",    "pwrite",   "sync",      "size",
+    "truncate", "allocate", "map",         "populate", "lock",     "random"};
+
+/* A file system with one folder and one file, that fails as it is told. */
+typedef struct fake {
+    fs base;
+    fs_dir dir;
+    fs_file file;
+    char path[8];
+    uint8_t contents[CONTENTS_BYTES];
+    size_t size;
+
+    unsigned interruptions; /* of each call, before it does anything */
+    unsigned interrupted[CALLS];
+    unsigned calls[CALLS]; /* not counting interrupted ones */
+    call failing;
+    int fail_with;       /* -errno, or 0: `failing` works */
+    unsigned fail_after; /* calls of `failing` that work first */
+    bool write_nothing;
+    size_t most; /* bytes a transfer moves; 0: as many as asked */
+    rng chance;  /* when it moves fewer, how many fewer */
+    long holder;
+    char there[64];   /* the deepest folder that exists */
+    char trace[1024]; /* of the folder calls */
+} fake;
+
+static fake the_fake;
+
+static int enter(call which)
+{
+    fake *f = &the_fake;
+    if (f->interrupted[which] < f->interruptions) {
+        f->interrupted[which]++;
+        return -EINTR;
+    }
+    f->interrupted[which] = 0;
+    f->calls[which]++;
+    if (f->fail_with != 0 && f->failing == which && f->calls[which] > f->fail_after)
+        return f->fail_with;
+    return 0;
+}
+
+static void trace(const char *what, const char *path)
+{
+    size_t length = strlen(the_fake.trace);
+    snprintf(the_fake.trace + length, sizeof(the_fake.trace) - length, "%s %s;", what, path);
+}
+
+static int fake_dir_open(fs *f, const char *path, fs_dir **out)
+{
+    (void)f;
+    int result = enter(DIR_OPEN);
+    if (result != 0)
+        return result;
+    if (strlen(path) > strlen(the_fake.there))
+        return -ENOENT;
+    trace("open", path);
+    *out = &the_fake.dir;
+    return 0;
+}
+
+/* What lies below the deepest folder has to be made from the top. */
+static int fake_dir_make(fs *f, const char *path)
+{
+    (void)f;
+    int result = enter(DIR_MAKE);
+    if (result != 0)
+        return result;
+    size_t there = strlen(the_fake.there);
+    if (strlen(path) <= there)
+        return -EEXIST;
+    if (strchr(path + there + 1, '/'))
+        return -ENOENT;
+    trace("make", path);
+    snprintf(the_fake.there, sizeof(the_fake.there), "%s", path);
+    return 0;
+}
+
+static int fake_dir_open_in(fs_dir *parent, const char *name, bool make, fs_dir **out)
+{
+    (void)parent;
+    (void)name;
+    (void)make;
+    int result = enter(DIR_OPEN_IN);
+    if (result == 0)
+        *out = &the_fake.dir;
+    return result;
+}
+
+static void fake_dir_close(fs_dir *dir)
+{
+    (void)dir;
+}
+
+static int fake_dir_sync(fs_dir *dir)
+{
+    (void)dir;
+    int result = enter(DIR_SYNC);
+    if (result == 0)
+        trace("sync", "");
+    return result;
+}
+
+static int fake_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
+{
+    (void)dir;
+    int result = enter(DIR_LIST);
+    return result != 0 ? result : fn(ctx, "a");
+}
+
+static int fake_dir_space(fs_dir *dir, fs_space *out)
+{
+    (void)dir;
+    int result = enter(DIR_SPACE);
+    if (result == 0)
+        *out = (fs_space){.free_bytes = 7};
+    return result;
+}
+
+static int fake_rename(fs_dir *dir, const char *from, const char *to)
+{
+    (void)dir;
+    (void)from;
+    (void)to;
+    return enter(RENAME);
+}
+
+static int fake_unlink(fs_dir *dir, const char *name)
+{
+    (void)dir;
+    (void)name;
+    return enter(UNLINK);
+}
+
+static int fake_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to)
+{
+    (void)dir;
+    (void)name;
+    (void)to_dir;
+    (void)to;
+    return enter(LINK);
+}
+
+static int fake_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
+{
+    (void)flags;
+    int result = enter(OPEN);
+    if (result != 0)
+        return result;
+    fs_path(the_fake.file.path, sizeof(the_fake.file.path), dir, name);
+    *out = &the_fake.file;
+    return 0;
+}
+
+static void fake_close(fs_file *file)
+{
+    (void)file;
+}
+
+static size_t some_of(size_t size)
+{
+    if (the_fake.most == 0)
+        return size;
+    size_t most = size < the_fake.most ? size : the_fake.most;
+    return 1 + rng_below(&the_fake.chance, most);
+}
+
+static ssize_t fake_pread(fs_file *file, void *data, size_t size, uint64_t offset)
+{
+    (void)file;
+    int result = enter(PREAD);
+    if (result != 0)
+        return result;
+    if (offset >= the_fake.size)
+        return 0;
+    size_t left = the_fake.size - (size_t)offset;
+    size = some_of(size < left ? size : left);
+    memcpy(data, the_fake.contents + offset, size);
+    return (ssize_t)size;
+}
+
+static ssize_t fake_pwrite(fs_file *file, const void *data, size_t size, uint64_t offset)
+{
+    (void)file;
+    int result = enter(PWRITE);
+    if (result != 0)
+        return result;
+    if (the_fake.write_nothing)
+        return 0;
+    size = some_of(size);
+    assert_true(offset + size <= CONTENTS_BYTES);
+    memcpy(the_fake.contents + offset, data, size);
+    if (the_fake.size < offset + size)
+        the_fake.size = (size_t)offset + size;
+    return (ssize_t)size;
+}
+
+static int fake_sync(fs_file *file)
+{
+    (void)file;
+    return enter(SYNC);
+}
+
+static int fake_size(fs_file *file, uint64_t *out)
+{
+    (void)file;
+    int result = enter(SIZE);
+    if (result == 0)
+        *out = the_fake.size;
+    return result;
+}
+
+static int fake_truncate(fs_file *file, uint64_t size)
+{
+    (void)file;
+    int result = enter(TRUNCATE);
+    if (result == 0)
+        the_fake.size = (size_t)size;
+    return result;
+}
+
+static int fake_allocate(fs_file *file, uint64_t size)
+{
+    (void)file;
+    int result = enter(ALLOCATE);
+    if (result == 0 && the_fake.size < size)
+        the_fake.size = (size_t)size;
+    return result;
+}
+
+static int fake_map(fs_file *file, size_t size, bool writable, void **out)
+{
+    (void)file;
+    (void)size;
+    (void)writable;
+    int result = enter(MAP);
+    if (result == 0)
+        *out = the_fake.contents;
+    return result;
+}
+
+static void fake_unmap(fs_file *file, void *address, size_t size)
+{
+    (void)file;
+    (void)address;
+    (void)size;
+}
+
+static int fake_populate(fs_file *file, void *address, size_t size, bool write)
+{
+    (void)file;
+    (void)address;
+    (void)size;
+    (void)write;
+    return enter(POPULATE);
+}
+
+static int fake_lock(fs_file *file, long *holder)
+{
+    (void)file;
+    *holder = the_fake.holder;
+    return enter(LOCK);
+}
+
+static uint64_t fake_wall_us(fs *f)
+{
+    (void)f;
+    return 11;
+}
+
+static uint64_t fake_mono_us(fs *f)
+{
+    (void)f;
+    return 22;
+}
+
+static int fake_random(fs *f, void *data, size_t size)
+{
+    (void)f;
+    int result = enter(RANDOM);
+    if (result == 0)
+        memset(data, 4, size);
+    return result;
+}
+
+static const fs_ops fake_ops = {
+    .dir_open = fake_dir_open,
+    .dir_make = fake_dir_make,
+    .dir_open_in = fake_dir_open_in,
+    .dir_close = fake_dir_close,
+    .dir_sync = fake_dir_sync,
+    .dir_list = fake_dir_list,
+    .dir_space = fake_dir_space,
+    .rename = fake_rename,
+    .unlink = fake_unlink,
+    .link = fake_link,
+    .open = fake_open,
+    .close = fake_close,
+    .pread = fake_pread,
+    .pwrite = fake_pwrite,
+    .sync = fake_sync,
+    .size = fake_size,
+    .truncate = fake_truncate,
+    .allocate = fake_allocate,
+    .map = fake_map,
+    .unmap = fake_unmap,
+    .populate = fake_populate,
+    .stored = NULL,
+    .lock = fake_lock,
+    .wall_us = fake_wall_us,
+    .mono_us = fake_mono_us,
+    .random = fake_random,
+};
+
+static fake *fresh(void)
+{
+    fake *f = &the_fake;
+    memset(f, 0, sizeof(*f));
+    f->base.ops = &fake_ops;
+    memcpy(f->path, "/store", 7);
+    f->dir = (fs_dir){.owner = &f->base, .path = f->path};
+    f->file.owner = &f->base;
+    fs_path(f->file.path, sizeof(f->file.path), &f->dir, "a.log");
+    snprintf(f->there, sizeof(f->there), "/store");
+    f->chance = rng_init(SEED);
+    return f;
+}
+
+/* ---- Transfers ---- */
+
+static void ShortTransfersAreCompleted(void **state)
+{
+    (void)state;
+    static uint8_t bytes[100000], back[100000];
+    rng r = rng_init(SEED);
+    rng_fill(&r, bytes, sizeof(bytes));
+    static const size_t most[] = {1, 7, 4096, 1 << 20};
+    for (size_t i = 0; i < COUNT_OF(most); i++) {
+        fake *f = fresh();
+        f->most = most[i];
+        f->interruptions = (unsigned)i;
+        firn_error e;
+        size_t size = most[i] == 1 ? 1000 : sizeof(bytes);
+        assert_int_equal(fs_write(&f->file, bytes, size, 123, &e), FIRN_OK);
+        assert_memory_equal(f->contents + 123, bytes, size);
+        assert_int_equal(f->size, 123 + size);
+        assert_int_equal(fs_read(&f->file, back, size, 123, &e), FIRN_OK);
+        assert_memory_equal(back, bytes, size);
+    }
+}
+
+static void AFailureInTheMiddleSaysWhere(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    static uint8_t bytes[300];
+    f->most = 1; /* every call moves one byte */
+    f->failing = PWRITE;
+    f->fail_with = -ENOSPC;
+    f->fail_after = 100;
+    assert_int_equal(fs_write(&f->file, bytes, sizeof(bytes), 1000, &e), FIRN_NO_SPACE);
+    assert_true(e.offset == 1100);
+    assert_string_equal(e.file, "/store/a.log");
+    assert_int_equal(e.sys_errno, ENOSPC);
+    assert_non_null(strstr(e.hint, "free some space"));
+    assert_int_equal(f->calls[PWRITE], 101); /* not tried again */
+
+    f->failing = PREAD;
+    f->fail_with = -EIO;
+    assert_int_equal(fs_read(&f->file, bytes, sizeof(bytes), 0, &e), FIRN_IO);
+    assert_true(e.offset == 100);
+    assert_int_equal(e.sys_errno, EIO);
+}
+
+static void AWriteOfNothingIsAnErrorAndNotALoop(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    f->write_nothing = true;
+    assert_int_equal(fs_write(&f->file, "abc", 3, 5, &e), FIRN_IO);
+    assert_int_equal(f->calls[PWRITE], 1);
+    assert_true(e.offset == 5);
+    assert_int_equal(fs_write(&f->file, "abc", 0, 5, &e), FIRN_OK); /* nothing was asked for */
+    assert_int_equal(f->calls[PWRITE], 1);
+}
+
+static void AFileThatEndsTooEarlyIsDamaged(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    uint8_t bytes[10];
+    f->size = 105;
+    f->most = 2;
+    assert_int_equal(fs_read(&f->file, bytes, 10, 100, &e), FIRN_DAMAGED);
+    assert_true(e.offset == 105);
+    assert_string_equal(e.message, "the file ends here, 5 bytes are missing");
+}
+
+static void OffsetsBeyondAnyFileNeverReachTheSystem(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    uint8_t byte = 0;
+    static const uint64_t offsets[] = {INT64_MAX, UINT64_MAX, (uint64_t)INT64_MAX + 1};
+    for (size_t i = 0; i < COUNT_OF(offsets); i++) {
+        assert_int_equal(fs_read(&f->file, &byte, 1, offsets[i], &e), FIRN_DAMAGED);
+        assert_int_equal(fs_write(&f->file, &byte, 1, offsets[i], &e), FIRN_NO_SPACE);
+        assert_int_equal(e.sys_errno, EFBIG);
+    }
+    assert_int_equal(f->calls[PREAD] + f->calls[PWRITE], 0);
+}
+
+/* ---- Every wrapper ---- */
+
+static int stop_at_once(void *ctx, const char *name)
+{
+    (void)ctx;
+    (void)name;
+    return FIRN_END;
+}
+
+/* Runs the wrapper of `which` in a way that succeeds on a fake in order. */
+static int run(fake *f, call which, firn_error *e)
+{
+    fs_dir *dir = NULL;
+    fs_file *file = NULL;
+    fs_space space;
+    uint64_t size;
+    uint8_t bytes[8] = {0};
+    void *address = NULL;
+    switch (which) {
+    case DIR_OPEN:
+        return fs_dir_open(&f->base, "/store", &dir, e);
+    case DIR_MAKE:
+        return fs_dir_make(&f->base, "/store/new", e);
+    case DIR_OPEN_IN:
+        return fs_dir_open_in(&f->dir, "a.log", true, &dir, e);
+    case DIR_SYNC:
+        return fs_dir_sync(&f->dir, e);
+    case DIR_LIST: {
+        int status = fs_dir_list(&f->dir, stop_at_once, NULL, e);
+        return status == FIRN_END ? FIRN_OK : status;
+    }
+    case DIR_SPACE:
+        return fs_dir_space(&f->dir, &space, e);
+    case RENAME:
+        return fs_rename(&f->dir, "a.log", "b.log", e);
+    case UNLINK:
+        return fs_unlink(&f->dir, "a.log", e);
+    case LINK:
+        return fs_link(&f->dir, "b.log", &f->dir, "a.log", e);
+    case OPEN:
+        return fs_open(&f->dir, "a.log", FS_READ, &file, e);
+    case PREAD:
+        f->size = 8;
+        return fs_read(&f->file, bytes, 8, 0, e);
+    case PWRITE:
+        return fs_write(&f->file, bytes, 8, 0, e);
+    case SYNC:
+        return fs_sync(&f->file, e);
+    case SIZE:
+        return fs_size(&f->file, &size, e);
+    case TRUNCATE:
+        return fs_truncate(&f->file, 5, e);
+    case ALLOCATE:
+        return fs_allocate(&f->file, 5, e);
+    case MAP:
+        f->size = 8;
+        return fs_map(&f->file, 8, true, &address, e);
+    case POPULATE:
+        return fs_populate(&f->file, f->contents, 8, true, e);
+    case LOCK:
+        return fs_lock(&f->file, e);
+    default:
+        return fs_random(&f->base, bytes, 8, e);
+    }
+}
+
+static void InterruptionsAreRepeatedAndSeenByNobody(void **state)
+{
+    (void)state;
+    for (int which = 0; which < CALLS; which++) {
+        if (which == DIR_LIST)
+            continue; /* has shown names when it is interrupted */
+        fake *f = fresh();
+        f->interruptions = 3;
+        firn_error e;
+        error_clear(&e);
+        int status = run(f, (call)which, &e);
+        if (status != FIRN_OK || e.status != FIRN_OK || f->calls[which] != 1)
+            fail_msg("%s: status %d after %u calls", call_names[which], status, f->calls[which]);
+    }
+}
+
+static void EveryFailureIsDescribedOnceAndNotRepeated(void **state)
+{
+    (void)state;
+    for (int which = 0; which < CALLS; which++) {
+        fake *f = fresh();
+        f->failing = (call)which;
+        f->fail_with = -EIO;
+        firn_error e;
+        error_clear(&e);
+        int status = run(f, (call)which, &e);
+        bool names_file = which == RANDOM || strstr(e.file, "/store") == e.file;
+        if (status != FIRN_IO || e.status != FIRN_IO || e.sys_errno != EIO || !names_file ||
+            e.message[0] == '\0' || e.hint[0] == '\0' || f->calls[which] != 1)
+            fail_msg("%s: status %d, %s: %s", call_names[which], status, e.file, e.message);
+        f = fresh();
+        f->failing = (call)which;
+        f->fail_with = -EIO;
+        assert_int_equal(run(f, (call)which, NULL), FIRN_IO);
+    }
+}
+
+static void SuccessLeavesTheDetailAlone(void **state)
+{
+    (void)state;
+    for (int which = 0; which < CALLS; which++) {
+        fake *f = fresh();
+        firn_error e, before;
+        memset(&e, 0x5a, sizeof(e));
+        before = e;
+        assert_int_equal(run(f, (call)which, &e), FIRN_OK);
+        assert_memory_equal(&e, &before, sizeof(e));
+    }
+}
+
+/* ---- One by one ---- */
+
+static void WhatCannotBeReservedIsWrittenAsZeros(void **state)
+{
+    (void)state;
+    static const int cannot[] = {-EOPNOTSUPP, -EINVAL, -ENOSYS};
+    for (size_t i = 0; i < COUNT_OF(cannot); i++) {
+        fake *f = fresh();
+        firn_error e;
+        memset(f->contents, 9, sizeof(f->contents));
+        f->size = 100;
+        f->failing = ALLOCATE;
+        f->fail_with = cannot[i];
+        assert_int_equal(fs_allocate(&f->file, 200000, &e), FIRN_OK);
+        assert_int_equal(f->size, 200000);
+        for (size_t at = 0; at < CONTENTS_BYTES; at++)
+            assert_int_equal(f->contents[at], at < 100 || at >= 200000 ? 9 : 0);
+        assert_int_equal(fs_allocate(&f->file, 50, &e), FIRN_OK);
+        assert_int_equal(f->size, 200000);
+    }
+    fake *f = fresh();
+    firn_error e;
+    f->failing = ALLOCATE;
+    f->fail_with = -ENOSPC;
+    assert_int_equal(fs_allocate(&f->file, 200000, &e), FIRN_NO_SPACE);
+    assert_int_equal(f->calls[PWRITE], 0);
+}
+
+static void PopulatingWhereItIsUnknownIsUnsupported(void **state)
+{
+    (void)state;
+    static const int unknown[] = {-EINVAL, -ENOSYS};
+    for (size_t i = 0; i < COUNT_OF(unknown); i++) {
+        fake *f = fresh();
+        firn_error e;
+        f->failing = POPULATE;
+        f->fail_with = unknown[i];
+        assert_int_equal(run(f, POPULATE, &e), FIRN_UNSUPPORTED);
+        assert_int_equal(e.status, FIRN_UNSUPPORTED);
+        assert_int_equal(f->calls[POPULATE], 1);
+    }
+    fake *f = fresh();
+    firn_error e;
+    f->failing = POPULATE;
+    f->fail_with = -EFAULT;
+    assert_int_equal(run(f, POPULATE, &e), FIRN_IO);
+    assert_non_null(strstr(e.hint, "full disk"));
+}
+
+static void ATakenLockNamesItsHolderWhenThatIsKnown(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    f->failing = LOCK;
+    f->fail_with = -EWOULDBLOCK;
+    f->holder = 4711;
+    assert_int_equal(fs_lock(&f->file, &e), FIRN_LOCKED);
+    assert_string_equal(e.message, "process 4711 holds the lock");
+    f->holder = 0;
+    assert_int_equal(fs_lock(&f->file, &e), FIRN_LOCKED);
+    assert_string_equal(e.message, "another opener holds the lock");
+    assert_true(e.hint[0] != '\0');
+    f->fail_with = -ENOLCK;
+    assert_int_equal(fs_lock(&f->file, &e), FIRN_IO);
+}
+
+static void EveryFolderIsSyncedIntoItsParentBeforeTheNext(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    assert_int_equal(fs_dir_make(&f->base, "/store/a/bb/c", &e), FIRN_OK);
+    /* /store was there, perhaps unsynced, so its parent comes first. */
+    assert_string_equal(f->trace, "open /store;open /;sync ;"
+                                  "make /store/a;open /store;sync ;"
+                                  "make /store/a/bb;open /store/a;sync ;"
+                                  "make /store/a/bb/c;open /store/a/bb;sync ;"
+                                  "open /store/a/bb/c;");
+    f = fresh();
+    f->failing = DIR_SYNC;
+    f->fail_with = -EIO;
+    f->fail_after = 1;
+    assert_int_equal(fs_dir_make(&f->base, "/store/a/b", &e), FIRN_IO);
+    assert_string_equal(f->trace, "open /store;open /;sync ;make /store/a;open /store;");
+
+    /* A process that died right here left /store/a unsynced: the next one begins with it. */
+    f = fresh();
+    snprintf(f->there, sizeof(f->there), "/store/a");
+    assert_int_equal(fs_dir_make(&f->base, "/store/a/b", &e), FIRN_OK);
+    assert_string_equal(f->trace, "open /store/a;open /store;sync ;"
+                                  "make /store/a/b;open /store/a;sync ;open /store/a/b;");
+    f = fresh();
+    snprintf(f->there, sizeof(f->there), "/store/a");
+    assert_int_equal(fs_dir_make(&f->base, "/store/a", &e), FIRN_OK);
+    assert_string_equal(f->trace, "open /store/a;open /store;sync ;open /store/a;");
+
+    /* A relative path begins in the working folder. */
+    f = fresh();
+    snprintf(f->there, sizeof(f->there), ".");
+    assert_int_equal(fs_dir_make(&f->base, "ab", &e), FIRN_OK);
+    assert_string_equal(f->trace, "make ab;open .;sync ;open ab;");
+}
+
+static void AParentThatIsNotOursNeedsNoSync(void **state)
+{
+    (void)state;
+    static const int refused[] = {-EACCES, -EINVAL, -EROFS};
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        fake *f = fresh();
+        firn_error e;
+        error_clear(&e);
+        f->failing = DIR_SYNC;
+        f->fail_with = refused[i];
+        assert_int_equal(fs_dir_make(&f->base, "/store", &e), FIRN_OK);
+        assert_int_equal(e.status, FIRN_OK);
+        /* But the parent of a folder that was made does. */
+        f = fresh();
+        f->failing = DIR_SYNC;
+        f->fail_with = refused[i];
+        f->fail_after = 1;
+        assert_int_equal(fs_dir_make(&f->base, "/store/new", &e), FIRN_IO);
+    }
+}
+
+static void AFolderThatCannotBeMadeIsNamed(void **state)
+{
+    (void)state;
+    static const struct {
+        int result;
+        int status;
+    } cases[] = {
+        {-EACCES, FIRN_IO}, {-ENOSPC, FIRN_NO_SPACE}, {-ENOTDIR, FIRN_INVALID}, {-ENOENT, FIRN_IO}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        fake *f = fresh();
+        firn_error e;
+        f->failing = DIR_MAKE;
+        f->fail_with = cases[i].result;
+        f->fail_after = 1;
+        assert_int_equal(fs_dir_make(&f->base, "/store/a/b", &e), cases[i].status);
+        assert_string_equal(e.file, "/store/a/b");
+        assert_true(e.hint[0] != '\0');
+        assert_int_equal(e.status, cases[i].status);
+    }
+    /* Not even the root is there. */
+    fake *f = fresh();
+    firn_error e;
+    f->there[0] = '\0';
+    f->failing = DIR_MAKE;
+    f->fail_with = -ENOENT;
+    assert_int_equal(fs_dir_make(&f->base, "/store/a", &e), FIRN_IO);
+    assert_string_equal(e.file, "/store");
+}
+
+static void PathsAreJoinedAndCutFromTheLeft(void **state)
+{
+    (void)state;
+    char out[32];
+    char dir_path[] = "/data/stores/of/somebody";
+    fs_dir dir = {.path = dir_path};
+    fs_path(out, sizeof(out), &dir, "a.log");
+    assert_string_equal(out, "/data/stores/of/somebody/a.log");
+    fs_path(out, sizeof(out), &dir, "bc.log");
+    assert_string_equal(out, "/data/stores/of/somebody/bc.log");
+    fs_path(out, sizeof(out), &dir, "cde.log");
+    assert_string_equal(out, "...a/stores/of/somebody/cde.log");
+    fs_path(out, sizeof(out), &dir, "0123456789012345678901234567890123456789");
+    assert_string_equal(out, "...2345678901234567890123456789");
+    fs_path(out, sizeof(out), &dir, NULL);
+    assert_string_equal(out, "/data/stores/of/somebody");
+    fs_path(out, 10, &dir, NULL);
+    assert_string_equal(out, "...mebody");
+    char root_path[] = "/";
+    fs_dir root = {.path = root_path};
+    fs_path(out, sizeof(out), &root, "a");
+    assert_string_equal(out, "/a");
+}
+
+static void ClocksAndStoresGoThroughTheTable(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    assert_int_equal(fs_wall_us(&f->base), 11);
+    assert_int_equal(fs_mono_us(&f->base), 22);
+    fs_stored(&f->file, 0, 10); /* nobody asked to be told */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ShortTransfersAreCompleted),
+        cmocka_unit_test(AFailureInTheMiddleSaysWhere),
+        cmocka_unit_test(AWriteOfNothingIsAnErrorAndNotALoop),
+        cmocka_unit_test(AFileThatEndsTooEarlyIsDamaged),
+        cmocka_unit_test(OffsetsBeyondAnyFileNeverReachTheSystem),
+        cmocka_unit_test(InterruptionsAreRepeatedAndSeenByNobody),
+        cmocka_unit_test(EveryFailureIsDescribedOnceAndNotRepeated),
+        cmocka_unit_test(SuccessLeavesTheDetailAlone),
+        cmocka_unit_test(WhatCannotBeReservedIsWrittenAsZeros),
+        cmocka_unit_test(PopulatingWhereItIsUnknownIsUnsupported),
+        cmocka_unit_test(ATakenLockNamesItsHolderWhenThatIsKnown),
+        cmocka_unit_test(EveryFolderIsSyncedIntoItsParentBeforeTheNext),
+        cmocka_unit_test(AParentThatIsNotOursNeedsNoSync),
+        cmocka_unit_test(AFolderThatCannotBeMadeIsNamed),
+        cmocka_unit_test(PathsAreJoinedAndCutFromTheLeft),
+        cmocka_unit_test(ClocksAndStoresGoThroughTheTable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
