@@ -1,0 +1,117 @@
+/* bounds: see bounds.h. */
+#include "bounds.h"
+
+#include <base/slice.h>
+
+#include "escape.h"
+
+void bounds_init(bounds *b)
+{
+    *b = (bounds){.limit = UINT64_MAX};
+}
+
+void bounds_release(bounds *b)
+{
+    buf_release(&b->from);
+    buf_release(&b->to);
+    buf_release(&b->prefix);
+}
+
+/* An empty key is a key: whether a bound was given is kept apart from its bytes. */
+static bool take_key(const verb *v, const char *option, const char *text, buf *out)
+{
+    size_t bad;
+    buf_clear(out);
+    int status = escape_decode(slice_of_str(text), out, &bad);
+    if (status == FIRN_INVALID)
+        fail_usage(v, "%s: no escape begins at \"%s\"; a backslash is written \\\\", option,
+                   text + bad);
+    else if (status != FIRN_OK)
+        fail_text(EXIT_IO, NULL, "out of memory");
+    return status == FIRN_OK;
+}
+
+bool bounds_take(const verb *v, bounds *b, int c, const char *value)
+{
+    switch (c) {
+    case 'f':
+        b->has_from = true;
+        return take_key(v, "--from", value, &b->from);
+    case 't':
+        b->has_to = true;
+        return take_key(v, "--to", value, &b->to);
+    case 'p':
+        b->has_prefix = true;
+        return take_key(v, "--prefix", value, &b->prefix);
+    default:
+        return args_number(v, "--limit", value, 0, UINT64_MAX - 1, &b->limit);
+    }
+}
+
+/* The first key behind all keys with this prefix: add one to the last byte that is not 0xff, and
+ * drop what follows. A prefix of nothing but 0xff has no such key. */
+static bool prefix_end(buf *prefix)
+{
+    while (prefix->size > 0 && prefix->data[prefix->size - 1] == 0xff)
+        prefix->size--;
+    if (prefix->size == 0)
+        return false;
+    prefix->data[prefix->size - 1]++;
+    return true;
+}
+
+bool bounds_settle(const verb *v, bounds *b)
+{
+    int status = FIRN_OK;
+    (void)v;
+    if (!b->has_prefix || b->prefix.size == 0)
+        return true;
+    if (!b->has_from || slice_compare(buf_slice(&b->from), buf_slice(&b->prefix)) < 0) {
+        b->has_from = true;
+        status = buf_assign(&b->from, b->prefix.data, b->prefix.size);
+    }
+    if (status == FIRN_OK && prefix_end(&b->prefix) &&
+        (!b->has_to || slice_compare(buf_slice(&b->prefix), buf_slice(&b->to)) < 0)) {
+        b->has_to = true;
+        status = buf_assign(&b->to, b->prefix.data, b->prefix.size);
+    }
+    if (status != FIRN_OK)
+        fail_text(EXIT_IO, NULL, "out of memory");
+    return status == FIRN_OK;
+}
+
+/* A bound that was given and is empty still needs an address: NULL means that there is none. */
+static const void *bound_data(bool has, const buf *b)
+{
+    if (!has)
+        return NULL;
+    return b->size > 0 ? (const void *)b->data : "";
+}
+
+int bounds_walk(const bounds *b, firn *db, const char *path, bounds_fn fn, void *ctx)
+{
+    firn_iter *it = NULL;
+    firn_error error = {0};
+    firn_iter_options o;
+    int code = EXIT_DONE;
+    firn_iter_options_init(&o);
+    o.lower = bound_data(b->has_from, &b->from);
+    o.lower_size = b->from.size;
+    o.upper = bound_data(b->has_to, &b->to);
+    o.upper_size = b->to.size;
+    o.bypass_cache = true;
+    int status = firn_iter_new(db, &o, &it, &error);
+    if (status != FIRN_OK)
+        return fail(status, &error, path);
+    status = b->reverse ? firn_iter_last(it) : firn_iter_first(it);
+    for (uint64_t n = 0; status == FIRN_OK && code == EXIT_DONE && n < b->limit; n++) {
+        code = fn(ctx, firn_iter_key(it), firn_iter_value(it));
+        status = b->reverse ? firn_iter_prev(it) : firn_iter_next(it);
+    }
+    if (status != FIRN_OK && status != FIRN_END && code == EXIT_DONE) {
+        firn_iter_status(it, &error);
+        code = fail(status, &error, path);
+    }
+    firn_iter_free(it);
+    return code;
+}

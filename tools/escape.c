@@ -1,0 +1,172 @@
+/* escape: see escape.h. */
+#include "escape.h"
+
+static bool is_continuation(uint8_t c)
+{
+    return (c & 0xc0) == 0x80;
+}
+
+/* The length of the well-formed UTF-8 character at p, or 0 (the table of Unicode, "Well-Formed
+ * UTF-8 Byte Sequences": no overlong forms, no surrogates, nothing above U+10FFFF). */
+static size_t utf8_length(const uint8_t *p, size_t available)
+{
+    uint8_t low = 0x80, high = 0xbf; /* what the second byte may be */
+    size_t n;
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+        n = 2;
+    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
+        n = 3;
+        low = p[0] == 0xe0 ? 0xa0 : low;
+        high = p[0] == 0xed ? 0x9f : high;
+    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+        n = 4;
+        low = p[0] == 0xf0 ? 0x90 : low;
+        high = p[0] == 0xf4 ? 0x8f : high;
+    } else {
+        return 0;
+    }
+    if (available < n || p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++)
+        if (!is_continuation(p[i]))
+            return 0;
+    return n;
+}
+
+/* How many bytes from p on stand for themselves as one character; 0: the byte must be escaped. */
+static size_t plain_length(const uint8_t *p, size_t available)
+{
+    if (p[0] < 0x20 || p[0] == 0x7f || p[0] == '\\')
+        return 0;
+    if (p[0] == 0xc2 && available > 1 && p[1] < 0xa0)
+        return 0; /* U+0080..U+009F, and what is not well-formed */
+    return utf8_length(p, available);
+}
+
+static size_t put_escape(uint8_t c, uint8_t out[4])
+{
+    static const char digits[] = "0123456789abcdef";
+    out[0] = '\\';
+    switch (c) {
+    case '\t':
+        out[1] = 't';
+        return 2;
+    case '\n':
+        out[1] = 'n';
+        return 2;
+    case '\r':
+        out[1] = 'r';
+        return 2;
+    case '\\':
+        out[1] = '\\';
+        return 2;
+    default:
+        out[1] = 'x';
+        out[2] = (uint8_t)digits[c >> 4];
+        out[3] = (uint8_t)digits[c & 15];
+        return 4;
+    }
+}
+
+int escape_encode(firn_slice bytes, buf *out)
+{
+    const uint8_t *p = bytes.data;
+    size_t i = 0;
+    while (i < bytes.size) {
+        size_t from = i, n = 0;
+        while (i < bytes.size && (n = plain_length(p + i, bytes.size - i)) > 0)
+            i += n;
+        int status = i > from ? buf_append(out, p + from, i - from) : FIRN_OK;
+        if (status == FIRN_OK && i < bytes.size) {
+            uint8_t text[4];
+            status = buf_append(out, text, put_escape(p[i++], text));
+        }
+        if (status != FIRN_OK)
+            return status;
+    }
+    return FIRN_OK;
+}
+
+size_t escape_cut(firn_slice bytes, size_t size)
+{
+    size_t cut = size;
+    if (size >= bytes.size)
+        return size;
+    /* A character has at most three continuation bytes: behind four of them nothing can be split.
+     */
+    while (cut > 0 && size - cut < 3 && is_continuation(bytes.data[cut]))
+        cut--;
+    return is_continuation(bytes.data[cut]) || cut == 0 ? size : cut;
+}
+
+static int hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+escape_verdict escape_read(firn_slice text, uint8_t *byte, size_t *used)
+{
+    if (text.size < 2)
+        return ESCAPE_MORE;
+    *used = 2;
+    switch (text.data[1]) {
+    case 't':
+        *byte = '\t';
+        return ESCAPE_OK;
+    case 'n':
+        *byte = '\n';
+        return ESCAPE_OK;
+    case 'r':
+        *byte = '\r';
+        return ESCAPE_OK;
+    case '\\':
+        *byte = '\\';
+        return ESCAPE_OK;
+    case 'x':
+        break;
+    default:
+        return ESCAPE_BAD;
+    }
+    if (text.size > 2 && hex_value(text.data[2]) < 0)
+        return ESCAPE_BAD;
+    if (text.size < 4)
+        return ESCAPE_MORE;
+    if (hex_value(text.data[3]) < 0)
+        return ESCAPE_BAD;
+    *byte = (uint8_t)(hex_value(text.data[2]) << 4 | hex_value(text.data[3]));
+    *used = 4;
+    return ESCAPE_OK;
+}
+
+int escape_decode(firn_slice text, buf *out, size_t *bad)
+{
+    const uint8_t *p = text.data;
+    size_t i = 0;
+    while (i < text.size) {
+        size_t from = i;
+        while (i < text.size && p[i] != '\\')
+            i++;
+        int status = i > from ? buf_append(out, p + from, i - from) : FIRN_OK;
+        if (status == FIRN_OK && i < text.size) {
+            uint8_t byte;
+            size_t used;
+            if (escape_read((firn_slice){p + i, text.size - i}, &byte, &used) != ESCAPE_OK) {
+                *bad = i;
+                return FIRN_INVALID;
+            }
+            i += used;
+            status = buf_append(out, &byte, 1);
+        }
+        if (status != FIRN_OK)
+            return status;
+    }
+    return FIRN_OK;
+}

@@ -1,0 +1,265 @@
+/* verb_data: get, put, del: single keys. */
+#include <base/slice.h>
+#include <firn/firn.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "escape.h"
+#include "open.h"
+#include "output.h"
+
+#define READ_BYTES ((size_t)64 << 10)
+
+/* Takes the escapes out of an argument. EXIT_DONE, or an exit code, the user having been told. */
+static int decode_argument(const verb *v, const char *what, const char *text, buf *out)
+{
+    size_t bad;
+    buf_clear(out);
+    int status = escape_decode(slice_of_str(text), out, &bad);
+    if (status == FIRN_OK)
+        return EXIT_DONE;
+    if (status != FIRN_INVALID)
+        return fail_text(EXIT_IO, NULL, "out of memory");
+    return fail_usage(v, "the %s has no escape at \"%s\": write \\t \\n \\r \\\\ or \\xHH", what,
+                      text + bad);
+}
+
+static int decode_key(const verb *v, const char *text, buf *out)
+{
+    int code = decode_argument(v, "key", text, out);
+    if (code == EXIT_DONE && out->size > FIRN_MAX_KEY_BYTES)
+        return fail_usage(v, "the key has %zu bytes; 65,535 are the most", out->size);
+    return code;
+}
+
+/* ---- get ---- */
+
+static int print_value(firn *db, const char *path, const buf *key, bool raw)
+{
+    firn_value value;
+    firn_error error = {0};
+    output out;
+    int status = firn_get(db, key->data, key->size, NULL, &value, &error);
+    if (status == FIRN_NOT_FOUND) {
+        fprintf(stderr, "firn: the key is not there\n");
+        return EXIT_NOT_FOUND;
+    }
+    if (status != FIRN_OK)
+        return fail(status, &error, path);
+    output_init(&out, STDOUT_FILENO, "standard output");
+    if (raw) {
+        output_bytes(&out, value.data, value.size);
+    } else {
+        output_escaped(&out, slice_of(value.data, value.size));
+        output_text(&out, "\n");
+    }
+    int code = output_finish(&out);
+    firn_value_release(&value);
+    return code;
+}
+
+static int run_get(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"raw", no_argument, NULL, 'r'}, {"set", required_argument, NULL, 'S'}, {0}};
+    firn_options options;
+    firn *db = NULL;
+    buf key = {0};
+    bool raw = false;
+    int c;
+    firn_options_init(&options);
+    while ((c = args_next(v, argc, argv, "r", longs)) != -1) {
+        if (c == 'r')
+            raw = true;
+        else if (c != 'S')
+            return args_stop(c);
+        else if (!open_set(v, &options, optarg))
+            return EXIT_USAGE;
+    }
+    if (!args_count(v, argc, 2, 2))
+        return EXIT_USAGE;
+    const char *path = argv[optind];
+    int code = decode_key(v, argv[optind + 1], &key);
+    if (code == EXIT_DONE)
+        code = open_to_look(path, &options, &db);
+    if (code == EXIT_DONE)
+        code = open_close(path, db, print_value(db, path, &key, raw));
+    buf_release(&key);
+    return code;
+}
+
+const verb verb_get = {
+    .name = "get",
+    .usage = "DB KEY [--raw]",
+    .summary = "print a value",
+    .help = "Prints the value of KEY, with escapes, as a line. Exit code 1 when KEY is not there.\n"
+            "\n"
+            "options:\n"
+            "  --raw               the bytes of the value and nothing else\n"
+            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
+            "\n"
+            "examples:\n"
+            "  firn get fruits grape\n"
+            "  firn get photos 2026/matterhorn.jpg --raw > matterhorn.jpg\n",
+    .run = run_get,
+};
+
+/* ---- put ---- */
+
+/* All of standard input, at most one byte more than a value may have. */
+static int read_input(buf *out)
+{
+    for (;;) {
+        if (out->size > FIRN_MAX_VALUE_BYTES)
+            return fail_text(EXIT_IO, "split the value over several keys",
+                             "the value on standard input is longer than 256 MiB");
+        if (buf_reserve(out, READ_BYTES) != FIRN_OK)
+            return fail_text(EXIT_IO, NULL, "out of memory");
+        ssize_t n = read(STDIN_FILENO, out->data + out->size, READ_BYTES);
+        if (n == 0)
+            return EXIT_DONE;
+        if (n > 0)
+            out->size += (size_t)n;
+        else if (errno != EINTR)
+            return fail_system("cannot read", "standard input", errno);
+    }
+}
+
+static int take_value(const verb *v, const char *text, bool raw, buf *out)
+{
+    if (strcmp(text, "-") == 0)
+        return read_input(out);
+    if (!raw)
+        return decode_argument(v, "value", text, out);
+    return buf_assign(out, text, strlen(text)) == FIRN_OK
+               ? EXIT_DONE
+               : fail_text(EXIT_IO, NULL, "out of memory");
+}
+
+static int run_put(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {{"raw", no_argument, NULL, 'r'},
+                                          {"no-create", no_argument, NULL, 'n'},
+                                          {"set", required_argument, NULL, 'S'},
+                                          {0}};
+    firn_options options;
+    firn *db = NULL;
+    buf key = {0}, value = {0};
+    bool raw = false;
+    int c;
+    firn_options_init(&options);
+    while ((c = args_next(v, argc, argv, "r", longs)) != -1) {
+        if (c == 'r')
+            raw = true;
+        else if (c == 'n')
+            options.create_if_missing = false;
+        else if (c != 'S')
+            return args_stop(c);
+        else if (!open_set(v, &options, optarg))
+            return EXIT_USAGE;
+    }
+    if (!args_count(v, argc, 3, 3))
+        return EXIT_USAGE;
+    const char *path = argv[optind];
+    int code = decode_key(v, argv[optind + 1], &key);
+    if (code == EXIT_DONE)
+        code = take_value(v, argv[optind + 2], raw, &value);
+    if (code == EXIT_DONE)
+        code = open_to_write(path, &options, &db);
+    if (code == EXIT_DONE) {
+        firn_error error = {0};
+        int status = firn_put(db, key.data, key.size, value.data, value.size, NULL, &error);
+        if (status != FIRN_OK)
+            code = fail(status, &error, path);
+        code = open_close(path, db, code);
+    }
+    buf_release(&key);
+    buf_release(&value);
+    return code;
+}
+
+const verb verb_put = {
+    .name = "put",
+    .usage = "DB KEY VALUE|- [option...]",
+    .summary = "store a value",
+    .help = "Stores VALUE, or the bytes of standard input when VALUE is -, under KEY. It is "
+            "durable when\n"
+            "the command ends. The store is made when it is not there.\n"
+            "\n"
+            "options:\n"
+            "  --raw               VALUE holds no escapes\n"
+            "  --no-create         fail when the store is not there\n"
+            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
+            "\n"
+            "examples:\n"
+            "  firn put fruits grape 'blue, or\\nwhite'\n"
+            "  firn put photos 2026/matterhorn.jpg - < matterhorn.jpg\n"
+            "  firn put fruits melon -- -1\n",
+    .run = run_put,
+};
+
+/* ---- del ---- */
+
+static int delete_keys(const verb *v, firn *db, const char *path, int count, char **keys)
+{
+    firn_batch *batch = NULL;
+    firn_error error = {0};
+    buf key = {0};
+    int code = EXIT_DONE;
+    int status = firn_batch_new(&batch);
+    for (int i = 0; i < count && code == EXIT_DONE && status == FIRN_OK; i++) {
+        code = decode_key(v, keys[i], &key);
+        if (code == EXIT_DONE)
+            status = firn_batch_delete(batch, key.data, key.size);
+    }
+    if (code == EXIT_DONE && status == FIRN_OK)
+        status = firn_write(db, batch, NULL, NULL, &error);
+    if (status != FIRN_OK)
+        code = fail(status, &error, path);
+    firn_batch_free(batch);
+    buf_release(&key);
+    return code;
+}
+
+static int run_del(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {{"set", required_argument, NULL, 'S'}, {0}};
+    firn_options options;
+    firn *db = NULL;
+    int c;
+    firn_options_init(&options);
+    options.create_if_missing = false;
+    while ((c = args_next(v, argc, argv, "", longs)) != -1) {
+        if (c != 'S')
+            return args_stop(c);
+        if (!open_set(v, &options, optarg))
+            return EXIT_USAGE;
+    }
+    if (!args_count(v, argc, 2, argc))
+        return EXIT_USAGE;
+    const char *path = argv[optind];
+    int code = open_to_write(path, &options, &db);
+    if (code != EXIT_DONE)
+        return code;
+    return open_close(path, db, delete_keys(v, db, path, argc - optind - 1, argv + optind + 1));
+}
+
+const verb verb_del = {
+    .name = "del",
+    .usage = "DB KEY...",
+    .summary = "delete keys",
+    .help = "Deletes all KEYs together: after a crash all of them are gone, or none. Deleting what "
+            "is not\n"
+            "there is no failure.\n"
+            "\n"
+            "options:\n"
+            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
+            "\n"
+            "examples:\n"
+            "  firn del fruits grape pear\n",
+    .run = run_del,
+};

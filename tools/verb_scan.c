@@ -1,0 +1,258 @@
+/* verb_scan: scan, count, dump: many keys in order. */
+#include <base/slice.h>
+#include <firn/firn.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "command.h"
+#include "open.h"
+#include "output.h"
+
+typedef struct scan {
+    const char *path;
+    firn_options options;
+    bounds bounds;
+    bool keys_only;
+    const char *format; /* dump */
+    const char *target; /* dump: a file, or NULL */
+    output out;
+    uint64_t count;
+} scan;
+
+static int print_element(void *ctx, firn_slice key, firn_slice value)
+{
+    scan *s = ctx;
+    output_escaped(&s->out, key);
+    if (!s->keys_only) {
+        output_bytes(&s->out, "\t", 1);
+        output_escaped(&s->out, value);
+    }
+    output_bytes(&s->out, "\n", 1);
+    return output_ok(&s->out) ? EXIT_DONE : EXIT_IO; /* told by output_finish */
+}
+
+static int count_element(void *ctx, firn_slice key, firn_slice value)
+{
+    (void)key;
+    (void)value;
+    ((scan *)ctx)->count++;
+    return EXIT_DONE;
+}
+
+/* Walks the range of the store at s->path. */
+static int walk(scan *s, bounds_fn fn)
+{
+    firn *db = NULL;
+    int code = open_to_look(s->path, &s->options, &db);
+    if (code != EXIT_DONE)
+        return code;
+    return open_close(s->path, db, bounds_walk(&s->bounds, db, s->path, fn, s));
+}
+
+/* Walks and prints to `fd`. A failure of the output is told once, and a reader that went away is
+ * none. */
+static int print_to(scan *s, int fd, const char *name)
+{
+    output_init(&s->out, fd, name);
+    int code = walk(s, print_element);
+    bool broken = !output_ok(&s->out);
+    int output_code = output_finish(&s->out);
+    return code == EXIT_DONE || broken ? output_code : code;
+}
+
+/* The options that the three verbs share. -1: go on with the next one. */
+static int take_option(const verb *v, scan *s, int c)
+{
+    bool good = true;
+    switch (c) {
+    case 'R':
+        s->bounds.reverse = true;
+        break;
+    case 'k':
+        s->keys_only = true;
+        break;
+    case 'F':
+        good = strcmp(optarg, "tsv") == 0;
+        if (!good)
+            fail_usage(v, "--format takes tsv, not \"%s\"", optarg);
+        break;
+    case 'o':
+        s->target = optarg;
+        break;
+    case 'S':
+        good = open_set(v, &s->options, optarg);
+        break;
+    case 'f':
+    case 't':
+    case 'p':
+    case 'l':
+        good = bounds_take(v, &s->bounds, c, optarg);
+        break;
+    default:
+        return args_stop(c);
+    }
+    return good ? -1 : EXIT_USAGE;
+}
+
+/* Reads all arguments. EXIT_DONE with *go, or an exit code. */
+static int take_arguments(const verb *v, scan *s, int argc, char **argv, const struct option *longs)
+{
+    int c;
+    *s = (scan){0};
+    firn_options_init(&s->options);
+    bounds_init(&s->bounds);
+    while ((c = args_next(v, argc, argv, "o:", longs)) != -1) {
+        int code = take_option(v, s, c);
+        if (code != -1) {
+            bounds_release(&s->bounds);
+            return code;
+        }
+    }
+    if (!args_count(v, argc, 1, 1) || !bounds_settle(v, &s->bounds)) {
+        bounds_release(&s->bounds);
+        return EXIT_USAGE;
+    }
+    s->path = argv[optind];
+    return -1;
+}
+
+#define BOUNDS_HELP                                                                                \
+    "  --from KEY          begin with this key, or the next one\n"                                 \
+    "  --to KEY            end before this key\n"                                                  \
+    "  --prefix P          only keys that begin with P\n"                                          \
+    "  --limit N           at most N\n"
+
+#define SET_HELP "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
+
+/* ---- scan ---- */
+
+static int run_scan(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {BOUNDS_LONGS,
+                                          {"reverse", no_argument, NULL, 'R'},
+                                          {"keys", no_argument, NULL, 'k'},
+                                          {"set", required_argument, NULL, 'S'},
+                                          {0}};
+    scan s;
+    int code = take_arguments(v, &s, argc, argv, longs);
+    if (code != -1)
+        return code;
+    code = print_to(&s, STDOUT_FILENO, "standard output");
+    bounds_release(&s.bounds);
+    return code;
+}
+
+const verb verb_scan = {
+    .name = "scan",
+    .usage = "DB [option...]",
+    .summary = "print a range of keys and values",
+    .help = "Prints lines KEY<TAB>VALUE in the order of the keys, with escapes.\n"
+            "\n"
+            "options:\n" BOUNDS_HELP "  --reverse           from the last key to the first\n"
+            "  --keys              keys only\n" SET_HELP "\n"
+            "examples:\n"
+            "  firn scan fruits --from grape --limit 10\n"
+            "  firn scan photos --prefix 2026/ --keys\n"
+            "  firn scan fruits --reverse --limit 1\n",
+    .run = run_scan,
+};
+
+/* ---- count ---- */
+
+static int run_count(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {BOUNDS_LONGS, {"set", required_argument, NULL, 'S'}, {0}};
+    scan s;
+    int code = take_arguments(v, &s, argc, argv, longs);
+    if (code != -1)
+        return code;
+    code = walk(&s, count_element);
+    if (code == EXIT_DONE) {
+        output_init(&s.out, STDOUT_FILENO, "standard output");
+        output_format(&s.out, "%llu\n", (unsigned long long)s.count);
+        code = output_finish(&s.out);
+    }
+    bounds_release(&s.bounds);
+    return code;
+}
+
+const verb verb_count = {
+    .name = "count",
+    .usage = "DB [option...]",
+    .summary = "count keys",
+    .help = "Prints how many keys there are, by looking at each of them.\n"
+            "\n"
+            "options:\n" BOUNDS_HELP SET_HELP "\n"
+            "examples:\n"
+            "  firn count fruits\n"
+            "  firn count photos --prefix 2026/\n",
+    .run = run_count,
+};
+
+/* ---- dump ---- */
+
+/* Writes beside the target and puts it in its place when all of it is durable: a dump that fails
+ * leaves an older one as it was. What is no plain file (a pipe, a device) is written to as it is.
+ */
+static int dump_to_file(scan *s)
+{
+    char part[4096];
+    struct stat st;
+    bool plain = stat(s->target, &st) != 0 || S_ISREG(st.st_mode);
+    int n = snprintf(part, sizeof part, "%s%s", s->target, plain ? ".part" : "");
+    if (n < 0 || (size_t)n >= sizeof part)
+        return fail_system("cannot open", s->target, ENAMETOOLONG);
+    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail_system("cannot open", part, errno);
+    int code = print_to(s, fd, part);
+    if (code == EXIT_DONE && plain && fsync(fd) != 0)
+        code = fail_system("cannot sync", part, errno);
+    if (close(fd) != 0 && code == EXIT_DONE)
+        code = fail_system("cannot close", part, errno);
+    if (code == EXIT_DONE && plain && rename(part, s->target) != 0)
+        code = fail_system("cannot rename to the dump's name", part, errno);
+    if (code != EXIT_DONE && plain)
+        unlink(part);
+    return code;
+}
+
+static int run_dump(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {{"format", required_argument, NULL, 'F'},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"set", required_argument, NULL, 'S'},
+                                          {0}};
+    scan s;
+    int code = take_arguments(v, &s, argc, argv, longs);
+    if (code != -1)
+        return code;
+    code = s.target ? dump_to_file(&s) : print_to(&s, STDOUT_FILENO, "standard output");
+    bounds_release(&s.bounds);
+    return code;
+}
+
+const verb verb_dump = {
+    .name = "dump",
+    .usage = "DB [-o FILE] [--format tsv]",
+    .summary = "print everything, as load takes it",
+    .help = "Prints all keys and values in the order of the keys, as lines KEY<TAB>VALUE with "
+            "escapes,\n"
+            "which `firn load` takes. The dump shows the store as it was when the dump began, also "
+            "while\n"
+            "another process writes.\n"
+            "\n"
+            "options:\n"
+            "  -o, --output FILE   write to FILE, which is replaced when the dump is complete\n"
+            "  --format tsv        the format; tsv is the only one\n" SET_HELP "\n"
+            "examples:\n"
+            "  firn dump fruits > fruits.tsv\n"
+            "  firn dump old | firn load new\n",
+    .run = run_dump,
+};

@@ -1,0 +1,159 @@
+/* verb_stat: what the store is made of, as a table or as JSON. */
+#include <firn/firn.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "open.h"
+#include "output.h"
+#include "text.h"
+
+/* One line for every number of firn_stats, so that the JSON and the header can be compared by eye.
+ */
+typedef struct field {
+    const char *name;
+    uint64_t value;
+} field;
+
+static void print_json_array(output *out, const char *name, const uint64_t values[FIRN_LEVELS])
+{
+    output_format(out, "  \"%s\": [", name);
+    for (unsigned i = 0; i < FIRN_LEVELS; i++)
+        output_format(out, "%s%llu", i > 0 ? ", " : "", (unsigned long long)values[i]);
+    output_text(out, "],\n");
+}
+
+static void print_json(output *out, const firn_stats *s)
+{
+    const field fields[] = {
+        {"last_seq", s->last_seq},
+        {"durable_seq", s->durable_seq},
+        {"flushed_seq", s->flushed_seq},
+        {"memtables", s->memtables},
+        {"memtable_entries", s->memtable_entries},
+        {"memtable_bytes", s->memtable_bytes},
+        {"log_segments", s->log_segments},
+        {"log_bytes", s->log_bytes},
+        {"log_first_segment", s->log_first_segment},
+        {"log_last_segment", s->log_last_segment},
+        {"cache_bytes", s->cache_bytes},
+        {"cache_capacity", s->cache_capacity},
+        {"cache_hits", s->cache_hits},
+        {"cache_misses", s->cache_misses},
+        {"snapshots", s->snapshots},
+        {"recovered_entries", s->recovered_entries},
+        {"recovery_cut_bytes", s->recovery_cut_bytes},
+    };
+    output_format(out, "{\n  \"version\": \"%s\",\n  \"store_id\": \"%s\",\n", firn_version(),
+                  s->store_id);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        output_format(out, "  \"%s\": %llu,\n", fields[i].name,
+                      (unsigned long long)fields[i].value);
+    print_json_array(out, "level_tables", s->level_tables);
+    print_json_array(out, "level_bytes", s->level_bytes);
+    print_json_array(out, "level_entries", s->level_entries);
+    print_json_array(out, "level_deletes", s->level_deletes);
+    output_format(out, "  \"log_mapped\": %s\n}\n", s->log_mapped ? "true" : "false");
+}
+
+static void print_levels(output *out, const firn_stats *s)
+{
+    uint64_t tables = 0, bytes = 0, entries = 0, deletes = 0;
+    output_format(out, "  %-8s %8s %12s %14s %14s\n", "level", "tables", "size", "entries",
+                  "deletions");
+    for (unsigned i = 0; i < FIRN_LEVELS; i++) {
+        if (s->level_tables[i] == 0)
+            continue;
+        output_format(out, "  %-8u %8s %12s %14s %14s\n", i, text_count(s->level_tables[i]).s,
+                      text_size(s->level_bytes[i]).s, text_count(s->level_entries[i]).s,
+                      text_count(s->level_deletes[i]).s);
+        tables += s->level_tables[i];
+        bytes += s->level_bytes[i];
+        entries += s->level_entries[i];
+        deletes += s->level_deletes[i];
+    }
+    output_format(out, "  %-8s %8s %12s %14s %14s\n", "all", text_count(tables).s,
+                  text_size(bytes).s, text_count(entries).s, text_count(deletes).s);
+}
+
+static void print_table(output *out, const char *path, const firn_stats *s)
+{
+    const bool colour = text_colour(STDOUT_FILENO);
+    const char *bold = colour ? COLOUR_BOLD : "", *off = colour ? COLOUR_OFF : "";
+    output_format(out, "%sstore%s %s\n", bold, off, path);
+    output_format(out, "  id                %s\n", s->store_id);
+    output_format(out, "  newest number     %s\n", text_count(s->last_seq).s);
+    output_format(out, "  in tables up to   %s\n", text_count(s->flushed_seq).s);
+    output_format(out, "%slog%s\n", bold, off);
+    output_format(out, "  segments          %s", text_count(s->log_segments).s);
+    if (s->log_segments > 0)
+        output_format(out, " (%llu to %llu)", (unsigned long long)s->log_first_segment,
+                      (unsigned long long)s->log_last_segment);
+    output_format(out, "\n  size              %s\n", text_size(s->log_bytes).s);
+    output_format(out, "  not yet in tables %s entries\n", text_count(s->memtable_entries).s);
+    if (s->recovery_cut_bytes > 0)
+        output_format(out, "  torn tail         %s, never acknowledged\n",
+                      text_size(s->recovery_cut_bytes).s);
+    output_format(out, "%stables%s\n", bold, off);
+    print_levels(out, s);
+    output_format(out, "%smemory%s\n", bold, off);
+    output_format(out, "  memtables         %s in %u\n", text_size(s->memtable_bytes).s,
+                  s->memtables);
+    output_format(out, "  block cache       %s of %s\n", text_size(s->cache_bytes).s,
+                  text_size(s->cache_capacity).s);
+}
+
+static int run(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"json", no_argument, NULL, 'j'}, {"set", required_argument, NULL, 'S'}, {0}};
+    firn_options options;
+    firn_stats stats = {.size = sizeof stats};
+    firn_error error = {0};
+    firn *db = NULL;
+    output out;
+    bool json = false;
+    int c;
+    firn_options_init(&options);
+    while ((c = args_next(v, argc, argv, "", longs)) != -1) {
+        if (c == 'j')
+            json = true;
+        else if (c != 'S')
+            return args_stop(c);
+        else if (!open_set(v, &options, optarg))
+            return EXIT_USAGE;
+    }
+    if (!args_count(v, argc, 1, 1))
+        return EXIT_USAGE;
+    const char *path = argv[optind];
+    int code = open_to_look(path, &options, &db);
+    if (code != EXIT_DONE)
+        return code;
+    int status = firn_get_stats(db, &stats, &error);
+    code = open_close(path, db, status == FIRN_OK ? EXIT_DONE : fail(status, &error, path));
+    if (code != EXIT_DONE)
+        return code;
+    output_init(&out, STDOUT_FILENO, "standard output");
+    if (json)
+        print_json(&out, &stats);
+    else
+        print_table(&out, path, &stats);
+    return output_finish(&out);
+}
+
+const verb verb_stat = {
+    .name = "stat",
+    .usage = "DB [--json]",
+    .summary = "show what the store is made of",
+    .help = "Shows the log, the tables level by level, and the memory that opening them takes.\n"
+            "\n"
+            "options:\n"
+            "  --json              one object, for programs; sizes in bytes\n"
+            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
+            "\n"
+            "examples:\n"
+            "  firn stat packages\n"
+            "  firn stat packages --json\n",
+    .run = run,
+};

@@ -1,0 +1,281 @@
+/* verb_wal: draws the log: its segments, the frames in them, and what the frames hold.
+ *
+ * The log passes raw records (<firn/wal.h>, firn_wal_iterate): an ENTRY for each operation, with
+ * the frame it lies in, and a COMMIT behind the last one. A frame of entries is drawn from its
+ * first ENTRY to its COMMIT.
+ */
+#include <firn/wal.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "output.h"
+#include "segment_head.h"
+#include "text.h"
+
+#define ENTRIES_SHOWN 4  /* of a frame, when not all are asked for */
+#define BYTES_SHOWN   32 /* of a key or value, likewise */
+
+typedef struct drawing {
+    const char *path;
+    output out;
+    bool json, all;
+    bool bold;
+    char file[64];     /* segment that is being drawn */
+    uint64_t in_frame; /* entries of the open frame so far; 0: no frame is open */
+    uint64_t frame_offset;
+} drawing;
+
+static const char *const kind_names[] = {
+    [FIRN_WAL_RECORD_ENTRY] = "DATA",
+    [FIRN_WAL_RECORD_COMMIT] = "COMMIT",
+    [FIRN_WAL_RECORD_CHECKPOINT] = "CHECKPOINT",
+    [FIRN_WAL_RECORD_MARK] = "MARK",
+    [FIRN_WAL_RECORD_LINK] = "LINK",
+    [FIRN_WAL_RECORD_SEAL] = "SEAL",
+    [FIRN_WAL_RECORD_SKIP] = "SKIP",
+    [FIRN_WAL_RECORD_FLOOR] = "FLOOR",
+};
+
+static const char *kind_name(firn_wal_record_kind kind)
+{
+    size_t i = (size_t)kind;
+    if (i >= sizeof(kind_names) / sizeof(kind_names[0]) || !kind_names[i])
+        return "?";
+    return kind_names[i];
+}
+
+static const char *op_name(firn_kind op)
+{
+    return op == FIRN_PUT ? "put" : op == FIRN_DELETE ? "del" : "?";
+}
+
+/* ---- As a picture ---- */
+
+static void draw_segment(drawing *d, const char *file)
+{
+    segment_head head;
+    firn_error error = {0};
+    output_format(&d->out, "%s%s%s%s", d->file[0] ? "\n" : "", d->bold ? COLOUR_BOLD : "", file,
+                  d->bold ? COLOUR_OFF : "");
+    if (segment_head_read(d->path, file, &head, &error) == FIRN_OK)
+        output_format(&d->out, "  segment %" PRIu64 ", %s of %s, salt %016" PRIx64 ", made %s\n",
+                      head.segment_no, text_size(head.file_bytes).s,
+                      text_size(head.segment_bytes).s, head.salt,
+                      text_date_ms(head.created_us / 1000).s);
+    else
+        output_format(&d->out, "  (header: %s)\n", error.message);
+    output_format(&d->out, "%12s %9s  %-10s  %s\n", "offset", "bytes", "frame", "");
+    snprintf(d->file, sizeof d->file, "%s", file);
+}
+
+static void draw_entry(drawing *d, const firn_wal_record *r)
+{
+    if (d->in_frame == 0 || d->frame_offset != r->offset) {
+        output_format(&d->out,
+                      "%12" PRIu64 " %9" PRIu64 "  %-10s  from number %" PRIu64
+                      ", durable up to %" PRIu64 ", %s\n",
+                      r->offset, r->bytes, "DATA", r->entry.seq, r->durable_seq,
+                      text_date_ms(r->entry.time_ms).s);
+        d->in_frame = 0;
+        d->frame_offset = r->offset;
+    }
+    d->in_frame++;
+    if (!d->all && d->in_frame > ENTRIES_SHOWN)
+        return;
+    size_t limit = d->all ? SIZE_MAX : BYTES_SHOWN;
+    output_format(&d->out, "%22s  | %" PRIu64 " %s ", "", r->entry.seq, op_name(r->entry.op));
+    output_shortened(&d->out, r->entry.key, limit);
+    if (r->entry.op == FIRN_PUT) {
+        output_text(&d->out, " = ");
+        output_shortened(&d->out, r->entry.value, limit);
+        if (!d->all && r->entry.value.size > limit)
+            output_format(&d->out, " (%s)", text_size(r->entry.value.size).s);
+    }
+    output_text(&d->out, "\n");
+}
+
+static void draw_commit(drawing *d, const firn_wal_record *r)
+{
+    if (!d->all && d->in_frame > ENTRIES_SHOWN)
+        output_format(&d->out, "%22s  | ... %s more\n", "",
+                      text_count(d->in_frame - ENTRIES_SHOWN).s);
+    output_format(&d->out, "%22s  + commit of %s, up to number %" PRIu64 "\n", "",
+                  text_count(r->count).s, r->entry.seq);
+    d->in_frame = 0;
+}
+
+static void draw_other(drawing *d, const firn_wal_record *r)
+{
+    output_format(&d->out, "%12" PRIu64 " %9" PRIu64 "  %-10s  ", r->offset, r->bytes,
+                  kind_name(r->kind));
+    switch (r->kind) {
+    case FIRN_WAL_RECORD_CHECKPOINT:
+        output_format(&d->out, "number %" PRIu64 ": everything up to %" PRIu64 " is in tables",
+                      r->entry.seq, r->count);
+        break;
+    case FIRN_WAL_RECORD_SEAL:
+        output_text(&d->out, r->count == 2 ? "closed clean" : "the next segment goes on");
+        break;
+    case FIRN_WAL_RECORD_SKIP:
+        output_format(&d->out, "%s numbers are not used", text_count(r->count).s);
+        break;
+    case FIRN_WAL_RECORD_FLOOR:
+        output_format(&d->out, "everything up to %" PRIu64 " was given up", r->count);
+        break;
+    default:
+        output_format(&d->out, "next number %" PRIu64, r->entry.seq);
+        break;
+    }
+    output_format(&d->out, ", durable up to %" PRIu64 "\n", r->durable_seq);
+}
+
+/* ---- As JSON: an object a line ---- */
+
+static void print_json(drawing *d, const firn_wal_record *r)
+{
+    output_format(&d->out,
+                  "{\"record\": \"%s\", \"file\": \"%s\", \"offset\": %" PRIu64
+                  ", \"bytes\": %" PRIu64 ", \"seq\": %" PRIu64 ", \"durable_seq\": %" PRIu64,
+                  kind_name(r->kind), r->file, r->offset, r->bytes, r->entry.seq, r->durable_seq);
+    if (r->kind == FIRN_WAL_RECORD_ENTRY) {
+        output_format(&d->out, ", \"op\": \"%s\", \"key\": ", op_name(r->entry.op));
+        output_json(&d->out, r->entry.key);
+        output_text(&d->out, ", \"value\": ");
+        output_json(&d->out, r->entry.value);
+    } else {
+        output_format(&d->out, ", \"count\": %" PRIu64, r->count);
+    }
+    output_text(&d->out, "}\n");
+}
+
+static int on_record(void *ctx, const firn_wal_record *r)
+{
+    drawing *d = ctx;
+    if (d->json) {
+        print_json(d, r);
+    } else {
+        if (strcmp(d->file, r->file) != 0)
+            draw_segment(d, r->file);
+        if (r->kind == FIRN_WAL_RECORD_ENTRY)
+            draw_entry(d, r);
+        else if (r->kind == FIRN_WAL_RECORD_COMMIT)
+            draw_commit(d, r);
+        else
+            draw_other(d, r);
+    }
+    return output_ok(&d->out) ? FIRN_OK : FIRN_END;
+}
+
+static void on_line(void *ctx, const char *line)
+{
+    drawing *d = ctx;
+    output_format(&d->out, "  %s\n", line);
+}
+
+static void print_report(drawing *d, const firn_wal_report *report)
+{
+    if (d->json)
+        return;
+    output_format(&d->out, "\n%sreport%s\n", d->bold ? COLOUR_BOLD : "", d->bold ? COLOUR_OFF : "");
+    firn_wal_report_text(report, on_line, d);
+}
+
+/* Is what was found damage, or what any crash leaves behind? */
+static const firn_wal_finding *first_damage(const firn_wal_report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        const firn_wal_finding *f = &report->findings[i];
+        if (f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS)
+            return f;
+    }
+    return NULL;
+}
+
+static int tell_damage(const firn_wal_report *report)
+{
+    const firn_wal_finding *f = first_damage(report);
+    if (!f)
+        return EXIT_DONE;
+    return fail_text(
+        EXIT_DAMAGE, "`firn check` looks at the whole store; keep a copy of the folder",
+        "the log is damaged: %s at offset %" PRIu64 ": %s", f->file, f->offset, f->proof);
+}
+
+static int draw(drawing *d)
+{
+    firn_wal_options options;
+    firn_wal_report report;
+    firn_wal *log = NULL;
+    firn_error error = {0};
+    firn_wal_options_init(&options);
+    options.create_if_missing = false;
+    options.read_only = true;
+    options.recovery = FIRN_RECOVERY_INSPECT;
+    firn_wal_report_init(&report);
+    int status = firn_wal_open(d->path, &options, &report, &log, &error);
+    if (status == FIRN_OK && report.segments == 0 && report.count == 0) {
+        firn_wal_close(log, NULL);
+        firn_wal_report_release(&report);
+        return fail_text(EXIT_IO, "check the path", "there is no log in this folder: %s", d->path);
+    }
+    output_init(&d->out, STDOUT_FILENO, "standard output");
+    d->bold = text_colour(STDOUT_FILENO);
+    if (status == FIRN_OK)
+        status = firn_wal_iterate(log, on_record, d, &error);
+    if (status == FIRN_OK || status == FIRN_DAMAGED)
+        print_report(d, &report);
+    bool broken = !output_ok(&d->out);
+    int code = output_finish(&d->out);
+    if (status != FIRN_OK && !broken)
+        code = fail(status, &error, d->path);
+    else if (code == EXIT_DONE)
+        code = tell_damage(&report);
+    firn_wal_close(log, NULL);
+    firn_wal_report_release(&report);
+    return code;
+}
+
+static int run(const verb *v, int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"values", no_argument, NULL, 'a'}, {"json", no_argument, NULL, 'j'}, {0}};
+    drawing d = {0};
+    int c;
+    while ((c = args_next(v, argc, argv, "", longs)) != -1) {
+        if (c == 'a')
+            d.all = true;
+        else if (c == 'j')
+            d.json = true;
+        else
+            return args_stop(c);
+    }
+    if (!args_count(v, argc, 1, 1))
+        return EXIT_USAGE;
+    d.path = argv[optind];
+    return draw(&d);
+}
+
+const verb verb_wal = {
+    .name = "wal",
+    .usage = "DB [--values] [--json]",
+    .summary = "draw the write-ahead log, frame by frame",
+    .help = "Draws each segment of the log with its frames: where they lie, the numbers of their "
+            "operations,\n"
+            "and the durable line, which says how far the log had been synced when the frame was "
+            "written.\n"
+            "Ends with a report of what is torn (normal after a crash) or damaged (exit code 4).\n"
+            "\n"
+            "options:\n"
+            "  --values            every operation, with its whole key and value\n"
+            "  --json              an object for each record, a line each; bytes beyond ASCII as "
+            "\\u00XX\n"
+            "\n"
+            "examples:\n"
+            "  firn wal fruits\n"
+            "  firn wal fruits --values | grep grape\n",
+    .run = run,
+};
