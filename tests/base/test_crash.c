@@ -53,6 +53,17 @@ static bool has(const outcomes *o, const char *text)
     return false;
 }
 
+/* Of the states after simfs_mark(sim, 0, 1): without a mark, a state that equals an earlier one is
+ * not looked at again. */
+static bool has_since_mark(const outcomes *o, const char *text)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        if (o->mark[i] == 1 && strcmp(o->text[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
 #define assert_may_be(o, text)                                                                     \
     do {                                                                                           \
         if (!has(o, text))                                                                         \
@@ -269,9 +280,35 @@ static void AnInterruptedSyncLosesNothing(void **state)
     simfs_fail(s.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EINTR});
     sync_file(f);
     assert_int_equal(simfs_faults_hit(s.sim), 1);
+    simfs_mark(s.sim, 0, 1);
     outcomes *o = at_end(&s, CRASH_STRICT);
-    assert_int_equal(o->count, 2);
-    assert_may_be(o, "a=X");
+    assert_int_equal(o->count, 2); /* point 0 and the end */
+    assert_true(has_since_mark(o, "a=X"));
+    end(&s, f, o);
+}
+
+static void ASizeLostByAFailedSyncStaysOpenButCoversWhatIsSyncedLater(void **state)
+{
+    (void)state;
+    script s = script_new();
+    given(&s, "a", "A");
+    fs_file *f = reopen(&s, "a");
+    simfs_record(s.sim);
+    write_letters(f, 2, "X");
+    simfs_fail(s.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
+    assert_int_equal(fs_sync(f, NULL), FIRN_IO);
+    sync_file(f);
+    simfs_mark(s.sim, 0, 1);
+    outcomes *o = at_end(&s, CRASH_STRICT);
+    assert_true(has_since_mark(o, "a=A"));
+    assert_true(has_since_mark(o, "a=A0X"));
+    free(o);
+    write_letters(f, 1, "Y");
+    sync_file(f);
+    o = at_end(&s, CRASH_STRICT);
+    assert_false(has_since_mark(o, "a=A"));
+    assert_true(has_since_mark(o, "a=AY"));
+    assert_true(has_since_mark(o, "a=AYX"));
     end(&s, f, o);
 }
 
@@ -344,6 +381,23 @@ static void AnUnlinkMayLandEarlyOrLate(void **state)
     assert_int_equal(o->count, 3);
     assert_never(o, "");
     end(&s, f, o);
+}
+
+static void AnUnlinkTakesItsOwnFileOnly(void **state)
+{
+    (void)state;
+    script s = script_new();
+    given(&s, "a", "A");
+    given(&s, "b", "B");
+    simfs_record(s.sim);
+    assert_int_equal(fs_rename(s.dir, "a", "b", NULL), FIRN_OK);
+    assert_int_equal(fs_unlink(s.dir, "b", NULL), FIRN_OK);
+    outcomes *o = at_end(&s, CRASH_STRICT);
+    assert_int_equal(o->count, 3);
+    assert_may_be(o, "b=A");
+    assert_may_be(o, "");
+    assert_never(o, "a=A"); /* the rename was lost: the old b was never unlinked */
+    end(&s, NULL, o);
 }
 
 static void AFileWhoseCreationIsLostIsGoneWhateverItWasRenamedTo(void **state)
@@ -549,10 +603,12 @@ int main(void)
         cmocka_unit_test(AMappedStoreMayBeTornInsideASector),
         cmocka_unit_test(AFailedSyncLosesDataAndTheNextOneLies),
         cmocka_unit_test(AnInterruptedSyncLosesNothing),
+        cmocka_unit_test(ASizeLostByAFailedSyncStaysOpenButCoversWhatIsSyncedLater),
         cmocka_unit_test(ClosingSyncsNothing),
         cmocka_unit_test(ANewFileMayVanishUntilItsFolderIsSynced),
         cmocka_unit_test(ARenameGivesEitherNameNeverBothNeverNone),
         cmocka_unit_test(AnUnlinkMayLandEarlyOrLate),
+        cmocka_unit_test(AnUnlinkTakesItsOwnFileOnly),
         cmocka_unit_test(AFileWhoseCreationIsLostIsGoneWhateverItWasRenamedTo),
         cmocka_unit_test(AFolderThatIsLostTakesItsFilesWithIt),
         cmocka_unit_test(AFailedFolderSyncPromisesNothing),
