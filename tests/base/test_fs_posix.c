@@ -508,13 +508,15 @@ static void PopulatedPagesAreInMemoryAndKeepTheirBytes(void **state)
     void *address = NULL;
     assert_int_equal(fs_map(file, size, true, &address, &f->err), FIRN_OK);
     uint8_t *map = address;
-    int status = fs_populate(file, map + page / 2, 4 * page, true, &f->err);
+    int status = fs_populate(file, map, page, true, &f->err);
     if (status == FIRN_UNSUPPORTED) {
         fs_unmap(file, address, size);
         fs_close(file);
         skip();
     }
     assert_int_equal(status, FIRN_OK);
+    /* A range need not begin or end with a page. */
+    assert_int_equal(fs_populate(file, map + page / 2, 4 * page, true, &f->err), FIRN_OK);
     unsigned char resident[8] = {0};
     assert_int_equal(mincore(address, size, resident), 0);
     for (int i = 0; i < 5; i++)
@@ -551,8 +553,8 @@ static void ASecondHandleOfThisProcessFindsTheLockTaken(void **state)
     fs_close(second);
 }
 
-/* A child that holds the lock, or only the file, until it is killed. */
-static pid_t start_holder(fixture *f, bool locks)
+/* A child that holds the lock of a file, or only has it open, until it is killed. */
+static pid_t start_holder(fixture *f, const char *name, bool locks)
 {
     int ready[2];
     assert_int_equal(pipe(ready), 0);
@@ -561,7 +563,7 @@ static pid_t start_holder(fixture *f, bool locks)
     if (pid == 0) {
         fs_file *file = NULL;
         char result = 'x';
-        if (fs_open(f->dir, "LOCK", FS_WRITE, &file, NULL) == FIRN_OK &&
+        if (fs_open(f->dir, name, FS_WRITE, &file, NULL) == FIRN_OK &&
             (!locks || fs_lock(file, NULL) == FIRN_OK))
             result = 'k';
         if (write(ready[1], &result, 1) != 1)
@@ -587,15 +589,18 @@ static void AnotherProcessWithTheLockIsNamedAndItsDeathFreesIt(void **state)
 {
     fixture *f = *state;
     fs_close(create(f, "LOCK", ""));
-    pid_t bystander = start_holder(f, false);
-    pid_t holder = start_holder(f, true);
-    pid_t later_bystander = start_holder(f, false);
+    fs_close(create(f, "OTHER", ""));
+    pid_t bystander = start_holder(f, "LOCK", false);
+    pid_t elsewhere = start_holder(f, "OTHER", true);
+    pid_t holder = start_holder(f, "LOCK", true);
+    pid_t later_bystander = start_holder(f, "LOCK", false);
     fs_file *file = NULL;
     assert_int_equal(fs_open(f->dir, "LOCK", FS_WRITE, &file, &f->err), FIRN_OK);
     int status = fs_lock(file, &f->err);
     end_holder(holder);
     int after = fs_lock(file, NULL);
     end_holder(bystander);
+    end_holder(elsewhere);
     end_holder(later_bystander);
     assert_int_equal(status, FIRN_LOCKED);
     char expected[64];
