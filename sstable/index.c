@@ -154,7 +154,7 @@ int sst_index_open(firn_slice payload, sst_index *out)
     uint64_t offset = 0;
     for (uint32_t i = 0; i < ix.count; i++) {
         ix.offsets[i] = offset;
-        offset += (uint64_t)sst_index_size(&ix, i) + SST_TRAILER_BYTES;
+        offset += (uint64_t)get_u32(ix.sizes + (size_t)i * 4) + SST_TRAILER_BYTES;
         ix.pieces[i] = slice_piece(suffix_of(&ix, i), 0);
     }
     ix.offsets[n] = offset;
@@ -239,6 +239,11 @@ uint32_t sst_index_find(const sst_index *ix, firn_slice key, uint64_t seq)
     if (first >= n)
         return ix->count;
     size_t in_group = n - first < GROUP ? n - first : GROUP;
+    /* All lines of the group at once, and those of the offsets that the answer will ask for. */
+    for (size_t i = 0; i < GROUP; i += 8) {
+        __builtin_prefetch(ix->pieces + first + i);
+        __builtin_prefetch(ix->offsets + first + i);
+    }
     uint32_t low = (uint32_t)(first + pieces_lower(ix->pieces + first, in_group, want));
     if (ix->pieces[low] != want)
         return low;

@@ -25,6 +25,8 @@
 #ifndef SSTABLE_INDEX_H
 #define SSTABLE_INDEX_H
 
+#include "format.h"
+
 #include <base/buf.h>
 #include <firn/types.h>
 
@@ -47,10 +49,10 @@ uint32_t sst_index_find(const sst_index *ix, firn_slice key, uint64_t seq);
 /* Compares separator i with (key, seq): < 0, 0, > 0. */
 int sst_index_compare(const sst_index *ix, uint32_t i, firn_slice key, uint64_t seq);
 
+/* From the offsets rather than the column: a lookup has that line already. */
 static inline uint32_t sst_index_size(const sst_index *ix, uint32_t i)
 {
-    const uint8_t *p = ix->sizes + (size_t)i * 4;
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return (uint32_t)(ix->offsets[i + 1] - ix->offsets[i] - SST_TRAILER_BYTES);
 }
 
 /* ---- Building ---- */

@@ -237,6 +237,7 @@ static bool place(table_iter *t, firn_slice key, uint64_t seq, uint32_t *at)
         t->block = i;
         if (!block_enter(t, i))
             return false;
+        sst_block_prefetch(&t->ref);
     }
     *at = sst_block_seek(&t->b, key, seq);
     return true;

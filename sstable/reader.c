@@ -154,13 +154,6 @@ void sst_prefetch(const sst_reader *r, uint64_t key_hash)
         __builtin_prefetch(sst_filter_line(&r->filter, key_hash));
 }
 
-/* The header, tags, heads and slots of an average block, in one go. */
-static void prefetch_block(const sst_block_ref *ref)
-{
-    for (unsigned line = 0; line < 5; line++)
-        __builtin_prefetch(ref->data + (size_t)line * 64);
-}
-
 int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
             firn_error *err)
 {
@@ -173,7 +166,7 @@ int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, 
     int status = sst_reader_block(r, i, &ref, err);
     if (status != FIRN_OK)
         return status;
-    prefetch_block(&ref);
+    sst_block_prefetch(&ref);
     sst_block b = sst_block_view(ref.data, ref.size);
     sst_block_entry e;
     if (sst_block_find(&b, key, sst_block_tag(key_hash), seq_max, &e) == b.count) {
