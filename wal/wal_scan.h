@@ -15,14 +15,14 @@
 /* ---- Cursor: frame by frame through the bytes of one segment ---- */
 typedef struct wal_cursor {
     const uint8_t *base;
-    uint64_t limit;     /* bytes from here on are not looked at */
+    uint64_t limit; /* bytes from here on are not looked at */
     uint64_t salt;
-    uint64_t offset;    /* where the next frame should start */
-    uint64_t expected;  /* the number it should carry; 0: any */
+    uint64_t offset;   /* where the next frame should start */
+    uint64_t expected; /* the number it should carry; 0: any */
     /* After WAL_CURSOR_FRAME: */
     wal_frame frame;
-    uint64_t at;        /* where it lies */
-    uint64_t gap_from;  /* == at, or the start of the damaged range in front of it */
+    uint64_t at;       /* where it lies */
+    uint64_t gap_from; /* == at, or the start of the damaged range in front of it */
 } wal_cursor;
 
 /* FIRN_OK: the next intact frame is in `frame`. FIRN_END: nothing intact follows; `offset` stays where the frame
@@ -52,24 +52,34 @@ typedef enum wal_part {
 } wal_part;
 
 typedef struct wal_scanned {
-    wal_segment *segment; /* owned: one reference; seq_first, seq_last, end, frames, chain are filled in */
+    wal_segment
+        *segment; /* owned: one reference; seq_first, seq_last, end, frames, chain are filled in */
     wal_header header;
     int copies_ok;
     uint64_t file_bytes;
     wal_part part;
-    bool linked;          /* starts with an intact LINK, which is in `link` */
+    bool linked; /* starts with an intact LINK, which is in `link` */
     wal_link link;
-    uint64_t limit;       /* frames end here: where the next segment's LINK says, else what there is */
-    bool limit_known;     /* by a LINK */
-    uint64_t seq_first;   /* number of the first frame; 0: there is none */
-    uint64_t seq_next;    /* number behind the last intact frame */
-    uint32_t seal;        /* kind of the SEAL that is the last intact frame, or 0 */
-    bool chain_known;     /* segment->chain is what the writer had there */
-    bool salvaged;        /* holds a SKIP for lost numbers: the next LINK is not held against it */
-    bool short_file;      /* ends before the bytes that the header promises */
-    uint64_t used_end;    /* behind the last byte that is not zero */
-    bool tail_empty;      /* 40 zero bytes (or less than that) stand at `end` */
+    bool head_ok;     /* starts with an intact frame */
+    uint64_t limit;   /* frames end here: where the next segment's LINK says, else what there is */
+    bool limit_known; /* by a LINK */
+    uint64_t seq_first; /* number of the first frame; 0: there is none */
+    uint64_t seq_next;  /* number behind the last intact frame */
+    uint32_t seal;      /* kind of the SEAL that is the last intact frame, or 0 */
+    bool chain_known;   /* segment->chain is what the writer had there */
+    bool salvaged;      /* holds a SKIP for lost numbers: the next LINK is not held against it */
+    bool short_file;    /* ends before the bytes that the header promises */
+    uint64_t frames, frame_bytes; /* intact */
+    uint64_t operations, operation_first, operation_last;
 } wal_scanned;
+
+static inline void wal_scanned_count(wal_scanned *p, const wal_frame *data)
+{
+    p->operations += data->count;
+    if (p->operation_first == 0)
+        p->operation_first = data->seq_first;
+    p->operation_last = data->seq_first + data->count - 1;
+}
 
 /* A place that does not fit, with the finding that it became. */
 typedef enum wal_spot_what {
@@ -83,11 +93,12 @@ typedef enum wal_spot_what {
 typedef struct wal_spot {
     wal_spot_what what;
     firn_wal_finding_kind kind;
-    size_t segment;        /* index; WAL_NOWHERE: in front of the first */
-    size_t follower;       /* index of the next live segment; WAL_NOWHERE: none */
+    size_t segment;  /* index; WAL_NOWHERE: in front of the first */
+    size_t follower; /* index of the next live segment; WAL_NOWHERE: none */
+    size_t bad;      /* BETWEEN: index of the first headless or wrong file; WAL_NOWHERE: none */
     uint64_t offset, end;
-    uint64_t seq_first;    /* the first number that could be missing */
-    uint64_t seq_next;     /* the number that follows; == seq_first: none is missing; 0: unknown */
+    uint64_t seq_first; /* the first number that could be missing */
+    uint64_t seq_next;  /* the number that follows; == seq_first: none is missing; 0: unknown */
 } wal_spot;
 
 #define WAL_NOWHERE SIZE_MAX
@@ -102,33 +113,36 @@ typedef struct wal_gap {
 typedef struct wal_scan {
     wal_scanned *segments; /* every numbered file, ascending */
     size_t count;
-    wal_gap *gaps;         /* inside segments, in log order */
+    wal_gap *gaps; /* inside segments, in log order */
     size_t gap_count, gap_capacity;
     wal_spot *spots;
     size_t spot_count, spot_capacity;
     firn_wal_report report; /* findings in log order */
 
-    uint64_t last_seq;      /* end of what is there when nothing is cut */
-    uint64_t max_seen_seq;  /* greatest number in any intact frame, durable line, floor or LINK */
-    uint64_t durable_seq;   /* greatest durable line ... */
+    uint64_t last_seq;     /* end of what is there when nothing is cut */
+    uint64_t max_seen_seq; /* greatest number in any intact frame, durable line, floor or LINK */
+    uint64_t durable_seq;  /* greatest durable line ... */
     uint64_t durable_no, durable_offset; /* ... and the frame that says it */
     uint64_t floor_seq;
-    uint64_t covered_seq;   /* as given */
-    uint64_t life;          /* greatest seen */
+    uint64_t covered_seq; /* as given */
+    uint64_t life;        /* greatest seen */
     uint8_t store_id[16];
     bool torn, lost, harmless; /* kinds of findings present */
 } wal_scan;
 
 typedef struct wal_scan_options {
-    bool writable, mapped;    /* as for wal_segment_open */
-    const uint8_t *store_id;  /* NULL or all zero: what most segments say */
-    uint64_t covered_seq;     /* wal_config.covered_seq */
+    bool writable, mapped;   /* as for wal_segment_open */
+    const uint8_t *store_id; /* NULL or all zero: what most segments say */
+    uint64_t covered_seq;    /* wal_config.covered_seq */
 } wal_scan_options;
 
 /* FIRN_OK whatever the findings are; errors only for what could not be read or allocated, or needs a newer version.
  * *out is to be released in every case. */
 int wal_scan_folder(fs_dir *dir, const wal_scan_options *o, wal_scan *out, firn_error *err);
 void wal_scan_release(wal_scan *scan);
+
+/* The running checksum at a frame boundary of a segment. */
+uint64_t wal_scan_chain_at(const wal_scanned *p, uint64_t offset);
 
 /* Fills in spots and the report of a log whose frames have been read. Called by wal_scan_folder. */
 int wal_scan_judge(wal_scan *scan, firn_error *err);
@@ -139,20 +153,29 @@ const wal_spot *wal_scan_cut(const wal_scan *scan, firn_recovery policy);
 /* ---- Reports ---- */
 int wal_report_add(firn_wal_report *report, const firn_wal_finding *finding, firn_error *err);
 
+/* The error of a log that is not opened because of this finding. Returns FIRN_DAMAGED. */
+int wal_report_refuse(const fs_dir *dir, const firn_wal_finding *f, firn_recovery policy,
+                      firn_error *err);
+static inline bool wal_finding_is_loss(const firn_wal_finding *f)
+{
+    return f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS;
+}
+
 /* ---- Carrying out a policy ---- */
 typedef struct wal_recovered_log {
     wal_segment **segments; /* owned references; live ones, ascending, the last one takes appends if
                                `append_to_last` */
     size_t count;
     uint64_t next_segment_no;
-    uint64_t last_seq;      /* the newest number that is in the log (or was truncated) */
-    uint64_t skip_to_seq;   /* >= last_seq: numbers up to here must be skipped (W10) */
-    uint64_t durable_seq;   /* == last_seq: everything kept has been synced by recovery (unless read-only) */
+    uint64_t last_seq;    /* the newest number that is in the log (or was truncated) */
+    uint64_t skip_to_seq; /* >= last_seq: numbers up to here must be skipped (W10) */
+    uint64_t
+        durable_seq; /* == last_seq: everything kept has been synced by recovery (unless read-only) */
     uint64_t floor_seq;
-    uint64_t life;          /* of the last opener; the next one is life + 1 */
+    uint64_t life;                          /* of the last opener; the next one is life + 1 */
     uint64_t prev_no, prev_end, prev_chain; /* what the next LINK says */
     uint8_t store_id[16];
-    bool append_to_last;    /* the last segment is open-ended, regrown, writable, zero behind `end` */
+    bool append_to_last; /* the last segment is open-ended, regrown, writable, zero behind `end` */
 } wal_recovered_log;
 
 /* Scans, judges by `policy`, and (unless `read_only` or INSPECT) repairs: cuts, moves aside, zeroes, removes unused or

@@ -1,0 +1,373 @@
+/* wal_recover: scan the log, judge it by a policy, repair it, and hand it over (README.md, "Recovery").
+ *
+ * The order of steps, each of which may be the last one before a crash:
+ *   1  scan; refuse what the policy does not allow                           nothing is written
+ *   2  save what will be overwritten or given up to lost/, sync it           wal_recover_cut.c,
+ *   3  cut, or mark losses with SKIPs; sync; scan again from 1               wal_recover_salvage.c
+ *   4  sync every segment that is kept, then the folder                      make_durable
+ *   5  remove what truncation, an interrupted recovery or a helper left      remove_leftovers
+ *   6  sync the folder
+ *   7  zero the stale bytes behind the end, grow the last segment            make_appendable
+ * 4 comes before 5, because the FLOOR or LINK that allows the removal may have been in the page cache only.
+ *
+ * Start reading at wal_recover.
+ */
+#include "wal_recover.h"
+
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/error.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One repair finds at most what the one before it uncovered. */
+#define ROUNDS_MAX 16
+
+/* A segment with less room than this is not gone on with: a LINK, a SKIP, and some use. */
+#define ROOM_MIN (WAL_TAIL_RESERVE + 256)
+
+/* ---- Refusing ---- */
+
+static const firn_wal_finding *worst_finding(const wal_scan *scan, firn_recovery policy)
+{
+    const firn_wal_finding *any = NULL;
+    for (size_t i = 0; i < scan->report.count; i++) {
+        const firn_wal_finding *f = &scan->report.findings[i];
+        if (f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS)
+            return f;
+        if (!any)
+            any = f;
+    }
+    return policy == FIRN_RECOVERY_STRICT ? any : NULL;
+}
+
+/* The finding for which the policy does not open, or NULL. */
+static const firn_wal_finding *objection(const wal_scan *scan, firn_recovery policy)
+{
+    switch (policy) {
+    case FIRN_RECOVERY_TAIL:
+    case FIRN_RECOVERY_STRICT:
+        return worst_finding(scan, policy);
+    case FIRN_RECOVERY_PREFIX:
+    case FIRN_RECOVERY_SALVAGE:
+    case FIRN_RECOVERY_INSPECT:
+        break;
+    }
+    return NULL;
+}
+
+/* ---- Repairing ---- */
+
+/* One step. *changed: scan again. */
+static int repair(wal_repair *r, bool *changed)
+{
+    firn_recovery policy = r->config->options.recovery;
+    const wal_spot *cut = wal_scan_cut(r->scan, policy);
+    *changed = true;
+    if (policy == FIRN_RECOVERY_SALVAGE && r->scan->lost)
+        return wal_repair_salvage(r);
+    if (cut)
+        return wal_repair_cut(r, cut);
+    *changed = false;
+    return FIRN_OK;
+}
+
+/* A segment with one intact header copy gets the other one back: the next bad sector would lose it all. */
+static int mend_headers(wal_repair *r)
+{
+    for (size_t i = 0; i < r->scan->count; i++) {
+        const wal_scanned *p = &r->scan->segments[i];
+        if (p->part != WAL_PART_LIVE || p->copies_ok != 1)
+            continue;
+        wal_header first;
+        uint8_t bytes[WAL_HEADER_BYTES];
+        bool first_ok = wal_header_decode(p->segment->base, &first) == FIRN_OK;
+        wal_header_encode(&p->header, bytes);
+        fs_file *file;
+        int status = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
+        if (status != FIRN_OK)
+            return status;
+        status =
+            fs_write(file, bytes, sizeof(bytes), first_ok ? WAL_HEADER_COPY_OFFSET : 0, r->err);
+        if (status == FIRN_OK)
+            status = fs_sync(file, r->err);
+        fs_close(file);
+        if (status != FIRN_OK)
+            return status;
+    }
+    return FIRN_OK;
+}
+
+static int make_durable(wal_repair *r)
+{
+    int status = wal_repair_sync(r, r->scan->count);
+    return status == FIRN_OK ? fs_dir_sync(r->dir, r->err) : status;
+}
+
+/* The live segment that comes last, or WAL_NOWHERE. */
+static size_t last_live(const wal_scan *scan)
+{
+    for (size_t i = scan->count; i-- > 0;)
+        if (scan->segments[i].part == WAL_PART_LIVE)
+            return i;
+    return WAL_NOWHERE;
+}
+
+/* The made-ahead segment that must be kept, because the one before it was sealed for it (its absence would be
+ * a proof of loss), or WAL_NOWHERE. */
+static size_t reused(const wal_scan *scan)
+{
+    size_t last = last_live(scan);
+    if (last == WAL_NOWHERE || scan->segments[last].seal != WAL_SEAL_ROTATION)
+        return WAL_NOWHERE;
+    for (size_t i = last + 1; i < scan->count; i++)
+        if (scan->segments[i].part == WAL_PART_UNUSED)
+            return i;
+    return WAL_NOWHERE;
+}
+
+typedef struct leftovers {
+    char (*names)[WAL_NAME_BYTES];
+    size_t count, capacity;
+    bool no_memory;
+} leftovers;
+
+static int collect_temporary(void *ctx, const char *name)
+{
+    leftovers *l = ctx;
+    if (!wal_name_is_temporary(name))
+        return 0;
+    if (l->count == l->capacity) {
+        size_t capacity = l->capacity ? l->capacity * 2 : 4;
+        void *grown = mem_realloc(l->names, capacity * sizeof(l->names[0]));
+        if (!grown) {
+            l->no_memory = true;
+            return 1;
+        }
+        l->names = grown;
+        l->capacity = capacity;
+    }
+    snprintf(l->names[l->count++], WAL_NAME_BYTES, "%s", name);
+    return 0;
+}
+
+static int remove_one(wal_repair *r, const char *name, bool *removed)
+{
+    int status = fs_unlink(r->dir, name, r->err);
+    if (status == FIRN_OK)
+        *removed = true;
+    return status == FIRN_NOT_FOUND ? FIRN_OK : status;
+}
+
+static int remove_leftovers(wal_repair *r)
+{
+    const wal_scan *scan = r->scan;
+    leftovers temporary = {0};
+    bool removed = false;
+    int status = fs_dir_list(r->dir, collect_temporary, &temporary, r->err);
+    if (temporary.no_memory)
+        status = error_no_memory(r->err, (temporary.capacity + 1) * WAL_NAME_BYTES * 2);
+    for (size_t i = 0; i < temporary.count && status == FIRN_OK; i++)
+        status = remove_one(r, temporary.names[i], &removed);
+    mem_free(temporary.names);
+
+    size_t keep = reused(scan);
+    for (size_t i = 0; i < scan->count && status == FIRN_OK; i++) {
+        wal_part part = scan->segments[i].part;
+        if (part == WAL_PART_TRUNCATED || part == WAL_PART_SUPERSEDED ||
+            (part == WAL_PART_UNUSED && i != keep))
+            status = remove_one(r, scan->segments[i].segment->name, &removed);
+    }
+    if (status == FIRN_OK && removed)
+        status = fs_dir_sync(r->dir, r->err);
+    return status;
+}
+
+/* ---- Handing over ---- */
+
+/* Zeroes what an earlier use of the file, or frames that never became whole, left behind the end: new frames will be
+ * written between such bytes, and must not make one of them look intact. */
+static int zero_behind(wal_segment *s, firn_error *err)
+{
+    static const uint8_t zeros[WAL_PAGE_BYTES];
+    uint64_t to = wal_used_end(s->base, s->end, s->base_bytes);
+    if (to == s->end)
+        return FIRN_OK;
+    for (uint64_t at = s->end; at < to;) {
+        uint64_t next = (at & ~(uint64_t)(WAL_PAGE_BYTES - 1)) + WAL_PAGE_BYTES;
+        if (next > to)
+            next = to;
+        if (wal_used_end(s->base, at, next) != at) {
+            int status = fs_write(s->file, zeros, (size_t)(next - at), at, err);
+            if (status != FIRN_OK)
+                return status;
+            if (!s->mapped)
+                memset(s->base + at, 0, (size_t)(next - at));
+        }
+        at = next;
+    }
+    return fs_sync(s->file, err);
+}
+
+static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scanned *last,
+                           bool mapped)
+{
+    wal_segment *s = last->segment;
+    if (last->seal == WAL_SEAL_ROTATION || s->bytes - s->end < ROOM_MIN)
+        return FIRN_OK;
+    int status = zero_behind(s, r->err);
+    if (status == FIRN_OK && s->base_bytes < s->bytes)
+        status = wal_segment_regrow(s, mapped, r->err);
+    out->append_to_last = status == FIRN_OK;
+    return status;
+}
+
+/* Moves the references of what is kept from the scan to `out`. `cut` limits what is seen of a log that may not
+ * be written to. */
+static int take_segments(wal_scan *scan, const wal_spot *cut, size_t reuse, wal_recovered_log *out,
+                         firn_error *err)
+{
+    if (scan->count == 0)
+        return FIRN_OK;
+    out->segments = mem_zalloc(scan->count * sizeof(out->segments[0]));
+    if (!out->segments)
+        return error_no_memory(err, scan->count * sizeof(out->segments[0]));
+    for (size_t i = 0; i < scan->count; i++) {
+        wal_scanned *p = &scan->segments[i];
+        if (p->part != WAL_PART_LIVE && i != reuse)
+            continue;
+        bool beyond = cut && (cut->segment == WAL_NOWHERE || i > cut->segment);
+        if (beyond)
+            break;
+        wal_segment_ref(p->segment);
+        out->segments[out->count++] = p->segment;
+        if (i == reuse) {
+            p->segment->seq_first = scan->last_seq + 1;
+            p->segment->seq_last = scan->last_seq;
+        }
+        if (cut && i == cut->segment &&
+            (cut->what == WAL_SPOT_RANGE || cut->what == WAL_SPOT_SEAL)) {
+            p->segment->end = cut->offset;
+            atomic_store_explicit(&p->segment->visible_end, cut->offset, memory_order_relaxed);
+            p->segment->seq_last = cut->seq_first - 1;
+        }
+    }
+    return FIRN_OK;
+}
+
+static void fill_in(const wal_scan *scan, const wal_spot *cut, uint64_t covered_seq,
+                    wal_recovered_log *out)
+{
+    out->next_segment_no = scan->count == 0 ? 1 : scan->segments[scan->count - 1].segment->no + 1;
+    out->last_seq = cut ? cut->seq_first - 1 : scan->last_seq;
+    out->skip_to_seq = scan->max_seen_seq;
+    if (out->skip_to_seq < covered_seq)
+        out->skip_to_seq = covered_seq;
+    if (out->skip_to_seq < out->last_seq)
+        out->skip_to_seq = out->last_seq;
+    out->durable_seq = out->last_seq;
+    out->floor_seq = scan->floor_seq;
+    out->life = scan->life;
+    memcpy(out->store_id, scan->store_id, sizeof(out->store_id));
+    size_t last = last_live(scan);
+    if (last != WAL_NOWHERE) {
+        const wal_segment *s = scan->segments[last].segment;
+        out->prev_no = s->no;
+        out->prev_end = s->end;
+        out->prev_chain = s->chain;
+    }
+}
+
+/* Steps 4 to 7 and what the caller gets. */
+static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal_recovered_log *out)
+{
+    const wal_spot *cut = write ? NULL : wal_scan_cut(scan, r->config->options.recovery);
+    size_t reuse = write ? reused(scan) : WAL_NOWHERE;
+    int status = FIRN_OK;
+    if (write) {
+        status = mend_headers(r);
+        if (status == FIRN_OK)
+            status = make_durable(r);
+        if (status == FIRN_OK)
+            status = remove_leftovers(r);
+    }
+    fill_in(scan, cut, r->config->covered_seq, out);
+    size_t last = reuse != WAL_NOWHERE ? reuse : last_live(scan);
+    if (write) /* unused ones behind it have been removed */
+        out->next_segment_no = last == WAL_NOWHERE ? 1 : scan->segments[last].segment->no + 1;
+    if (status == FIRN_OK && write && last != WAL_NOWHERE)
+        status = make_appendable(r, out, &scan->segments[last], mapped);
+    if (status == FIRN_OK)
+        status = take_segments(scan, cut, reuse, out, r->err);
+    return status;
+}
+
+/* ---- All of it ---- */
+
+/* Scans and repairs until there is nothing left to repair. The first scan's report is the one that counts. */
+static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan *scan,
+                  firn_wal_report *report)
+{
+    firn_recovery policy = r->config->options.recovery;
+    for (int round = 0;; round++) {
+        int status = wal_scan_folder(r->dir, o, scan, r->err);
+        if (status != FIRN_OK)
+            return status;
+        const firn_wal_finding *bad = objection(scan, policy);
+        if (!bad && round == ROUNDS_MAX)
+            bad = &scan->report.findings[0];
+        if (bad)
+            status = wal_report_refuse(r->dir, bad, policy, r->err);
+        bool changed = false;
+        if (status == FIRN_OK && write)
+            status = repair(r, &changed);
+        if (round == 0) {
+            *report = scan->report;
+            scan->report = (firn_wal_report){0};
+        }
+        if (status != FIRN_OK || !changed)
+            return status;
+        wal_scan_release(scan);
+    }
+}
+
+int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
+                firn_wal_report *report, firn_error *err)
+{
+    bool write = !config->options.read_only && config->options.recovery != FIRN_RECOVERY_INSPECT;
+    wal_scan_options o = {
+        .writable = write,
+        .mapped = mapped,
+        .store_id = config->store_id,
+        .covered_seq = config->covered_seq,
+    };
+    wal_scan scan = {0};
+    wal_repair r = {.dir = dir, .config = config, .scan = &scan, .err = err};
+    wal_recovered_log log = {0};
+    firn_wal_report found;
+    firn_wal_report_init(&found);
+
+    int status = settle(&r, &o, write, &scan, &found);
+    if (status == FIRN_OK)
+        status = hand_over(&r, &scan, mapped, write, &log);
+    found.cut_bytes = r.cut_bytes;
+    fs_dir_close(r.lost);
+    wal_scan_release(&scan);
+    if (status == FIRN_OK)
+        *out = log;
+    else
+        wal_recovered_log_release(&log);
+    if (report)
+        *report = found;
+    else
+        firn_wal_report_release(&found);
+    return status;
+}
+
+void wal_recovered_log_release(wal_recovered_log *log)
+{
+    for (size_t i = 0; i < log->count; i++)
+        wal_segment_unref(log->segments[i]);
+    mem_free(log->segments);
+    memset(log, 0, sizeof(*log));
+}

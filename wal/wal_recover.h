@@ -1,0 +1,65 @@
+/* wal_recover: what the files that carry out a policy share (README.md, "Recovery").
+ *
+ *   wal_recover.c          scan, judge, repair, scan again until nothing is left to repair; hand over
+ *   wal_recover_cut.c      give up the end of a log
+ *   wal_recover_salvage.c  keep what is behind damage
+ *   wal_recover_files.c    lost/, and segments written in one piece
+ *
+ * A repair changes files, never what is in memory; the log is scanned anew afterwards.
+ */
+#ifndef WAL_RECOVER_H
+#define WAL_RECOVER_H
+
+#include "wal_scan.h"
+
+typedef struct wal_repair {
+    fs_dir *dir;
+    fs_dir *lost;        /* open when something has been saved, else NULL */
+    uint64_t lost_files; /* greatest number of a file in it */
+    const wal_config *config;
+    const wal_scan *scan;
+    uint64_t cut_bytes;
+    firn_error *err;
+} wal_repair;
+
+/* ---- wal_recover_files.c ---- */
+
+/* W9: copies bytes of a segment, or a whole file, to lost/. Durable after wal_repair_saved. */
+int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to);
+int wal_repair_save_file(wal_repair *r, const wal_scanned *p);
+int wal_repair_saved(wal_repair *r);
+
+/* Makes the kept segments durable: what was read may have been in the page cache only. */
+int wal_repair_sync(wal_repair *r, size_t count);
+
+/* Writes a frame that uses up `count` numbers, and all bytes of [offset, end). */
+int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t offset,
+                    uint64_t end, uint64_t seq_first, uint64_t count);
+
+/* A segment that is made at once: LINK, SKIPs over [link.seq_first, seq_next), and with `sealed` a SEAL. Its
+ * rename is the commit point of whatever it stands for; durable when this returns. */
+typedef struct wal_made {
+    uint64_t no;
+    wal_link link;
+    uint64_t seq_next;
+    uint32_t reason; /* WAL_SKIP_SEEN or WAL_SKIP_LOST */
+    bool sealed;     /* small, complete; else of full size, to be appended to */
+} wal_made;
+int wal_repair_make(wal_repair *r, const wal_made *made);
+
+/* ---- The repairs ---- */
+
+/* Gives up everything from `spot` on. */
+int wal_repair_cut(wal_repair *r, const wal_spot *spot);
+/* Puts SKIPs in the place of all proven losses. */
+int wal_repair_salvage(wal_repair *r);
+/* A new segment behind everything, which follows `prev` (WAL_NOWHERE: nothing) at `end`. */
+int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_first,
+                         uint64_t seq_next, uint32_t reason);
+
+static inline uint64_t wal_page_up(uint64_t bytes)
+{
+    return (bytes + WAL_PAGE_BYTES - 1) & ~(uint64_t)(WAL_PAGE_BYTES - 1);
+}
+
+#endif

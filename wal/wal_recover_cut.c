@@ -1,0 +1,134 @@
+/* wal_recover_cut: give up the end of a log (README.md, "Recovery").
+ *
+ * When nothing intact follows the cut, the bytes behind it are saved and zeroed in place, and the segment goes on
+ * from there: a crash in between leaves another torn tail at the same spot.
+ *
+ * When intact frames follow, that would not do: they hold numbers that must not be given out again (W10) and
+ * perhaps a floor, and zeroing takes more than one step. So a new segment is made whose LINK says
+ * "I follow segment N at offset X" and which skips those numbers. Its rename is the commit point; from then on
+ * everything behind the cut is superseded, and removed whenever somebody gets to it.
+ */
+#include "wal_recover.h"
+
+#include <base/error.h>
+
+int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_first,
+                         uint64_t seq_next, uint32_t reason)
+{
+    const wal_scan *scan = r->scan;
+    wal_made made = {
+        .no = scan->segments[scan->count - 1].segment->no + 1,
+        .link = {.floor_seq = scan->floor_seq, .life = scan->life, .seq_first = seq_first},
+        .seq_next = seq_next > seq_first ? seq_next : seq_first,
+        .reason = reason,
+    };
+    if (prev != WAL_NOWHERE) {
+        const wal_scanned *p = &scan->segments[prev];
+        made.link.prev_no = p->segment->no;
+        made.link.prev_end = end;
+        made.link.prev_chain = wal_scan_chain_at(p, end);
+    }
+    return wal_repair_make(r, &made);
+}
+
+/* Saves and zeroes [from, end of what is not zero). */
+static int cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
+{
+    static const uint8_t zeros[4096];
+    const wal_segment *s = p->segment;
+    uint64_t to = wal_used_end(s->base, from, s->base_bytes);
+    fs_file *file = NULL;
+    int status = wal_repair_save_range(r, p, from, to);
+    if (status == FIRN_OK)
+        status = wal_repair_saved(r);
+    if (status == FIRN_OK)
+        status = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
+    for (uint64_t at = from; at < to && status == FIRN_OK; at += sizeof(zeros)) {
+        uint64_t left = to - at;
+        status =
+            fs_write(file, zeros, left < sizeof(zeros) ? (size_t)left : sizeof(zeros), at, r->err);
+    }
+    if (status == FIRN_OK)
+        status = fs_sync(file, r->err);
+    fs_close(file);
+    return status;
+}
+
+/* Where the log is cut: behind `keep` (WAL_NOWHERE: nothing is kept) at `offset`. */
+static void cut_place(const wal_scan *scan, const wal_spot *spot, size_t *keep, uint64_t *offset)
+{
+    *keep = spot->segment;
+    *offset = spot->offset;
+    if (spot->what == WAL_SPOT_BETWEEN || spot->what == WAL_SPOT_LINK)
+        *offset = *keep == WAL_NOWHERE ? 0 : scan->segments[*keep].segment->end;
+}
+
+static bool anything_behind(const wal_scan *scan, size_t keep, uint64_t offset)
+{
+    const wal_scanned *p = &scan->segments[keep];
+    if (offset != p->segment->end || p->seal == WAL_SEAL_ROTATION)
+        return true;
+    for (size_t i = keep + 1; i < scan->count; i++) {
+        wal_part part = scan->segments[i].part;
+        if (part == WAL_PART_LIVE || part == WAL_PART_HEADLESS || part == WAL_PART_WRONG)
+            return true;
+    }
+    return false;
+}
+
+/* Everything that will be superseded goes to lost/. */
+static int save_behind(wal_repair *r, size_t keep, uint64_t offset)
+{
+    const wal_scan *scan = r->scan;
+    int status = FIRN_OK;
+    if (keep != WAL_NOWHERE) {
+        const wal_scanned *p = &scan->segments[keep];
+        uint64_t to = wal_used_end(p->segment->base, 0, p->limit);
+        status = wal_repair_save_range(r, p, offset, to);
+    }
+    for (size_t i = keep == WAL_NOWHERE ? 0 : keep + 1; i < scan->count && status == FIRN_OK; i++) {
+        const wal_scanned *p = &scan->segments[i];
+        bool used = p->part == WAL_PART_LIVE || p->part == WAL_PART_HEADLESS ||
+                    p->part == WAL_PART_WRONG ||
+                    (p->part == WAL_PART_UNUSED &&
+                     wal_used_end(p->segment->base, WAL_DATA_OFFSET, p->limit) > WAL_DATA_OFFSET);
+        if (used)
+            status = wal_repair_save_file(r, p);
+    }
+    return status == FIRN_OK ? wal_repair_saved(r) : status;
+}
+
+/* The bytes behind the cut are saved and superseded: their blocks can go. */
+static int shorten(wal_repair *r, const wal_scanned *p, uint64_t offset)
+{
+    fs_file *file;
+    int status = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
+    if (status != FIRN_OK)
+        return status;
+    if (wal_page_up(offset) < p->file_bytes)
+        status = fs_truncate(file, wal_page_up(offset), r->err);
+    if (status == FIRN_OK)
+        status = fs_sync(file, r->err);
+    fs_close(file);
+    return status;
+}
+
+int wal_repair_cut(wal_repair *r, const wal_spot *spot)
+{
+    const wal_scan *scan = r->scan;
+    size_t keep;
+    uint64_t offset;
+    cut_place(scan, spot, &keep, &offset);
+    if (keep != WAL_NOWHERE && !anything_behind(scan, keep, offset))
+        return cut_in_place(r, &scan->segments[keep], offset);
+
+    int status = save_behind(r, keep, offset);
+    if (status == FIRN_OK) /* what the new segment builds on is durable before it exists */
+        status = wal_repair_sync(r, keep == WAL_NOWHERE ? 0 : keep + 1);
+    if (status == FIRN_OK)
+        status = wal_repair_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1,
+                                      WAL_SKIP_SEEN);
+    if (status == FIRN_OK && keep != WAL_NOWHERE)
+        status = shorten(r, &scan->segments[keep], offset);
+    return status;
+}

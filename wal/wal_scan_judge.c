@@ -1,0 +1,477 @@
+/* wal_scan_judge: put the segments that were read one behind the other, and judge what does not fit
+ * (README.md, "Telling a torn tail from loss").
+ *
+ * A place that does not fit has numbers [first, next) that are missing there. It is
+ *   harmless   when none is missing, or all that are have been truncated or are covered by the
+ * owner; lost       when some frame says that the log was durable beyond `first`, or when the place
+ * itself is a proof (a file that had been synced is gone, short, headless or another one); torn
+ * otherwise.
+ *
+ * Start reading at wal_scan_judge.
+ */
+#include "wal_scan.h"
+
+#include <base/alloc.h>
+#include <base/coding.h>
+#include <base/error.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The walk along the log. */
+typedef struct judge {
+    wal_scan *scan;
+    size_t gap;        /* next one in scan->gaps */
+    size_t prev;       /* the live segment before, or WAL_NOWHERE */
+    uint64_t expected; /* the number that comes next */
+    size_t bad;        /* first headless or wrong file behind prev, or WAL_NOWHERE */
+    firn_error *err;
+} judge;
+
+static bool recycled(const wal_scanned *p)
+{
+    return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0;
+}
+
+/* Behind the last byte of the segment from its end on that is not zero; its end: all are. Stale
+ * bytes of an earlier use do not count when the writer has left its mark in front of them. */
+static uint64_t tail_end(const wal_scanned *p)
+{
+    const wal_segment *s = p->segment;
+    if (s->end >= p->limit)
+        return s->end;
+    uint64_t left = p->limit - s->end;
+    uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
+    if (recycled(p) && wal_used_end(s->base, s->end, s->end + mark) == s->end)
+        return s->end;
+    return wal_used_end(s->base, s->end, p->limit);
+}
+
+static bool first_copy_ok(const wal_scanned *p)
+{
+    wal_header header;
+    return wal_header_decode(p->segment->base, &header) == FIRN_OK;
+}
+
+/* ---- From a spot to a finding ---- */
+
+static const char *spot_file(const wal_scan *scan, const wal_spot *spot, char name[WAL_NAME_BYTES])
+{
+    uint64_t no;
+    if (spot->what == WAL_SPOT_LINK)
+        no = scan->segments[spot->follower].segment->no;
+    else if (spot->what != WAL_SPOT_BETWEEN)
+        no = scan->segments[spot->segment].segment->no;
+    else if (spot->bad != WAL_NOWHERE)
+        no = scan->segments[spot->bad].segment->no;
+    else if (spot->follower == WAL_NOWHERE)
+        no = spot->segment == WAL_NOWHERE ? 1 : scan->segments[spot->segment].segment->no + 1;
+    else if (scan->segments[spot->follower].linked)
+        no = scan->segments[spot->follower].link.prev_no;
+    else
+        no = scan->segments[spot->follower].segment->no - 1;
+    if (no == 0)
+        no = 1;
+    wal_name_format(no, name);
+    return name;
+}
+
+static int add_spot(judge *j, wal_spot spot, const char *proof)
+{
+    wal_scan *scan = j->scan;
+    if (scan->spot_count == scan->spot_capacity) {
+        size_t capacity = scan->spot_capacity ? scan->spot_capacity * 2 : 8;
+        wal_spot *grown = mem_realloc(scan->spots, capacity * sizeof(*grown));
+        if (!grown)
+            return error_no_memory(j->err, capacity * sizeof(*grown));
+        scan->spots = grown;
+        scan->spot_capacity = capacity;
+    }
+    scan->spots[scan->spot_count++] = spot;
+
+    firn_wal_finding finding = {
+        .kind = spot.kind,
+        .offset = spot.offset,
+        .bytes = spot.end - spot.offset,
+    };
+    char name[WAL_NAME_BYTES];
+    snprintf(finding.file, sizeof(finding.file), "%s", spot_file(scan, &spot, name));
+    snprintf(finding.proof, sizeof(finding.proof), "%s", proof);
+    if (spot.seq_next > spot.seq_first) {
+        finding.seq_first = spot.seq_first;
+        finding.seq_last = spot.seq_next - 1;
+    }
+    if (spot.kind == FIRN_WAL_TORN)
+        scan->torn = true;
+    else if (spot.kind == FIRN_WAL_HARMLESS)
+        scan->harmless = true;
+    else
+        scan->lost = true;
+    return wal_report_add(&scan->report, &finding, j->err);
+}
+
+/* The first number whose absence means anything: the ones before it are truncated, or the owner has
+ * them. */
+static uint64_t first_that_counts(const wal_scan *scan, uint64_t seq)
+{
+    if (seq <= scan->floor_seq)
+        seq = scan->floor_seq + 1;
+    if (seq <= scan->covered_seq)
+        seq = scan->covered_seq + 1;
+    return seq;
+}
+
+/* Judges a spot: `proven` is its kind when it is a proof in itself (with the reason in `proof`),
+ * else 0. */
+static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, const char *proof)
+{
+    wal_scan *scan = j->scan;
+    char text[160];
+    uint64_t first = first_that_counts(scan, spot.seq_first);
+    bool unknown = spot.seq_next == 0;
+    bool missing = !unknown && spot.seq_next > first;
+    bool covered = !unknown && !missing && first > spot.seq_first;
+
+    if (covered || (!proven && !unknown && !missing)) {
+        spot.kind = FIRN_WAL_HARMLESS;
+        snprintf(text, sizeof(text), "%s",
+                 covered ? "what is missing has been truncated, or is kept elsewhere"
+                         : "no number is missing");
+    } else if (proven) {
+        spot.kind = proven;
+        snprintf(text, sizeof(text), "%s", proof);
+    } else if (scan->durable_seq >= first) {
+        char name[WAL_NAME_BYTES];
+        wal_name_format(scan->durable_no, name);
+        spot.kind = FIRN_WAL_LOST;
+        if (unknown)
+            spot.seq_next = scan->durable_seq + 1;
+        snprintf(text, sizeof(text), "%s at offset %llu says that the log was durable up to %llu",
+                 name, (unsigned long long)scan->durable_offset,
+                 (unsigned long long)scan->durable_seq);
+    } else {
+        if (wal_scan_cut(scan, FIRN_RECOVERY_TAIL))
+            return FIRN_OK; /* behind a torn spot, and cut with it */
+        spot.kind = FIRN_WAL_TORN;
+        snprintf(text, sizeof(text), "nothing says that these bytes were ever synced");
+        if (scan->max_seen_seq >= spot.seq_first)
+            spot.seq_next = scan->max_seen_seq + 1;
+    }
+    return add_spot(j, spot, text);
+}
+
+/* ---- From one segment to the next ---- */
+
+/* Files that must be there, or are not what they should be, between prev and `follower`. */
+static int judge_between(judge *j, size_t follower, uint64_t next)
+{
+    wal_scan *scan = j->scan;
+    wal_spot spot = {
+        .what = WAL_SPOT_BETWEEN,
+        .segment = j->prev,
+        .follower = follower,
+        .bad = j->bad,
+        .seq_first = j->expected,
+        .seq_next = next,
+    };
+    if (j->bad == WAL_NOWHERE)
+        return judge_spot(j, spot, FIRN_WAL_MISSING_SEGMENT,
+                          "a segment's file is synced before the log goes on behind it");
+    const wal_scanned *bad = &scan->segments[j->bad];
+    spot.end = bad->file_bytes;
+    j->bad = WAL_NOWHERE;
+    if (bad->part == WAL_PART_HEADLESS)
+        return judge_spot(
+            j, spot, FIRN_WAL_LOST,
+            "both copies of the segment's header are damaged; it is synced before use");
+    const char *why = "it starts in the middle of what the segment before it holds";
+    if (bad->header.segment_no != bad->segment->no)
+        why = "its header says that it is another segment";
+    else if (memcmp(bad->header.store_id, scan->store_id, sizeof(scan->store_id)) != 0)
+        why = "its header says that it belongs to another log";
+    /* In front of everything, where nothing is missing, a stranger does no harm. */
+    bool in_front = j->prev == WAL_NOWHERE && next != 0 && next <= j->expected;
+    return judge_spot(j, spot, in_front ? 0 : FIRN_WAL_WRONG_SEGMENT, why);
+}
+
+/* What stands at the end of prev, whose end the LINK of `index` knows. */
+static int judge_seam(judge *j, size_t index)
+{
+    const wal_scanned *prev = &j->scan->segments[j->prev];
+    const wal_scanned *p = &j->scan->segments[index];
+    wal_spot spot = {
+        .what = WAL_SPOT_RANGE,
+        .segment = j->prev,
+        .follower = index,
+        .offset = prev->segment->end,
+        .end = p->link.prev_end,
+        .seq_first = j->expected,
+        .seq_next = p->seq_first,
+    };
+    if (prev->salvaged && p->seq_first == j->expected)
+        return FIRN_OK;
+    if (prev->segment->end < p->link.prev_end && !(prev->linked && prev->link.stand_in)) {
+        bool cut = prev->short_file && prev->file_bytes < p->link.prev_end;
+        return judge_spot(j, spot, cut ? FIRN_WAL_LOST : 0, "the file was cut short");
+    }
+    if (p->seq_first == j->expected && prev->segment->end == p->link.prev_end &&
+        (!prev->chain_known || prev->segment->chain == p->link.prev_chain))
+        return FIRN_OK;
+    spot.what = WAL_SPOT_LINK;
+    spot.offset = WAL_DATA_OFFSET;
+    spot.end = WAL_DATA_OFFSET + wal_frame_size(WAL_LINK_BYTES);
+    return judge_spot(j, spot, FIRN_WAL_LOST,
+                      "its LINK knows a segment before it that differs from the one that is there");
+}
+
+static int judge_join(judge *j, size_t index)
+{
+    wal_scan *scan = j->scan;
+    const wal_scanned *p = &scan->segments[index];
+    /* Without an intact first frame, what is missing is found missing in front of the first one. */
+    uint64_t next = p->head_ok ? p->seq_first : j->expected;
+    bool missing;
+    if (j->prev == WAL_NOWHERE)
+        missing = next > first_that_counts(scan, j->expected);
+    else if (p->linked)
+        missing = p->link.prev_no != scan->segments[j->prev].segment->no;
+    else
+        missing = p->segment->no != scan->segments[j->prev].segment->no + 1;
+    if (missing || j->bad != WAL_NOWHERE)
+        return judge_between(j, index, next);
+    if (j->prev == WAL_NOWHERE)
+        return FIRN_OK;
+    if (p->linked)
+        return judge_seam(j, index);
+    if (next != j->expected) /* an intact first frame that is no LINK */
+        return judge_spot(j,
+                          (wal_spot){.what = WAL_SPOT_LINK,
+                                     .segment = j->prev,
+                                     .follower = index,
+                                     .offset = WAL_DATA_OFFSET,
+                                     .end = WAL_DATA_OFFSET,
+                                     .seq_first = j->expected,
+                                     .seq_next = next},
+                          0, "");
+    return FIRN_OK;
+}
+
+static int judge_inside(judge *j, size_t index)
+{
+    wal_scan *scan = j->scan;
+    const wal_scanned *p = &scan->segments[index];
+    int status = FIRN_OK;
+    while (j->gap < scan->gap_count && scan->gaps[j->gap].segment < index)
+        j->gap++;
+    for (; j->gap < scan->gap_count && scan->gaps[j->gap].segment == index; j->gap++) {
+        const wal_gap *gap = &scan->gaps[j->gap];
+        wal_spot spot = {
+            .what = gap->seal ? WAL_SPOT_SEAL : WAL_SPOT_RANGE,
+            .segment = index,
+            .follower = WAL_NOWHERE,
+            .offset = gap->offset,
+            .end = gap->end,
+            .seq_first = gap->expected ? gap->expected : j->expected,
+            .seq_next = gap->next,
+        };
+        status = judge_spot(j, spot, gap->seal ? FIRN_WAL_LOST : 0,
+                            "the running checksum disagrees with the frames before it");
+        if (status != FIRN_OK)
+            return status;
+    }
+    if (p->copies_ok == 1) {
+        uint64_t copy = first_copy_ok(p) ? WAL_HEADER_COPY_OFFSET : 0;
+        status = judge_spot(j,
+                            (wal_spot){.what = WAL_SPOT_HEADER,
+                                       .segment = index,
+                                       .follower = WAL_NOWHERE,
+                                       .offset = copy,
+                                       .end = copy + WAL_HEADER_BYTES,
+                                       .seq_first = j->expected,
+                                       .seq_next = j->expected},
+                            0, "");
+    }
+    return status;
+}
+
+/* Does this segment start before the one in front of it ends? Then it is not what its name says. */
+static bool out_of_order(const judge *j, const wal_scanned *p)
+{
+    return j->prev != WAL_NOWHERE && p->head_ok && p->seq_first < j->expected;
+}
+
+static int judge_live(judge *j, size_t index)
+{
+    wal_scanned *p = &j->scan->segments[index];
+    if (out_of_order(j, p)) {
+        p->part = WAL_PART_WRONG;
+        if (j->bad == WAL_NOWHERE)
+            j->bad = index;
+        return FIRN_OK;
+    }
+    int status = judge_join(j, index);
+    if (status != FIRN_OK)
+        return status;
+    if (p->head_ok)
+        j->expected = p->seq_first;
+    status = judge_inside(j, index);
+    if (p->seq_first != 0) {
+        j->expected = p->seq_next;
+    } else {
+        p->segment->seq_first = j->expected;
+        p->segment->seq_last = j->expected - 1;
+    }
+    j->prev = index;
+    return status;
+}
+
+/* ---- The end of the log ---- */
+
+static size_t first_unused(const wal_scan *scan)
+{
+    for (size_t i = 0; i < scan->count; i++)
+        if (scan->segments[i].part == WAL_PART_UNUSED)
+            return i;
+    return WAL_NOWHERE;
+}
+
+static int judge_tail(judge *j)
+{
+    wal_scan *scan = j->scan;
+    const wal_scanned *p = &scan->segments[j->prev];
+    uint64_t end = tail_end(p);
+    wal_spot spot = {
+        .what = WAL_SPOT_RANGE,
+        .segment = j->prev,
+        .follower = WAL_NOWHERE,
+        .offset = p->segment->end,
+        .end = end,
+        .seq_first = j->expected,
+        .seq_next = 0,
+    };
+    if (p->seal == WAL_SEAL_ROTATION) {
+        /* The next segment is made, and synced, before the seal is written. */
+        return first_unused(scan) == WAL_NOWHERE ? judge_between(j, WAL_NOWHERE, 0) : FIRN_OK;
+    }
+    if (p->seal != WAL_SEAL_CLOSE && p->short_file)
+        return judge_spot(
+            j, spot, FIRN_WAL_LOST,
+            "the file was cut short, and does not end with the seal of a clean close");
+    if (end > p->segment->end)
+        return judge_spot(j, spot, 0, "");
+    scan->report.closed_clean = p->seal == WAL_SEAL_CLOSE;
+    return FIRN_OK;
+}
+
+/* A made-ahead segment may have got a first group that did not survive. */
+static int judge_unused(judge *j, size_t index)
+{
+    const wal_scanned *p = &j->scan->segments[index];
+    uint64_t end = tail_end(p);
+    if (end == p->segment->end)
+        return FIRN_OK;
+    return judge_spot(j,
+                      (wal_spot){.what = WAL_SPOT_RANGE,
+                                 .segment = index,
+                                 .follower = WAL_NOWHERE,
+                                 .offset = p->segment->end,
+                                 .end = end,
+                                 .seq_first = j->expected},
+                      0, "");
+}
+
+static int judge_end(judge *j)
+{
+    wal_scan *scan = j->scan;
+    size_t unused = first_unused(scan);
+    int status = FIRN_OK;
+    if (j->bad != WAL_NOWHERE)
+        status = judge_between(j, WAL_NOWHERE, 0);
+    else if (j->prev != WAL_NOWHERE)
+        status = judge_tail(j);
+    else if (unused != WAL_NOWHERE && scan->segments[unused].segment->no > 1)
+        status = judge_between(j, WAL_NOWHERE, 0);
+    for (size_t i = 0; i < scan->count && status == FIRN_OK; i++)
+        if (scan->segments[i].part == WAL_PART_UNUSED)
+            status = judge_unused(j, i);
+    return status;
+}
+
+/* ---- What is intact ---- */
+
+typedef struct recount {
+    wal_scanned *counted;
+    uint64_t floor_seq;
+} recount;
+
+static int recount_frame(void *ctx, wal_segment *s, uint64_t offset, const wal_frame *f)
+{
+    recount *r = ctx;
+    (void)s;
+    (void)offset;
+    if (f->type == WAL_DATA && f->seq_first > r->floor_seq)
+        wal_scanned_count(r->counted, f);
+    return 0;
+}
+
+/* What is intact and not truncated. Only the segment that the floor lies in is read once more. */
+static void sum_up(wal_scan *scan)
+{
+    firn_wal_report *report = &scan->report;
+    for (size_t i = 0; i < scan->count; i++) {
+        wal_scanned *p = &scan->segments[i];
+        if (p->part != WAL_PART_LIVE)
+            continue;
+        if (p->seq_first <= scan->floor_seq) {
+            recount r = {.counted = p, .floor_seq = scan->floor_seq};
+            p->operations = p->operation_first = p->operation_last = 0;
+            wal_segment_walk(p->segment, p->segment->end, recount_frame, &r);
+        }
+        report->segments++;
+        report->frames += p->frames;
+        report->bytes += p->frame_bytes;
+        report->operations += p->operations;
+        if (report->seq_first == 0)
+            report->seq_first = p->operation_first;
+        if (p->operation_last != 0)
+            report->seq_last = p->operation_last;
+    }
+    report->floor_seq = scan->floor_seq;
+    report->durable_seq = report->closed_clean ? scan->last_seq : scan->durable_seq;
+}
+
+int wal_scan_judge(wal_scan *scan, firn_error *err)
+{
+    judge j = {
+        .scan = scan,
+        .prev = WAL_NOWHERE,
+        .expected = scan->floor_seq + 1,
+        .bad = WAL_NOWHERE,
+        .err = err,
+    };
+    int status = FIRN_OK;
+    for (size_t i = 0; i < scan->count && status == FIRN_OK; i++) {
+        wal_part part = scan->segments[i].part;
+        if (part == WAL_PART_LIVE)
+            status = judge_live(&j, i);
+        else if ((part == WAL_PART_HEADLESS || part == WAL_PART_WRONG) && j.bad == WAL_NOWHERE)
+            j.bad = i;
+    }
+    if (status == FIRN_OK)
+        status = judge_end(&j);
+    scan->last_seq = j.expected - 1;
+    if (status == FIRN_OK)
+        sum_up(scan);
+    return status;
+}
+
+const wal_spot *wal_scan_cut(const wal_scan *scan, firn_recovery policy)
+{
+    for (size_t i = 0; i < scan->spot_count; i++) {
+        const wal_spot *spot = &scan->spots[i];
+        if (spot->kind == FIRN_WAL_TORN)
+            return spot;
+        if (spot->kind != FIRN_WAL_HARMLESS && policy == FIRN_RECOVERY_PREFIX)
+            return spot;
+    }
+    return NULL;
+}
