@@ -14,10 +14,9 @@
 #define REGION_BYTES     ((size_t)1 << 20) /* address space, not memory: pages come when touched */
 #define POOL_REGIONS     128
 #define POOL_TOUCHED_MAX ((size_t)256 << 10) /* to clear more costs more than to map anew */
-* /
-#define CHUNK_BYTES ((size_t)64 << 10)
+#define CHUNK_BYTES      ((size_t)64 << 10)
 
-    struct sim_chunk {
+struct sim_chunk {
     struct sim_chunk *next;
     max_align_t data[];
 };
