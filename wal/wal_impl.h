@@ -57,10 +57,11 @@ struct wal_request {
     _Atomic uint32_t state;
     uint32_t count; /* entries */
     uint32_t payload_crc;
-    uint8_t type;
-    bool durable; /* wants to be acknowledged only when synced */
-    bool batched; /* counts for the timed sync */
-    bool single;  /* payload is head, key, value; else it is `key` alone */
+    uint8_t type;       /* wal_request_type */
+    uint8_t frame_type; /* wal_frame_type */
+    bool durable;       /* wants to be acknowledged only when synced */
+    bool batched;       /* counts for the timed sync */
+    bool single;        /* payload is head, key, value; else it is `key` alone */
     uint8_t head[8];
     firn_slice key, value;
     uint64_t payload_bytes;
@@ -89,8 +90,11 @@ struct wal_callback {
 typedef struct wal_recycler {
     atomic_uint refs;
     mutex m;
-    bool closed GUARDED_BY(m);       /* the log is gone: nobody wants segments back */
-    unsigned expected GUARDED_BY(m); /* segments on their way, still referenced by somebody */
+    bool closed GUARDED_BY(m); /* the log is gone: nobody wants segments back */
+    /* Numbers of segments on their way, still referenced by somebody; expected_count + count is at most
+     * WAL_SPARES_MAX. */
+    uint64_t expected[WAL_SPARES_MAX] GUARDED_BY(m);
+    unsigned expected_count GUARDED_BY(m);
     unsigned count GUARDED_BY(m);
     wal_segment *spares[WAL_SPARES_MAX] GUARDED_BY(m); /* nobody refers to them */
 } wal_recycler;
@@ -106,7 +110,9 @@ struct firn_wal {
     fs_file *lock_file; /* NULL unless firn_wal_open took it */
     bool mapped;
     bool read_only;
-    bool has_helper;
+    bool has_helper; /* set before and cleared after the helper runs */
+    uint64_t
+        populate_ahead; /* bytes that the helper keeps ready; woken when fewer than half are left */
     uint32_t generation; /* of fork */
     uint64_t life;
     uint8_t store_id[16];
@@ -132,8 +138,9 @@ struct firn_wal {
     _Atomic uint64_t tick;
     _Atomic uint64_t proven_seq; /* durable line of the newest frame */
     _Atomic uint64_t appended_bytes, appended_batches, appended_entries, groups;
-    _Atomic bool storing;     /* groups are stored into the mapping: populating ahead pays */
-    _Atomic bool batch_dirty; /* a timed sync is due */
+    _Atomic bool storing;            /* groups are stored into the mapping: populating ahead pays */
+    _Atomic bool batch_dirty;        /* a timed sync is due */
+    _Atomic uint64_t batch_since_us; /* since when; only without a helper */
 
     /* Written by whoever syncs or truncates, read by all. */
     _Alignas(WAL_CACHE_LINE) _Atomic uint64_t durable_seq;
@@ -154,8 +161,9 @@ struct firn_wal {
     wal_request *waiters GUARDED_BY(m), *waiters_last GUARDED_BY(m);
     unsigned timed_waiters GUARDED_BY(m);
     cond durable_cond; /* timed waiters */
-    wal_callback *callbacks GUARDED_BY(m);
-    wal_callback *fired GUARDED_BY(m); /* decided, for the helper to call */
+    wal_callback *callbacks GUARDED_BY(m), *callbacks_last GUARDED_BY(m);
+    wal_callback *fired GUARDED_BY(m), *fired_last GUARDED_BY(m); /* decided, not yet called */
+    bool log_closing GUARDED_BY(m); /* what is not durable now will not be */
 
     mutex making;
     mutex truncating;
@@ -174,6 +182,11 @@ struct firn_wal {
 
 /* Every public call starts here: FIRN_INVALID after a fork. */
 int wal_check_handle(const wal *w, firn_error *err);
+/* The same for calls that write: also FIRN_READ_ONLY. */
+int wal_check_writable(const wal *w, firn_error *err);
+/* Opens and locks the folder `path` of a file system, and the log in it. */
+int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_report *report,
+                  wal **out, firn_error *err);
 void wal_log(const wal *w, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Stops all writing for good; the first cause is kept. */
@@ -184,6 +197,11 @@ int wal_poisoned_error(wal *w, firn_error *err);
  * wal_segments_release. Frames of each may be read up to its visible_end (acquire). */
 int wal_segments_snapshot(wal *w, wal_segment ***out, size_t *count, firn_error *err);
 void wal_segments_release(wal_segment **segments, size_t count);
+
+/* ---- wal_options.c ---- */
+
+/* Checks what was given and completes it: *out has every field. May be the same struct. */
+int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn_error *err);
 
 /* ---- wal_segment.c ---- */
 
@@ -210,11 +228,16 @@ bool wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
 void wal_sync_round(wal *w);
 /* Syncs everything appended so far, also frames without numbers. */
 int wal_sync_all(wal *w, firn_error *err);
+/* A group of the batch mode was appended: starts the timed sync, or syncs when a threshold was
+ * crossed. */
+void wal_sync_batched(wal *w);
 /* For the helper: syncs unless somebody is at it. */
 void wal_sync_background(wal *w);
 /* Answers everybody who waits after the log was poisoned, and takes callbacks along. */
 void wal_sync_fail_all(wal *w);
+/* Has the decided callbacks called, by the helper or at once; _call: at once. */
 void wal_callbacks_fire(wal *w);
+void wal_callbacks_call(wal *w);
 /* Moves callbacks whose fate is known to the list of those to be called. True when there are any.
  */
 bool wal_callbacks_decide(wal *w) REQUIRES(w->m);
@@ -237,7 +260,9 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err);
 int wal_ready_release(wal *w, firn_error *err);
 int wal_helper_start(wal *w, firn_error *err);
 void wal_helper_stop(wal *w);
+/* There may be work. Cheap when the helper knows already; does nothing without one. */
 void wal_helper_wake(wal *w);
+void wal_helper_wake_locked(wal *w) REQUIRES(w->m);
 
 /* ---- wal_futex: how requests wait; used by wal_commit.c and wal_sync.c ---- */
 

@@ -1,0 +1,512 @@
+/* wal_ready: segments that are made ahead of their use, used again after it, and the helper thread that does so
+ * (README.md, W3 and W7).
+ *
+ * Making a segment:
+ *     000000000007.wal.new   full size, header written twice, synced
+ *     000000000007.wal       renamed, folder synced: only now may a frame go in
+ * A crash in between leaves a temporary file, which recovery removes, or an empty segment, which it knows.
+ *
+ * A truncated segment comes back as a spare when nobody refers to its bytes any more: it keeps its blocks and its
+ * mapping, gets a new header with a new salt, and no frame of its former life passes.
+ *
+ * The helper does what would otherwise make a writer wait, and what happens when nobody writes: it makes pages
+ * ready, makes the next segment, carries out timed syncs, appends a MARK to an idle log, and calls callbacks. All
+ * of it could be left undone without breaking a promise but the timed ones.
+ *
+ * Locks: making for a segment's birth, m for moments, the recycler's own mutex innermost.
+ */
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/error.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "wal_impl.h"
+
+#define POPULATE_STEP_BYTES (UINT64_C(1) << 20)
+#define RETRY_MS            100
+#define NEVER_MS            UINT64_MAX
+
+#define TEMPORARY_NAME_BYTES (WAL_NAME_BYTES + 4)
+
+static void temporary_name(uint64_t no, char out[TEMPORARY_NAME_BYTES])
+{
+    char name[WAL_NAME_BYTES];
+    wal_name_format(no, name);
+    snprintf(out, TEMPORARY_NAME_BYTES, "%s.new", name);
+}
+
+/* ---- The recycler ---- */
+
+int wal_recycler_new(wal_recycler **out)
+{
+    wal_recycler *r = mem_zalloc(sizeof(*r));
+    if (!r)
+        return FIRN_NO_MEMORY;
+    atomic_init(&r->refs, 1);
+    mutex_init(&r->m);
+    *out = r;
+    return FIRN_OK;
+}
+
+void wal_recycler_unref(wal_recycler *r)
+{
+    if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    mutex_release(&r->m);
+    mem_free(r);
+}
+
+bool wal_recycler_take(wal_recycler *r, wal_segment *s)
+{
+    mutex_lock(&r->m);
+    for (unsigned i = 0; i < r->expected_count; i++) {
+        if (r->expected[i] == s->no) {
+            r->expected[i] = r->expected[--r->expected_count];
+            break;
+        }
+    }
+    bool wanted = !r->closed;
+    if (wanted) {
+        assert(r->count < WAL_SPARES_MAX);
+        r->spares[r->count++] = s;
+    }
+    mutex_unlock(&r->m);
+    return wanted;
+}
+
+/* Announces that `s` will come back. False when there are enough. */
+static bool recycler_expect(wal *w, const wal_segment *s)
+{
+    wal_recycler *r = w->recycler;
+    bool fits = s->writable && s->mapped == w->mapped && s->base_bytes == s->bytes &&
+                s->bytes == w->config.options.segment_bytes;
+    mutex_lock(&r->m);
+    bool wanted = fits && !r->closed && r->count + r->expected_count < WAL_SPARES_MAX;
+    if (wanted)
+        r->expected[r->expected_count++] = s->no;
+    mutex_unlock(&r->m);
+    return wanted;
+}
+
+static void recycler_forget(wal_recycler *r, uint64_t no)
+{
+    mutex_lock(&r->m);
+    for (unsigned i = 0; i < r->expected_count; i++) {
+        if (r->expected[i] == no) {
+            r->expected[i] = r->expected[--r->expected_count];
+            break;
+        }
+    }
+    mutex_unlock(&r->m);
+}
+
+static wal_segment *recycler_pop(wal_recycler *r)
+{
+    mutex_lock(&r->m);
+    wal_segment *s = r->count > 0 ? r->spares[--r->count] : NULL;
+    mutex_unlock(&r->m);
+    return s;
+}
+
+int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
+{
+    int status;
+    if (recycler_expect(w, s)) {
+        char temporary[TEMPORARY_NAME_BYTES];
+        temporary_name(s->no, temporary);
+        status = fs_rename(w->dir, s->name, temporary, err);
+        if (status == FIRN_OK) {
+            /* We hold a reference, so nobody looks at `recycler` before ours is gone. */
+            atomic_fetch_add_explicit(&w->recycler->refs, 1, memory_order_relaxed);
+            s->recycler = w->recycler;
+        } else {
+            recycler_forget(w->recycler, s->no);
+        }
+    } else {
+        status = fs_unlink(w->dir, s->name, err);
+        if (status == FIRN_NOT_FOUND) /* that it is gone is what was wanted */
+            status = FIRN_OK;
+    }
+    wal_segment_unref(s);
+    return status;
+}
+
+/* ---- Making a segment ---- */
+
+/* The first page: both copies of the header, and zeros over whatever a former life left there. */
+static int write_header(fs_file *file, const wal_header *header, firn_error *err)
+{
+    uint8_t page[WAL_DATA_OFFSET] = {0};
+    wal_header_encode(header, page);
+    memcpy(page + WAL_HEADER_COPY_OFFSET, page, WAL_HEADER_BYTES);
+    int status = fs_write(file, page, sizeof(page), 0, err);
+    return status == FIRN_OK ? fs_sync(file, err) : status;
+}
+
+static int header_init(wal *w, uint64_t no, uint64_t bytes, wal_header *out, firn_error *err)
+{
+    *out = (wal_header){
+        .segment_no = no,
+        .segment_bytes = bytes,
+        .created_us = fs_wall_us(w->fs),
+    };
+    memcpy(out->store_id, w->store_id, sizeof(out->store_id));
+    return fs_random(w->fs, &out->salt, sizeof(out->salt), err);
+}
+
+/* Gives the file its name, durably. */
+static int christen(wal *w, const char *temporary, const char *name, firn_error *err)
+{
+    int status = fs_rename(w->dir, temporary, name, err);
+    if (status != FIRN_OK)
+        return status;
+    status = fs_dir_sync(w->dir, err);
+    if (status != FIRN_OK)
+        (void)fs_unlink(w->dir, name, NULL); /* best effort: an empty segment does no harm */
+    return status;
+}
+
+static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, firn_error *err)
+{
+    char temporary[TEMPORARY_NAME_BYTES];
+    temporary_name(s->no, temporary);
+    char name[WAL_NAME_BYTES];
+    wal_name_format(header->segment_no, name);
+    int status = write_header(s->file, header, err);
+    if (status == FIRN_OK)
+        status = christen(w, temporary, name, err);
+    if (status != FIRN_OK) {
+        (void)fs_unlink(w->dir, temporary, NULL); /* best effort: recovery removes it, too */
+        wal_segment_free(s);
+        return status;
+    }
+    atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
+    s->no = header->segment_no;
+    s->salt = header->salt;
+    memcpy(s->name, name, sizeof(name));
+    s->chain = header->salt;
+    s->end = WAL_DATA_OFFSET;
+    s->frames = 0;
+    s->synced = false;
+    s->recycler = NULL;
+    s->prewritten = s->bytes;
+    atomic_store_explicit(&s->visible_end, WAL_DATA_OFFSET, memory_order_relaxed);
+    atomic_store_explicit(&s->populated, 0, memory_order_relaxed);
+    return FIRN_OK;
+}
+
+static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_error *err)
+{
+    char temporary[TEMPORARY_NAME_BYTES], name[WAL_NAME_BYTES];
+    temporary_name(header->segment_no, temporary);
+    wal_name_format(header->segment_no, name);
+    fs_file *file = NULL;
+    wal_segment *s = NULL;
+    int status = fs_unlink(w->dir, temporary, err); /* left by an attempt that failed */
+    if (status != FIRN_OK && status != FIRN_NOT_FOUND)
+        return status;
+    status = fs_open(w->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, err);
+    if (status != FIRN_OK)
+        return status;
+    status = fs_allocate(file, header->segment_bytes, err);
+    if (status == FIRN_OK)
+        status = write_header(file, header, err);
+    if (status == FIRN_OK)
+        status = wal_segment_new(file, header, w->mapped, &s, err);
+    if (status == FIRN_OK)
+        status = christen(w, temporary, name, err);
+    if (status == FIRN_OK) {
+        *out = s;
+        return FIRN_OK;
+    }
+    (void)fs_unlink(w->dir, temporary, NULL); /* best effort: recovery removes it, too */
+    if (s)
+        wal_segment_free(s);
+    else
+        fs_close(file);
+    return status;
+}
+
+int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, firn_error *err)
+{
+    wal_header header;
+    int status = header_init(w, no, bytes, &header, err);
+    if (status != FIRN_OK)
+        return status;
+    if (bytes == w->config.options.segment_bytes) {
+        wal_segment *spare = recycler_pop(w->recycler);
+        if (spare) {
+            /* A spare that fails is gone; a new file may still do. */
+            status = make_from_spare(w, spare, &header, NULL);
+            if (status == FIRN_OK) {
+                *out = spare;
+                return FIRN_OK;
+            }
+        }
+    }
+    status = make_new(w, &header, out, err);
+    if (status == FIRN_NO_SPACE)
+        error_hint(err,
+                   "make room on the disk (or raise the quota): the log needs %llu bytes for "
+                   "its next segment, and goes on by itself",
+                   (unsigned long long)bytes);
+    return status;
+}
+
+int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
+{
+    mutex_lock(&w->m);
+    wal_segment *old = w->ready;
+    mutex_unlock(&w->m);
+    if (old && old->bytes >= bytes)
+        return FIRN_OK;
+    wal_segment *made;
+    int status = wal_segment_make(w, no, bytes, &made, err);
+    if (status != FIRN_OK)
+        return status;
+    mutex_lock(&w->m);
+    w->ready = made;
+    mutex_unlock(&w->m);
+    /* One that was too small: its name belongs to the new one already. */
+    wal_segment_unref(old);
+    return FIRN_OK;
+}
+
+int wal_ready_release(wal *w, firn_error *err)
+{
+    char names[2 * WAL_SPARES_MAX + 1][TEMPORARY_NAME_BYTES];
+    size_t count = 0;
+    mutex_lock(&w->m);
+    wal_segment *ready = w->ready;
+    w->ready = NULL;
+    mutex_unlock(&w->m);
+    if (ready)
+        memcpy(names[count++], ready->name, sizeof(ready->name));
+    wal_segment_unref(ready);
+
+    wal_recycler *r = w->recycler;
+    mutex_lock(&r->m);
+    r->closed = true;
+    for (unsigned i = 0; i < r->expected_count; i++)
+        temporary_name(r->expected[i], names[count++]);
+    for (unsigned i = 0; i < r->count; i++) {
+        temporary_name(r->spares[i]->no, names[count++]);
+        wal_segment_free(r->spares[i]);
+    }
+    r->count = 0;
+    mutex_unlock(&r->m);
+
+    int status = FIRN_OK;
+    for (size_t i = 0; i < count && !atomic_load(&w->poisoned); i++) {
+        int one = fs_unlink(w->dir, names[i], status == FIRN_OK ? err : NULL);
+        if (one != FIRN_OK && one != FIRN_NOT_FOUND && status == FIRN_OK)
+            status = one;
+    }
+    return status;
+}
+
+/* ---- The helper's chores. Each returns after how many milliseconds it wants to be called again. ---- */
+
+/* Makes pages of the current segment ready while the log is being stored into. A log that is written with pwrite
+ * has no use for them: they would only be dirty. */
+static void populate_ahead(wal *w)
+{
+    if (!w->mapped || !atomic_load_explicit(&w->storing, memory_order_relaxed))
+        return;
+    mutex_lock(&w->m);
+    wal_segment *s = w->live[w->live_count - 1];
+    wal_segment_ref(s);
+    mutex_unlock(&w->m);
+    uint64_t step =
+        w->populate_ahead < POPULATE_STEP_BYTES ? w->populate_ahead : POPULATE_STEP_BYTES;
+    for (;;) {
+        uint64_t end = atomic_load_explicit(&s->visible_end, memory_order_acquire);
+        uint64_t have = atomic_load_explicit(&s->populated, memory_order_relaxed);
+        uint64_t from = (have > end ? have : end) / WAL_PAGE_BYTES * WAL_PAGE_BYTES;
+        uint64_t upto = from + step < s->bytes ? from + step : s->bytes;
+        if (from >= s->bytes || from >= end + w->populate_ahead)
+            break;
+        /* A failure is met again by the next writer, who has somebody to tell. */
+        if (fs_populate(s->file, s->base + from, (size_t)(upto - from), true, NULL) != FIRN_OK)
+            break;
+        atomic_store_explicit(&s->populated, upto, memory_order_relaxed);
+    }
+    wal_segment_unref(s);
+}
+
+static uint64_t make_ahead(wal *w, bool *failing)
+{
+    firn_error error;
+    int status = FIRN_OK;
+    if (atomic_load_explicit(&w->poisoned, memory_order_relaxed))
+        return NEVER_MS;
+    mutex_lock(&w->making);
+    mutex_lock(&w->m);
+    const wal_segment *s = w->live[w->live_count - 1];
+    bool wanted =
+        !w->ready && atomic_load_explicit(&s->visible_end, memory_order_relaxed) >= s->bytes / 2;
+    uint64_t no = s->no + 1;
+    mutex_unlock(&w->m);
+    if (wanted)
+        status = wal_ready_ensure(w, no, w->config.options.segment_bytes, &error);
+    mutex_unlock(&w->making);
+    if (status != FIRN_OK && !*failing) {
+        char line[512];
+        firn_error_format(&error, line, sizeof(line));
+        wal_log(w, FIRN_LOG_WARNING, "the next log segment cannot be made ahead: %s", line);
+    }
+    *failing = status != FIRN_OK;
+    return status == FIRN_OK ? NEVER_MS : RETRY_MS;
+}
+
+typedef struct chores {
+    bool make_failing;
+    bool batch_timing;
+    uint64_t batch_since_us, batch_syncs;
+    bool mark_timing;
+    uint64_t mark_since_us, mark_tick, marked_tick;
+} chores;
+
+static uint64_t remaining_ms(uint64_t now_us, uint64_t since_us, uint32_t limit_ms)
+{
+    uint64_t passed = now_us > since_us ? now_us - since_us : 0;
+    uint64_t limit = (uint64_t)limit_ms * 1000;
+    return passed >= limit ? 0 : (limit - passed + 999) / 1000;
+}
+
+/* Batch mode: what was appended is synced after batch_ms, also when nothing follows. */
+static uint64_t sync_batch(wal *w, chores *c)
+{
+    if (atomic_exchange_explicit(&w->sync_wanted, false, memory_order_acq_rel))
+        wal_sync_background(w);
+    if (!atomic_load_explicit(&w->batch_dirty, memory_order_seq_cst) ||
+        atomic_load_explicit(&w->poisoned, memory_order_relaxed)) {
+        c->batch_timing = false;
+        return NEVER_MS;
+    }
+    uint64_t now = fs_mono_us(w->fs);
+    uint64_t syncs = atomic_load_explicit(&w->syncs, memory_order_relaxed);
+    if (!c->batch_timing || c->batch_syncs != syncs) {
+        c->batch_timing = true;
+        c->batch_since_us = now;
+        c->batch_syncs = syncs;
+    }
+    uint64_t left = remaining_ms(now, c->batch_since_us, w->config.options.batch_ms);
+    if (left > 0)
+        return left;
+    c->batch_timing = false;
+    wal_sync_background(w);
+    return 1; /* look once more: something may have been appended during the sync */
+}
+
+/* The newest sync is proven only by a frame behind it: an idle log writes one. */
+static uint64_t mark_idle(wal *w, chores *c)
+{
+    uint32_t mark_ms = w->config.options.mark_ms;
+    uint64_t tick = atomic_load_explicit(&w->tick, memory_order_acquire);
+    if (mark_ms == 0 || tick == c->marked_tick ||
+        atomic_load_explicit(&w->durable_seq, memory_order_seq_cst) <=
+            atomic_load_explicit(&w->proven_seq, memory_order_relaxed) ||
+        atomic_load_explicit(&w->poisoned, memory_order_relaxed)) {
+        c->mark_timing = false;
+        return NEVER_MS;
+    }
+    uint64_t now = fs_mono_us(w->fs);
+    if (!c->mark_timing || c->mark_tick != tick) {
+        c->mark_timing = true;
+        c->mark_tick = tick;
+        c->mark_since_us = now;
+    }
+    uint64_t left = remaining_ms(now, c->mark_since_us, mark_ms);
+    if (left > 0)
+        return left;
+    c->mark_timing = false;
+    firn_error error;
+    wal_request r = {.type = WAL_REQUEST_MARK, .durable = true, .err = &error};
+    int status = wal_submit(w, &r);
+    if (status != FIRN_OK && status != FIRN_POISONED) {
+        char line[512];
+        firn_error_format(&error, line, sizeof(line));
+        wal_log(w, FIRN_LOG_WARNING, "the idle log could not be marked: %s", line);
+    }
+    c->marked_tick = atomic_load_explicit(&w->tick, memory_order_relaxed);
+    return NEVER_MS;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t do_chores(wal *w, chores *c)
+{
+    wal_callbacks_call(w);
+    uint64_t again = sync_batch(w, c);
+    populate_ahead(w);
+    again = earlier(again, make_ahead(w, &c->make_failing));
+    again = earlier(again, mark_idle(w, c));
+    wal_callbacks_call(w);
+    return again;
+}
+
+static void helper_run(void *arg)
+{
+    wal *w = arg;
+    chores c = {0};
+    mutex_lock(&w->m);
+    while (!w->helper_stop) {
+        mutex_unlock(&w->m);
+        /* In this order: what is announced from here on is either seen by the chores or wakes us again. */
+        atomic_store_explicit(&w->helper_woken, false, memory_order_seq_cst);
+        atomic_store_explicit(&w->helper_timed, false, memory_order_seq_cst);
+        uint64_t again = do_chores(w, &c);
+        if (again != NEVER_MS)
+            atomic_store_explicit(&w->helper_timed, true, memory_order_seq_cst);
+        mutex_lock(&w->m);
+        if (w->helper_stop || atomic_load_explicit(&w->helper_woken, memory_order_acquire))
+            continue;
+        if (again == NEVER_MS)
+            cond_wait(&w->helper_cond, &w->m);
+        else
+            cond_wait_ms(&w->helper_cond, &w->m, again);
+    }
+    mutex_unlock(&w->m);
+}
+
+void wal_helper_wake_locked(wal *w)
+{
+    if (w->has_helper && !atomic_exchange_explicit(&w->helper_woken, true, memory_order_acq_rel))
+        cond_signal(&w->helper_cond);
+}
+
+void wal_helper_wake(wal *w)
+{
+    if (!w->has_helper || atomic_load_explicit(&w->helper_woken, memory_order_relaxed))
+        return;
+    mutex_lock(&w->m);
+    wal_helper_wake_locked(w);
+    mutex_unlock(&w->m);
+}
+
+int wal_helper_start(wal *w, firn_error *err)
+{
+    w->has_helper = true;
+    int result = thread_start(&w->helper, "firn-wal", helper_run, w);
+    if (result == 0)
+        return FIRN_OK;
+    w->has_helper = false;
+    int status = error_system(err, w->dir->path, FIRN_NO_OFFSET, result, "start a thread");
+    error_hint(err, "raise the limit of threads (ulimit -u), or free memory");
+    return status;
+}
+
+void wal_helper_stop(wal *w)
+{
+    mutex_lock(&w->m);
+    w->helper_stop = true;
+    cond_signal(&w->helper_cond);
+    mutex_unlock(&w->m);
+    thread_join(&w->helper);
+    w->has_helper = false;
+}

@@ -1,0 +1,275 @@
+/* wal_segment: one segment file and its bytes in memory (wal_segment.h).
+ *
+ * A segment is born in wal_segment_new (made by this log) or wal_segment_open (found in the
+ * folder), and both give the caller one reference. What is found in the folder may be anything: its
+ * header counts only when a checksum vouches for it, and nothing beyond the end of the file is ever
+ * promised by base_bytes.
+ *
+ * A mapping is brought in before anyone looks at it: a bad sector is an error that names the file
+ * here, and would be a SIGBUS later.
+ */
+#include "wal_segment.h"
+
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/error.h>
+#include <string.h>
+
+#include "wal_impl.h"
+
+/* What is read at a time to prove that a mapping can be read. */
+#define PROBE_BYTES ((size_t)256 << 10)
+
+void wal_segment_ref(wal_segment *s)
+{
+    /* Relaxed: whoever adds a reference has one, so the segment cannot go meanwhile. */
+    unsigned before = atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    assert(before > 0);
+    (void)before;
+}
+
+void wal_segment_unref(wal_segment *s)
+{
+    if (!s)
+        return;
+    /* Release: our reads are over; acquire in the last one: so are everybody's. */
+    unsigned before = atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel);
+    assert(before > 0);
+    if (before != 1)
+        return;
+    wal_recycler *recycler = s->recycler;
+    if (!recycler || !wal_recycler_take(recycler, s))
+        wal_segment_free(s);
+    wal_recycler_unref(recycler);
+}
+
+const uint8_t *wal_segment_base(const wal_segment *s)
+{
+    return s->base;
+}
+
+uint64_t wal_segment_no(const wal_segment *s)
+{
+    return s->no;
+}
+
+uint64_t wal_segment_seq_first(const wal_segment *s)
+{
+    return s->seq_first;
+}
+
+uint64_t wal_segment_bytes(const wal_segment *s)
+{
+    return s->bytes;
+}
+
+static void bytes_free(wal_segment *s)
+{
+    if (s->base && s->mapped)
+        fs_unmap(s->file, s->base, (size_t)s->base_bytes);
+    else if (s->base)
+        mem_pages_free(s->base, (size_t)s->base_bytes);
+    s->base = NULL;
+    s->base_bytes = 0;
+}
+
+void wal_segment_free(wal_segment *s)
+{
+    bytes_free(s);
+    fs_close(s->file);
+    mem_free(s);
+}
+
+static wal_segment *segment_alloc(uint64_t no, bool writable, firn_error *err)
+{
+    wal_segment *s = mem_zalloc(sizeof(*s));
+    if (!s) {
+        error_no_memory(err, sizeof(*s));
+        return NULL;
+    }
+    atomic_init(&s->refs, 1);
+    s->no = no;
+    s->writable = writable;
+    wal_name_format(no, s->name);
+    s->seq_first = 1;
+    s->end = WAL_DATA_OFFSET;
+    atomic_init(&s->visible_end, WAL_DATA_OFFSET);
+    atomic_init(&s->populated, 0);
+    return s;
+}
+
+/* ---- A new one ---- */
+
+int wal_segment_new(fs_file *file, const wal_header *header, bool mapped, wal_segment **out,
+                    firn_error *err)
+{
+    wal_segment *s = segment_alloc(header->segment_no, true, err);
+    if (!s)
+        return FIRN_NO_MEMORY;
+    s->bytes = header->segment_bytes;
+    s->salt = header->salt;
+    s->chain = header->salt;
+    s->mapped = mapped;
+    int status = FIRN_OK;
+    if (mapped) {
+        void *address;
+        status = fs_map(file, (size_t)s->bytes, true, &address, err);
+        if (status == FIRN_OK)
+            s->base = address;
+    } else {
+        s->base = mem_pages((size_t)s->bytes);
+        if (!s->base)
+            status = error_no_memory(err, (size_t)s->bytes);
+    }
+    if (status != FIRN_OK) {
+        mem_free(s);
+        return status;
+    }
+    s->base_bytes = s->bytes;
+    s->file = file;
+    *out = s;
+    return FIRN_OK;
+}
+
+/* ---- One that is there ---- */
+
+/* Judges the header copy at `offset`. FIRN_DAMAGED also when the file ends before it. */
+static int read_header_copy(fs_file *file, uint64_t file_bytes, uint64_t offset, wal_header *out,
+                            firn_error *err)
+{
+    uint8_t bytes[WAL_HEADER_BYTES];
+    if (file_bytes < offset + sizeof(bytes))
+        return FIRN_DAMAGED;
+    int status = fs_read(file, bytes, sizeof(bytes), offset, err);
+    if (status != FIRN_OK)
+        return status;
+    status = wal_header_decode(bytes, out);
+    if (status == FIRN_UNSUPPORTED) {
+        error_file(err, status, file->path, offset,
+                   "the segment needs a format version or feature that this version does not have");
+        error_hint(err, "open it with the version of firn that wrote it, or a later one");
+    }
+    return status;
+}
+
+/* Reads both copies. *out is the first intact one; *copies_ok is their number. */
+static int read_header(fs_file *file, uint64_t file_bytes, wal_header *out, int *copies_ok,
+                       firn_error *err)
+{
+    static const uint64_t offsets[] = {0, WAL_HEADER_COPY_OFFSET};
+    *copies_ok = 0;
+    for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+        wal_header header;
+        int status = read_header_copy(file, file_bytes, offsets[i], &header, err);
+        if (status != FIRN_OK && status != FIRN_DAMAGED)
+            return status;
+        if (status == FIRN_OK && (*copies_ok)++ == 0)
+            *out = header;
+    }
+    return FIRN_OK;
+}
+
+/* Reads everything once through the file, where pages of a mapping cannot be brought in otherwise.
+ */
+static int probe(fs_file *file, uint64_t size, firn_error *err)
+{
+    uint8_t *scratch = mem_alloc(PROBE_BYTES);
+    if (!scratch)
+        return error_no_memory(err, PROBE_BYTES);
+    int status = FIRN_OK;
+    for (uint64_t at = 0; at < size && status == FIRN_OK; at += PROBE_BYTES) {
+        uint64_t left = size - at;
+        status = fs_read(file, scratch, left < PROBE_BYTES ? (size_t)left : PROBE_BYTES, at, err);
+    }
+    mem_free(scratch);
+    return status;
+}
+
+/* Gives the segment `size` bytes in memory, of which the first `used` are brought in now; what lies
+ * behind them has been allocated and never written, so that reading it cannot fail for a bad
+ * sector. */
+static int bytes_load(wal_segment *s, uint64_t size, uint64_t used, bool mapped, firn_error *err)
+{
+    assert(!s->base && used <= size);
+    if (size == 0)
+        return FIRN_OK;
+    int status = FIRN_OK;
+    void *address;
+    if (mapped) {
+        status = fs_map(s->file, (size_t)size, s->writable, &address, err);
+        if (status != FIRN_OK)
+            return status;
+        firn_error unsupported;
+        status = fs_populate(s->file, address, (size_t)used, false, &unsupported);
+        if (status == FIRN_UNSUPPORTED)
+            status = probe(s->file, used, err);
+        else if (status != FIRN_OK && err)
+            *err = unsupported;
+        if (status != FIRN_OK)
+            fs_unmap(s->file, address, (size_t)size);
+    } else {
+        address = mem_pages((size_t)size);
+        if (!address)
+            return error_no_memory(err, (size_t)size);
+        status = fs_read(s->file, address, (size_t)used, 0, err);
+        if (status != FIRN_OK)
+            mem_pages_free(address, (size_t)size);
+    }
+    if (status != FIRN_OK)
+        return status;
+    s->base = address;
+    s->base_bytes = size;
+    s->mapped = mapped;
+    return FIRN_OK;
+}
+
+int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_segment **out,
+                     wal_header *header, int *copies_ok, uint64_t *file_bytes, firn_error *err)
+{
+    wal_segment *s = segment_alloc(no, writable, err);
+    if (!s)
+        return FIRN_NO_MEMORY;
+    int status = fs_open(dir, s->name, writable ? FS_WRITE : FS_READ, &s->file, err);
+    if (status == FIRN_OK)
+        status = fs_size(s->file, file_bytes, err);
+    if (status == FIRN_OK)
+        status = read_header(s->file, *file_bytes, header, copies_ok, err);
+    if (status != FIRN_OK)
+        goto fail;
+
+    uint64_t size = *copies_ok > 0 ? header->segment_bytes : WAL_SEGMENT_MAX;
+    if (size > *file_bytes)
+        size = *file_bytes;
+    status = bytes_load(s, size, size, mapped, err);
+    if (status != FIRN_OK)
+        goto fail;
+    s->bytes = *copies_ok > 0 ? header->segment_bytes : s->base_bytes;
+    s->salt = *copies_ok > 0 ? header->salt : 0;
+    s->chain = s->salt;
+    *out = s;
+    if (*copies_ok > 0)
+        return FIRN_OK;
+    status = error_file(err, FIRN_DAMAGED, s->file->path, 0,
+                        "both copies of the segment's header are damaged");
+    error_hint(err, "restore the file from a backup, or open with recovery prefix or salvage after "
+                    "copying the folder");
+    return status;
+
+fail:
+    wal_segment_free(s);
+    return status;
+}
+
+int wal_segment_regrow(wal_segment *s, bool mapped, firn_error *err)
+{
+    assert(s->writable && atomic_load(&s->refs) == 1);
+    int status = fs_allocate(s->file, s->bytes, err);
+    if (status == FIRN_OK)
+        status = fs_sync(s->file, err);
+    if (status != FIRN_OK)
+        return status;
+    uint64_t used = s->base_bytes;
+    bytes_free(s);
+    atomic_store_explicit(&s->populated, 0, memory_order_relaxed);
+    return bytes_load(s, s->bytes, used, mapped, err);
+}

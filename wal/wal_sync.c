@@ -1,0 +1,442 @@
+/* wal_sync: how what was appended becomes durable, once for many (README.md, W4, W5, W8).
+ *
+ * Waiters stand in a list under `m`. At most one thread syncs: `syncing` is set from the moment it is named until
+ * nobody waits any more. A round notes what has been appended, syncs the segments that are not wholly
+ * synced yet, oldest first, without any lock, and answers everybody whom that covers. If others have come
+ * meanwhile, the first of them is named for the next round: each waiter is woken once, and appends go on
+ * all the time.
+ *
+ * After a failed sync the kernel may have dropped the dirty pages and call them clean: nothing that depended
+ * on it can be saved by trying again. So the log is poisoned, and no descriptor of it is synced again.
+ *
+ * Locks: m, never across a system call. Callbacks are called without any.
+ */
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/error.h>
+
+#include "wal_impl.h"
+
+/* ---- Waiters ---- */
+
+static void waiters_push(wal *w, wal_request *r) REQUIRES(w->m)
+{
+    r->next = NULL;
+    if (w->waiters)
+        w->waiters_last->next = r;
+    else
+        w->waiters = r;
+    w->waiters_last = r;
+}
+
+/* Takes out everybody with a tick <= `tick`, in order. */
+static wal_request *waiters_take(wal *w, uint64_t tick) REQUIRES(w->m)
+{
+    wal_request *taken = NULL, **taken_tail = &taken;
+    wal_request **link = &w->waiters;
+    w->waiters_last = NULL;
+    while (*link) {
+        wal_request *r = *link;
+        if (r->tick <= tick) {
+            *link = r->next;
+            *taken_tail = r;
+            taken_tail = &r->next;
+        } else {
+            w->waiters_last = r;
+            link = &r->next;
+        }
+    }
+    *taken_tail = NULL;
+    return taken;
+}
+
+static void answer_all(wal_request *first, int status)
+{
+    for (wal_request *r = first, *next; r; r = next) {
+        next = r->next;
+        r->status = status;
+        wal_request_set(r, WAL_DONE);
+    }
+}
+
+/* `covered` is the newest tick that the failed sync was to cover: whether those writes survive is unknown. The
+ * others' bytes were never tried. */
+static void answer_failed(wal *w, wal_request *first, uint64_t covered, const firn_error *cause)
+{
+    for (wal_request *r = first, *next; r; r = next) {
+        next = r->next;
+        if (cause && r->tick <= covered) {
+            r->status = cause->status;
+            if (r->err)
+                *r->err = *cause;
+        } else {
+            r->status = wal_poisoned_error(w, r->err);
+        }
+        wal_request_set(r, WAL_DONE);
+    }
+}
+
+bool wal_sync_enlist(wal *w, wal_request *first, wal_request *own)
+{
+    wal_request *named = NULL, *done = NULL;
+    mutex_lock(&w->m);
+    bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
+    for (wal_request *r = first, *next; r; r = next) {
+        next = r->next;
+        if (poisoned || r->tick <= w->durable_tick) {
+            r->next = done;
+            done = r;
+        } else {
+            waiters_push(w, r);
+            if (!named || r == own)
+                named = r;
+        }
+    }
+    if (w->syncing)
+        named = NULL;
+    else if (named)
+        w->syncing = true;
+    mutex_unlock(&w->m);
+
+    if (poisoned)
+        answer_failed(w, done, 0, NULL);
+    else
+        answer_all(done, FIRN_OK);
+    if (named && named != own)
+        wal_request_set(named, WAL_SYNC);
+    return named && named == own;
+}
+
+/* ---- A round ---- */
+
+/* The oldest segment with bytes that are not known to be synced, with a reference. */
+static wal_segment *oldest_unsynced(wal *w, bool *is_last)
+{
+    mutex_lock(&w->m);
+    size_t i = 0;
+    while (i + 1 < w->live_count && w->live[i]->synced)
+        i++;
+    wal_segment *s = w->live[i];
+    wal_segment_ref(s);
+    *is_last = i + 1 == w->live_count;
+    mutex_unlock(&w->m);
+    return s;
+}
+
+/* W4: whatever was appended before the call is durable after it. */
+static int sync_segments(wal *w, firn_error *err)
+{
+    for (;;) {
+        bool is_last;
+        wal_segment *s = oldest_unsynced(w, &is_last);
+        uint64_t end = atomic_load_explicit(&s->visible_end, memory_order_acquire);
+        int status = fs_sync(s->file, err);
+        if (status == FIRN_OK && !is_last) {
+            mutex_lock(&w->m);
+            s->synced = true;
+            mutex_unlock(&w->m);
+        }
+        /* Written-back pages are clean, and storing into a clean page costs a fault: they are made ready
+         * again ahead of the writer. Racing with who raises it costs at most a fault, too. */
+        if (atomic_load_explicit(&s->populated, memory_order_relaxed) > end)
+            atomic_store_explicit(&s->populated, end, memory_order_relaxed);
+        wal_segment_unref(s);
+        wal_count(&w->syncs, 1);
+        if (status != FIRN_OK || is_last)
+            return status;
+    }
+}
+
+static void round_failed(wal *w, uint64_t tick, firn_error *cause)
+{
+    /* W8. The status that waiters get says that the outcome is unknown, whatever errno was. */
+    cause->status = FIRN_IO;
+    error_hint(cause,
+               "whether the write survives is unknown; find the cause, then close the log and "
+               "open it again");
+    wal_poison(w, cause);
+    mutex_lock(&w->m);
+    wal_request *all = waiters_take(w, UINT64_MAX);
+    w->syncing = false;
+    bool fire = wal_callbacks_decide(w);
+    cond_broadcast(&w->durable_cond);
+    mutex_unlock(&w->m);
+    answer_failed(w, all, tick, cause);
+    if (fire)
+        wal_callbacks_fire(w);
+}
+
+static void round_done(wal *w, uint64_t tick, uint64_t seq)
+{
+    wal_request *named = NULL;
+    mutex_lock(&w->m);
+    bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
+    w->durable_tick = tick;
+    /* Release: who sees the number may say so to others. */
+    atomic_store_explicit(&w->durable_seq, seq, memory_order_release);
+    wal_request *covered = waiters_take(w, tick);
+    wal_request *failed = poisoned ? waiters_take(w, UINT64_MAX) : NULL;
+    named = w->waiters;
+    w->syncing = named != NULL;
+    bool fire = wal_callbacks_decide(w);
+    if (w->timed_waiters > 0)
+        cond_broadcast(&w->durable_cond);
+    mutex_unlock(&w->m);
+
+    /* The next round first: its sync takes longest. */
+    if (named)
+        wal_request_set(named, WAL_SYNC);
+    answer_all(covered, FIRN_OK);
+    answer_failed(w, failed, 0, NULL);
+    if (fire)
+        wal_callbacks_fire(w);
+    /* An idle log proves its last sync with a MARK: the helper has to look at the clock. The fence orders our
+     * store of durable_seq against the helper's "I will not look again by myself". */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (w->config.options.mark_ms > 0 &&
+        !atomic_load_explicit(&w->helper_timed, memory_order_seq_cst))
+        wal_helper_wake(w);
+}
+
+void wal_sync_round(wal *w)
+{
+    firn_error error;
+    if (atomic_load_explicit(&w->poisoned, memory_order_acquire)) {
+        mutex_lock(&w->m);
+        error = w->poison;
+        mutex_unlock(&w->m);
+        round_failed(w, 0, &error);
+        return;
+    }
+    uint64_t tick = atomic_load_explicit(&w->tick, memory_order_acquire);
+    uint64_t seq = atomic_load_explicit(&w->last_seq, memory_order_acquire);
+    atomic_store_explicit(&w->batch_dirty, false, memory_order_seq_cst);
+    atomic_store_explicit(&w->synced_batches,
+                          atomic_load_explicit(&w->appended_batches, memory_order_relaxed),
+                          memory_order_relaxed);
+    atomic_store_explicit(&w->synced_bytes,
+                          atomic_load_explicit(&w->appended_bytes, memory_order_relaxed),
+                          memory_order_relaxed);
+    if (sync_segments(w, &error) == FIRN_OK)
+        round_done(w, tick, seq);
+    else
+        round_failed(w, tick, &error);
+}
+
+void wal_sync_fail_all(wal *w)
+{
+    mutex_lock(&w->m);
+    /* Whoever syncs now answers the others at the end of its round. */
+    wal_request *all = w->syncing ? NULL : waiters_take(w, UINT64_MAX);
+    bool fire = wal_callbacks_decide(w);
+    cond_broadcast(&w->durable_cond);
+    mutex_unlock(&w->m);
+    answer_failed(w, all, 0, NULL);
+    if (fire)
+        wal_callbacks_fire(w);
+}
+
+int wal_sync_all(wal *w, firn_error *err)
+{
+    if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
+        return wal_poisoned_error(w, err);
+    wal_request r = {.err = err, .durable = true};
+    r.tick = atomic_load_explicit(&w->tick, memory_order_acquire);
+    if (wal_sync_enlist(w, &r, &r))
+        wal_sync_round(w);
+    else
+        wal_request_wait(&r);
+    return r.status;
+}
+
+/* ---- In the background ---- */
+
+void wal_sync_background(wal *w)
+{
+    uint64_t tick = atomic_load_explicit(&w->tick, memory_order_acquire);
+    mutex_lock(&w->m);
+    bool ours = !w->syncing && w->durable_tick < tick &&
+                !atomic_load_explicit(&w->poisoned, memory_order_relaxed);
+    if (ours)
+        w->syncing = true;
+    mutex_unlock(&w->m);
+    if (ours)
+        wal_sync_round(w);
+}
+
+void wal_sync_batched(wal *w)
+{
+    const firn_wal_options *o = &w->config.options;
+    uint64_t writes = atomic_load_explicit(&w->appended_batches, memory_order_relaxed) -
+                      atomic_load_explicit(&w->synced_batches, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&w->appended_bytes, memory_order_relaxed) -
+                     atomic_load_explicit(&w->synced_bytes, memory_order_relaxed);
+    bool due = writes >= o->batch_writes || bytes >= o->batch_bytes;
+    if (!atomic_load_explicit(&w->batch_dirty, memory_order_relaxed)) {
+        if (!w->has_helper)
+            atomic_store_explicit(&w->batch_since_us, fs_mono_us(w->fs), memory_order_relaxed);
+        /* Sequentially consistent against the helper, which says "I will not look again" and then looks
+         * here: one of us sees the other. */
+        atomic_store_explicit(&w->batch_dirty, true, memory_order_seq_cst);
+        if (!due && !atomic_load_explicit(&w->helper_timed, memory_order_seq_cst))
+            wal_helper_wake(w);
+    }
+    if (!w->has_helper) {
+        /* Nobody looks at the clock while the log is idle: the next append does. */
+        uint64_t since = atomic_load_explicit(&w->batch_since_us, memory_order_relaxed);
+        if (due || fs_mono_us(w->fs) - since >= (uint64_t)o->batch_ms * 1000)
+            wal_sync_background(w);
+    } else if (due && !atomic_load_explicit(&w->sync_wanted, memory_order_relaxed)) {
+        atomic_store_explicit(&w->sync_wanted, true, memory_order_release);
+        wal_helper_wake(w);
+    }
+}
+
+/* ---- Callbacks ---- */
+
+static void callbacks_push(wal_callback **first, wal_callback **last, wal_callback *c)
+{
+    c->next = NULL;
+    if (*first)
+        (*last)->next = c;
+    else
+        *first = c;
+    *last = c;
+}
+
+bool wal_callbacks_decide(wal *w)
+{
+    uint64_t durable = atomic_load_explicit(&w->durable_seq, memory_order_relaxed);
+    bool hopeless =
+        w->log_closing || (atomic_load_explicit(&w->poisoned, memory_order_relaxed) && !w->syncing);
+    wal_callback *rest = w->callbacks;
+    w->callbacks = w->callbacks_last = NULL;
+    for (wal_callback *next; rest; rest = next) {
+        next = rest->next;
+        if (rest->seq <= durable || hopeless) {
+            rest->status = rest->seq <= durable ? FIRN_OK : FIRN_POISONED;
+            callbacks_push(&w->fired, &w->fired_last, rest);
+        } else {
+            callbacks_push(&w->callbacks, &w->callbacks_last, rest);
+        }
+    }
+    return w->fired != NULL;
+}
+
+void wal_callbacks_call(wal *w)
+{
+    mutex_lock(&w->m);
+    wal_callback *c = w->fired;
+    w->fired = w->fired_last = NULL;
+    mutex_unlock(&w->m);
+    for (wal_callback *next; c; c = next) {
+        next = c->next;
+        c->fn(c->ctx, c->seq, c->status);
+        mem_free(c);
+    }
+}
+
+void wal_callbacks_fire(wal *w)
+{
+    if (w->has_helper)
+        wal_helper_wake(w);
+    else
+        wal_callbacks_call(w);
+}
+
+/* ---- Public ---- */
+
+static int unknown_seq(const wal *w, uint64_t seq, firn_error *err)
+{
+    int status =
+        error_set(err, FIRN_INVALID, "sequence number %llu was not given out; the last is %llu",
+                  (unsigned long long)seq, (unsigned long long)firn_wal_last_seq(w));
+    error_hint(err, "wait for a number that an append has returned");
+    return status;
+}
+
+int firn_wal_sync(firn_wal *log, firn_error *error)
+{
+    int status = wal_check_handle(log, error);
+    if (status != FIRN_OK || log->read_only)
+        return status;
+    return wal_sync_all(log, error);
+}
+
+/* Has the wait ended? FIRN_TIMED_OUT means: not yet. */
+static int durable_outcome(wal *w, uint64_t seq)
+{
+    if (atomic_load_explicit(&w->durable_seq, memory_order_acquire) >= seq)
+        return FIRN_OK;
+    return atomic_load_explicit(&w->poisoned, memory_order_acquire) ? FIRN_POISONED
+                                                                    : FIRN_TIMED_OUT;
+}
+
+/* With a limit nobody can sync in the caller's place but the helper: a sync cannot be given up half-way. */
+static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err)
+{
+    uint64_t start = fs_mono_us(w->fs);
+    uint64_t limit = (uint64_t)timeout_ms * 1000;
+    mutex_lock(&w->m);
+    w->timed_waiters++;
+    int status = durable_outcome(w, seq);
+    while (status == FIRN_TIMED_OUT) {
+        uint64_t passed = fs_mono_us(w->fs) - start;
+        if (passed >= limit)
+            break;
+        if (!w->syncing && w->has_helper) {
+            atomic_store_explicit(&w->sync_wanted, true, memory_order_release);
+            wal_helper_wake_locked(w);
+        }
+        cond_wait_ms(&w->durable_cond, &w->m, (limit - passed + 999) / 1000);
+        status = durable_outcome(w, seq);
+    }
+    w->timed_waiters--;
+    mutex_unlock(&w->m);
+    if (status == FIRN_POISONED)
+        return wal_poisoned_error(w, err);
+    if (status == FIRN_TIMED_OUT) {
+        error_set(err, status, "sequence number %llu was not durable after %u ms",
+                  (unsigned long long)seq, (unsigned)timeout_ms);
+        error_hint(err, "the write goes on being synced; wait again");
+    }
+    return status;
+}
+
+int firn_wal_wait_durable(firn_wal *log, uint64_t seq, uint32_t timeout_ms, firn_error *error)
+{
+    int status = wal_check_handle(log, error);
+    if (status != FIRN_OK)
+        return status;
+    if (seq > firn_wal_last_seq(log))
+        return unknown_seq(log, seq, error);
+    status = durable_outcome(log, seq);
+    if (status == FIRN_OK)
+        return FIRN_OK;
+    if (timeout_ms > 0 && log->has_helper)
+        return wait_timed(log, seq, timeout_ms, error);
+    return wal_sync_all(log, error);
+}
+
+int firn_wal_on_durable(firn_wal *log, uint64_t seq, firn_wal_durable_fn fn, void *ctx,
+                        firn_error *error)
+{
+    int status = wal_check_handle(log, error);
+    if (status != FIRN_OK)
+        return status;
+    if (!fn)
+        return error_set(error, FIRN_INVALID, "the function to call is NULL");
+    if (seq > firn_wal_last_seq(log))
+        return unknown_seq(log, seq, error);
+    wal_callback *c = mem_alloc(sizeof(*c));
+    if (!c)
+        return error_no_memory(error, sizeof(*c));
+    *c = (wal_callback){.seq = seq, .fn = fn, .ctx = ctx};
+    mutex_lock(&log->m);
+    callbacks_push(&log->callbacks, &log->callbacks_last, c);
+    bool fire = wal_callbacks_decide(log);
+    mutex_unlock(&log->m);
+    if (fire)
+        wal_callbacks_fire(log);
+    return FIRN_OK;
+}
