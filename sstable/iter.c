@@ -53,19 +53,10 @@ static void fail(table_iter *t, int status)
 
 /* ---- Getting a block ---- */
 
-/* The window of whole blocks around i, in the direction of travel. */
-static int window_load(table_iter *t, uint32_t i)
+/* Reads the whole blocks [first, end) as they are stored. */
+static int window_read(table_iter *t, uint32_t first, uint32_t end)
 {
     const sst_index *ix = &t->r->index;
-    uint32_t first = i;
-    uint32_t end = i + 1;
-    if (t->backward) {
-        while (first > 0 && ix->offsets[end] - ix->offsets[first - 1] <= WINDOW_BYTES)
-            first--;
-    } else {
-        while (end < ix->count && ix->offsets[end + 1] - ix->offsets[first] <= WINDOW_BYTES)
-            end++;
-    }
     size_t size = (size_t)(ix->offsets[end] - ix->offsets[first]);
     buf_clear(&t->window);
     t->window_first = t->window_end = 0;
@@ -78,6 +69,26 @@ static int window_load(table_iter *t, uint32_t i)
     t->window_first = first;
     t->window_end = end;
     return FIRN_OK;
+}
+
+/* The window around i, in the direction of travel. */
+static int window_load(table_iter *t, uint32_t i)
+{
+    const sst_index *ix = &t->r->index;
+    uint32_t first = i;
+    uint32_t end = i + 1;
+    if (t->backward) {
+        while (first > 0 && ix->offsets[end] - ix->offsets[first - 1] <= WINDOW_BYTES)
+            first--;
+    } else {
+        while (end < ix->count && ix->offsets[end + 1] - ix->offsets[first] <= WINDOW_BYTES)
+            end++;
+    }
+    int status = window_read(t, first, end);
+    /* What lies ahead may be unreadable; that concerns us only when we get there. */
+    if (status != FIRN_OK && end - first > 1)
+        status = window_read(t, i, i + 1);
+    return status;
 }
 
 static int block_unpacked(table_iter *t, uint32_t i)
@@ -99,7 +110,8 @@ static int block_unpacked(table_iter *t, uint32_t i)
     return FIRN_OK;
 }
 
-/* Makes the pages of block i ready together with those that come next on the way. */
+/* Makes the pages of block i ready together with those that come next on the way. When that fails, the
+ * block is tried alone: what lies ahead concerns us only when we get there. */
 static int block_ahead(table_iter *t, uint32_t i)
 {
     const uint64_t *offsets = t->r->index.offsets;
@@ -111,15 +123,10 @@ static int block_ahead(table_iter *t, uint32_t i)
             from = to > WINDOW_BYTES && to - WINDOW_BYTES < from ? to - WINDOW_BYTES : from;
         else
             to = to - from < WINDOW_BYTES ? from + WINDOW_BYTES : to;
-        firn_error error;
-        int status = sst_reader_populate(t->r, from, to - from, &error);
-        ready = status == FIRN_OK;
+        ready = sst_reader_populate(t->r, from, to - from, NULL) == FIRN_OK;
         if (ready) {
             t->populated_from = from;
             t->populated_to = to;
-        } else if (status != FIRN_UNSUPPORTED) {
-            t->base.error = error;
-            return status;
         }
     }
     return sst_reader_map_block(t->r, i, ready, &t->base.error);

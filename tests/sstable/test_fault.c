@@ -200,6 +200,24 @@ static void a_mapped_page_that_cannot_be_read_is_a_status(void **state)
     sst_reader_close(r);
 }
 
+static void a_scan_goes_on_when_only_its_read_ahead_fails(void **state)
+{
+    (void)state;
+    for (unsigned mapped = 0; mapped < 2; mapped++) {
+        sst_reader *r;
+        t.ro.mapped = mapped != 0;
+        CHECK(table_build(&t, &m, &err) == FIRN_OK);
+        CHECK(table_open(&t, &r, &err) == FIRN_OK);
+        uint64_t hit = simfs_faults_hit(t.sim);
+        simfs_fail(t.sim,
+                   (simfs_fault){.calls = SIMFS_READ | SIMFS_POPULATE, .at = 1, .error = EIO});
+        CHECK(table_read_all(r, &m, false, &err) == FIRN_OK);
+        CHECK(simfs_faults_hit(t.sim) == hit + 1);
+        simfs_heal(t.sim);
+        sst_reader_close(r);
+    }
+}
+
 static void an_unsynced_table_is_not_a_table(void **state)
 {
     (void)state;
@@ -230,6 +248,7 @@ int main(void)
         TEST(a_failed_call_while_reading_is_told_or_gone_around),
         TEST(without_populate_and_without_mapping_tables_are_read_all_the_same),
         TEST(a_mapped_page_that_cannot_be_read_is_a_status),
+        TEST(a_scan_goes_on_when_only_its_read_ahead_fails),
         TEST(an_unsynced_table_is_not_a_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
