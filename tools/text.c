@@ -7,10 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
-text text_size(uint64_t bytes)
+text_short text_size(uint64_t bytes)
 {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    text t;
+    text_short t;
     if (bytes < 1024) {
         snprintf(t.s, sizeof t.s, "%u B", (unsigned)bytes);
         return t;
@@ -26,10 +26,10 @@ text text_size(uint64_t bytes)
     return t;
 }
 
-text text_count(uint64_t n)
+text_short text_count(uint64_t n)
 {
     char digits[24];
-    text t;
+    text_short t;
     size_t length = (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
     size_t at = 0;
     for (size_t i = 0; i < length; i++) {
@@ -41,9 +41,9 @@ text text_count(uint64_t n)
     return t;
 }
 
-text text_time(uint64_t us)
+text_short text_time(uint64_t us)
 {
-    text t;
+    text_short t;
     uint64_t s = us / 1000000;
     if (us < 1000)
         snprintf(t.s, sizeof t.s, "%u us", (unsigned)us);
@@ -59,10 +59,10 @@ text text_time(uint64_t us)
     return t;
 }
 
-text text_date_ms(uint64_t time_ms)
+text_short text_date_ms(uint64_t time_ms)
 {
     struct tm tm;
-    text t;
+    text_short t;
     time_t seconds = (time_t)(time_ms / 1000);
     char day[24];
     if (!gmtime_r(&seconds, &tm) || strftime(day, sizeof day, "%Y-%m-%d %H:%M:%S", &tm) == 0) {

@@ -6,14 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct text {
+typedef struct text_short {
     char s[32];
-} text;
+} text_short;
 
-text text_size(uint64_t bytes);      /* "12.3 MiB" */
-text text_count(uint64_t n);         /* "64,211" */
-text text_time(uint64_t us);         /* "1.2 s", "3 min 05 s" */
-text text_date_ms(uint64_t time_ms); /* "2026-01-31 12:00:00.123", UTC */
+text_short text_size(uint64_t bytes);      /* "12.3 MiB" */
+text_short text_count(uint64_t n);         /* "64,211" */
+text_short text_time(uint64_t us);         /* "1.2 s", "3 min 05 s" */
+text_short text_date_ms(uint64_t time_ms); /* "2026-01-31 12:00:00.123", UTC */
 
 /* May `fd` be painted on: a terminal that can, and NO_COLOR is not set? */
 bool text_colour(int fd);

@@ -1,0 +1,200 @@
+/* The escapes, in both directions (tools/escape.h). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <base/slice.h>
+#include <string.h>
+
+#include "escape.h"
+#include "support/rng.h"
+
+static buf encode(firn_slice bytes)
+{
+    buf out = {0};
+    assert_int_equal(escape_encode(bytes, &out), FIRN_OK);
+    return out;
+}
+
+static void expect_text(const void *bytes, size_t size, const char *expected)
+{
+    buf text = encode(slice_of(bytes, size));
+    assert_int_equal(text.size, strlen(expected));
+    assert_memory_equal(text.data, expected, text.size);
+    buf_release(&text);
+}
+
+static void expect_round_trip(firn_slice bytes)
+{
+    buf text = encode(bytes), back = {0}, again = {0};
+    size_t bad;
+    for (size_t i = 0; i < text.size; i++)
+        assert_true(text.data[i] >= 0x20 && text.data[i] != 0x7f);
+    assert_int_equal(escape_decode(buf_slice(&text), &back, &bad), FIRN_OK);
+    assert_true(slice_equal(buf_slice(&back), bytes));
+    again = encode(buf_slice(&back));
+    assert_true(slice_equal(buf_slice(&again), buf_slice(&text)));
+    buf_release(&text);
+    buf_release(&back);
+    buf_release(&again);
+}
+
+static void every_single_byte_comes_back(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 256; i++) {
+        uint8_t c = (uint8_t)i;
+        expect_round_trip(slice_of(&c, 1));
+    }
+}
+
+static void every_pair_of_bytes_comes_back(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 65536; i++) {
+        uint8_t pair[2] = {(uint8_t)(i >> 8), (uint8_t)i};
+        expect_round_trip(slice_of(pair, 2));
+    }
+}
+
+static void random_bytes_come_back(void **state)
+{
+    (void)state;
+    const uint64_t seed = 20;
+    rng r = rng_init(seed);
+    for (int round = 0; round < 20000; round++) {
+        /* Bytes from around the borders of UTF-8's ranges, so that well-formed sequences come about too. */
+        static const uint8_t likely[] = {0x00, 0x41, 0x5c, 0x78, 0x7f, 0x80, 0x8f, 0x90,
+                                         0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe2,
+                                         0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff};
+        uint8_t bytes[12];
+        size_t size = rng_below(&r, sizeof bytes + 1);
+        for (size_t i = 0; i < size; i++)
+            bytes[i] = likely[rng_below(&r, sizeof likely)];
+        expect_round_trip(slice_of(bytes, size));
+    }
+}
+
+static void readable_text_stays_readable(void **state)
+{
+    (void)state;
+    const char *texts[] = {"",
+                           "plain text",
+                           "Gr\xc3\xbc\xc3\x9f",
+                           "\xe6\xb0\xb7\xe6\xb2\xb3",
+                           "\xf0\x9f\x8f\x94",
+                           "\xc2\xa0 and \xed\x9f\xbf and \xf4\x8f\xbf\xbf"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        expect_text(texts[i], strlen(texts[i]), texts[i]);
+}
+
+static void what_does_not_print_is_escaped(void **state)
+{
+    (void)state;
+    expect_text("a\tb\nc\rd\\e", 9, "a\\tb\\nc\\rd\\\\e");
+    expect_text("\0\x01\x1f\x7f", 4, "\\x00\\x01\\x1f\\x7f");
+    expect_text("\x1b[31m", 5, "\\x1b[31m");
+}
+
+static void what_is_not_utf8_is_escaped(void **state)
+{
+    (void)state;
+    expect_text("\xff", 1, "\\xff");
+    expect_text("\xc3", 1, "\\xc3"); /* cut short */
+    expect_text("\xc3q", 2, "\\xc3q");
+    expect_text("\xc0\xaf", 2, "\\xc0\\xaf");                   /* overlong */
+    expect_text("\xe0\x80\xaf", 3, "\\xe0\\x80\\xaf");          /* overlong */
+    expect_text("\xed\xa0\x80", 3, "\\xed\\xa0\\x80");          /* a surrogate */
+    expect_text("\xf4\x90\x80\x80", 4, "\\xf4\\x90\\x80\\x80"); /* above U+10FFFF */
+    expect_text("\xe6\xb0", 2, "\\xe6\\xb0");
+}
+
+static void control_characters_of_two_bytes_are_escaped(void **state)
+{
+    (void)state;
+    expect_text("\xc2\x9b"
+                "31m",
+                5, "\\xc2\\x9b31m");
+    expect_text("\xc2\x80\xc2\x9f", 4, "\\xc2\\x80\\xc2\\x9f");
+}
+
+static void upper_case_digits_and_needless_escapes_are_read(void **state)
+{
+    (void)state;
+    buf out = {0};
+    size_t bad;
+    assert_int_equal(escape_decode(slice_of_str("\\x41\\xFf\\xfF\\x5C"), &out, &bad), FIRN_OK);
+    assert_int_equal(out.size, 4);
+    assert_memory_equal(out.data, "A\xff\xff\\", 4);
+    buf_release(&out);
+}
+
+static void wrong_escapes_are_refused_where_they_begin(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t bad;
+    } cases[] = {{"\\", 0},    {"ab\\", 2},   {"\\q", 0},   {"a\\0", 1},
+                 {"\\x", 0},   {"\\x4", 0},   {"\\xg0", 0}, {"ok\\t\\x4g", 4},
+                 {"\\X41", 0}, {"\\\\\\", 2}, {"\\ ", 0}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        buf out = {0};
+        size_t bad = SIZE_MAX;
+        assert_int_equal(escape_decode(slice_of_str(cases[i].text), &out, &bad), FIRN_INVALID);
+        assert_int_equal(bad, cases[i].bad);
+        buf_release(&out);
+    }
+}
+
+static void encoding_in_pieces_gives_the_same_text(void **state)
+{
+    (void)state;
+    const uint64_t seed = 21;
+    rng r = rng_init(seed);
+    for (int round = 0; round < 5000; round++) {
+        static const char *const parts[] = {"a",    "\xc3\xbc", "\xe6\xb0\xb7", "\xf0\x9f\x8f\x94",
+                                            "\x80", "\xbf\xbf", "\xf0\x9f",     "\\",
+                                            "\n"};
+        buf bytes = {0}, pieces = {0};
+        for (uint64_t n = rng_below(&r, 12); n > 0; n--) {
+            const char *part = parts[rng_below(&r, sizeof(parts) / sizeof(parts[0]))];
+            assert_int_equal(buf_append(&bytes, part, strlen(part)), FIRN_OK);
+        }
+        buf whole = encode(buf_slice(&bytes));
+        firn_slice rest = buf_slice(&bytes);
+        while (rest.size > 0) {
+            size_t limit = 4 + rng_below(&r, 5);
+            size_t n = escape_cut(rest, rest.size < limit ? rest.size : limit);
+            assert_true(n > 0 && n <= rest.size);
+            assert_int_equal(escape_encode(slice_of(rest.data, n), &pieces), FIRN_OK);
+            rest = slice_of(rest.data + n, rest.size - n);
+        }
+        if (!slice_equal(buf_slice(&pieces), buf_slice(&whole)))
+            fail_msg("seed %llu, round %d: the pieces give another text", (unsigned long long)seed,
+                     round);
+        buf_release(&bytes);
+        buf_release(&pieces);
+        buf_release(&whole);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_single_byte_comes_back),
+        cmocka_unit_test(every_pair_of_bytes_comes_back),
+        cmocka_unit_test(random_bytes_come_back),
+        cmocka_unit_test(readable_text_stays_readable),
+        cmocka_unit_test(what_does_not_print_is_escaped),
+        cmocka_unit_test(what_is_not_utf8_is_escaped),
+        cmocka_unit_test(control_characters_of_two_bytes_are_escaped),
+        cmocka_unit_test(upper_case_digits_and_needless_escapes_are_read),
+        cmocka_unit_test(wrong_escapes_are_refused_where_they_begin),
+        cmocka_unit_test(encoding_in_pieces_gives_the_same_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

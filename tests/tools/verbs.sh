@@ -1,0 +1,122 @@
+# Each verb does what its help says.
+. "$(dirname "$0")/tap.sh"
+DB=$T/store
+
+run 0 "help lists the verbs" "$FIRN" help
+has out "load"
+run 0 "--help does too" "$FIRN" --help
+run 0 "version prints a version" "$FIRN" version
+has out "firn "
+for verb in load get put del scan count dump stat wal check version help; do
+    run 0 "firn $verb --help explains" "$FIRN" $verb --help
+    has out "usage: firn $verb"
+    cp "$T/out" "$T/help"
+    run 0 "firn help $verb says the same" "$FIRN" help $verb
+    same "both texts of $verb are one" "$T/out" "$T/help"
+done
+
+run 0 "put makes the store" "$FIRN" put "$DB" grape blue
+run 0 "put stores a second key" "$FIRN" put "$DB" pear green
+run 0 "put replaces" "$FIRN" put "$DB" grape 'dark\tblue\n'
+run 0 "get finds" "$FIRN" get "$DB" grape
+is "get prints with escapes" "$(cat "$T/out")" 'dark\tblue\n'
+"$FIRN" get "$DB" grape --raw >"$T/raw"
+printf 'dark\tblue\n' >"$T/want"
+same "get --raw prints the bytes alone" "$T/raw" "$T/want"
+run 0 "put --raw takes no escapes" "$FIRN" put --raw "$DB" windows 'C:\new'
+is "and the backslash stays" "$("$FIRN" get --raw "$DB" windows)" 'C:\new'
+printf 'a\000b\n\\' >"$T/bytes"
+"$FIRN" put "$DB" bytes - <"$T/bytes"
+"$FIRN" get "$DB" bytes --raw >"$T/raw"
+same "put - takes standard input byte for byte" "$T/raw" "$T/bytes"
+run 0 "a value may begin with a dash behind --" "$FIRN" put "$DB" melon -- -1
+is "and is stored" "$("$FIRN" get "$DB" melon)" "-1"
+run 0 "an empty key and an empty value are ordinary" "$FIRN" put "$DB" "" ""
+is "and are found" "$("$FIRN" get "$DB" "")" ""
+run 1 "get of what is not there ends with 1" "$FIRN" get "$DB" nothing
+is "and prints nothing" "$(cat "$T/out")" ""
+run 0 "del deletes several keys" "$FIRN" del "$DB" "" bytes windows melon never
+run 1 "and they are gone" "$FIRN" get "$DB" windows
+is "count counts what is left" "$("$FIRN" count "$DB")" 2
+
+D2=$T/letters
+i=0
+for letter in a b c d e f g h; do
+    i=$((i + 1))
+    printf '%s\t%s\n%s/x\t%s0\n' $letter $i $letter $i
+done | "$FIRN" load "$D2" -
+is "load stores all lines" "$("$FIRN" count "$D2")" 16
+keys() {
+    "$FIRN" scan "$D2" --keys "$@" | tr '\n' ' '
+}
+is "scan goes in order" "$(keys)" "a a/x b b/x c c/x d d/x e e/x f f/x g g/x h h/x "
+is "--reverse goes back" "$(keys --reverse --limit 3)" "h/x h g/x "
+is "--from begins at the key" "$(keys --from g)" "g g/x h h/x "
+is "--from begins at the next key" "$(keys --from g/a)" "g/x h h/x "
+is "--to ends before the key" "$(keys --to b)" "a a/x "
+is "--from and --to make a range" "$(keys --from b --to c)" "b b/x "
+is "--prefix takes what begins with it" "$(keys --prefix c)" "c c/x "
+is "--prefix and --from agree on the later start" "$(keys --prefix c --from c/)" "c/x "
+is "--prefix and --to agree on the earlier end" "$(keys --prefix c --to c/)" "c "
+is "--limit 0 prints nothing" "$(keys --limit 0)" ""
+is "an empty range prints nothing" "$(keys --from h/y)" ""
+is "a range back is empty when its ends are swapped" "$(keys --from c --to b)" ""
+is "--reverse respects both ends" "$(keys --from b --to c --reverse)" "b/x b "
+is "count takes the same ends" "$("$FIRN" count "$D2" --prefix d)" 2
+is "count takes a limit" "$("$FIRN" count "$D2" --limit 5)" 5
+printf '\377\377\t1\n\377\t2\n\376\t3\n' | "$FIRN" load "$D2"
+is "a prefix of nothing but 0xff has no end" "$("$FIRN" scan "$D2" --prefix '\xff')" \
+    "$(printf '\\xff\t2\n\\xff\\xff\t1')"
+
+run 0 "dump -o writes a file" "$FIRN" dump "$D2" -o "$T/dump.tsv"
+"$FIRN" dump "$D2" >"$T/dump2.tsv"
+same "and it is what dump prints" "$T/dump.tsv" "$T/dump2.tsv"
+is "and leaves nothing beside it" "$(ls "$T" | grep -c part)" 0
+
+run 0 "stat shows the store" "$FIRN" stat "$D2"
+has out "newest number"
+run 0 "stat --json is an object" "$FIRN" stat "$D2" --json
+has out '"last_seq": 19'
+run 0 "wal draws the frames" "$FIRN" wal "$D2"
+has out "SEAL"
+has out "commit of 3"
+has out "put a = 1"
+run 0 "wal --values shows all" "$FIRN" wal "$D2" --values
+has out "put h/x = 80"
+run 0 "wal --json prints objects" "$FIRN" wal "$D2" --json
+has out '"op": "put", "key": "a", "value": "1"'
+run 0 "check finds the store clean" "$FIRN" check "$D2"
+has out "clean"
+
+# What only looks changes nothing, not even a time stamp, beside a writer and without one.
+looks() {
+    picture "$1" >"$T/before"
+    for verb in "get $1 a" "scan $1" "count $1" "dump $1" "stat $1" "wal $1" "check $1"; do
+        # shellcheck disable=SC2086 # the words of the command
+        "$FIRN" $verb >/dev/null 2>"$T/err"
+        code=$?
+        picture "$1" >"$T/after"
+        same "firn ${verb%% *} changes nothing ($2)" "$T/before" "$T/after"
+        is "firn ${verb%% *} works ($2)" "$code" 0
+    done
+}
+looks "$D2" "closed"
+mkfifo "$T/in" "$T/acks"
+"$FIRN" load "$D2" --batch 1 --ack <"$T/in" >"$T/acks" &
+loader=$!
+background=$loader
+exec 3>"$T/in" 4<"$T/acks"
+printf 'live\t1\n' >&3
+read -r _ <&4
+# The log proves its last sync by itself once it is idle: looking must not disturb that, nor be blamed for it.
+is "a reader sees what a live writer has stored" "$("$FIRN" get "$D2" live)" 1
+for verb in "scan $D2" "count $D2" "dump $D2" "stat $D2" "wal $D2"; do
+    # shellcheck disable=SC2086
+    run 0 "firn ${verb%% *} works beside a writer" "$FIRN" $verb
+done
+exec 3>&-
+wait "$loader"
+is "the writer was not disturbed" $? 0
+background=
+is "and stored its line" "$("$FIRN" get "$D2" live)" 1
+finish
