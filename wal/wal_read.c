@@ -93,7 +93,7 @@ static int read_one(reader *r, const read_frame *at)
     r->report->frames++;
     r->report->bytes += wal_frame_size(f->payload_bytes);
     firn_slice payload = wal_cursor_payload(c);
-    if (f->type == WAL_SKIP && f->count > 0 && r->expected - 1 > r->tolerated &&
+    if (!r->from_file && f->type == WAL_SKIP && f->count > 0 && r->expected - 1 > r->tolerated &&
         (payload.size < 4 || get_u32(payload.data) == WAL_SKIP_LOST))
         status = add_finding(r, FIRN_WAL_LOST, at->segment, c->at, c->offset - c->at, f->seq_first,
                              r->expected, "lost to damage earlier, and skipped when salvaged");

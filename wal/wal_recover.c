@@ -327,6 +327,7 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
         }
         if (status != FIRN_OK || !changed)
             return status;
+        report->closed_clean = false; /* what is handed over has lost, or may have lost, its seal */
         wal_scan_release(scan);
     }
 }
