@@ -103,10 +103,21 @@ static void check_towers(const memtable *m, size_t nodes)
     }
 }
 
-/* Each entry of the path is the last on its level that is not behind path[0]. */
+static bool contains(const skiplist_leaf *leaf, uint64_t ref)
+{
+    uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
+    bool found = false;
+    for (uint32_t i = 0; i < count; i++)
+        found = found || leaf->ref[i] == ref;
+    return found;
+}
+
+/* The path leads to the entry added last, and on each level it is the last node that is not behind
+ * path[0]. */
 static void check_finger(const memtable *m)
 {
     const skiplist_node *bottom = m->path[0];
+    CHECK(memtable_entries(m) == 0 || contains(skiplist_place_at(bottom).leaf, m->ref_last), "M9");
     for (unsigned level = 0; level < TOWER_MAX; level++) {
         const skiplist_node *node = m->path[level];
         const skiplist_node *next = skiplist_next(node, level);

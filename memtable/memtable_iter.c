@@ -34,6 +34,16 @@ static void prefetch_entry(const memtable_iter *it, uint32_t index)
         __builtin_prefetch(skiplist_entry(it->m, it->items[index].ref));
 }
 
+/* Leaves out of the copy what is not before `next`: it was copied from a leaf that has since given its
+ * upper part to that node (M4). */
+static void cut_at(memtable_iter *it, const skiplist_node *next)
+{
+    if (it->count == 0 || it->items[it->count - 1].piece < next->piece)
+        return;
+    skiplist_target t = skiplist_target_entry(it->m, next->piece, next->ref);
+    it->count = skiplist_items_find(it->m, it->items, it->count, &t);
+}
+
 static void enter(memtable_iter *it, const skiplist_place *place)
 {
     it->node = place->node;
@@ -44,12 +54,8 @@ static void enter(memtable_iter *it, const skiplist_place *place)
             __builtin_prefetch((const uint8_t *)ahead + i);
     }
     it->count = skiplist_leaf_sort(it->m, place->leaf, it->items);
-    if (place->next && it->count > 0) {
-        skiplist_target t = skiplist_target_entry(it->m, place->next->piece, place->next->ref);
-        const skiplist_item *last = &it->items[it->count - 1];
-        if (!skiplist_before(it->m, last->piece, last->ref, &t))
-            it->count = skiplist_items_find(it->m, it->items, it->count, &t);
-    }
+    if (place->next)
+        cut_at(it, place->next);
     for (uint32_t i = 0; i < PREFETCH_AHEAD; i++)
         prefetch_entry(it, i);
 }

@@ -27,7 +27,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#define LEAF_CAPACITY 31 /* with its head, a leaf is exactly eight cache lines */
+#define LEAF_CAPACITY 63 /* with its head, a leaf is exactly sixteen cache lines */
 #define TOWER_MAX     13 /* 4^13 leaves are more than 4 GiB of log can fill */
 #define TOWER_BITS    2  /* a tower grows a level with probability 1 / 2^TOWER_BITS */
 #define CACHE_LINE    64

@@ -18,7 +18,7 @@
 #define CHUNK_BYTES_USUAL ((size_t)4 << 20)
 #define CHUNK_BYTES_MAX   ((size_t)64 << 20) /* for a reservation far above the usual */
 
-static_assert(sizeof(skiplist_leaf) == 512, "a leaf is eight cache lines");
+static_assert(sizeof(skiplist_leaf) == 1024, "a leaf is sixteen cache lines");
 static_assert(sizeof(skiplist_chunk) % CACHE_LINE == 0, "leaves start on a cache line");
 
 static size_t chunk_splits(const skiplist_chunk *c)

@@ -7,11 +7,26 @@
 
 #include <assert.h>
 
+/* How many of `count` ordered items have a smaller piece. Written so that it compiles to conditional
+ * moves: which way each step goes is chance, and a wrong guess costs more than the step. */
+static uint32_t pieces_below(const skiplist_item *items, uint32_t count, uint64_t piece)
+{
+    uint32_t low = 0;
+    while (count > 1) {
+        uint32_t half = count / 2;
+        low += items[low + half - 1].piece < piece ? half : 0;
+        count -= half;
+    }
+    return low + (count == 1 && items[low].piece < piece);
+}
+
 uint32_t skiplist_items_find(const memtable *m, const skiplist_item *items, uint32_t count,
                              const skiplist_target *t)
 {
-    uint32_t low = 0;
+    uint32_t low = pieces_below(items, count, t->piece);
     uint32_t high = count;
+    if (low == count || items[low].piece != t->piece)
+        return low;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         if (skiplist_before(m, items[middle].piece, items[middle].ref, t))
@@ -33,10 +48,14 @@ uint32_t skiplist_leaf_sort(const memtable *m, const skiplist_leaf *leaf, skipli
     for (uint32_t i = sorted; i < count; i++) {
         skiplist_item item = {leaf->piece[i], leaf->ref[i]};
         uint32_t at = i;
-        /* Ascending inserts find their place at once, without a look at the log. */
+        /* Ascending inserts find their place at once. The log is not touched unless pieces are equal:
+         * not even for the length of the key. */
         if (i > 0 && items[i - 1].piece >= item.piece) {
-            skiplist_target t = skiplist_target_entry(m, item.piece, item.ref);
-            at = skiplist_items_find(m, items, i, &t);
+            at = pieces_below(items, i, item.piece);
+            if (items[at].piece == item.piece) {
+                skiplist_target t = skiplist_target_entry(m, item.piece, item.ref);
+                at = skiplist_items_find(m, items, i, &t);
+            }
             memmove(items + at + 1, items + at, (i - at) * sizeof(*items));
         }
         items[at] = item;
@@ -81,6 +100,10 @@ static bool find_among_equals(const memtable *m, const skiplist_leaf *leaf, uint
 bool skiplist_leaf_get(const memtable *m, const skiplist_leaf *leaf, const skiplist_target *t,
                        uint64_t *ref)
 {
+    /* The pieces lie in lines that follow each other: ask for all of them before the first one says
+     * how many there are. */
+    for (size_t at = 0; at < offsetof(skiplist_leaf, ref); at += CACHE_LINE)
+        __builtin_prefetch((const uint8_t *)leaf + at);
     /* acquire: as in skiplist_leaf_sort. */
     uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
     uint32_t sorted = leaf->sorted;

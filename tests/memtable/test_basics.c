@@ -357,7 +357,7 @@ static double bytes_per_entry(const memtable *m)
     return (double)bytes / (double)memtable_entries(m);
 }
 
-enum pattern { ASCENDING, DESCENDING, STREAMS_UP, STREAMS_DOWN, RANDOM, HOT };
+enum pattern { ASCENDING, DESCENDING, STREAMS_UP, STREAMS_DOWN, DOWN_TO_A_FULL_LEAF, RANDOM, HOT };
 
 static double cost_of(enum pattern pattern)
 {
@@ -377,6 +377,12 @@ static double cost_of(enum pattern pattern)
             break;
         case STREAMS_DOWN:
             snprintf(key, sizeof(key), "%02u-%08u", i % 50, ENTRIES - i);
+            break;
+        case DOWN_TO_A_FULL_LEAF:
+            if (i < LEAF_CAPACITY)
+                snprintf(key, sizeof(key), "a%08u", i);
+            else
+                snprintf(key, sizeof(key), "z%08u", ENTRIES - i);
             break;
         case RANDOM:
             snprintf(key, sizeof(key), "%08u", (i * 2654435761u) >> 4);
@@ -405,6 +411,7 @@ static void runs_in_the_middle_and_hot_keys_waste_little(void **state)
 {
     (void)state;
     assert_true(cost_of(STREAMS_DOWN) < 48);
+    assert_true(cost_of(DOWN_TO_A_FULL_LEAF) < 40);
     assert_true(cost_of(HOT) < 40);
 }
 

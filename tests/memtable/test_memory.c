@@ -1,6 +1,8 @@
 /* Memory: what fails when an allocation fails, and that a reservation keeps its word. */
 #include "bed.h"
 
+#include "skiplist.h"
+
 #include <support/rng.h>
 
 #define RESERVED 60000
@@ -123,6 +125,34 @@ static void adds_within_a_reservation_allocate_nothing(void **state)
     bed_free(&b);
 }
 
+/* Whole splits that the arena can still serve, counted as the worst case takes them. */
+static size_t splits_left(const memtable *m)
+{
+    size_t splits = 0;
+    for (const skiplist_chunk *c = m->arena.current; c; c = c->next)
+        splits += (size_t)(c->high - c->low) / ARENA_SPLIT_BYTES;
+    return splits;
+}
+
+static void a_reservation_covers_a_split_for_each_entry(void **state)
+{
+    (void)state;
+    uint64_t seed = 4242;
+    rng r = rng_init(seed);
+    bed b = bed_new(1 << 20, "");
+    for (unsigned i = 0; i < 3000; i++) {
+        size_t entries = (size_t)rng_below(&r, 1 + i);
+        assert_int_equal(memtable_reserve(b.m, entries), FIRN_OK);
+        if (splits_left(b.m) < entries)
+            print_error("seed %llu, step %u\n", (unsigned long long)seed, i);
+        assert_true(splits_left(b.m) >= entries);
+        char key[16];
+        hostile_key(&r, key, sizeof(key), i);
+        bed_put(&b, key, "");
+    }
+    bed_free(&b);
+}
+
 static void a_reservation_alone_takes_no_memory(void **state)
 {
     (void)state;
@@ -150,6 +180,7 @@ int main(void)
         cmocka_unit_test(making_an_iterator_fails_cleanly),
         cmocka_unit_test(a_failed_reservation_changes_nothing_and_may_be_repeated),
         cmocka_unit_test(adds_within_a_reservation_allocate_nothing),
+        cmocka_unit_test(a_reservation_covers_a_split_for_each_entry),
         cmocka_unit_test(a_reservation_alone_takes_no_memory),
         cmocka_unit_test(an_impossible_reservation_is_refused),
     };

@@ -75,6 +75,10 @@ static size_t check_known(const shared *s, rng *r, iter *it)
         wrong += !memtable_get(s->b.m, key, seq, &hit) || hit.seq != seq ||
                  hit.value.size != sizeof(i) || memcmp(hit.value.data, &i, sizeof(i)) != 0;
         wrong += !memtable_get(s->b.m, key, FIRN_MAX_SEQ, &hit) || hit.seq < seq;
+        it->ops->last(it);
+        wrong += !it->valid || slice_compare(it->key, key) < 0;
+        it->ops->first(it);
+        wrong += !it->valid || slice_compare(it->key, key) > 0;
         it->ops->seek(it, key, seq);
         wrong += !it->valid || it->seq != seq || !slice_equal(it->key, key);
         if (!it->valid)
