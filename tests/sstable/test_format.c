@@ -228,6 +228,54 @@ static void numbers_and_sizes_of_every_width_fit_into_a_body(void **state)
     free(bytes);
 }
 
+static void a_block_that_breaks_its_rules_is_damaged(void **state)
+{
+    (void)state;
+    sst_block_builder b = {0};
+    buf out = {0};
+    const char *why;
+    const sst_pending put = {.seq = 1, .kind = FIRN_PUT};
+    assert_int_equal(sst_block_builder_add(&b, str("ka"), str("vw"), &put), FIRN_OK);
+    assert_int_equal(sst_block_builder_add(&b, str("kb"), str(""), &put), FIRN_OK);
+    assert_int_equal(sst_block_builder_finish(&b, &out), FIRN_OK);
+    assert_int_equal(buf_reserve(&out, SST_TRAILER_BYTES), FIRN_OK);
+    assert_int_equal(sst_block_check(out.data, (uint32_t)out.size, 2, &why), FIRN_OK);
+    assert_int_equal(sst_block_check(out.data, (uint32_t)out.size, 1, &why), FIRN_DAMAGED);
+    assert_non_null(strstr(why, "larger than the limit"));
+    /* 17 bytes of header and prefix, 2 * 7 of arrays; then {control, 1, 2, a, v, w}. */
+    const struct {
+        size_t at;
+        uint8_t value;
+        const char *why;
+    } broken[] = {
+        {0, 0, "header"},
+        {0, 200, "header"},
+        {4, 200, "header"},
+        {15, 1, "header"},
+        {0, 1, "slots"},
+        {27, 32, "slots"},
+        {31, 0, "rules of its kind"},
+        {31, FIRN_DELETE, "rules of its kind"},
+        {32, 200, "beyond its block"},
+        {33, 200, "beyond its block"},
+        {32, 2, "slots"},
+        {39, 1, "beyond its block"},
+        {8, 0, "out of range"},
+    };
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        uint8_t before = out.data[broken[i].at];
+        out.data[broken[i].at] = broken[i].value;
+        snprintf(table_case, sizeof(table_case), "case %zu", i);
+        CHECK(sst_block_check(out.data, (uint32_t)out.size, 300, &why) == FIRN_DAMAGED);
+        CHECK(strstr(why, broken[i].why) != NULL);
+        out.data[broken[i].at] = before;
+    }
+    out.data[6] = 2;
+    assert_int_equal(sst_block_check(out.data, (uint32_t)out.size, 9, &why), FIRN_UNSUPPORTED);
+    buf_release(&out);
+    sst_block_builder_release(&b);
+}
+
 static void kinds_kept_for_later_are_refused_as_unsupported(void **state)
 {
     (void)state;
@@ -343,6 +391,7 @@ int main(void)
         cmocka_unit_test(both_ways_to_scan_tags_agree),
         cmocka_unit_test(a_separator_lies_between_and_is_short),
         cmocka_unit_test(numbers_and_sizes_of_every_width_fit_into_a_body),
+        cmocka_unit_test(a_block_that_breaks_its_rules_is_damaged),
         cmocka_unit_test(kinds_kept_for_later_are_refused_as_unsupported),
         cmocka_unit_test(unknown_properties_are_skipped_unless_they_are_required),
         cmocka_unit_test(a_packed_block_unpacks_to_itself_and_to_nothing_else),
