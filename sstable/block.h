@@ -22,8 +22,9 @@
  *   B1  header, arrays and bodies fill the block exactly; slot i+1 is where body i ends.
  *   B2  kinds are known, deletes have no value, keys, values and numbers are within their limits.
  *   B3  the bytes of at least a trailer follow the block in memory, so that 8 bytes may be read at
- * any position inside it. Order of the entries and truth of tags and heads are the writer's word
- * under the checksum; a lie there gives wrong answers but no wrong access. sst_verify checks them.
+ *       any position inside it.
+ * Order of the entries and truth of tags and heads are the writer's word under the checksum; a lie
+ * there gives wrong answers but no wrong access. sst_verify checks them.
  */
 #ifndef SSTABLE_BLOCK_H
 #define SSTABLE_BLOCK_H

@@ -213,8 +213,8 @@ static bool grow(shard *s)
 }
 
 /* Moves the hand until `more` bytes fit beside the members (C1). An entry touched since the hand
- * last came by is spared once; pinned ones lose membership like others and live on with their pins.
- */
+ * last came by is spared once; pinned ones lose membership like others and live on with their
+ * pins. */
 static void make_room(shard *s, uint64_t share, uint64_t more)
 {
     while (s->hand && s->bytes + more > share) {

@@ -6,10 +6,11 @@
  *
  * Invariants
  *   C1  bytes of members of a shard <= its share of the capacity; every byte of an entry is
- * charged, its header too. used_bytes counts members and what is only pinned. C2  an entry's bytes
- * never change once it is a member or has been handed out. C3  an entry larger than a quarter of a
- * shard's share never becomes a member: one huge value does not sweep a shard. Locks: a shard's
- * mutex is a leaf; nothing is called while it is held but the heap.
+ *       charged, its header too. used_bytes counts members and what is only pinned.
+ *   C2  an entry's bytes never change once it is a member or has been handed out.
+ *   C3  an entry larger than a quarter of a shard's share never becomes a member: one huge value
+ *       does not sweep a shard.
+ * Locks: a shard's mutex is a leaf; nothing is called while it is held but the heap.
  */
 #ifndef SSTABLE_CACHE_H
 #define SSTABLE_CACHE_H
@@ -30,8 +31,7 @@ typedef struct sst_cached {
     uint8_t data[];
 } sst_cached;
 
-/* A number for a reader, never used again: blocks of a closed reader cannot be mistaken for others.
- */
+/* A number for a reader, never used again: no closed reader's block is taken for another's. */
 uint64_t sst_cache_owner(sst_cache *c);
 /* Pinned, or NULL. Counts a hit or a miss. */
 sst_cached *sst_cache_find(sst_cache *c, uint64_t owner, uint32_t block);

@@ -3,8 +3,8 @@
 
 #include "format.h"
 
-/* Lines are fetched this many keys ahead of setting their bits: building is bound by cache misses.
- */
+/* Lines are fetched this many keys ahead of setting their bits: building is bound by cache
+ * misses. */
 enum { AHEAD = 16, KIND_BLOCKED_BLOOM = 1, PROBES_MAX = 16 };
 
 /* ln 2 bits per probe is the optimum of a plain filter and close to that of one in lines. */

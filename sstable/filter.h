@@ -9,8 +9,8 @@
  *
  * The counters stand behind the lines so that a block read to an aligned address has aligned lines.
  *
- * F1  Every key of the table answers true; other keys answer true for about 1 in 100 at 10 bits a
- * key.
+ * F1  Every key of the table answers true; other keys answer true for about 1 in 100 at 10 bits
+ *     a key.
  */
 #ifndef SSTABLE_FILTER_H
 #define SSTABLE_FILTER_H

@@ -51,8 +51,8 @@ typedef struct sst_footer {
 } sst_footer;
 
 void sst_footer_put(const sst_footer *f, uint8_t out[SST_FOOTER_BYTES]);
-/* FIRN_DAMAGED or FIRN_UNSUPPORTED; then *why is a sentence. Checks the handles against file_bytes.
- */
+/* FIRN_DAMAGED or FIRN_UNSUPPORTED; then *why is a sentence. Checks the handles against
+ * file_bytes. */
 int sst_footer_get(const uint8_t in[SST_FOOTER_BYTES], sst_footer *out, const char **why);
 /* The salt of a table: identical blocks of different tables have different checksums. */
 uint32_t sst_salt(const uint64_t store_id[2], uint64_t table_no);
@@ -73,9 +73,9 @@ typedef struct sst_place {
     uint64_t offset; /* of the block */
 } sst_place;
 
-/* Checks the checksum first, then that compression is known and raw_size within the cap and within
- * what `size` bytes can possibly unpack to. `payload` has `size` bytes and a trailer behind them.
- */
+/* Checks the checksum first, then that compression is known and raw_size within the cap and
+ * within what `size` bytes can possibly unpack to. `payload` has `size` bytes and a trailer
+ * behind them. */
 int sst_trailer_check(const sst_place *place, const uint8_t *payload, uint32_t size,
                       sst_trailer *out, firn_error *err);
 

@@ -9,8 +9,8 @@
  *
  * Invariants
  *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
- * `behind` is where that entry's body ends, which is where the next one begins (B1). N2  the window
- * holds whole blocks [window_first, window_end) as they are stored.
+ *       `behind` is where that entry's body ends, which is where the next one begins (B1).
+ *   N2  the window holds whole blocks [window_first, window_end) as they are stored.
  */
 #include "reader.h"
 
@@ -110,8 +110,8 @@ static int block_unpacked(table_iter *t, uint32_t i)
     return FIRN_OK;
 }
 
-/* Makes the pages of block i ready together with those that come next on the way. When that fails, the
- * block is tried alone: what lies ahead concerns us only when we get there. */
+/* Makes the pages of block i ready together with those that come next on the way. When that fails,
+ * the block is tried alone: what lies ahead concerns us only when we get there. */
 static int block_ahead(table_iter *t, uint32_t i)
 {
     const uint64_t *offsets = t->r->index.offsets;

@@ -4,9 +4,8 @@
 
 #include <base/alloc.h>
 
-enum {
-    FILTER_PAGES_MIN = 1 << 18
-}; /* a filter of this size gets pages of its own, huge ones if they come */
+/* A filter of this size gets pages of its own, huge ones if they come. */
+enum { FILTER_PAGES_MIN = 1 << 18 };
 
 static int refuse(const fs_file *file, uint64_t offset, int status, const char *why,
                   firn_error *err)

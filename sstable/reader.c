@@ -5,10 +5,10 @@
  *
  * Invariants
  *   R1  No byte of a block is interpreted before its checksum was found right, and no entry before
- * its block's structure was (B1, B2). For a mapped block that is remembered in `verified`. R2  The
- * first touch of a mapped page follows a populate or a read of it that succeeded, so that a failing
- * disk is a status and not a signal. R3  A reader is never changed after open, but for `verified`:
- * no locks.
+ *       its block's structure was (B1, B2). For a mapped block that is remembered in `verified`.
+ *   R2  The first touch of a mapped page follows a populate or a read of it that succeeded, so that
+ *       a failing disk is a status and not a signal.
+ *   R3  A reader is never changed after open, but for `verified`: no locks.
  */
 #include "compress.h"
 #include "reader.h"

@@ -60,8 +60,8 @@ static inline bool sst_reader_verified(const sst_reader *r, uint32_t i)
     return atomic_load_explicit(&r->verified[i / 64], memory_order_relaxed) >> (i % 64) & 1;
 }
 
-/* Block i of a mapped table, found right before or now; `populated` when its pages have been made
- * ready. */
+/* Block i of a mapped table, found right before or now; `populated` when its pages have been
+ * made ready. */
 int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *err);
 /* Makes the pages of [offset, offset + size) ready, cut at the end of the file. FIRN_OK,
  * FIRN_UNSUPPORTED, or an I/O error. */

@@ -4,11 +4,13 @@
  *   sst_writer_finish -> last block, filter, index, properties, footer, sync
  *
  * Invariants
- *   W1  Entries are strictly ascending: key, then sequence number downwards. A violation is
- * refused. W2  What is in the file is a prefix of the table; it is a table only once the footer,
- * written last and followed by a sync, is whole. A file without one is refused by the reader. W3  A
- * file that was not finished is removed by sst_writer_free; nothing else is ever removed. W4  After
- * the first error nothing more is written. One thread at a time.
+ *   W1  Entries are strictly ascending: key, then sequence number downwards. Anything else is
+ *       refused.
+ *   W2  What is in the file is a prefix of the table; it is a table only once the footer, written
+ *       last and followed by a sync, is whole. A file without one is refused by the reader.
+ *   W3  A file that was not finished is removed by sst_writer_free; nothing else is ever removed.
+ *   W4  After the first error nothing more is written.
+ * One thread at a time.
  */
 #include "block.h"
 #include "block_builder.h"
@@ -203,8 +205,8 @@ static int block_close(sst_writer *w, const firn_slice *next, firn_error *err)
     return w->out.size >= WRITE_BYTES ? out_write(w, err) : FIRN_OK;
 }
 
-/* FIRN_INVALID or FIRN_TOO_LARGE for what cannot stand behind the last entry; *new_key otherwise.
- */
+/* FIRN_INVALID or FIRN_TOO_LARGE for what cannot stand behind the last entry; *new_key
+ * otherwise. */
 static int order_check(const sst_writer *w, firn_slice key, const sst_pending *e, firn_slice value,
                        bool *new_key)
 {
@@ -234,8 +236,8 @@ static void count_entry(sst_writer *w, firn_slice key, const sst_pending *e, siz
     p->raw_bytes += key.size + value_size;
 }
 
-/* What a key that was not there before needs: its hash kept for the filter, and itself remembered.
- */
+/* What a key that was not there before needs: its hash kept for the filter, and itself
+ * remembered. */
 static int key_begin(sst_writer *w, firn_slice key, uint64_t hash)
 {
     int status = FIRN_OK;
@@ -351,8 +353,7 @@ void sst_writer_free(sst_writer *w)
         return;
     if (w->file) {
         fs_close(w->file);
-        /* W3. A failure leaves an orphan without a footer, which nobody names and opening clears.
-         */
+        /* W3. A failure leaves an orphan, which nobody names and opening clears. */
         if (!w->finished)
             (void)fs_unlink(w->dir, w->name, NULL);
     }

@@ -71,8 +71,8 @@ typedef struct table {
 
 void table_init(table *t, size_t cache_bytes);
 void table_release(table *t);
-/* Builds the file from the model; the status of the first failing step. Removes an old one first.
- */
+/* Builds the file from the model; the status of the first failing step. Removes an old one
+ * first. */
 int table_build(table *t, const model *m, firn_error *err);
 int table_open(table *t, sst_reader **out, firn_error *err);
 

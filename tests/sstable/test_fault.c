@@ -89,8 +89,8 @@ static void a_failed_allocation_while_reading_is_a_status(void **state)
     }
 }
 
-/* Fails each call of these kinds in turn and expects `expected`, or success if it may be survived.
- */
+/* Fails each call of these kinds in turn and expects `expected`, or success if it may be
+ * survived. */
 static void fail_each_while_writing(unsigned calls, int error, int expected)
 {
     uint64_t before = simfs_calls(t.sim, calls);

@@ -191,8 +191,8 @@ static void numbers_and_sizes_of_every_width_fit_into_a_body(void **state)
     assert_non_null(bytes);
     for (unsigned width = 0; width <= 56; width++) {
         for (size_t v = 0; v < sizeof(sizes) / sizeof(sizes[0]); v++) {
-            /* The greatest number of `width` bits above the base, for a key of 300 bytes or of 1.
-             */
+            /* The greatest number of `width` bits above the base, for a key of 300 bytes or of
+             * 1. */
             uint64_t top = width == 56 ? FIRN_MAX_SEQ - 1 : (UINT64_C(1) << width) - 1;
             size_t key_size = v % 2 ? 300 : 1;
             sst_block_builder b = {0};
