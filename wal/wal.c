@@ -220,8 +220,9 @@ static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *lo
         wal_segment *last = w->live[w->live_count - 1];
         if (last->bytes - last->end >= WAL_TAIL_RESERVE) {
             last->synced = false;
-            w->link.reopened = true;
-            w->link.seq_first = last->seq_first;
+            /* One that was made ahead and is kept as the next one starts like a new one. */
+            w->link.reopened = last->end > WAL_DATA_OFFSET;
+            w->link.seq_first = w->link.reopened ? last->seq_first : log->last_seq + 1;
             w->current = last;
             return FIRN_OK;
         }

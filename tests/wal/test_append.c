@@ -1,0 +1,585 @@
+/* Appending: numbers, limits, segments, hooks, opening and closing. */
+#include "bed.h"
+
+#include <base/entry.h>
+#include <base/error.h>
+#include <support/tempdir.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void NumbersAreDenseFromOne(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    for (uint64_t i = 1; i <= 300; i++)
+        assert_int_equal(bed_put(&b, i), i);
+    assert_int_equal(firn_wal_last_seq(b.log), 300);
+    bed_release(&b);
+}
+
+static void reads_back(const wal_config *config, uint64_t seed)
+{
+    static const firn_durability classes[] = {FIRN_DURABILITY_SYNC, FIRN_DURABILITY_BATCH,
+                                              FIRN_DURABILITY_NONE};
+    print_message("seed %llu\n", (unsigned long long)seed);
+    bed b = bed_new_with(config);
+    rng r = rng_init(seed);
+    model m;
+    model_init(&m);
+    for (int i = 0; i < 400; i++) {
+        model_step(&m, b.log, &r, classes[rng_below(&r, 3)]);
+        if (rng_below(&r, 40) == 0)
+            OK(firn_wal_rotate(b.log, err));
+        if (rng_below(&r, 60) == 0)
+            bed_reopen(&b);
+        if (i % 50 == 0)
+            model_check(&m, b.log, 0);
+    }
+    model_check(&m, b.log, 0);
+    model_check(&m, b.log, firn_wal_last_seq(b.log) / 2);
+    bed_reopen(&b);
+    model_check(&m, b.log, 0);
+    OK(firn_wal_verify(b.log, NULL, err));
+    model_release(&m);
+    bed_release(&b);
+}
+
+static void WhatWasAppendedIsReadBackFromAMappedLog(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        reads_back(&c, seed);
+}
+
+static void WhatWasAppendedIsReadBackFromABufferedLog(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.backing = FIRN_WAL_BUFFERED;
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        reads_back(&c, seed);
+}
+
+static void ABatchGetsConsecutiveNumbersAndReturnsItsLast(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    firn_batch *batch;
+    assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(firn_batch_put(batch, "k", 1, &i, sizeof(i)), FIRN_OK);
+    uint64_t seq;
+    OK(firn_wal_append_batch(b.log, batch, NULL, &seq, err));
+    assert_int_equal(seq, 5);
+    OK(firn_wal_append_batch(b.log, batch, NULL, &seq, err));
+    assert_int_equal(seq, 10);
+    assert_int_equal(firn_wal_durable_seq(b.log), 10);
+    firn_batch_free(batch);
+    bed_release(&b);
+}
+
+static int expect_odd_entries(void *ctx, const firn_wal_entry *e)
+{
+    int *n = ctx;
+    static const size_t key_sizes[] = {0, 3, 0}, value_sizes[] = {0, 3, 0};
+    if (e->key.size != key_sizes[*n] || e->value.size != value_sizes[*n])
+        return 1000;
+    if (*n == 1 && memcmp(e->key.data, "\0a\0", 3) != 0)
+        return 1001;
+    if (firn_wal_entry_is_tombstone(e) != (*n == 2))
+        return 1002;
+    (*n)++;
+    return 0;
+}
+
+static void EmptyKeysEmptyValuesAndNulBytesAreOrdinary(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    OK(firn_wal_append(b.log, FIRN_PUT, NULL, 0, NULL, 0, NULL, NULL, err));
+    OK(firn_wal_append(b.log, FIRN_PUT, "\0a\0", 3, "\0\0\0", 3, NULL, NULL, err));
+    OK(firn_wal_append(b.log, FIRN_DELETE, "", 0, NULL, 0, NULL, NULL, err));
+    int n = 0;
+    OK(firn_wal_replay(b.log, 0, expect_odd_entries, &n, NULL, err));
+    assert_int_equal(n, 3);
+    bed_release(&b);
+}
+
+static void AWriteOverTheLimitIsRefusedAndUsesNoNumber(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.max_batch_bytes = 1000;
+    bed b = bed_new_with(&c);
+    static const uint8_t bytes[2000];
+    uint64_t seq = 0;
+    /* 8 bytes of entry header, 3 of key */
+    for (size_t value = 988; value <= 990; value++)
+        EXPECT(value <= 989 ? FIRN_OK : FIRN_TOO_LARGE,
+               firn_wal_append(b.log, FIRN_PUT, "key", 3, bytes, value, NULL, &seq, err));
+    assert_int_equal(seq, 2);
+    for (size_t value = 988; value <= 990; value++) {
+        firn_batch *batch;
+        assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+        assert_int_equal(firn_batch_put(batch, "key", 3, bytes, value), FIRN_OK);
+        EXPECT(value <= 989 ? FIRN_OK : FIRN_TOO_LARGE,
+               firn_wal_append_batch(b.log, batch, NULL, &seq, err));
+        firn_batch_free(batch);
+    }
+    assert_int_equal(seq, 4);
+    assert_int_equal(firn_wal_last_seq(b.log), 4);
+    bed_release(&b);
+}
+
+static void AKeyOrValueOverItsLimitIsRefused(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    uint8_t *key = calloc(1, FIRN_MAX_KEY_BYTES + 1);
+    for (size_t size = FIRN_MAX_KEY_BYTES - 1; size <= FIRN_MAX_KEY_BYTES + 1; size++)
+        EXPECT(size <= FIRN_MAX_KEY_BYTES ? FIRN_OK : FIRN_TOO_LARGE,
+               firn_wal_append(b.log, FIRN_PUT, key, size, NULL, 0, NULL, NULL, err));
+    EXPECT(FIRN_TOO_LARGE, firn_wal_append(b.log, FIRN_PUT, "k", 1, key,
+                                           (size_t)FIRN_MAX_VALUE_BYTES + 1, NULL, NULL, err));
+    assert_int_equal(firn_wal_last_seq(b.log), 2);
+    free(key);
+    bed_release(&b);
+}
+
+static void WrongArgumentsAreRefusedAndUseNoNumber(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    firn_batch *empty;
+    assert_int_equal(firn_batch_new(&empty), FIRN_OK);
+    EXPECT(FIRN_INVALID, firn_wal_append_batch(b.log, empty, NULL, NULL, err));
+    EXPECT(FIRN_INVALID, firn_wal_append_batch(b.log, NULL, NULL, NULL, err));
+    firn_batch_free(empty);
+    EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_DELETE, "k", 1, "v", 1, NULL, NULL, err));
+    EXPECT(FIRN_INVALID, firn_wal_append(b.log, (firn_kind)0, "k", 1, NULL, 0, NULL, NULL, err));
+    EXPECT(FIRN_INVALID, firn_wal_append(b.log, (firn_kind)257, "k", 1, NULL, 0, NULL, NULL, err));
+    EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, NULL, 1, NULL, 0, NULL, NULL, err));
+    firn_wal_write write = {.size = 0, .durability = FIRN_DURABILITY_NONE};
+    EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, &write, NULL, err));
+    write = (firn_wal_write){.size = sizeof(write), .durability = (firn_durability)9};
+    EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, &write, NULL, err));
+    EXPECT(FIRN_INVALID, firn_wal_append(NULL, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
+    assert_int_equal(firn_wal_last_seq(b.log), 0);
+    bed_release(&b);
+}
+
+static void OptionsOutOfRangeAreRefusedByName(void **state)
+{
+    (void)state;
+    simfs *sim = simfs_new(1);
+    wal *log = NULL;
+    for (int i = 0; i < 9; i++) {
+        wal_config c = bed_config();
+        static const char *const names[] = {"batch_writes",    "batch_bytes",   "batch_ms",
+                                            "segment_bytes",   "segment_bytes", "max_batch_bytes",
+                                            "max_batch_bytes", "durability",    "size"};
+        firn_wal_options *o = &c.options;
+        switch (i) {
+        case 0:
+            o->batch_writes = 0;
+            break;
+        case 1:
+            o->batch_bytes = 0;
+            break;
+        case 2:
+            o->batch_ms = 0;
+            break;
+        case 3:
+            o->segment_bytes = 8191;
+            break;
+        case 4:
+            o->segment_bytes = UINT64_C(0x100000000) - 4095;
+            break;
+        case 5:
+            o->max_batch_bytes = 0;
+            break;
+        case 6:
+            o->max_batch_bytes = (uint64_t)FIRN_MAX_BATCH_BYTES + 1;
+            break;
+        case 7:
+            o->durability = (firn_durability)4;
+            break;
+        default:
+            o->size = 0;
+            break;
+        }
+        firn_error error = {0};
+        assert_int_equal(wal_open_path(simfs_fs(sim), BED_PATH, &c, NULL, &log, &error),
+                         FIRN_INVALID);
+        assert_non_null(strstr(error.message, names[i]));
+        assert_string_not_equal(error.hint, "");
+    }
+    assert_null(log);
+    simfs_free(sim);
+}
+
+static void ABatchLargerThanASegmentGetsASegmentOfItsOwn(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        wal_config c = bed_config();
+        c.options.backing = (firn_wal_backing)backing;
+        bed b = bed_new_with(&c);
+        model m;
+        model_init(&m);
+        for (uint64_t i = 1; i <= 6; i++) {
+            size_t size = i % 2 ? 100 : 50000 * (size_t)i;
+            uint8_t *value = calloc(1, size);
+            uint64_t seq;
+            firn_durability d = i % 3 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE;
+            firn_slice key = {(const uint8_t *)"key", 3}, v = {value, size};
+            OK(wal_put(b.log, FIRN_PUT, key, v, d, &seq, err));
+            model_add_put(&m, FIRN_PUT, key, v, seq);
+            free(value);
+        }
+        model_check(&m, b.log, 0);
+        bed_reopen(&b);
+        model_check(&m, b.log, 0);
+        wal_stats stats;
+        wal_get_stats(b.log, &stats);
+        assert_true(stats.disk_bytes > 600000);
+        model_release(&m);
+        bed_release(&b);
+    }
+}
+
+static void ALargeFrameIsWrittenInPiecesAndReadsBack(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.segment_bytes = 16 << 20;
+    bed b = bed_new_with(&c);
+    model m;
+    model_init(&m);
+    size_t size = (3 << 20) + 13;
+    uint8_t *value = malloc(size);
+    rng r = rng_init(5);
+    rng_fill(&r, value, size);
+    firn_slice key = {(const uint8_t *)"key", 3}, v = {value, size};
+    uint64_t seq;
+    OK(wal_put(b.log, FIRN_PUT, key, v, FIRN_DURABILITY_SYNC, &seq, err));
+    model_add_put(&m, FIRN_PUT, key, v, seq);
+    firn_batch *batch;
+    assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+    assert_int_equal(firn_batch_put(batch, "a", 1, value, size), FIRN_OK);
+    assert_int_equal(firn_batch_put(batch, "b", 1, value, 9), FIRN_OK);
+    OK(wal_write(b.log, batch, FIRN_DURABILITY_SYNC, &seq, err));
+    model_add_batch(&m, batch, seq);
+    firn_batch_free(batch);
+    model_step(&m, b.log, &r, FIRN_DURABILITY_SYNC);
+    model_check(&m, b.log, 0);
+    bed_reopen(&b);
+    model_check(&m, b.log, 0);
+    free(value);
+    model_release(&m);
+    bed_release(&b);
+}
+
+/* Every way a last frame can end before, at and behind the reserve. */
+static void ASegmentIsFilledUpToItsReserveWhateverTheSizes(void **state)
+{
+    (void)state;
+    for (size_t last = 3500; last <= 3800; last += 4) {
+        wal_config c = bed_config();
+        c.options.segment_bytes = 8192;
+        bed b = bed_new_with(&c);
+        bed_put_sized(&b, 1, last);
+        for (uint64_t i = 2; i <= 4; i++)
+            bed_put(&b, i);
+        bed_reopen(&b);
+        for (uint64_t i = 5; i <= 7; i++)
+            assert_int_equal(bed_put(&b, i), i);
+        OK(firn_wal_verify(b.log, NULL, err));
+        bed_reopen(&b);
+        assert_int_equal(firn_wal_last_seq(b.log), 7);
+        bed_release(&b);
+    }
+}
+
+static void RotatingAnEmptySegmentDoesNothing(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    OK(firn_wal_rotate(b.log, err));
+    assert_int_equal(bed_segment_files(&b), 1);
+    bed_put(&b, 1);
+    OK(firn_wal_rotate(b.log, err));
+    OK(firn_wal_rotate(b.log, err));
+    assert_int_equal(bed_segment_files(&b), 2);
+    bed_release(&b);
+}
+
+static void ReopeningAHundredTimesKeepsNumbersContiguousAndTheFolderSmall(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        wal_config c = bed_config();
+        c.options.backing = (firn_wal_backing)backing;
+        c.options.segment_bytes = 8192;
+        bed b = bed_new_with(&c);
+        for (uint64_t i = 1; i <= 100; i++) {
+            assert_int_equal(bed_put(&b, i), i);
+            if (i % 10 == 0)
+                OK(firn_wal_truncate(b.log, i - 5, NULL, err));
+            bed_reopen(&b);
+            assert_int_equal(firn_wal_last_seq(b.log), i);
+            assert_int_equal(firn_wal_durable_seq(b.log), i);
+        }
+        assert_true(bed_segment_files(&b) <= 4);
+        assert_int_equal(bed_files(&b, ".new"), 0);
+        bed_release(&b);
+    }
+}
+
+static void OpeningAndClosingWithoutAnAppendChangesNothing(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    bed_close(&b);
+    assert_int_equal(bed_segment_files(&b), 0); /* what was made for appends is gone again */
+    bed_open(&b);
+    bed_put(&b, 1);
+    bed_close(&b);
+    size_t size, size_after;
+    const char *path = BED_PATH "/000000000001.wal";
+    uint8_t before[8192];
+    const uint8_t *bytes = simfs_peek(b.sim, path, &size);
+    assert_int_equal(size, 8192);
+    memcpy(before, bytes, size);
+    bed_open(&b);
+    bed_close(&b);
+    bytes = simfs_peek(b.sim, path, &size_after);
+    assert_int_equal(size_after, size);
+    assert_memory_equal(bytes, before, size);
+    assert_int_equal(bed_segment_files(&b), 1);
+    bed_release(&b);
+}
+
+static void ACleanCloseIsRecognised(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    bed_put(&b, 1);
+    bed_close(&b);
+    firn_wal_report report;
+    firn_wal_report_init(&report);
+    OK(wal_open_path(simfs_fs(b.sim), BED_PATH, &b.config, &report, &b.log, err));
+    assert_true(report.closed_clean);
+    assert_int_equal(report.count, 0);
+    firn_wal_report_release(&report);
+    bed_release(&b);
+}
+
+static void AReadOnlyLogRefusesToWrite(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    bed_put(&b, 1);
+    bed_close(&b);
+    b.config.options.read_only = true;
+    bed_open(&b);
+    uint64_t calls = simfs_calls(b.sim, SIMFS_CHANGING);
+    EXPECT(FIRN_READ_ONLY, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
+    EXPECT(FIRN_READ_ONLY, firn_wal_rotate(b.log, err));
+    EXPECT(FIRN_READ_ONLY, firn_wal_checkpoint(b.log, NULL, err));
+    EXPECT(FIRN_READ_ONLY, firn_wal_truncate(b.log, 1, NULL, err));
+    OK(firn_wal_sync(b.log, err));
+    OK(firn_wal_wait_durable(b.log, 1, 0, err));
+    bed_close(&b);
+    assert_int_equal(simfs_calls(b.sim, SIMFS_CHANGING), calls);
+    bed_release(&b);
+}
+
+static void ASecondOpenerIsRefused(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    wal *second = NULL;
+    EXPECT(FIRN_LOCKED, wal_open_path(simfs_fs(b.sim), BED_PATH, &b.config, NULL, &second, err));
+    bed_close(&b);
+    OK(wal_open_path(simfs_fs(b.sim), BED_PATH, &b.config, NULL, &second, err));
+    OK(firn_wal_close(second, err));
+    bed_release(&b);
+}
+
+static void AMissingFolderIsMadeOnlyWhenAllowed(void **state)
+{
+    (void)state;
+    simfs *sim = simfs_new(1);
+    wal_config c = bed_config();
+    wal *log = NULL;
+    c.options.create_if_missing = false;
+    EXPECT(FIRN_NOT_FOUND, wal_open_path(simfs_fs(sim), "a/b/log", &c, NULL, &log, err));
+    c.options.create_if_missing = true;
+    OK(wal_open_path(simfs_fs(sim), "a/b/log", &c, NULL, &log, err));
+    OK(firn_wal_close(log, err));
+    simfs_free(sim);
+}
+
+static void TheChildOfAForkIsRefused(void **state)
+{
+    (void)state;
+    char *path = tempdir_new();
+    firn_wal *log;
+    OK(firn_wal_open(path, NULL, NULL, &log, err));
+    OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
+    pid_t child = fork();
+    if (child == 0) {
+        int append = firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, NULL);
+        int sync = firn_wal_sync(log, NULL);
+        int close = firn_wal_close(log, NULL);
+        _exit(append == FIRN_INVALID && sync == FIRN_INVALID && close == FIRN_INVALID ? 0 : 1);
+    }
+    int result;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_true(WIFEXITED(result) && WEXITSTATUS(result) == 0);
+    uint64_t seq;
+    OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, &seq, err));
+    assert_int_equal(seq, 2);
+    OK(firn_wal_close(log, err));
+    tempdir_remove(path);
+}
+
+/* ---- Hooks ---- */
+
+typedef struct hooked {
+    uint64_t prepared, applied, published, rotations;
+    wal_segment *segment; /* where the next frame must lie */
+    int refuse_prepare, refuse_rotating;
+    bool wrong;
+} hooked;
+
+static int on_rotating(void *ctx, wal_segment *next, uint64_t seq_last, firn_error *err)
+{
+    hooked *h = ctx;
+    if (h->refuse_rotating != FIRN_OK)
+        return error_set(err, h->refuse_rotating, "refused");
+    h->rotations++;
+    if (seq_last != h->applied || wal_segment_seq_first(next) != seq_last + 1)
+        h->wrong = true;
+    wal_segment_unref(h->segment);
+    wal_segment_ref(next);
+    h->segment = next;
+    return FIRN_OK;
+}
+
+static int on_prepare(void *ctx, uint64_t entries, uint64_t bytes, firn_error *err)
+{
+    hooked *h = ctx;
+    (void)bytes;
+    if (h->refuse_prepare != FIRN_OK)
+        return error_set(err, h->refuse_prepare, "refused");
+    h->prepared += entries;
+    return FIRN_OK;
+}
+
+static void on_apply(void *ctx, const wal_applied *frame)
+{
+    hooked *h = ctx;
+    firn_slice entries = {wal_segment_base(frame->segment) + frame->offset, (size_t)frame->bytes};
+    if (frame->segment != h->segment || frame->seq_first != h->applied + 1 ||
+        entries_check(entries, frame->count) != FIRN_OK)
+        h->wrong = true;
+    h->applied += frame->count;
+}
+
+static void on_publish(void *ctx, uint64_t seq_last)
+{
+    hooked *h = ctx;
+    if (seq_last != h->applied)
+        h->wrong = true;
+    h->published = seq_last;
+}
+
+static bed hooked_bed(hooked *h, firn_wal_backing backing)
+{
+    wal_config c = bed_config();
+    c.options.segment_bytes = 8192;
+    c.options.backing = backing;
+    c.hooks = (wal_hooks){h, on_rotating, on_prepare, on_apply, on_publish};
+    bed b = bed_new_with(&c);
+    h->segment = wal_current_segment(b.log);
+    wal_segment_ref(h->segment);
+    return b;
+}
+
+static void HooksSeeEveryFrameInOrderAndInPlace(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        hooked h = {0};
+        bed b = hooked_bed(&h, (firn_wal_backing)backing);
+        model m;
+        model_init(&m);
+        rng r = rng_init(3);
+        for (int i = 0; i < 200; i++)
+            model_step(&m, b.log, &r, i % 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE);
+        assert_false(h.wrong);
+        assert_int_equal(h.applied, firn_wal_last_seq(b.log));
+        assert_int_equal(h.prepared, h.applied);
+        assert_int_equal(h.published, h.applied);
+        assert_true(h.rotations > 5);
+        model_check(&m, b.log, 0);
+        model_release(&m);
+        wal_segment_unref(h.segment);
+        bed_release(&b);
+    }
+}
+
+static void AHookThatRefusesConsumesNothing(void **state)
+{
+    (void)state;
+    hooked h = {0};
+    bed b = hooked_bed(&h, FIRN_WAL_MAPPED);
+    bed_put(&b, 1);
+    h.refuse_prepare = FIRN_NO_MEMORY;
+    EXPECT(FIRN_NO_MEMORY, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
+    h.refuse_prepare = FIRN_OK;
+    assert_int_equal(bed_put(&b, 2), 2);
+    h.refuse_rotating = FIRN_NO_MEMORY;
+    EXPECT(FIRN_NO_MEMORY, firn_wal_rotate(b.log, err));
+    assert_int_equal(bed_put(&b, 3), 3);
+    h.refuse_rotating = FIRN_OK;
+    OK(firn_wal_rotate(b.log, err));
+    assert_int_equal(bed_put(&b, 4), 4);
+    assert_false(h.wrong);
+    wal_segment_unref(h.segment);
+    bed_reopen(&b);
+    assert_int_equal(firn_wal_last_seq(b.log), 4);
+    bed_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(NumbersAreDenseFromOne),
+        cmocka_unit_test(WhatWasAppendedIsReadBackFromAMappedLog),
+        cmocka_unit_test(WhatWasAppendedIsReadBackFromABufferedLog),
+        cmocka_unit_test(ABatchGetsConsecutiveNumbersAndReturnsItsLast),
+        cmocka_unit_test(EmptyKeysEmptyValuesAndNulBytesAreOrdinary),
+        cmocka_unit_test(AWriteOverTheLimitIsRefusedAndUsesNoNumber),
+        cmocka_unit_test(AKeyOrValueOverItsLimitIsRefused),
+        cmocka_unit_test(WrongArgumentsAreRefusedAndUseNoNumber),
+        cmocka_unit_test(OptionsOutOfRangeAreRefusedByName),
+        cmocka_unit_test(ABatchLargerThanASegmentGetsASegmentOfItsOwn),
+        cmocka_unit_test(ALargeFrameIsWrittenInPiecesAndReadsBack),
+        cmocka_unit_test(ASegmentIsFilledUpToItsReserveWhateverTheSizes),
+        cmocka_unit_test(RotatingAnEmptySegmentDoesNothing),
+        cmocka_unit_test(ReopeningAHundredTimesKeepsNumbersContiguousAndTheFolderSmall),
+        cmocka_unit_test(OpeningAndClosingWithoutAnAppendChangesNothing),
+        cmocka_unit_test(ACleanCloseIsRecognised),
+        cmocka_unit_test(AReadOnlyLogRefusesToWrite),
+        cmocka_unit_test(ASecondOpenerIsRefused),
+        cmocka_unit_test(AMissingFolderIsMadeOnlyWhenAllowed),
+        cmocka_unit_test(TheChildOfAForkIsRefused),
+        cmocka_unit_test(HooksSeeEveryFrameInOrderAndInPlace),
+        cmocka_unit_test(AHookThatRefusesConsumesNothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,5 @@
+# The log. Reading half: logs are written byte by byte (build_log) on a simulated disk.
+firn_test(wal format unit ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
+target_compile_definitions(test_wal_format PRIVATE FIRN_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+firn_test(wal damage damage ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
+firn_test(wal append unit ${CMAKE_CURRENT_SOURCE_DIR}/wal/bed.c ${CMAKE_CURRENT_SOURCE_DIR}/support/tempdir.c ${FIRN_SIM})
