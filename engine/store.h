@@ -74,6 +74,7 @@ struct firn {
     bool closing GUARDED_BY(state_mu);
     bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
     bool compaction_failed GUARDED_BY(state_mu);
+    bool log_wanted GUARDED_BY(state_mu); /* the flusher queues at the log: its leader must not wait */
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
 
     mutex manifest_mu; /* orders edits: one at a time makes and installs a version */

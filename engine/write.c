@@ -59,7 +59,7 @@ static int hold_back(firn *db, uint64_t bytes, firn_error *err)
     int rc = FIRN_OK;
     mutex_lock(&db->state_mu);
     while ((atomic_load_explicit(&db->pressure, memory_order_relaxed) & PRESSURE_STOP) &&
-           rc == FIRN_OK && !db->closing) {
+           rc == FIRN_OK && !db->closing && !db->log_wanted) {
         if (db->background_status != FIRN_OK || db->compaction_failed) {
             rc = db->background_status != FIRN_OK ? FIRN_POISONED : FIRN_IO;
             if (err) {
