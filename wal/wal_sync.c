@@ -242,10 +242,9 @@ int wal_sync_all(wal *w, firn_error *err)
         return wal_poisoned_error(w, err);
     wal_request r = {.err = err, .durable = true};
     r.tick = atomic_load_explicit(&w->tick, memory_order_acquire);
-    if (wal_sync_enlist(w, &r, &r))
+    /* Either at once, or when whoever syncs now names us for the next round. */
+    if (wal_sync_enlist(w, &r, &r) || wal_request_wait(&r) == WAL_SYNC)
         wal_sync_round(w);
-    else
-        wal_request_wait(&r);
     return r.status;
 }
 
