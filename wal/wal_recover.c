@@ -64,8 +64,13 @@ static int repair(wal_repair *r, bool *changed)
     firn_recovery policy = r->config->options.recovery;
     const wal_spot *cut = wal_scan_cut(r->scan, policy);
     *changed = true;
-    if (policy == FIRN_RECOVERY_SALVAGE && r->scan->lost)
-        return wal_repair_salvage(r);
+    for (size_t i = 0; policy == FIRN_RECOVERY_SALVAGE && i < r->scan->spot_count; i++) {
+        const wal_spot *spot = &r->scan->spots[i];
+        if (spot == cut) /* what is lost behind it is cut, too */
+            break;
+        if (spot->kind != FIRN_WAL_HARMLESS)
+            return wal_repair_salvage(r);
+    }
     if (cut)
         return wal_repair_cut(r, cut);
     *changed = false;

@@ -43,6 +43,9 @@ static int cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
         status = wal_repair_saved(r);
     if (status == FIRN_OK)
         status = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
+    /* A file that was cut short gets its size back, or it would count as cut short again. */
+    if (status == FIRN_OK && p->short_file && p->seal != WAL_SEAL_CLOSE)
+        status = fs_allocate(file, s->bytes, r->err);
     for (uint64_t at = from; at < to && status == FIRN_OK; at += sizeof(zeros)) {
         uint64_t left = to - at;
         status =

@@ -23,6 +23,7 @@ typedef struct judge {
     size_t gap;        /* next one in scan->gaps */
     size_t prev;       /* the live segment before, or WAL_NOWHERE */
     uint64_t expected; /* the number that comes next */
+    bool closed_short; /* a clean close has synced everything, but its seal is not there */
     size_t bad;        /* first headless or wrong file behind prev, or WAL_NOWHERE */
     firn_error *err;
 } judge;
@@ -139,6 +140,10 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
     } else if (proven) {
         spot.kind = proven;
         snprintf(text, sizeof(text), "%s", proof);
+    } else if (j->closed_short) {
+        spot.kind = FIRN_WAL_LOST;
+        snprintf(text, sizeof(text),
+                 "the log was closed clean, but its last file does not end with the seal");
     } else if (scan->durable_seq >= first) {
         char name[WAL_NAME_BYTES];
         wal_name_format(scan->durable_no, name);
@@ -396,6 +401,17 @@ static int judge_end(judge *j)
     return status;
 }
 
+/* Only a clean close makes a file shorter than its header says, and it syncs a seal first. */
+static bool is_closed_short(const wal_scan *scan)
+{
+    for (size_t i = scan->count; i-- > 0;) {
+        const wal_scanned *p = &scan->segments[i];
+        if (p->part == WAL_PART_LIVE)
+            return p->short_file && p->seal != WAL_SEAL_CLOSE;
+    }
+    return false;
+}
+
 /* ---- What is intact ---- */
 
 typedef struct recount {
@@ -445,6 +461,7 @@ int wal_scan_judge(wal_scan *scan, firn_error *err)
         .scan = scan,
         .prev = WAL_NOWHERE,
         .expected = scan->floor_seq + 1,
+        .closed_short = is_closed_short(scan),
         .bad = WAL_NOWHERE,
         .err = err,
     };
