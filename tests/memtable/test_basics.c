@@ -346,6 +346,78 @@ static void a_prefix_beyond_the_limit_is_cut(void **state)
     bed_free(&b);
 }
 
+/* ---- The moment in the middle of a split, held still. ---- */
+
+static void walk_once(const bed *b, uint64_t seq_max, bool forward)
+{
+    iter *it = open_iter(b);
+    bool seen[LEAF_CAPACITY] = {false};
+    firn_slice before = {NULL, 0};
+    if (forward)
+        it->ops->first(it);
+    else
+        it->ops->last(it);
+    for (; it->valid; forward ? it->ops->next(it) : it->ops->prev(it)) {
+        if (before.data) {
+            int c = slice_compare(before, it->key);
+            assert_true(forward ? c < 0 : c > 0);
+        }
+        before = it->key;
+        if (it->seq > seq_max)
+            continue;
+        assert_false(seen[it->seq - BED_SEQ_BASE]);
+        seen[it->seq - BED_SEQ_BASE] = true;
+    }
+    for (size_t i = 0; i < LEAF_CAPACITY; i++)
+        assert_true(seen[i]);
+    it->ops->close(it);
+}
+
+/* Fills the head's leaf, adds `key` so that it is split, and gives the head its old leaf back: what a reader
+ * meets after the new node was linked and before the leaf is switched. */
+static void hold_split(unsigned first, unsigned step, const char *key)
+{
+    bed b = bed_new(8192, "");
+    char space[LEAF_CAPACITY][16];
+    for (unsigned i = 0; i < LEAF_CAPACITY; i++) {
+        snprintf(space[i], sizeof(space[i]), "%02u", (first + i * step) % LEAF_CAPACITY);
+        bed_put(&b, space[i], "");
+    }
+    uint64_t seq_max = b.seq_last;
+    skiplist_leaf *old = atomic_load(&b.m->head->leaf);
+    bed_put(&b, key, "");
+    skiplist_leaf *fresh = atomic_load(&b.m->head->leaf);
+    assert_ptr_not_equal(old, fresh);
+    assert_non_null(atomic_load(&b.m->head->next[0]));
+
+    atomic_store(&b.m->head->leaf, old);
+    walk_once(&b, seq_max, true);
+    walk_once(&b, seq_max, false);
+    iter *it = open_iter(&b);
+    for (unsigned i = 0; i < LEAF_CAPACITY; i++) {
+        assert_get(&b, slice_of_str(space[i]), seq_max, BED_SEQ_BASE + i, FIRN_PUT,
+                   slice_of(NULL, 0));
+        it->ops->seek(it, slice_of_str(space[i]), seq_max);
+        assert_at(it, slice_of_str(space[i]), BED_SEQ_BASE + i);
+    }
+    it->ops->close(it);
+
+    atomic_store(&b.m->head->leaf, fresh);
+    memtable_check(b.m);
+    walk_once(&b, seq_max, true);
+    walk_once(&b, seq_max, false);
+    bed_free(&b);
+}
+
+static void a_reader_in_the_middle_of_a_split_sees_each_entry_once(void **state)
+{
+    (void)state;
+    hold_split(0, 10, "305"); /* cut, the new entry in the lower part */
+    hold_split(0, 10, "505"); /* cut, in the upper part */
+    hold_split(0, 10, "999"); /* cut, above all others */
+    hold_split(LEAF_CAPACITY - 1, LEAF_CAPACITY - 1, "/"); /* sink */
+}
+
 /* ---- What the index costs: the bytes that leaves and nodes take, without the unused end of
  * chunks. ---- */
 
@@ -437,6 +509,7 @@ int main(void)
         cmocka_unit_test(entries_with_one_number_come_newest_first),
         cmocka_unit_test(the_common_prefix_is_what_all_keys_share),
         cmocka_unit_test(a_prefix_beyond_the_limit_is_cut),
+        cmocka_unit_test(a_reader_in_the_middle_of_a_split_sees_each_entry_once),
         cmocka_unit_test(ordered_inserts_waste_nothing),
         cmocka_unit_test(runs_in_the_middle_and_hot_keys_waste_little),
         cmocka_unit_test(random_inserts_waste_as_much_as_they_keep),
