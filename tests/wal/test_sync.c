@@ -1,0 +1,412 @@
+/* Durability: who waits for what, one sync for many, failures of a sync, callbacks. */
+#include "bed.h"
+
+#include <base/thread.h>
+#include <errno.h>
+#include <support/tempdir.h>
+
+static int append(bed *b, firn_durability durability, uint64_t *seq, firn_error *err)
+{
+    firn_wal_write write = {.size = sizeof(write), .durability = durability};
+    return firn_wal_append(b->log, FIRN_PUT, "key", 3, "value", 5, &write, seq, err);
+}
+
+static bed bed_with(firn_durability durability, firn_wal_backing backing)
+{
+    wal_config c = bed_config();
+    c.options.durability = durability;
+    c.options.backing = backing;
+    return bed_new_with(&c);
+}
+
+static void OnlyWhoAsksForASyncPaysForOne(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        bed b = bed_with(FIRN_DURABILITY_NONE, (firn_wal_backing)backing);
+        uint64_t seq, before = simfs_calls(b.sim, SIMFS_SYNC);
+        for (int i = 0; i < 5; i++)
+            OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err));
+        assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), before);
+        assert_int_equal(firn_wal_durable_seq(b.log), 0);
+        OK(append(&b, FIRN_DURABILITY_SYNC, &seq, err));
+        assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), before + 1);
+        assert_int_equal(firn_wal_durable_seq(b.log), 6);
+        OK(firn_wal_sync(b.log, err));
+        assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), before + 1); /* nothing to do */
+        bed_release(&b);
+    }
+}
+
+static void AStoredAppendMakesNoSystemCall(void **state)
+{
+    (void)state;
+    bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+    uint64_t seq;
+    OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err)); /* makes pages ready */
+    uint64_t before = simfs_calls(b.sim, SIMFS_ANY);
+    for (int i = 0; i < 20; i++)
+        OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err));
+    assert_int_equal(simfs_calls(b.sim, SIMFS_ANY), before);
+    bed_release(&b);
+}
+
+static void ASyncCoversTheSegmentsBeforeItOldestFirst(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        bed b = bed_with(FIRN_DURABILITY_NONE, (firn_wal_backing)backing);
+        uint64_t seq;
+        for (int i = 0; i < 4; i++) {
+            OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err));
+            OK(firn_wal_rotate(b.log, err));
+        }
+        uint64_t before = simfs_calls(b.sim, SIMFS_SYNC);
+        OK(firn_wal_wait_durable(b.log, 1, 0, err));
+        assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), before + 5);
+        assert_int_equal(firn_wal_durable_seq(b.log), 4);
+        OK(append(&b, FIRN_DURABILITY_SYNC, &seq, err));
+        assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), before + 6);
+        bed_release(&b);
+    }
+}
+
+static void WaitingForANumberThatWasNotGivenOutIsRefused(void **state)
+{
+    (void)state;
+    bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+    uint64_t seq;
+    OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err));
+    EXPECT(FIRN_INVALID, firn_wal_wait_durable(b.log, 2, 0, err));
+    EXPECT(FIRN_INVALID, firn_wal_wait_durable(b.log, 2, 10, err));
+    OK(firn_wal_wait_durable(b.log, 0, 0, err));
+    OK(firn_wal_wait_durable(b.log, 1, 10, err));
+    assert_int_equal(firn_wal_durable_seq(b.log), 1);
+    bed_release(&b);
+}
+
+static void TheBatchModeSyncsAfterSoManyWritesOrBytes(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_BATCH;
+    c.options.batch_writes = 3;
+    c.options.batch_ms = 1000000;
+    bed b = bed_new_with(&c);
+    for (uint64_t i = 1; i <= 9; i++) {
+        uint64_t seq;
+        OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err));
+        /* The LINK at the start of the segment is a write, too. */
+        assert_in_range(firn_wal_last_seq(b.log) - firn_wal_durable_seq(b.log), 0, 2);
+    }
+    assert_true(firn_wal_durable_seq(b.log) >= 6);
+    bed_close(&b);
+    b.config.options.batch_writes = UINT32_MAX;
+    b.config.options.batch_bytes = 2000;
+    bed_open(&b);
+    for (uint64_t i = 0; i < 30; i++) {
+        bed_put_sized(&b, i, 300);
+        assert_in_range(firn_wal_last_seq(b.log) - firn_wal_durable_seq(b.log), 0, 6);
+    }
+    bed_release(&b);
+}
+
+static void WithoutAThreadTheBatchModeLooksAtTheClockWhenAppending(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_BATCH;
+    bed b = bed_new_with(&c);
+    uint64_t seq;
+    OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err));
+    assert_int_equal(firn_wal_durable_seq(b.log), 0);
+    simfs_advance(b.sim, 60 * 1000);
+    OK(append(&b, FIRN_DURABILITY_DEFAULT, &seq, err));
+    assert_int_equal(firn_wal_durable_seq(b.log), 2);
+    bed_release(&b);
+}
+
+/* ---- Failing ---- */
+
+static void AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        bed b = bed_with(FIRN_DURABILITY_NONE, (firn_wal_backing)backing);
+        uint64_t seq;
+        OK(append(&b, FIRN_DURABILITY_SYNC, &seq, err));
+        simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
+        firn_error error = {0};
+        assert_int_equal(append(&b, FIRN_DURABILITY_SYNC, &seq, &error), FIRN_IO);
+        assert_int_equal(error.sys_errno, EIO);
+        assert_non_null(strstr(error.file, ".wal"));
+        assert_string_not_equal(error.hint, "");
+        uint64_t changing = simfs_calls(b.sim, SIMFS_CHANGING);
+        EXPECT(FIRN_POISONED, append(&b, FIRN_DURABILITY_NONE, &seq, err));
+        EXPECT(FIRN_POISONED, append(&b, FIRN_DURABILITY_SYNC, &seq, err));
+        EXPECT(FIRN_POISONED, firn_wal_sync(b.log, err));
+        EXPECT(FIRN_POISONED, firn_wal_wait_durable(b.log, 2, 0, err));
+        EXPECT(FIRN_POISONED, firn_wal_rotate(b.log, err));
+        EXPECT(FIRN_POISONED, firn_wal_checkpoint(b.log, NULL, err));
+        EXPECT(FIRN_POISONED, firn_wal_truncate(b.log, 1, NULL, err));
+        OK(firn_wal_wait_durable(b.log, 1, 0, err));
+        assert_int_equal(firn_wal_durable_seq(b.log), 1);
+        wal *log = b.log;
+        b.log = NULL;
+        EXPECT(FIRN_POISONED, firn_wal_close(log, err));
+        assert_int_equal(simfs_calls(b.sim, SIMFS_CHANGING), changing);
+        bed_open(&b);
+        assert_true(firn_wal_last_seq(b.log) >= 1);
+        OK(append(&b, FIRN_DURABILITY_SYNC, &seq, err));
+        bed_release(&b);
+    }
+}
+
+typedef struct called {
+    mutex m;
+    cond c;
+    int count;
+    int statuses[8];
+    uint64_t seqs[8];
+} called;
+
+static void called_init(called *c)
+{
+    memset(c, 0, sizeof(*c));
+    mutex_init(&c->m);
+    cond_init(&c->c);
+}
+
+static void called_release(called *c)
+{
+    cond_release(&c->c);
+    mutex_release(&c->m);
+}
+
+static void on_durable(void *ctx, uint64_t seq, int status)
+{
+    called *c = ctx;
+    mutex_lock(&c->m);
+    if (c->count < 8) {
+        c->statuses[c->count] = status;
+        c->seqs[c->count] = seq;
+    }
+    c->count++;
+    cond_broadcast(&c->c);
+    mutex_unlock(&c->m);
+}
+
+static void called_wait(called *c, int count)
+{
+    mutex_lock(&c->m);
+    while (c->count < count)
+        cond_wait(&c->c, &c->m);
+    mutex_unlock(&c->m);
+}
+
+static void ACallbackIsCalledOnceWhenItsNumberIsDurable(void **state)
+{
+    (void)state;
+    bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+    called c;
+    called_init(&c);
+    uint64_t seq;
+    for (int i = 0; i < 3; i++)
+        OK(append(&b, FIRN_DURABILITY_NONE, &seq, err));
+    OK(firn_wal_on_durable(b.log, 2, on_durable, &c, err));
+    OK(firn_wal_on_durable(b.log, 3, on_durable, &c, err));
+    assert_int_equal(c.count, 0);
+    OK(firn_wal_sync(b.log, err));
+    assert_int_equal(c.count, 2);
+    assert_int_equal(c.seqs[0], 2);
+    assert_int_equal(c.seqs[1], 3);
+    OK(firn_wal_on_durable(b.log, 1, on_durable, &c, err)); /* it is durable already */
+    assert_int_equal(c.count, 3);
+    EXPECT(FIRN_INVALID, firn_wal_on_durable(b.log, 4, on_durable, &c, err));
+    EXPECT(FIRN_INVALID, firn_wal_on_durable(b.log, 1, NULL, &c, err));
+    OK(append(&b, FIRN_DURABILITY_NONE, &seq, err));
+    OK(firn_wal_on_durable(b.log, 4, on_durable, &c, err));
+    bed_close(&b); /* syncs */
+    assert_int_equal(c.count, 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(c.statuses[i], FIRN_OK);
+    called_release(&c);
+    bed_release(&b);
+}
+
+static void ACallbackLearnsThatItsNumberCannotBecomeDurable(void **state)
+{
+    (void)state;
+    bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+    called c;
+    called_init(&c);
+    uint64_t seq;
+    OK(append(&b, FIRN_DURABILITY_NONE, &seq, err));
+    OK(firn_wal_on_durable(b.log, 1, on_durable, &c, err));
+    simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
+    EXPECT(FIRN_IO, firn_wal_sync(b.log, err));
+    assert_int_equal(c.count, 1);
+    assert_int_equal(c.statuses[0], FIRN_POISONED);
+    OK(firn_wal_on_durable(b.log, 1, on_durable, &c, err));
+    assert_int_equal(c.count, 2);
+    assert_int_equal(c.statuses[1], FIRN_POISONED);
+    wal *log = b.log;
+    b.log = NULL;
+    EXPECT(FIRN_POISONED, firn_wal_close(log, err));
+    called_release(&c);
+    bed_release(&b);
+}
+
+/* ---- With the helper thread, on the real file system ---- */
+
+static firn_wal *open_real(const char *path, firn_durability durability, uint32_t mark_ms)
+{
+    firn_wal_options o;
+    firn_wal_options_init(&o);
+    o.segment_bytes = 1 << 20;
+    o.durability = durability;
+    o.mark_ms = mark_ms;
+    o.batch_ms = 5;
+    firn_wal *log;
+    OK(firn_wal_open(path, &o, NULL, &log, err));
+    return log;
+}
+
+static void TheBatchModeSyncsAnIdleLog(void **state)
+{
+    (void)state;
+    char *path = tempdir_new();
+    firn_wal *log = open_real(path, FIRN_DURABILITY_BATCH, 0);
+    called c;
+    called_init(&c);
+    for (int i = 1; i <= 3; i++) {
+        uint64_t seq;
+        OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, &seq, err));
+        OK(firn_wal_on_durable(log, seq, on_durable, &c, err)); /* asks for no sync of its own */
+        called_wait(&c, i);
+        assert_int_equal(c.statuses[i - 1], FIRN_OK);
+        assert_true(firn_wal_durable_seq(log) >= seq);
+    }
+    OK(firn_wal_close(log, err));
+    called_release(&c);
+    tempdir_remove(path);
+}
+
+static void AWaitWithALimitIsServedByTheHelper(void **state)
+{
+    (void)state;
+    char *path = tempdir_new();
+    firn_wal *log = open_real(path, FIRN_DURABILITY_NONE, 0);
+    uint64_t seq;
+    OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, &seq, err));
+    OK(firn_wal_wait_durable(log, seq, 600000, err));
+    assert_int_equal(firn_wal_durable_seq(log), seq);
+    OK(firn_wal_close(log, err));
+    tempdir_remove(path);
+}
+
+typedef struct marks {
+    int count;
+    uint64_t durable;
+} marks;
+
+static int count_mark(void *ctx, const firn_wal_record *record)
+{
+    marks *m = ctx;
+    if (record->kind == FIRN_WAL_RECORD_MARK) {
+        m->count++;
+        m->durable = record->durable_seq;
+    }
+    return 0;
+}
+
+static marks marks_in(firn_wal *log)
+{
+    marks m = {0};
+    OK(firn_wal_iterate(log, count_mark, &m, err));
+    return m;
+}
+
+static void AnIdleLogProvesItsLastSyncWithOneMark(void **state)
+{
+    (void)state;
+    char *path = tempdir_new();
+    firn_wal *log = open_real(path, FIRN_DURABILITY_SYNC, 1);
+    for (int i = 1; i <= 2; i++) {
+        uint64_t seq;
+        OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, &seq, err));
+        /* The helper writes it when its time has come; the test's own limit is the time-out of ctest. */
+        while (marks_in(log).durable < seq)
+            sched_yield();
+        assert_int_equal(marks_in(log).count, i);
+    }
+    OK(firn_wal_close(log, err));
+    log = open_real(path, FIRN_DURABILITY_NONE, 1); /* nothing was synced: nothing to prove */
+    OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
+    assert_int_equal(marks_in(log).count, 2);
+    OK(firn_wal_close(log, err));
+    tempdir_remove(path);
+}
+
+typedef struct committer {
+    thread t;
+    firn_wal *log;
+    int failures;
+} committer;
+
+enum { COMMITTERS = 8, COMMITS = 50 };
+
+static void commit_many(void *arg)
+{
+    committer *c = arg;
+    for (int i = 0; i < COMMITS; i++) {
+        uint64_t seq;
+        if (firn_wal_append(c->log, FIRN_PUT, "k", 1, "v", 1, NULL, &seq, NULL) != FIRN_OK ||
+            firn_wal_durable_seq(c->log) < seq)
+            c->failures++;
+    }
+}
+
+static void ManyWaitersShareASync(void **state)
+{
+    (void)state;
+    char *path = tempdir_new();
+    firn_wal *log = open_real(path, FIRN_DURABILITY_SYNC, 0);
+    committer all[COMMITTERS] = {0};
+    for (int i = 0; i < COMMITTERS; i++) {
+        all[i].log = log;
+        assert_int_equal(thread_start(&all[i].t, "committer", commit_many, &all[i]), 0);
+    }
+    for (int i = 0; i < COMMITTERS; i++) {
+        thread_join(&all[i].t);
+        assert_int_equal(all[i].failures, 0);
+    }
+    wal_stats stats;
+    wal_get_stats(log, &stats);
+    assert_int_equal(stats.last_seq, COMMITTERS * COMMITS);
+    assert_int_equal(stats.durable_seq, stats.last_seq);
+    /* Never more than one sync for each commit, whatever the schedule was. */
+    assert_true(stats.syncs <= COMMITTERS * COMMITS);
+    OK(firn_wal_close(log, err));
+    tempdir_remove(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(OnlyWhoAsksForASyncPaysForOne),
+        cmocka_unit_test(AStoredAppendMakesNoSystemCall),
+        cmocka_unit_test(ASyncCoversTheSegmentsBeforeItOldestFirst),
+        cmocka_unit_test(WaitingForANumberThatWasNotGivenOutIsRefused),
+        cmocka_unit_test(TheBatchModeSyncsAfterSoManyWritesOrBytes),
+        cmocka_unit_test(WithoutAThreadTheBatchModeLooksAtTheClockWhenAppending),
+        cmocka_unit_test(AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain),
+        cmocka_unit_test(ACallbackIsCalledOnceWhenItsNumberIsDurable),
+        cmocka_unit_test(ACallbackLearnsThatItsNumberCannotBecomeDurable),
+        cmocka_unit_test(TheBatchModeSyncsAnIdleLog),
+        cmocka_unit_test(AWaitWithALimitIsServedByTheHelper),
+        cmocka_unit_test(AnIdleLogProvesItsLastSyncWithOneMark),
+        cmocka_unit_test(ManyWaitersShareASync),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
