@@ -118,14 +118,14 @@ static size_t last_live(const wal_scan *scan)
     return WAL_NOWHERE;
 }
 
-/* The made-ahead segment that must be kept, because the one before it was sealed for it (its absence would be
- * a proof of loss), or WAL_NOWHERE. */
+/* The made-ahead segment that must be kept, or WAL_NOWHERE: its absence would be a proof of loss, because the one
+ * before it was sealed for it, or because it is the first of all and not the only one. */
 static size_t reused(const wal_scan *scan)
 {
     size_t last = last_live(scan);
-    if (last == WAL_NOWHERE || scan->segments[last].seal != WAL_SEAL_ROTATION)
+    if (last != WAL_NOWHERE && scan->segments[last].seal != WAL_SEAL_ROTATION)
         return WAL_NOWHERE;
-    for (size_t i = last + 1; i < scan->count; i++)
+    for (size_t i = last == WAL_NOWHERE ? 0 : last + 1; i < scan->count; i++)
         if (scan->segments[i].part == WAL_PART_UNUSED)
             return i;
     return WAL_NOWHERE;
@@ -265,6 +265,8 @@ static void fill_in(const wal_scan *scan, const wal_spot *cut, uint64_t covered_
 {
     out->next_segment_no = scan->count == 0 ? 1 : scan->segments[scan->count - 1].segment->no + 1;
     out->last_seq = cut ? cut->seq_first - 1 : scan->last_seq;
+    if (out->last_seq < scan->floor_seq)
+        out->last_seq = scan->floor_seq;
     out->skip_to_seq = scan->max_seen_seq;
     if (out->skip_to_seq < covered_seq)
         out->skip_to_seq = covered_seq;

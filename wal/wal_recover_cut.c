@@ -128,8 +128,10 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     int status = save_behind(r, keep, offset);
     if (status == FIRN_OK) /* what the new segment builds on is durable before it exists */
         status = wal_repair_sync(r, keep == WAL_NOWHERE ? 0 : keep + 1);
+    /* The floor may lie behind the cut: what is below it has been given up, there or not. */
+    uint64_t seq_first = spot->seq_first > scan->floor_seq ? spot->seq_first : scan->floor_seq + 1;
     if (status == FIRN_OK)
-        status = wal_repair_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1,
+        status = wal_repair_successor(r, keep, offset, seq_first, scan->max_seen_seq + 1,
                                       WAL_SKIP_SEEN);
     if (status == FIRN_OK && keep != WAL_NOWHERE)
         status = shorten(r, &scan->segments[keep], offset);

@@ -331,12 +331,13 @@ static int judge_live(judge *j, size_t index)
 
 /* ---- The end of the log ---- */
 
-static size_t first_unused(const wal_scan *scan)
+/* Is segment `no` there, made ahead and never used? */
+static bool is_made_ahead(const wal_scan *scan, uint64_t no)
 {
     for (size_t i = 0; i < scan->count; i++)
-        if (scan->segments[i].part == WAL_PART_UNUSED)
-            return i;
-    return WAL_NOWHERE;
+        if (scan->segments[i].part == WAL_PART_UNUSED && scan->segments[i].segment->no == no)
+            return true;
+    return false;
 }
 
 static int judge_tail(judge *j)
@@ -355,7 +356,9 @@ static int judge_tail(judge *j)
     };
     if (p->seal == WAL_SEAL_ROTATION) {
         /* The next segment is made, and synced, before the seal is written. */
-        return first_unused(scan) == WAL_NOWHERE ? judge_between(j, WAL_NOWHERE, 0) : FIRN_OK;
+        if (is_made_ahead(scan, p->segment->no + 1))
+            return FIRN_OK;
+        return judge_between(j, WAL_NOWHERE, 0);
     }
     if (p->seal != WAL_SEAL_CLOSE && p->short_file)
         return judge_spot(
@@ -387,13 +390,12 @@ static int judge_unused(judge *j, size_t index)
 static int judge_end(judge *j)
 {
     wal_scan *scan = j->scan;
-    size_t unused = first_unused(scan);
     int status = FIRN_OK;
     if (j->bad != WAL_NOWHERE)
         status = judge_between(j, WAL_NOWHERE, 0);
     else if (j->prev != WAL_NOWHERE)
         status = judge_tail(j);
-    else if (unused != WAL_NOWHERE && scan->segments[unused].segment->no > 1)
+    else if (scan->count > 0 && !is_made_ahead(scan, 1))
         status = judge_between(j, WAL_NOWHERE, 0);
     for (size_t i = 0; i < scan->count && status == FIRN_OK; i++)
         if (scan->segments[i].part == WAL_PART_UNUSED)

@@ -239,9 +239,9 @@ int log_read_entry(void *ctx, const firn_wal_entry *op)
     bool right = op->op == (removes ? FIRN_DELETE : FIRN_PUT) && op->key.size == key_size &&
                  memcmp(op->key.data, key, key_size) == 0;
     if (right && !removes)
-        right =
-            op->value.size == value_size && memcmp(op->value.data, value, value_size) == 0;
-    bool ours = !r->of || (op->seq < LOG_NUMBERS_MAX && r->of->is_operation[op->seq]);
+        right = op->value.size == value_size && memcmp(op->value.data, value, value_size) == 0;
+    bool ours = !r->of || op->seq == r->extra ||
+                (op->seq < LOG_NUMBERS_MAX && r->of->is_operation[op->seq]);
     if (!right || !ours || op->seq <= r->last)
         r->wrong++;
     if (r->count == 0)

@@ -75,6 +75,7 @@ void log_sample(log_builder *b);
 
 typedef struct log_read {
     const log_builder *of;       /* what was written; operations behind it are not compared */
+    uint64_t extra;              /* one more operation that may be there */
     uint64_t first, last, count; /* numbers that were passed on */
     uint64_t jumps;              /* operations that were left out between two that were passed on */
     uint64_t wrong; /* operations that are not what their number says, or out of order */
