@@ -425,12 +425,14 @@ static int cut_file(wal_segment *s, firn_error *err)
 static int seal_log(wal *w, firn_error *err)
 {
     wal_segment *s = w->current;
-    if (w->fresh && s->end == WAL_DATA_OFFSET) {
-        /* Made for appends that never came. */
+    bool empty = s->end == WAL_DATA_OFFSET;
+    if (w->fresh && empty && (w->live_count > 1 || all_zero(w->config.store_id))) {
+        /* Made for appends that never came. An owner keeps its only one: to it, a log without a file is a log
+         * that somebody removed. */
         int status = fs_unlink(w->dir, s->name, err);
         return status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
     }
-    if (!w->fresh) {
+    if (!w->fresh || empty) {
         int status = wal_sync_all(w, err);
         if (status != FIRN_OK)
             return status;
