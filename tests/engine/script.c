@@ -1,0 +1,517 @@
+/* script: see script.h. */
+#include "script.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <base/hash.h>
+
+#define SLOTS      4 /* snapshots, iterators and pinned values that may be alive at once */
+#define KEYS       48
+#define BATCH_MOST 24
+
+/* ---- making ---- */
+
+static const struct {
+    script_kind kind;
+    unsigned weight;
+} menu[] = {
+    {SCRIPT_PUT, 220},       {SCRIPT_DELETE, 80},     {SCRIPT_BATCH, 70},
+    {SCRIPT_GET, 90},        {SCRIPT_GET_INTO, 30},   {SCRIPT_PIN, 40},
+    {SCRIPT_SNAPSHOT, 24},   {SCRIPT_ITER_NEW, 24},   {SCRIPT_ITER_FIRST, 12},
+    {SCRIPT_ITER_LAST, 12},  {SCRIPT_ITER_SEEK, 40},  {SCRIPT_ITER_SEEK_FOR_PREV, 40},
+    {SCRIPT_ITER_NEXT, 110}, {SCRIPT_ITER_PREV, 110}, {SCRIPT_FLUSH, 8},
+    {SCRIPT_COMPACT, 4},     {SCRIPT_SYNC, 4},        {SCRIPT_SETTLE, 4},
+    {SCRIPT_REOPEN, 4},      {SCRIPT_COMPARE, 4},
+};
+
+static script_kind pick_kind(rng *r)
+{
+    unsigned total = 0;
+    for (size_t i = 0; i < sizeof menu / sizeof *menu; i++)
+        total += menu[i].weight;
+    uint64_t at = rng_below(r, total);
+    size_t i = 0;
+    while (at >= menu[i].weight)
+        at -= menu[i++].weight;
+    return menu[i].kind;
+}
+
+void script_new(script *s, uint64_t seed, size_t count)
+{
+    rng r = rng_init(seed);
+    keyset_random(&s->keys, &r, KEYS);
+    s->ops = malloc(count * sizeof *s->ops);
+    if (!s->ops)
+        abort();
+    s->count = count;
+    for (size_t i = 0; i < count; i++) {
+        s->ops[i].kind = pick_kind(&r);
+        s->ops[i].a = rng_next(&r);
+        s->ops[i].b = rng_next(&r);
+        s->ops[i].c = rng_next(&r);
+    }
+}
+
+void script_release(script *s)
+{
+    keyset_release(&s->keys);
+    free(s->ops);
+    *s = (script){0};
+}
+
+/* Mostly small, some larger than a block, few larger than a segment. */
+static size_t pick_size(uint64_t chance)
+{
+    uint64_t kind = chance % 200, size = mix64(chance);
+    if (kind == 0)
+        return 8000 + size % 30000;
+    if (kind < 20)
+        return size % 4001;
+    if (kind < 40)
+        return 0;
+    return size % 200;
+}
+
+/* ---- running ---- */
+
+typedef struct held_snapshot {
+    firn_snapshot *snapshot;
+    uint64_t state[KEYS];
+} held_snapshot;
+
+typedef struct held_iter {
+    firn_iter *it;
+    uint64_t state[KEYS];
+    size_t lower, upper; /* keys in bounds: [lower, upper) */
+    bool placed;
+    size_t at; /* when placed */
+} held_iter;
+
+typedef struct held_pin {
+    bool held;
+    firn_value value;
+    uint64_t number;
+} held_pin;
+
+typedef struct run {
+    const script *script;
+    bed *bed;
+    char *why;
+    size_t op; /* the one under way; makes value numbers */
+    uint64_t state[KEYS];
+    held_snapshot snapshots[SLOTS];
+    held_iter iters[SLOTS];
+    held_pin pins[SLOTS];
+    firn_batch *batch;
+} run;
+
+static firn_slice key_of(const run *r, uint64_t chance)
+{
+    return r->script->keys.keys[chance % KEYS];
+}
+
+static bool status_is(run *r, const char *what, int rc, int wanted, const firn_error *err)
+{
+    if (rc == wanted)
+        return true;
+    if (rc == FIRN_OK || err->status == FIRN_OK)
+        return wrong(r->why, "%s: %s, should be %s", what, firn_status_name(rc),
+                     firn_status_name(wanted));
+    return wrong_status(r->why, what, rc, err);
+}
+
+static void let_go(run *r)
+{
+    for (size_t i = 0; i < SLOTS; i++) {
+        firn_iter_free(r->iters[i].it);
+        firn_snapshot_free(r->snapshots[i].snapshot);
+        if (r->pins[i].held)
+            firn_value_release(&r->pins[i].value);
+        r->iters[i].it = NULL;
+        r->snapshots[i].snapshot = NULL;
+        r->pins[i].held = false;
+    }
+}
+
+static firn_write_options write_options(uint64_t chance)
+{
+    firn_write_options o;
+    firn_write_options_init(&o);
+    o.durability = (firn_durability)(chance % 8 < 4 ? chance % 8 : FIRN_DURABILITY_DEFAULT);
+    return o;
+}
+
+static bool do_put(run *r, const script_op *op)
+{
+    firn_error err = {0};
+    firn_slice key = key_of(r, op->a);
+    uint64_t number = value_number(r->op * (BATCH_MOST + 1) + 1, pick_size(op->b));
+    firn_write_options o = write_options(op->c);
+    int rc =
+        firn_put(r->bed->db, key.data, key.size, value_bytes(number), value_size(number), &o, &err);
+    r->state[op->a % KEYS] = number;
+    return status_is(r, "put", rc, FIRN_OK, &err);
+}
+
+static bool do_delete(run *r, const script_op *op)
+{
+    firn_error err = {0};
+    firn_slice key = key_of(r, op->a);
+    firn_write_options o = write_options(op->c);
+    int rc = firn_delete(r->bed->db, key.data, key.size, &o, &err);
+    r->state[op->a % KEYS] = 0;
+    return status_is(r, "delete", rc, FIRN_OK, &err);
+}
+
+static bool do_batch(run *r, const script_op *op)
+{
+    firn_error err = {0};
+    rng chance = rng_init(op->a);
+    size_t count = rng_below(&chance, BATCH_MOST);
+    uint64_t seq = 0, before = firn_last_seq(r->bed->db);
+    firn_batch_clear(r->batch);
+    /* A third of the key space, so that a batch hits one key several times. */
+    for (size_t i = 0; i < count; i++) {
+        size_t k = (op->b + rng_below(&chance, KEYS / 3)) % KEYS;
+        firn_slice key = r->script->keys.keys[k];
+        int rc;
+        if (rng_below(&chance, 3) == 0) {
+            rc = firn_batch_delete(r->batch, key.data, key.size);
+            r->state[k] = 0;
+        } else {
+            uint64_t serial = r->op * (BATCH_MOST + 1) + 2 + i;
+            uint64_t number = value_number(serial, pick_size(rng_next(&chance)));
+            rc = firn_batch_put(r->batch, key.data, key.size, value_bytes(number),
+                                value_size(number));
+            r->state[k] = number;
+        }
+        if (rc != FIRN_OK)
+            return wrong(r->why, "filling a batch: %s", firn_status_name(rc));
+    }
+    firn_write_options o = write_options(op->c);
+    int rc = firn_write(r->bed->db, r->batch, &o, &seq, &err);
+    if (!status_is(r, "write", rc, FIRN_OK, &err))
+        return false;
+    return seq >= before + count || wrong(r->why, "write of %zu: number %llu follows %llu", count,
+                                          (unsigned long long)seq, (unsigned long long)before);
+}
+
+/* The state to read from: a snapshot's when the slot has one, else the newest. */
+static const uint64_t *reading(const run *r, uint64_t chance, firn_snapshot **snapshot)
+{
+    const held_snapshot *h = &r->snapshots[chance % SLOTS];
+    *snapshot = chance % 8 < SLOTS ? h->snapshot : NULL;
+    return *snapshot ? h->state : r->state;
+}
+
+static bool do_get(run *r, const script_op *op)
+{
+    firn_snapshot *snapshot;
+    const uint64_t *state = reading(r, op->b, &snapshot);
+    if (op->c % 8 == 0) {
+        /* A key that was never written. */
+        uint8_t other[LONG_KEY_ROOM];
+        firn_slice key = key_of(r, op->a);
+        memcpy(other, key.data, key.size);
+        other[key.size] = 0x55;
+        return compare_get(r->bed->db, snapshot, slice_of(other, key.size + 1), 0, r->why);
+    }
+    return compare_get(r->bed->db, snapshot, key_of(r, op->a), state[op->a % KEYS], r->why);
+}
+
+static bool do_get_into(run *r, const script_op *op)
+{
+    static _Thread_local uint8_t room[VALUE_MAX];
+    firn_error err = {0};
+    firn_snapshot *snapshot;
+    firn_slice key = key_of(r, op->a);
+    uint64_t number = reading(r, op->b, &snapshot)[op->a % KEYS];
+    size_t whole = value_size(number), size = 0;
+    size_t capacity = op->c % 3 == 0 ? whole : op->c % 3 == 1 ? whole / 2 : whole + 7;
+    int rc = firn_get_into(r->bed->db, key.data, key.size, snapshot, room, capacity, &size, &err);
+    int wanted = number == 0 ? FIRN_NOT_FOUND : capacity < whole ? FIRN_TOO_LARGE : FIRN_OK;
+    if (!status_is(r, "get_into", rc, wanted, &err))
+        return false;
+    if (number == 0)
+        return true;
+    size_t got = capacity < whole ? capacity : whole;
+    if (size != whole || memcmp(room, value_bytes(number), got) != 0)
+        return wrong(r->why, "get_into %s: wrong bytes or size %zu", key_text(key), size);
+    return true;
+}
+
+static bool do_pin(run *r, const script_op *op)
+{
+    held_pin *p = &r->pins[op->a % SLOTS];
+    if (p->held) {
+        bool right = value_is(p->number, (firn_slice){p->value.data, p->value.size});
+        firn_value_release(&p->value);
+        p->held = false;
+        return right || wrong(r->why, "a value changed while it was held");
+    }
+    firn_error err = {0};
+    firn_slice key = key_of(r, op->b);
+    int rc = firn_get(r->bed->db, key.data, key.size, NULL, &p->value, &err);
+    p->number = r->state[op->b % KEYS];
+    p->held = rc == FIRN_OK;
+    return status_is(r, "get", rc, p->number ? FIRN_OK : FIRN_NOT_FOUND, &err);
+}
+
+static bool do_snapshot(run *r, const script_op *op)
+{
+    held_snapshot *h = &r->snapshots[op->a % SLOTS];
+    if (h->snapshot) {
+        firn_snapshot_free(h->snapshot);
+        h->snapshot = NULL;
+        return true;
+    }
+    firn_error err = {0};
+    memcpy(h->state, r->state, sizeof h->state);
+    int rc = firn_snapshot_new(r->bed->db, &h->snapshot, &err);
+    return status_is(r, "snapshot", rc, FIRN_OK, &err);
+}
+
+/* ---- iterators ---- */
+
+static bool do_iter_new(run *r, const script_op *op)
+{
+    held_iter *h = &r->iters[op->a % SLOTS];
+    firn_error err = {0};
+    firn_iter_options o;
+    firn_snapshot *snapshot;
+    firn_iter_free(h->it);
+    h->it = NULL;
+    firn_iter_options_init(&o);
+    const uint64_t *state = reading(r, op->b, &snapshot);
+    memcpy(h->state, state, sizeof h->state);
+    o.snapshot = snapshot;
+    o.bypass_cache = op->c % 2;
+    h->lower = 0;
+    h->upper = KEYS;
+    if (op->c % 8 < 2) {
+        h->lower = (op->c >> 8) % KEYS;
+        o.lower = r->script->keys.keys[h->lower].data;
+        o.lower_size = r->script->keys.keys[h->lower].size;
+    }
+    if (op->c % 16 < 4) {
+        h->upper = (op->c >> 16) % KEYS;
+        o.upper = r->script->keys.keys[h->upper].data;
+        o.upper_size = r->script->keys.keys[h->upper].size;
+    }
+    h->placed = false;
+    int rc = firn_iter_new(r->bed->db, &o, &h->it, &err);
+    if (!status_is(r, "iter_new", rc, FIRN_OK, &err))
+        return false;
+    return !firn_iter_valid(h->it) || wrong(r->why, "a new iterator is on an element");
+}
+
+/* The first present key at or behind `from`, or before it; false: none in bounds. */
+static bool place_forward(held_iter *h, size_t from)
+{
+    for (size_t i = from < h->lower ? h->lower : from; i < h->upper; i++)
+        if (h->state[i]) {
+            h->at = i;
+            return true;
+        }
+    return false;
+}
+
+static bool place_backward(held_iter *h, size_t end)
+{
+    for (size_t i = end > h->upper ? h->upper : end; i > h->lower; i--)
+        if (h->state[i - 1]) {
+            h->at = i - 1;
+            return true;
+        }
+    return false;
+}
+
+/* A key of the set, or a neighbour of one that is in no store. */
+static firn_slice target(run *r, const script_op *op, uint8_t *room)
+{
+    firn_slice key = key_of(r, op->b);
+    if (op->c % 4 < 2)
+        return key;
+    memcpy(room, key.data, key.size);
+    if (op->c % 4 == 2)
+        room[key.size] = (uint8_t)(op->c >> 8);
+    return slice_of(room, op->c % 4 == 2 ? key.size + 1 : key.size / 2);
+}
+
+static int move(run *r, held_iter *h, const script_op *op)
+{
+    const keyset *k = &r->script->keys;
+    uint8_t room[LONG_KEY_ROOM];
+    firn_slice to = target(r, op, room);
+    size_t at = keyset_find(k, to);
+    bool there = at < k->count && slice_equal(k->keys[at], to);
+    switch (op->kind) {
+    case SCRIPT_ITER_FIRST:
+        h->placed = place_forward(h, 0);
+        return firn_iter_first(h->it);
+    case SCRIPT_ITER_LAST:
+        h->placed = place_backward(h, KEYS);
+        return firn_iter_last(h->it);
+    case SCRIPT_ITER_SEEK:
+        h->placed = place_forward(h, at);
+        return firn_iter_seek(h->it, to.data, to.size);
+    case SCRIPT_ITER_SEEK_FOR_PREV:
+        h->placed = place_backward(h, there ? at + 1 : at);
+        return firn_iter_seek_for_prev(h->it, to.data, to.size);
+    case SCRIPT_ITER_NEXT:
+        h->placed = place_forward(h, h->at + 1);
+        return firn_iter_next(h->it);
+    default:
+        h->placed = place_backward(h, h->at);
+        return firn_iter_prev(h->it);
+    }
+}
+
+static bool do_iter_move(run *r, const script_op *op)
+{
+    held_iter *h = &r->iters[op->a % SLOTS];
+    if (!h->it)
+        return true;
+    firn_error err = {0};
+    bool step = op->kind == SCRIPT_ITER_NEXT || op->kind == SCRIPT_ITER_PREV;
+    if (step && !h->placed) {
+        int rc = op->kind == SCRIPT_ITER_NEXT ? firn_iter_next(h->it) : firn_iter_prev(h->it);
+        return status_is(r, "a step from nowhere", rc, FIRN_INVALID, &err);
+    }
+    int rc = move(r, h, op);
+    firn_iter_status(h->it, &err);
+    if (!status_is(r, "iterator", rc, h->placed ? FIRN_OK : FIRN_END, &err))
+        return false;
+    if (firn_iter_valid(h->it) != h->placed)
+        return wrong(r->why, "firn_iter_valid disagrees with the movement");
+    if (!h->placed)
+        return firn_iter_key(h->it).size == 0 || wrong(r->why, "a key behind the end");
+    firn_slice key = r->script->keys.keys[h->at];
+    if (!slice_equal(firn_iter_key(h->it), key))
+        return wrong(r->why, "iterator at %s, should be at %s", key_text(firn_iter_key(h->it)),
+                     key_text(key));
+    return value_is(h->state[h->at], firn_iter_value(h->it)) ||
+           wrong(r->why, "iterator at %s: wrong value of %zu bytes, should have %zu", key_text(key),
+                 firn_iter_value(h->it).size, value_size(h->state[h->at]));
+}
+
+/* ---- care ---- */
+
+static bool do_compact(run *r, const script_op *op)
+{
+    firn_error err = {0};
+    firn_slice from = key_of(r, op->a), to = key_of(r, op->b);
+    if (slice_compare(from, to) > 0) {
+        firn_slice swap = from;
+        from = to;
+        to = swap;
+    }
+    int rc;
+    if (op->c % 2)
+        rc = firn_compact(r->bed->db, NULL, 0, NULL, 0, &err);
+    else
+        rc = firn_compact(r->bed->db, from.data, from.size, to.data, to.size, &err);
+    return status_is(r, "compact", rc, FIRN_OK, &err);
+}
+
+static bool do_compare(run *r)
+{
+    const keyset *k = &r->script->keys;
+    if (!compare_all(r->bed->db, NULL, k, r->state, r->why))
+        return false;
+    for (size_t i = 0; i < SLOTS; i++) {
+        held_snapshot *h = &r->snapshots[i];
+        if (h->snapshot && !compare_all(r->bed->db, h->snapshot, k, h->state, r->why))
+            return false;
+    }
+    return true;
+}
+
+static bool do_reopen(run *r)
+{
+    firn_error err = {0};
+    let_go(r);
+    int rc = firn_close(r->bed->db, &err);
+    r->bed->db = NULL;
+    if (!status_is(r, "close", rc, FIRN_OK, &err))
+        return false;
+    rc = bed_open(r->bed, &err);
+    return status_is(r, "open", rc, FIRN_OK, &err) && do_compare(r);
+}
+
+static bool do_op(run *r, const script_op *op)
+{
+    firn_error err = {0};
+    switch (op->kind) {
+    case SCRIPT_PUT:
+        return do_put(r, op);
+    case SCRIPT_DELETE:
+        return do_delete(r, op);
+    case SCRIPT_BATCH:
+        return do_batch(r, op);
+    case SCRIPT_GET:
+        return do_get(r, op);
+    case SCRIPT_GET_INTO:
+        return do_get_into(r, op);
+    case SCRIPT_PIN:
+        return do_pin(r, op);
+    case SCRIPT_SNAPSHOT:
+        return do_snapshot(r, op);
+    case SCRIPT_ITER_NEW:
+        return do_iter_new(r, op);
+    case SCRIPT_FLUSH:
+        return status_is(r, "flush", firn_flush(r->bed->db, &err), FIRN_OK, &err);
+    case SCRIPT_COMPACT:
+        return do_compact(r, op);
+    case SCRIPT_SYNC:
+        return status_is(r, "sync", firn_sync(r->bed->db, &err), FIRN_OK, &err);
+    case SCRIPT_SETTLE:
+        return status_is(r, "settle", firn_settle(r->bed->db, &err), FIRN_OK, &err);
+    case SCRIPT_REOPEN:
+        return do_reopen(r);
+    case SCRIPT_COMPARE:
+        return do_compare(r);
+    default:
+        return do_iter_move(r, op);
+    }
+}
+
+static bool run_ops(run *r, const bool *kept)
+{
+    char why[WHY];
+    for (size_t i = 0; i < r->script->count; i++) {
+        if (kept && !kept[i])
+            continue;
+        r->op = i;
+        if (do_op(r, &r->script->ops[i]))
+            continue;
+        memcpy(why, r->why, sizeof why);
+        return wrong(r->why, "operation %zu: %.400s", i, why);
+    }
+    return do_reopen(r);
+}
+
+bool script_run(const script *s, const bool *kept, bed *b, char *why)
+{
+    run *r = calloc(1, sizeof *r);
+    firn_error err = {0};
+    if (!r || firn_batch_new(&r->batch) != FIRN_OK)
+        abort();
+    r->script = s;
+    r->bed = b;
+    r->why = why;
+    int rc = bed_open(b, &err);
+    bool right = rc == FIRN_OK ? run_ops(r, kept) : wrong_status(why, "open", rc, &err);
+    let_go(r);
+    rc = firn_close(b->db, &err);
+    b->db = NULL;
+    if (right && rc != FIRN_OK)
+        right = wrong_status(why, "close", rc, &err);
+    if (right && (rc = engine_check(b->config.fs, b->folder, NULL, NULL, NULL, &err)) != FIRN_OK)
+        right = wrong_status(why, "check", rc, &err);
+    firn_batch_free(r->batch);
+    free(r);
+    return right;
+}

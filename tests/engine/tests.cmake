@@ -1,0 +1,4 @@
+# The tests of engine/. They run in memory unless a test is about the system itself.
+set(ENGINE_BED ${CMAKE_CURRENT_LIST_DIR}/bed.c ${CMAKE_CURRENT_LIST_DIR}/../support/tempdir.c
+    ${FIRN_SIM})
+firn_test(engine model model ${CMAKE_CURRENT_LIST_DIR}/script.c ${ENGINE_BED})
