@@ -197,10 +197,18 @@ static void log_config(firn *db, uint64_t flushed_seq, wal_config *c)
 
 typedef struct recovery {
     firn *db;
+    const version *version;
     mem **mems; /* oldest first; references */
     size_t count, capacity;
     firn_error *err;
 } recovery;
+
+/* What the keys of the next memtable probably begin with: as those of the last one, or of the tables. */
+static firn_slice expected_prefix(const recovery *r)
+{
+    return r->count ? memtable_common_prefix(r->mems[r->count - 1]->table)
+                    : version_common_prefix(r->version);
+}
 
 static int recovery_push(recovery *r, wal_segment *segment)
 {
@@ -212,10 +220,7 @@ static int recovery_push(recovery *r, wal_segment *segment)
         r->mems = grown;
         r->capacity = wanted;
     }
-    firn_slice prefix = {0};
-    if (r->count)
-        prefix = memtable_common_prefix(r->mems[r->count - 1]->table);
-    int rc = mem_new(segment, prefix, &r->mems[r->count]);
+    int rc = mem_new(segment, expected_prefix(r), &r->mems[r->count]);
     if (rc == FIRN_OK)
         r->count++;
     return rc;
@@ -278,10 +283,7 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
             active = r->mems[--frozen];
             mem_ref(active);
         } else {
-            firn_slice prefix = {0};
-            if (frozen)
-                prefix = memtable_common_prefix(r->mems[frozen - 1]->table);
-            rc = mem_new(current, prefix, &active);
+            rc = mem_new(current, expected_prefix(r), &active);
         }
     }
     /* Oldest first becomes newest first. */
@@ -306,7 +308,7 @@ static int open_log(firn *db, const manifest_state *s, firn_error *err)
 {
     wal_config config;
     firn_wal_report report;
-    recovery r = {.db = db, .err = err};
+    recovery r = {.db = db, .version = s->version, .err = err};
     log_config(db, s->flushed_seq, &config);
     firn_wal_report_init(&report);
     int rc = wal_open(db->dir, &config, &report, &db->wal, err);

@@ -245,6 +245,22 @@ int version_apply(const version *from, const edit *e, version **out, firn_error 
     return FIRN_OK;
 }
 
+firn_slice version_common_prefix(const version *v)
+{
+    firn_slice prefix = {0};
+    bool any = false;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < v->levels[n].count; i++) {
+            const sst_properties *p = &v->levels[n].tables[i]->properties;
+            if (!any)
+                prefix = p->key_min;
+            any = true;
+            prefix.size = slice_common(prefix, p->key_min);
+            prefix.size = slice_common(prefix, p->key_max);
+        }
+    return prefix;
+}
+
 /* ---- finding ---- */
 
 size_t level_find(const level *l, firn_slice key)

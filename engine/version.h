@@ -98,6 +98,9 @@ void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first
 
 uint64_t version_tables(const version *v);
 
+/* What all keys in the tables begin with; points into a table's bounds. Empty when there are no tables. */
+firn_slice version_common_prefix(const version *v);
+
 /* An iterator over one sorted level, opening tables as it gets to them. The version must outlive
  * it. */
 int level_iter_new(const level *l, bool fill_cache, iter **out);
