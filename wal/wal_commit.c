@@ -327,23 +327,41 @@ static int write_failed(wal *w, wal_segment *s, const group *g, int status, firn
     return FIRN_IO;
 }
 
+/* Zeros that stand behind the newest frame of a recycled segment: whoever reads it after a crash tells the end of
+ * the frames from a torn one by them. */
+static uint64_t mark_bytes(const wal_segment *s, uint64_t end)
+{
+    if (!s->recycled)
+        return 0;
+    uint64_t left = s->bytes - end;
+    return left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
+}
+
 /* One system call for the whole group. */
 static int write_group(wal *w, wal_segment *s, position *at, const group *g, firn_error *err)
 {
     uint64_t start = at->end;
     int status = FIRN_OK;
     if (s->mapped && g->bytes > SCRATCH_BYTES_MAX && g->frames == 1) {
-        status = write_pieces(s, at, g->first, err);
+        uint64_t mark = mark_bytes(s, start + g->bytes);
+        if (mark > 0)
+            status = fs_write(s->file, zeros, (size_t)mark, start + g->bytes, err);
+        if (status == FIRN_OK)
+            status = write_pieces(s, at, g->first, err);
     } else {
         uint64_t reach = g->durable ? prewrite_end(s, start + g->bytes) : start + g->bytes;
+        uint64_t marked = start + g->bytes + mark_bytes(s, start + g->bytes);
+        if (reach < marked)
+            reach = marked;
         uint8_t *p = s->base + start;
         if (s->mapped) {
             status = scratch_reserve(w, reach - start, err);
             if (status != FIRN_OK)
                 return status;
             p = w->scratch;
-            memset(p + g->bytes, 0, (size_t)(reach - start - g->bytes));
         }
+        if (s->mapped || s->recycled)
+            memset(p + g->bytes, 0, (size_t)(reach - start - g->bytes));
         group_put(s, at, g, p);
         status = fs_write(s->file, p, (size_t)(reach - start), start, err);
         if (status == FIRN_OK && s->prewritten < reach && g->durable)
@@ -422,12 +440,15 @@ static int group_append(wal *w, const group *g, firn_error *err)
         .durable_seq = atomic_load_explicit(&w->durable_seq, memory_order_acquire),
         .time_ms = fs_wall_us(w->fs) / 1000,
     };
-    bool store = s->mapped && w->can_store && !g->durable && pages_ready(w, s, s->end + g->bytes);
+    uint64_t mark = mark_bytes(s, s->end + g->bytes);
+    bool store =
+        s->mapped && w->can_store && !g->durable && pages_ready(w, s, s->end + g->bytes + mark);
     if (atomic_load_explicit(&w->storing, memory_order_relaxed) != store)
         atomic_store_explicit(&w->storing, store, memory_order_relaxed);
     if (store) {
+        memset(s->base + s->end + g->bytes, 0, (size_t)mark);
         group_put(s, &at, g, s->base + s->end);
-        fs_stored(s->file, s->end, (size_t)g->bytes);
+        fs_stored(s->file, s->end, (size_t)(g->bytes + mark));
     } else {
         int status = write_group(w, s, &at, g, err);
         if (status != FIRN_OK)

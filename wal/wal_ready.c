@@ -134,13 +134,14 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
 
 /* ---- Making a segment ---- */
 
-/* The first page: both copies of the header, and zeros over whatever a former life left there. */
+/* The first two pages: both copies of the header, and zeros over whatever a former life left there, also where
+ * the first frame will stand: an empty segment must not look as if one had been torn. */
 static int write_header(fs_file *file, const wal_header *header, firn_error *err)
 {
-    uint8_t page[WAL_DATA_OFFSET] = {0};
-    wal_header_encode(header, page);
-    memcpy(page + WAL_HEADER_COPY_OFFSET, page, WAL_HEADER_BYTES);
-    int status = fs_write(file, page, sizeof(page), 0, err);
+    uint8_t pages[WAL_DATA_OFFSET + WAL_PAGE_BYTES] = {0};
+    wal_header_encode(header, pages);
+    memcpy(pages + WAL_HEADER_COPY_OFFSET, pages, WAL_HEADER_BYTES);
+    int status = fs_write(file, pages, sizeof(pages), 0, err);
     return status == FIRN_OK ? fs_sync(file, err) : status;
 }
 
@@ -173,7 +174,11 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     temporary_name(s->no, temporary);
     char name[WAL_NAME_BYTES];
     wal_name_format(header->segment_no, name);
-    int status = write_header(s->file, header, err);
+    wal_header stale_behind = *header;
+    stale_behind.optional |= WAL_OPTIONAL_RECYCLED;
+    int status = write_header(s->file, &stale_behind, err);
+    if (status == FIRN_OK && !s->mapped)
+        memset(s->base, 0, WAL_DATA_OFFSET + WAL_PAGE_BYTES);
     if (status == FIRN_OK)
         status = christen(w, temporary, name, err);
     if (status != FIRN_OK) {
@@ -188,6 +193,7 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     s->chain = header->salt;
     s->end = WAL_DATA_OFFSET;
     s->frames = 0;
+    s->recycled = true;
     s->synced = false;
     s->recycler = NULL;
     s->prewritten = s->bytes;

@@ -37,6 +37,7 @@ struct wal_segment {
     uint64_t prewritten;             /* blocks up to here have been written before: syncing needs no journal */
     _Atomic uint64_t visible_end;    /* frames below it are complete: release by the leader, acquire by readers */
     _Atomic uint64_t populated;      /* bytes from the start that may be stored into without a fault */
+    bool recycled;                   /* stale bytes of an earlier use lie behind `end`: WAL_OPTIONAL_RECYCLED */
     bool synced;                     /* sealed and synced; guarded by the log's mutex */
     void *recycler;                  /* who may want it back when the last reference goes, or NULL */
 };
