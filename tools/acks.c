@@ -9,15 +9,25 @@ static void thin(acks *a)
     for (size_t i = 1; i < a->count; i += 2)
         a->pending[kept++] = a->pending[i];
     a->count = kept; /* ACKS_MAX is even: the newest has an odd index and stays */
+    a->stride *= 2;
+    a->since = a->stride;
 }
 
 void acks_add(acks *a, uint64_t seq, uint64_t lines)
 {
     if (!a->out)
         return;
+    if (a->count == 0)
+        a->stride = a->since = 1;
+    if (a->count > 0 && a->since < a->stride) {
+        a->pending[a->count - 1] = (ack){seq, lines};
+        a->since++;
+        return;
+    }
     if (a->count == ACKS_MAX)
         thin(a);
     a->pending[a->count++] = (ack){seq, lines};
+    a->since = 1;
 }
 
 void acks_print(acks *a, uint64_t durable_seq)

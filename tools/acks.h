@@ -21,6 +21,7 @@ typedef struct ack {
 typedef struct acks {
     output *out; /* NULL: nobody wants to know */
     size_t count;
+    uint64_t stride, since; /* pairs that one stands for; how many of them the newest stands for */
     ack pending[ACKS_MAX]; /* ascending in both */
 } acks;
 

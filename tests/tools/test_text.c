@@ -1,4 +1,6 @@
 /* Numbers as people read them (tools/text.h). */
+#include "command.h" /* before cmocka, whose fail() is a macro */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +11,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "command.h"
 #include "text.h"
 
 static void sizes_counts_and_times_read_well(void **state)
