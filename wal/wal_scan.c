@@ -355,7 +355,7 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
         p->frames++;
         p->frame_bytes += wal_frame_size(c.frame.payload_bytes);
         if (c.frame.type == WAL_DATA)
-            wal_scanned_count(p, &c.frame);
+            wal_scanned_count(p, &c.frame, 0);
         p->seq_next = c.expected;
         if (ch.seal == WAL_SEAL_ROTATION || scan->gap_count == GAPS_MAX)
             break;

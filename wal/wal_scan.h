@@ -73,12 +73,17 @@ typedef struct wal_scanned {
     uint64_t operations, operation_first, operation_last;
 } wal_scanned;
 
-static inline void wal_scanned_count(wal_scanned *p, const wal_frame *data)
+/* Counts the operations of a DATA frame with numbers > after_seq. */
+static inline void wal_scanned_count(wal_scanned *p, const wal_frame *data, uint64_t after_seq)
 {
-    p->operations += data->count;
+    uint64_t first = data->seq_first > after_seq ? data->seq_first : after_seq + 1;
+    uint64_t last = data->seq_first + data->count - 1;
+    if (first > last)
+        return;
+    p->operations += last - first + 1;
     if (p->operation_first == 0)
-        p->operation_first = data->seq_first;
-    p->operation_last = data->seq_first + data->count - 1;
+        p->operation_first = first;
+    p->operation_last = last;
 }
 
 /* A place that does not fit, with the finding that it became. */

@@ -426,8 +426,8 @@ static int recount_frame(void *ctx, wal_segment *s, uint64_t offset, const wal_f
     recount *r = ctx;
     (void)s;
     (void)offset;
-    if (f->type == WAL_DATA && f->seq_first > r->floor_seq)
-        wal_scanned_count(r->counted, f);
+    if (f->type == WAL_DATA)
+        wal_scanned_count(r->counted, f, r->floor_seq);
     return 0;
 }
 
