@@ -7,12 +7,15 @@
  *           32   8  manifest number (equals the name)
  *           40   4  timeline
  *           44   4  optional features
- *           48  12  zero
+ *           48   8  salt: a random number, so that no record of another manifest passes
+ *           56   4  zero
  *           60   4  CRC-32 of bytes 0..59
- *   record   0   4  CRC-32 of bytes 4.. to the end of the payload, then the file offset (8): a
- * record copied elsewhere does not pass 4   4  payload bytes 8   8  record number, from 0 16   -
- * payload: items, each {varint tag, varint length, body}; a tag >= 128 that a reader does not know
- * may be skipped; then zeros to a multiple of 8
+ *   record   0   4  CRC-32 of bytes 4.. to the end of the payload, the salt (8), the file offset (8):
+ *                   what another manifest or another place left on the disk does not pass
+ *            4   4  payload bytes
+ *            8   8  record number, from 0
+ *           16   -  payload: items, each {varint tag, varint length, body}; a tag >= 128 that a
+ *                   reader does not know may be skipped; then zeros to a multiple of 8
  */
 #include "manifest.h"
 
@@ -45,6 +48,7 @@ struct manifest {
     fs_file *file;
     fs_dir *dir;
     uint64_t no;
+    uint64_t salt;
     uint64_t end;
     uint64_t records;
     bool poisoned;
@@ -111,22 +115,23 @@ static int put_edit(buf *b, const edit *e)
     return rc;
 }
 
-static uint32_t record_crc(const uint8_t *record, size_t bytes, uint64_t offset)
+static uint32_t record_crc(const uint8_t *record, size_t bytes, uint64_t salt, uint64_t offset)
 {
-    uint8_t where[8];
-    put_u64(where, offset);
+    uint8_t where[16];
+    put_u64(where, salt);
+    put_u64(where + 8, offset);
     uint32_t crc = crc32_update(0, record + 4, bytes - 4);
     return crc32_update(crc, where, sizeof where);
 }
 
 /* Fills in the record around the payload that starts RECORD_BYTES behind `start`. */
-static int finish_record(buf *b, size_t start, uint64_t offset, uint64_t number)
+static int finish_record(buf *b, size_t start, uint64_t salt, uint64_t offset, uint64_t number)
 {
     uint8_t *r = b->data + start;
     size_t bytes = b->size - start;
     put_u32(r + 4, (uint32_t)(bytes - RECORD_BYTES));
     put_u64(r + 8, number);
-    put_u32(r, record_crc(r, bytes, offset));
+    put_u32(r, record_crc(r, bytes, salt, offset));
     static const uint8_t zeros[8];
     return buf_append(b, zeros, (8 - bytes % 8) % 8);
 }
@@ -276,12 +281,15 @@ static int check_header(const uint8_t *h, uint64_t no, manifest_state *s, const 
         return error_file(err, FIRN_DAMAGED, path, 32,
                           "the manifest was renamed: it is number %" PRIu64, get_u64(h + 32));
     memcpy(s->store_id, h + 16, 16);
+    s->salt = get_u64(h + 48);
     return FIRN_OK;
 }
 
 /* The size of the intact record at `offset`, or 0. */
-static size_t record_at(const uint8_t *data, uint64_t size, uint64_t offset, uint64_t number)
+static size_t record_at(const uint8_t *data, const manifest_state *s, uint64_t offset,
+                        uint64_t number)
 {
+    uint64_t size = s->file_bytes;
     if (size - offset < RECORD_BYTES)
         return 0;
     const uint8_t *r = data + offset;
@@ -289,17 +297,16 @@ static size_t record_at(const uint8_t *data, uint64_t size, uint64_t offset, uin
     if (payload > size - offset - RECORD_BYTES || get_u64(r + 8) != number)
         return 0;
     size_t bytes = (size_t)(RECORD_BYTES + payload);
-    return record_crc(r, bytes, offset) == get_u32(r) ? bytes : 0;
+    return record_crc(r, bytes, s->salt, offset) == get_u32(r) ? bytes : 0;
 }
 
 /* Every record is synced before the next is written: damage with an intact record behind it is
  * loss, not a tear. */
-static bool intact_record_behind(const uint8_t *data, uint64_t size, uint64_t offset,
-                                 uint64_t number)
+static bool intact_record_behind(const uint8_t *data, const manifest_state *s, uint64_t offset)
 {
-    for (uint64_t at = offset + 8; at + RECORD_BYTES <= size; at += 8) {
+    for (uint64_t at = offset + 8; at + RECORD_BYTES <= s->file_bytes; at += 8) {
         uint64_t n = get_u64(data + at + 8);
-        if (n > number && n - number < (UINT64_C(1) << 32) && record_at(data, size, at, n))
+        if (n > s->records && n - s->records < (UINT64_C(1) << 32) && record_at(data, s, at, n))
             return true;
     }
     return false;
@@ -310,9 +317,9 @@ static int read_records(const uint8_t *data, const table_env *env, manifest_stat
 {
     uint64_t offset = HEADER_BYTES;
     while (offset < s->file_bytes) {
-        size_t bytes = record_at(data, s->file_bytes, offset, s->records);
+        size_t bytes = record_at(data, s, offset, s->records);
         if (bytes == 0) {
-            if (s->records == 0 || intact_record_behind(data, s->file_bytes, offset, s->records)) {
+            if (s->records == 0 || intact_record_behind(data, s, offset)) {
                 error_file(err, FIRN_DAMAGED, path, offset,
                            "manifest record %" PRIu64 " is damaged", s->records);
                 error_hint(err, "restore the store from a backup");
@@ -387,7 +394,7 @@ done:
 
 /* ---- writing ---- */
 
-static int encode_state(buf *b, const manifest_state *s)
+static int encode_state(buf *b, const manifest_state *s, uint64_t salt)
 {
     static const uint8_t head[RECORD_BYTES];
     size_t start = b->size;
@@ -398,16 +405,18 @@ static int encode_state(buf *b, const manifest_state *s)
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         for (size_t i = 0; rc == FIRN_OK && i < s->version->levels[n].count; i++)
             rc = put_table(b, n, s->version->levels[n].tables[i]);
-    return rc == FIRN_OK ? finish_record(b, start, HEADER_BYTES, 0) : rc;
+    return rc == FIRN_OK ? finish_record(b, start, salt, HEADER_BYTES, 0) : rc;
 }
 
-static void encode_header(uint8_t h[HEADER_BYTES], uint64_t no, const uint8_t store_id[16])
+static void encode_header(uint8_t h[HEADER_BYTES], uint64_t no, const uint8_t store_id[16],
+                          uint64_t salt)
 {
     memset(h, 0, HEADER_BYTES);
     memcpy(h, MAGIC, sizeof MAGIC);
     put_u32(h + 8, VERSION_1);
     memcpy(h + 16, store_id, 16);
     put_u64(h + 32, no);
+    put_u64(h + 48, salt);
     put_u32(h + 60, crc32_update(0, h, 60));
 }
 
@@ -418,16 +427,19 @@ int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manif
     uint8_t header[HEADER_BYTES];
     name_manifest(no, true, temporary);
     name_manifest(no, false, name);
-    encode_header(header, no, state->store_id);
     manifest *m = mem_zalloc(sizeof *m);
     if (!m)
         return error_no_memory(err, sizeof *m);
+    int rc = fs_random(dir->owner, &m->salt, sizeof m->salt, err);
+    if (rc != FIRN_OK)
+        goto fail;
+    encode_header(header, no, state->store_id, m->salt);
     m->dir = dir;
     m->no = no;
     m->records = 1;
-    int rc = buf_append(&m->scratch, header, sizeof header);
+    rc = buf_append(&m->scratch, header, sizeof header);
     if (rc == FIRN_OK)
-        rc = encode_state(&m->scratch, state);
+        rc = encode_state(&m->scratch, state, m->salt);
     if (rc != FIRN_OK) {
         error_no_memory(err, m->scratch.size);
         goto fail;
@@ -461,6 +473,7 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
         return error_no_memory(err, sizeof *m);
     m->dir = dir;
     m->no = state->manifest_no;
+    m->salt = state->salt;
     m->end = state->end;
     m->records = state->records;
     int rc = fs_open(dir, name, FS_WRITE, &m->file, err);
@@ -489,7 +502,7 @@ int manifest_write(manifest *m, const edit *e, firn_error *err)
     if (rc == FIRN_OK)
         rc = put_edit(&m->scratch, e);
     if (rc == FIRN_OK)
-        rc = finish_record(&m->scratch, 0, m->end, m->records);
+        rc = finish_record(&m->scratch, 0, m->salt, m->end, m->records);
     if (rc != FIRN_OK)
         return error_no_memory(err, m->scratch.size);
     rc = fs_write(m->file, m->scratch.data, m->scratch.size, m->end, err);
