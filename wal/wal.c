@@ -354,12 +354,9 @@ static int open_folder(fs *f, const char *path, const firn_wal_options *o, fs_di
                        firn_error *err)
 {
     bool writes = !o->read_only && o->recovery != FIRN_RECOVERY_INSPECT;
-    if (writes && o->create_if_missing) {
-        int status = fs_dir_make(f, path, err);
-        if (status != FIRN_OK)
-            return status;
-    }
-    int status = fs_dir_open(f, path, out, err);
+    int status = writes && o->create_if_missing ? fs_dir_make(f, path, err) : FIRN_OK;
+    if (status == FIRN_OK)
+        status = fs_dir_open(f, path, out, err);
     if (status == FIRN_NOT_FOUND) {
         error_file(err, status, path, FIRN_NO_OFFSET, "there is no such folder");
         error_hint(err, "check the path, or open with create_if_missing and without read_only");

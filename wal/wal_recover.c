@@ -4,7 +4,7 @@
  *   1  scan; refuse what the policy does not allow                           nothing is written
  *   2  save what will be overwritten or given up to lost/, sync it           wal_recover_cut.c,
  *   3  cut, or mark losses with SKIPs; sync; scan again from 1               wal_recover_salvage.c
- *   4  sync every segment that is kept, then the folder                      make_durable
+ *   4  write what is not proven durable once more, sync all, then the folder  make_durable
  *   5  remove what truncation, an interrupted recovery or a helper left      remove_leftovers
  *   6  sync the folder
  *   7  zero the stale bytes behind the end, grow the last segment            make_appendable
@@ -105,7 +105,9 @@ static int mend_headers(wal_repair *r)
 
 static int make_durable(wal_repair *r)
 {
-    int status = wal_repair_sync(r, r->scan->count);
+    int status = wal_repair_rewrite(r);
+    if (status == FIRN_OK)
+        status = wal_repair_sync(r, r->scan->count);
     return status == FIRN_OK ? fs_dir_sync(r->dir, r->err) : status;
 }
 

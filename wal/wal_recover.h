@@ -32,6 +32,10 @@ int wal_repair_saved(wal_repair *r);
 /* Makes the kept segments durable: what was read may have been in the page cache only. */
 int wal_repair_sync(wal_repair *r, size_t count);
 
+/* Writes the frames that are not proven durable once more. After a failed sync the kernel may hold pages that it
+ * takes for clean and that the disk does not have: reads show them, syncing them again does nothing. */
+int wal_repair_rewrite(wal_repair *r);
+
 /* Writes a frame that uses up `count` numbers, and all bytes of [offset, end). */
 int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t offset,
                     uint64_t end, uint64_t seq_first, uint64_t count);

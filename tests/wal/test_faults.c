@@ -1,0 +1,448 @@
+/* Every system call and every allocation that fails, once or from then on: what the caller is told must be true.
+ *
+ *   OK                 the write is there when the log is opened again
+ *   OK and synced      ... also after a power cut
+ *   NO_SPACE           nothing happened: its number goes to the next write
+ *   NO_MEMORY          the same
+ *   IO, POISONED       it may or may not be there, as the end of a prefix; nothing is written any more
+ */
+#include "bed.h"
+
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/thread.h>
+#include <errno.h>
+#include <support/crash.h>
+
+enum { STEPS = 40 };
+
+/* What a script did: for each number that may be in the log, whether it must be. */
+typedef struct story {
+    uint64_t acknowledged; /* newest number of a write that returned OK */
+    uint64_t durable;      /* newest number that was durable at some time */
+    uint64_t possible;     /* newest number that may be there */
+    uint64_t floor;        /* may be anywhere up to here */
+    bool failed;           /* some write failed */
+    char wrong[256];
+} story;
+
+static void tell_wrong(story *t, const char *what, int status, uint64_t seq)
+{
+    if (t->wrong[0] == '\0')
+        snprintf(t->wrong, sizeof(t->wrong), "%s: %s, number %llu", what, firn_status_name(status),
+                 (unsigned long long)seq);
+}
+
+/* Checks that a failure says what, where and what to do. */
+static void check_error(story *t, int status, const firn_error *error)
+{
+    if (error->status != status || error->message[0] == '\0' || error->hint[0] == '\0')
+        tell_wrong(t, error->message[0] ? error->message : "no message", status, error->offset);
+}
+
+static void write_step(story *t, wal *log, int i)
+{
+    static const firn_durability classes[] = {FIRN_DURABILITY_NONE, FIRN_DURABILITY_SYNC,
+                                              FIRN_DURABILITY_BATCH};
+    firn_error error = {0};
+    uint8_t value[900] = {0};
+    uint64_t seq = 0, expected = firn_wal_last_seq(log) + 1;
+    firn_slice key = {(const uint8_t *)&i, sizeof(i)}, v = {value, (size_t)(i * 37) % 900};
+    int status = wal_put(log, FIRN_PUT, key, v, classes[i % 3], &seq, &error);
+    if (status == FIRN_OK) {
+        if (seq != expected)
+            tell_wrong(t, "a number was skipped", status, seq);
+        t->acknowledged = seq;
+        if (i % 3 == 1 && firn_wal_durable_seq(log) < seq)
+            tell_wrong(t, "acknowledged, not durable", status, seq);
+    } else {
+        check_error(t, status, &error);
+        t->failed = true;
+        if ((status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY) &&
+            firn_wal_last_seq(log) != expected - 1)
+            tell_wrong(t, "refused, but its number is used", status, expected);
+    }
+    if (t->possible < expected && status != FIRN_NO_SPACE && status != FIRN_NO_MEMORY)
+        t->possible = expected;
+}
+
+static void upkeep_step(story *t, wal *log, int i)
+{
+    firn_error error = {0};
+    uint64_t seq, last = firn_wal_last_seq(log);
+    int status = FIRN_OK;
+    if (i % 13 == 12) {
+        status = firn_wal_rotate(log, &error);
+    } else if (i % 11 == 10) {
+        if (t->possible < last + 1)
+            t->possible = last + 1;
+        status = firn_wal_checkpoint(log, &seq, &error);
+        if (status == FIRN_OK)
+            t->acknowledged = seq;
+    } else if (i % 9 == 8) {
+        if (t->floor < last / 2)
+            t->floor = last / 2;
+        status = firn_wal_truncate(log, last / 2, NULL, &error);
+    }
+    if (status != FIRN_OK) {
+        check_error(t, status, &error);
+        t->failed = true;
+    }
+}
+
+/* Runs the script on whatever the calls allow. A log that does not open, or does not close, is fine here. */
+static void run_script(story *t, simfs *sim, const wal_config *config)
+{
+    for (int life = 0; life < 2; life++) {
+        firn_error error = {0};
+        wal *log;
+        int status = wal_open_path(simfs_fs(sim), BED_PATH, config, NULL, &log, &error);
+        if (status != FIRN_OK) {
+            check_error(t, status, &error);
+            t->failed = true;
+            continue;
+        }
+        if (firn_wal_last_seq(log) < t->acknowledged)
+            tell_wrong(t, "lost while reopening", status, firn_wal_last_seq(log));
+        for (int i = 0; i < STEPS / 2; i++) {
+            write_step(t, log, i);
+            upkeep_step(t, log, i);
+            uint64_t durable = firn_wal_durable_seq(log);
+            t->durable = durable > t->durable ? durable : t->durable;
+            simfs_mark(sim, 0, t->durable);
+        }
+        status = firn_wal_close(log, &error);
+        if (status != FIRN_OK) {
+            check_error(t, status, &error);
+            t->failed = true;
+        } else {
+            t->durable = t->acknowledged;
+        }
+    }
+}
+
+typedef struct counted {
+    uint64_t last, count;
+} counted;
+
+static int count_entry(void *ctx, const firn_wal_entry *e)
+{
+    counted *c = ctx;
+    if (e->seq <= c->last)
+        return 1000;
+    c->last = e->seq;
+    c->count++;
+    return 0;
+}
+
+/* Opens what a script left, and compares. `least` must be there. */
+static void check_story(const story *t, simfs *sim, const wal_config *config, uint64_t least,
+                        const char *what)
+{
+    firn_error error = {0};
+    wal *log = NULL;
+    counted c = {0};
+    char text[1024] = "";
+    int status = wal_open_path(simfs_fs(sim), BED_PATH, config, NULL, &log, &error);
+    if (status == FIRN_OK)
+        status = firn_wal_replay(log, 0, count_entry, &c, NULL, &error);
+    if (status != FIRN_OK)
+        firn_error_format(&error, text, sizeof(text));
+    bool wrong = status != FIRN_OK || t->wrong[0] != '\0';
+    if (log && !wrong) {
+        uint64_t last = firn_wal_last_seq(log), floor = firn_wal_floor_seq(log);
+        wrong = last < least || floor > t->floor ||
+                firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, &error) != FIRN_OK;
+        snprintf(text, sizeof(text), "%llu must be there, %llu may, %llu is; floor %llu <= %llu",
+                 (unsigned long long)least, (unsigned long long)t->possible,
+                 (unsigned long long)last, (unsigned long long)floor, (unsigned long long)t->floor);
+    }
+    if (wrong)
+        print_error("%s: %s; %s; %s\n", what, firn_status_name(status), text, t->wrong);
+    assert_false(wrong);
+    OK(firn_wal_close(log, err));
+}
+
+static wal_config fault_config(firn_wal_backing backing)
+{
+    wal_config c = bed_config();
+    c.options.segment_bytes = 8192;
+    c.options.backing = backing;
+    c.options.batch_writes = 3;
+    return c;
+}
+
+typedef struct fault_kind {
+    const char *name;
+    int error;
+    bool forever, after;
+} fault_kind;
+
+static const fault_kind fault_kinds[] = {
+    {"EIO once", EIO, false, false},
+    {"EIO from then on", EIO, true, false},
+    {"EIO after the effect", EIO, false, true},
+    {"ENOSPC once", ENOSPC, false, false},
+    {"ENOSPC from then on", ENOSPC, true, false},
+    {"ENOSPC after the effect", ENOSPC, false, true},
+    {"EINTR once", EINTR, false, false},
+    {"a short transfer", SIMFS_SHORT, false, false},
+};
+
+/* One run of the script with the at-th call failing. False when the script makes fewer calls. */
+static bool run_with_fault(const wal_config *config, const fault_kind *kind, uint64_t at)
+{
+    simfs *sim = simfs_new(at);
+    story t = {0};
+    /* Reading a folder is never interrupted, so fs_dir_list does not repeat it. */
+    unsigned calls = kind->error == SIMFS_SHORT ? SIMFS_TRANSFERS
+                     : kind->error == EINTR     ? SIMFS_ANY & ~(unsigned)SIMFS_DIR_LIST
+                                                : SIMFS_ANY;
+    simfs_fault fault = {.calls = calls,
+                         .at = at,
+                         .error = kind->error,
+                         .forever = kind->forever,
+                         .after = kind->after};
+    simfs_record(sim);
+    simfs_fail(sim, fault);
+    run_script(&t, sim, config);
+    bool hit = simfs_faults_hit(sim) > 0;
+    assert_int_equal(simfs_open_count(sim), 0);
+    simfs_heal(sim);
+    char what[160], line[256];
+    snprintf(what, sizeof(what), "%s at call %llu", kind->name, (unsigned long long)at);
+    if (!hit || kind->error == EINTR || kind->error == SIMFS_SHORT) {
+        if (t.failed)
+            print_error("%s: reported\n", what);
+        assert_false(t.failed);
+    }
+    static const crash_model models[] = {CRASH_STRICT, CRASH_ORDERED};
+    for (size_t m = 0; m < 2; m++) {
+        simfs *after = crash_now(sim, models[m], at, line, sizeof(line));
+        check_story(&t, after, config, t.durable, what);
+        assert_int_equal(simfs_open_count(after), 0);
+        simfs_free(after);
+    }
+    check_story(&t, sim, config, t.acknowledged, what);
+    simfs_free(sim);
+    return hit;
+}
+
+static void every_call_fails(firn_wal_backing backing)
+{
+    wal_config c = fault_config(backing);
+    for (size_t k = 0; k < sizeof(fault_kinds) / sizeof(fault_kinds[0]); k++) {
+        uint64_t at = 1;
+        while (run_with_fault(&c, &fault_kinds[k], at))
+            at++;
+        assert_true(at > 30);
+    }
+}
+
+static void NoFailingCallIsSwallowedMapped(void **state)
+{
+    (void)state;
+    every_call_fails(FIRN_WAL_MAPPED);
+}
+
+static void NoFailingCallIsSwallowedBuffered(void **state)
+{
+    (void)state;
+    every_call_fails(FIRN_WAL_BUFFERED);
+}
+
+static void NoFailingAllocationLosesAnything(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        wal_config c = fault_config((firn_wal_backing)backing);
+        bool hit = true;
+        for (uint64_t at = 1; hit; at++) {
+            simfs *sim = simfs_new(at);
+            story t = {0};
+            alloc_fail_at(at);
+            run_script(&t, sim, &c);
+            hit = alloc_count() >= at;
+            alloc_fail_at(0);
+            assert_true(hit || at > 10);
+            assert_int_equal(simfs_open_count(sim), 0);
+            char what[64];
+            snprintf(what, sizeof(what), "allocation %llu", (unsigned long long)at);
+            check_story(&t, sim, &c, t.acknowledged, what);
+            simfs_free(sim);
+        }
+    }
+}
+
+/* ---- A full disk ---- */
+
+static void AWriteThatFoundNoSpaceLeavesNoGhost(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        wal_config c = fault_config((firn_wal_backing)backing);
+        bed b = bed_new_with(&c);
+        assert_int_equal(bed_put(&b, 1), 1);
+        /* The whole frame reaches the file, and is then reported as refused. */
+        simfs_fail(b.sim,
+                   (simfs_fault){.calls = SIMFS_WRITE, .at = 1, .error = ENOSPC, .after = true});
+        firn_error error = {0};
+        assert_int_equal(firn_wal_append(b.log, FIRN_PUT, "ghost", 5, NULL, 0, NULL, NULL, &error),
+                         FIRN_NO_SPACE);
+        assert_string_not_equal(error.hint, "");
+        simfs *copy = simfs_clone(b.sim); /* as if the process died here */
+        wal *log;
+        OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
+        assert_int_equal(firn_wal_last_seq(log), 1);
+        OK(firn_wal_close(log, err));
+        simfs_free(copy);
+        assert_int_equal(bed_put(&b, 2), 2);
+        bed_reopen(&b);
+        assert_int_equal(firn_wal_last_seq(b.log), 2);
+        bed_release(&b);
+    }
+}
+
+static void AFullDiskRefusesAndTheLogGoesOnByItself(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        wal_config c = fault_config((firn_wal_backing)backing);
+        c.options.durability = FIRN_DURABILITY_NONE;
+        bed b = bed_new_with(&c);
+        model m;
+        model_init(&m);
+        rng r = rng_init(31);
+        for (int cycle = 0; cycle < 100; cycle++) {
+            simfs_capacity(b.sim, simfs_used(b.sim) + 10000);
+            firn_error error = {0};
+            uint8_t value[700] = {0};
+            firn_slice key = {(const uint8_t *)&cycle, sizeof(cycle)}, v = {value, 700};
+            int status;
+            uint64_t seq;
+            while ((status = wal_put(b.log, FIRN_PUT, key, v, 0, &seq, &error)) == FIRN_OK)
+                model_add_put(&m, FIRN_PUT, key, v, seq);
+            assert_int_equal(status, FIRN_NO_SPACE);
+            assert_string_not_equal(error.hint, "");
+            model_check(&m, b.log, firn_wal_floor_seq(b.log)); /* reads never fail */
+            simfs_capacity(b.sim, UINT64_MAX);
+            uint64_t last = firn_wal_last_seq(b.log);
+            model_step(&m, b.log, &r, FIRN_DURABILITY_SYNC);
+            assert_true(firn_wal_last_seq(b.log) > last);
+            OK(firn_wal_truncate(b.log, last, NULL, err));
+        }
+        uint64_t floor = firn_wal_floor_seq(b.log);
+        model_check(&m, b.log, floor);
+        bed_reopen(&b);
+        model_check(&m, b.log, floor);
+        model_release(&m);
+        bed_release(&b);
+    }
+}
+
+/* A group of several frames is refused: some of them reached the file whole. Their numbers go to others, so not one
+ * of them may be there. */
+typedef struct refused {
+    thread t;
+    wal *log;
+    int status;
+} refused;
+
+static void append_refused(void *arg)
+{
+    refused *r = arg;
+    r->status = firn_wal_append(r->log, FIRN_PUT, "ghost", 5, "ghost", 5, NULL, NULL, NULL);
+}
+
+/* Holds the first group back until others have queued behind it, so that they form one group. */
+typedef struct gate {
+    _Atomic int queued;
+    wal *log;
+    bool hold;
+} gate;
+
+static int hold_group(void *ctx, uint64_t entries, uint64_t bytes, firn_error *err)
+{
+    (void)entries;
+    (void)bytes;
+    (void)err;
+    gate *g = ctx;
+    if (!g->hold)
+        return FIRN_OK;
+    g->hold = false;
+    const wal_request *first = atomic_load(&g->log->newest);
+    for (int n = 0; n < 3;) {
+        n = 0;
+        for (const wal_request *r = atomic_load(&g->log->newest); r != first; r = r->older)
+            n++;
+        sched_yield();
+    }
+    return FIRN_OK;
+}
+
+static int no_ghost(void *ctx, const firn_wal_entry *e)
+{
+    (void)ctx;
+    return e->key.size == 5 && memcmp(e->key.data, "ghost", 5) == 0 ? 1000 : 0;
+}
+
+static void ARefusedGroupLeavesNoneOfItsFrames(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        gate g = {.hold = false};
+        wal_config c = fault_config((firn_wal_backing)backing);
+        c.hooks = (wal_hooks){.ctx = &g, .prepare = hold_group};
+        bed b = bed_new_with(&c);
+        g.log = b.log;
+        bed_put(&b, 1);
+        g.hold = true;
+        refused all[4] = {0};
+        /* The first leads alone; the other three are one group, whose write is refused after its effect. */
+        simfs_fail(b.sim,
+                   (simfs_fault){.calls = SIMFS_WRITE, .at = 2, .error = ENOSPC, .after = true});
+        for (int i = 0; i < 4; i++) {
+            all[i].log = b.log;
+            assert_int_equal(thread_start(&all[i].t, "refused", append_refused, &all[i]), 0);
+        }
+        int no_space = 0;
+        for (int i = 0; i < 4; i++) {
+            thread_join(&all[i].t);
+            no_space += all[i].status == FIRN_NO_SPACE;
+        }
+        assert_int_equal(no_space, 3);
+        assert_int_equal(firn_wal_last_seq(b.log), 2);
+        simfs *copy = simfs_clone(b.sim);
+        wal *log;
+        c.hooks = (wal_hooks){0};
+        OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
+        OK(firn_wal_replay(log, 2, no_ghost, NULL, NULL, err));
+        assert_int_equal(firn_wal_last_seq(log), 2);
+        OK(firn_wal_close(log, err));
+        simfs_free(copy);
+        /* Frames of the same size as those that were refused: a ghost would fit exactly behind. */
+        for (int i = 0; i < 1; i++)
+            OK(firn_wal_append(b.log, FIRN_PUT, "alive", 5, "alive", 5, NULL, NULL, err));
+        b.config.hooks = (wal_hooks){0};
+        copy = simfs_clone(b.sim);
+        OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
+        assert_int_equal(firn_wal_last_seq(log), 3);
+        OK(firn_wal_replay(log, 2, no_ghost, NULL, NULL, err));
+        OK(firn_wal_close(log, err));
+        simfs_free(copy);
+        bed_release(&b);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(NoFailingCallIsSwallowedMapped),
+        cmocka_unit_test(NoFailingCallIsSwallowedBuffered),
+        cmocka_unit_test(NoFailingAllocationLosesAnything),
+        cmocka_unit_test(AWriteThatFoundNoSpaceLeavesNoGhost),
+        cmocka_unit_test(AFullDiskRefusesAndTheLogGoesOnByItself),
+        cmocka_unit_test(ARefusedGroupLeavesNoneOfItsFrames),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
