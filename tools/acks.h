@@ -22,7 +22,7 @@ typedef struct acks {
     output *out; /* NULL: nobody wants to know */
     size_t count;
     uint64_t stride, since; /* pairs that one stands for; how many of them the newest stands for */
-    ack pending[ACKS_MAX]; /* ascending in both */
+    ack pending[ACKS_MAX];  /* ascending in both */
 } acks;
 
 void acks_add(acks *a, uint64_t seq, uint64_t lines);

@@ -45,8 +45,12 @@ static int print_value(firn *db, const char *path, const buf *key, bool raw)
     output out;
     int status = firn_get(db, key->data, key->size, NULL, &value, &error);
     if (status == FIRN_NOT_FOUND) {
-        fprintf(stderr, "firn: the key is not there\n");
-        return EXIT_NOT_FOUND;
+        buf text = {0};
+        escape_encode(buf_slice(key), &text);
+        int code = fail_text(EXIT_NOT_FOUND, NULL, "the key is not there: %.*s", (int)text.size,
+                             text.size > 0 ? (const char *)text.data : "");
+        buf_release(&text);
+        return code;
     }
     if (status != FIRN_OK)
         return fail(status, &error, path);

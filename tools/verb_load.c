@@ -44,7 +44,7 @@ typedef struct load {
     firn *db;
     firn_batch *batch;
     lines in;
-    uint64_t stored;
+    uint64_t stored, skipped_bytes;
     output out;
     acks acks;
     progress progress;
@@ -103,13 +103,15 @@ static int skip_lines(load *l)
         case LINES_SYSTEM:
             return fail_system("cannot read", l->input_name, l->in.sys_errno);
         case LINES_INTERRUPTED:
-            return 128 + stop_signal;
+            return fail_text(128 + stop_signal, NULL,
+                             "stopped by a signal before anything was stored");
         case LINES_BAD:
         case LINES_NO_MEMORY:
             return fail_text(EXIT_IO, NULL, "out of memory");
         }
     }
     l->stored = l->skip;
+    l->skipped_bytes = lines_bytes_passed(&l->in);
     return EXIT_DONE;
 }
 
@@ -190,7 +192,7 @@ static void tell_result(const load *l)
     if (!l->progress.shown)
         return;
     uint64_t us = progress_elapsed_us(&l->progress);
-    uint64_t bytes = l->in.bytes_read;
+    uint64_t bytes = l->in.bytes_read - l->skipped_bytes;
     fprintf(stderr, "stored %s lines, %s in %s\n", text_count(l->stored - l->skip).s,
             text_size(bytes).s, text_time(us).s);
 }

@@ -68,7 +68,7 @@ static void draw_segment(drawing *d, const char *file)
                       text_date_ms(head.created_us / 1000).s);
     else
         output_format(&d->out, "  (header: %s)\n", error.message);
-    output_format(&d->out, "%12s %9s  %-10s  %s\n", "offset", "bytes", "frame", "");
+    output_format(&d->out, "%12s %9s  %-10s  %s\n", "offset", "bytes", "frame", "what it says");
     snprintf(d->file, sizeof d->file, "%s", file);
 }
 
