@@ -457,7 +457,7 @@ static int verify_frame(reader *r, const read_frame *at)
     const wal_frame *f = &at->cursor->frame;
     uint64_t last = f->seq_first + f->count - 1;
     if (f->type == WAL_DATA && last > r->floor_seq)
-        count_operations(r, f->seq_first, last);
+        count_operations(r, f->seq_first > r->floor_seq ? f->seq_first : r->floor_seq + 1, last);
     return FIRN_OK;
 }
 

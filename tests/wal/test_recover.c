@@ -1,0 +1,599 @@
+/* Recovery: what each policy does with each kind of damage, what goes to lost/, which numbers come next, and what
+ * happens when a call fails in the middle. Crashes in the middle are in test_crash.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <base/alloc.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "build_log.h"
+#include "wal_impl.h"
+
+typedef struct bench {
+    log_builder log;
+    simfs *sim;
+    fs_dir *dir;
+    wal *w;
+    firn_wal_report report;
+    firn_error error;
+    log_read read;
+} bench;
+
+static int setup(void **state)
+{
+    bench *b = calloc(1, sizeof(*b));
+    log_builder_init(&b->log);
+    b->sim = simfs_new(5);
+    *state = b;
+    return 0;
+}
+
+static void shut(bench *b)
+{
+    if (b->w)
+        assert_int_equal(firn_wal_close(b->w, NULL), FIRN_OK);
+    b->w = NULL;
+    fs_dir_close(b->dir);
+    b->dir = NULL;
+    firn_wal_report_release(&b->report);
+}
+
+static int teardown(void **state)
+{
+    bench *b = *state;
+    shut(b);
+    simfs_free(b->sim);
+    log_builder_release(&b->log);
+    free(b);
+    return 0;
+}
+
+static int open_with(bench *b, const wal_config *config)
+{
+    shut(b);
+    memset(&b->error, 0, sizeof(b->error));
+    b->read = (log_read){.of = &b->log};
+    assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
+    int status = wal_open(b->dir, config, &b->report, &b->w, &b->error);
+    if (status == FIRN_OK)
+        status = firn_wal_replay(b->w, 0, log_read_entry, &b->read, NULL, &b->error);
+    return status;
+}
+
+static int open_log(bench *b, firn_recovery policy)
+{
+    wal_config config = log_config(policy);
+    return open_with(b, &config);
+}
+
+static uint64_t append(bench *b)
+{
+    uint64_t seq = 0;
+    assert_int_equal(firn_wal_append(b->w, FIRN_PUT, "n", 1, "", 0, NULL, &seq, &b->error),
+                     FIRN_OK);
+    return seq;
+}
+
+/* ---- Situations ---- */
+
+static void make_clean(bench *b)
+{
+    log_sample(&b->log);
+    log_write(&b->log, b->sim);
+}
+
+static void make_torn(bench *b)
+{
+    char path[64];
+    make_clean(b);
+    simfs_flip_bit(b->sim, log_path(3, path), (b->log.segments[2].end - 20) * 8);
+}
+
+static void make_lost(bench *b)
+{
+    char path[64];
+    make_clean(b);
+    simfs_flip_bit(b->sim, log_path(2, path), (WAL_DATA_OFFSET + 96 + 44) * 8);
+}
+
+static void make_missing(bench *b)
+{
+    char path[64];
+    make_clean(b);
+    simfs_remove(b->sim, log_path(2, path));
+}
+
+static void make_harmless(bench *b)
+{
+    char path[64];
+    make_clean(b);
+    simfs_flip_bit(b->sim, log_path(1, path), 77);
+}
+
+static void every_policy_does_what_the_table_says(void **state)
+{
+    typedef struct row {
+        const char *name;
+        void (*make)(bench *b);
+        firn_wal_finding_kind kind; /* 0: none */
+        int strict, tail;
+        uint64_t kept_prefix, kept_salvage; /* operations; the whole log has 19 */
+        uint64_t last_prefix, last_salvage;
+    } row;
+    static const row rows[] = {
+        {"clean", make_clean, 0, FIRN_OK, FIRN_OK, 19, 19, 20, 20},
+        {"torn", make_torn, FIRN_WAL_TORN, FIRN_DAMAGED, FIRN_OK, 15, 15, 16, 16},
+        {"lost", make_lost, FIRN_WAL_LOST, FIRN_DAMAGED, FIRN_DAMAGED, 6, 14, 6, 20},
+        {"missing", make_missing, FIRN_WAL_MISSING_SEGMENT, FIRN_DAMAGED, FIRN_DAMAGED, 6, 13, 6,
+         20},
+        {"harmless", make_harmless, FIRN_WAL_HARMLESS, FIRN_DAMAGED, FIRN_OK, 19, 19, 20, 20},
+    };
+    (void)state;
+    static const firn_recovery policies[] = {FIRN_RECOVERY_STRICT, FIRN_RECOVERY_TAIL,
+                                             FIRN_RECOVERY_PREFIX, FIRN_RECOVERY_SALVAGE,
+                                             FIRN_RECOVERY_INSPECT};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t p = 0; p < sizeof(policies) / sizeof(policies[0]); p++) {
+            const row *r = &rows[i];
+            firn_recovery policy = policies[p];
+            bench *b;
+            setup((void **)&b);
+            r->make(b);
+            print_message("    %s, policy %d\n", r->name, (int)policy);
+            int status = open_log(b, policy);
+            int wanted = policy == FIRN_RECOVERY_STRICT ? r->strict
+                         : policy == FIRN_RECOVERY_TAIL ? r->tail
+                                                        : FIRN_OK;
+            assert_int_equal(status, wanted);
+            assert_int_equal(b->report.count, r->kind ? 1 : 0);
+            if (r->kind)
+                assert_int_equal(b->report.findings[0].kind, r->kind);
+            if (status == FIRN_OK) {
+                bool all = policy == FIRN_RECOVERY_SALVAGE || policy == FIRN_RECOVERY_INSPECT;
+                assert_int_equal(b->read.count, all ? r->kept_salvage : r->kept_prefix);
+                assert_int_equal(b->read.last, all ? r->last_salvage : r->last_prefix);
+                assert_int_equal(b->read.wrong, 0);
+            } else {
+                assert_true(b->error.hint[0] != '\0' && b->error.file[0] != '\0');
+                assert_true(b->error.offset != FIRN_NO_OFFSET);
+            }
+            void *gone = b;
+            teardown(&gone);
+        }
+    }
+}
+
+static void a_refusal_names_file_offset_lost_numbers_and_a_remedy(void **state)
+{
+    bench *b = *state;
+    make_lost(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_non_null(strstr(b->error.file, "000000000002.wal"));
+    assert_int_equal(b->error.offset, WAL_DATA_OFFSET + 96);
+    assert_non_null(strstr(b->error.message, "numbers 7 to 11"));
+    assert_non_null(strstr(b->error.hint, "backup"));
+    assert_non_null(strstr(b->error.hint, "salvage"));
+}
+
+/* ---- Nothing is written when nothing may be ---- */
+
+typedef struct snapshot {
+    uint64_t sum;
+    simfs *sim;
+} snapshot;
+
+static int add_file(void *ctx, const char *path, uint64_t size)
+{
+    snapshot *s = ctx;
+    size_t bytes;
+    const uint8_t *data = simfs_peek(s->sim, path, &bytes);
+    assert_int_equal(bytes, size);
+    s->sum = s->sum * 31 + hash64(path, strlen(path), hash64(data, bytes, size));
+    return 0;
+}
+
+static uint64_t contents(simfs *sim)
+{
+    snapshot s = {.sim = sim};
+    simfs_each(sim, "", add_file, &s);
+    return s.sum;
+}
+
+static void looking_at_a_log_writes_nothing(void **state)
+{
+    (void)state;
+    void (*const situations[])(bench * b) = {make_clean, make_torn, make_lost, make_missing,
+                                             make_harmless};
+    for (size_t i = 0; i < sizeof(situations) / sizeof(situations[0]); i++) {
+        for (int how = 0; how < 5; how++) {
+            bench *b;
+            setup((void **)&b);
+            situations[i](b);
+            simfs_write_file(b->sim, LOG_FOLDER "/000000000004.wal.new", "x", 1);
+            uint64_t before = contents(b->sim);
+            uint64_t changes = simfs_calls(b->sim, SIMFS_CHANGING);
+            wal_config config = log_config(FIRN_RECOVERY_INSPECT);
+            if (how > 0) {
+                static const firn_recovery policies[] = {FIRN_RECOVERY_TAIL, FIRN_RECOVERY_PREFIX,
+                                                         FIRN_RECOVERY_SALVAGE,
+                                                         FIRN_RECOVERY_STRICT};
+                config = log_config(policies[how - 1]);
+                config.options.read_only = true;
+            }
+            config.options.backing = i % 2 ? FIRN_WAL_BUFFERED : FIRN_WAL_MAPPED;
+            int status = open_with(b, &config);
+            assert_true(status == FIRN_OK || status == FIRN_DAMAGED);
+            if (status == FIRN_OK)
+                assert_int_equal(
+                    firn_wal_append(b->w, FIRN_PUT, "n", 1, "", 0, NULL, NULL, &b->error),
+                    FIRN_READ_ONLY);
+            void *gone = b;
+            simfs *sim = b->sim;
+            shut(b);
+            assert_true(contents(sim) == before);
+            assert_int_equal(simfs_calls(sim, SIMFS_CHANGING), changes);
+            teardown(&gone);
+        }
+    }
+}
+
+/* ---- lost/ ---- */
+
+static int count_file(void *ctx, const char *path, uint64_t size)
+{
+    (void)path;
+    (void)size;
+    ++*(int *)ctx;
+    return 0;
+}
+
+static void what_is_cut_is_in_lost_byte_by_byte(void **state)
+{
+    bench *b = *state;
+    make_torn(b);
+    char path[64];
+    size_t size, saved_size;
+    uint8_t before[3 * WAL_PAGE_BYTES];
+    memcpy(before, simfs_peek(b->sim, log_path(3, path), &size), sizeof(before));
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(b->report.count, 1);
+    uint64_t at = b->report.findings[0].offset;
+    char name[64];
+    snprintf(name, sizeof(name), LOG_FOLDER "/lost/000000000003-%llu-1", (unsigned long long)at);
+    assert_true(simfs_exists(b->sim, name));
+    const uint8_t *saved = simfs_peek(b->sim, name, &saved_size);
+    assert_int_equal(saved_size, b->report.cut_bytes);
+    assert_memory_equal(saved, before + at, saved_size);
+    for (uint64_t i = at + saved_size; i < size; i++)
+        assert_int_equal(before[i], 0);
+    int files = 0;
+    simfs_each(b->sim, LOG_FOLDER "/lost", count_file, &files);
+    assert_int_equal(files, 1);
+}
+
+static void a_second_cut_overwrites_nothing_in_lost(void **state)
+{
+    bench *b = *state;
+    make_torn(b);
+    simfs_write_file(b->sim, LOG_FOLDER "/lost/000000000003-4632-41", "older", 5);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    int files = 0;
+    simfs_each(b->sim, LOG_FOLDER "/lost", count_file, &files);
+    assert_int_equal(files, 2);
+    size_t size;
+    const uint8_t *older = simfs_peek(b->sim, LOG_FOLDER "/lost/000000000003-4632-41", &size);
+    assert_memory_equal(older, "older", 5);
+}
+
+static void later_segments_that_are_cut_are_in_lost_as_a_whole(void **state)
+{
+    bench *b = *state;
+    make_lost(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_PREFIX), FIRN_OK);
+    char path[64];
+    assert_false(simfs_exists(b->sim, log_path(3, path)));
+    int files = 0;
+    simfs_each(b->sim, LOG_FOLDER "/lost", count_file, &files);
+    assert_int_equal(files, 2);
+    assert_true(b->report.cut_bytes > 4096);
+}
+
+/* ---- Numbers ---- */
+
+static void make_torn_with_more_behind(bench *b)
+{
+    char path[64];
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    uint64_t at = log_batch(&b->log, 2);
+    log_batch(&b->log, 4);
+    log_rotate(&b->log);
+    log_batch(&b->log, 5);
+    log_write(&b->log, b->sim);
+    simfs_flip_bit(b->sim, log_path(1, path), (at + 41) * 8);
+}
+
+static void numbers_seen_behind_a_cut_are_not_given_out_again(void **state)
+{
+    bench *b = *state;
+    make_torn_with_more_behind(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_true(b->read.count == 3 && b->read.last == 3);
+    assert_true(b->report.findings[0].seq_first == 4 && b->report.findings[0].seq_last == 14);
+    assert_int_equal(append(b), 15);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+}
+
+static void an_owner_that_knows_more_than_the_log_gets_greater_numbers(void **state)
+{
+    bench *b = *state;
+    wal_config config = log_config(FIRN_RECOVERY_TAIL);
+    config.covered_seq = 500;
+    simfs_write_file(b->sim, LOG_FOLDER "/note", "", 0);
+    assert_int_equal(open_with(b, &config), FIRN_OK);
+    assert_int_equal(append(b), 501);
+    config.covered_seq = 100;
+    assert_int_equal(open_with(b, &config), FIRN_OK);
+    assert_int_equal(append(b), 502);
+}
+
+static void the_floor_survives_a_cut_in_front_of_it(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    for (int i = 0; i < 4; i++) {
+        log_rotate(&b->log);
+        log_batch(&b->log, 3);
+    }
+    log_synced(&b->log);
+    log_floor(&b->log, 6);
+    log_batch(&b->log, 1);
+    log_write(&b->log, b->sim);
+    simfs_remove(b->sim, log_path(1, path)); /* truncated */
+    simfs_flip_bit(b->sim, log_path(3, path), (WAL_DATA_OFFSET + 96) * 8);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_PREFIX), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 6);
+    assert_int_equal(b->read.count, 0);
+    assert_int_equal(append(b), 14);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 6);
+    assert_true(b->read.count == 1 && b->read.last == 14);
+}
+
+/* ---- Leftovers ---- */
+
+static void leftovers_are_removed(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    for (int i = 0; i < 4; i++) {
+        log_rotate(&b->log);
+        log_batch(&b->log, 3);
+    }
+    log_synced(&b->log);
+    log_floor(&b->log, 8);
+    log_made_ahead(&b->log);
+    log_write(&b->log, b->sim);
+    simfs_write_file(b->sim, LOG_FOLDER "/000000000006.wal.new", "half made", 9);
+    simfs_write_file(b->sim, LOG_FOLDER "/000000000001.wal.new", "a spare", 7);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_false(simfs_exists(b->sim, log_path(1, path)));
+    assert_false(simfs_exists(b->sim, log_path(2, path)));
+    assert_true(simfs_exists(b->sim, log_path(3, path)));
+    assert_true(simfs_exists(b->sim, log_path(4, path)));
+    assert_false(simfs_exists(b->sim, log_path(5, path)));
+    assert_false(simfs_exists(b->sim, LOG_FOLDER "/000000000006.wal.new"));
+    assert_false(simfs_exists(b->sim, LOG_FOLDER "/000000000001.wal.new"));
+    assert_true(b->read.first == 9 && b->read.last == 12);
+    assert_int_equal(append(b), 13);
+}
+
+static void a_damaged_header_copy_is_mended(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    size_t size;
+    make_harmless(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(b->report.findings[0].kind, FIRN_WAL_HARMLESS);
+    const uint8_t *bytes = simfs_peek(b->sim, log_path(1, path), &size);
+    assert_memory_equal(bytes, bytes + WAL_HEADER_COPY_OFFSET, WAL_HEADER_BYTES);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+}
+
+static void recovery_syncs_what_it_keeps(void **state)
+{
+    bench *b = *state;
+    make_clean(b);
+    uint64_t before = simfs_calls(b->sim, SIMFS_SYNC);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_true(simfs_calls(b->sim, SIMFS_SYNC) - before >= 3);
+    assert_int_equal(firn_wal_durable_seq(b->w), 20);
+}
+
+/* ---- Salvage ---- */
+
+static void salvage_reports_every_lost_range_and_the_next_open_is_clean(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    make_clean(b);
+    simfs_flip_bit(b->sim, log_path(1, path), (WAL_DATA_OFFSET + 96) * 8);
+    simfs_remove(b->sim, log_path(2, path));
+    simfs_flip_bit(b->sim, log_path(3, path), (WAL_DATA_OFFSET + 96) * 8);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->report.count, 3);
+    static const uint64_t ranges[3][2] = {{1, 1}, {7, 13}, {14, 14}};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(b->report.findings[i].seq_first, ranges[i][0]);
+        assert_int_equal(b->report.findings[i].seq_last, ranges[i][1]);
+    }
+    assert_int_equal(b->read.count, 5 + 6);
+    assert_int_equal(append(b), 21);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 12);
+
+    /* Who replays later learns of the gaps, too. */
+    firn_wal_report gaps;
+    log_read again = {.of = &b->log};
+    assert_int_equal(firn_wal_replay(b->w, 0, log_read_entry, &again, &gaps, &b->error), FIRN_OK);
+    assert_int_equal(gaps.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(gaps.findings[i].seq_first, ranges[i][0]);
+        assert_int_equal(gaps.findings[i].seq_last, ranges[i][1]);
+    }
+    firn_wal_report_release(&gaps);
+}
+
+static void salvage_replaces_a_stranger_and_keeps_it_in_lost(void **state)
+{
+    bench *b = *state;
+    char path[64], other[64];
+    make_clean(b);
+    simfs_copy_file(b->sim, log_path(1, path), log_path(2, other));
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->report.findings[0].kind, FIRN_WAL_WRONG_SEGMENT);
+    assert_true(simfs_exists(b->sim, LOG_FOLDER "/lost/000000000002-0-1"));
+    assert_int_equal(b->read.count, 13);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 13);
+}
+
+/* ---- Failures in the middle ---- */
+
+typedef struct failing {
+    void (*make)(bench *b);
+    firn_recovery policy;
+    uint64_t count; /* operations in the end */
+} failing;
+
+static const failing failures[] = {
+    {make_clean, FIRN_RECOVERY_TAIL, 19},
+    {make_torn, FIRN_RECOVERY_TAIL, 15},
+    {make_torn_with_more_behind, FIRN_RECOVERY_TAIL, 3},
+    {make_lost, FIRN_RECOVERY_PREFIX, 6},
+    {make_lost, FIRN_RECOVERY_SALVAGE, 14},
+    {make_missing, FIRN_RECOVERY_SALVAGE, 13},
+};
+
+static void a_call_that_fails_during_recovery_fails_the_open_and_nothing_else(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+        const failing *f = &failures[i];
+        bool failed = true;
+        uint64_t at = 1;
+        for (; failed; at++) {
+            bench *b;
+            setup((void **)&b);
+            f->make(b);
+            shut(b);
+            assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
+            wal_config config = log_config(f->policy);
+            simfs_fail(b->sim,
+                       (simfs_fault){.calls = SIMFS_ANY & ~SIMFS_POPULATE, .at = at, .error = EIO});
+            int status = wal_open(b->dir, &config, &b->report, &b->w, &b->error);
+            failed = simfs_faults_hit(b->sim) > 0;
+            simfs_heal(b->sim);
+            if (failed && status == FIRN_OK) /* not every call matters */
+                shut(b);
+            else if (failed)
+                assert_true(status == FIRN_IO && b->error.sys_errno == EIO);
+            else
+                assert_int_equal(status, FIRN_OK);
+            if (status != FIRN_OK) {
+                assert_int_equal(open_log(b, f->policy), FIRN_OK);
+                assert_int_equal(b->read.count, f->count);
+                assert_int_equal(b->read.wrong, 0);
+            }
+            void *gone = b;
+            teardown(&gone);
+        }
+        assert_true(at > 20);
+    }
+}
+
+static void running_out_of_memory_fails_the_open_and_nothing_else(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+        const failing *f = &failures[i];
+        for (uint64_t at = 1;; at++) {
+            bench *b;
+            setup((void **)&b);
+            f->make(b);
+            assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
+            wal_config config = log_config(f->policy);
+            config.options.backing = at % 2 ? FIRN_WAL_BUFFERED : FIRN_WAL_MAPPED;
+            alloc_fail_at(at);
+            int status = wal_open(b->dir, &config, &b->report, &b->w, &b->error);
+            bool hit = alloc_count() >= at;
+            alloc_fail_at(0);
+            if (status != FIRN_OK) {
+                assert_int_equal(status, FIRN_NO_MEMORY);
+                assert_int_equal(open_log(b, f->policy), FIRN_OK);
+                assert_int_equal(b->read.count, f->count);
+            }
+            void *gone = b;
+            teardown(&gone);
+            if (!hit)
+                break;
+        }
+    }
+}
+
+static void a_full_disk_fails_a_repair_that_needs_room_and_it_succeeds_later(void **state)
+{
+    bench *b = *state;
+    make_torn_with_more_behind(b);
+    simfs_capacity(b->sim, simfs_used(b->sim));
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_NO_SPACE);
+    simfs_capacity(b->sim, UINT64_MAX);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(b->read.count, 3);
+}
+
+static void a_number_that_leaves_no_room_for_another_is_an_error(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    make_torn_with_more_behind(b);
+    simfs_copy_file(b->sim, log_path(2, path), LOG_FOLDER "/999999999999.wal");
+    assert_int_equal(open_log(b, FIRN_RECOVERY_PREFIX), FIRN_DAMAGED);
+    assert_non_null(strstr(b->error.message, "used up"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_policy_does_what_the_table_says),
+        TEST(a_refusal_names_file_offset_lost_numbers_and_a_remedy),
+        cmocka_unit_test(looking_at_a_log_writes_nothing),
+        TEST(what_is_cut_is_in_lost_byte_by_byte),
+        TEST(a_second_cut_overwrites_nothing_in_lost),
+        TEST(later_segments_that_are_cut_are_in_lost_as_a_whole),
+        TEST(numbers_seen_behind_a_cut_are_not_given_out_again),
+        TEST(an_owner_that_knows_more_than_the_log_gets_greater_numbers),
+        TEST(the_floor_survives_a_cut_in_front_of_it),
+        TEST(leftovers_are_removed),
+        TEST(a_damaged_header_copy_is_mended),
+        TEST(recovery_syncs_what_it_keeps),
+        TEST(salvage_reports_every_lost_range_and_the_next_open_is_clean),
+        TEST(salvage_replaces_a_stranger_and_keeps_it_in_lost),
+        cmocka_unit_test(a_call_that_fails_during_recovery_fails_the_open_and_nothing_else),
+        cmocka_unit_test(running_out_of_memory_fails_the_open_and_nothing_else),
+        TEST(a_full_disk_fails_a_repair_that_needs_room_and_it_succeeds_later),
+        TEST(a_number_that_leaves_no_room_for_another_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
