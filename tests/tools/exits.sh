@@ -66,6 +66,12 @@ has err "No space left"
 "$FIRN" dump "$DB" -o "$T/no/where" 2>"$T/err"
 is "a dump to where no folder is" $? 3
 cp "$T/in.tsv" "$T/old.tsv"
+# A limit on the size of files stands in for a full disk: both come from the same call.
+run 3 "a load that finds no room" sh -c \
+    "trap '' XFSZ; ulimit -f 1000; exec \"\$1\" load \"\$2\" \"\$3\"" sh "$FIRN" "$T/room" "$T/in.tsv"
+has err "hint: make room"
+run 0 "works when there is room again" "$FIRN" load "$T/room" "$T/in.tsv"
+is "and stores everything" "$("$FIRN" count "$T/room")" 3000
 
 # Bad lines: what is before them is stored, and the way on is said.
 bad_line() {

@@ -66,7 +66,7 @@ static void random_bytes_come_back(void **state)
     const uint64_t seed = 20;
     rng r = rng_init(seed);
     for (int round = 0; round < 20000; round++) {
-        /* Bytes from around the borders of UTF-8's ranges, so that well-formed sequences come about too. */
+        /* Bytes from around the borders of UTF-8's ranges: well-formed sequences come about too. */
         static const uint8_t likely[] = {0x00, 0x41, 0x5c, 0x78, 0x7f, 0x80, 0x8f, 0x90,
                                          0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe2,
                                          0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff};

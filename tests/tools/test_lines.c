@@ -147,8 +147,8 @@ static void lines_read_the_same_wherever_chunks_end(void **state)
 {
     (void)state;
     static const char tail[] = "key\\t\\x41end\tval\\n\\\\ue\n";
-    /* A first line that ends `shift` bytes before the border of a chunk moves every part of the second
-     * one over it. */
+    /* A first line that ends `shift` bytes before the border of a chunk moves every part of the
+     * second one over it. */
     uint8_t *text = mem_alloc(CHUNK + sizeof tail);
     assert_non_null(text);
     for (size_t shift = 0; shift <= sizeof tail; shift++) {
