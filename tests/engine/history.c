@@ -50,7 +50,7 @@ static int fill_batch(history *h)
     firn_batch_clear(h->batch);
     memcpy(h->states[j], h->states[j - 1], sizeof h->states[j]);
     int rc = add_put(h, 0, value_number(j, 8));
-    size_t ops = 1 + rng_below(&h->chance, 6);
+    size_t ops = rng_below(&h->chance, 7); /* none: a batch of one operation */
     size_t key = 1;
     for (size_t i = 0; i < ops && rc == FIRN_OK; i++) {
         /* Every third operation hits the key of the one before. */
