@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +283,22 @@ static void a_log_survives_a_crash_at_every_step_of_its_life(void **state)
     assert_true(stats.distinct > 1000);
 }
 
+/* The process dies and another one opens the log: what was not synced is in the page cache only, and looks the same
+ * as what was. A failed write stands in for the death: it stops all writing, also that of closing. */
+static void script_die(script *s)
+{
+    uint64_t got;
+    firn_error error;
+    simfs_mark(s->sim, MARK_BEGUN, s->next);
+    simfs_fail(s->sim, (simfs_fault){.calls = SIMFS_WRITE, .at = 1, .error = EIO});
+    assert_int_equal(put_one(s->o.w, s->next, FIRN_DURABILITY_SYNC, &got, &error), FIRN_IO);
+    simfs_heal(s->sim);
+    uint64_t syncs = simfs_calls(s->sim, SIMFS_SYNC);
+    close_log(&s->o);
+    assert_int_equal(simfs_calls(s->sim, SIMFS_SYNC), syncs);
+    script_open(s);
+}
+
 /* Any order of steps. Numbers that are truncated have been given out, and lie in front of a batch or behind it. */
 static void random_life(script *s, rng *r, unsigned steps)
 {
@@ -314,6 +331,9 @@ static void random_life(script *s, rng *r, unsigned steps)
         case 9:
             script_close(s);
             script_open(s);
+            break;
+        case 10:
+            script_die(s);
             break;
         default:
             script_put(s, FIRN_DURABILITY_NONE);
@@ -445,6 +465,68 @@ static void run_recovery(const char *name, const log_builder *log, simfs *sim, f
     simfs_free(sim);
 }
 
+/* The recovery stops at one of its calls (the process dies there), a second one finishes it in another process, and
+ * then the power goes: what the first one had not synced, the second must have. */
+static int verify_finished(void *ctx, crash_state *state)
+{
+    const goal *g = ctx;
+    opened o;
+    memset(&o, 0, sizeof(o));
+    int status = fs_dir_open(state->fs, LOG_FOLDER, &o.dir, &o.error);
+    o.read.of = g->log;
+    o.read.extra = state->marks[MARK_BEGUN];
+    if (status == FIRN_OK)
+        status = wal_open(o.dir, &g->config, &o.report, &o.w, &o.error);
+    if (status == FIRN_OK)
+        status = firn_wal_replay(o.w, 0, log_read_entry, &o.read, NULL, &o.error);
+    if (status != FIRN_OK)
+        return wrong(state, &o, "an interrupted recovery cannot be finished");
+    uint64_t count = g->count + (o.read.extra != 0 && o.read.last == o.read.extra);
+    if (o.read.wrong > 0 || o.read.count != count)
+        return wrong(state, &o, "recovery arrived elsewhere");
+    if (state->marks[MARK_DURABLE] != 0 && o.read.last != state->marks[MARK_DURABLE])
+        return wrong(state, &o, "an acknowledged operation is gone");
+    close_log(&o);
+    return 0;
+}
+
+static void stop_and_finish(const char *name, goal *g, const simfs *files, uint64_t at, bool *hit,
+                            crash_stats *stats)
+{
+    simfs *sim = simfs_clone((simfs *)files);
+    fs_dir *dir;
+    wal *w;
+    firn_error error;
+    uint64_t got = 0;
+    simfs_record(sim);
+    assert_int_equal(fs_dir_open(simfs_fs(sim), LOG_FOLDER, &dir, NULL), FIRN_OK);
+    simfs_fail(sim, (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = EIO});
+    int status = wal_open(dir, &g->config, NULL, &w, &error);
+    *hit = simfs_faults_hit(sim) > 0;
+    simfs_heal(sim);
+    if (status == FIRN_OK)
+        assert_int_equal(firn_wal_close(w, NULL), FIRN_OK);
+    if (wal_open(dir, &g->config, NULL, &w, &error) != FIRN_OK)
+        fail_msg("%s, call %llu: %s", name, (unsigned long long)at, error.message);
+    uint64_t next = firn_wal_last_seq(w) + 1;
+    simfs_mark(sim, MARK_BEGUN, next);
+    assert_int_equal(put_one(w, next, FIRN_DURABILITY_SYNC, &got, NULL), FIRN_OK);
+    simfs_mark(sim, MARK_DURABLE, got);
+    simfs_record_stop(sim);
+    assert_int_equal(firn_wal_close(w, NULL), FIRN_OK);
+    fs_dir_close(dir);
+
+    crash_options options = crash_options_default(name, 777 + at, verify_finished, g);
+    options.models = CRASH_STRICT | CRASH_ORDERED;
+    options.nest_every = 0;
+    if (!crash_long())
+        options.max_states = 400;
+    uint64_t bad = crash_run(sim, &options, stats);
+    simfs_free(sim);
+    if (bad > 0)
+        fail_msg("%s, call %llu", name, (unsigned long long)at);
+}
+
 static uint64_t newest_operation(const log_builder *b)
 {
     uint64_t last = 0;
@@ -570,6 +652,44 @@ static void salvaging_a_missing_segment_can_be_interrupted_anywhere(void **state
     }
 }
 
+static void a_recovery_that_stopped_is_finished_durably_by_the_next_one(void **state)
+{
+    (void)state;
+    crash_stats stats = {0};
+    for (int i = 0; i < 4; i++) {
+        static const char *const names[] = {"finish-middle", "finish-prefix", "finish-salvage",
+                                            "finish-truncation"};
+        log_builder b;
+        goal g = {.log = &b, .config = log_config(FIRN_RECOVERY_TAIL), .count = 2 + 3};
+        simfs *files;
+        if (i == 0) {
+            files = torn_in_the_middle(&b);
+        } else if (i < 3) {
+            files = damaged(&b, 60);
+            g.config = log_config(i == 1 ? FIRN_RECOVERY_PREFIX : FIRN_RECOVERY_SALVAGE);
+            g.count = i == 1 ? 1 : 11;
+        } else {
+            log_builder_init(&b);
+            for (int k = 0; k < 3; k++) {
+                log_rotate(&b);
+                log_batch(&b, 2);
+            }
+            log_synced(&b);
+            log_floor(&b, 3);
+            files = simfs_new(61);
+            log_write(&b, files);
+            g.count = 3;
+        }
+        bool hit = true;
+        for (uint64_t at = 1; hit; at++)
+            stop_and_finish(names[i], &g, files, at, &hit, &stats);
+        simfs_free(files);
+        log_builder_release(&b);
+    }
+    crash_print("recover-finish", &stats, stdout);
+    assert_true(stats.distinct > 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +701,7 @@ int main(void)
         cmocka_unit_test(keeping_nothing_can_be_interrupted_anywhere),
         cmocka_unit_test(salvaging_frames_can_be_interrupted_anywhere),
         cmocka_unit_test(salvaging_a_missing_segment_can_be_interrupted_anywhere),
+        cmocka_unit_test(a_recovery_that_stopped_is_finished_durably_by_the_next_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
