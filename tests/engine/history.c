@@ -49,8 +49,9 @@ static int fill_batch(history *h)
     size_t j = h->count, most = h->value_most ? h->value_most : 120;
     firn_batch_clear(h->batch);
     memcpy(h->states[j], h->states[j - 1], sizeof h->states[j]);
-    int rc = add_put(h, 0, value_number(j, 8));
-    size_t ops = rng_below(&h->chance, 7); /* none: a batch of one operation */
+    int rc = add_put(h, 0, value_number(j, rng_below(&h->chance, 300)));
+    /* A batch of one operation can be lost by an error of one in a number. */
+    size_t ops = rng_below(&h->chance, 2) * rng_below(&h->chance, 7);
     size_t key = 1;
     for (size_t i = 0; i < ops && rc == FIRN_OK; i++) {
         /* Every third operation hits the key of the one before. */

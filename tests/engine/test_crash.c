@@ -263,7 +263,7 @@ static void run_script(const crash_script *s)
 static void every_batch_durable_while_segments_rotate(void **state)
 {
     (void)state;
-    run_script(&(crash_script){"sync1", "w150 q", .sync_every = 1});
+    run_script(&(crash_script){"sync1", "w130 q", .sync_every = 1});
 }
 
 static void every_third_batch_durable_with_flushes(void **state)
