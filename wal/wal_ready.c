@@ -436,7 +436,8 @@ static uint64_t mark_idle(wal *w, chores *c)
         firn_error_format(&error, line, sizeof(line));
         wal_log(w, FIRN_LOG_WARNING, "the idle log could not be marked: %s", line);
     }
-    c->marked_tick = atomic_load_explicit(&w->tick, memory_order_relaxed);
+    /* The tick of the MARK, or of the attempt: by now the log may have gone on, and wants a MARK again. */
+    c->marked_tick = r.tick;
     return NEVER_MS;
 }
 
