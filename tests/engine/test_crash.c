@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
+
 #include "history.h"
 #include "support/crash.h"
 
@@ -21,7 +23,12 @@
 #define FOLDER        "/store"
 
 /* A script is a list of words: w20 writes 20 batches; s syncs; f flushes; c compacts everything; r
- * compacts a range; o closes and opens again; q closes for good. */
+ * compacts a range; o closes and opens again; q closes for good.
+ *
+ * k and m leave as a killed process does, and open again with nothing synced in between: what is read
+ * then is only in the page cache, and may go with a later power cut. A write that fails poisons the
+ * handle, which then closes without another word to the disk; k fails a write to the log, m the second
+ * write to the manifest of a compaction, whose bytes arrive all the same. */
 typedef struct crash_script {
     const char *name;
     const char *words;
@@ -77,11 +84,46 @@ static void note_all_durable(crash_bed *c)
     simfs_mark(c->history.sim, MARK_DURABLE, c->history.durable);
 }
 
+static int find_manifest(void *ctx, const char *path, uint64_t size)
+{
+    const char *name = strrchr(path, '/');
+    (void)size;
+    if (name && strstr(name, ".manifest"))
+        snprintf(ctx, 64, "%s", name + 1);
+    return 0;
+}
+
+/* Words k and m. */
+static void leave_as_if_killed(crash_bed *c, simfs *sim, firn **db, bool manifest)
+{
+    char name[64] = "", why[WHY];
+    size_t j = 0;
+    simfs_each(sim, FOLDER, find_manifest, name);
+    if (manifest) {
+        simfs_fail(sim,
+                   (simfs_fault){
+                       .calls = SIMFS_WRITE, .at = 2, .error = EIO, .after = true, .name = name});
+        assert_int_equal(firn_compact(*db, NULL, 0, NULL, 0, NULL), FIRN_IO);
+    }
+    simfs_fail(sim, (simfs_fault){.calls = SIMFS_WRITE, .at = 1, .error = EIO, .forever = true});
+    assert_false(history_write(&c->history, *db, FIRN_DURABILITY_SYNC, why));
+    assert_int_not_equal(firn_close(*db, NULL), FIRN_OK);
+    simfs_heal(sim);
+    *db = reopened(sim, c);
+    if (!history_compare(&c->history, *db, c->history.completed, c->history.count, &j, why))
+        fail_msg("behind a kill: %s", why);
+    history_cut(&c->history, j);
+}
+
 static void one_word(crash_bed *c, simfs *sim, firn **db, const char *word)
 {
     firn_error err = {0};
     int rc = FIRN_OK;
     switch (word[0]) {
+    case 'k':
+    case 'm':
+        leave_as_if_killed(c, sim, db, word[0] == 'm');
+        return;
     case 'w':
         write_batches(c, *db, (unsigned)atoi(word + 1));
         return;
@@ -309,6 +351,13 @@ static void many_flushes_make_levels(void **state)
                                .value_most = 500, .options = {"compression", "lz4"}});
 }
 
+static void a_power_cut_after_a_kill(void **state)
+{
+    (void)state;
+    run_script(&(crash_script){"killed", "w9 k w5 f w9 f k w9 m w9 k k w3 f m w5 o w3 k w9",
+                               .sync_every = 7});
+}
+
 static void batched_durability(void **state)
 {
     (void)state;
@@ -395,6 +444,7 @@ int main(void)
         cmocka_unit_test(values_larger_than_a_segment),
         cmocka_unit_test(closing_and_opening_again_and_again),
         cmocka_unit_test(many_flushes_make_levels),
+        cmocka_unit_test(a_power_cut_after_a_kill),
         cmocka_unit_test(batched_durability),
         cmocka_unit_test(a_store_survives_crash_after_crash),
         cmocka_unit_test(enough_states_were_looked_at),
