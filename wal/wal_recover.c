@@ -3,7 +3,7 @@
  * The order of steps, each of which may be the last one before a crash:
  *   1  scan; refuse what the policy does not allow                           nothing is written
  *   2  save what will be overwritten or given up to lost/, sync it           wal_recover_cut.c,
- *   3  cut, or mark losses with SKIPs; sync; scan again from 1               wal_recover_salvage.c
+ *   3  cut, or mark losses with SKIPs; scan again from 1                     wal_recover_salvage.c
  *   4  write what is not proven durable once more, sync all, then the folder  make_durable
  *   5  remove what truncation, an interrupted recovery or a helper left      remove_leftovers
  *   6  sync the folder
@@ -94,8 +94,6 @@ static int mend_headers(wal_repair *r)
             return status;
         status =
             fs_write(file, bytes, sizeof(bytes), first_ok ? WAL_HEADER_COPY_OFFSET : 0, r->err);
-        if (status == FIRN_OK)
-            status = fs_sync(file, r->err);
         fs_close(file);
         if (status != FIRN_OK)
             return status;
@@ -107,7 +105,7 @@ static int make_durable(wal_repair *r)
 {
     int status = wal_repair_rewrite(r);
     if (status == FIRN_OK)
-        status = wal_repair_sync(r, r->scan->count);
+        status = wal_repair_sync(r);
     return status == FIRN_OK ? fs_dir_sync(r->dir, r->err) : status;
 }
 

@@ -5,7 +5,8 @@
  *   wal_recover_salvage.c  keep what is behind damage
  *   wal_recover_files.c    lost/, and segments written in one piece
  *
- * A repair changes files, never what is in memory; the log is scanned anew afterwards.
+ * A repair changes files, never what is in memory; the log is scanned anew afterwards. Only what must be durable before
+ * the next step is synced by a repair itself; the rest is by wal_repair_sync, before anybody builds on it.
  */
 #ifndef WAL_RECOVER_H
 #define WAL_RECOVER_H
@@ -30,7 +31,7 @@ int wal_repair_save_file(wal_repair *r, const wal_scanned *p);
 int wal_repair_saved(wal_repair *r);
 
 /* Makes the kept segments durable: what was read may have been in the page cache only. */
-int wal_repair_sync(wal_repair *r, size_t count);
+int wal_repair_sync(wal_repair *r);
 
 /* Writes the frames that are not proven durable once more. After a failed sync the kernel may hold pages that it
  * takes for clean and that the disk does not have: reads show them, syncing them again does nothing. */

@@ -51,8 +51,6 @@ static int cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
         status =
             fs_write(file, zeros, left < sizeof(zeros) ? (size_t)left : sizeof(zeros), at, r->err);
     }
-    if (status == FIRN_OK)
-        status = fs_sync(file, r->err);
     fs_close(file);
     return status;
 }
@@ -110,8 +108,6 @@ static int shorten(wal_repair *r, const wal_scanned *p, uint64_t offset)
         return status;
     if (wal_page_up(offset) < p->file_bytes)
         status = fs_truncate(file, wal_page_up(offset), r->err);
-    if (status == FIRN_OK)
-        status = fs_sync(file, r->err);
     fs_close(file);
     return status;
 }
@@ -126,13 +122,11 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
         return cut_in_place(r, &scan->segments[keep], offset);
 
     int status = save_behind(r, keep, offset);
-    if (status == FIRN_OK) /* what the new segment builds on is durable before it exists */
-        status = wal_repair_sync(r, keep == WAL_NOWHERE ? 0 : keep + 1);
     /* The floor may lie behind the cut: what is below it has been given up, there or not. */
     uint64_t seq_first = spot->seq_first > scan->floor_seq ? spot->seq_first : scan->floor_seq + 1;
     if (status == FIRN_OK)
-        status = wal_repair_successor(r, keep, offset, seq_first, scan->max_seen_seq + 1,
-                                      WAL_SKIP_SEEN);
+        status =
+            wal_repair_successor(r, keep, offset, seq_first, scan->max_seen_seq + 1, WAL_SKIP_SEEN);
     if (status == FIRN_OK && keep != WAL_NOWHERE)
         status = shorten(r, &scan->segments[keep], offset);
     return status;

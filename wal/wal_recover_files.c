@@ -92,9 +92,9 @@ int wal_repair_saved(wal_repair *r)
     return status;
 }
 
-int wal_repair_sync(wal_repair *r, size_t count)
+int wal_repair_sync(wal_repair *r)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < r->scan->count; i++) {
         const wal_scanned *p = &r->scan->segments[i];
         if (p->part != WAL_PART_LIVE)
             continue;

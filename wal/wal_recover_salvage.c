@@ -33,8 +33,6 @@ static int fill(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to,
     if (status == FIRN_OK && to - from >= WAL_FRAME_BYTES)
         status = wal_repair_fill(r, file, p, from, to, seq_first,
                                  seq_next > seq_first ? seq_next - seq_first : 0);
-    if (status == FIRN_OK)
-        status = fs_sync(file, r->err);
     fs_close(file);
     return status;
 }

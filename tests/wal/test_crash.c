@@ -152,6 +152,7 @@ typedef struct script {
     simfs *sim;
     opened o;
     uint64_t next;
+    uint64_t faults; /* that were hit so far */
     wal_config config;
 } script;
 
@@ -292,10 +293,25 @@ static void script_die(script *s)
     simfs_mark(s->sim, MARK_BEGUN, s->next);
     simfs_fail(s->sim, (simfs_fault){.calls = SIMFS_WRITE, .at = 1, .error = EIO});
     assert_int_equal(put_one(s->o.w, s->next, FIRN_DURABILITY_SYNC, &got, &error), FIRN_IO);
+    s->faults = simfs_faults_hit(s->sim);
     simfs_heal(s->sim);
     uint64_t syncs = simfs_calls(s->sim, SIMFS_SYNC);
     close_log(&s->o);
     assert_int_equal(simfs_calls(s->sim, SIMFS_SYNC), syncs);
+    script_open(s);
+}
+
+/* The FLOOR reaches the file, its sync fails, the process goes. Whoever opens the log sees a FLOOR that no disk has. */
+static void script_truncate_and_fail(script *s, uint64_t upto)
+{
+    simfs_mark(s->sim, MARK_TRUNCATING, upto);
+    simfs_fail(s->sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
+    int status = firn_wal_truncate(s->o.w, upto, NULL, NULL);
+    bool hit = simfs_faults_hit(s->sim) > s->faults;
+    s->faults = simfs_faults_hit(s->sim);
+    simfs_heal(s->sim);
+    assert_int_equal(status, hit ? FIRN_IO : FIRN_OK);
+    close_log(&s->o);
     script_open(s);
 }
 
@@ -325,7 +341,10 @@ static void random_life(script *s, rng *r, unsigned steps)
         case 8:
             if (s->next > floor + 2) {
                 floor += rng_below(r, s->next - floor);
-                script_truncate(s, floor);
+                if (rng_below(r, 3) == 0)
+                    script_truncate_and_fail(s, floor);
+                else
+                    script_truncate(s, floor);
             }
             break;
         case 9:
@@ -373,19 +392,39 @@ static void random_lives_survive_a_crash_at_every_step(void **state)
 
 /* ---- Recovering ---- */
 
+#define TORN_BYTES "torn to pieces"
+
 /* What recovery has to arrive at, however often it is interrupted. */
 typedef struct goal {
     wal_config config;
     uint64_t count, last; /* operations after recovery */
     uint64_t seen;        /* new numbers must be greater */
+    const char *kept;     /* bytes that must be somewhere in the folder, whatever happens (W9) */
     const log_builder *log;
 } goal;
+
+typedef struct search {
+    simfs *sim;
+    const char *bytes;
+} search;
+
+static int file_contains(void *ctx, const char *path, uint64_t size)
+{
+    const search *s = ctx;
+    size_t n;
+    const uint8_t *data = simfs_peek(s->sim, path, &n);
+    (void)size;
+    return n > 0 && memmem(data, n, s->bytes, strlen(s->bytes)) ? 1 : 0;
+}
 
 static int verify_goal(void *ctx, crash_state *state)
 {
     const goal *g = ctx;
     opened o;
     memset(&o, 0, sizeof(o));
+    search kept = {.sim = state->sim, .bytes = g->kept};
+    if (g->kept && !simfs_each(state->sim, LOG_FOLDER, file_contains, &kept))
+        return wrong(state, &o, "bytes that were cut are nowhere");
     int status = fs_dir_open(state->fs, LOG_FOLDER, &o.dir, &o.error);
     o.read.of = g->log;
     o.read.extra = state->marks[MARK_BEGUN];
@@ -429,6 +468,9 @@ static void run_recovery(const char *name, const log_builder *log, simfs *sim, f
                          uint64_t seen)
 {
     goal g = {.config = log_config(policy), .seen = seen, .log = log};
+    search kept = {.sim = sim, .bytes = TORN_BYTES};
+    if (simfs_each(sim, LOG_FOLDER, file_contains, &kept))
+        g.kept = TORN_BYTES;
     simfs *first = simfs_clone(sim);
     fs_dir *dir;
     wal *w;
@@ -486,6 +528,8 @@ static int verify_finished(void *ctx, crash_state *state)
         return wrong(state, &o, "recovery arrived elsewhere");
     if (state->marks[MARK_DURABLE] != 0 && o.read.last != state->marks[MARK_DURABLE])
         return wrong(state, &o, "an acknowledged operation is gone");
+    if (firn_wal_last_seq(o.w) < g->seen)
+        return wrong(state, &o, "a number that was seen would be given out again");
     close_log(&o);
     return 0;
 }
@@ -546,7 +590,7 @@ static void cutting_a_torn_tail_can_be_interrupted_anywhere(void **state)
     simfs *sim = simfs_new(21);
     log_write(&b, sim);
     uint64_t end = b.segments[2].end;
-    simfs_poke(sim, log_path(3, path), end - 30, "torn", 4);
+    simfs_poke(sim, log_path(3, path), end - 30, TORN_BYTES, strlen(TORN_BYTES));
     run_recovery("recover-torn-tail", &b, sim, FIRN_RECOVERY_TAIL, 16);
     log_builder_release(&b);
 }
@@ -556,6 +600,7 @@ static simfs *torn_in_the_middle(log_builder *b)
 {
     char path[64];
     log_builder_init(b);
+    b->segment_bytes = 4 * WAL_PAGE_BYTES; /* there are blocks behind the cut to give back */
     log_rotate(b);
     log_batch(b, 2);
     log_synced(b);
@@ -568,7 +613,7 @@ static simfs *torn_in_the_middle(log_builder *b)
     log_batch(b, 1);
     simfs *sim = simfs_new(22);
     log_write(b, sim);
-    simfs_poke(sim, log_path(1, path), at + 44, "torn", 4);
+    simfs_poke(sim, log_path(1, path), at + 44, TORN_BYTES, strlen(TORN_BYTES));
     return sim;
 }
 
@@ -588,7 +633,7 @@ static simfs *damaged(log_builder *b, uint64_t seed)
     simfs *sim = simfs_new(seed);
     log_write(b, sim);
     simfs_flip_bit(sim, log_path(1, path), 8 * (WAL_DATA_OFFSET + 96 + 80 + 50));
-    simfs_flip_bit(sim, log_path(2, path), 8 * (WAL_DATA_OFFSET + 96 + 50));
+    simfs_poke(sim, log_path(2, path), WAL_DATA_OFFSET + 96 + 50, TORN_BYTES, strlen(TORN_BYTES));
     return sim;
 }
 
@@ -680,6 +725,7 @@ static void a_recovery_that_stopped_is_finished_durably_by_the_next_one(void **s
             log_write(&b, files);
             g.count = 3;
         }
+        g.seen = newest_operation(&b);
         bool hit = true;
         for (uint64_t at = 1; hit; at++)
             stop_and_finish(names[i], &g, files, at, &hit, &stats);
