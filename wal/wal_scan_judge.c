@@ -360,7 +360,7 @@ static int judge_tail(judge *j)
             return FIRN_OK;
         return judge_between(j, WAL_NOWHERE, 0);
     }
-    if (p->seal != WAL_SEAL_CLOSE && p->short_file)
+    if (j->closed_short)
         return judge_spot(
             j, spot, FIRN_WAL_LOST,
             "the file was cut short, and does not end with the seal of a clean close");

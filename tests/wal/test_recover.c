@@ -302,6 +302,26 @@ static void later_segments_that_are_cut_are_in_lost_as_a_whole(void **state)
     simfs_each(b->sim, LOG_FOLDER "/lost", count_file, &files);
     assert_int_equal(files, 2);
     assert_true(b->report.cut_bytes > 4096);
+    /* What is behind the cut gives its blocks back. */
+    size_t size;
+    (void)simfs_peek(b->sim, log_path(2, path), &size);
+    assert_int_equal(size, 2 * WAL_PAGE_BYTES);
+}
+
+static void a_closed_log_that_was_cut_may_be_closed_unused(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    log_sample(&b->log);
+    log_close(&b->log);
+    log_write(&b->log, b->sim);
+    simfs_flip_bit(b->sim, log_path(2, path), (WAL_DATA_OFFSET + 96 + 44) * 8);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_PREFIX), FIRN_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+        assert_int_equal(b->read.count, 6);
+    }
+    assert_int_equal(append(b), 21);
 }
 
 /* ---- Numbers ---- */
@@ -582,6 +602,7 @@ int main(void)
         TEST(what_is_cut_is_in_lost_byte_by_byte),
         TEST(a_second_cut_overwrites_nothing_in_lost),
         TEST(later_segments_that_are_cut_are_in_lost_as_a_whole),
+        TEST(a_closed_log_that_was_cut_may_be_closed_unused),
         TEST(numbers_seen_behind_a_cut_are_not_given_out_again),
         TEST(an_owner_that_knows_more_than_the_log_gets_greater_numbers),
         TEST(the_floor_survives_a_cut_in_front_of_it),

@@ -306,6 +306,25 @@ static void a_damaged_frame_without_numbers_is_harmless_when_another_follows(voi
     assert_int_equal(b->scan.last_seq, 4);
 }
 
+/* A frame of the same size and number, but not the one that was written: only the running checksum in the seal knows. */
+static void a_seal_that_disagrees_with_the_frames_is_a_proof(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    uint64_t at = log_batch(&b->log, 2);
+    log_close(&b->log);
+    log_segment *s = &b->log.segments[0];
+    wal_frame f;
+    assert_int_equal(wal_frame_decode(s->bytes + at, s->end - at, s->header.salt, at, &f),
+                     WAL_FRAME_OK);
+    f.time_ms++;
+    wal_frame_encode(&f, s->header.salt, at, s->bytes + at);
+    assert_int_equal(scan_log(b), FIRN_OK);
+    const firn_wal_finding *found = only_finding(b);
+    assert_int_equal(found->kind, FIRN_WAL_LOST);
+    assert_int_equal(found->offset, s->end - wal_frame_size(WAL_SEAL_BYTES));
+}
+
 /* ---- Versions to come ---- */
 
 static void a_frame_of_an_unknown_type_is_passed_over_only_when_it_says_so(void **state)
@@ -392,7 +411,7 @@ static void a_frame_out_of_order_does_not_pass(void **state)
 static void headers_that_claim_everything_cost_no_more_than_one_pass(void **state)
 {
     bench *b = *state;
-    b->log.segment_bytes = 4 << 20;
+    b->log.segment_bytes = 16 << 20;
     log_rotate(&b->log);
     log_batch(&b->log, 1);
     log_segment *s = &b->log.segments[0];
@@ -463,6 +482,7 @@ int main(void)
         TEST(the_durable_line_decides_between_torn_and_lost),
         TEST(a_sync_in_a_later_segment_proves_loss_in_an_earlier_one),
         TEST(a_damaged_frame_without_numbers_is_harmless_when_another_follows),
+        TEST(a_seal_that_disagrees_with_the_frames_is_a_proof),
         TEST(a_frame_of_an_unknown_type_is_passed_over_only_when_it_says_so),
         TEST(an_operation_of_an_unknown_kind_is_refused_not_called_damage),
         TEST(a_frame_that_breaks_its_own_rules_does_not_pass),
