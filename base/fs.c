@@ -13,6 +13,7 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/fs.h>
+#include <base/hash.h>
 
 #include <assert.h>
 #include <errno.h>
@@ -269,6 +270,22 @@ int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
     /* Not repeated on EINTR: fn has seen names already, and reading a folder is not interrupted. */
     int result = dir->owner->ops->dir_list(dir, fn, ctx);
     return result >= 0 ? result : fail_dir(dir, NULL, result, "list the folder", err);
+}
+
+static int add_name(void *ctx, const char *name)
+{
+    uint64_t *sum = ctx;
+    *sum += hash64(name, strlen(name), 0);
+    return 0;
+}
+
+int fs_dir_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err)
+{
+    uint64_t sum = 0;
+    int status = fs_dir_list(dir, add_name, &sum, err);
+    if (status == FIRN_OK)
+        *out = sum;
+    return status;
 }
 
 int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err)

@@ -1,6 +1,8 @@
-/* check: read every byte of a store and compare it with what the manifest says. Changes nothing,
- * takes no lock: beside a running writer, files may vanish while they are being read, so it says to
- * close the store first. */
+/* check: read every byte of a store and compare it with what the manifest says. Changes nothing and takes no lock.
+ *
+ * Beside a running writer, files come and go. So everything is opened first; when the folder or the manifest changed
+ * meanwhile, what was opened may be no one state of the store, and is opened again. What is open stays readable
+ * whatever the writer removes. */
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
@@ -15,11 +17,20 @@
 #include "names.h"
 #include "store.h"
 
+#define LOOKS_MAX 50
+
 typedef struct check {
+    fs *fs;
     fs_dir *dir;
     table_env env;
+    /* One look at the store. */
     folder folder;
     manifest_state state;
+    int manifest_status, log_status;
+    firn_error manifest_error, log_error;
+    wal *log;
+    firn_wal_report report;
+    /* What is told. */
     void (*line)(void *ctx, const char *text);
     void *ctx;
     firn_check_summary summary;
@@ -114,41 +125,11 @@ static void count_report(check *c, const firn_wal_report *report)
     firn_wal_report_text(report, log_line, c);
 }
 
-static int check_log(check *c)
+static void check_log(check *c)
 {
-    if (c->folder.log_files == 0) {
-        firn_error err = {0};
-        error_file(&err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET, "the store's log is missing");
-        error_hint(&err, "restore the .wal files from a backup");
-        finding(c, FIRN_DAMAGED, &err);
-        return FIRN_OK;
-    }
-    wal_config config;
-    wal *w = NULL;
-    firn_wal_report report;
-    firn_error err = {0};
-    wal_config_init(&config);
-    config.options.read_only = true;
-    config.options.recovery = FIRN_RECOVERY_TAIL;
-    memcpy(config.store_id, c->state.store_id, sizeof config.store_id);
-    config.covered_seq = c->state.flushed_seq;
-    firn_wal_report_init(&report);
-    int rc = wal_open(c->dir, &config, &report, &w, &err);
-    count_report(c, &report);
-    firn_wal_report_release(&report);
-    wal_stats stats = {0};
-    if (rc == FIRN_OK)
-        wal_get_stats(w, &stats);
-    if (rc == FIRN_OK && stats.floor_seq > c->state.flushed_seq) {
-        rc = error_file(&err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
-                        "the manifest is older than the log, which begins after %" PRIu64,
-                        stats.floor_seq);
-        error_hint(&err, "restore the whole folder from one backup");
-    }
-    if (rc != FIRN_OK && rc != FIRN_NO_MEMORY)
-        finding(c, rc, &err);
-    firn_wal_close(w, NULL);
-    return rc == FIRN_NO_MEMORY ? rc : FIRN_OK;
+    count_report(c, &c->report);
+    if (c->log_status != FIRN_OK)
+        finding(c, c->log_status, &c->log_error);
 }
 
 static void check_folder(check *c)
@@ -170,50 +151,136 @@ static void check_folder(check *c)
             "note: the manifest ends in a record that was never completed; the next open drops it");
 }
 
-static int check_all(check *c, fs *f, const char *path, firn_error *err)
+/* ---- Looking ---- */
+
+static int look_at_log(check *c, firn_error *err)
 {
-    int rc = fs_dir_open(f, path, &c->dir, err);
-    if (rc == FIRN_OK)
-        rc = folder_read(c->dir, &c->folder, err);
-    if (rc == FIRN_OK && folder_count(&c->folder.manifests) == 0) {
-        rc = error_file(err, FIRN_NOT_FOUND, path, FIRN_NO_OFFSET,
+    if (c->folder.log_files == 0) {
+        error_file(err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET, "the store's log is missing");
+        error_hint(err, "restore the .wal files from a backup");
+        return FIRN_DAMAGED;
+    }
+    wal_config config;
+    wal_stats stats;
+    wal_config_init(&config);
+    config.options.read_only = true;
+    config.options.recovery = FIRN_RECOVERY_TAIL;
+    memcpy(config.store_id, c->state.store_id, sizeof config.store_id);
+    config.covered_seq = c->state.flushed_seq;
+    int rc = wal_open(c->dir, &config, &c->report, &c->log, err);
+    if (rc != FIRN_OK)
+        return rc;
+    wal_get_stats(c->log, &stats);
+    if (stats.floor_seq > c->state.flushed_seq) {
+        rc = error_file(err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
+                        "the manifest is older than the log, which begins after %" PRIu64,
+                        stats.floor_seq);
+        error_hint(err, "restore the whole folder from one backup");
+    }
+    return rc;
+}
+
+static void look_release(check *c)
+{
+    firn_wal_close(c->log, NULL);
+    firn_wal_report_release(&c->report);
+    manifest_state_release(&c->state);
+    folder_release(&c->folder);
+    c->log = NULL;
+    c->state = (manifest_state){0};
+    c->folder = (folder){0};
+    firn_wal_report_init(&c->report);
+}
+
+/* Opens everything. *trouble: something was not as it should be. Only what stops the check is returned. */
+static int look(check *c, bool *trouble, firn_error *err)
+{
+    int rc = folder_read(c->dir, &c->folder, err);
+    size_t manifests = rc == FIRN_OK ? folder_count(&c->folder.manifests) : 0;
+    if (rc == FIRN_OK && manifests == 0) {
+        rc = error_file(err, FIRN_NOT_FOUND, c->dir->path, FIRN_NO_OFFSET,
                         "there is no store in the folder");
         error_hint(err, "check the path");
     }
+    if (rc != FIRN_OK)
+        return rc;
+    c->manifest_status = manifest_load(&c->env, folder_at(&c->folder.manifests, manifests - 1),
+                                       &c->state, &c->manifest_error);
+    *trouble = c->manifest_status != FIRN_OK;
+    if (*trouble)
+        return FIRN_OK;
+    c->env.store_id[0] = get_u64(c->state.store_id);
+    c->env.store_id[1] = get_u64(c->state.store_id + 8);
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < c->state.version->levels[n].count; i++) {
+            sst_reader *r;
+            if (table_reader(c->state.version->levels[n].tables[i], &r, NULL) != FIRN_OK)
+                *trouble = true; /* which trouble, check_table says */
+        }
+    c->log_status = look_at_log(c, &c->log_error);
+    *trouble = *trouble || c->log_status != FIRN_OK;
+    return FIRN_OK;
+}
+
+/* Changes whenever a writer has changed what a look depends on. */
+static uint64_t fingerprint(check *c)
+{
+    uint64_t names = 0, bytes = 0;
+    folder f = {0};
+    fs_file *file = NULL;
+    if (fs_dir_fingerprint(c->dir, &names, NULL) != FIRN_OK ||
+        folder_read(c->dir, &f, NULL) != FIRN_OK)
+        return 0;
+    if (folder_count(&f.manifests)) {
+        char name[NAME_BYTES];
+        name_manifest(folder_at(&f.manifests, folder_count(&f.manifests) - 1), false, name);
+        if (fs_open(c->dir, name, FS_READ, &file, NULL) == FIRN_OK)
+            (void)fs_size(file, &bytes, NULL); /* 0 then, which is as good as any other number */
+    }
+    fs_close(file);
+    folder_release(&f);
+    return names + bytes * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static int check_all(check *c, const char *path, firn_error *err)
+{
+    int rc = fs_dir_open(c->fs, path, &c->dir, err);
     if (rc == FIRN_OK && sst_cache_new(0, &c->env.cache) != FIRN_OK)
         rc = error_no_memory(err, sizeof *c);
     if (rc != FIRN_OK)
         return rc;
     c->env.dir = c->dir;
-    firn_error load = {0};
-    size_t last = folder_count(&c->folder.manifests) - 1;
-    /* The footer of a table carries the store's id, which only the manifest tells. */
-    rc = manifest_load(&c->env, folder_at(&c->folder.manifests, last), &c->state, &load);
-    if (rc != FIRN_OK) {
-        finding(c, rc, &load);
+    for (int looks = 1;; looks++) {
+        bool trouble = false;
+        uint64_t before = fingerprint(c);
+        rc = look(c, &trouble, err);
+        if ((rc == FIRN_OK && !trouble) || looks == LOOKS_MAX || fingerprint(c) == before)
+            break;
+        look_release(c);
+    }
+    if (rc != FIRN_OK)
+        return rc;
+    if (c->manifest_status != FIRN_OK) {
+        finding(c, c->manifest_status, &c->manifest_error);
         return FIRN_OK;
     }
-    c->env.store_id[0] = get_u64(c->state.store_id);
-    c->env.store_id[1] = get_u64(c->state.store_id + 8);
     say(c, "manifest %" PRIu64 ": %" PRIu64 " records, operations up to %" PRIu64 " are in tables",
         c->state.manifest_no, c->state.records, c->state.flushed_seq);
     rc = check_tables(c);
-    if (rc == FIRN_OK)
-        rc = check_log(c);
-    if (rc == FIRN_OK)
-        check_folder(c);
-    else
-        error_no_memory(err, sizeof *c);
-    return rc;
+    if (rc != FIRN_OK)
+        return error_no_memory(err, sizeof *c);
+    check_log(c);
+    check_folder(c);
+    return FIRN_OK;
 }
 
 int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                  firn_check_summary *summary, firn_error *err)
 {
-    check c = {.line = line, .ctx = ctx};
-    int rc = check_all(&c, f ? f : fs_posix(), path, err);
-    manifest_state_release(&c.state);
-    folder_release(&c.folder);
+    check c = {.fs = f ? f : fs_posix(), .line = line, .ctx = ctx};
+    firn_wal_report_init(&c.report);
+    int rc = check_all(&c, path, err);
+    look_release(&c);
     sst_cache_free(c.env.cache);
     fs_dir_close(c.dir);
     if (summary)

@@ -275,6 +275,11 @@ static int start_writing(wal *w, const wal_recovered_log *log, firn_error *err)
 
 static int decide_backing(wal *w, firn_error *err)
 {
+    /* Who only looks gets a copy: the writer beside it may reuse a segment's file at any moment. */
+    if (w->read_only) {
+        w->mapped = false;
+        return FIRN_OK;
+    }
     w->mapped = w->config.options.backing == FIRN_WAL_MAPPED;
     if (w->config.options.backing != FIRN_WAL_AUTO)
         return FIRN_OK;

@@ -509,11 +509,8 @@ int firn_wal_verify_path(const char *path, firn_wal_report *report, firn_error *
     wal_config_init(&config);
     config.options.read_only = true;
     config.options.recovery = FIRN_RECOVERY_INSPECT;
-    fs_space space;
     wal_recovered_log log = {0};
-    status = fs_dir_space(dir, &space, error);
-    if (status == FIRN_OK)
-        status = wal_recover(dir, &config, space.mapping_ok, &log, &found, error);
+    status = wal_recover(dir, &config, false, &log, &found, error);
     if (status == FIRN_OK)
         status = verdict(dir, &found, error);
     wal_recovered_log_release(&log);

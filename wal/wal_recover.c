@@ -26,6 +26,14 @@
 /* A segment with less room than this is not gone on with: a LINK, a SKIP, and some use. */
 #define ROOM_MIN (WAL_TAIL_RESERVE + 256)
 
+/* How often somebody who looks on beside a busy writer tries to see one state. */
+#define LOOKS_MAX 50
+
+static bool may_write(const wal_config *config)
+{
+    return !config->options.read_only && config->options.recovery != FIRN_RECOVERY_INSPECT;
+}
+
 /* ---- Refusing ---- */
 
 static const firn_wal_finding *worst_finding(const wal_scan *scan, firn_recovery policy)
@@ -339,10 +347,10 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
     }
 }
 
-int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
-                firn_wal_report *report, firn_error *err)
+static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
+                        firn_wal_report *report, firn_error *err)
 {
-    bool write = !config->options.read_only && config->options.recovery != FIRN_RECOVERY_INSPECT;
+    bool write = may_write(config);
     wal_scan_options o = {
         .writable = write,
         .mapped = mapped,
@@ -352,19 +360,60 @@ int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovere
     wal_scan scan = {0};
     wal_repair r = {.dir = dir, .config = config, .scan = &scan, .err = err};
     wal_recovered_log log = {0};
-    firn_wal_report found;
-    firn_wal_report_init(&found);
 
-    int status = settle(&r, &o, write, &scan, &found);
+    int status = settle(&r, &o, write, &scan, report);
     if (status == FIRN_OK)
         status = hand_over(&r, &scan, mapped, write, &log);
-    found.cut_bytes = r.cut_bytes;
+    report->cut_bytes = r.cut_bytes;
     fs_dir_close(r.lost);
     wal_scan_release(&scan);
     if (status == FIRN_OK)
         *out = log;
     else
         wal_recovered_log_release(&log);
+    return status;
+}
+
+/* Looking on while somebody writes: when segments came or went meanwhile, what was seen is no one state of the log, and
+ * is looked at again. */
+static int look_once(fs_dir *dir, const wal_config *config, wal_recovered_log *out,
+                     firn_wal_report *report, bool *changed, firn_error *err)
+{
+    uint64_t before = 0, after = 0;
+    wal_recovered_log log = {0};
+    int status = fs_dir_fingerprint(dir, &before, err);
+    if (status != FIRN_OK)
+        return status;
+    status = recover_once(dir, config, false, &log, report, err);
+    int again = fs_dir_fingerprint(dir, &after, NULL);
+    *changed = again == FIRN_OK && before != after;
+    if (status == FIRN_OK)
+        *out = log;
+    return status;
+}
+
+int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
+                firn_wal_report *report, firn_error *err)
+{
+    firn_wal_report found;
+    firn_wal_report_init(&found);
+    int status;
+    if (may_write(config)) {
+        status = recover_once(dir, config, mapped, out, &found, err);
+    } else {
+        bool changed = false;
+        firn_error error = {0};
+        status = look_once(dir, config, out, &found, &changed, &error);
+        for (int looks = 1; changed && looks < LOOKS_MAX; looks++) {
+            if (status == FIRN_OK)
+                wal_recovered_log_release(out);
+            firn_wal_report_release(&found);
+            firn_wal_report_init(&found);
+            status = look_once(dir, config, out, &found, &changed, &error);
+        }
+        if (status != FIRN_OK && err)
+            *err = error;
+    }
     if (report)
         *report = found;
     else

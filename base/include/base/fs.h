@@ -115,6 +115,9 @@ void fs_dir_close(fs_dir *dir); /* NULL is allowed */
 int fs_dir_sync(fs_dir *dir, firn_error *err);
 /* Returns what stopped the listing: a firn_status that fn returned (positive), or its own. */
 int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
+/* A number that follows from the names in the folder, whatever their order: who reads without a lock can tell that files
+ * came or went meanwhile. */
+int fs_dir_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err);
 int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err);
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err);
 int fs_unlink(fs_dir *dir, const char *name, firn_error *err); /* NOT_FOUND */

@@ -200,8 +200,8 @@ typedef struct firn_stats {
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
 
-/* Reads every byte of a store that nobody has open for writing and checks it: manifest, log, every table, the order
- * of levels, missing and unknown files. Changes nothing. Each finding and remark is passed to `line` (may be NULL).
+/* Reads every byte of a store and checks it: manifest, log, every table, the order of levels, missing and unknown
+ * files. Changes nothing; beside a writer, it checks the store as it was at one moment. Each finding and remark is passed to `line` (may be NULL).
  * FIRN_DAMAGED when there is damage, with the first one in *error. */
 typedef struct firn_check_summary {
     uint64_t tables, table_bytes, table_entries, log_segments, log_operations, log_torn_bytes, findings;
