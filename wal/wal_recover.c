@@ -374,21 +374,28 @@ static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_
     return status;
 }
 
-/* Looking on while somebody writes: when segments came or went meanwhile, what was seen is no one state of the log, and
- * is looked at again. */
+static bool finds_loss(const firn_wal_report *report)
+{
+    for (size_t i = 0; i < report->count; i++)
+        if (report->findings[i].kind != FIRN_WAL_TORN &&
+            report->findings[i].kind != FIRN_WAL_HARMLESS)
+            return true;
+    return false;
+}
+
+/* Looking on while somebody writes. Segments are listed, then copied in their order; one that is sealed when it is listed
+ * is copied whole, so what fits together is the log as it was at some moment since. What does not fit, while segments
+ * came or went, means nothing: *again. */
 static int look_once(fs_dir *dir, const wal_config *config, wal_recovered_log *out,
-                     firn_wal_report *report, bool *changed, firn_error *err)
+                     firn_wal_report *report, bool *again, firn_error *err)
 {
     uint64_t before = 0, after = 0;
-    wal_recovered_log log = {0};
     int status = fs_dir_fingerprint(dir, &before, err);
     if (status != FIRN_OK)
         return status;
-    status = recover_once(dir, config, false, &log, report, err);
-    int again = fs_dir_fingerprint(dir, &after, NULL);
-    *changed = again == FIRN_OK && before != after;
-    if (status == FIRN_OK)
-        *out = log;
+    status = recover_once(dir, config, false, out, report, err);
+    *again = (status != FIRN_OK || finds_loss(report)) &&
+             fs_dir_fingerprint(dir, &after, NULL) == FIRN_OK && before != after;
     return status;
 }
 
@@ -401,15 +408,15 @@ int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovere
     if (may_write(config)) {
         status = recover_once(dir, config, mapped, out, &found, err);
     } else {
-        bool changed = false;
+        bool again = false;
         firn_error error = {0};
-        status = look_once(dir, config, out, &found, &changed, &error);
-        for (int looks = 1; changed && looks < LOOKS_MAX; looks++) {
+        status = look_once(dir, config, out, &found, &again, &error);
+        for (int looks = 1; again && looks < LOOKS_MAX; looks++) {
             if (status == FIRN_OK)
                 wal_recovered_log_release(out);
             firn_wal_report_release(&found);
             firn_wal_report_init(&found);
-            status = look_once(dir, config, out, &found, &changed, &error);
+            status = look_once(dir, config, out, &found, &again, &error);
         }
         if (status != FIRN_OK && err)
             *err = error;
