@@ -176,6 +176,12 @@ static int look_at_log(check *c, firn_error *err)
                         "the manifest is older than the log, which begins after %" PRIu64,
                         stats.floor_seq);
         error_hint(err, "restore the whole folder from one backup");
+    } else if (stats.last_seq < c->state.closed_seq) {
+        rc = error_file(err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
+                        "the log ends at operation %" PRIu64
+                        ", but the store was closed at %" PRIu64,
+                        stats.last_seq, c->state.closed_seq);
+        error_hint(err, "restore the store from a backup");
     }
     return rc;
 }
@@ -197,6 +203,15 @@ static int look(check *c, bool *trouble, firn_error *err)
 {
     int rc = folder_read(c->dir, &c->folder, err);
     size_t manifests = rc == FIRN_OK ? folder_count(&c->folder.manifests) : 0;
+    if (rc == FIRN_OK && manifests == 0 && folder_count(&c->folder.tables)) {
+        c->manifest_status = error_file(&c->manifest_error, FIRN_DAMAGED, c->dir->path,
+                                        FIRN_NO_OFFSET,
+                                        "the folder holds %zu tables but no manifest",
+                                        folder_count(&c->folder.tables));
+        error_hint(&c->manifest_error, "restore the manifest, or the store, from a backup");
+        *trouble = true;
+        return FIRN_OK;
+    }
     if (rc == FIRN_OK && manifests == 0) {
         rc = error_file(err, FIRN_NOT_FOUND, c->dir->path, FIRN_NO_OFFSET,
                         "there is no store in the folder");

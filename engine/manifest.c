@@ -41,7 +41,7 @@ enum item_tag {
     TAG_NEXT_FILE = 2,
     TAG_ADD_TABLE = 3,
     TAG_DROP_TABLE = 4,
-    TAG_CLOSED = 128, /* only tells a clean close */
+    TAG_CLOSED = 128, /* a clean close: the log's last number */
 };
 
 struct manifest {
@@ -111,7 +111,7 @@ static int put_edit(buf *b, const edit *e)
     for (size_t i = 0; rc == FIRN_OK && i < e->added_count; i++)
         rc = put_table(b, e->added[i].level, e->added[i].table);
     if (rc == FIRN_OK && e->closed)
-        rc = put_item(b, TAG_CLOSED, NULL, 0, NULL, 0);
+        rc = put_item(b, TAG_CLOSED, &e->closed_seq, 1, NULL, 0);
     return rc;
 }
 
@@ -244,6 +244,7 @@ static int apply_payload(firn_slice payload, const table_env *env, manifest_stat
             break;
         case TAG_CLOSED:
             s->closed_clean = true;
+            s->closed_seq = take_varint(&b);
             break;
         default:
             if (tag < 128)
@@ -265,11 +266,18 @@ static int apply_payload(firn_slice payload, const table_env *env, manifest_stat
     return rc;
 }
 
+static int damaged(firn_error *err, const char *path, uint64_t offset, const char *message)
+{
+    error_file(err, FIRN_DAMAGED, path, offset, "%s", message);
+    error_hint(err, "restore the store from a backup");
+    return FIRN_DAMAGED;
+}
+
 static int check_header(const uint8_t *h, uint64_t no, manifest_state *s, const char *path,
                         firn_error *err)
 {
     if (memcmp(h, MAGIC, sizeof MAGIC) != 0 || crc32_update(0, h, 60) != get_u32(h + 60))
-        return error_file(err, FIRN_DAMAGED, path, 0, "the manifest's header is damaged");
+        return damaged(err, path, 0, "the manifest's header is damaged");
     if (get_u32(h + 8) != VERSION_1 || get_u32(h + 12) != 0) {
         error_file(err, FIRN_UNSUPPORTED, path, 8,
                    "the manifest has format version %u, features %x", get_u32(h + 8),
@@ -278,8 +286,7 @@ static int check_header(const uint8_t *h, uint64_t no, manifest_state *s, const 
         return FIRN_UNSUPPORTED;
     }
     if (get_u64(h + 32) != no)
-        return error_file(err, FIRN_DAMAGED, path, 32,
-                          "the manifest was renamed: it is number %" PRIu64, get_u64(h + 32));
+        return damaged(err, path, 32, "the manifest was renamed: its number is another one");
     memcpy(s->store_id, h + 16, 16);
     s->salt = get_u64(h + 48);
     return FIRN_OK;
@@ -344,7 +351,7 @@ static int read_records(const uint8_t *data, const table_env *env, manifest_stat
     }
     s->end = offset < s->file_bytes || s->torn ? offset : s->file_bytes;
     if (s->records == 0)
-        return error_file(err, FIRN_DAMAGED, path, HEADER_BYTES, "the manifest has no records");
+        return damaged(err, path, HEADER_BYTES, "the manifest has no records");
     return FIRN_OK;
 }
 

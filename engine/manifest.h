@@ -19,11 +19,12 @@ typedef struct manifest_state {
     uint64_t flushed_seq;
     uint64_t next_file_no; /* for tables and manifests */
     uint64_t manifest_no;
-    uint64_t salt;     /* of its records' checksums */
-    version *version;  /* owned reference */
-    bool closed_clean; /* the last record says that the store was closed */
-    bool torn;         /* the tail held a record that had never been completed */
-    uint64_t end;      /* offset behind the last good record */
+    uint64_t salt;       /* of its records' checksums */
+    version *version;    /* owned reference */
+    bool closed_clean;   /* the last record says that the store was closed */
+    uint64_t closed_seq; /* the log held everything up to here when it was last closed */
+    bool torn;           /* the tail held a record that had never been completed */
+    uint64_t end;        /* offset behind the last good record */
     uint64_t file_bytes;
     uint64_t records;
 } manifest_state;

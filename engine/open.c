@@ -28,6 +28,13 @@
 static int not_a_store(const firn *db, const folder *f, firn_error *err)
 {
     const char *path = db->dir->path;
+    if (folder_count(&f->tables)) {
+        /* A new store would take them for leftovers and remove them. */
+        error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
+                   "the folder holds %zu tables but no manifest", folder_count(&f->tables));
+        error_hint(err, "restore the manifest, or the store, from a backup");
+        return FIRN_DAMAGED;
+    }
     if (f->foreign) {
         error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET,
                    "the folder holds no store but other files, such as %s", f->foreign_name);
@@ -162,7 +169,10 @@ static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
     atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
     mutex_lock(&db->manifest_mu);
     int rc;
-    if (s->manifest_no && !s->torn && s->end == s->file_bytes && s->end < MANIFEST_REWRITE_BYTES) {
+    /* What was given up must not be missed again: the new manifest does not ask for it. */
+    bool gave_up = atomic_load_explicit(&db->visible_seq, memory_order_relaxed) < s->closed_seq;
+    if (s->manifest_no && !s->torn && s->end == s->file_bytes && s->end < MANIFEST_REWRITE_BYTES &&
+        !gave_up) {
         rc = manifest_continue(db->dir, s, &db->manifest, err);
     } else {
         uint64_t no = store_next_file_no(db);
@@ -243,10 +253,19 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     return FIRN_OK;
 }
 
+/* Does the log end before where the store was closed? Damage that takes the log's own seal along
+ * leaves no other trace. Whoever asked for what can be saved gets it. */
+static bool ends_early(const firn *db, const manifest_state *s, uint64_t last_seq)
+{
+    firn_recovery r = db->options.recovery;
+    return last_seq < s->closed_seq && r != FIRN_RECOVERY_PREFIX && r != FIRN_RECOVERY_SALVAGE;
+}
+
 /* The log must reach from what the tables hold to at least there: else one of the two is an old
  * copy. */
-static int check_log_fits(firn *db, uint64_t flushed_seq, firn_error *err)
+static int check_log_fits(firn *db, const manifest_state *s, firn_error *err)
 {
+    uint64_t flushed_seq = s->flushed_seq;
     wal_stats stats;
     wal_get_stats(db->wal, &stats);
     if (stats.floor_seq > flushed_seq) {
@@ -263,6 +282,14 @@ static int check_log_fits(firn *db, uint64_t flushed_seq, firn_error *err)
                    ", the tables hold operations up to %" PRIu64,
                    stats.last_seq, flushed_seq);
         error_hint(err, "restore the whole folder from one backup");
+        return FIRN_DAMAGED;
+    }
+    if (ends_early(db, s, stats.last_seq)) {
+        error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
+                   "the log ends at operation %" PRIu64 ", but the store was closed at %" PRIu64,
+                   stats.last_seq, s->closed_seq);
+        error_hint(err, "restore the store from a backup, or open it once with recovery=prefix to "
+                        "go on with what is left");
         return FIRN_DAMAGED;
     }
     uint64_t last = stats.last_seq > flushed_seq ? stats.last_seq : flushed_seq;
@@ -315,7 +342,7 @@ static int open_log(firn *db, const manifest_state *s, firn_error *err)
     db->recovery_cut_bytes = report.cut_bytes;
     firn_wal_report_release(&report);
     if (rc == FIRN_OK)
-        rc = check_log_fits(db, s->flushed_seq, err);
+        rc = check_log_fits(db, s, err);
     if (rc == FIRN_OK)
         rc = wal_recovered(db->wal, s->flushed_seq, recovery_frame, &r, err);
     if (rc == FIRN_OK)
@@ -567,9 +594,9 @@ int firn_open(const char *path, const firn_options *options, firn **out, firn_er
 
 /* The manifest's last record says that the store was closed: recovery may then insist on seeing
  * everything. */
-static int record_close(firn *db, firn_error *err)
+static int record_close(firn *db, uint64_t last_seq, firn_error *err)
 {
-    edit e = {.closed = true};
+    edit e = {.closed = true, .closed_seq = last_seq};
     mutex_lock(&db->manifest_mu);
     int rc = manifest_write(db->manifest, &e, err);
     mutex_unlock(&db->manifest_mu);
@@ -585,10 +612,11 @@ int firn_close(firn *db, firn_error *error)
         return rc; /* the parent's threads, files and locks are not ours to end */
     workers_stop(db);
     drop_views(db);
+    uint64_t last_seq = firn_wal_last_seq(db->wal);
     int log_rc = firn_wal_close(db->wal, error);
     db->wal = NULL;
     if (!db->options.read_only && log_rc == FIRN_OK)
-        rc = record_close(db, error);
+        rc = record_close(db, last_seq, error);
     free_handle(db);
     return log_rc != FIRN_OK ? log_rc : rc;
 }

@@ -72,7 +72,8 @@ typedef struct edit {
     size_t added_capacity, dropped_capacity;
     uint64_t flushed_seq;  /* 0: unchanged */
     uint64_t next_file_no; /* 0: unchanged */
-    bool closed;           /* a clean close */
+    bool closed;           /* a clean close ... */
+    uint64_t closed_seq;   /* ... of a log that ended here */
 } edit;
 
 int edit_add(edit *e, unsigned level, table *t);
