@@ -1,0 +1,521 @@
+/* Damage in any file of a store is told, or harmless: a flipped bit in every byte of every file, every
+ * file cut short, missing, swapped with another of its kind, replaced by an older copy of itself.
+ *
+ * Told means: open, a read, or check returns FIRN_DAMAGED, with a file or folder and a hint. Harmless
+ * means: everything reads back, complete and right. One exception: of a store that was not closed, the
+ * last batch may be gone, when opening says that it cut something off the log.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+
+#include "history.h"
+
+#define FOLDER      "/store"
+#define FILES       64
+#define HEADER_ROOM 64 /* a frame's header is no larger */
+
+typedef struct sample {
+    bed bed;
+    history history;
+    simfs *older;   /* the same store, a while before */
+    simfs *intact;  /* the files to damage copies of */
+    size_t durable; /* batches that must be there or be missed */
+    char files[FILES][96];
+    uint64_t sizes[FILES];
+    size_t file_count;
+    char last_log[96];    /* where the last batch lies ... */
+    uint64_t last_header; /* ... and the header of its frame */
+} sample;
+
+static char damage[300]; /* what was done, for messages */
+
+/* ---- the store ---- */
+
+static bool is_log(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && strcmp(dot, ".wal") == 0;
+}
+
+static void write_batches(sample *s, unsigned count)
+{
+    char why[WHY];
+    for (unsigned i = 0; i < count; i++)
+        if (!history_write(&s->history, s->bed.db, FIRN_DURABILITY_SYNC, why))
+            fail_msg("%s", why);
+}
+
+static int note_file(void *ctx, const char *path, uint64_t size)
+{
+    sample *s = ctx;
+    assert_true(s->file_count < FILES);
+    snprintf(s->files[s->file_count], sizeof s->files[0], "%s", path);
+    s->sizes[s->file_count++] = size;
+    return 0;
+}
+
+/* No table is made any more: the log keeps more than one segment. */
+static int refuse_tables(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    (void)ctx;
+    (void)index;
+    return call == SIMFS_CREATE && strstr(name, ".tbl") ? ENOSPC : 0;
+}
+
+/* The last file with something in it is where the log goes on. */
+static int find_log_end(void *ctx, const char *path, uint64_t size)
+{
+    sample *s = ctx;
+    size_t used = 0;
+    if (!is_log(path))
+        return 0;
+    const uint8_t *bytes = simfs_peek(s->bed.sim, path, &used);
+    for (used = size; used > 0 && bytes[used - 1] == 0;)
+        used--;
+    if (used <= 4096) /* headers only */
+        return 0;
+    snprintf(s->last_log, sizeof s->last_log, "%s", path);
+    s->last_header = (used + 7) / 8 * 8;
+    return 0;
+}
+
+/* Two levels of tables, and a log of several segments with batches that are in no table. */
+static void sample_init(sample *s, bool closed)
+{
+    *s = (sample){0};
+    bed_on_simfs(&s->bed, 5);
+    MUST(firn_options_set(&s->bed.options, "compression", closed ? "lz4" : "none", error));
+    history_init(&s->history, 5, NULL);
+    s->history.value_most = 250;
+    bed_must_open(&s->bed);
+    write_batches(s, 12);
+    MUST(firn_compact(s->bed.db, NULL, 0, NULL, 0, error));
+    write_batches(s, 8);
+    bed_flush(&s->bed);
+    write_batches(s, 8);
+    s->older = simfs_clone(s->bed.sim);
+    simfs_on_call(s->bed.sim, refuse_tables, NULL);
+    write_batches(s, 50);
+    simfs_each(s->bed.sim, "", find_log_end, s);
+    write_batches(s, 1);
+    s->durable = s->history.count - (closed ? 0 : 1);
+    if (closed)
+        bed_must_close(&s->bed);
+    s->intact = simfs_clone(s->bed.sim);
+    simfs_each(s->intact, "", note_file, s);
+}
+
+static void sample_release(sample *s)
+{
+    history_release(&s->history);
+    simfs_free(s->older);
+    simfs_free(s->intact);
+    bed_release(&s->bed);
+}
+
+static int setup_closed(void **state)
+{
+    sample *s = malloc(sizeof *s);
+    assert_non_null(s);
+    sample_init(s, true);
+    *state = s;
+    return 0;
+}
+
+static int setup_unclean(void **state)
+{
+    sample *s = malloc(sizeof *s);
+    assert_non_null(s);
+    sample_init(s, false);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    sample_release(*state);
+    free(*state);
+    return 0;
+}
+
+/* ---- judging ---- */
+
+static void must_be_well_told(const char *who, int status, const firn_error *err)
+{
+    if (status != FIRN_DAMAGED || err->status != FIRN_DAMAGED || !err->file[0] || !err->message[0])
+        fail_msg("%s: %s says %s: \"%s\" in \"%s\", should be FIRN_DAMAGED with a file", damage,
+                 who, firn_status_name(status), err->message, err->file);
+}
+
+/* Damage that check, which reads every byte, has seen. */
+static bool check_tells(simfs *sim)
+{
+    firn_error err = {0};
+    int rc = engine_check(simfs_fs(sim), FOLDER, NULL, NULL, NULL, &err);
+    if (rc == FIRN_OK || rc == FIRN_NOT_FOUND)
+        return false;
+    must_be_well_told("check", rc, &err);
+    return true;
+}
+
+/* Reads everything: each answer is right for state `j`, or an error that tells. */
+static bool reading_tells(const sample *s, firn *db, size_t j)
+{
+    bool told = false;
+    const keyset *k = &s->history.keys;
+    char why[WHY];
+    for (size_t i = 0; i < k->count; i++) {
+        firn_value v = {0};
+        firn_error err = {0};
+        uint64_t number = s->history.states[j][i];
+        int rc = firn_get(db, k->keys[i].data, k->keys[i].size, NULL, &v, &err);
+        if (rc == FIRN_OK) {
+            if (number == 0 || !value_is(number, (firn_slice){v.data, v.size}))
+                fail_msg("%s: key %zu silently reads a wrong value", damage, i);
+            firn_value_release(&v);
+        } else if (rc == FIRN_NOT_FOUND) {
+            if (number != 0)
+                fail_msg("%s: key %zu is silently gone", damage, i);
+        } else {
+            must_be_well_told("get", rc, &err);
+            told = true;
+        }
+    }
+    for (int backward = 0; backward < 2; backward++) {
+        bool right = backward ? compare_backward(db, NULL, k, s->history.states[j], why)
+                              : compare_forward(db, NULL, k, s->history.states[j], why);
+        if (!right && !strstr(why, "FIRN_DAMAGED"))
+            fail_msg("%s: %s", damage, why);
+        told = told || !right;
+    }
+    return told;
+}
+
+/* Which state the store shows by its counter, or SIZE_MAX when that cannot be read. */
+static size_t state_shown(const sample *s, firn *db)
+{
+    firn_value v = {0};
+    firn_error err = {0};
+    firn_slice key = s->history.keys.keys[0];
+    int rc = firn_get(db, key.data, key.size, NULL, &v, &err);
+    if (rc == FIRN_NOT_FOUND)
+        return 0;
+    if (rc != FIRN_OK) {
+        must_be_well_told("get", rc, &err);
+        return SIZE_MAX;
+    }
+    size_t j = s->history.count;
+    while (j > 0 && !value_is(s->history.states[j][0], (firn_slice){v.data, v.size}))
+        j--;
+    firn_value_release(&v);
+    if (j == 0)
+        fail_msg("%s: the counter silently reads something that was never written", damage);
+    return j;
+}
+
+/* `least`: the oldest state that may be shown when no more than a cut was reported. */
+static void judge_as(const sample *s, simfs *sim, size_t least, bool undetectable)
+{
+    firn_error err = {0};
+    firn *db = NULL;
+    engine_config config = {.fs = simfs_fs(sim), .inline_work = true};
+    bool told = check_tells(sim);
+    firn_options o = s->bed.options;
+    o.create_if_missing = false;
+    int rc = engine_open(FOLDER, &o, &config, &db, &err);
+    if (rc != FIRN_OK) {
+        must_be_well_told("open", rc, &err);
+        if (!err.hint[0])
+            fail_msg("%s: open says \"%s\" without a hint", damage, err.message);
+        return;
+    }
+    size_t j = state_shown(s, db);
+    firn_stats stats = {.size = sizeof stats};
+    assert_int_equal(firn_get_stats(db, &stats, NULL), FIRN_OK);
+    if (j == SIZE_MAX)
+        told = true;
+    else
+        told = reading_tells(s, db, j) || told;
+    if (j < least && !told)
+        fail_msg("%s: batch %zu of %zu is silently gone, %llu bytes were reported as cut", damage,
+                 j + 1, s->history.count, (unsigned long long)stats.recovery_cut_bytes);
+    if (j < s->history.count && !told && stats.recovery_cut_bytes == 0 && !undetectable)
+        fail_msg("%s: the last batch is gone, and nothing was reported as cut", damage);
+    firn_close(db, NULL);
+    assert_int_equal(simfs_open_count(sim), 0);
+}
+
+static void judge(const sample *s, simfs *sim, size_t least)
+{
+    judge_as(s, sim, least, false);
+}
+
+/* ---- the damages ---- */
+
+/* In the middle of zeros that nobody wrote: every eighth byte is looked at there. */
+static bool is_unused(const uint8_t *bytes, uint64_t size, uint64_t at)
+{
+    for (uint64_t i = at < 32 ? 0 : at - 32; i < size && i < at + 32; i++)
+        if (bytes[i])
+            return false;
+    return true;
+}
+
+static void flip_every_byte(const sample *s)
+{
+    size_t size;
+    for (size_t f = 0; f < s->file_count; f++)
+        for (uint64_t at = 0; at < s->sizes[f]; at++) {
+            const uint8_t *bytes = simfs_peek(s->intact, s->files[f], &size);
+            if (!long_run() && at % 8 && is_unused(bytes, size, at))
+                continue;
+            unsigned bits = long_run() ? 8 : 1;
+            for (unsigned i = 0; i < bits; i++) {
+                uint64_t bit = at * 8 + (long_run() ? i : (at * 5 + at / 7) % 8);
+                simfs *sim = simfs_clone(s->intact);
+                snprintf(damage, sizeof damage, "%s, bit %llu", s->files[f],
+                         (unsigned long long)bit);
+                simfs_flip_bit(sim, s->files[f], bit);
+                judge(s, sim, s->durable);
+                simfs_free(sim);
+            }
+        }
+}
+
+static void every_flipped_byte_of_a_closed_store_is_told_or_harmless(void **state)
+{
+    flip_every_byte(*state);
+}
+
+static void every_flipped_byte_of_an_unclosed_store_is_told_or_harmless(void **state)
+{
+    flip_every_byte(*state);
+}
+
+static void cut_every_file(const sample *s)
+{
+    for (size_t f = 0; f < s->file_count; f++)
+        for (uint64_t size = 0; size < s->sizes[f]; size += long_run() ? 1 : 13) {
+            simfs *sim = simfs_clone(s->intact);
+            snprintf(damage, sizeof damage, "%s, cut to %llu", s->files[f],
+                     (unsigned long long)size);
+            simfs_cut(sim, s->files[f], size);
+            judge(s, sim, s->durable);
+            simfs_free(sim);
+        }
+}
+
+static void every_cut_file_of_a_closed_store_is_told(void **state)
+{
+    cut_every_file(*state);
+}
+
+static void every_cut_file_of_an_unclosed_store_is_told(void **state)
+{
+    cut_every_file(*state);
+}
+
+/* The proof that a batch was durable lies in the header of a later one. A sector that takes the last
+ * header along, in a log that was not closed, leaves what a crash would have left: reported as cut. */
+static void zero_every_sector(const sample *s, bool closed)
+{
+    static const uint8_t zeros[512];
+    size_t without_proof = 0;
+    for (size_t f = 0; f < s->file_count; f++)
+        for (uint64_t at = 0; at < s->sizes[f]; at += sizeof zeros) {
+            uint64_t left = s->sizes[f] - at;
+            uint64_t size = left < sizeof zeros ? left : sizeof zeros;
+            bool last = !closed && strcmp(s->files[f], s->last_log) == 0 &&
+                        at < s->last_header + HEADER_ROOM && at + size > s->last_header;
+            without_proof += last;
+            simfs *sim = simfs_clone(s->intact);
+            snprintf(damage, sizeof damage, "%s, zeros at %llu", s->files[f],
+                     (unsigned long long)at);
+            simfs_poke(sim, s->files[f], at, zeros, size);
+            judge(s, sim, last ? 0 : s->durable);
+            simfs_free(sim);
+        }
+    assert_true(closed ? without_proof == 0 : without_proof == 1 || without_proof == 2);
+}
+
+static void every_zeroed_sector_of_a_closed_store_is_told_or_harmless(void **state)
+{
+    zero_every_sector(*state, true);
+}
+
+static void every_zeroed_sector_of_an_unclosed_store_is_told_or_harmless(void **state)
+{
+    zero_every_sector(*state, false);
+}
+
+static void lose_every_file(const sample *s)
+{
+    for (size_t f = 0; f < s->file_count; f++) {
+        simfs *sim = simfs_clone(s->intact);
+        snprintf(damage, sizeof damage, "%s is missing", s->files[f]);
+        simfs_remove(sim, s->files[f]);
+        judge(s, sim, s->durable);
+        simfs_free(sim);
+    }
+}
+
+static void every_missing_file_of_a_closed_store_is_told(void **state)
+{
+    lose_every_file(*state);
+}
+
+static void every_missing_file_of_an_unclosed_store_is_told(void **state)
+{
+    lose_every_file(*state);
+}
+
+static bool same_kind(const char *a, const char *b)
+{
+    const char *x = strrchr(a, '.'), *y = strrchr(b, '.');
+    return x && y && strcmp(x, y) == 0;
+}
+
+static void swap_every_two_files(const sample *s)
+{
+    size_t swaps = 0;
+    for (size_t a = 0; a < s->file_count; a++)
+        for (size_t b = 0; b < s->file_count; b++) {
+            if (a == b || !same_kind(s->files[a], s->files[b]))
+                continue;
+            simfs *sim = simfs_clone(s->intact);
+            snprintf(damage, sizeof damage, "%s stands in the place of %s", s->files[a],
+                     s->files[b]);
+            if (a < b)
+                simfs_swap_files(sim, s->files[a], s->files[b]);
+            else
+                simfs_copy_file(sim, s->files[a], s->files[b]);
+            judge(s, sim, s->durable);
+            simfs_free(sim);
+            swaps++;
+        }
+    assert_true(swaps >= 4);
+}
+
+static void swapped_and_doubled_files_of_a_closed_store_are_told(void **state)
+{
+    swap_every_two_files(*state);
+}
+
+static void swapped_and_doubled_files_of_an_unclosed_store_are_told(void **state)
+{
+    swap_every_two_files(*state);
+}
+
+/* An older copy of one file among newer ones. Nothing but the last segment of a log that was not closed
+ * tells how far that segment went: there, and only there, an older copy cannot be told from a crash. */
+static void age_every_file(const sample *s, bool closed)
+{
+    size_t last_log = 0;
+    for (size_t f = 0; f < s->file_count; f++)
+        if (is_log(s->files[f]))
+            last_log = f;
+    for (size_t f = 0; f < s->file_count; f++) {
+        size_t size;
+        if (!simfs_exists(s->older, s->files[f]))
+            continue;
+        simfs *sim = simfs_clone(s->intact);
+        const uint8_t *bytes = simfs_peek(s->older, s->files[f], &size);
+        snprintf(damage, sizeof damage, "%s is an older copy", s->files[f]);
+        simfs_write_file(sim, s->files[f], bytes, size);
+        bool blind = !closed && f == last_log;
+        judge_as(s, sim, blind ? 0 : s->durable, blind);
+        simfs_free(sim);
+    }
+}
+
+static void an_older_copy_of_a_file_of_a_closed_store_is_told(void **state)
+{
+    age_every_file(*state, true);
+}
+
+static void an_older_copy_of_a_file_of_an_unclosed_store_is_told(void **state)
+{
+    age_every_file(*state, false);
+}
+
+static void a_file_of_another_store_is_told(void **state)
+{
+    sample *s = *state;
+    bed other;
+    bed_on_simfs(&other, 99);
+    bed_must_open(&other);
+    for (int i = 0; i < 3; i++) {
+        bed_put(&other, "k001", "of another store");
+        bed_flush(&other);
+    }
+    MUST(firn_compact(other.db, NULL, 0, NULL, 0, error));
+    bed_must_close(&other);
+    sample *o = calloc(1, sizeof *o);
+    assert_non_null(o);
+    simfs_each(other.sim, "", note_file, o);
+    for (size_t a = 0; a < o->file_count; a++)
+        for (size_t b = 0; b < s->file_count; b++) {
+            size_t size;
+            if (!same_kind(o->files[a], s->files[b]))
+                continue;
+            simfs *sim = simfs_clone(s->intact);
+            const uint8_t *bytes = simfs_peek(other.sim, o->files[a], &size);
+            snprintf(damage, sizeof damage, "%s of another store in the place of %s", o->files[a],
+                     s->files[b]);
+            simfs_write_file(sim, s->files[b], bytes, size);
+            judge(s, sim, s->durable);
+            simfs_free(sim);
+        }
+    free(o);
+    bed_release(&other);
+}
+
+/* The sample is what it is meant to be, and undamaged it passes as complete. */
+static void the_undamaged_store_reads_complete(void **state)
+{
+    sample *s = *state;
+    size_t logs = 0, tables = 0;
+    for (size_t f = 0; f < s->file_count; f++) {
+        logs += is_log(s->files[f]);
+        tables += strstr(s->files[f], ".tbl") != NULL;
+    }
+    assert_true(logs >= 2 && tables >= 2);
+    snprintf(damage, sizeof damage, "no damage");
+    simfs *sim = simfs_clone(s->intact);
+    assert_false(check_tells(sim));
+    judge(s, sim, s->history.count);
+    simfs_free(sim);
+}
+
+#define CLOSED(name)  cmocka_unit_test_setup_teardown(name, setup_closed, teardown)
+#define UNCLEAN(name) cmocka_unit_test_setup_teardown(name, setup_unclean, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CLOSED(the_undamaged_store_reads_complete),
+        UNCLEAN(the_undamaged_store_reads_complete),
+        CLOSED(every_missing_file_of_a_closed_store_is_told),
+        UNCLEAN(every_missing_file_of_an_unclosed_store_is_told),
+        CLOSED(swapped_and_doubled_files_of_a_closed_store_are_told),
+        UNCLEAN(swapped_and_doubled_files_of_an_unclosed_store_are_told),
+        CLOSED(an_older_copy_of_a_file_of_a_closed_store_is_told),
+        UNCLEAN(an_older_copy_of_a_file_of_an_unclosed_store_is_told),
+        CLOSED(a_file_of_another_store_is_told),
+        UNCLEAN(a_file_of_another_store_is_told),
+        CLOSED(every_cut_file_of_a_closed_store_is_told),
+        UNCLEAN(every_cut_file_of_an_unclosed_store_is_told),
+        CLOSED(every_zeroed_sector_of_a_closed_store_is_told_or_harmless),
+        UNCLEAN(every_zeroed_sector_of_an_unclosed_store_is_told_or_harmless),
+        CLOSED(every_flipped_byte_of_a_closed_store_is_told_or_harmless),
+        UNCLEAN(every_flipped_byte_of_an_unclosed_store_is_told_or_harmless),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
