@@ -309,7 +309,8 @@ static uint64_t clock_us(clockid_t clock)
 static uint64_t posix_wall_us(fs *f)
 {
     (void)f;
-    return clock_us(CLOCK_REALTIME);
+    /* The date of a tick ago: a log asks for it at every write, and the exact one costs five times as much. */
+    return clock_us(CLOCK_REALTIME_COARSE);
 }
 
 static uint64_t posix_mono_us(fs *f)

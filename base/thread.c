@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,6 +151,11 @@ void thread_join(thread *t)
         return;
     must(pthread_join(t->t, NULL), "pthread_join");
     t->running = false;
+}
+
+void thread_yield(void)
+{
+    sched_yield(); /* cannot fail */
 }
 
 /* ---- Futexes ---- */

@@ -221,7 +221,9 @@ static bool pages_ready(wal *w, wal_segment *s, uint64_t upto)
         /* A full disk or a bad device: writing the group says so, to the caller. */
         if (status != FIRN_OK)
             return false;
-        atomic_store_explicit(&s->populated, have, memory_order_relaxed);
+        /* The helper may have gone further meanwhile. */
+        if (atomic_load_explicit(&s->populated, memory_order_relaxed) < have)
+            atomic_store_explicit(&s->populated, have, memory_order_relaxed);
     }
     if (have - upto < w->populate_ahead / 2 && have < s->bytes)
         wal_helper_wake(w);

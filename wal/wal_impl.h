@@ -158,7 +158,11 @@ struct firn_wal {
         ready GUARDED_BY(m);    /* the next one, made ahead; `making` is needed to change it */
     bool syncing GUARDED_BY(m); /* somebody syncs (or is named to) */
     uint64_t durable_tick GUARDED_BY(m);
+    unsigned
+        sync_crowd GUARDED_BY(m);   /* who waited at the end of the newest round, covered or not */
+    uint64_t sync_us GUARDED_BY(m); /* how long it took */
     wal_request *waiters GUARDED_BY(m), *waiters_last GUARDED_BY(m);
+    _Atomic unsigned waiter_count; /* length of `waiters`; changes under m */
     unsigned timed_waiters GUARDED_BY(m);
     cond durable_cond; /* timed waiters */
     wal_callback *callbacks GUARDED_BY(m), *callbacks_last GUARDED_BY(m);
@@ -224,7 +228,7 @@ int wal_submit(wal *w, wal_request *r);
  * of them to sync when nobody does. Wakes nobody who is `own`: returns true when `own` is to sync.
  */
 bool wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
-/* One sync round by the thread that was named for it. */
+/* One sync round by the waiter that was named for it. */
 void wal_sync_round(wal *w);
 /* Syncs everything appended so far, also frames without numbers. */
 int wal_sync_all(wal *w, firn_error *err);

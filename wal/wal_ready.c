@@ -23,7 +23,8 @@
 
 #include "wal_impl.h"
 
-#define POPULATE_STEP_BYTES (UINT64_C(1) << 20)
+/* Small, so that the writer soon sees what is ready. */
+#define POPULATE_STEP_BYTES (UINT64_C(256) << 10)
 #define RETRY_MS            100
 #define NEVER_MS            UINT64_MAX
 
@@ -336,7 +337,9 @@ static void populate_ahead(wal *w)
         /* A failure is met again by the next writer, who has somebody to tell. */
         if (fs_populate(s->file, s->base + from, (size_t)(upto - from), true, NULL) != FIRN_OK)
             break;
-        atomic_store_explicit(&s->populated, upto, memory_order_relaxed);
+        /* The leader may have gone further meanwhile. */
+        if (atomic_load_explicit(&s->populated, memory_order_relaxed) < upto)
+            atomic_store_explicit(&s->populated, upto, memory_order_relaxed);
     }
     wal_segment_unref(s);
 }

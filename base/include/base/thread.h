@@ -51,6 +51,7 @@ void cond_broadcast(cond *c);
  * (SIGSEGV, SIGBUS, ...). Returns 0 or an errno. `name` of at most 15 bytes. */
 int thread_start(thread *t, const char *name, void (*run)(void *), void *arg);
 void thread_join(thread *t); /* does nothing when it never started */
+void thread_yield(void);     /* lets others run who are ready to */
 
 /* Sleeps while *word == expected (may wake early). */
 void futex_wait(_Atomic uint32_t *word, uint32_t expected);
