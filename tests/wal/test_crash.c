@@ -628,6 +628,20 @@ static void cutting_in_front_of_intact_frames_can_be_interrupted_anywhere(void *
     simfs *sim = torn_in_the_middle(&b);
     run_recovery("recover-torn-middle", &b, sim, FIRN_RECOVERY_TAIL, newest_operation(&b));
     log_builder_release(&b);
+
+    /* The same in the only segment: nothing but the new one says where it ends. */
+    char path[64];
+    log_builder_init(&b);
+    b.segment_bytes = 4 * WAL_PAGE_BYTES;
+    log_rotate(&b);
+    log_batch(&b, 2);
+    uint64_t at = log_batch(&b, 2);
+    log_batch(&b, 3);
+    sim = simfs_new(26);
+    log_write(&b, sim);
+    simfs_poke(sim, log_path(1, path), at + 44, TORN_BYTES, strlen(TORN_BYTES));
+    run_recovery("recover-torn-only", &b, sim, FIRN_RECOVERY_TAIL, newest_operation(&b));
+    log_builder_release(&b);
 }
 
 static simfs *damaged(log_builder *b, uint64_t seed)
