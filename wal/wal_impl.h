@@ -172,7 +172,7 @@ struct firn_wal {
     mutex making;
     mutex truncating;
 
-    /* Helper (wal_ready.c). */
+    /* Helper (wal_helper.c). */
     thread helper;
     cond helper_cond;
     bool helper_stop GUARDED_BY(m);
@@ -188,9 +188,6 @@ struct firn_wal {
 int wal_check_handle(const wal *w, firn_error *err);
 /* The same for calls that write: also FIRN_READ_ONLY. */
 int wal_check_writable(const wal *w, firn_error *err);
-/* Opens and locks the folder `path` of a file system, and the log in it. */
-int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_report *report,
-                  wal **out, firn_error *err);
 void wal_log(const wal *w, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Stops all writing for good; the first cause is kept. */
@@ -201,6 +198,12 @@ int wal_poisoned_error(wal *w, firn_error *err);
  * wal_segments_release. Frames of each may be read up to its visible_end (acquire). */
 int wal_segments_snapshot(wal *w, wal_segment ***out, size_t *count, firn_error *err);
 void wal_segments_release(wal_segment **segments, size_t count);
+
+/* ---- wal_open.c ---- */
+
+/* Opens and locks the folder `path` of a file system, and the log in it. */
+int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_report *report,
+                  wal **out, firn_error *err);
 
 /* ---- wal_options.c ---- */
 
@@ -262,6 +265,9 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err) REQUI
 int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err);
 /* Removes the ready segment and all spares. */
 int wal_ready_release(wal *w, firn_error *err);
+
+/* ---- wal_helper.c ---- */
+
 int wal_helper_start(wal *w, firn_error *err);
 void wal_helper_stop(wal *w);
 /* There may be work. Cheap when the helper knows already; does nothing without one. */

@@ -1,0 +1,70 @@
+/* wal_group: what the files on the way of a write share: a group of requests that one leader writes together, and
+ * what a leader does with it. Everything here is for the leader alone (wal_impl.h).
+ *
+ *   wal_commit.c   the queue, leading
+ *   wal_append.c   a group becomes frames in the current segment
+ *   wal_rotate.c   from one segment to the next
+ */
+#ifndef WAL_GROUP_H
+#define WAL_GROUP_H
+
+#include "wal_impl.h"
+
+typedef struct wal_group {
+    wal_request *first, *last; /* linked by `newer` */
+    uint64_t frames;
+    uint64_t bytes; /* of the frames */
+    uint64_t payload;
+    uint64_t numbers; /* that it uses */
+    uint64_t entries;
+    bool durable; /* somebody waits for a sync */
+    bool batched; /* somebody counts on the timed sync */
+} wal_group;
+
+static inline void wal_group_add(wal_group *g, wal_request *r)
+{
+    g->last = r;
+    g->frames++;
+    g->bytes += wal_frame_size(r->payload_bytes);
+    g->payload += r->payload_bytes;
+    g->numbers += r->count;
+    if (r->frame_type == WAL_DATA)
+        g->entries += r->count;
+    g->durable = g->durable || r->durable;
+    g->batched = g->batched || r->batched;
+}
+
+static inline void wal_group_start(wal_group *g, wal_request *r)
+{
+    *g = (wal_group){.first = r};
+    wal_group_add(g, r);
+}
+
+static inline uint64_t wal_round_up(uint64_t n, uint64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* ---- wal_append.c ---- */
+
+/* Appends the group to the current segment, which has room for it, and tells the hooks. All of it, or FIRN_NO_SPACE
+ * or FIRN_NO_MEMORY and nothing has happened, or FIRN_IO and the log is poisoned. */
+int wal_group_append(wal *w, const wal_group *g, firn_error *err);
+/* The same for a frame of the log's own; the payload is r->key. */
+int wal_frame_append(wal *w, wal_request *r, firn_error *err);
+
+/* ---- wal_rotate.c ---- */
+
+/* Bytes that the current segment has for frames. */
+uint64_t wal_room_left(const wal *w);
+/* Room for a frame of this size, and the LINK that has to stand before it. */
+int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err);
+/* Seals the current segment and goes on in the next one, which has room for a frame of `need` bytes. */
+int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err);
+/* The first frame of this life, or of a segment; does nothing when none is due. */
+int wal_link_append(wal *w, bool durable, firn_error *err);
+int wal_seal_append(wal *w, uint32_t kind, bool durable, firn_error *err);
+/* Asks the helper for the next segment when the current one is half full. */
+void wal_ask_for_successor(wal *w);
+
+#endif
