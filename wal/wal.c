@@ -1,7 +1,9 @@
-/* wal: the log's handle: writing, looking, and what every file of the room uses (<firn/wal.h>, <wal/wal.h>).
+/* wal: the log's handle: writing, looking, and what every file of the room uses (<firn/wal.h>,
+ * <wal/wal.h>).
  *
- * Where to go on reading: wal_open.c (opening and closing), wal_commit.c (the way of a write), wal_sync.c (how it
- * becomes durable), wal_helper.c (what happens when nobody writes), wal_recover.c (what opening finds).
+ * Where to go on reading: wal_open.c (opening and closing), wal_commit.c (the way of a write),
+ * wal_sync.c (how it becomes durable), wal_helper.c (what happens when nobody writes),
+ * wal_recover.c (what opening finds).
  */
 #include <assert.h>
 #include <base/alloc.h>
@@ -14,7 +16,8 @@
 
 #include "wal_impl.h"
 
-/* An entry up to this size is put together before it queues: one checksum over one piece costs half of three. */
+/* An entry up to this size is put together before it queues: one checksum over one piece costs half
+ * of three. */
 #define SMALL_ENTRY_BYTES 512
 
 /* ---- Small things that every file of the room uses ---- */

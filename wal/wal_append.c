@@ -1,13 +1,15 @@
 /* wal_append: a group of requests becomes frames in the current segment.
  *
  * How the bytes get there
- *   stored    into the mapping: nobody in the group waits for a sync, and the pages are ready. No system call.
- *   written   put together in `scratch` (or, for a buffered segment, in its memory) and written with one call.
- * In both, a frame's header is written after its payload, so that a process that dies in the middle leaves a torn
- * tail and not a frame.
+ *   stored    into the mapping: nobody in the group waits for a sync, and the pages are ready. No
+ *             system call.
+ *   written   put together in `scratch` (or, for a buffered segment, in its memory) and written
+ *             with one call.
+ * In both, a frame's header is written after its payload, so that a process that dies in the middle
+ * leaves a torn tail and not a frame.
  *
- * Invariant: `end`, `chain`, `frames` and last_seq change only after every byte of the group is in place. Locks:
- * none; only the leader is here. Start reading at wal_group_append.
+ * Invariant: `end`, `chain`, `frames` and last_seq change only after every byte of the group is in
+ * place. Locks: none; only the leader is here. Start reading at wal_group_append.
  */
 #include <base/alloc.h>
 #include <base/checksum.h>
@@ -217,8 +219,8 @@ static int write_failed(wal *w, wal_segment *s, const wal_group *g, int status, 
     return FIRN_IO;
 }
 
-/* Zeros that stand behind the newest frame of a recycled segment: whoever reads it after a crash tells the end of
- * the frames from a torn one by them. */
+/* Zeros that stand behind the newest frame of a recycled segment: whoever reads it after a crash
+ * tells the end of the frames from a torn one by them. */
 static uint64_t mark_bytes(const wal_segment *s, uint64_t end)
 {
     if (!s->recycled)

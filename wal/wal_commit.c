@@ -1,15 +1,16 @@
 /* wal_commit: the way of a request into the log (README.md, "The queue").
  *
- * Callers push their request onto `newest` with one compare-and-swap. Who finds the list empty leads. The leader
- * makes room (rotating when the first request does not fit), takes a group from the list, writes a frame for
- * each, tells the index, leaves the list (one compare-and-swap; or it names the next leader), and only then
- * completes its followers, because newer requests still point at them until it has left.
+ * Callers push their request onto `newest` with one compare-and-swap. Who finds the list empty
+ * leads. The leader makes room (rotating when the first request does not fit), takes a group from
+ * the list, writes a frame for each, tells the index, leaves the list (one compare-and-swap; or it
+ * names the next leader), and only then completes its followers, because newer requests still point
+ * at them until it has left.
  *
  *     newest -> D -> C -> B -> A (leads)      `older` links, made by those who push
  *               D <- C <- B <- A              `newer` links, made by the leader
  *
- * Locks: none on the way of a group that fits. See wal_impl.h for what the leader owns. Start reading at
- * wal_submit.
+ * Locks: none on the way of a group that fits. See wal_impl.h for what the leader owns. Start
+ * reading at wal_submit.
  */
 #include <assert.h>
 #include <base/coding.h>

@@ -1,5 +1,5 @@
-/* wal_group: what the files on the way of a write share: a group of requests that one leader writes together, and
- * what a leader does with it. Everything here is for the leader alone (wal_impl.h).
+/* wal_group: what the files on the way of a write share: a group of requests that one leader writes
+ * together, and what a leader does with it. Everything here is for the leader alone (wal_impl.h).
  *
  *   wal_commit.c   the queue, leading
  *   wal_append.c   a group becomes frames in the current segment
@@ -47,8 +47,9 @@ static inline uint64_t wal_round_up(uint64_t n, uint64_t unit)
 
 /* ---- wal_append.c ---- */
 
-/* Appends the group to the current segment, which has room for it, and tells the hooks. All of it, or FIRN_NO_SPACE
- * or FIRN_NO_MEMORY and nothing has happened, or FIRN_IO and the log is poisoned. */
+/* Appends the group to the current segment, which has room for it, and tells the hooks. All of it,
+ * or FIRN_NO_SPACE or FIRN_NO_MEMORY and nothing has happened, or FIRN_IO and the log is poisoned.
+ * */
 int wal_group_append(wal *w, const wal_group *g, firn_error *err);
 /* The same for a frame of the log's own; the payload is r->key. */
 int wal_frame_append(wal *w, wal_request *r, firn_error *err);
@@ -59,7 +60,8 @@ int wal_frame_append(wal *w, wal_request *r, firn_error *err);
 uint64_t wal_room_left(const wal *w);
 /* Room for a frame of this size, and the LINK that has to stand before it. */
 int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err);
-/* Seals the current segment and goes on in the next one, which has room for a frame of `need` bytes. */
+/* Seals the current segment and goes on in the next one, which has room for a frame of `need`
+ * bytes. */
 int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err);
 /* The first frame of this life, or of a segment; does nothing when none is due. */
 int wal_link_append(wal *w, bool durable, firn_error *err);

@@ -1,11 +1,11 @@
-/* wal_helper: the thread that does what would otherwise make a writer wait, and what happens when nobody writes:
- * it makes pages ready, makes the next segment, carries out timed syncs, appends a MARK to an idle log, and calls
- * callbacks. Everything but the last three could be left undone without breaking a promise; a log without the
- * thread does it when it is needed.
+/* wal_helper: the thread that does what would otherwise make a writer wait, and what happens when
+ * nobody writes: it makes pages ready, makes the next segment, carries out timed syncs, appends a
+ * MARK to an idle log, and calls callbacks. Everything but the last three could be left undone
+ * without breaking a promise; a log without the thread does it when it is needed.
  *
- * It sleeps until somebody announces work (wal_helper_wake) or its own time has come. Who announces stores what
- * there is to do first and asks then whether the thread will look; the thread says that it will not, and looks
- * then: with sequential consistency one of them sees the other.
+ * It sleeps until somebody announces work (wal_helper_wake) or its own time has come. Who announces
+ * stores what there is to do first and asks then whether the thread will look; the thread says that
+ * it will not, and looks then: with sequential consistency one of them sees the other.
  *
  * Locks: making while a segment is made, m for moments. Start reading at helper_run.
  */
@@ -18,10 +18,11 @@
 #define RETRY_MS            100
 #define NEVER_MS            UINT64_MAX
 
-/* ---- The helper's chores. Each returns after how many milliseconds it wants to be called again. ---- */
+/* ---- The helper's chores. Each returns after how many milliseconds it wants to be called again.
+ * ---- */
 
-/* Makes pages of the current segment ready while the log is being stored into. A log that is written with pwrite
- * has no use for them: they would only be dirty. */
+/* Makes pages of the current segment ready while the log is being stored into. A log that is
+ * written with pwrite has no use for them: they would only be dirty. */
 static void populate_ahead(wal *w)
 {
     if (!w->mapped || !atomic_load_explicit(&w->storing, memory_order_relaxed))
@@ -144,7 +145,8 @@ static uint64_t mark_idle(wal *w, chores *c)
         firn_error_format(&error, line, sizeof(line));
         wal_log(w, FIRN_LOG_WARNING, "the idle log could not be marked: %s", line);
     }
-    /* The tick of the MARK, or of the attempt: by now the log may have gone on, and wants a MARK again. */
+    /* The tick of the MARK, or of the attempt: by now the log may have gone on, and wants a MARK
+     * again. */
     c->marked_tick = r.tick;
     return NEVER_MS;
 }
@@ -172,7 +174,8 @@ static void helper_run(void *arg)
     mutex_lock(&w->m);
     while (!w->helper_stop) {
         mutex_unlock(&w->m);
-        /* In this order: what is announced from here on is either seen by the chores or wakes us again. */
+        /* In this order: what is announced from here on is either seen by the chores or wakes us
+         * again. */
         atomic_store_explicit(&w->helper_woken, false, memory_order_seq_cst);
         atomic_store_explicit(&w->helper_timed, false, memory_order_seq_cst);
         uint64_t again = do_chores(w, &c);

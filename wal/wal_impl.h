@@ -91,8 +91,8 @@ typedef struct wal_recycler {
     atomic_uint refs;
     mutex m;
     bool closed GUARDED_BY(m); /* the log is gone: nobody wants segments back */
-    /* Numbers of segments on their way, still referenced by somebody; expected_count + count is at most
-     * WAL_SPARES_MAX. */
+    /* Numbers of segments on their way, still referenced by somebody; expected_count + count is at
+     * most WAL_SPARES_MAX. */
     uint64_t expected[WAL_SPARES_MAX] GUARDED_BY(m);
     unsigned expected_count GUARDED_BY(m);
     unsigned count GUARDED_BY(m);

@@ -1,11 +1,12 @@
 /* wal_open: opening and closing a log for appends.
  *
- * Opening writes nothing when there is nothing to repair: the LINK that starts a life is written in front of the
- * first frame of that life. A log that was opened and closed without an append is left as it was.
+ * Opening writes nothing when there is nothing to repair: the LINK that starts a life is written in
+ * front of the first frame of that life. A log that was opened and closed without an append is left
+ * as it was.
  *
- * Closing leaves the log sealed, synced and small; after a failure it leaves the files alone. Only one thread knows
- * the handle while it is made or taken apart: functions that touch what the mutex guards say so. Start
- * reading at wal_open and firn_wal_close.
+ * Closing leaves the log sealed, synced and small; after a failure it leaves the files alone. Only
+ * one thread knows the handle while it is made or taken apart: functions that touch what the mutex
+ * guards say so. Start reading at wal_open and firn_wal_close.
  */
 #include <assert.h>
 #include <base/alloc.h>
@@ -319,8 +320,8 @@ static int seal_log(wal *w, firn_error *err)
     wal_segment *s = w->current;
     bool empty = s->end == WAL_DATA_OFFSET;
     if (w->fresh && empty && (w->live_count > 1 || all_zero(w->config.store_id))) {
-        /* Made for appends that never came. An owner keeps its only one: to it, a log without a file is a log
-         * that somebody removed. */
+        /* Made for appends that never came. An owner keeps its only one: to it, a log without a
+         * file is a log that somebody removed. */
         int status = fs_unlink(w->dir, s->name, err);
         return status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
     }

@@ -1,4 +1,5 @@
-/* wal_options: what may be asked of a log, and what it does unasked (<firn/wal.h>, firn_wal_options). */
+/* wal_options: what may be asked of a log, and what it does unasked (<firn/wal.h>,
+ * firn_wal_options). */
 #include <base/error.h>
 #include <string.h>
 

@@ -1,12 +1,15 @@
-/* wal_ready: segments that are made ahead of their use, and used again after it (README.md, W3 and W7).
+/* wal_ready: segments that are made ahead of their use, and used again after it (README.md, W3 and
+ * W7).
  *
  * Making a segment:
  *     000000000007.wal.new   full size, header written twice, synced
  *     000000000007.wal       renamed, folder synced: only now may a frame go in
- * A crash in between leaves a temporary file, which recovery removes, or an empty segment, which it knows.
+ * A crash in between leaves a temporary file, which recovery removes, or an empty segment, which it
+ * knows.
  *
- * A truncated segment comes back as a spare when nobody refers to its bytes any more: it keeps its blocks and its
- * mapping, gets a new header with a new salt, and no frame of its former life passes.
+ * A truncated segment comes back as a spare when nobody refers to its bytes any more: it keeps its
+ * blocks and its mapping, gets a new header with a new salt, and no frame of its former life
+ * passes.
  *
  * Locks: making for a segment's birth, m for moments, the recycler's own mutex innermost.
  */
@@ -125,8 +128,8 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
 
 /* ---- Making a segment ---- */
 
-/* The first two pages: both copies of the header, and zeros over whatever a former life left there, also where
- * the first frame will stand: an empty segment must not look as if one had been torn. */
+/* The first two pages: both copies of the header, and zeros over whatever a former life left there,
+ * also where the first frame will stand: an empty segment must not look as if one had been torn. */
 static int write_header(fs_file *file, const wal_header *header, firn_error *err)
 {
     uint8_t pages[WAL_DATA_OFFSET + WAL_PAGE_BYTES] = {0};

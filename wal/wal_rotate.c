@@ -2,9 +2,9 @@
  *
  *     old:  ... frames | SEAL(rotation)        next:  LINK | frames ...
  *
- * The next segment is durable and empty before it is used (W3). Each step that fails leaves the log as it was, or
- * with a LINK due that the next append writes. The old segment is synced by whoever syncs next, in front of
- * the new one (W4), so that no writer waits for it here.
+ * The next segment is durable and empty before it is used (W3). Each step that fails leaves the log
+ * as it was, or with a LINK due that the next append writes. The old segment is synced by whoever
+ * syncs next, in front of the new one (W4), so that no writer waits for it here.
  *
  * Locks: making for the whole of a rotation, m for moments.
  */

@@ -1,13 +1,14 @@
 /* wal_sync: how what was appended becomes durable, once for many (README.md, W4, W5, W8).
  *
- * Waiters stand in a list under `m`. At most one thread syncs: `syncing` is set from the moment it is named until
- * nobody waits any more. A round notes what has been appended, syncs the segments that are not wholly
- * synced yet, oldest first, without any lock, and answers everybody whom that covers. If others have come
- * meanwhile, the first of them is named for the next round: each waiter is woken once, and appends go on
- * all the time.
+ * Waiters stand in a list under `m`. At most one thread syncs: `syncing` is set from the moment it
+ * is named until nobody waits any more. A round notes what has been appended, syncs the segments
+ * that are not wholly synced yet, oldest first, without any lock, and answers everybody whom that
+ * covers. If others have come meanwhile, the first of them is named for the next round: each waiter
+ * is woken once, and appends go on all the time.
  *
- * After a failed sync the kernel may have dropped the dirty pages and call them clean: nothing that depended
- * on it can be saved by trying again. So the log is poisoned, and no descriptor of it is synced again.
+ * After a failed sync the kernel may have dropped the dirty pages and call them clean: nothing that
+ * depended on it can be saved by trying again. So the log is poisoned, and no descriptor of it is
+ * synced again.
  *
  * Locks: m, never across a system call. Callbacks are called without any.
  */
@@ -70,8 +71,8 @@ static void answer_all(wal_request *first, int status)
     }
 }
 
-/* `covered` is the newest tick that the failed sync was to cover: whether those writes survive is unknown. The
- * others' bytes were never tried. */
+/* `covered` is the newest tick that the failed sync was to cover: whether those writes survive is
+ * unknown. The others' bytes were never tried. */
 static void answer_failed(wal *w, wal_request *first, uint64_t covered, const firn_error *cause)
 {
     for (wal_request *r = first, *next; r; r = next) {
@@ -147,8 +148,8 @@ static int sync_segments(wal *w, firn_error *err)
             s->synced = true;
             mutex_unlock(&w->m);
         }
-        /* Written-back pages are clean, and storing into a clean page costs a fault: they are made ready
-         * again ahead of the writer. Racing with who raises it costs at most a fault, too. */
+        /* Written-back pages are clean, and storing into a clean page costs a fault: they are made
+         * ready again ahead of the writer. Racing with who raises it costs at most a fault, too. */
         if (atomic_load_explicit(&s->populated, memory_order_relaxed) > end)
             atomic_store_explicit(&s->populated, end, memory_order_relaxed);
         wal_segment_unref(s);
@@ -203,17 +204,18 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     answer_failed(w, failed, 0, NULL);
     if (fire)
         wal_callbacks_fire(w);
-    /* An idle log proves its last sync with a MARK: the helper has to look at the clock. The fence orders our
-     * store of durable_seq against the helper's "I will not look again by myself". */
+    /* An idle log proves its last sync with a MARK: the helper has to look at the clock. The fence
+     * orders our store of durable_seq against the helper's "I will not look again by myself". */
     atomic_thread_fence(memory_order_seq_cst);
     if (w->config.options.mark_ms > 0 &&
         !atomic_load_explicit(&w->helper_timed, memory_order_seq_cst))
         wal_helper_wake(w);
 }
 
-/* Writers that commit again and again come back just after a round has released them; a round that starts at once
- * would go without them, and two half-filled rounds take twice the time of a full one. So the syncer lets as many
- * come as waited last time, for a small part of what a sync takes. A lone writer waits for nobody. */
+/* Writers that commit again and again come back just after a round has released them; a round that
+ * starts at once would go without them, and two half-filled rounds take twice the time of a full
+ * one. So the syncer lets as many come as waited last time, for a small part of what a sync takes.
+ * A lone writer waits for nobody. */
 static void gather(wal *w)
 {
     mutex_lock(&w->m);
@@ -312,8 +314,8 @@ void wal_sync_batched(wal *w)
     if (!atomic_load_explicit(&w->batch_dirty, memory_order_relaxed)) {
         if (!w->has_helper)
             atomic_store_explicit(&w->batch_since_us, fs_mono_us(w->fs), memory_order_relaxed);
-        /* Sequentially consistent against the helper, which says "I will not look again" and then looks
-         * here: one of us sees the other. */
+        /* Sequentially consistent against the helper, which says "I will not look again" and then
+         * looks here: one of us sees the other. */
         atomic_store_explicit(&w->batch_dirty, true, memory_order_seq_cst);
         if (!due && !atomic_load_explicit(&w->helper_timed, memory_order_seq_cst))
             wal_helper_wake(w);
@@ -409,7 +411,8 @@ static int durable_outcome(wal *w, uint64_t seq)
                                                                     : FIRN_TIMED_OUT;
 }
 
-/* With a limit nobody can sync in the caller's place but the helper: a sync cannot be given up half-way. */
+/* With a limit nobody can sync in the caller's place but the helper: a sync cannot be given up
+ * half-way. */
 static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err)
 {
     uint64_t start = fs_mono_us(w->fs);

@@ -1,8 +1,8 @@
-/* bed: what the tests of the log's writing half share: a log on the file system in memory (or the real one), and a
- * model that remembers what every number should read back as.
+/* bed: what the tests of the log's writing half share: a log on the file system in memory (or the
+ * real one), and a model that remembers what every number should read back as.
  *
- * The functions fail the running test when what they do fails. None may be used outside the test's own thread
- * except model_add, which locks.
+ * The functions fail the running test when what they do fails. None may be used outside the test's
+ * own thread except model_add, which locks.
  */
 #ifndef WAL_TESTS_BED_H
 #define WAL_TESTS_BED_H
@@ -83,8 +83,8 @@ void model_add(model *m, const model_entry *e);
 void model_add_batch(model *m, const firn_batch *batch, uint64_t seq_last);
 void model_add_put(model *m, firn_kind op, firn_slice key, firn_slice value, uint64_t seq);
 
-/* Replays the log after `after_seq` and compares: exactly the model's entries with greater numbers, in
- * order. */
+/* Replays the log after `after_seq` and compares: exactly the model's entries with greater numbers,
+ * in order. */
 void model_check(model *m, wal *w, uint64_t after_seq);
 /* One random operation or batch with this durability; adds it to the model. */
 void model_step(model *m, wal *w, rng *r, firn_durability durability);

@@ -1,10 +1,12 @@
-/* Every system call and every allocation that fails, once or from then on: what the caller is told must be true.
+/* Every system call and every allocation that fails, once or from then on: what the caller is told
+ * must be true.
  *
  *   OK                 the write is there when the log is opened again
  *   OK and synced      ... also after a power cut
  *   NO_SPACE           nothing happened: its number goes to the next write
  *   NO_MEMORY          the same
- *   IO, POISONED       it may or may not be there, as the end of a prefix; nothing is written any more
+ *   IO, POISONED       it may or may not be there, as the end of a prefix; nothing is written any
+ *                      more
  */
 #include "bed.h"
 
@@ -90,7 +92,8 @@ static void upkeep_step(story *t, wal *log, int i)
     }
 }
 
-/* Runs the script on whatever the calls allow. A log that does not open, or does not close, is fine here. */
+/* Runs the script on whatever the calls allow. A log that does not open, or does not close, is fine
+ * here. */
 static void run_script(story *t, simfs *sim, const wal_config *config)
 {
     for (int life = 0; life < 2; life++) {
@@ -340,8 +343,8 @@ static void AFullDiskRefusesAndTheLogGoesOnByItself(void **state)
     }
 }
 
-/* A group of several frames is refused: some of them reached the file whole. Their numbers go to others, so not one
- * of them may be there. */
+/* A group of several frames is refused: some of them reached the file whole. Their numbers go to
+ * others, so not one of them may be there. */
 typedef struct refused {
     thread t;
     wal *log;
@@ -398,7 +401,8 @@ static void ARefusedGroupLeavesNoneOfItsFrames(void **state)
         bed_put(&b, 1);
         g.hold = true;
         refused all[4] = {0};
-        /* The first leads alone; the other three are one group, whose write is refused after its effect. */
+        /* The first leads alone; the other three are one group, whose write is refused after its
+         * effect. */
         simfs_fail(b.sim,
                    (simfs_fault){.calls = SIMFS_WRITE, .at = 2, .error = ENOSPC, .after = true});
         for (int i = 0; i < 4; i++) {

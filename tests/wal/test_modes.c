@@ -1,5 +1,5 @@
-/* Every mode survives the death of the process: a child appends and tells each acknowledged number through a
- * pipe; it is killed in the middle; whatever it told must be there. */
+/* Every mode survives the death of the process: a child appends and tells each acknowledged number
+ * through a pipe; it is killed in the middle; whatever it told must be there. */
 #include "bed.h"
 
 #include <base/hash.h>

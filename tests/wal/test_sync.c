@@ -335,7 +335,8 @@ static void AnIdleLogProvesItsLastSyncWithOneMark(void **state)
     for (int i = 1; i <= 2; i++) {
         uint64_t seq;
         OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, &seq, err));
-        /* The helper writes it when its time has come; the test's own limit is the time-out of ctest. */
+        /* The helper writes it when its time has come; the test's own limit is the time-out of
+         * ctest. */
         while (marks_in(log).durable < seq)
             sched_yield();
         assert_int_equal(marks_in(log).count, i);

@@ -1,5 +1,6 @@
-/* Many threads on one log: writers of every class, one that rotates, checkpoints and truncates, one that reads. What
- * comes back is compared with what was acknowledged; numbers must be dense. Run with ThreadSanitizer, too. */
+/* Many threads on one log: writers of every class, one that rotates, checkpoints and truncates, one
+ * that reads. What comes back is compared with what was acknowledged; numbers must be dense. Run
+ * with ThreadSanitizer, too. */
 #include "bed.h"
 
 #include <base/error.h>
@@ -244,7 +245,8 @@ static void TheSameHoldsOnTheRealFileSystem(void **state)
     }
 }
 
-/* Groups form only when writers meet: the hooks see that nobody is left out, and that leaders take turns. */
+/* Groups form only when writers meet: the hooks see that nobody is left out, and that leaders take
+ * turns. */
 typedef struct turns {
     _Atomic int inside;
     uint64_t applied;

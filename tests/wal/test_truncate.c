@@ -196,8 +196,8 @@ static void ASegmentMayOutliveItsLog(void **state)
 
 /* ---- A crash at any step ----
  *
- * When a recovery crashes, too (depth 1), numbers may have been given away by the first one: replay itself
- * refuses holes that no SKIP accounts for. */
+ * When a recovery crashes, too (depth 1), numbers may have been given away by the first one: replay
+ * itself refuses holes that no SKIP accounts for. */
 
 enum { MARK_DURABLE, MARK_FLOOR_ASKED, MARK_FLOOR, MARK_APPENDED };
 
@@ -211,8 +211,8 @@ static int see(void *ctx, const firn_wal_entry *e)
     seen *s = ctx;
     if (s->count == 0)
         s->first = e->seq;
-    /* The script appends nothing but puts, so numbers of entries are dense but for checkpoints, which it tells by
-     * their number: every tenth. */
+    /* The script appends nothing but puts, so numbers of entries are dense but for checkpoints,
+     * which it tells by their number: every tenth. */
     for (uint64_t n = s->last + 1; s->count > 0 && n < e->seq; n++)
         s->hole = s->hole || n % 10 != 0;
     s->last = e->seq;
