@@ -3,11 +3,12 @@
  * A truncation happens in steps, and a crash between any two of them loses nothing above the floor:
  *     find the floor         the end of the last batch that lies wholly <= the number asked for
  *     FLOOR frame, synced    from here on nobody is shown anything <= the floor
- *     segments leave the list, oldest first: those that hold nothing above the floor and lie before the FLOOR
+ *     segments leave the list, oldest first: those that hold nothing above the floor and lie
+ *                            before the FLOOR
  *     their files are removed, or kept as spares under a temporary name; the folder is synced
  *
- * Only segments before the one with the FLOOR go: the FLOOR itself must stay until a newer one is durable, or a
- * hole where the first segments were could not be told from loss.
+ * Only segments before the one with the FLOOR go: the FLOOR itself must stay until a newer one is
+ * durable, or a hole where the first segments were could not be told from loss.
  *
  * Locks: truncating for the whole of it, m for moments.
  */
@@ -144,11 +145,25 @@ int firn_wal_truncate(firn_wal *log, uint64_t upto_seq, uint64_t *floor_seq, fir
     return status;
 }
 
+/* What the owner keeps elsewhere, durably, needs no sync here: those pages are on their way out,
+ * and writing them to the disk first would double what a flush writes. A crash may then tear these
+ * segments, and recovery finds that harmless, because the owner says again that it has their
+ * operations (wal_config.covered_seq). */
+static void spare_syncs(wal *w, uint64_t covered_seq)
+{
+    mutex_lock(&w->m);
+    for (size_t i = 0; i + 1 < w->live_count && w->live[i]->seq_last <= covered_seq; i++)
+        w->live[i]->synced = true;
+    mutex_unlock(&w->m);
+}
+
 int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err)
 {
     int status = wal_check_writable(w, err);
     if (status != FIRN_OK)
         return status;
+    if (covered_seq != UINT64_MAX)
+        spare_syncs(w, covered_seq);
     wal_request r = {
         .type = WAL_REQUEST_CHECKPOINT, .argument = covered_seq, .durable = true, .err = err};
     status = wal_submit(w, &r);

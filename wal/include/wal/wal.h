@@ -79,7 +79,8 @@ int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durabil
 int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint64_t *seq_last,
               firn_error *err);
 
-/* As firn_wal_checkpoint, recording that the owner has everything <= covered_seq elsewhere. */
+/* As firn_wal_checkpoint, recording that the owner has everything <= covered_seq elsewhere, durably, and will say so in
+ * wal_config.covered_seq from now on. Segments that hold nothing newer are not synced any more. */
 int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err);
 
 typedef struct wal_stats {
