@@ -1,0 +1,89 @@
+#!/bin/sh
+# The tests of the house can fail: each is run on a small house with one breach of each of its rules.
+#
+#   sh tests/house/breaches.sh SOURCE_FOLDER CC AR NM
+set -u
+house=$(cd "${1:?source folder}" && pwd)/tests/house
+cc=${2:?compiler}
+ar=${3:?ar}
+nm=${4:?nm}
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# A house with two rooms, in order.
+build() {
+    rm -rf "$work/h"
+    mkdir -p "$work/h/cmake" "$work/h/base/include/base" "$work/h/wal/include/firn" "$work/h/tests/house"
+    cd "$work/h" || exit 2
+    printf 'set(FIRN_ROOMS base wal)\nset(FIRN_ARROWS_base)\nset(FIRN_ARROWS_wal base)\n' >cmake/arrows.cmake
+    echo 'int base_open(void);' >base/include/base/base.h
+    printf '#include <base/base.h>\nint base_open(void)\n{\n    return 1;\n}\n' >base/base.c
+    echo 'int firn_wal(void);' >wal/include/firn/wal.h
+    echo 'int wal_inside(void);' >wal/inside.h
+    printf '#include <firn/wal.h>\n#include <base/base.h>\n#include "inside.h"\n' >wal/wal.c
+    printf 'int wal_inside(void)\n{\n    return 2;\n}\n' >>wal/wal.c
+    echo 'See `wal/wal.c`, `wal_inside()`, `base_open`.' >README.md
+    printf 'some_other_name\n' >tests/house/others.txt
+    printf 'anywhere strlen\nwal/wal.c\n' >tests/house/symbols.txt
+    i=0
+    while [ $i -lt 60 ]; do
+        echo "int filler_$i;" >"base/filler_$i.c"
+        i=$((i + 1))
+    done
+}
+
+# passes|fails TEST WORDS [ARGUMENT...]: the words must stand in the output.
+expect() {
+    outcome=$1 test=$2 words=$3
+    shift 3
+    output=$(sh "$house/$test.sh" "$work/h" "$@" 2>&1)
+    status=$?
+    if { [ "$outcome" = passes ] && [ $status -ne 0 ]; } ||
+        { [ "$outcome" = fails ] && { [ $status -eq 0 ] || ! printf '%s' "$output" | grep -q -- "$words"; }; }; then
+        echo "$test should say \"$words\" and $outcome; it said ($status): $output"
+        failures=$((failures + 1))
+    fi
+    build
+}
+
+build
+expect passes arrows ''
+echo '#include <firn/wal.h>' >>base/base.c && expect fails arrows 'which base may not see (A1)'
+echo '#include <firn/none.h>' >>wal/wal.c && expect fails arrows 'nobody has <firn/none.h> (A2)'
+echo '#include "inside.h"' >>base/base.c && expect fails arrows 'does not lie beside it (A3)'
+echo '#include "../wal/inside.h"' >>base/base.c && expect fails arrows 'named without a folder (A3)'
+sed -i '/base.h/d' wal/wal.c && expect fails arrows 'uses the arrow to base (A4)'
+
+expect passes readmes ''
+echo '`wal/gone.c`' >>README.md && expect fails readmes 'is no file (R1)'
+echo '`gone()`' >>README.md && expect fails readmes 'is no function (R2)'
+echo '`gone_by_now`' >>README.md && expect fails readmes 'no source file has (R2)'
+echo '`ATestThatWent`' >>README.md && expect fails readmes 'is no test (R3)'
+echo '`some_other_name` and `verb_NAME.c`' >>README.md && expect passes readmes ''
+
+expect passes words ''
+echo '/* TO''DO: more */' >>wal/wal.c && expect fails words 'wal.c:8: something is left for later (H1)'
+echo '/* a place''holder */' >>wal/wal.c && expect fails words 'left for later (H1)'
+awk 'BEGIN { for (i = 0; i < 801; i++) print "int v" i ";" }' >wal/long.c && expect fails words '(H2)'
+awk 'BEGIN { print "int f(void)\n{"; for (i = 0; i < 71; i++) print "    f();"; print "}" }' >wal/long.c &&
+    expect fails words 'a function of 71 lines (H3)'
+printf 'int x; \n' >>wal/wal.c && expect fails words 'blanks at the end (H4)'
+printf 'int y;' >>wal/wal.c && expect fails words 'does not end in a newline (H4)'
+
+# compile FILE TEXT: a library of the room wal with one object of that name.
+compile() {
+    printf '%s\n' "$2" >"$work/$1.c"
+    "$cc" -c "$work/$1.c" -o "$work/$1.c.o" && rm -f "$work/libfirn_wal.a" &&
+        "$ar" crs "$work/libfirn_wal.a" "$work/$1.c.o"
+}
+compile wal '#include <string.h>
+int f(const char *s); int f(const char *s) { return (int)strlen(s); }' &&
+    expect passes symbols '' "$nm" "$work/libfirn_wal.a"
+compile wal '#include <unistd.h>
+int f(int d); int f(int d) { return fsync(d); }' &&
+    expect fails symbols 'wal/wal.c asks for fsync' "$nm" "$work/libfirn_wal.a"
+compile other 'int f(void); int f(void) { return 1; }' &&
+    expect fails symbols 'lists wal/wal.c, which is in no library' "$nm" "$work/libfirn_wal.a"
+
+[ $failures -eq 0 ]

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Habits of the source that can be counted.
+#
+#   sh tests/house/words.sh SOURCE_FOLDER
+#
+#   H1  Nothing is left for later: no TODO, FIXME, HACK, "placeholder", "for now", "not implemented".
+#   H2  A file has at most 800 lines.
+#   H3  A function has at most 70 lines between its braces.
+#   H4  No trailing blanks, no tabs in C, and every file ends in a newline.
+set -u
+cd "${1:?source folder}" || exit 2
+work=$(mktemp -d) || exit 2
+trap 'rm -rf "$work"' EXIT
+
+find . -path ./build -prune -o -path ./.git -prune -o -path ./tests/house -prune -o -type f -print |
+    sed 's|^\./||' | grep -E '(\.(c|h|sh|cmake|awk|md)|(^|/)CMakeLists\.txt|^tests/run)$' | sort >"$work/files"
+grep -c . "$work/files" >"$work/count"
+[ "$(cat "$work/count")" -gt 50 ] || { echo "only $(cat "$work/count") files: looking at the wrong place"; exit 1; }
+
+tr '\n' '\0' <"$work/files" | xargs -0 awk '
+    function say(what) { print FILENAME ":" FNR ": " what; bad = 1 }
+    FNR == 1 { is_c = FILENAME ~ /\.[ch]$/; open_line = 0; lines = 0 }
+    { lines++ }
+    lines == 801 { say("more than 800 lines (H2)") }
+    /(^|[^A-Za-z_])(TODO|FIXME|HACK)([^A-Za-z_]|$)/ { say("something is left for later (H1)") }
+    tolower($0) ~ /placeholder|for now[ ,.;:]|not implemented|not yet implemented/ {
+        say("something is left for later (H1)")
+    }
+    /[ \t]$/ { say("blanks at the end (H4)") }
+    is_c && /\t/ { say("a tab (H4)") }
+    is_c && /^\{/ { open_line = FNR }
+    is_c && /^\}/ && open_line {
+        if (FNR - open_line - 1 > 70)
+            say("a function of " FNR - open_line - 1 " lines (H3)")
+        open_line = 0
+    }
+    END { exit bad }'
+status=$?
+while read -r file; do
+    if [ -s "$file" ] && [ "$(tail -c 1 "$file" | od -An -c | tr -d ' ')" != '\n' ]; then
+        echo "$file: does not end in a newline (H4)"
+        status=1
+    fi
+done <"$work/files"
+exit $status
