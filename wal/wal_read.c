@@ -1,13 +1,13 @@
-/* wal_read: give back what a log holds: replay, iterate, verify (<firn/wal.h>), and the frames that an owner builds
- * its index on (wal/wal.h).
+/* wal_read: give back what a log holds: replay, iterate, verify (<firn/wal.h>), and the frames that
+ * an owner builds its index on (wal/wal.h).
  *
- * Readers run beside appends without a lock: they take references to the live segments under the mutex, then read
- * each up to its visible end, below which bytes never change. A segment that is truncated meanwhile stays
- * readable until its last reference goes.
+ * Readers run beside appends without a lock: they take references to the live segments under the
+ * mutex, then read each up to its visible end, below which bytes never change. A segment that is
+ * truncated meanwhile stays readable until its last reference goes.
  *
- * Numbers are dense (W1). A jump that no SKIP accounts for means that bytes no longer read back, and ends the reading
- * with FIRN_DAMAGED, unless it lies below the floor, is covered by the owner, or the log was opened to look at
- * its damage.
+ * Numbers are dense (W1). A jump that no SKIP accounts for means that bytes no longer read back,
+ * and ends the reading with FIRN_DAMAGED, unless it lies below the floor, is covered by the owner,
+ * or the log was opened to look at its damage.
  *
  * Start reading at read_log.
  */
@@ -58,7 +58,8 @@ static int add_finding(reader *r, firn_wal_finding_kind kind, const wal_segment 
     return wal_report_add(r->report, &f, r->err);
 }
 
-/* Something did not read back in [from, to) of a segment; the numbers [r->expected, next) are not there. */
+/* Something did not read back in [from, to) of a segment; the numbers [r->expected, next) are not
+ * there. */
 static int note_jump(reader *r, const wal_segment *s, uint64_t from, uint64_t to, uint64_t next)
 {
     uint64_t first = r->expected > r->tolerated ? r->expected : r->tolerated + 1;
@@ -108,7 +109,8 @@ static int unsupported(const wal_segment *s, uint64_t offset, firn_error *err)
     return FIRN_UNSUPPORTED;
 }
 
-/* Reads the frames of one segment, whose bytes up to `end` are at `base`. `visible` is how far they should go. */
+/* Reads the frames of one segment, whose bytes up to `end` are at `base`. `visible` is how far they
+ * should go. */
 static int read_frames(reader *r, wal_segment *s, const uint8_t *base, uint64_t end,
                        uint64_t visible)
 {
@@ -128,7 +130,8 @@ static int read_frames(reader *r, wal_segment *s, const uint8_t *base, uint64_t 
     }
     if (status == FIRN_UNSUPPORTED)
         return unsupported(s, c.offset, r->err);
-    /* What is missing at the end of a segment shows as a jump in the next one, or at the end of all. */
+    /* What is missing at the end of a segment shows as a jump in the next one, or at the end of
+     * all. */
     if (c.offset < visible && r->from_file)
         return add_finding(r, FIRN_WAL_HARMLESS, s, c.offset, visible - c.offset, 0, 0,
                            "bytes at the end of the segment do not read back");
@@ -226,8 +229,8 @@ static int read_log(reader *r)
     if (status != FIRN_OK)
         return status;
 
-    /* Numbers first, so that everything up to last_seq lies in the snapshot; the floor last, so that nothing above
-     * it has been dropped from the snapshot. */
+    /* Numbers first, so that everything up to last_seq lies in the snapshot; the floor last, so
+     * that nothing above it has been dropped from the snapshot. */
     uint64_t last_seq = atomic_load_explicit(&w->last_seq, memory_order_acquire);
     uint64_t durable_seq = atomic_load_explicit(&w->durable_seq, memory_order_acquire);
     wal_segment **segments = NULL;

@@ -1,4 +1,5 @@
-/* wal_recover: scan the log, judge it by a policy, repair it, and hand it over (README.md, "Recovery").
+/* wal_recover: scan the log, judge it by a policy, repair it, and hand it over (README.md,
+ * "Recovery").
  *
  * The order of steps, each of which may be the last one before a crash:
  *   1  scan; refuse what the policy does not allow                           nothing is written
@@ -8,7 +9,8 @@
  *   5  remove what truncation, an interrupted recovery or a helper left      remove_leftovers
  *   6  sync the folder
  *   7  zero the stale bytes behind the end, grow the last segment            make_appendable
- * 4 comes before 5, because the FLOOR or LINK that allows the removal may have been in the page cache only.
+ * 4 comes before 5, because the FLOOR or LINK that allows the removal may have been in the page
+ * cache only.
  *
  * Start reading at wal_recover.
  */
@@ -85,7 +87,8 @@ static int repair(wal_repair *r, bool *changed)
     return FIRN_OK;
 }
 
-/* A segment with one intact header copy gets the other one back: the next bad sector would lose it all. */
+/* A segment with one intact header copy gets the other one back: the next bad sector would lose it
+ * all. */
 static int mend_headers(wal_repair *r)
 {
     for (size_t i = 0; i < r->scan->count; i++) {
@@ -126,8 +129,9 @@ static size_t last_live(const wal_scan *scan)
     return WAL_NOWHERE;
 }
 
-/* The made-ahead segment that must be kept, or WAL_NOWHERE: its absence would be a proof of loss, because the one
- * before it was sealed for it, or because it is the first of all and not the only one. */
+/* The made-ahead segment that must be kept, or WAL_NOWHERE: its absence would be a proof of loss,
+ * because the one before it was sealed for it, or because it is the first of all and not the only
+ * one. */
 static size_t reused(const wal_scan *scan)
 {
     size_t last = last_live(scan);
@@ -198,8 +202,8 @@ static int remove_leftovers(wal_repair *r)
 
 /* ---- Handing over ---- */
 
-/* Zeroes what an earlier use of the file, or frames that never became whole, left behind the end: new frames will be
- * written between such bytes, and must not make one of them look intact. */
+/* Zeroes what an earlier use of the file, or frames that never became whole, left behind the end:
+ * new frames will be written between such bytes, and must not make one of them look intact. */
 static int zero_behind(wal_segment *s, firn_error *err)
 {
     static const uint8_t zeros[WAL_PAGE_BYTES];
@@ -235,8 +239,8 @@ static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scan
     return status;
 }
 
-/* Moves the references of what is kept from the scan to `out`. `cut` limits what is seen of a log that may not
- * be written to. */
+/* Moves the references of what is kept from the scan to `out`. `cut` limits what is seen of a log
+ * that may not be written to. */
 static int take_segments(wal_scan *scan, const wal_spot *cut, size_t reuse, wal_recovered_log *out,
                          firn_error *err)
 {
@@ -319,7 +323,8 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
 
 /* ---- All of it ---- */
 
-/* Scans and repairs until there is nothing left to repair. The first scan's report is the one that counts. */
+/* Scans and repairs until there is nothing left to repair. The first scan's report is the one that
+ * counts. */
 static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan *scan,
                   firn_wal_report *report)
 {
@@ -383,9 +388,9 @@ static bool finds_loss(const firn_wal_report *report)
     return false;
 }
 
-/* Looking on while somebody writes. Segments are listed, then copied in their order; one that is sealed when it is listed
- * is copied whole, so what fits together is the log as it was at some moment since. What does not fit, while segments
- * came or went, means nothing: *again. */
+/* Looking on while somebody writes. Segments are listed, then copied in their order; one that is
+ * sealed when it is listed is copied whole, so what fits together is the log as it was at some
+ * moment since. What does not fit, while segments came or went, means nothing: *again. */
 static int look_once(fs_dir *dir, const wal_config *config, wal_recovered_log *out,
                      firn_wal_report *report, bool *again, firn_error *err)
 {

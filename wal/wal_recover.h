@@ -1,12 +1,13 @@
 /* wal_recover: what the files that carry out a policy share (README.md, "Recovery").
  *
- *   wal_recover.c          scan, judge, repair, scan again until nothing is left to repair; hand over
+ *   wal_recover.c          scan, judge, repair, scan again until nothing is left; hand over
  *   wal_recover_cut.c      give up the end of a log
  *   wal_recover_salvage.c  keep what is behind damage
  *   wal_recover_files.c    lost/, and segments written in one piece
  *
- * A repair changes files, never what is in memory; the log is scanned anew afterwards. Only what must be durable before
- * the next step is synced by a repair itself; the rest is by wal_repair_sync, before anybody builds on it.
+ * A repair changes files, never what is in memory; the log is scanned anew afterwards. Only what
+ * must be durable before the next step is synced by a repair itself; the rest is by
+ * wal_repair_sync, before anybody builds on it.
  */
 #ifndef WAL_RECOVER_H
 #define WAL_RECOVER_H
@@ -33,16 +34,17 @@ int wal_repair_saved(wal_repair *r);
 /* Makes the kept segments durable: what was read may have been in the page cache only. */
 int wal_repair_sync(wal_repair *r);
 
-/* Writes the frames that are not proven durable once more. After a failed sync the kernel may hold pages that it
- * takes for clean and that the disk does not have: reads show them, syncing them again does nothing. */
+/* Writes the frames that are not proven durable once more. After a failed sync the kernel may hold
+ * pages that it takes for clean and that the disk does not have: reads show them, syncing them
+ * again does nothing. */
 int wal_repair_rewrite(wal_repair *r);
 
 /* Writes a frame that uses up `count` numbers, and all bytes of [offset, end). */
 int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t offset,
                     uint64_t end, uint64_t seq_first, uint64_t count);
 
-/* A segment that is made at once: LINK, SKIPs over [link.seq_first, seq_next), and with `sealed` a SEAL. Its
- * rename is the commit point of whatever it stands for; durable when this returns. */
+/* A segment that is made at once: LINK, SKIPs over [link.seq_first, seq_next), and with `sealed` a
+ * SEAL. Its rename is the commit point of whatever it stands for; durable when this returns. */
 typedef struct wal_made {
     uint64_t no;
     wal_link link;

@@ -1,12 +1,13 @@
 /* wal_recover_cut: give up the end of a log (README.md, "Recovery").
  *
- * When nothing intact follows the cut, the bytes behind it are saved and zeroed in place, and the segment goes on
- * from there: a crash in between leaves another torn tail at the same spot.
+ * When nothing intact follows the cut, the bytes behind it are saved and zeroed in place, and the
+ * segment goes on from there: a crash in between leaves another torn tail at the same spot.
  *
- * When intact frames follow, that would not do: they hold numbers that must not be given out again (W10) and
- * perhaps a floor, and zeroing takes more than one step. So a new segment is made whose LINK says
- * "I follow segment N at offset X" and which skips those numbers. Its rename is the commit point; from then on
- * everything behind the cut is superseded, and removed whenever somebody gets to it.
+ * When intact frames follow, that would not do: they hold numbers that must not be given out again
+ * (W10) and perhaps a floor, and zeroing takes more than one step. So a new segment is made whose
+ * LINK says "I follow segment N at offset X" and which skips those numbers. Its rename is the
+ * commit point; from then on everything behind the cut is superseded, and removed whenever somebody
+ * gets to it.
  */
 #include "wal_recover.h"
 

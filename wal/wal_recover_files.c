@@ -1,5 +1,6 @@
 /* wal_recover_files: the folder lost/, and segments that are written in one piece (README.md,
- * "Recovery"). Every function leaves the folder in a state from which recovery can start again (W9). */
+ * "Recovery"). Every function leaves the folder in a state from which recovery can start again
+ * (W9). */
 #include "wal_recover.h"
 
 #include <assert.h>
@@ -105,9 +106,9 @@ int wal_repair_sync(wal_repair *r)
     return FIRN_OK;
 }
 
-/* Has everything in this segment been synced, by what the log itself says? The next segment holds a number
- * that was synced (W4: oldest first); or the log was closed and its file cut, which only happens behind a
- * synced SEAL. */
+/* Has everything in this segment been synced, by what the log itself says? The next segment holds a
+ * number that was synced (W4: oldest first); or the log was closed and its file cut, which only
+ * happens behind a synced SEAL. */
 static bool proven_durable(const wal_scan *scan, size_t index)
 {
     bool is_last = true;

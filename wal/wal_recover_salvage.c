@@ -1,7 +1,8 @@
 /* wal_recover_salvage: keep what is behind damage (README.md, "Recovery").
  *
- * Every proven loss gets a SKIP in its place, so that numbers are dense again and the next open is clean; the bytes
- * that were there go to lost/ first. Each step can be interrupted: what was not replaced is found again.
+ * Every proven loss gets a SKIP in its place, so that numbers are dense again and the next open is
+ * clean; the bytes that were there go to lost/ first. Each step can be interrupted: what was not
+ * replaced is found again.
  */
 #include "wal_recover.h"
 
@@ -74,7 +75,8 @@ static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
     return fill(r, p, spot->offset, spot->end, spot->seq_next, spot->seq_next);
 }
 
-/* The files between two live segments, or behind the last one, are replaced by one small segment. */
+/* The files between two live segments, or behind the last one, are replaced by one small segment.
+ * */
 static int salvage_between(wal_repair *r, const wal_spot *spot)
 {
     const wal_scan *scan = r->scan;

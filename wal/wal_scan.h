@@ -1,5 +1,5 @@
-/* wal_scan: read a whole log and say what is intact, what is torn, and what is proven lost (README.md,
- * "Telling a torn tail from loss"). Reads only; wal_recover then carries a policy out.
+/* wal_scan: read a whole log and say what is intact, what is torn, and what is proven lost
+ * (README.md, "Telling a torn tail from loss"). Reads only; wal_recover then carries a policy out.
  *
  *   wal_scan_cursor.c  from one intact frame to the next, over damage
  *   wal_scan.c         open the files, decide which of them are the log, read every frame
@@ -25,8 +25,9 @@ typedef struct wal_cursor {
     uint64_t gap_from; /* == at, or the start of the damaged range in front of it */
 } wal_cursor;
 
-/* FIRN_OK: the next intact frame is in `frame`. FIRN_END: nothing intact follows; `offset` stays where the frame
- * should have been. FIRN_UNSUPPORTED: an intact frame that this version must not ignore, at `offset`. */
+/* FIRN_OK: the next intact frame is in `frame`. FIRN_END: nothing intact follows; `offset` stays
+ * where the frame should have been. FIRN_UNSUPPORTED: an intact frame that this version must not
+ * ignore, at `offset`. */
 int wal_cursor_next(wal_cursor *c);
 
 static inline firn_slice wal_cursor_payload(const wal_cursor *c)
@@ -37,7 +38,8 @@ static inline firn_slice wal_cursor_payload(const wal_cursor *c)
 /* The byte behind the last one in [from, limit) that is not zero; `from` when all are. */
 uint64_t wal_used_end(const uint8_t *base, uint64_t from, uint64_t limit);
 
-/* Walks the intact frames of one segment in order, up to `end`, over damage. fn's non-zero return stops. */
+/* Walks the intact frames of one segment in order, up to `end`, over damage. fn's non-zero return
+ * stops. */
 typedef int (*wal_frame_fn)(void *ctx, wal_segment *s, uint64_t offset, const wal_frame *f);
 int wal_segment_walk(wal_segment *s, uint64_t end, wal_frame_fn fn, void *ctx);
 
@@ -141,8 +143,8 @@ typedef struct wal_scan_options {
     uint64_t covered_seq;    /* wal_config.covered_seq */
 } wal_scan_options;
 
-/* FIRN_OK whatever the findings are; errors only for what could not be read or allocated, or needs a newer version.
- * *out is to be released in every case. */
+/* FIRN_OK whatever the findings are; errors only for what could not be read or allocated, or needs
+ * a newer version. *out is to be released in every case. */
 int wal_scan_folder(fs_dir *dir, const wal_scan_options *o, wal_scan *out, firn_error *err);
 void wal_scan_release(wal_scan *scan);
 
@@ -183,10 +185,10 @@ typedef struct wal_recovered_log {
     bool append_to_last; /* the last segment is open-ended, regrown, writable, zero behind `end` */
 } wal_recovered_log;
 
-/* Scans, judges by `policy`, and (unless `read_only` or INSPECT) repairs: cuts, moves aside, zeroes, removes unused or
- * truncated segments and temporary files, syncs everything that is kept. An empty folder gives an empty log
- * (count 0, next_segment_no 1). The report is filled in also when FIRN_DAMAGED is returned; the error then names
- * file, offset, lost numbers and what to do. */
+/* Scans, judges by `policy`, and (unless `read_only` or INSPECT) repairs: cuts, moves aside,
+ * zeroes, removes unused or truncated segments and temporary files, syncs everything that is kept.
+ * An empty folder gives an empty log (count 0, next_segment_no 1). The report is filled in also
+ * when FIRN_DAMAGED is returned; the error then names file, offset, lost numbers and what to do. */
 int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
                 firn_wal_report *report, firn_error *err);
 void wal_recovered_log_release(wal_recovered_log *log);

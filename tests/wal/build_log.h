@@ -1,8 +1,8 @@
-/* build_log: writes logs byte by byte with the format functions, so that the reading half is tested without the
- * writing half, and in states that a writer would never leave.
+/* build_log: writes logs byte by byte with the format functions, so that the reading half is tested
+ * without the writing half, and in states that a writer would never leave.
  *
- * Operation number n is always the same (log_key, log_value), so that whoever reads a log back can tell what it
- * should have got from the number alone.
+ * Operation number n is always the same (log_key, log_value), so that whoever reads a log back can
+ * tell what it should have got from the number alone.
  */
 #ifndef TESTS_WAL_BUILD_LOG_H
 #define TESTS_WAL_BUILD_LOG_H
@@ -68,7 +68,8 @@ void log_close(log_builder *b);
 void log_write(const log_builder *b, simfs *sim);
 const char *log_path(uint64_t segment_no, char out[64]);
 
-/* A log of three segments with batches of several sizes, marks, a checkpoint; synced now and then, not closed. */
+/* A log of three segments with batches of several sizes, marks, a checkpoint; synced now and then,
+ * not closed. */
 void log_sample(log_builder *b);
 
 /* ---- Reading back ---- */

@@ -1,6 +1,6 @@
-/* Crashes: of a log that is written, rotated, truncated, closed and opened again, and of every kind of recovery. After
- * any of them the log opens, holds a prefix of what was appended, everything that was acknowledged as durable, and
- * goes on with numbers that nobody has seen. */
+/* Crashes: of a log that is written, rotated, truncated, closed and opened again, and of every kind
+ * of recovery. After any of them the log opens, holds a prefix of what was appended, everything
+ * that was acknowledged as durable, and goes on with numbers that nobody has seen. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -219,7 +219,8 @@ static void script_close(script *s)
     simfs_mark(s->sim, MARK_DURABLE, s->next - 1);
 }
 
-/* The life of a log: three openings, rotations by size and by hand, a sync every `every` appends (0: never). */
+/* The life of a log: three openings, rotations by size and by hand, a sync every `every` appends
+ * (0: never). */
 static void write_log(script *s, unsigned every)
 {
     script_open(s);
@@ -284,8 +285,9 @@ static void a_log_survives_a_crash_at_every_step_of_its_life(void **state)
     assert_true(stats.distinct > 1000);
 }
 
-/* The process dies and another one opens the log: what was not synced is in the page cache only, and looks the same
- * as what was. A failed write stands in for the death: it stops all writing, also that of closing. */
+/* The process dies and another one opens the log: what was not synced is in the page cache only,
+ * and looks the same as what was. A failed write stands in for the death: it stops all writing,
+ * also that of closing. */
 static void script_die(script *s)
 {
     uint64_t got;
@@ -301,7 +303,8 @@ static void script_die(script *s)
     script_open(s);
 }
 
-/* The FLOOR reaches the file, its sync fails, the process goes. Whoever opens the log sees a FLOOR that no disk has. */
+/* The FLOOR reaches the file, its sync fails, the process goes. Whoever opens the log sees a FLOOR
+ * that no disk has. */
 static void script_truncate_and_fail(script *s, uint64_t upto)
 {
     simfs_mark(s->sim, MARK_TRUNCATING, upto);
@@ -315,7 +318,8 @@ static void script_truncate_and_fail(script *s, uint64_t upto)
     script_open(s);
 }
 
-/* Any order of steps. Numbers that are truncated have been given out, and lie in front of a batch or behind it. */
+/* Any order of steps. Numbers that are truncated have been given out, and lie in front of a batch
+ * or behind it. */
 static void random_life(script *s, rng *r, unsigned steps)
 {
     uint64_t floor = 0;
@@ -507,8 +511,9 @@ static void run_recovery(const char *name, const log_builder *log, simfs *sim, f
     simfs_free(sim);
 }
 
-/* The recovery stops at one of its calls (the process dies there), a second one finishes it in another process, and
- * then the power goes: what the first one had not synced, the second must have. */
+/* The recovery stops at one of its calls (the process dies there), a second one finishes it in
+ * another process, and then the power goes: what the first one had not synced, the second must
+ * have. */
 static int verify_finished(void *ctx, crash_state *state)
 {
     const goal *g = ctx;

@@ -1,6 +1,6 @@
-/* Damage of every kind to small logs. Whatever is done to the files, an open either refuses, or reports what it cut,
- * or gives back exactly what was written; never anything else, and never a crash. What an intact frame proves to
- * have been synced is never cut silently. */
+/* Damage of every kind to small logs. Whatever is done to the files, an open either refuses, or
+ * reports what it cut, or gives back exactly what was written; never anything else, and never a
+ * crash. What an intact frame proves to have been synced is never cut silently. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -119,7 +119,36 @@ static void check_same(fixture *f, outcome *a, const outcome *b)
                   0);
 }
 
-/* Opens a damaged copy by every policy, and checks each result against what was written. `sim` may be changed. */
+/* PREFIX keeps a prefix; SALVAGE keeps at least as much; both leave a log that opens clean. */
+static void check_repairs(fixture *f, simfs *sim, const outcome *inspected)
+{
+    bool lost = has_loss(&inspected->report);
+    bool torn = has(&inspected->report, FIRN_WAL_TORN);
+    outcome o;
+    uint64_t kept = 0;
+    static const firn_recovery policies[] = {FIRN_RECOVERY_PREFIX, FIRN_RECOVERY_SALVAGE};
+    for (int i = 0; i < 2; i++) {
+        wal_config config = log_config(policies[i]);
+        simfs *copy = simfs_clone(sim);
+        open_and_read(f, copy, &config, true, &o);
+        CHECK(f, &o, o.status == FIRN_OK && o.read.wrong == 0);
+        CHECK(f, &o, o.read.jumps == 0 || policies[i] == FIRN_RECOVERY_SALVAGE);
+        CHECK(f, &o, o.read.count >= kept);
+        CHECK(f, &o, lost || torn || o.read.count == f->operations);
+        CHECK(f, &o, o.new_seq > inspected->report.seq_last);
+        kept = o.read.count;
+        firn_wal_report_release(&o.report);
+        config = log_config(FIRN_RECOVERY_TAIL);
+        open_and_read(f, copy, &config, false, &o);
+        CHECK(f, &o, o.status == FIRN_OK && !has(&o.report, FIRN_WAL_TORN) && !has_loss(&o.report));
+        CHECK(f, &o, o.read.count == kept + 1);
+        firn_wal_report_release(&o.report);
+        simfs_free(copy);
+    }
+}
+
+/* Opens a damaged copy by every policy, and checks each result against what was written. `sim` may
+ * be changed. */
 static void check_policies(fixture *f, simfs *sim, outcome *inspected)
 {
     wal_config config = log_config(FIRN_RECOVERY_INSPECT);
@@ -171,28 +200,7 @@ static void check_policies(fixture *f, simfs *sim, outcome *inspected)
     firn_wal_report_release(&o.report);
     firn_wal_report_release(&again.report);
     simfs_free(copy);
-
-    /* PREFIX keeps a prefix; SALVAGE keeps at least as much; both leave a log that opens clean. */
-    uint64_t kept = 0;
-    static const firn_recovery policies[] = {FIRN_RECOVERY_PREFIX, FIRN_RECOVERY_SALVAGE};
-    for (int i = 0; i < 2; i++) {
-        config = log_config(policies[i]);
-        copy = simfs_clone(sim);
-        open_and_read(f, copy, &config, true, &o);
-        CHECK(f, &o, o.status == FIRN_OK && o.read.wrong == 0);
-        CHECK(f, &o, o.read.jumps == 0 || policies[i] == FIRN_RECOVERY_SALVAGE);
-        CHECK(f, &o, o.read.count >= kept);
-        CHECK(f, &o, lost || torn || o.read.count == f->operations);
-        CHECK(f, &o, o.new_seq > inspected->report.seq_last);
-        kept = o.read.count;
-        firn_wal_report_release(&o.report);
-        config = log_config(FIRN_RECOVERY_TAIL);
-        open_and_read(f, copy, &config, false, &o);
-        CHECK(f, &o, o.status == FIRN_OK && !has(&o.report, FIRN_WAL_TORN) && !has_loss(&o.report));
-        CHECK(f, &o, o.read.count == kept + 1);
-        firn_wal_report_release(&o.report);
-        simfs_free(copy);
-    }
+    check_repairs(f, sim, inspected);
 }
 
 /* ---- Flipped bits ---- */
@@ -483,7 +491,8 @@ static void an_older_copy_of_a_segment_is_noticed(void **state)
     }
 }
 
-/* A segment of the same numbers and sizes, from another history of the same log (a copy that went its own way). */
+/* A segment of the same numbers and sizes, from another history of the same log (a copy that went
+ * its own way). */
 static void a_segment_from_another_history_is_noticed_by_the_running_checksum(void **state)
 {
     (void)state;
@@ -493,7 +502,8 @@ static void a_segment_from_another_history_is_noticed_by_the_running_checksum(vo
     log_builder other;
     log_sample(&other);
     log_segment *s = &other.segments[1];
-    /* The same frames, written a millisecond later: every header checksum differs, nothing else does. */
+    /* The same frames, written a millisecond later: every header checksum differs, nothing else
+     * does. */
     wal_frame first;
     uint64_t chain = s->header.salt, frames = 0;
     for (uint64_t at = WAL_DATA_OFFSET; at < s->end;) {
@@ -559,7 +569,8 @@ static void random_damage_never_gives_wrong_data(void **state)
     }
 }
 
-/* A value that holds a copy of the log's own frames must not be taken for frames when the frame around it breaks. */
+/* A value that holds a copy of the log's own frames must not be taken for frames when the frame
+ * around it breaks. */
 static void frames_inside_a_value_do_not_pass(void **state)
 {
     (void)state;

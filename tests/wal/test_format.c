@@ -1,5 +1,5 @@
-/* The log's bytes: what is encoded decodes to itself, what was changed does not pass, and the README's hexdump is
- * what the encoder writes. */
+/* The log's bytes: what is encoded decodes to itself, what was changed does not pass, and the
+ * README's hexdump is what the encoder writes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
-/* Recovery: what each policy does with each kind of damage, what goes to lost/, which numbers come next, and what
- * happens when a call fails in the middle. Crashes in the middle are in test_crash.c. */
+/* Recovery: what each policy does with each kind of damage, what goes to lost/, which numbers come
+ * next, and what happens when a call fails in the middle. Crashes in the middle are in
+ * test_crash.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Reading back a log that is open: replay, iterate, verify, and the frames that an owner builds its index on, also
- * beside appends and truncations. */
+/* Reading back a log that is open: replay, iterate, verify, and the frames that an owner builds its
+ * index on, also beside appends and truncations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Reading a log: what counts as its segments, as its end, as torn, lost or harmless (README.md, "Telling a torn tail
- * from loss"). Damage of every kind, everywhere, is in test_damage.c. */
+/* Reading a log: what counts as its segments, as its end, as torn, lost or harmless (README.md,
+ * "Telling a torn tail from loss"). Damage of every kind, everywhere, is in test_damage.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -306,7 +306,8 @@ static void a_damaged_frame_without_numbers_is_harmless_when_another_follows(voi
     assert_int_equal(b->scan.last_seq, 4);
 }
 
-/* A frame of the same size and number, but not the one that was written: only the running checksum in the seal knows. */
+/* A frame of the same size and number, but not the one that was written: only the running checksum
+ * in the seal knows. */
 static void a_seal_that_disagrees_with_the_frames_is_a_proof(void **state)
 {
     bench *b = *state;
@@ -406,8 +407,8 @@ static void a_frame_out_of_order_does_not_pass(void **state)
 
 /* ---- Prepared by an enemy ---- */
 
-/* Every 40 bytes a header that passes and claims the whole rest of the segment: whoever checksummed the payload of
- * each would read terabytes. */
+/* Every 40 bytes a header that passes and claims the whole rest of the segment: whoever checksummed
+ * the payload of each would read terabytes. */
 static void headers_that_claim_everything_cost_no_more_than_one_pass(void **state)
 {
     bench *b = *state;
