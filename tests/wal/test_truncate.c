@@ -194,6 +194,60 @@ static void ASegmentMayOutliveItsLog(void **state)
     bed_release(&b);
 }
 
+/* ---- The segment with the FLOOR ---- */
+
+typedef struct rotate_once {
+    wal *log;
+    bool armed;
+} rotate_once;
+
+/* While the FLOOR is being synced, the log goes on in another segment. */
+static int rotate_during_sync(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    (void)index;
+    (void)name;
+    rotate_once *r = ctx;
+    if (call != SIMFS_SYNC || !r->armed)
+        return 0;
+    r->armed = false;
+    OK(firn_wal_rotate(r->log, err));
+    return 0;
+}
+
+static void TheFloorStaysUntilANewerOneIsDurable(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        wal_config c = bed_config();
+        c.options.backing = (firn_wal_backing)backing;
+        bed b = bed_new_with(&c);
+        for (uint64_t i = 1; i <= 5; i++)
+            bed_put(&b, i);
+        simfs_record(b.sim);
+        rotate_once r = {.log = b.log, .armed = true};
+        simfs_on_call(b.sim, rotate_during_sync, &r);
+        OK(firn_wal_truncate(b.log, 5, NULL, err));
+        simfs_on_call(b.sim, NULL, NULL);
+        assert_false(r.armed);
+        uint64_t seq;
+        firn_slice key = {(const uint8_t *)"k", 1}, none = {NULL, 0};
+        OK(wal_put(b.log, FIRN_PUT, key, none, FIRN_DURABILITY_NONE, &seq, err));
+        for (uint64_t seed = 1; seed <= 50; seed++) {
+            char line[256];
+            simfs *after = crash_now(b.sim, CRASH_STRICT, seed, line, sizeof(line));
+            wal *log;
+            OK(wal_open_path(simfs_fs(after), BED_PATH, &c, NULL, &log, err));
+            if (firn_wal_floor_seq(log) != 5 || firn_wal_last_seq(log) < 5)
+                print_error("%s\n", line);
+            assert_int_equal(firn_wal_floor_seq(log), 5);
+            assert_true(firn_wal_last_seq(log) >= 5);
+            OK(firn_wal_close(log, err));
+            simfs_free(after);
+        }
+        bed_release(&b);
+    }
+}
+
 /* ---- A crash at any step ----
  *
  * When a recovery crashes, too (depth 1), numbers may have been given away by the first one: replay
@@ -328,6 +382,7 @@ int main(void)
         cmocka_unit_test(TruncatedSegmentsAreUsedAgain),
         cmocka_unit_test(ASegmentThatSomebodyReadsIsNotUsedAgainBeforeTheyAreDone),
         cmocka_unit_test(ASegmentMayOutliveItsLog),
+        cmocka_unit_test(TheFloorStaysUntilANewerOneIsDurable),
         cmocka_unit_test(ACrashWhileTruncatingLosesNothingMapped),
         cmocka_unit_test(ACrashWhileTruncatingLosesNothingBuffered),
     };
