@@ -16,3 +16,6 @@ firn_house_test(symbols ${CMAKE_NM} ${FIRN_HOUSE_LIBRARIES})
 add_test(NAME house.breaches COMMAND sh ${CMAKE_SOURCE_DIR}/tests/house/breaches.sh ${CMAKE_SOURCE_DIR} ${CMAKE_C_COMPILER}
          ${CMAKE_AR} ${CMAKE_NM})
 set_tests_properties(house.breaches PROPERTIES LABELS unit TIMEOUT 120)
+# What an installed tree gives to programs, and which names it shows.
+add_test(NAME house.package COMMAND sh ${CMAKE_SOURCE_DIR}/tests/house/package.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
+set_tests_properties(house.package PROPERTIES LABELS unit TIMEOUT 300)

@@ -25,7 +25,7 @@ typedef struct story {
     uint64_t possible;     /* newest number that may be there */
     uint64_t floor;        /* may be anywhere up to here */
     bool failed;           /* some write failed */
-    char wrong[256];
+    char wrong[512];
 } story;
 
 static void tell_wrong(story *t, const char *what, int status, uint64_t seq)
