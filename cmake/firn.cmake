@@ -3,9 +3,6 @@
 include(${CMAKE_CURRENT_LIST_DIR}/arrows.cmake)
 
 function(firn_room name)
-    if(NOT ARGN)
-        return()
-    endif()
     add_library(firn_${name} STATIC ${ARGN})
     target_include_directories(firn_${name} PRIVATE ${CMAKE_SOURCE_DIR}/${name}/include)
     foreach(seen IN LISTS FIRN_ARROWS_${name})
