@@ -40,8 +40,8 @@ static bool enter(level_iter *l, size_t at)
     l->at = at;
     sst_reader *r = NULL;
     int rc = table_reader(l->level->tables[at], &r, &l->it.error);
-    if (rc == FIRN_OK)
-        rc = sst_iter_new(r, l->fill_cache, &l->child);
+    if (rc == FIRN_OK && (rc = sst_iter_new(r, l->fill_cache, &l->child)) != FIRN_OK)
+        error_no_memory(&l->it.error, sizeof *l);
     if (rc != FIRN_OK)
         fail(l, rc);
     return rc == FIRN_OK;

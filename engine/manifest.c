@@ -520,11 +520,18 @@ int manifest_write(manifest *m, const edit *e, firn_error *err)
         rc = fs_sync(m->file, err); /* <- the commit point of every flush and compaction */
     if (rc != FIRN_OK) {
         m->poisoned = true;
+        if (rc == FIRN_NO_SPACE && err)
+            err->status = FIRN_IO; /* a sync that failed is no "try again" */
         return rc == FIRN_NO_SPACE ? FIRN_IO : rc;
     }
     m->end += m->scratch.size;
     m->records++;
     return FIRN_OK;
+}
+
+void manifest_poison(manifest *m)
+{
+    m->poisoned = true;
 }
 
 uint64_t manifest_bytes(const manifest *m)

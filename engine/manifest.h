@@ -44,6 +44,8 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
 /* Appends an edit and syncs it. FIRN_NO_SPACE: nothing happened, may be tried again. Any other
  * error: unknown whether it happened; the manifest refuses further edits with FIRN_POISONED. */
 int manifest_write(manifest *m, const edit *e, firn_error *err);
+/* Memory no longer agrees with what is written: no further edit may be built on it. */
+void manifest_poison(manifest *m);
 uint64_t manifest_bytes(const manifest *m);
 uint64_t manifest_no(const manifest *m);
 void manifest_close(manifest *m); /* NULL is allowed */

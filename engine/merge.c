@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <base/alloc.h>
 #include <base/buf.h>
+#include <base/error.h>
 #include <base/slice.h>
 
 typedef struct slot {
@@ -131,7 +132,7 @@ static bool turn(merge_iter *m, bool backward)
     uint64_t seq = m->it.seq;
     if (buf_assign(&m->key, m->it.key.data, m->it.key.size) != FIRN_OK) {
         m->it.valid = false;
-        m->it.status = FIRN_NO_MEMORY;
+        m->it.status = error_no_memory(&m->it.error, m->it.key.size);
         return false;
     }
     if (backward)

@@ -62,6 +62,10 @@ static int open_folder(firn *db, const char *path, firn_error *err)
     rc = fs_dir_make(db->fs, path, err);
     if (rc == FIRN_OK)
         rc = fs_dir_open(db->fs, path, &db->dir, err);
+    if (rc == FIRN_NOT_FOUND) {
+        rc = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET, "the folder is not there once made");
+        error_hint(err, "another program may have removed it; try again");
+    }
 done:
     db->env.dir = db->dir;
     return rc;
@@ -69,12 +73,16 @@ done:
 
 static int take_lock(firn *db, firn_error *err)
 {
-    int rc = fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, NULL);
-    if (rc == FIRN_NOT_FOUND)
-        rc = fs_open(db->dir, NAME_LOCK, FS_WRITE | FS_CREATE_NEW, &db->lock, NULL);
-    if (rc !=
-        FIRN_OK) /* lost a race for creating it, or a real error: which one, this attempt says */
-        rc = fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, err);
+    firn_error creating = {0};
+    int rc = fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, err);
+    if (rc == FIRN_NOT_FOUND) {
+        rc = fs_open(db->dir, NAME_LOCK, FS_WRITE | FS_CREATE_NEW, &db->lock, &creating);
+        /* Failed, or another opener was faster: then it is there now. */
+        if (rc != FIRN_OK && fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, NULL) == FIRN_OK)
+            rc = FIRN_OK;
+        if (rc != FIRN_OK && err)
+            *err = creating;
+    }
     return rc == FIRN_OK ? fs_lock(db->lock, err) : rc;
 }
 
@@ -115,10 +123,15 @@ static int load_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
     return check_tables_exist(db, f, s->version, err);
 }
 
+typedef struct removal {
+    fs_dir *dir;
+    firn_error *err;
+} removal;
+
 static int remove_log_name(void *ctx, const char *name)
 {
-    firn *db = ctx;
-    return wal_owns_name(name) ? fs_unlink(db->dir, name, NULL) : FIRN_OK;
+    removal *r = ctx;
+    return wal_owns_name(name) ? fs_unlink(r->dir, name, r->err) : FIRN_OK;
 }
 
 /* A log without a manifest is either what a crash during creation left, and then empty, or
@@ -142,7 +155,8 @@ static int clear_unborn_log(firn *db, const wal_config *config, firn_error *err)
             err, "restore the manifest from a backup; a log of its own is opened by firn_wal_open");
         return FIRN_DAMAGED;
     }
-    return fs_dir_list(db->dir, remove_log_name, db, err);
+    removal r = {db->dir, err};
+    return fs_dir_list(db->dir, remove_log_name, &r, err);
 }
 
 static int new_state(firn *db, manifest_state *s, firn_error *err)

@@ -150,8 +150,11 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
         rc = store_install(db, NULL, flushed, next);
         /* The edit is durable and cannot be taken back: without memory for the view, disk and
          * memory disagree. */
-        if (rc != FIRN_OK)
+        if (rc != FIRN_OK) {
+            manifest_poison(db->manifest);
             rc = error_set(err, FIRN_POISONED, "out of memory behind a commit of the manifest");
+            error_hint(err, "close the store and open it again");
+        }
     }
     mutex_unlock(&db->manifest_mu);
     version_unref(next);

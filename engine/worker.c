@@ -156,8 +156,8 @@ int work_inline(firn *db, firn_error *err)
         rc = flush_oldest(db, &did, err);
     for (bool did = true; rc == FIRN_OK && did;)
         rc = compact_once(db, &did, err);
-    if (rc != FIRN_OK && rc != FIRN_POISONED)
-        store_background_error(db, rc, err);
+    if (rc != FIRN_OK)
+        store_background_error(db, rc, err); /* the first one stays */
     return rc;
 }
 
