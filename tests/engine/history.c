@@ -82,12 +82,16 @@ bool history_write(history *h, firn *db, firn_durability durability, char *why)
     if (h->count + 1 >= HISTORY_MOST)
         return wrong(why, "the history is longer than %d", HISTORY_MOST);
     h->count++;
-    if (fill_batch(h) != FIRN_OK)
-        return wrong(why, "a batch could not be filled");
+    h->status = fill_batch(h);
+    if (h->status != FIRN_OK) {
+        h->count--;
+        return wrong(why, "a batch could not be filled: %s", firn_status_name(h->status));
+    }
     mark(h, MARK_BEGUN, h->count);
     firn_write_options_init(&o);
     o.durability = durability;
     int rc = firn_write(db, h->batch, &o, &h->seqs[h->count], &err);
+    h->status = rc;
     if (rc != FIRN_OK)
         return wrong_status(why, "write", rc, &err);
     h->completed = h->count;

@@ -27,6 +27,7 @@ typedef struct history {
     uint64_t seqs[HISTORY_MOST];      /* of the last operation of each batch */
     size_t count;                     /* batches begun */
     size_t durable, completed;
+    int status;        /* of the last history_write */
     size_t value_most; /* sizes of values; 0: 120 */
     firn_batch *batch;
     rng chance;
@@ -35,7 +36,8 @@ typedef struct history {
 
 void history_init(history *h, uint64_t seed, simfs *sim);
 void history_release(history *h);
-/* Writes the next batch. False: it failed, `why` says how; it is begun, not completed. */
+/* Writes the next batch. False: it failed, `why` and status say how; it is begun, not completed. (When
+ * the batch could not even be filled, it is not begun.) */
 bool history_write(history *h, firn *db, firn_durability durability, char *why);
 /* Asks the store what is durable, and marks it. */
 void history_note_durable(history *h, firn *db);

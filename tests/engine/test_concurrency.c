@@ -342,19 +342,19 @@ static void run_all(const char *durability, const char *compression, unsigned ba
 static void everybody_at_once_without_waiting_for_the_disk(void **state)
 {
     (void)state;
-    run_all("none", "auto", 2500);
+    run_all("none", "auto", 2000);
 }
 
 static void everybody_at_once_with_batched_syncs(void **state)
 {
     (void)state;
-    run_all("batch", "lz4", 1500);
+    run_all("batch", "lz4", 1000);
 }
 
 static void everybody_at_once_with_every_write_synced(void **state)
 {
     (void)state;
-    run_all("sync", "zlib", 400);
+    run_all("sync", "zlib", 250);
 }
 
 /* ---- one value, many hands ---- */

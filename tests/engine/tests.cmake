@@ -8,3 +8,4 @@ firn_test(engine damage damage ${CMAKE_CURRENT_LIST_DIR}/history.c ${ENGINE_BED}
 firn_test(engine iterator unit ${ENGINE_BED})
 firn_test(engine compaction unit ${ENGINE_BED})
 firn_test(engine concurrency stress ${ENGINE_BED})
+firn_test(engine faults fault ${CMAKE_CURRENT_LIST_DIR}/history.c ${ENGINE_BED})
