@@ -39,6 +39,8 @@ void history_release(history *h);
 /* Writes the next batch. False: it failed, `why` and status say how; it is begun, not completed. (When
  * the batch could not even be filled, it is not begun.) */
 bool history_write(history *h, firn *db, firn_durability durability, char *why);
+/* Makes the next batch without a store: what another process writes from the same history. */
+void history_imagine(history *h);
 /* Asks the store what is durable, and marks it. */
 void history_note_durable(history *h, firn *db);
 /* The state that the store shows: which j in [low, high], compared by every key and both ways. */
