@@ -21,6 +21,8 @@ case_of() { # NAME COMMAND...
     fi
 }
 
+# A machine may have only the generator that this tree was configured with.
+generator=$(sed -n 's/^CMAKE_GENERATOR:[A-Z]*=//p' "$build/CMakeCache.txt")
 prefix=$(sed -n 's/^CMAKE_INSTALL_PREFIX:[A-Z]*=//p' "$build/CMakeCache.txt")
 root=$work/root
 case_of "the tree installs" env DESTDIR="$root" cmake --install "$build"
@@ -48,7 +50,7 @@ with_cmake() {
             'add_executable(user snow.c)' 'target_link_libraries(user firn::firn)' \
             'add_executable(user_static snow.c)' 'target_link_libraries(user_static firn::static)' \
             > "$work/user/CMakeLists.txt" &&
-        cmake -S "$work/user" -B "$work/user/build" -Dfirn_DIR="$work/user" &&
+        cmake -G "$generator" -S "$work/user" -B "$work/user/build" -Dfirn_DIR="$work/user" &&
         cmake --build "$work/user/build" && runs "$work/user/build/user" && runs "$work/user/build/user_static"
 }
 only_firn() { # what nm lists, less what starts with firn_ or is the version's own name
