@@ -136,9 +136,9 @@ static bool turn(merge_iter *m, bool backward)
         return false;
     }
     if (backward)
-        merge_seek_before(&m->it, buf_slice(&m->key), seq);
+        merge_seek_before(&m->it, slice_somewhere(buf_slice(&m->key)), seq);
     else
-        merge_seek(&m->it, buf_slice(&m->key), seq);
+        merge_seek(&m->it, slice_somewhere(buf_slice(&m->key)), seq);
     return true;
 }
 

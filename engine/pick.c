@@ -114,7 +114,7 @@ static int take_below(job *j)
     const level *below = &j->view->version->levels[j->level + 1];
     size_t first, end;
     level_overlap(below, from, to, &first, &end);
-    return take(j, 1, below->tables + first, end - first);
+    return first < end ? take(j, 1, below->tables + first, end - first) : FIRN_OK;
 }
 
 int pick_due(firn *db, job *out)

@@ -63,7 +63,8 @@ int sst_block_builder_add(sst_block_builder *b, firn_slice key, firn_slice value
 {
     if (b->count == b->capacity && grow(b) != FIRN_OK)
         return FIRN_NO_MEMORY;
-    int status = buf_reserve(&b->bytes, key.size + value.size);
+    /* One more, so that there is a place also for an empty key with an empty value. */
+    int status = buf_reserve(&b->bytes, key.size + value.size + 1);
     if (status != FIRN_OK)
         return status;
 

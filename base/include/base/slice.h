@@ -11,6 +11,14 @@ static inline firn_slice slice_of(const void *data, size_t size)
     return (firn_slice){data, size};
 }
 
+/* The empty slice may be NULL, to which C allows no arithmetic: this one never is. For keys that are
+ * handed down to where they are cut. */
+static inline firn_slice slice_somewhere(firn_slice s)
+{
+    static const uint8_t nothing;
+    return s.data ? s : (firn_slice){&nothing, 0};
+}
+
 static inline firn_slice slice_of_str(const char *s)
 {
     return (firn_slice){(const uint8_t *)s, strlen(s)};
