@@ -229,14 +229,14 @@ static int seek_forward(firn_iter *it, firn_slice key)
 {
     if (it->has_lower && slice_compare(key, buf_slice(&it->lower)) < 0)
         key = buf_slice(&it->lower);
-    it->runs->ops->seek(it->runs, key, FIRN_MAX_SEQ);
+    it->runs->ops->seek(it->runs, slice_somewhere(key), FIRN_MAX_SEQ);
     return find_forward(it, false);
 }
 
 /* The last key < `key`. */
 static int seek_backward(firn_iter *it, firn_slice key)
 {
-    it->runs->ops->seek_before(it->runs, key, FIRN_MAX_SEQ);
+    it->runs->ops->seek_before(it->runs, slice_somewhere(key), FIRN_MAX_SEQ);
     return find_backward(it);
 }
 
@@ -267,7 +267,7 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
     if (it->has_upper && slice_compare(k, buf_slice(&it->upper)) >= 0)
         return seek_backward(it, buf_slice(&it->upper));
     /* The last element < (key, number 0) is the oldest version of the key itself, if it has any. */
-    it->runs->ops->seek_before(it->runs, k, 0);
+    it->runs->ops->seek_before(it->runs, slice_somewhere(k), 0);
     return find_backward(it);
 }
 
@@ -288,7 +288,7 @@ int firn_iter_next(firn_iter *it)
     iter *m = it->runs;
     if (it->backward) {
         /* N2: go behind all versions of the key. */
-        m->ops->seek(m, buf_slice(&it->key), 0);
+        m->ops->seek(m, slice_somewhere(buf_slice(&it->key)), 0);
         return find_forward(it, false);
     }
     if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)

@@ -81,7 +81,7 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
     uint64_t seq =
         snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    rc = look_in_view(v, slice_of(key, key_size), seq, &f, error);
+    rc = look_in_view(v, slice_somewhere(slice_of(key, key_size)), seq, &f, error);
     if (rc == FIRN_OK && f.kind == FIRN_PUT && f.mem)
         mem_ref(f.mem);
     readers_exit(&db->readers, ticket);
@@ -126,7 +126,7 @@ int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapsho
     view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
     uint64_t seq =
         snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    rc = look_in_view(v, slice_of(key, key_size), seq, &f, error);
+    rc = look_in_view(v, slice_somewhere(slice_of(key, key_size)), seq, &f, error);
     if (rc == FIRN_OK && f.kind == FIRN_PUT) {
         size_t n = f.value.size < capacity ? f.value.size : capacity;
         if (n)
