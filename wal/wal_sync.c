@@ -186,8 +186,10 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     w->sync_us = us;
     bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
     w->durable_tick = tick;
-    /* Release: who sees the number may say so to others. */
-    atomic_store_explicit(&w->durable_seq, seq, memory_order_release);
+    /* Release: who sees the number may say so to others. Sequentially consistent, because the helper says
+     * "I will not look again by myself" and then looks here, and we look at what it said below: one of us
+     * sees the other. */
+    atomic_store_explicit(&w->durable_seq, seq, memory_order_seq_cst);
     wal_request *covered = waiters_take(w, tick);
     wal_request *failed = poisoned ? waiters_take(w, UINT64_MAX) : NULL;
     named = w->waiters;
@@ -204,9 +206,7 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     answer_failed(w, failed, 0, NULL);
     if (fire)
         wal_callbacks_fire(w);
-    /* An idle log proves its last sync with a MARK: the helper has to look at the clock. The fence
-     * orders our store of durable_seq against the helper's "I will not look again by myself". */
-    atomic_thread_fence(memory_order_seq_cst);
+    /* An idle log proves its last sync with a MARK: the helper has to look at the clock. */
     if (w->config.options.mark_ms > 0 &&
         !atomic_load_explicit(&w->helper_timed, memory_order_seq_cst))
         wal_helper_wake(w);
