@@ -49,7 +49,7 @@ int open_to_write(const char *path, const firn_options *options, firn **db)
     o.log = on_warning;
     int status = firn_open(path, &o, db, &error);
     if (status == FIRN_NOT_FOUND)
-        return fail_text(EXIT_IO, "check the path, or leave out --no-create to make a new store",
+        return fail_text(EXIT_IO, "check the path; `firn load` and `firn put` make a new store",
                          "there is no store in this folder: %s", path);
     return status == FIRN_OK ? EXIT_DONE : fail(status, &error, path);
 }

@@ -220,7 +220,10 @@ static int draw(drawing *d)
     if (status == FIRN_OK && report.segments == 0 && report.count == 0) {
         firn_wal_close(log, NULL);
         firn_wal_report_release(&report);
-        return fail_text(EXIT_IO, "check the path", "there is no log in this folder: %s", d->path);
+        return fail_text(EXIT_IO,
+                         "check the path; the log of a store that is just being made has nothing "
+                         "to draw yet",
+                         "there is no log with anything in it in this folder: %s", d->path);
     }
     output_init(&d->out, STDOUT_FILENO, "standard output");
     d->bold = text_colour(STDOUT_FILENO);
