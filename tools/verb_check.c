@@ -24,8 +24,8 @@ static void print_summary(output *out, const firn_check_summary *s, int status)
                   text_count(s->log_operations).s);
     if (s->log_torn_bytes > 0)
         output_format(out,
-                      "the log ends in %s of a write that was never acknowledged: normal after a "
-                      "crash\n",
+                      "the log ends in %s that are not intact, and that nothing says were synced: "
+                      "normal after a crash\n",
                       text_size(s->log_torn_bytes).s);
     if (status == FIRN_DAMAGED)
         output_format(out, "%sdamaged%s: %s finding%s\n", colour ? COLOUR_RED : "",

@@ -93,7 +93,7 @@ static void print_table(output *out, const char *path, const firn_stats *s)
     output_format(out, "\n  size              %s\n", text_size(s->log_bytes).s);
     output_format(out, "  not yet in tables %s entries\n", text_count(s->memtable_entries).s);
     if (s->recovery_cut_bytes > 0)
-        output_format(out, "  torn tail         %s, never acknowledged\n",
+        output_format(out, "  torn tail         %s, not known to be synced\n",
                       text_size(s->recovery_cut_bytes).s);
     output_format(out, "%stables%s\n", bold, off);
     print_levels(out, s);
