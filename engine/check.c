@@ -204,10 +204,9 @@ static int look(check *c, bool *trouble, firn_error *err)
     int rc = folder_read(c->dir, &c->folder, err);
     size_t manifests = rc == FIRN_OK ? folder_count(&c->folder.manifests) : 0;
     if (rc == FIRN_OK && manifests == 0 && folder_count(&c->folder.tables)) {
-        c->manifest_status = error_file(&c->manifest_error, FIRN_DAMAGED, c->dir->path,
-                                        FIRN_NO_OFFSET,
-                                        "the folder holds %zu tables but no manifest",
-                                        folder_count(&c->folder.tables));
+        c->manifest_status = error_file(
+            &c->manifest_error, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
+            "the folder holds %zu tables but no manifest", folder_count(&c->folder.tables));
         error_hint(&c->manifest_error, "restore the manifest, or the store, from a backup");
         *trouble = true;
         return FIRN_OK;
