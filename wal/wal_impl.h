@@ -125,6 +125,7 @@ struct firn_wal {
     _Alignas(WAL_CACHE_LINE) wal_segment *current;
     wal_link link;  /* what the LINK that is due will say */
     bool link_due;  /* the current segment wants a LINK before its next frame */
+    bool announced; /* the owner knows the next segment, but the rotation is not complete */
     bool can_store; /* pages can be made ready, so stores into the mapping are sound */
     bool fresh;     /* nothing was appended in this life, and the log was closed clean before */
     uint64_t floor_appended; /* newest FLOOR in the log, synced or not */

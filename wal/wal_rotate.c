@@ -103,7 +103,10 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
     next->seq_last = last_seq;
     *out = next;
     const wal_hooks *hooks = &w->config.hooks;
-    return hooks->rotating ? hooks->rotating(hooks->ctx, next, last_seq, err) : FIRN_OK;
+    status = hooks->rotating ? hooks->rotating(hooks->ctx, next, last_seq, err) : FIRN_OK;
+    if (status == FIRN_OK)
+        w->announced = true;
+    return status;
 }
 
 /* Seals the current segment and goes on in the next one, which has room for a frame of `need`
@@ -121,6 +124,7 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
         w->ready = NULL;
         mutex_unlock(&w->m);
         w->current = next;
+        w->announced = false;
         w->link = (wal_link){
             .prev_no = old->no,
             .prev_end = old->end,
@@ -134,10 +138,12 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
     return status;
 }
 
-/* Room for a frame of this size, and the LINK that has to stand before it. */
+/* Room for a frame of this size, and the LINK that has to stand before it. A rotation that failed
+ * half-way is completed first, also when the frame would still fit: the owner has been told that
+ * the current segment takes nothing more, and indexes what comes as lying in the next one. */
 int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err)
 {
-    if (bytes > wal_room_left(w)) {
+    if (w->announced || bytes > wal_room_left(w)) {
         int status = wal_rotate(w, bytes, durable, err);
         if (status != FIRN_OK)
             return status;
