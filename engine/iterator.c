@@ -83,9 +83,29 @@ static int take_bounds(firn_iter *it, const firn_iter_options *o)
     return rc;
 }
 
+static int check_options(const firn_iter_options *o, firn_iter **out, firn_error *err)
+{
+    if (!out)
+        return error_set(err, FIRN_INVALID, "there is nowhere to put the iterator");
+    if (!o)
+        return FIRN_OK;
+    if (o->size != sizeof *o) {
+        error_set(err, FIRN_INVALID, "the iterator's options have size %zu, expected %zu", o->size,
+                  sizeof *o);
+        error_hint(err, "call firn_iter_options_init first; compile against the installed header");
+        return FIRN_INVALID;
+    }
+    if ((!o->lower && o->lower_size) || (!o->upper && o->upper_size))
+        return error_set(err, FIRN_INVALID, "a bound is NULL but has a size");
+    return FIRN_OK;
+}
+
 int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, firn_error *error)
 {
     int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = check_options(options, out, error);
     if (rc != FIRN_OK)
         return rc;
     if (options && options->snapshot && options->snapshot->db != db)
@@ -256,14 +276,35 @@ int firn_iter_last(firn_iter *it)
     return find_backward(it);
 }
 
+/* A key to move to. It may be the one that we show, which would go while we move: then a copy. */
+static int take_target(firn_iter *it, const void *key, size_t key_size, firn_slice *out)
+{
+    if (!key && key_size) {
+        error_set(&it->error, FIRN_INVALID, "the key is NULL but has a size");
+        return stop(it, FIRN_INVALID);
+    }
+    *out = slice_of(key, key_size);
+    if (!it->valid || it->backward) /* N2: what backwards shows are copies already */
+        return FIRN_OK;
+    if (buf_assign(&it->key, key, key_size) != FIRN_OK)
+        return stop(it, FIRN_NO_MEMORY);
+    *out = buf_slice(&it->key);
+    return FIRN_OK;
+}
+
 int firn_iter_seek(firn_iter *it, const void *key, size_t key_size)
 {
-    return seek_forward(it, slice_of(key, key_size));
+    firn_slice k;
+    int rc = take_target(it, key, key_size, &k);
+    return rc == FIRN_OK ? seek_forward(it, k) : rc;
 }
 
 int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
 {
-    firn_slice k = slice_of(key, key_size);
+    firn_slice k;
+    int rc = take_target(it, key, key_size, &k);
+    if (rc != FIRN_OK)
+        return rc;
     if (it->has_upper && slice_compare(k, buf_slice(&it->upper)) >= 0)
         return seek_backward(it, buf_slice(&it->upper));
     /* The last element < (key, number 0) is the oldest version of the key itself, if it has any. */

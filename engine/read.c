@@ -76,6 +76,8 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     int rc = check_read(db, key, key_size, snapshot, error);
     if (rc != FIRN_OK)
         return rc;
+    if (!value)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the value");
     found f = {0};
     uint32_t ticket = readers_enter(&db->readers);
     view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
@@ -121,6 +123,8 @@ int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapsho
         return rc;
     if (!buffer && capacity)
         return error_set(error, FIRN_INVALID, "the buffer is NULL but has a size");
+    if (!value_size)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
     found f = {0};
     uint32_t ticket = readers_enter(&db->readers);
     view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);

@@ -15,6 +15,8 @@ int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error)
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK)
         return rc;
+    if (!out)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the snapshot");
     firn_snapshot *s = mem_alloc(sizeof *s);
     if (!s)
         return error_no_memory(error, sizeof *s);

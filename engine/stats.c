@@ -39,6 +39,8 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK)
         return rc;
+    if (!out)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the figures");
     firn_stats s = {.size = sizeof s};
     wal_stats log;
     sst_cache_stats cache;
