@@ -484,9 +484,12 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
     m->end = state->end;
     m->records = state->records;
     int rc = fs_open(dir, name, FS_WRITE, &m->file, err);
-    /* What was read came from the page cache; it must be on disk before anything is built on it. */
+    /* What was read came from the page cache; it must be on disk before anything is built on it. So
+     * must its name: who made it may have died before syncing the folder. */
     if (rc == FIRN_OK)
         rc = fs_sync(m->file, err);
+    if (rc == FIRN_OK)
+        rc = fs_dir_sync(dir, err);
     if (rc != FIRN_OK) {
         manifest_close(m);
         return rc;
@@ -522,6 +525,9 @@ int manifest_write(manifest *m, const edit *e, firn_error *err)
         m->poisoned = true;
         if (rc == FIRN_NO_SPACE && err)
             err->status = FIRN_IO; /* a sync that failed is no "try again" */
+        error_hint(err,
+                   "whether the edit survives is unknown; find the cause, then close the store "
+                   "and open it again");
         return rc == FIRN_NO_SPACE ? FIRN_IO : rc;
     }
     m->end += m->scratch.size;

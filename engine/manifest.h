@@ -12,6 +12,9 @@
 
 #include "version.h"
 
+/* A manifest that has grown to this is replaced. */
+#define MANIFEST_REWRITE_BYTES (UINT64_C(4) << 20)
+
 typedef struct manifest manifest;
 
 typedef struct manifest_state {

@@ -20,8 +20,9 @@
 #include "names.h"
 #include "store.h"
 
-#define MANIFEST_REWRITE_BYTES (UINT64_C(4) << 20)
-#define READ_ONLY_ATTEMPTS     20
+#define READ_ONLY_ATTEMPTS 20
+#define FILE_NO_MAX                                                                                \
+    UINT64_C(1000000000000000000) /* no store gets there; names of 19 digits end at ten times it */
 
 /* ---- the folder and its lock ---- */
 
@@ -179,6 +180,13 @@ static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
         size_t count = folder_count(lists[i]);
         if (count && folder_at(lists[i], count - 1) >= next)
             next = folder_at(lists[i], count - 1) + 1;
+    }
+    if (next > FILE_NO_MAX) {
+        error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
+                   "a file in the folder has the number %" PRIu64 ", which no store reaches",
+                   next - 1);
+        error_hint(err, "move files with such names, which are not the store's, elsewhere");
+        return FIRN_INVALID;
     }
     atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
     mutex_lock(&db->manifest_mu);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "names.h"
 #include "store.h"
 
 int store_check_handle(const firn *db, firn_error *err)
@@ -49,7 +50,7 @@ view *store_view(firn *db)
 static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
 {
     uint32_t p = (uint32_t)v->version->levels[0].count;
-    if (p >= L0_STOP_AT || v->frozen_count > FROZEN_MAX)
+    if (p >= L0_STOP_AT || v->frozen_count > FROZEN_MAX || db->background_status != FIRN_OK)
         p |= PRESSURE_STOP;
     atomic_store_explicit(&db->pressure, p, memory_order_relaxed);
 }
@@ -133,9 +134,71 @@ uint64_t store_next_file_no(firn *db)
     return atomic_fetch_add_explicit(&db->next_file_no, 1, memory_order_relaxed);
 }
 
+/* A manifest only grows. When it has grown large it is replaced by one that holds nothing but the
+ * present state. Failing before the new one has its name changes nothing; failing behind that, it
+ * is unknown which of the two the next open finds, so neither may get another edit. */
+static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->manifest_mu)
+{
+    uint64_t limit =
+        db->manifest_limit > MANIFEST_REWRITE_BYTES ? db->manifest_limit : MANIFEST_REWRITE_BYTES;
+    if (manifest_bytes(db->manifest) < limit)
+        return FIRN_OK;
+    char name[NAME_BYTES];
+    manifest *fresh = NULL;
+    uint64_t no = store_next_file_no(db);
+    manifest_state s = {
+        .flushed_seq = atomic_load_explicit(&db->flushed_seq, memory_order_relaxed),
+        .next_file_no = no + 1,
+    };
+    memcpy(s.store_id, db->store_id, sizeof s.store_id);
+    version_ref(v);
+    s.version = v;
+    int rc = manifest_create(db->dir, no, &s, &fresh, err);
+    manifest_state_release(&s);
+    if (rc == FIRN_OK) {
+        name_manifest(manifest_no(db->manifest), false, name);
+        manifest_close(db->manifest);
+        db->manifest = fresh;
+        db->manifest_limit = manifest_bytes(fresh) * 2;
+        (void)fs_unlink(db->dir, name, NULL); /* else the next open removes it */
+        return FIRN_OK;
+    }
+    fs_file *there = NULL;
+    name_manifest(no, true, name);
+    (void)fs_unlink(db->dir, name, NULL); /* likewise */
+    name_manifest(no, false, name);
+    if (fs_open(db->dir, name, FS_READ, &there, NULL) == FIRN_NOT_FOUND)
+        return FIRN_OK; /* tried again behind the next edit */
+    fs_close(there);
+    manifest_poison(db->manifest);
+    return rc;
+}
+
+static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn_error *err)
+    REQUIRES(db->manifest_mu)
+{
+    int rc = manifest_write(db->manifest, e, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (e->flushed_seq)
+        atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
+    if (store_install(db, NULL, flushed, next) == FIRN_OK)
+        return FIRN_OK;
+    /* The edit is durable and cannot be taken back: without memory for the view, disk and memory
+     * disagree. */
+    manifest_poison(db->manifest);
+    error_set(err, FIRN_POISONED, "out of memory behind a commit of the manifest");
+    error_hint(err, "close the store and open it again");
+    return FIRN_POISONED;
+}
+
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
 {
     version *next = NULL;
+    firn_error local = {0}, later = {0};
+    int renewed = FIRN_OK;
+    if (!err)
+        err = &local;
     mutex_lock(&db->manifest_mu);
     e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
     /* manifest_mu makes us the only one who replaces versions, so the current one stays current. */
@@ -143,21 +206,16 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     int rc = version_apply(v->version, e, &next, err);
     view_unref(v);
     if (rc == FIRN_OK)
-        rc = manifest_write(db->manifest, e, err);
-    if (rc == FIRN_OK) {
-        if (e->flushed_seq)
-            atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
-        rc = store_install(db, NULL, flushed, next);
-        /* The edit is durable and cannot be taken back: without memory for the view, disk and
-         * memory disagree. */
-        if (rc != FIRN_OK) {
-            manifest_poison(db->manifest);
-            rc = error_set(err, FIRN_POISONED, "out of memory behind a commit of the manifest");
-            error_hint(err, "close the store and open it again");
-        }
-    }
+        rc = write_edit(db, e, flushed, next, err);
+    if (rc == FIRN_OK)
+        renewed = renew_manifest(db, next, &later); /* the edit stands, whatever becomes of it */
     mutex_unlock(&db->manifest_mu);
     version_unref(next);
+    /* Whoever asked for this edit: without a manifest nothing can be flushed any more. */
+    if (rc != FIRN_OK && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY)
+        store_background_error(db, rc, err);
+    if (renewed != FIRN_OK)
+        store_background_error(db, FIRN_IO, &later);
     return rc;
 }
 
@@ -172,6 +230,9 @@ void store_background_error(firn *db, int status, const firn_error *err)
     } else if (news) {
         db->background_status = status;
         db->background_error = *err;
+        view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+        if (v)
+            update_pressure(db, v); /* begin_write looks there */
     }
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);

@@ -79,6 +79,7 @@ struct firn {
 
     mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
     manifest *manifest GUARDED_BY(manifest_mu);
+    uint64_t manifest_limit GUARDED_BY(manifest_mu); /* where a new manifest is begun */
     _Atomic uint64_t next_file_no;
     _Atomic uint64_t flushed_seq;
 

@@ -11,11 +11,16 @@
 
 #define RETRY_MS 100
 
+/* The whole time, whatever else happens: two workers that wait for space would otherwise wake each
+ * other at once. Real time, as cond_wait_ms measures it, whatever file system the store is on. */
 static void pause_before_retry(firn *db)
 {
+    uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0;
     mutex_lock(&db->state_mu);
-    if (!db->closing)
-        cond_wait_ms(&db->state_changed, &db->state_mu, RETRY_MS);
+    while (!db->closing && passed_ms < RETRY_MS) {
+        cond_wait_ms(&db->state_changed, &db->state_mu, RETRY_MS - passed_ms);
+        passed_ms = (fs_mono_us(fs_posix()) - started) / 1000;
+    }
     mutex_unlock(&db->state_mu);
 }
 
@@ -111,6 +116,8 @@ static void compactor_run(void *arg)
         firn_error err = {0};
         bool did = false;
         int rc = compact_once(db, &did, &err);
+        if (rc == FIRN_OK && did)
+            clear_retry(db);
         if (rc == FIRN_OK || rc == FIRN_END)
             continue;
         if (curable(rc)) {
@@ -144,6 +151,14 @@ void workers_stop(firn *db)
     thread_join(&db->compactor);
 }
 
+static bool compaction_works(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    bool yes = !db->compaction_failed;
+    mutex_unlock(&db->state_mu);
+    return yes;
+}
+
 int work_inline(firn *db, firn_error *err)
 {
     if (!db->inline_work)
@@ -152,12 +167,20 @@ int work_inline(firn *db, firn_error *err)
     if (!err)
         err = &local;
     int rc = store_writable(db, err);
+    if (rc != FIRN_OK)
+        return rc;
     for (bool did = true; rc == FIRN_OK && did;)
         rc = flush_oldest(db, &did, err);
-    for (bool did = true; rc == FIRN_OK && did;)
+    if (rc != FIRN_OK) {
+        store_background_error(db, rc, err);
+        return rc;
+    }
+    for (bool did = compaction_works(db); rc == FIRN_OK && did;)
         rc = compact_once(db, &did, err);
-    if (rc != FIRN_OK)
-        store_background_error(db, rc, err); /* the first one stays */
+    if (rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED)
+        compaction_fails(db, rc, err);
+    else if (rc != FIRN_OK)
+        store_background_error(db, rc, err);
     return rc;
 }
 

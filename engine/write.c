@@ -60,8 +60,11 @@ static int hold_back(firn *db, uint64_t bytes, firn_error *err)
     mutex_lock(&db->state_mu);
     while ((atomic_load_explicit(&db->pressure, memory_order_relaxed) & PRESSURE_STOP) &&
            rc == FIRN_OK && !db->closing && !db->log_wanted) {
-        if (db->background_status != FIRN_OK || db->compaction_failed) {
-            rc = db->background_status != FIRN_OK ? FIRN_POISONED : FIRN_IO;
+        pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
+        bool hopeless = db->compaction_failed && pressure >= L0_STOP_AT;
+        if (db->background_status != FIRN_OK || hopeless) {
+            /* Nothing has happened, but nothing will either until the store is opened again. */
+            rc = FIRN_POISONED;
             if (err) {
                 *err = db->background_error;
                 err->status = rc;
@@ -145,6 +148,12 @@ static int begin_write(firn *db, const firn_write_options *options, firn_durabil
         error_hint(err, "open it without read_only");
         return FIRN_READ_ONLY;
     }
+    if (options && options->size != sizeof *options) {
+        error_set(err, FIRN_INVALID, "the write options have size %zu, expected %zu", options->size,
+                  sizeof *options);
+        error_hint(err, "call firn_write_options_init first; compile against the installed header");
+        return FIRN_INVALID;
+    }
     *durability = options ? options->durability : FIRN_DURABILITY_DEFAULT;
     if (*durability == FIRN_DURABILITY_DEFAULT)
         *durability = db->options.durability;
@@ -212,7 +221,17 @@ int firn_sync(firn *db, firn_error *error)
 int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error)
 {
     int rc = store_check_handle(db, error);
-    return rc == FIRN_OK ? firn_wal_wait_durable(db->wal, seq, timeout_ms, error) : rc;
+    if (rc != FIRN_OK)
+        return rc;
+    if (db->options.read_only && seq <= firn_last_seq(db)) {
+        /* Whoever writes to the store syncs it; we can neither do that nor see it happen. */
+        if (seq <= firn_durable_seq(db))
+            return FIRN_OK;
+        error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
+        error_hint(error, "wait where it is written");
+        return FIRN_READ_ONLY;
+    }
+    return firn_wal_wait_durable(db->wal, seq, timeout_ms, error);
 }
 
 uint64_t firn_last_seq(const firn *db)
