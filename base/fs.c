@@ -5,8 +5,9 @@
  *
  *   S1  A transfer that returns FIRN_OK was complete.
  *   S2  EINTR is repeated and seen by nobody. It says that a call was interrupted, never that it
- * failed. S3  Any other failure is returned at once and never tried again: after a failed fdatasync
- * the next one may report success although the data is gone.
+ *       failed.
+ *   S3  Any other failure is returned at once and never tried again: after a failed fdatasync the
+ *       next one may report success although the data is gone.
  *
  * No state and no locks of its own.
  */

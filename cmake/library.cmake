@@ -30,6 +30,7 @@ add_custom_command(
     COMMENT "Linking libfirn.a from one object")
 add_custom_target(firn_static ALL DEPENDS ${FIRN_STATIC_ARCHIVE})
 
+file(RELATIVE_PATH FIRN_INCLUDE_FROM_LIB ${CMAKE_INSTALL_FULL_LIBDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 configure_file(${CMAKE_SOURCE_DIR}/cmake/firn.pc.in ${CMAKE_BINARY_DIR}/firn.pc @ONLY)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/firn-config.cmake.in ${CMAKE_BINARY_DIR}/firn-config.cmake @ONLY)
 include(CMakePackageConfigHelpers)

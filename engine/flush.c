@@ -1,13 +1,12 @@
 /* flush: the oldest frozen memtable becomes a table, and the log that held it is given up.
  *
- *   1  write the table, sync the file, sync the folder     a crash leaves an orphan, removed on
- * open 2  manifest: {add table, flushed_seq = S}, synced      <- the commit point 3  install the
- * view without the memtable 4  wal_checkpoint(S) -> N > S                          recorded and
- * synced 5  firn_wal_truncate(S)                                segments with nothing newer than S
- * go
+ *   1  write the table, sync the file, sync the folder     a crash leaves an orphan, removed on open
+ *   2  manifest: {add table, flushed_seq = S}, synced      <- the commit point (E4)
+ *   3  install the view without the memtable
+ *   4  wal_checkpoint(S) -> N > S                          recorded and synced
+ *   5  firn_wal_truncate(S)                                segments with nothing newer than S go (E5)
  *
- * S is the last number the memtable covers, not N: what was written between S and N lives only in
- * the log.
+ * S is the last number that the memtable covers, not N: what was written between S and N lives only in the log.
  */
 #include <base/error.h>
 
@@ -95,7 +94,7 @@ static int flush_mem(firn *db, mem *m, firn_error *err)
         atomic_fetch_add_explicit(&db->counters.bytes_flushed, b.bytes, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
     }
-    /* When it is unknown whether the edit reached the disk, the table must stay: the manifest may
+    /* E7: when it is unknown whether the edit reached the disk, the table must stay: the manifest may
      * list it. */
     build_release(&b, rc == FIRN_OK || (committing && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY));
     edit_release(&e);

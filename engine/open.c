@@ -1,8 +1,8 @@
 /* open: from a folder to a store, and back.
  *
- *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged, repaired) -> memtables over
- * its segments
- *          -> view -> a manifest to append to -> leftovers removed -> background threads
+ *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged, repaired)
+ *          -> memtables over its segments -> view -> a manifest to append to
+ *          -> leftovers removed -> background threads
  *
  * The work is proportional to the unflushed log. Nothing is removed before everything has been read
  * and found good. A store exists from the moment its first manifest has its final name; what a

@@ -1,11 +1,17 @@
 /* store: the open store, and which file does what with it.
  *
- *   open.c        folder, lock, manifest, log -> a view              options.c   limits and
- * defaults write.c       put, delete, write; the hooks in the log's path    read.c      get state.c
- * installing views and versions, background errors   iterator.c  firn_iter over merge.c flush.c a
- * frozen memtable becomes a table                  snapshot.c  which numbers must stay readable
- *   compact.c     tables move down; pick.c decides which             worker.c    the two background
- * threads build.c       what flush and compaction write with stats.c, check.c
+ *   open.c        folder, lock, manifest, log -> a view; and back
+ *   options.c     limits and defaults
+ *   write.c       put, delete, write; the hooks in the log's path
+ *   read.c        get
+ *   iterator.c    firn_iter, over merge.c
+ *   snapshot.c    which numbers must stay readable
+ *   state.c       installing views and versions; background errors
+ *   flush.c       a frozen memtable becomes a table
+ *   compact.c     tables move down; pick.c decides which
+ *   build.c       what flush and compaction write with
+ *   worker.c      the two background threads
+ *   stats.c, check.c
  *
  * Lock order (engine/README.md): compact_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
  * log's own locks are never held while a hook runs, and a hook takes only state_mu.

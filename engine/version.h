@@ -5,8 +5,8 @@
  * Invariants
  *   V1  level 0 is ordered newest first; its tables may overlap.
  *   V2  each deeper level is ordered by key and its tables do not overlap: all versions of a key
- * that a level has lie in one table. V3  for one key, everything in level n is newer than
- * everything in level n + 1.
+ *       that a level has lie in one table.
+ *   V3  for one key, everything in level n is newer than everything in level n + 1.
  */
 #ifndef ENGINE_VERSION_H
 #define ENGINE_VERSION_H

@@ -9,7 +9,7 @@
  *   E1  The active mem belongs to the segment that takes appends.
  *   E2  Frozen mems are ordered newest first; all their numbers are below the active one's.
  *   E3  Every acknowledged entry with a number > version's flushed number is in exactly one mem of
- * the view.
+ *       the view.
  */
 #ifndef ENGINE_VIEW_H
 #define ENGINE_VIEW_H

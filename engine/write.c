@@ -1,8 +1,8 @@
 /* write: from a caller's put to the log, and the hooks by which the log's leader grows the index.
  *
  *   firn_put -> wal_put: queue, lead or follow
- *                 leader: [hook_rotating] hook_prepare, frames into the segment, hook_apply,
- * hook_publish then wait until the number is durable, if that was asked for
+ *     leader:   [hook_rotating] hook_prepare, frames into the segment, hook_apply, hook_publish
+ *     then:     wait until the number is durable, if that was asked for
  *
  * A write is visible to readers at hook_publish and durable when wal_put returns. The hooks run one
  * leader at a time, so what they share among themselves needs no lock; they take state_mu only, and

@@ -1,11 +1,13 @@
 /* skiplist: the unrolled skiplist inside a memtable, seen only by this room (memtable/README.md).
  *
  *   node   a boundary: the lowest entry of its leaf (piece and ref), a tower of next pointers, and
- * the leaf that holds the entries from this boundary up to the next one leaf   up to LEAF_CAPACITY
- * entries: the first `sorted` in order since the leaf was born, the rest in the order of their
- * adding ref    names a version: sequence number minus seq_base in the upper half, offset of the
- * entry from log_base in the lower; refs ascend with time piece  eight bytes of the key behind the
- * expected prefix (skiplist_piece): decides most comparisons without touching the log
+ *          the leaf that holds the entries from this boundary up to the next one
+ *   leaf   up to LEAF_CAPACITY entries: the first `sorted` in order since the leaf was born, the
+ *          rest in the order of their adding
+ *   ref    names a version: sequence number minus seq_base in the upper half, offset of the entry
+ *          from log_base in the lower; refs ascend with time
+ *   piece  eight bytes of the key behind the expected prefix (skiplist_piece): decides most
+ *          comparisons without touching the log
  *
  * Order of entries: piece ascending, then key ascending, then ref descending. Because equal keys
  * have equal pieces and pieces never contradict keys (M8), that is (key ascending, sequence

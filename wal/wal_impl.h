@@ -2,12 +2,15 @@
  *
  * Who may touch what
  *   the leader   the thread whose request is at the head of the queue (wal_commit.c). There is at
- * most one. It owns `current`, the segment's fields below "----", and every field under "Leader".
+ *                most one. It owns `current`, the segment's fields below "----", and every field
+ *                under "Leader".
  *   m            guards the list of live segments, who syncs and who waits for it, callbacks, and
- * the helper's sleep. Held for moments, never during I/O. making       held while a segment is made
- * or taken into use, so that a number is made once. I/O happens under it, but only the leader and
- * the helper take it. truncating   held by one truncation at a time. Lock order: truncating,
- * making, m, recycler->m. The queue's leadership comes before making.
+ *                the helper's sleep. Held for moments, never during I/O.
+ *   making       held while a segment is made or taken into use, so that a number is made once.
+ *                I/O happens under it, but only the leader and the helper take it.
+ *   truncating   held by one truncation at a time.
+ *
+ * Lock order: truncating, making, m, recycler->m. The queue's leadership comes before making.
  *
  * Positions. `last_seq` is the newest number given out. `tick` counts groups of frames, so that
  * frames without a number (MARK, FLOOR) can be waited for too. The leader stores, in this order:

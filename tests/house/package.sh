@@ -23,12 +23,10 @@ case_of() { # NAME COMMAND...
 
 # A machine may have only the generator that this tree was configured with.
 generator=$(sed -n 's/^CMAKE_GENERATOR:[A-Z]*=//p' "$build/CMakeCache.txt")
-prefix=$(sed -n 's/^CMAKE_INSTALL_PREFIX:[A-Z]*=//p' "$build/CMakeCache.txt")
 root=$work/root
-case_of "the tree installs" env DESTDIR="$root" cmake --install "$build"
+case_of "the tree installs under a prefix of its own" cmake --install "$build" --prefix "$root"
 libdir=$(dirname "$(find "$root" -name libfirn.a)")
 export PKG_CONFIG_PATH="$libdir/pkgconfig"
-export PKG_CONFIG_SYSROOT_DIR="$root"
 export LD_LIBRARY_PATH="$libdir"
 
 # The README's program, as it stands there.
@@ -45,12 +43,11 @@ with_cpp() {
 }
 with_cmake() {
     mkdir -p "$work/user" && cp "$work/snow.c" "$work/user/" &&
-        sed "s|$prefix|$root$prefix|g" "$libdir/cmake/firn/firn-config.cmake" > "$work/user/firn-config.cmake" &&
         printf '%s\n' 'cmake_minimum_required(VERSION 3.21)' 'project(user C)' 'find_package(firn REQUIRED)' \
             'add_executable(user snow.c)' 'target_link_libraries(user firn::firn)' \
             'add_executable(user_static snow.c)' 'target_link_libraries(user_static firn::static)' \
             > "$work/user/CMakeLists.txt" &&
-        cmake -G "$generator" -S "$work/user" -B "$work/user/build" -Dfirn_DIR="$work/user" &&
+        cmake -G "$generator" -S "$work/user" -B "$work/user/build" -DCMAKE_PREFIX_PATH="$root" &&
         cmake --build "$work/user/build" && runs "$work/user/build/user" && runs "$work/user/build/user_static"
 }
 only_firn() { # what nm lists, less what starts with firn_ or is the version's own name
