@@ -342,19 +342,19 @@ static void run_all(const char *durability, const char *compression, unsigned ba
 static void everybody_at_once_without_waiting_for_the_disk(void **state)
 {
     (void)state;
-    run_all("none", "auto", 2000);
+    run_all("none", "auto", 1500);
 }
 
 static void everybody_at_once_with_batched_syncs(void **state)
 {
     (void)state;
-    run_all("batch", "lz4", 1000);
+    run_all("batch", "lz4", 700);
 }
 
 static void everybody_at_once_with_every_write_synced(void **state)
 {
     (void)state;
-    run_all("sync", "zlib", 250);
+    run_all("sync", "zlib", 150);
 }
 
 /* ---- one value, many hands ---- */

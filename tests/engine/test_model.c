@@ -191,13 +191,13 @@ static void run_place(bool disk, uint64_t scripts, size_t count)
 static void the_store_in_memory_answers_as_a_sorted_array_does(void **state)
 {
     (void)state;
-    run_place(false, 60, 700);
+    run_place(false, 40, 700);
 }
 
 static void the_store_on_disk_with_threads_answers_as_a_sorted_array_does(void **state)
 {
     (void)state;
-    run_place(true, 5, 700);
+    run_place(true, 3, 700);
 }
 
 static void long_histories_answer_as_a_sorted_array_does(void **state)
