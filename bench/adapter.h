@@ -1,8 +1,8 @@
 /* adapter: what the harness asks of an engine, over its public API only. One adapter per engine;
  * the empty one does nothing and shows the harness's own cost.
  *
- * An adapter aborts with a message when its engine fails: a benchmark of a failing engine means
- * nothing. */
+ * An adapter ends the process with a message when its engine fails: a benchmark of a failing engine
+ * means nothing. */
 #ifndef BENCH_ADAPTER_H
 #define BENCH_ADAPTER_H
 
@@ -10,39 +10,79 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a write has survived when it returns. Figures of two classes are never compared. */
+typedef enum bench_class {
+    BENCH_D0 = 1, /* lost when the process dies */
+    BENCH_D1 = 2, /* survives the death of the process, not of the machine */
+    BENCH_D2 = 4, /* each commit survives power loss */
+} bench_class;
+
 typedef struct bench_config {
-    uint64_t memtable_bytes, cache_bytes;
+    uint64_t memtable_bytes, cache_bytes; /* an engine without a memtable gets both as cache */
     unsigned filter_bits;
     bool compress;
+    bench_class durability;
+    uint64_t data_bytes; /* keys and values to come, for who must reserve address space */
 } bench_config;
+
+typedef struct bench_op {
+    const void *key, *value;
+    size_t key_size, value_size;
+    bool remove; /* deletes the key; there is no value */
+} bench_op;
 
 /* Called for each element of a scan; the bytes are valid during the call. */
 typedef void (*bench_visit)(void *ctx, const void *key, size_t key_size, const void *value,
                             size_t value_size);
+/* The next record of a sorted load; false at its end. Valid until the next call. */
+typedef bool (*bench_next)(void *ctx, bench_op *op);
 
 typedef struct bench_engine {
     const char *name;
     const char *settings; /* in words, for the report */
+    unsigned classes;     /* the bench_class bits it can offer */
+    bool logless;         /* it has no log to recover from */
     void *(*open)(const char *path, const bench_config *config);
     void (*close)(void *db);
-    /* sync: survives power loss when it returns; else survives the process. */
-    void (*put)(void *db, const void *key, size_t key_size, const void *value, size_t value_size,
-                bool sync);
+    /* A thread's own way in; all calls below take one but for settle, compact and bulk. */
+    void *(*join)(void *db);
+    void (*leave)(void *session);
+    /* All of the operations or none, as durable as the store was opened for. */
+    void (*write)(void *session, const bench_op *ops, size_t count);
     /* Copies at most `capacity` bytes; returns the value's size, or -1 when there is none. */
-    int64_t (*get)(void *db, const void *key, size_t key_size, void *value, size_t capacity);
-    /* Visits at most `count` elements from `key` (NULL: the first) on; returns how many. */
-    uint64_t (*scan)(void *db, const void *key, size_t key_size, uint64_t count, bool backwards,
-                     bench_visit visit, void *ctx);
-    void (*settle)(void *db); /* waits until no background work is due */
+    int64_t (*get)(void *session, const void *key, size_t key_size, void *value, size_t capacity);
+    /* Visits at most `count` elements from `key` (NULL: the first, or the last) on; returns how
+     * many. */
+    uint64_t (*scan)(void *session, const void *key, size_t key_size, uint64_t count,
+                     bool backwards, bench_visit visit, void *ctx);
+    /* Waits until no background work is due. Returns how many seconds of the wait were spent only
+     * on seeing that it is over; they are not counted. */
+    double (*settle)(void *db);
+    void (*compact)(void *db);                          /* NULL: it has no such thing */
+    void (*bulk)(void *db, bench_next next, void *ctx); /* NULL: sorted batches of 1,000 */
 } bench_engine;
 
 extern const bench_engine bench_firn, bench_empty;
 #ifdef BENCH_LEVELDB
 extern const bench_engine bench_leveldb;
 #endif
+#ifdef BENCH_ROCKSDB
+extern const bench_engine bench_rocksdb;
+#endif
+#ifdef BENCH_LMDB
+extern const bench_engine bench_lmdb;
+#endif
+#ifdef BENCH_WIREDTIGER
+extern const bench_engine bench_wt_btree, bench_wt_lsm;
+#endif
+#ifdef BENCH_SQLITE
+extern const bench_engine bench_sqlite;
+#endif
 
-/* Returns when this process has used no processor time to speak of for a while. */
-void bench_wait_until_quiet(void);
+/* Returns when this process has used no processor time to speak of for a while, and how long that
+ * while was. For engines that cannot be asked whether they are done. */
+double bench_wait_until_quiet(void);
+void *bench_alloc(size_t size); /* zeroed, never NULL */
 void bench_fail(const char *engine, const char *what, const char *why) __attribute__((noreturn));
 
 #endif

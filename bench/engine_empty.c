@@ -3,41 +3,58 @@
 
 static int nothing;
 
-static void *empty_open(const char *path, const bench_config *config)
+static void *open_empty(const char *path, const bench_config *config)
 {
     (void)path, (void)config;
     return &nothing;
 }
 
-static void empty_close(void *db)
+static void close_empty(void *db)
 {
     (void)db;
 }
 
-static void empty_put(void *db, const void *key, size_t key_size, const void *value,
-                      size_t value_size, bool sync)
+static void *join_empty(void *db)
 {
-    (void)db, (void)key, (void)key_size, (void)value, (void)value_size, (void)sync;
+    return db;
 }
 
-static int64_t empty_get(void *db, const void *key, size_t key_size, void *value, size_t capacity)
+static void write_empty(void *session, const bench_op *ops, size_t count)
 {
-    (void)db, (void)key, (void)key_size, (void)value, (void)capacity;
+    (void)session, (void)ops, (void)count;
+}
+
+static int64_t get_empty(void *session, const void *key, size_t key_size, void *value,
+                         size_t capacity)
+{
+    (void)session, (void)key, (void)key_size, (void)value, (void)capacity;
     return -1;
 }
 
-static uint64_t empty_scan(void *db, const void *key, size_t key_size, uint64_t count,
+static uint64_t scan_empty(void *session, const void *key, size_t key_size, uint64_t count,
                            bool backwards, bench_visit visit, void *ctx)
 {
-    (void)db, (void)key, (void)key_size, (void)count, (void)backwards, (void)visit, (void)ctx;
+    (void)session, (void)key, (void)key_size, (void)count, (void)backwards, (void)visit, (void)ctx;
     return 0;
 }
 
-const bench_engine bench_empty = {.name = "empty",
-                                  .settings = "does nothing",
-                                  .open = empty_open,
-                                  .close = empty_close,
-                                  .put = empty_put,
-                                  .get = empty_get,
-                                  .scan = empty_scan,
-                                  .settle = empty_close};
+static double settle_empty(void *db)
+{
+    (void)db;
+    return 0;
+}
+
+const bench_engine bench_empty = {
+    .name = "empty",
+    .settings = "does nothing: the harness's own cost",
+    .classes = BENCH_D0 | BENCH_D1 | BENCH_D2,
+    .logless = true,
+    .open = open_empty,
+    .close = close_empty,
+    .join = join_empty,
+    .leave = close_empty,
+    .write = write_empty,
+    .get = get_empty,
+    .scan = scan_empty,
+    .settle = settle_empty,
+};

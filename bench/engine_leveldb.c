@@ -10,7 +10,7 @@ typedef struct ldb {
     leveldb_options_t *options;
     leveldb_cache_t *cache;
     leveldb_filterpolicy_t *filter;
-    leveldb_writeoptions_t *write, *write_sync;
+    leveldb_writeoptions_t *write;
     leveldb_readoptions_t *read;
 } ldb;
 
@@ -22,10 +22,8 @@ static void check(char *err, const char *what)
 
 static void *open_leveldb(const char *path, const bench_config *config)
 {
-    ldb *l = calloc(1, sizeof *l);
+    ldb *l = bench_alloc(sizeof *l);
     char *err = NULL;
-    if (!l)
-        bench_fail("leveldb", "open", "out of memory");
     l->options = leveldb_options_create();
     l->cache = leveldb_cache_create_lru(config->cache_bytes);
     l->filter = leveldb_filterpolicy_create_bloom((int)config->filter_bits);
@@ -37,8 +35,7 @@ static void *open_leveldb(const char *path, const bench_config *config)
                                                                  : leveldb_no_compression);
     leveldb_options_set_max_open_files(l->options, 1000);
     l->write = leveldb_writeoptions_create();
-    l->write_sync = leveldb_writeoptions_create();
-    leveldb_writeoptions_set_sync(l->write_sync, 1);
+    leveldb_writeoptions_set_sync(l->write, config->durability == BENCH_D2);
     l->read = leveldb_readoptions_create();
     l->db = leveldb_open(l->options, path, &err);
     check(err, "open");
@@ -53,23 +50,46 @@ static void close_leveldb(void *db)
     leveldb_cache_destroy(l->cache);
     leveldb_filterpolicy_destroy(l->filter);
     leveldb_writeoptions_destroy(l->write);
-    leveldb_writeoptions_destroy(l->write_sync);
     leveldb_readoptions_destroy(l->read);
     free(l);
 }
 
-static void put_leveldb(void *db, const void *key, size_t key_size, const void *value,
-                        size_t value_size, bool sync)
+static void *join_leveldb(void *db)
 {
-    ldb *l = db;
-    char *err = NULL;
-    leveldb_put(l->db, sync ? l->write_sync : l->write, key, key_size, value, value_size, &err);
-    check(err, "put");
+    return db;
 }
 
-static int64_t get_leveldb(void *db, const void *key, size_t key_size, void *value, size_t capacity)
+static void leave_leveldb(void *session)
 {
-    ldb *l = db;
+    (void)session;
+}
+
+static void write_leveldb(void *session, const bench_op *ops, size_t count)
+{
+    ldb *l = session;
+    char *err = NULL;
+    if (count == 1 && !ops->remove) {
+        leveldb_put(l->db, l->write, ops->key, ops->key_size, ops->value, ops->value_size, &err);
+    } else if (count == 1) {
+        leveldb_delete(l->db, l->write, ops->key, ops->key_size, &err);
+    } else {
+        leveldb_writebatch_t *batch = leveldb_writebatch_create();
+        for (const bench_op *op = ops; op < ops + count; op++) {
+            if (op->remove)
+                leveldb_writebatch_delete(batch, op->key, op->key_size);
+            else
+                leveldb_writebatch_put(batch, op->key, op->key_size, op->value, op->value_size);
+        }
+        leveldb_write(l->db, l->write, batch, &err);
+        leveldb_writebatch_destroy(batch);
+    }
+    check(err, "write");
+}
+
+static int64_t get_leveldb(void *session, const void *key, size_t key_size, void *value,
+                           size_t capacity)
+{
+    ldb *l = session;
     char *err = NULL;
     size_t size = 0;
     char *v = leveldb_get(l->db, l->read, key, key_size, &size, &err);
@@ -81,10 +101,10 @@ static int64_t get_leveldb(void *db, const void *key, size_t key_size, void *val
     return (int64_t)size;
 }
 
-static uint64_t scan_leveldb(void *db, const void *key, size_t key_size, uint64_t count,
+static uint64_t scan_leveldb(void *session, const void *key, size_t key_size, uint64_t count,
                              bool backwards, bench_visit visit, void *ctx)
 {
-    ldb *l = db;
+    ldb *l = session;
     leveldb_iterator_t *it = leveldb_create_iterator(l->db, l->read);
     if (key)
         leveldb_iter_seek(it, key, key_size);
@@ -112,19 +132,30 @@ static uint64_t scan_leveldb(void *db, const void *key, size_t key_size, uint64_
 
 /* LevelDB has no call that waits for compaction: its background work is idle when its files stay as
  * they are. */
-static void settle_leveldb(void *db)
+static double settle_leveldb(void *db)
 {
     (void)db;
-    bench_wait_until_quiet();
+    return bench_wait_until_quiet();
+}
+
+static void compact_leveldb(void *db)
+{
+    ldb *l = db;
+    leveldb_compact_range(l->db, NULL, 0, NULL, 0);
 }
 
 const bench_engine bench_leveldb = {
     .name = "leveldb",
-    .settings = "write_buffer_size = memtable; LRU cache; Snappy; bloom; 1000 open files",
+    .settings = "write_buffer_size = memtable; LRU block cache; Snappy; bloom; 1,000 open files; "
+                "settled = no CPU used",
+    .classes = BENCH_D1 | BENCH_D2,
     .open = open_leveldb,
     .close = close_leveldb,
-    .put = put_leveldb,
+    .join = join_leveldb,
+    .leave = leave_leveldb,
+    .write = write_leveldb,
     .get = get_leveldb,
     .scan = scan_leveldb,
     .settle = settle_leveldb,
+    .compact = compact_leveldb,
 };
