@@ -17,8 +17,6 @@
 #include "names.h"
 #include "store.h"
 
-#define LOOKS_MAX 50
-
 typedef struct check {
     fs *fs;
     fs_dir *dir;
@@ -236,26 +234,6 @@ static int look(check *c, bool *trouble, firn_error *err)
     return FIRN_OK;
 }
 
-/* Changes whenever a writer has changed what a look depends on. */
-static uint64_t fingerprint(check *c)
-{
-    uint64_t names = 0, bytes = 0;
-    folder f = {0};
-    fs_file *file = NULL;
-    if (fs_dir_fingerprint(c->dir, &names, NULL) != FIRN_OK ||
-        folder_read(c->dir, &f, NULL) != FIRN_OK)
-        return 0;
-    if (folder_count(&f.manifests)) {
-        char name[NAME_BYTES];
-        name_manifest(folder_at(&f.manifests, folder_count(&f.manifests) - 1), false, name);
-        if (fs_open(c->dir, name, FS_READ, &file, NULL) == FIRN_OK)
-            (void)fs_size(file, &bytes, NULL); /* 0 then, which is as good as any other number */
-    }
-    fs_close(file);
-    folder_release(&f);
-    return names + bytes * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 static int check_all(check *c, const char *path, firn_error *err)
 {
     int rc = fs_dir_open(c->fs, path, &c->dir, err);
@@ -266,9 +244,10 @@ static int check_all(check *c, const char *path, firn_error *err)
     c->env.dir = c->dir;
     for (int looks = 1;; looks++) {
         bool trouble = false;
-        uint64_t before = fingerprint(c);
+        uint64_t before = folder_fingerprint(c->dir);
         rc = look(c, &trouble, err);
-        if ((rc == FIRN_OK && !trouble) || looks == LOOKS_MAX || fingerprint(c) == before)
+        if ((rc == FIRN_OK && !trouble) || looks == FOLDER_LOOKS_MAX ||
+            folder_fingerprint(c->dir) == before)
             break;
         look_release(c);
     }

@@ -4,6 +4,7 @@
 #include <base/error.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <wal/wal.h>
 
 #include "names.h"
 
@@ -17,7 +18,7 @@ static int sort_name(void *ctx, const char *name)
     case NAME_MANIFEST:
         return buf_append(&f->manifests, &no, sizeof no);
     case NAME_LOG:
-        f->log_files++;
+        f->log_files += wal_is_segment_name(name);
         return FIRN_OK;
     case NAME_FOREIGN:
         f->foreign++;
@@ -64,4 +65,23 @@ bool folder_has(const buf *numbers, uint64_t no)
 {
     return numbers->size &&
            bsearch(&no, numbers->data, folder_count(numbers), sizeof no, by_number);
+}
+
+uint64_t folder_fingerprint(fs_dir *dir)
+{
+    uint64_t names = 0, bytes = 0;
+    folder f = {0};
+    fs_file *file = NULL;
+    if (fs_dir_fingerprint(dir, &names, NULL) != FIRN_OK || folder_read(dir, &f, NULL) != FIRN_OK)
+        return 0;
+    size_t manifests = folder_count(&f.manifests);
+    if (manifests) {
+        char name[NAME_BYTES];
+        name_manifest(folder_at(&f.manifests, manifests - 1), false, name);
+        if (fs_open(dir, name, FS_READ, &file, NULL) == FIRN_OK)
+            (void)fs_size(file, &bytes, NULL); /* 0 then, which is as good as any other number */
+    }
+    fs_close(file);
+    folder_release(&f);
+    return names + bytes * UINT64_C(0x9e3779b97f4a7c15);
 }

@@ -8,13 +8,20 @@
 typedef struct folder {
     buf tables;            /* uint64_t numbers, ascending */
     buf manifests;         /* likewise */
-    size_t log_files;      /* names that belong to wal/ */
+    size_t log_files;      /* finished segments of the log */
     size_t foreign;        /* names that are not ours */
     char foreign_name[64]; /* one of them */
 } folder;
 
 int folder_read(fs_dir *dir, folder *out, firn_error *err);
 void folder_release(folder *f);
+
+/* A number that changes whenever a writer changes what a look at the store depends on: the names in the folder and the
+ * size of the manifest. */
+uint64_t folder_fingerprint(fs_dir *dir);
+
+/* How often somebody who looks on beside a busy writer tries to see one state of the store. */
+#define FOLDER_LOOKS_MAX 1000
 
 static inline size_t folder_count(const buf *numbers)
 {

@@ -31,6 +31,8 @@
 #define HEADER_BYTES 64
 #define RECORD_BYTES 16
 #define VERSION_1    1
+#define SEARCH_BYTES                                                                               \
+    (UINT64_C(256) << 20) /* checksummed at most in search of a record behind damage */
 #define MANIFEST_MAX                                                                               \
     (UINT64_C(1) << 30) /* far beyond any store; bounds what a damaged size can ask for */
 
@@ -311,10 +313,16 @@ static size_t record_at(const uint8_t *data, const manifest_state *s, uint64_t o
  * loss, not a tear. */
 static bool intact_record_behind(const uint8_t *data, const manifest_state *s, uint64_t offset)
 {
+    uint64_t budget = SEARCH_BYTES;
     for (uint64_t at = offset + 8; at + RECORD_BYTES <= s->file_bytes; at += 8) {
         uint64_t n = get_u64(data + at + 8);
-        if (n > s->records && n - s->records < (UINT64_C(1) << 32) && record_at(data, s, at, n))
+        uint64_t bytes = RECORD_BYTES + (uint64_t)get_u32(data + at + 4);
+        if (n <= s->records || n - s->records >= (UINT64_C(1) << 32) || bytes > s->file_bytes - at)
+            continue;
+        /* No crash leaves so much that looks like records: somebody wants us to be busy for long. */
+        if (bytes > budget || record_at(data, s, at, n))
             return true;
+        budget -= bytes;
     }
     return false;
 }

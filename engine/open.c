@@ -20,7 +20,6 @@
 #include "names.h"
 #include "store.h"
 
-#define READ_ONLY_ATTEMPTS 20
 #define FILE_NO_MAX                                                                                \
     UINT64_C(1000000000000000000) /* no store gets there; names of 19 digits end at ten times it */
 
@@ -112,6 +111,19 @@ static int check_tables_exist(const firn *db, const folder *f, const version *v,
             return FIRN_DAMAGED;
         }
     return FIRN_OK;
+}
+
+/* The first segment is durable before the manifest is (W3), and there is one ever after. Without any, what is not in
+ * the tables is lost; whoever asked for what can be saved gets it. */
+static int check_log_exists(const firn *db, const folder *f, firn_error *err)
+{
+    firn_recovery r = db->options.recovery;
+    if (f->log_files || r == FIRN_RECOVERY_PREFIX || r == FIRN_RECOVERY_SALVAGE)
+        return FIRN_OK;
+    error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET, "the store's log is missing");
+    error_hint(err, "restore the .wal files, or the store, from a backup, or open it once with "
+                    "recovery=prefix to go on with what is in its tables");
+    return FIRN_DAMAGED;
 }
 
 static int load_manifest(firn *db, const folder *f, manifest_state *s, firn_error *err)
@@ -353,6 +365,12 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
     return rc;
 }
 
+/* Nobody shall have to ask whether opening has cut anything. */
+static void log_report_line(void *ctx, const char *text)
+{
+    store_log(ctx, FIRN_LOG_WARNING, "recovery: %s", text);
+}
+
 static int open_log(firn *db, const manifest_state *s, firn_error *err)
 {
     wal_config config;
@@ -362,6 +380,8 @@ static int open_log(firn *db, const manifest_state *s, firn_error *err)
     firn_wal_report_init(&report);
     int rc = wal_open(db->dir, &config, &report, &db->wal, err);
     db->recovery_cut_bytes = report.cut_bytes;
+    if (rc == FIRN_OK && !db->options.read_only && report.count)
+        firn_wal_report_text(&report, log_report_line, db);
     firn_wal_report_release(&report);
     if (rc == FIRN_OK)
         rc = check_log_fits(db, s, err);
@@ -442,10 +462,8 @@ static int open_writing(firn *db, const char *path, firn_error *err)
             goto done;
         }
         rc = load_manifest(db, &f, &s, err);
-        if (rc == FIRN_OK && f.log_files == 0) {
-            rc = error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET, "the store's log is missing");
-            error_hint(err, "restore the .wal files, or the store, from a backup");
-        }
+        if (rc == FIRN_OK)
+            rc = check_log_exists(db, &f, err);
     } else {
         rc = new_state(db, &s, err);
         if (rc == FIRN_OK && f.log_files) {
@@ -501,6 +519,8 @@ static int try_reading(firn *db, firn_error *err)
     if (rc == FIRN_OK)
         rc = load_manifest(db, &f, &s, err);
     if (rc == FIRN_OK)
+        rc = check_log_exists(db, &f, err);
+    if (rc == FIRN_OK)
         rc = open_all_tables(s.version, err);
     if (rc == FIRN_OK)
         rc = open_log(db, &s, err);
@@ -509,28 +529,26 @@ static int try_reading(firn *db, firn_error *err)
     return rc;
 }
 
-/* Beside a writer, files may vanish between our reading of the manifest and of them; then the
- * manifest has changed and we look again. A store that nobody changes fails the same way each time.
- */
+/* Beside a writer, files come and go while we look. What does not fit together then means nothing, and we look again;
+ * a store that nobody changes fails at once. */
 static int open_reading(firn *db, const char *path, firn_error *err)
 {
     int rc = open_folder(db, path, err);
-    if (rc != FIRN_OK)
-        return rc;
-    for (int attempt = 0; attempt < READ_ONLY_ATTEMPTS; attempt++) {
+    for (int looks = 1; rc == FIRN_OK; looks++) {
         firn_error local = {0};
         db->recovered_entries = 0;
-        rc = try_reading(db, &local);
-        if (rc == FIRN_OK || rc == FIRN_NO_MEMORY || rc == FIRN_UNSUPPORTED) {
-            if (rc != FIRN_OK && err)
-                *err = local;
-            return rc;
-        }
+        uint64_t before = folder_fingerprint(db->dir);
+        int seen = try_reading(db, &local);
+        if (seen == FIRN_OK)
+            return FIRN_OK;
         drop_views(db);
         firn_wal_close(db->wal, NULL);
         db->wal = NULL;
+        if (looks < FOLDER_LOOKS_MAX && folder_fingerprint(db->dir) != before)
+            continue;
         if (err)
             *err = local;
+        return seen;
     }
     return rc;
 }

@@ -232,6 +232,12 @@ bool wal_name_is_temporary(const char *name)
     return rest && strcmp(rest, ".wal.new") == 0;
 }
 
+bool wal_is_segment_name(const char *name)
+{
+    uint64_t value;
+    return wal_name_parse(name, &value);
+}
+
 bool wal_owns_name(const char *name)
 {
     uint64_t value;

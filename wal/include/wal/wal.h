@@ -94,5 +94,7 @@ void wal_get_stats(wal *w, wal_stats *out);
 
 /* Is `name` one of the log's file names? (The grammar of the store's folder.) */
 bool wal_owns_name(const char *name);
+/* Is it that of a finished segment? A log has at least one from before its owner first relies on it (W3). */
+bool wal_is_segment_name(const char *name);
 
 #endif
