@@ -169,6 +169,37 @@ static void files_of_others_in_our_folder_are_never_touched(void **state)
     assert_int_equal(stat(path, &st), 0);
 }
 
+/* A segment that was only being made is no log. */
+static void a_log_that_is_gone_is_missed_whatever_its_leftovers(void **state)
+{
+    bed *b = *state;
+    char path[4200];
+    firn_error err = {0};
+    bed_must_open(b);
+    bed_put(b, "table", "kept");
+    bed_flush(b);
+    bed_put(b, "log", "gone");
+    bed_must_close(b);
+    for (unsigned no = 1; no < 9; no++) {
+        snprintf(path, sizeof path, "%s/%012u.wal", b->folder, no);
+        (void)unlink(path); /* whichever there are */
+    }
+    write_file(b->folder, "000000000009.wal.new", "half a segment");
+    refused(b, FIRN_DAMAGED, "log is missing");
+    assert_int_equal(engine_check(NULL, b->folder, NULL, NULL, NULL, &err), FIRN_DAMAGED);
+    b->options.read_only = true;
+    refused(b, FIRN_DAMAGED, "log is missing");
+    b->options.read_only = false;
+    b->options.recovery = FIRN_RECOVERY_PREFIX; /* what the hint says */
+    bed_must_open(b);
+    bed_expect(b, NULL, "table", "kept");
+    bed_expect(b, NULL, "log", NULL);
+    bed_must_close(b);
+    b->options.recovery = FIRN_RECOVERY_TAIL;
+    bed_must_open(b);
+    bed_expect(b, NULL, "table", "kept");
+}
+
 static void error_if_exists_refuses_a_store_and_makes_a_new_one(void **state)
 {
     bed *b = *state;
@@ -592,6 +623,7 @@ int main(void)
         TEST(a_file_instead_of_a_folder_is_refused),
         TEST(a_folder_of_something_else_is_left_untouched),
         TEST(files_of_others_in_our_folder_are_never_touched),
+        TEST(a_log_that_is_gone_is_missed_whatever_its_leftovers),
         TEST(error_if_exists_refuses_a_store_and_makes_a_new_one),
         TEST(an_empty_store_is_opened_again_and_again),
         TEST(a_second_opener_in_this_process_is_refused),
