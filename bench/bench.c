@@ -98,5 +98,7 @@ int main(int argc, char **argv)
         export_csv(s.csv);
     if (s.json)
         export_json(&s, s.json);
+    if (s.plot)
+        plot_write(s.plot);
     return 0;
 }

@@ -2,7 +2,7 @@
  *
  * The parent (rounds.c) runs each engine in a child process; the child runs workloads on one store
  * (run.c: the measuring; workloads.c, lives.c and ycsb.c: the work) and sends a row for each through
- * a pipe; the parent keeps them (results.c) and prints (report.c, export.c). */
+ * a pipe; the parent keeps them (results.c) and prints (report.c, export.c, plot.c). */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
@@ -28,7 +28,7 @@ typedef struct settings {
     distribution distribution;
     uint64_t recover_bytes;
     const char *folder, *workloads, *engines;
-    const char *csv, *json;
+    const char *csv, *json, *plot;
     bool details;
     unsigned store; /* which of the list's */
     bench_config config;

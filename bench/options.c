@@ -41,7 +41,7 @@ static const char help[] =
     "value=\n"
     "                     or key= keeps the number of bytes, not of records\n"
     "  --details          latency, CPU, memory and amplification of every engine\n"
-    "  --csv FILE         --json FILE\n"
+    "  --csv FILE         --json FILE                     --plot FOLDER (SVG charts)\n"
     "\n"
     "workloads: fillseq fillrandom fillbatch fillsync overwrite deleterandom bulkload settle "
     "compact\n"
@@ -155,6 +155,8 @@ bool options_set(settings *s, const char *name, const char *v)
         s->csv = v;
     else if (strcmp(name, "json") == 0)
         s->json = v;
+    else if (strcmp(name, "plot") == 0)
+        s->plot = v;
     else
         return set_number(s, name, v);
     return true;
@@ -191,7 +193,7 @@ void options_parse(int argc, char **argv, settings *s)
         "profile",      "records",     "reads",       "value",       "key",    "threads",
         "rounds",       "seconds",     "durability",  "memtable",    "cache",  "distribution",
         "compressible", "compression", "filter-bits", "recover-mib", "folder", "seed",
-        "engines",      "workloads",   "csv",         "json"};
+        "engines",      "workloads",   "csv",         "json",        "plot"};
     enum { NAMES = sizeof names / sizeof *names };
     struct option options[NAMES + 3] = {{0}};
     int c, index = 0;

@@ -44,10 +44,11 @@ typedef struct standing {
 } standing;
 bool result_standing(const result *r, standing *out);
 
-/* report.c; export.c */
+/* report.c; export.c; plot.c */
 void report_print(const settings *s);
 void export_csv(const char *path);
 void export_json(const settings *s, const char *path);
+void plot_write(const char *folder);
 /* 1234567 as "1.23 M"; returns `text`. */
 const char *human(double value, char *text, size_t size);
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAMPLE_NS UINT64_C(100000000)
+#define SAMPLE_NS UINT64_C(20000000)
 
 void run_fail(const run *r, const char *why)
 {
