@@ -23,7 +23,8 @@
 #define FOLDER        "/store"
 
 /* A script is a list of words: w20 writes 20 batches; s syncs; f flushes; c compacts everything; r
- * compacts a range; o closes and opens again; q closes for good.
+ * compacts a range; t lets no table be made from then on, as on a full disk, so that the log keeps many
+ * segments; o closes and opens again; q closes for good.
  *
  * k and m leave as a killed process does, and open again with nothing synced in between: what is read
  * then is only in the page cache, and may go with a later power cut. A write that fails poisons the
@@ -115,6 +116,13 @@ static void leave_as_if_killed(crash_bed *c, simfs *sim, firn **db, bool manifes
     history_cut(&c->history, j);
 }
 
+static int refuse_tables(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    (void)ctx;
+    (void)index;
+    return call == SIMFS_CREATE && strstr(name, ".tbl") ? ENOSPC : 0;
+}
+
 static void one_word(crash_bed *c, simfs *sim, firn **db, const char *word)
 {
     firn_error err = {0};
@@ -123,6 +131,9 @@ static void one_word(crash_bed *c, simfs *sim, firn **db, const char *word)
     case 'k':
     case 'm':
         leave_as_if_killed(c, sim, db, word[0] == 'm');
+        return;
+    case 't':
+        simfs_on_call(sim, refuse_tables, NULL);
         return;
     case 'w':
         write_batches(c, *db, (unsigned)atoi(word + 1));
@@ -358,6 +369,13 @@ static void a_power_cut_after_a_kill(void **state)
                                .sync_every = 7});
 }
 
+static void a_log_of_many_segments(void **state)
+{
+    (void)state;
+    run_script(&(crash_script){"segments", "w5 f t w28 s w9 o w9 k w5", .sync_every = 9,
+                               .value_most = 300});
+}
+
 static void batched_durability(void **state)
 {
     (void)state;
@@ -445,6 +463,7 @@ int main(void)
         cmocka_unit_test(closing_and_opening_again_and_again),
         cmocka_unit_test(many_flushes_make_levels),
         cmocka_unit_test(a_power_cut_after_a_kill),
+        cmocka_unit_test(a_log_of_many_segments),
         cmocka_unit_test(batched_durability),
         cmocka_unit_test(a_store_survives_crash_after_crash),
         cmocka_unit_test(enough_states_were_looked_at),
