@@ -288,7 +288,7 @@ static void run_seed(const crash_script *s, uint64_t seed, crash_stats *stats)
 
 static void run_script(const crash_script *s)
 {
-    uint64_t first = seed_from_environment(1), seeds = long_run() ? 40 : 3;
+    uint64_t first = seed_from_environment(1), seeds = long_run() ? 16 : 3;
     unsigned long long named = 0;
     char pattern[64];
     const char *replay = getenv("FIRN_REPLAY");
@@ -436,7 +436,7 @@ static void a_store_survives_crash_after_crash(void **state)
     (void)state;
     if (getenv("FIRN_REPLAY"))
         return;
-    uint64_t seed = seed_from_environment(1), runs = long_run() ? 4000 : 40;
+    uint64_t seed = seed_from_environment(1), runs = long_run() ? 1000 : 40;
     for (uint64_t i = 0; i < runs; i++)
         many_lives(seed * 100000 + i, 12);
 }

@@ -181,7 +181,7 @@ static void run_place(bool disk, uint64_t scripts, size_t count)
         return;
     uint64_t seed = seed_from_environment(1);
     if (long_run())
-        scripts *= 60;
+        scripts *= 20;
     for (uint64_t i = 0; i < scripts; i++)
         for (size_t set = 0; set < SETS; set++)
             if ((sets[set].place == DISK) == disk)
