@@ -107,7 +107,7 @@ FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_opti
 FIRN_API int firn_sync(firn *db, firn_error *error);
 FIRN_API uint64_t firn_last_seq(const firn *db);    /* newest visible write */
 FIRN_API uint64_t firn_durable_seq(const firn *db); /* all writes <= this survive power loss */
-/* timeout_ms 0: no limit. FIRN_TIMED_OUT. */
+/* timeout_ms 0: no limit. FIRN_TIMED_OUT; FIRN_READ_ONLY on a handle that only reads and would have to wait. */
 FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error);
 
 /* ---- Read ---- */
@@ -169,7 +169,8 @@ FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
 
 /* Writes what is in memory to a table and waits for it; then the log that held it is given up. */
 FIRN_API int firn_flush(firn *db, firn_error *error);
-/* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level. Waits. */
+/* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level that holds any of it, and
+ * waits. What already lies in that level alone stays as it is. */
 FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
                           firn_error *error);
 /* Waits until no background work is due. */
