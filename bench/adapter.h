@@ -41,7 +41,9 @@ typedef struct bench_engine {
     const char *name;
     const char *settings; /* in words, for the report */
     unsigned classes;     /* the bench_class bits it can offer */
-    bool logless;         /* it has no log to recover from */
+    /* No log of operations to recover: LMDB has none, SQLite's holds pages and is folded into the
+     * tree as it grows, so that what a crash leaves says nothing about the data behind it. */
+    bool logless;
     void *(*open)(const char *path, const bench_config *config);
     void (*close)(void *db);
     /* A thread's own way in; all calls below take one but for settle, compact and bulk. */

@@ -1,6 +1,6 @@
 /* data: the records. Record i has a key that is a bijection of i, and a value that follows from the
- * key and a stamp, so that every byte that an engine returns can be checked without remembering what
- * was written.
+ * key and a stamp, so that every byte that an engine returns can be checked without remembering
+ * what was written.
  *
  * A value begins with its stamp, eight bytes: the generation of the write. Keys are hexadecimal,
  * padded behind with '0' when they are longer than 16 bytes. Random keys are a mixed number; ordered

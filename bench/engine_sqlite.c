@@ -202,6 +202,7 @@ const bench_engine bench_sqlite = {
         "WAL, checkpoint at one memtable; WITHOUT ROWID; page cache = memtable + cache, and "
         "mapped; D1: synchronous OFF, D2: FULL; nothing is compressed; settled = checkpoint",
     .classes = BENCH_D1 | BENCH_D2,
+    .logless = true,
     .open = open_sqlite,
     .close = close_sqlite,
     .join = join_sqlite,

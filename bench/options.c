@@ -8,7 +8,8 @@
 #define DEFAULT_WORKLOADS "fillrandom,settle,readrandom,readmissing,readseq,readreverse,seek10"
 
 /* The six figures that matter, in under three minutes. */
-#define QUICK_WORKLOADS "fillrandom,settle,readrandom,seek10,readwhilewriting/fillsync@4/recover"
+#define QUICK_WORKLOADS                                                                            \
+    "fillrandom,settle,readrandom,seek10,readwhilewriting/records=2000,fillsync@4/recover"
 
 #define FULL_WORKLOADS                                                                             \
     "fillseq,settle/"                                                                              \
@@ -92,8 +93,8 @@ static void set_profile(settings *s, const char *value)
 {
     if (word("profile", value, "quick full") == 0) {
         s->workloads = QUICK_WORKLOADS;
-        s->records = 200000;
-        s->reads = 200000;
+        s->records = 100000;
+        s->reads = 100000;
         s->recover_bytes = UINT64_C(32) << 20;
         s->rounds = 3;
     } else {
