@@ -1,6 +1,6 @@
 /* engine_lmdb: LMDB. D1 is a writable map that is never synced: it survives the process, and needs
- * no system call per commit. D2 is LMDB's default. A reader's transaction and cursor are renewed, as
- * its manual advises, not made anew. */
+ * no system call per commit. D2 is LMDB's default. A reader's transaction and cursor are renewed, not
+ * made anew, which its API offers because it is cheaper. */
 #include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>

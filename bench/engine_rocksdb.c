@@ -1,5 +1,5 @@
 /* engine_rocksdb: RocksDB through its C API. Reads pin the block instead of copying it twice; the
- * sorted load builds a table file and ingests it, which is what its manual advises. */
+ * sorted load builds a table file and ingests it, the way its public API offers for that. */
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
