@@ -39,12 +39,7 @@ static int open_inputs(const job *j, level *below, iter **out)
     if (rc == FIRN_OK && below->count &&
         (rc = level_iter_new(below, false, &runs[count])) == FIRN_OK)
         count++;
-    if (rc == FIRN_OK) {
-        rc = merge_iter_new(runs, count, out);
-    } else {
-        for (size_t i = 0; i < count; i++)
-            runs[i]->ops->close(runs[i]);
-    }
+    rc = merge_iter_of(rc, runs, count, out);
     mem_free(runs);
     return rc;
 }
@@ -176,21 +171,25 @@ static int run(firn *db, const job *j, firn_error *err) REQUIRES(db->compact_mu)
     return rc;
 }
 
+/* Runs the job that a pick found, if it found one (`rc` is the pick's), and releases it. */
+static int run_picked(firn *db, int rc, job *j, bool *did, firn_error *err) REQUIRES(db->compact_mu)
+{
+    *did = false;
+    if (rc == FIRN_NOT_FOUND)
+        return FIRN_OK;
+    if (rc != FIRN_OK)
+        return error_no_memory(err, sizeof *j);
+    rc = run(db, j, err);
+    *did = rc == FIRN_OK;
+    job_release(j);
+    return rc;
+}
+
 int compact_once(firn *db, bool *did, firn_error *err)
 {
     job j = {0};
-    *did = false;
     mutex_lock(&db->compact_mu);
-    int rc = pick_due(db, &j);
-    if (rc == FIRN_OK) {
-        rc = run(db, &j, err);
-        *did = rc == FIRN_OK;
-        job_release(&j);
-    } else if (rc == FIRN_NOT_FOUND) {
-        rc = FIRN_OK;
-    } else {
-        error_no_memory(err, sizeof j);
-    }
+    int rc = run_picked(db, pick_due(db, &j), &j, did, err);
     mutex_unlock(&db->compact_mu);
     store_reap(db);
     return rc;
@@ -214,16 +213,9 @@ static unsigned deepest(firn *db, firn_slice from, firn_slice to)
 static int compact_level(firn *db, unsigned n, firn_slice from, firn_slice to, firn_error *err)
 {
     job j = {0};
+    bool did;
     mutex_lock(&db->compact_mu);
-    int rc = pick_range(db, n, from, to, &j);
-    if (rc == FIRN_OK) {
-        rc = run(db, &j, err);
-        job_release(&j);
-    } else if (rc == FIRN_NOT_FOUND) {
-        rc = FIRN_OK;
-    } else {
-        error_no_memory(err, sizeof j);
-    }
+    int rc = run_picked(db, pick_range(db, n, from, to, &j), &j, &did, err);
     mutex_unlock(&db->compact_mu);
     store_reap(db);
     return rc;

@@ -56,12 +56,7 @@ int view_iter_new(view *v, bool fill_cache, iter **out)
         if (v->version->levels[n].count &&
             (rc = level_iter_new(&v->version->levels[n], fill_cache, &runs[count])) == FIRN_OK)
             count++;
-    if (rc == FIRN_OK) {
-        rc = merge_iter_new(runs, count, out);
-    } else {
-        for (size_t i = 0; i < count; i++)
-            runs[i]->ops->close(runs[i]);
-    }
+    rc = merge_iter_of(rc, runs, count, out);
     mem_free(runs);
     return rc;
 }

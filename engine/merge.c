@@ -211,9 +211,7 @@ int merge_iter_new(iter **children, size_t count, iter **out)
     if (!m || !heap) {
         mem_free(m);
         mem_free(heap);
-        for (size_t i = 0; i < count; i++)
-            children[i]->ops->close(children[i]);
-        return FIRN_NO_MEMORY;
+        return merge_iter_of(FIRN_NO_MEMORY, children, count, out);
     }
     m->it.ops = &merge_ops;
     m->count = count;
@@ -222,4 +220,13 @@ int merge_iter_new(iter **children, size_t count, iter **out)
         m->children[i] = children[i];
     *out = &m->it;
     return FIRN_OK;
+}
+
+int merge_iter_of(int status, iter **children, size_t count, iter **out)
+{
+    if (status == FIRN_OK)
+        return merge_iter_new(children, count, out);
+    for (size_t i = 0; i < count; i++)
+        children[i]->ops->close(children[i]);
+    return status;
 }

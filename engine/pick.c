@@ -117,6 +117,18 @@ static int take_below(job *j)
     return first < end ? take(j, 1, below->tables + first, end - first) : FIRN_OK;
 }
 
+/* inputs[0] has been taken, or not (`rc`): adds what lies below, and hands the job over or releases it. */
+static int complete(int rc, job *j, job *out)
+{
+    if (rc == FIRN_OK)
+        rc = take_below(j);
+    if (rc == FIRN_OK)
+        *out = *j;
+    else
+        job_release(j);
+    return rc;
+}
+
 int pick_due(firn *db, job *out)
 {
     job j = {.view = store_view(db)};
@@ -128,13 +140,7 @@ int pick_due(firn *db, job *out)
     if (rc == FIRN_OK)
         rc = j.level == 0 ? take(&j, 0, l->tables, l->count)
                           : take(&j, 0, l->tables + cheapest(v, j.level), 1);
-    if (rc == FIRN_OK)
-        rc = take_below(&j);
-    if (rc == FIRN_OK)
-        *out = j;
-    else
-        job_release(&j);
-    return rc;
+    return complete(rc, &j, out);
 }
 
 int pick_range(firn *db, unsigned n, firn_slice from, firn_slice to, job *out)
@@ -145,11 +151,5 @@ int pick_range(firn *db, unsigned n, firn_slice from, firn_slice to, job *out)
     if (n > 0)
         level_overlap(l, from, to, &first, &end);
     int rc = first < end ? take(&j, 0, l->tables + first, end - first) : FIRN_NOT_FOUND;
-    if (rc == FIRN_OK)
-        rc = take_below(&j);
-    if (rc == FIRN_OK)
-        *out = j;
-    else
-        job_release(&j);
-    return rc;
+    return complete(rc, &j, out);
 }

@@ -51,6 +51,16 @@ static int look_in_view(const view *v, firn_slice key, uint64_t seq, found *out,
     return rc;
 }
 
+/* Between readers_enter and readers_exit. First the view, then the number: see above. */
+static int look(firn *db, firn_slice key, const firn_snapshot *snapshot, found *out,
+                firn_error *err)
+{
+    view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
+    uint64_t seq =
+        snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    return look_in_view(v, slice_somewhere(key), seq, out, err);
+}
+
 static void let_go(found *f)
 {
     sst_pin_release(&f->pin);
@@ -80,10 +90,7 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value");
     found f = {0};
     uint32_t ticket = readers_enter(&db->readers);
-    view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
-    uint64_t seq =
-        snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    rc = look_in_view(v, slice_somewhere(slice_of(key, key_size)), seq, &f, error);
+    rc = look(db, slice_of(key, key_size), snapshot, &f, error);
     if (rc == FIRN_OK && f.kind == FIRN_PUT && f.mem)
         mem_ref(f.mem);
     readers_exit(&db->readers, ticket);
@@ -127,10 +134,7 @@ int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapsho
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
     found f = {0};
     uint32_t ticket = readers_enter(&db->readers);
-    view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
-    uint64_t seq =
-        snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    rc = look_in_view(v, slice_somewhere(slice_of(key, key_size)), seq, &f, error);
+    rc = look(db, slice_of(key, key_size), snapshot, &f, error);
     if (rc == FIRN_OK && f.kind == FIRN_PUT) {
         size_t n = f.value.size < capacity ? f.value.size : capacity;
         if (n)
