@@ -1,5 +1,5 @@
 /* adapter: what the harness asks of an engine, over its public API only. One adapter per engine;
- * the empty one does nothing and shows the harness's own cost.
+ * the empty one stores nothing and shows the harness's own cost.
  *
  * An adapter ends the process with a message when its engine fails: a benchmark of a failing engine
  * means nothing. */
@@ -23,6 +23,8 @@ typedef struct bench_config {
     bool compress;
     bench_class durability;
     uint64_t data_bytes; /* keys and values to come, for who must reserve address space */
+    uint64_t records;    /* to come; with the sizes for the empty engine, which returns such ones */
+    size_t key_bytes, value_bytes;
 } bench_config;
 
 typedef struct bench_op {

@@ -69,11 +69,12 @@ typedef struct worker {
 typedef struct run {
     const settings *s;
     const bench_engine *e;
-    void *db;
+    void *db; /* NULL until a workload needs it */
     char path[512];
     FILE *out;
     data data;
     uint64_t records;              /* that are there: 0 to records - 1 */
+    uint64_t hole_begin, hole_end; /* but for these, which a workload deleted */
     uint64_t stamp_min, stamp_max; /* of the values that are there */
     char last_key[KEY_MAX + 1];
     uint64_t key_sum;
@@ -121,6 +122,8 @@ void run_fail(const run *r, const char *why) __attribute__((noreturn));
 /* workloads.c; lives.c; ycsb.c: each knows some names and returns false for the others. */
 bool workload_basic(run *r, const char *name);
 bool workload_life(run *r, const char *name);
+/* The one that forks, and so wants a process in which no engine has threads: r->db is still NULL. */
+bool workload_recover(run *r, const char *name);
 bool workload_ycsb(run *r, const char *name);
 bool workload_writes(const char *name);
 /* Learns what scans are checked against: the greatest key, the only one where a scan may end early,
@@ -128,6 +131,8 @@ bool workload_writes(const char *name);
 void run_survey(run *r);
 void worker_put(worker *w, uint64_t index, uint64_t stamp);
 void worker_read(worker *w, uint64_t index);
+/* One scan of everything, which must show each record once and in order. */
+void worker_scan_all(worker *w, bool backwards);
 
 /* rounds.c */
 void rounds_run(const settings *s);

@@ -1,5 +1,5 @@
 /* lives: workloads about the life of a store rather than about single operations: settle, compact,
- * bulkload, reopen, recover, and seeks over a range that was deleted. */
+ * bulkload, reopen, recover, and reads over a range that was deleted. */
 #include "bench.h"
 
 #include <signal.h>
@@ -183,7 +183,8 @@ static void check_recovered(run *r, void *db)
     free(w);
 }
 
-/* Takes place in a folder of its own, with a store and a state of its own. */
+/* A child of a process in which an engine has threads and locks would have the locks without the
+ * threads: it may wait for ever. So nothing has been opened yet, here or by an engine before. */
 static void recover(run *r)
 {
     run own = *r;
@@ -192,6 +193,8 @@ static void recover(run *r)
     int status = 0;
     if (r->e->logless)
         return;
+    if (r->db)
+        run_fail(r, "it wants a process that has opened no store yet; put a / before it");
     if (config.durability == BENCH_D0)
         run_fail(r, "what is lost with the process cannot be recovered");
     if (snprintf(own.path, sizeof own.path, "%.500s.recover", r->path) < 0)
@@ -237,14 +240,13 @@ static void keep_first(void *ctx, const void *key, size_t key_size, const void *
 static void tombstone_body(worker *w)
 {
     run *r = w->run;
-    uint64_t range = r->records / 2 < TOMBSTONES ? r->records / 2 : TOMBSTONES;
-    uint64_t first = r->records / 4;
+    uint64_t range = r->hole_end - r->hole_begin;
     first_key found = {.size = 0};
     for (uint64_t i = w->begin; i < w->end; i++) {
-        data_key(&r->data, first + data_random(&w->random) % range, w->key);
+        data_key(&r->data, r->hole_begin + data_random(&w->random) % range, w->key);
         uint64_t n =
             r->e->scan(w->session, w->key, r->data.key_bytes, 1, false, keep_first, &found);
-        data_key(&r->data, first + range, w->key);
+        data_key(&r->data, r->hole_end, w->key);
         if (r->e != &bench_empty && (n != 1 || found.size != r->data.key_bytes ||
                                      memcmp(found.key, w->key, found.size) != 0))
             run_fail(r, "a seek over deletes found the wrong key");
@@ -253,30 +255,58 @@ static void tombstone_body(worker *w)
     }
 }
 
-static void seek_deleted(run *r)
+/* Deletes up to TOMBSTONES records in the middle, once for each store. */
+static void dig_hole(run *r)
 {
-    bench_row row = {0};
     uint64_t range = r->records / 2 < TOMBSTONES ? r->records / 2 : TOMBSTONES;
-    uint64_t first = r->records / 4;
     char key[KEY_MAX + 1];
+    if (r->hole_end > 0)
+        return;
     if (range == 0 || !r->data.in_order)
         run_fail(r, "it needs keys in order; put fillseq before it");
+    r->hole_begin = r->records / 4;
+    r->hole_end = r->hole_begin + range;
     void *session = r->e->join(r->db);
-    for (uint64_t i = 0; i < range; i++) {
-        data_key(&r->data, first + i, key);
+    for (uint64_t i = r->hole_begin; i < r->hole_end; i++) {
+        data_key(&r->data, i, key);
         bench_op op = {.key = key, .key_size = r->data.key_bytes, .remove = true};
         r->e->write(session, &op, 1);
     }
     r->e->leave(session);
-    bench_work work = {.name = "seekdeleted",
-                       .body = tombstone_body,
-                       .total = r->s->reads / 10 + 1,
-                       .seconds = SEEK_SECONDS,
-                       .threads = r->threads};
+}
+
+static void over_hole(run *r, const char *name, worker_body body, uint64_t total)
+{
+    bench_row row = {0};
+    dig_hole(r);
+    run_survey(r);
+    bench_work work = {
+        .name = name, .body = body, .total = total, .seconds = SEEK_SECONDS, .threads = r->threads};
     run_work(r, &work, &row, NULL);
     run_emit(r, &row);
-    r->records = r->stamp_max =
-        0; /* what is left is in nobody's books: only a new store may follow */
+}
+
+static void seek_deleted(run *r)
+{
+    over_hole(r, "seekdeleted", tombstone_body, r->s->reads / 10 + 1);
+}
+
+static void scan_body(worker *w)
+{
+    worker_scan_all(w, false);
+}
+
+static void scan_deleted(run *r)
+{
+    over_hole(r, "scandeleted", scan_body, r->threads);
+}
+
+bool workload_recover(run *r, const char *name)
+{
+    if (strcmp(name, "recover") != 0)
+        return false;
+    recover(r);
+    return true;
 }
 
 bool workload_life(run *r, const char *name)
@@ -284,8 +314,8 @@ bool workload_life(run *r, const char *name)
     static const struct {
         const char *name;
         void (*run)(run *r);
-    } lives[] = {{"settle", settle}, {"compact", compact}, {"bulkload", bulkload},
-                 {"reopen", reopen}, {"recover", recover}, {"seekdeleted", seek_deleted}};
+    } lives[] = {{"settle", settle}, {"compact", compact},          {"bulkload", bulkload},
+                 {"reopen", reopen}, {"seekdeleted", seek_deleted}, {"scandeleted", scan_deleted}};
     for (size_t i = 0; i < sizeof lives / sizeof *lives; i++)
         if (strcmp(lives[i].name, name) == 0) {
             lives[i].run(r);

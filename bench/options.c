@@ -46,7 +46,7 @@ static const char help[] =
     "\n"
     "workloads: fillseq fillrandom fillbatch fillsync overwrite deleterandom bulkload settle "
     "compact\n"
-    "  readrandom readhot readmissing readseq readreverse seek10 seek100 seekdeleted\n"
+    "  readrandom readhot readmissing readseq readreverse seek10 seek100 seekdeleted scandeleted\n"
     "  readwhilewriting reopen recover ycsba ycsbb ycsbc ycsbd ycsbe ycsbf\n";
 
 static void refuse(const char *name, const char *value, const char *allowed)

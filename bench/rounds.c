@@ -76,6 +76,9 @@ static void read_store(settings *s, const char *text, char *names, size_t size)
         s->config.durability = BENCH_D2;
     s->config.data_bytes =
         (s->records + s->reads) * (s->data.key_bytes + s->data.value_bytes) + s->recover_bytes;
+    s->config.records = s->records;
+    s->config.key_bytes = s->data.key_bytes;
+    s->config.value_bytes = s->data.value_bytes;
     s->workloads = names;
 }
 

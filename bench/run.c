@@ -189,8 +189,6 @@ void run_engine(const settings *s, const bench_engine *e, const char *path, FILE
     run r = {.s = s, .e = e, .out = out, .data = s->data};
     snprintf(r.path, sizeof r.path, "%s", path);
     snprintf(list, sizeof list, "%s", s->workloads);
-    r.workload = "open";
-    r.db = e->open(path, &s->config);
     for (char *save = NULL, *name = strtok_r(list, ",", &save); name;
          name = strtok_r(NULL, ",", &save)) {
         char *threads = strchr(name, '@');
@@ -203,9 +201,14 @@ void run_engine(const settings *s, const bench_engine *e, const char *path, FILE
             bench_fail("bench", name, "threads are 1 to 64");
         r.workload = name;
         r.position++;
+        if (workload_recover(&r, name))
+            continue;
+        if (!r.db)
+            r.db = e->open(path, &s->config);
         if (!workload_basic(&r, name) && !workload_life(&r, name) && !workload_ycsb(&r, name))
             bench_fail("bench", name, "there is no such workload; see --help");
     }
     r.workload = "close";
-    e->close(r.db);
+    if (r.db)
+        e->close(r.db);
 }
