@@ -274,14 +274,23 @@ static void posix_unmap(fs_file *file, void *address, size_t size)
     munmap(address, size);
 }
 
+/* madvise wants whole pages, and would call a start inside one EINVAL: the word for "cannot". */
+static int advise_pages(void *address, size_t size, int advice)
+{
+    size_t inside = (uintptr_t)address % (uintptr_t)sysconf(_SC_PAGESIZE);
+    return outcome(madvise((uint8_t *)address - inside, size + inside, advice));
+}
+
 static int posix_populate(fs_file *file, void *address, size_t size, bool write)
 {
     (void)file;
-    /* madvise wants whole pages, and would call a start inside one EINVAL: the word for "cannot".
-     */
-    size_t inside = (uintptr_t)address % (uintptr_t)sysconf(_SC_PAGESIZE);
-    return outcome(madvise((uint8_t *)address - inside, size + inside,
-                           write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ));
+    return advise_pages(address, size, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+}
+
+static void posix_advise(fs_file *file, void *address, size_t size, fs_advice advice)
+{
+    (void)file;
+    (void)advise_pages(address, size, advice == FS_ADVICE_RANDOM ? MADV_RANDOM : MADV_WILLNEED);
 }
 
 static int posix_lock(fs_file *file, long *holder)
@@ -355,6 +364,7 @@ static const fs_ops ops = {
     .map = posix_map,
     .unmap = posix_unmap,
     .populate = posix_populate,
+    .advise = posix_advise,
     .stored = NULL, /* the kernel finds dirty pages itself */
     .lock = posix_lock,
     .wall_us = posix_wall_us,

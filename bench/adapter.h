@@ -21,6 +21,7 @@ typedef struct bench_config {
     uint64_t memtable_bytes, cache_bytes; /* an engine without a memtable gets both as cache */
     unsigned filter_bits;
     bool compress;
+    bool limited; /* the data may not fit into the memory that this process gets */
     bench_class durability;
     uint64_t data_bytes; /* keys and values to come, for who must reserve address space */
     uint64_t records;    /* to come; with the sizes for the empty engine, which returns such ones */

@@ -63,6 +63,9 @@ static void print_settings(const settings *s)
            (unsigned long long)(s->config.memtable_bytes >> 20),
            (unsigned long long)(s->config.cache_bytes >> 20), s->config.filter_bits,
            s->config.compress ? "on" : "off", class_name(s->config.durability));
+    if (s->limit_bytes > 0)
+        printf("each store's process and its page cache may use %llu MiB\n",
+               (unsigned long long)(s->limit_bytes >> 20));
     for (size_t i = 0; i < bench_engine_count; i++)
         if (bench_chosen(s->engines, bench_engines[i]->name))
             printf("  %-8s %s\n", bench_engines[i]->name, bench_engines[i]->settings);

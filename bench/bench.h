@@ -27,6 +27,7 @@ typedef struct settings {
     unsigned rounds, threads;
     distribution distribution;
     uint64_t recover_bytes;
+    uint64_t limit_bytes; /* of memory and page cache, for each store; 0: none */
     const char *folder, *workloads, *engines;
     const char *csv, *json, *plot;
     bool details;

@@ -32,6 +32,8 @@ static void *open_lmdb(const char *path, const bench_config *config)
     unsigned flags = MDB_NOTLS;
     if (config->durability != BENCH_D2)
         flags |= MDB_NOSYNC | MDB_WRITEMAP;
+    if (config->limited)
+        flags |= MDB_NORDAHEAD;
     mkdir(path, 0700);
     check(mdb_env_create(&l->env), "create");
     check(mdb_env_set_mapsize(l->env, (size_t)(config->data_bytes * 8 + (UINT64_C(4) << 30))),
@@ -153,8 +155,9 @@ static void bulk_lmdb(void *db, bench_next next, void *ctx)
 
 const bench_engine bench_lmdb = {
     .name = "lmdb",
-    .settings = "D1: WRITEMAP and NOSYNC, D2: its default; the page cache is its memory, without a "
-                "limit; nothing is compressed; bulk: APPEND, 10,000 a transaction",
+    .settings = "D1: WRITEMAP and NOSYNC, D2: its default; the page cache is its memory; "
+                "nothing is compressed; NORDAHEAD under a limit of memory; "
+                "bulk: APPEND, 10,000 a transaction",
     .classes = BENCH_D1 | BENCH_D2,
     .logless = true,
     .open = open_lmdb,

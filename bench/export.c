@@ -100,14 +100,16 @@ static void write_json(FILE *out, const result *r, size_t engine, unsigned round
 void export_json(const settings *s, const char *path)
 {
     FILE *out = create(path);
-    fprintf(out,
-            "{\"records\": %llu, \"reads\": %llu, \"rounds\": %u, \"seed\": %llu, "
-            "\"compressible_percent\": %u, \"memtable_bytes\": %llu, \"cache_bytes\": %llu, "
-            "\"filter_bits\": %u, \"compression\": %s,\n \"engines\": {",
-            (unsigned long long)s->records, (unsigned long long)s->reads, s->rounds,
-            (unsigned long long)s->data.seed, s->data.compressible,
-            (unsigned long long)s->config.memtable_bytes, (unsigned long long)s->config.cache_bytes,
-            s->config.filter_bits, s->config.compress ? "true" : "false");
+    fprintf(
+        out,
+        "{\"records\": %llu, \"reads\": %llu, \"rounds\": %u, \"seed\": %llu, "
+        "\"compressible_percent\": %u, \"memtable_bytes\": %llu, \"cache_bytes\": %llu, "
+        "\"memory_limit_bytes\": %llu, \"filter_bits\": %u, \"compression\": %s,\n \"engines\": {",
+        (unsigned long long)s->records, (unsigned long long)s->reads, s->rounds,
+        (unsigned long long)s->data.seed, s->data.compressible,
+        (unsigned long long)s->config.memtable_bytes, (unsigned long long)s->config.cache_bytes,
+        (unsigned long long)s->limit_bytes, s->config.filter_bits,
+        s->config.compress ? "true" : "false");
     for (size_t i = 0; i < bench_engine_count; i++)
         fprintf(out, "%s\n  \"%s\": \"%s\"", i ? "," : "", bench_engines[i]->name,
                 bench_engines[i]->settings);

@@ -19,7 +19,7 @@
     "fillrandom@2,settle/fillrandom@4,settle/fillbatch,settle/"                                    \
     "fillsync/fillsync@4/fillsync@16/"                                                             \
     "fillrandom,settle,ycsba@2,ycsbb@2,ycsbc@2,ycsbf@2,ycsbd@2,ycsbe@2/"                           \
-    "fillseq,seekdeleted/bulkload,settle/recover/"                                                 \
+    "fillseq,seekdeleted,scandeleted/bulkload,settle/recover/"                                     \
     "value=1024,fillrandom,settle,readrandom/value=4096,fillrandom,settle,readrandom/"             \
     "value=65536,fillrandom,settle,readrandom"
 
@@ -34,6 +34,7 @@ static const char help[] =
     "  --distribution D   of YCSB: uniform, zipfian or latest (zipfian)\n"
     "  --compressible P   percent of a value (50)         --compression yes|no  in the engines\n"
     "  --memtable MIB     (64)  --cache MIB (512)         --filter-bits N  a key (10)\n"
+    "  --memory-limit MIB of a store's process and its page cache, by a control group (none)\n"
     "  --recover-mib N    of keys and values in the log that recover reads (256)\n"
     "  --folder PATH      where stores are made (.)       --seed N      (1)\n"
     "  --engines LIST     of those that were built in (all)\n"
@@ -125,6 +126,8 @@ static bool set_number(settings *s, const char *name, const char *v)
         s->config.memtable_bytes = number(name, v, 1, 1 << 20) << 20;
     else if (strcmp(name, "cache") == 0)
         s->config.cache_bytes = number(name, v, 1, 1 << 20) << 20;
+    else if (strcmp(name, "memory-limit") == 0)
+        s->limit_bytes = number(name, v, 16, 1 << 20) << 20;
     else if (strcmp(name, "filter-bits") == 0)
         s->config.filter_bits = (unsigned)number(name, v, 0, 30);
     else if (strcmp(name, "recover-mib") == 0)
@@ -191,10 +194,10 @@ static void check_engines(const settings *s)
 void options_parse(int argc, char **argv, settings *s)
 {
     static const char *const names[] = {
-        "profile",      "records",     "reads",       "value",       "key",    "threads",
-        "rounds",       "seconds",     "durability",  "memtable",    "cache",  "distribution",
-        "compressible", "compression", "filter-bits", "recover-mib", "folder", "seed",
-        "engines",      "workloads",   "csv",         "json",        "plot"};
+        "profile",      "records",     "reads",       "value",        "key",         "threads",
+        "rounds",       "seconds",     "durability",  "memtable",     "cache",       "distribution",
+        "compressible", "compression", "filter-bits", "memory-limit", "recover-mib", "folder",
+        "seed",         "engines",     "workloads",   "csv",          "json",        "plot"};
     enum { NAMES = sizeof names / sizeof *names };
     struct option options[NAMES + 3] = {{0}};
     int c, index = 0;

@@ -3,6 +3,7 @@
  * The list of workloads is cut at "/" into stores. Each store of each engine is a child process of
  * its own, so that memory, threads and page tables of one do not weigh on another, and is removed
  * afterwards. Engines take turns at each store: a machine that drifts drifts under all of them. */
+#include "limit.h"
 #include "results.h"
 
 #include <errno.h>
@@ -76,6 +77,7 @@ static void read_store(settings *s, const char *text, char *names, size_t size)
         s->config.durability = BENCH_D2;
     s->config.data_bytes =
         (s->records + s->reads) * (s->data.key_bytes + s->data.value_bytes) + s->recover_bytes;
+    s->config.limited = s->limit_bytes > 0;
     s->config.records = s->records;
     s->config.key_bytes = s->data.key_bytes;
     s->config.value_bytes = s->data.value_bytes;
@@ -87,6 +89,8 @@ static void child(const settings *s, size_t engine, const char *path, int to)
     FILE *out = fdopen(to, "w");
     if (!out)
         bench_fail("bench", "pipe", strerror(errno));
+    if (s->limit_bytes > 0)
+        limit_enter(s->limit_bytes);
     run_engine(s, bench_engines[engine], path, out);
     fclose(out);
     exit(0);
@@ -118,6 +122,8 @@ static void run_store(const settings *s, size_t engine)
     if (in)
         fclose(in);
     waitpid(pid, &status, 0);
+    if (s->limit_bytes > 0)
+        limit_remove(pid);
     remove_stores(path);
     if (status != 0)
         bench_fail(name, s->workloads, "the process that ran it failed; what it said stands above");

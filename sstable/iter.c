@@ -3,9 +3,12 @@
  * The key is put together in the iterator's own buffer: the block's prefix once per block, an
  * entry's suffix once per step. The value lies in the block, which the iterator holds.
  *
- * With fill_cache the blocks come as for a get. Without, the iterator reads ahead: pages of a
- * mapped table are made ready in windows; otherwise windows of whole blocks are read into a private
- * buffer, from which each block is unpacked, past the cache.
+ * With fill_cache the blocks come as for a get. Without, windows of whole blocks are read into a
+ * private buffer, from which each block is unpacked, past the cache.
+ *
+ * Of a mapped table, the pages that come next are asked for ahead: at once without fill_cache, else
+ * once the walk has gone on for a few blocks, since most are short. Verified blocks are no exception:
+ * their pages may have left the memory since.
  *
  * Invariants
  *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
@@ -17,7 +20,11 @@
 #include <base/alloc.h>
 #include <base/iter.h>
 
-enum { WINDOW_BYTES = 256 << 10 };
+enum {
+    WINDOW_BYTES = 256 << 10, /* what is read, or asked for, at a time */
+    WINDOW_BYTES_MIN = 32 << 10,
+    WALK_BLOCKS_MIN = 2, /* movements to the next block, after which more are expected */
+};
 
 typedef struct table_iter {
     iter base;
@@ -30,8 +37,13 @@ typedef struct table_iter {
     bool backward; /* the way the last movement between blocks went */
     buf window;
     uint32_t window_first, window_end;
-    uint64_t populated_from, populated_to; /* of the mapping, by this iterator */
-    uint8_t key[];                         /* key_bytes_max, and 16 so that copies may overshoot */
+    /* Of the mapping, by this iterator: what is ready, and what was asked for and lies ahead. */
+    uint64_t populated_from, populated_to;
+    uint64_t asked;        /* the far end */
+    uint32_t window_bytes; /* of the next request */
+    uint32_t walked;       /* blocks, without a jump or a turn */
+    bool asked_backward;
+    uint8_t key[]; /* key_bytes_max, and 16 so that copies may overshoot */
 } table_iter;
 
 static table_iter *self(iter *it)
@@ -110,19 +122,47 @@ static int block_unpacked(table_iter *t, uint32_t i)
     return FIRN_OK;
 }
 
-/* Makes the pages of block i ready together with those that come next on the way. When that fails,
- * the block is tried alone: what lies ahead concerns us only when we get there. */
-static int block_ahead(table_iter *t, uint32_t i)
+/* ---- Reading ahead in a mapping ---- */
+
+/* Notes that the walk has come to block i, and asks for the pages that come next on the way when
+ * those that were asked for before are half used up. The first request is small, the later ones
+ * larger: how far a walk will go shows in how far it has gone. */
+static void ask_ahead(table_iter *t, uint32_t i)
 {
     const uint64_t *offsets = t->r->index.offsets;
-    uint64_t from = offsets[i];
-    uint64_t to = offsets[i + 1];
-    bool ready = t->populated_from <= from && to <= t->populated_to;
+    uint64_t edge = t->backward ? offsets[i] : offsets[i + 1];
+    bool walks = t->backward ? i + 1 == t->block : i == t->block + 1;
+    if (!walks || t->asked_backward != t->backward) {
+        t->walked = 0;
+        t->window_bytes = t->fill_cache ? WINDOW_BYTES_MIN : WINDOW_BYTES;
+        t->asked = edge;
+        t->asked_backward = t->backward;
+    }
+    if (t->backward ? t->asked > edge : t->asked < edge)
+        t->asked = edge;
+    uint64_t left = t->backward ? edge - t->asked : t->asked - edge;
+    uint64_t more = t->backward ? t->asked : offsets[t->r->index.count] - t->asked;
+    if ((t->walked++ < WALK_BLOCKS_MIN && t->fill_cache) || left > t->window_bytes / 2 || more == 0)
+        return;
+    if (more > t->window_bytes)
+        more = t->window_bytes;
+    uint64_t from = t->backward ? t->asked - more : t->asked;
+    t->asked = t->backward ? from : from + more;
+    fs_advise(t->r->file, t->r->map + from, (size_t)more, FS_ADVICE_WILL_NEED);
+    if (t->window_bytes < WINDOW_BYTES)
+        t->window_bytes *= 2;
+}
+
+/* Block i of a mapped table, which has not been found right yet, together with what was asked for
+ * behind it: one call for many blocks. When that fails, the block is tried alone: what lies ahead
+ * concerns us only when we get there. */
+static int block_mapped(table_iter *t, uint32_t i)
+{
+    const uint64_t *offsets = t->r->index.offsets;
+    bool ready = t->populated_from <= offsets[i] && offsets[i + 1] <= t->populated_to;
     if (!ready) {
-        if (t->backward)
-            from = to > WINDOW_BYTES && to - WINDOW_BYTES < from ? to - WINDOW_BYTES : from;
-        else
-            to = to - from < WINDOW_BYTES ? from + WINDOW_BYTES : to;
+        uint64_t from = t->backward ? t->asked : offsets[i];
+        uint64_t to = t->backward ? offsets[i + 1] : t->asked;
         ready = sst_reader_populate(t->r, from, to - from, NULL) == FIRN_OK;
         if (ready) {
             t->populated_from = from;
@@ -141,8 +181,11 @@ static bool block_enter(table_iter *t, uint32_t i)
     if (!t->fill_cache && !t->r->map) {
         status = block_unpacked(t, i);
     } else {
-        if (!t->fill_cache && !sst_reader_verified(t->r, i))
-            status = block_ahead(t, i);
+        if (t->r->map) {
+            ask_ahead(t, i);
+            if (!sst_reader_verified(t->r, i))
+                status = block_mapped(t, i);
+        }
         if (status == FIRN_OK)
             status = sst_reader_block(t->r, i, &t->ref, &t->base.error);
     }

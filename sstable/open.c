@@ -151,6 +151,8 @@ static int map_try(sst_reader *r, fs_dir *dir, firn_error *err)
     r->verified = verified;
     r->map = address;
     r->map_bytes = (size_t)r->footer.file_bytes;
+    /* Else a get of one block may read megabytes around it. Who walks says what comes next. */
+    fs_advise(r->file, r->map, r->map_bytes, FS_ADVICE_RANDOM);
     return FIRN_OK;
 }
 

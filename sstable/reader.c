@@ -33,6 +33,8 @@ int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_erro
 {
     if (size > r->map_bytes - offset)
         size = r->map_bytes - offset;
+    /* In one request: populating alone would wait for one page after the other. */
+    fs_advise(r->file, r->map + offset, (size_t)size, FS_ADVICE_WILL_NEED);
     return fs_populate(r->file, r->map + offset, (size_t)size, false, err);
 }
 

@@ -40,6 +40,11 @@ typedef struct fs_space {
     bool mapping_ok;     /* shared writable mappings are sound and cheap here (not NFS, FUSE, btrfs, ...) */
 } fs_space;
 
+typedef enum fs_advice {
+    FS_ADVICE_RANDOM,    /* what is touched next lies anywhere: bring in no more than is touched */
+    FS_ADVICE_WILL_NEED, /* start to bring this in; do not wait for it */
+} fs_advice;
+
 typedef int (*fs_list_fn)(void *ctx, const char *name); /* non-zero stops the listing and is returned */
 
 typedef struct fs_ops {
@@ -68,6 +73,8 @@ typedef struct fs_ops {
     /* Brings pages in ahead of use; `write` makes them ready for stores. An I/O error or a full disk is
      * returned here instead of killing the process at the access. */
     int (*populate)(fs_file *file, void *address, size_t size, bool write);
+    /* How a part of a mapping will be read. Costs or saves time and nothing else. NULL: nobody listens. */
+    void (*advise)(fs_file *file, void *address, size_t size, fs_advice advice);
     void (*stored)(fs_file *file, uint64_t offset, size_t size); /* NULL: nobody needs to know */
     /* An exclusive lock of the whole file, held until it is closed, also against other handles of this
      * process. -EWOULDBLOCK when taken; *holder is then the pid, or 0 when unknown. */
@@ -146,6 +153,12 @@ static inline void fs_stored(fs_file *file, uint64_t offset, size_t size)
 {
     if (file->owner->ops->stored)
         file->owner->ops->stored(file, offset, size);
+}
+
+static inline void fs_advise(fs_file *file, void *address, size_t size, fs_advice advice)
+{
+    if (file->owner->ops->advise)
+        file->owner->ops->advise(file, address, size, advice);
 }
 
 uint64_t fs_wall_us(fs *f);
