@@ -5,6 +5,9 @@
  * has copied and the boundary at which it was cut belong together: the next leaf to enter is the
  * one of that boundary, not of whatever has been linked before it since.
  *
+ * Most seeks are followed by a few steps forward, so a seek copies and sorts only what is not before
+ * its target (`partial`). Stepping backward over the start of such a copy makes a whole one.
+ *
  * Used by one thread; the memtable may be written meanwhile.
  */
 #include "skiplist.h"
@@ -18,20 +21,36 @@ typedef struct memtable_iter {
     const skiplist_node *next; /* where the copy was cut; NULL: it reaches to the end */
     uint32_t count;
     uint32_t index;
+    bool partial; /* the copy has nothing that was before the target of a seek */
     skiplist_item items[LEAF_CAPACITY];
 } memtable_iter;
 
-#define PREFETCH_AHEAD 6
+#define ENTRIES_AHEAD 6  /* of the log, asked for before they are shown */
+#define LEAF_AHEAD    12 /* so many steps before its end, the leaf behind it is asked for */
 
 static memtable_iter *of(iter *base)
 {
     return (memtable_iter *)(void *)base;
 }
 
-static void prefetch_entry(const memtable_iter *it, uint32_t index)
+/* Always inlined: gcc removes calls of a function that does nothing but prefetch, as without effect. */
+#define PREFETCHER static inline __attribute__((always_inline)) void
+
+/* An entry begins anywhere; with the second line come the rest of a key and the value's beginning. */
+PREFETCHER prefetch_entry(const memtable_iter *it, uint32_t index)
 {
-    if (index < it->count)
-        __builtin_prefetch(skiplist_entry(it->m, it->items[index].ref));
+    if (index < it->count) {
+        const uint8_t *p = skiplist_entry(it->m, it->items[index].ref);
+        __builtin_prefetch(p);
+        __builtin_prefetch(p + CACHE_LINE);
+    }
+}
+
+PREFETCHER prefetch_leaf(const skiplist_node *node)
+{
+    const skiplist_leaf *leaf = atomic_load_explicit(&node->leaf, memory_order_acquire);
+    for (size_t i = 0; i < sizeof(*leaf); i += CACHE_LINE)
+        __builtin_prefetch((const uint8_t *)leaf + i);
 }
 
 /* Leaves out of the copy what is not before `next`: it was copied from a leaf that has since given its
@@ -44,20 +63,25 @@ static void cut_at(memtable_iter *it, const skiplist_node *next)
     it->count = skiplist_items_find(it->m, it->items, it->count, &t);
 }
 
-static void enter(memtable_iter *it, const skiplist_place *place)
+/* Copies what is in the place and has a piece that is not below `least`. */
+static void enter(memtable_iter *it, const skiplist_place *place, uint64_t least)
 {
     it->node = place->node;
     it->next = place->next;
-    if (place->next) {
-        const skiplist_leaf *ahead = atomic_load_explicit(&place->next->leaf, memory_order_acquire);
-        for (size_t i = 0; i < sizeof(*ahead); i += CACHE_LINE)
-            __builtin_prefetch((const uint8_t *)ahead + i);
-    }
-    it->count = skiplist_leaf_sort(it->m, place->leaf, it->items);
+    it->partial = least > 0;
+    it->count = skiplist_leaf_sort_from(it->m, place->leaf, least, it->items);
     if (place->next)
         cut_at(it, place->next);
-    for (uint32_t i = 0; i < PREFETCH_AHEAD; i++)
-        prefetch_entry(it, i);
+}
+
+/* Goes to items[index] of the copy, about to move on from there. */
+static void arrive(memtable_iter *it, uint32_t index)
+{
+    it->index = index;
+    for (uint32_t i = 0; i < ENTRIES_AHEAD; i++)
+        prefetch_entry(it, index + i);
+    if (it->next && it->count - index <= LEAF_AHEAD)
+        prefetch_leaf(it->next);
 }
 
 static void load(memtable_iter *it)
@@ -80,14 +104,14 @@ static void load_forward(memtable_iter *it)
             return;
         }
         skiplist_place place = skiplist_place_at(it->next);
-        enter(it, &place);
-        it->index = 0;
+        enter(it, &place, 0);
+        arrive(it, 0);
     }
     load(it);
 }
 
-/* Loads the item in front of items[index]. When there is none, the copy is the head's: any other
- * leaf contains its boundary, which is before whatever led to it (M1). */
+/* Loads the item in front of items[index]. When there is none, the copy is the head's and whole: any
+ * other leaf contains its boundary, which is before whatever led to it (M1). */
 static void load_backward(memtable_iter *it)
 {
     it->base.valid = false;
@@ -101,8 +125,8 @@ static void iter_first(iter *base)
 {
     memtable_iter *it = of(base);
     skiplist_place place = skiplist_place_at(it->m->head);
-    enter(it, &place);
-    it->index = 0;
+    enter(it, &place, 0);
+    arrive(it, 0);
     load_forward(it);
 }
 
@@ -110,23 +134,24 @@ static void iter_last(iter *base)
 {
     memtable_iter *it = of(base);
     skiplist_place place = skiplist_locate_last(it->m);
-    enter(it, &place);
+    enter(it, &place, 0);
     it->index = it->count;
     load_backward(it);
 }
 
-static void enter_at(memtable_iter *it, const skiplist_target *t)
+/* Finds the target's leaf and copies it, whole or from the target on; the target's index. */
+static uint32_t enter_at(memtable_iter *it, const skiplist_target *t, uint64_t least)
 {
     skiplist_place place = skiplist_locate(it->m, t);
-    enter(it, &place);
-    it->index = skiplist_items_find(it->m, it->items, it->count, t);
+    enter(it, &place, least);
+    return skiplist_items_find(it->m, it->items, it->count, t);
 }
 
 static void iter_seek(iter *base, firn_slice key, uint64_t seq)
 {
     memtable_iter *it = of(base);
     skiplist_target t = skiplist_target_seq(it->m, key, seq);
-    enter_at(it, &t);
+    arrive(it, enter_at(it, &t, t.piece));
     load_forward(it);
 }
 
@@ -134,7 +159,7 @@ static void iter_seek_before(iter *base, firn_slice key, uint64_t seq)
 {
     memtable_iter *it = of(base);
     skiplist_target t = skiplist_target_seq(it->m, key, seq);
-    enter_at(it, &t);
+    it->index = enter_at(it, &t, 0);
     load_backward(it);
 }
 
@@ -142,16 +167,18 @@ static void iter_next(iter *base)
 {
     memtable_iter *it = of(base);
     it->index++;
-    prefetch_entry(it, it->index + PREFETCH_AHEAD - 1);
+    prefetch_entry(it, it->index + ENTRIES_AHEAD - 1);
+    if (it->index + LEAF_AHEAD == it->count && it->next)
+        prefetch_leaf(it->next);
     load_forward(it);
 }
 
 static void iter_prev(iter *base)
 {
     memtable_iter *it = of(base);
-    if (it->index == 0 && it->node != it->m->head) {
-        skiplist_target t = skiplist_target_entry(it->m, it->node->piece, it->node->ref);
-        enter_at(it, &t);
+    if (it->index == 0 && (it->partial || it->node != it->m->head)) {
+        skiplist_target t = skiplist_target_entry(it->m, it->items[0].piece, it->items[0].ref);
+        it->index = enter_at(it, &t, 0);
     }
     load_backward(it);
 }
@@ -173,9 +200,10 @@ static const iter_ops OPS = {
 
 int memtable_iter_new(const memtable *m, iter **out)
 {
-    memtable_iter *it = mem_zalloc(sizeof(*it));
+    memtable_iter *it = mem_alloc(sizeof(*it));
     if (!it)
         return FIRN_NO_MEMORY;
+    memset(it, 0, offsetof(memtable_iter, items));
     it->base.ops = &OPS;
     it->base.status = FIRN_OK;
     it->base.error.offset = FIRN_NO_OFFSET;

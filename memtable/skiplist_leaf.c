@@ -37,30 +37,37 @@ uint32_t skiplist_items_find(const memtable *m, const skiplist_item *items, uint
     return low;
 }
 
-uint32_t skiplist_leaf_sort(const memtable *m, const skiplist_leaf *leaf, skiplist_item *items)
+uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, uint64_t least,
+                                 skiplist_item *items)
 {
     /* acquire: entries below the count were written before it (M3). */
     uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
     uint32_t sorted = leaf->sorted;
+    uint32_t n = 0;
     assert(sorted <= count && count <= LEAF_CAPACITY);
-    for (uint32_t i = 0; i < sorted; i++)
-        items[i] = (skiplist_item){leaf->piece[i], leaf->ref[i]};
+    for (uint32_t i = 0; i < sorted; i++) {
+        items[n] = (skiplist_item){leaf->piece[i], leaf->ref[i]};
+        n += leaf->piece[i] >= least;
+    }
     for (uint32_t i = sorted; i < count; i++) {
         skiplist_item item = {leaf->piece[i], leaf->ref[i]};
-        uint32_t at = i;
+        if (item.piece < least)
+            continue;
+        uint32_t at = n;
         /* Ascending inserts find their place at once. The log is not touched unless pieces are equal:
          * not even for the length of the key. */
-        if (i > 0 && items[i - 1].piece >= item.piece) {
-            at = pieces_below(items, i, item.piece);
+        if (n > 0 && items[n - 1].piece >= item.piece) {
+            at = pieces_below(items, n, item.piece);
             if (items[at].piece == item.piece) {
                 skiplist_target t = skiplist_target_entry(m, item.piece, item.ref);
-                at = skiplist_items_find(m, items, i, &t);
+                at = skiplist_items_find(m, items, n, &t);
             }
-            memmove(items + at + 1, items + at, (i - at) * sizeof(*items));
+            memmove(items + at + 1, items + at, (n - at) * sizeof(*items));
         }
         items[at] = item;
+        n++;
     }
-    return count;
+    return n;
 }
 
 void skiplist_leaf_fill(skiplist_leaf *leaf, const skiplist_item *items, uint32_t count)
