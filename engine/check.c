@@ -165,6 +165,7 @@ static int look_at_log(check *c, firn_error *err)
     config.options.recovery = FIRN_RECOVERY_TAIL;
     memcpy(config.store_id, c->state.store_id, sizeof config.store_id);
     config.covered_seq = c->state.flushed_seq;
+    config.covered_no = c->state.covered_no;
     int rc = wal_open(c->dir, &config, &c->report, &c->log, err);
     if (rc != FIRN_OK)
         return rc;
@@ -290,4 +291,22 @@ int firn_check(const char *path, void (*line)(void *ctx, const char *text), void
                firn_check_summary *summary, firn_error *error)
 {
     return engine_check(NULL, path, line, ctx, summary, error);
+}
+
+int engine_covered(fs_dir *dir, uint64_t *seq, uint64_t *segment_no, firn_error *err)
+{
+    folder f = {0};
+    manifest_state state = {0};
+    table_env env = {.dir = dir};
+    int rc = folder_read(dir, &f, err);
+    size_t manifests = rc == FIRN_OK ? folder_count(&f.manifests) : 0;
+    if (manifests)
+        rc = manifest_load(&env, folder_at(&f.manifests, manifests - 1), &state, err);
+    if (rc == FIRN_OK) {
+        *seq = state.flushed_seq;
+        *segment_no = state.covered_no;
+    }
+    manifest_state_release(&state);
+    folder_release(&f);
+    return rc;
 }

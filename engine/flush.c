@@ -1,12 +1,15 @@
 /* flush: the oldest frozen memtable becomes a table, and the log that held it is given up.
  *
  *   1  write the table, sync the file, sync the folder     a crash leaves an orphan, removed on open
- *   2  manifest: {add table, flushed_seq = S}, synced      <- the commit point (E4)
+ *   2  manifest: {add table, flushed_seq = S, covered = the memtable's segment}, synced
+ *                                                          <- the commit point (E4)
  *   3  install the view without the memtable
- *   4  wal_checkpoint(S) -> N > S                          recorded and synced
- *   5  firn_wal_truncate(S)                                segments with nothing newer than S go (E5)
+ *   4  wal_checkpoint(S) -> N > S                          recorded
+ *   5  wal_give_up(S, segment)                             the segments up to the memtable's go (E5)
  *
- * S is the last number that the memtable covers, not N: what was written between S and N lives only in the log.
+ * S is the last number of the memtable's segment, not N: what was written between S and N lives only in the log.
+ * Steps 4 and 5 sync nothing: step 2 says durably what the log need not hold any more. Syncing the segment that
+ * writers are storing into would write all of it to the disk, and make each of its pages fault once more.
  */
 #include <base/error.h>
 
@@ -61,14 +64,14 @@ static void want_log(firn *db, bool wanted)
 
 /* Steps 4 and 5. The flush itself stands, so a failure here only means that the log stays longer.
  */
-static void give_up_log(firn *db, uint64_t flushed)
+static void give_up_log(firn *db, uint64_t flushed, uint64_t covered_no)
 {
     firn_error err = {0};
     uint64_t checkpoint = 0;
     want_log(db, true);
     int rc = wal_checkpoint(db->wal, flushed, &checkpoint, &err);
     if (rc == FIRN_OK)
-        rc = firn_wal_truncate(db->wal, flushed, NULL, &err);
+        rc = wal_give_up(db->wal, flushed, covered_no, &err);
     want_log(db, false);
     if (rc != FIRN_OK) {
         char text[512];
@@ -80,8 +83,8 @@ static void give_up_log(firn *db, uint64_t flushed)
 static int flush_mem(firn *db, mem *m, firn_error *err)
 {
     build b;
-    edit e = {.flushed_seq = m->seq_last};
-    uint64_t flushed = m->seq_last;
+    uint64_t flushed = m->seq_last, covered_no = wal_segment_no(m->segment);
+    edit e = {.flushed_seq = flushed, .covered_no = covered_no};
     build_init(&b, db, 0, UINT64_MAX);
     int rc = memtable_entries(m->table) ? write_table(db, m, &b, err) : FIRN_OK;
     for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
@@ -99,7 +102,7 @@ static int flush_mem(firn *db, mem *m, firn_error *err)
     build_release(&b, rc == FIRN_OK || (committing && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY));
     edit_release(&e);
     if (rc == FIRN_OK)
-        give_up_log(db, flushed);
+        give_up_log(db, flushed, covered_no);
     return rc;
 }
 

@@ -43,6 +43,7 @@ enum item_tag {
     TAG_NEXT_FILE = 2,
     TAG_ADD_TABLE = 3,
     TAG_DROP_TABLE = 4,
+    TAG_COVERED_SEGMENT = 5,
     TAG_CLOSED = 128, /* a clean close: the log's last number */
 };
 
@@ -104,6 +105,8 @@ static int put_edit(buf *b, const edit *e)
     int rc = FIRN_OK;
     if (e->flushed_seq)
         rc = put_item(b, TAG_FLUSHED_SEQ, &e->flushed_seq, 1, NULL, 0);
+    if (rc == FIRN_OK && e->covered_no)
+        rc = put_item(b, TAG_COVERED_SEGMENT, &e->covered_no, 1, NULL, 0);
     if (rc == FIRN_OK && e->next_file_no)
         rc = put_item(b, TAG_NEXT_FILE, &e->next_file_no, 1, NULL, 0);
     for (size_t i = 0; rc == FIRN_OK && i < e->dropped_count; i++) {
@@ -232,6 +235,9 @@ static int apply_payload(firn_slice payload, const table_env *env, manifest_stat
         switch (tag) {
         case TAG_FLUSHED_SEQ:
             s->flushed_seq = take_varint(&b);
+            break;
+        case TAG_COVERED_SEGMENT:
+            s->covered_no = take_varint(&b);
             break;
         case TAG_NEXT_FILE:
             s->next_file_no = take_varint(&b);
@@ -414,7 +420,9 @@ static int encode_state(buf *b, const manifest_state *s, uint64_t salt)
     static const uint8_t head[RECORD_BYTES];
     size_t start = b->size;
     int rc = buf_append(b, head, sizeof head);
-    edit e = {.flushed_seq = s->flushed_seq, .next_file_no = s->next_file_no};
+    edit e = {.flushed_seq = s->flushed_seq,
+              .covered_no = s->covered_no,
+              .next_file_no = s->next_file_no};
     if (rc == FIRN_OK)
         rc = put_edit(b, &e);
     for (unsigned n = 0; n < FIRN_LEVELS; n++)

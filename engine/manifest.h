@@ -20,6 +20,7 @@ typedef struct manifest manifest;
 typedef struct manifest_state {
     uint8_t store_id[16];
     uint64_t flushed_seq;
+    uint64_t covered_no; /* log segments with numbers <= this hold nothing newer than flushed_seq */
     uint64_t next_file_no; /* for tables and manifests */
     uint64_t manifest_no;
     uint64_t salt;       /* of its records' checksums */

@@ -202,6 +202,7 @@ static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
     }
     atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
     mutex_lock(&db->manifest_mu);
+    db->covered_no = s->covered_no;
     int rc;
     /* What was given up must not be missed again: the new manifest does not ask for it. */
     bool gave_up = atomic_load_explicit(&db->visible_seq, memory_order_relaxed) < s->closed_seq;
@@ -219,7 +220,7 @@ static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
 
 /* ---- the log ---- */
 
-static void log_config(firn *db, uint64_t flushed_seq, wal_config *c)
+static void log_config(firn *db, const manifest_state *s, wal_config *c)
 {
     const firn_options *o = &db->options;
     wal_config_init(c);
@@ -234,7 +235,8 @@ static void log_config(firn *db, uint64_t flushed_seq, wal_config *c)
     if (db->inline_work)
         c->options.mark_ms = 0;
     memcpy(c->store_id, db->store_id, sizeof c->store_id);
-    c->covered_seq = flushed_seq;
+    c->covered_seq = s->flushed_seq;
+    c->covered_no = s->covered_no;
     c->inline_work = db->inline_work;
     c->hooks = store_hooks(db);
 }
@@ -282,7 +284,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     if (rc != FIRN_OK)
         return error_no_memory(r->err, sizeof *m);
     mem_apply(m, frame);
-    m->seq_last = frame->seq_first + frame->count - 1;
+    m->seq_last = wal_segment_seq_last(frame->segment);
     r->db->recovered_entries += frame->count;
     return FIRN_OK;
 }
@@ -376,7 +378,7 @@ static int open_log(firn *db, const manifest_state *s, firn_error *err)
     wal_config config;
     firn_wal_report report;
     recovery r = {.db = db, .version = s->version, .err = err};
-    log_config(db, s->flushed_seq, &config);
+    log_config(db, s, &config);
     firn_wal_report_init(&report);
     int rc = wal_open(db->dir, &config, &report, &db->wal, err);
     db->recovery_cut_bytes = report.cut_bytes;
@@ -468,7 +470,7 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         rc = new_state(db, &s, err);
         if (rc == FIRN_OK && f.log_files) {
             wal_config look;
-            log_config(db, 0, &look);
+            log_config(db, &s, &look);
             memset(look.store_id, 0, sizeof look.store_id);
             rc = clear_unborn_log(db, &look, err);
         }

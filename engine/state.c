@@ -148,6 +148,7 @@ static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->ma
     uint64_t no = store_next_file_no(db);
     manifest_state s = {
         .flushed_seq = atomic_load_explicit(&db->flushed_seq, memory_order_relaxed),
+        .covered_no = db->covered_no,
         .next_file_no = no + 1,
     };
     memcpy(s.store_id, db->store_id, sizeof s.store_id);
@@ -182,6 +183,8 @@ static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn
         return rc;
     if (e->flushed_seq)
         atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
+    if (e->covered_no)
+        db->covered_no = e->covered_no;
     if (store_install(db, NULL, flushed, next) == FIRN_OK)
         return FIRN_OK;
     /* The edit is durable and cannot be taken back: without memory for the view, disk and memory

@@ -80,12 +80,14 @@ struct firn {
     bool closing GUARDED_BY(state_mu);
     bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
     bool compaction_failed GUARDED_BY(state_mu);
-    bool log_wanted GUARDED_BY(state_mu); /* the flusher queues at the log: its leader must not wait */
+    bool log_wanted
+        GUARDED_BY(state_mu);  /* the flusher queues at the log: its leader must not wait */
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
 
     mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
     manifest *manifest GUARDED_BY(manifest_mu);
     uint64_t manifest_limit GUARDED_BY(manifest_mu); /* where a new manifest is begun */
+    uint64_t covered_no GUARDED_BY(manifest_mu);     /* as in manifest_state */
     _Atomic uint64_t next_file_no;
     _Atomic uint64_t flushed_seq;
 

@@ -71,6 +71,7 @@ typedef struct edit {
     size_t added_count, dropped_count;
     size_t added_capacity, dropped_capacity;
     uint64_t flushed_seq;  /* 0: unchanged */
+    uint64_t covered_no;   /* 0: unchanged; log segments up to here hold nothing newer */
     uint64_t next_file_no; /* 0: unchanged */
     bool closed;           /* a clean close ... */
     uint64_t closed_seq;   /* ... of a log that ended here */

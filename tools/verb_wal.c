@@ -4,7 +4,8 @@
  * the frame it lies in, and a COMMIT behind the last one. A frame of entries is drawn from its
  * first ENTRY to its COMMIT.
  */
-#include <firn/wal.h>
+#include <engine/engine.h>
+#include <wal/wal.h>
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -205,20 +206,33 @@ static int tell_damage(const firn_wal_report *report)
         "the log is damaged: %s at offset %" PRIu64 ": %s", f->file, f->offset, f->proof);
 }
 
+/* Opens the log for looking. Of a store's log, what the tables have is not missed. */
+static int open_log(const char *path, fs_dir **dir, firn_wal_report *report, firn_wal **out,
+                    firn_error *error)
+{
+    wal_config config;
+    wal_config_init(&config);
+    config.options.read_only = true;
+    config.options.recovery = FIRN_RECOVERY_INSPECT;
+    int status = fs_dir_open(fs_posix(), path, dir, error);
+    if (status != FIRN_OK)
+        return status;
+    /* With a damaged manifest the log is drawn as if it stood alone: telling of that is `firn check`'s. */
+    (void)engine_covered(*dir, &config.covered_seq, &config.covered_no, NULL);
+    return wal_open(*dir, &config, report, out, error);
+}
+
 static int draw(drawing *d)
 {
-    firn_wal_options options;
     firn_wal_report report;
+    fs_dir *dir = NULL;
     firn_wal *log = NULL;
     firn_error error = {0};
-    firn_wal_options_init(&options);
-    options.create_if_missing = false;
-    options.read_only = true;
-    options.recovery = FIRN_RECOVERY_INSPECT;
     firn_wal_report_init(&report);
-    int status = firn_wal_open(d->path, &options, &report, &log, &error);
+    int status = open_log(d->path, &dir, &report, &log, &error);
     if (status == FIRN_OK && report.segments == 0 && report.count == 0) {
         firn_wal_close(log, NULL);
+        fs_dir_close(dir);
         firn_wal_report_release(&report);
         return fail_text(EXIT_IO,
                          "check the path; the log of a store that is just being made has nothing "
@@ -238,6 +252,7 @@ static int draw(drawing *d)
     else if (code == EXIT_DONE)
         code = tell_damage(&report);
     firn_wal_close(log, NULL);
+    fs_dir_close(dir);
     firn_wal_report_release(&report);
     return code;
 }

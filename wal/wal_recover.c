@@ -144,15 +144,18 @@ static size_t reused(const wal_scan *scan)
 }
 
 typedef struct leftovers {
+    uint64_t covered_no;
     char (*names)[WAL_NAME_BYTES];
     size_t count, capacity;
     bool no_memory;
 } leftovers;
 
-static int collect_temporary(void *ctx, const char *name)
+/* Temporary files, and segments that the owner does not need. */
+static int collect_leftover(void *ctx, const char *name)
 {
     leftovers *l = ctx;
-    if (!wal_name_is_temporary(name))
+    uint64_t no;
+    if (!wal_name_is_temporary(name) && (!wal_name_parse(name, &no) || no > l->covered_no))
         return 0;
     if (l->count == l->capacity) {
         size_t capacity = l->capacity ? l->capacity * 2 : 4;
@@ -179,14 +182,14 @@ static int remove_one(wal_repair *r, const char *name, bool *removed)
 static int remove_leftovers(wal_repair *r)
 {
     const wal_scan *scan = r->scan;
-    leftovers temporary = {0};
+    leftovers found = {.covered_no = scan->covered_no};
     bool removed = false;
-    int status = fs_dir_list(r->dir, collect_temporary, &temporary, r->err);
-    if (temporary.no_memory)
-        status = error_no_memory(r->err, (temporary.capacity + 1) * WAL_NAME_BYTES * 2);
-    for (size_t i = 0; i < temporary.count && status == FIRN_OK; i++)
-        status = remove_one(r, temporary.names[i], &removed);
-    mem_free(temporary.names);
+    int status = fs_dir_list(r->dir, collect_leftover, &found, r->err);
+    if (found.no_memory)
+        status = error_no_memory(r->err, (found.capacity + 1) * WAL_NAME_BYTES * 2);
+    for (size_t i = 0; i < found.count && status == FIRN_OK; i++)
+        status = remove_one(r, found.names[i], &removed);
+    mem_free(found.names);
 
     size_t keep = reused(scan);
     for (size_t i = 0; i < scan->count && status == FIRN_OK; i++) {
@@ -275,7 +278,7 @@ static int take_segments(wal_scan *scan, const wal_spot *cut, size_t reuse, wal_
 static void fill_in(const wal_scan *scan, const wal_spot *cut, uint64_t covered_seq,
                     wal_recovered_log *out)
 {
-    out->next_segment_no = scan->count == 0 ? 1 : scan->segments[scan->count - 1].segment->no + 1;
+    out->next_segment_no = wal_scan_next_no(scan);
     out->last_seq = cut ? cut->seq_first - 1 : scan->last_seq;
     if (out->last_seq < scan->floor_seq)
         out->last_seq = scan->floor_seq;
@@ -313,7 +316,8 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
     fill_in(scan, cut, r->config->covered_seq, out);
     size_t last = reuse != WAL_NOWHERE ? reuse : last_live(scan);
     if (write) /* unused ones behind it have been removed */
-        out->next_segment_no = last == WAL_NOWHERE ? 1 : scan->segments[last].segment->no + 1;
+        out->next_segment_no =
+            (last == WAL_NOWHERE ? scan->covered_no : scan->segments[last].segment->no) + 1;
     if (status == FIRN_OK && write && last != WAL_NOWHERE)
         status = make_appendable(r, out, &scan->segments[last], mapped);
     if (status == FIRN_OK)
@@ -361,6 +365,7 @@ static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_
         .mapped = mapped,
         .store_id = config->store_id,
         .covered_seq = config->covered_seq,
+        .covered_no = config->covered_no,
     };
     wal_scan scan = {0};
     wal_repair r = {.dir = dir, .config = config, .scan = &scan, .err = err};

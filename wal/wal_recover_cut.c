@@ -18,7 +18,7 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
 {
     const wal_scan *scan = r->scan;
     wal_made made = {
-        .no = scan->segments[scan->count - 1].segment->no + 1,
+        .no = wal_scan_next_no(scan),
         .link = {.floor_seq = scan->floor_seq, .life = scan->life, .seq_first = seq_first},
         .seq_next = seq_next > seq_first ? seq_next : seq_first,
         .reason = reason,

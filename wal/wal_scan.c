@@ -22,6 +22,7 @@
 /* ---- The files ---- */
 
 typedef struct name_list {
+    uint64_t above; /* smaller numbers are left out, and this one */
     uint64_t *numbers;
     size_t count, capacity;
     bool no_memory;
@@ -31,7 +32,7 @@ static int collect_number(void *ctx, const char *name)
 {
     name_list *list = ctx;
     uint64_t no;
-    if (!wal_name_parse(name, &no))
+    if (!wal_name_parse(name, &no) || no <= list->above)
         return 0;
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 16;
@@ -83,7 +84,7 @@ static int open_one(fs_dir *dir, uint64_t no, const wal_scan_options *o, wal_sca
 
 static int open_all(fs_dir *dir, const wal_scan_options *o, wal_scan *scan, firn_error *err)
 {
-    name_list list = {0};
+    name_list list = {.above = o->covered_no};
     int status = fs_dir_list(dir, collect_number, &list, err);
     if (list.no_memory)
         status = error_no_memory(err, (list.capacity + 1) * 2 * sizeof(uint64_t));
@@ -396,11 +397,17 @@ static void find_truncated(wal_scan *scan)
     }
 }
 
+uint64_t wal_scan_next_no(const wal_scan *scan)
+{
+    return (scan->count > 0 ? scan->segments[scan->count - 1].segment->no : scan->covered_no) + 1;
+}
+
 int wal_scan_folder(fs_dir *dir, const wal_scan_options *o, wal_scan *out, firn_error *err)
 {
     memset(out, 0, sizeof(*out));
     firn_wal_report_init(&out->report);
     out->covered_seq = o->covered_seq;
+    out->covered_no = o->covered_no;
     int status = open_all(dir, o, out, err);
     if (status != FIRN_OK)
         return status;

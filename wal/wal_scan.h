@@ -131,16 +131,16 @@ typedef struct wal_scan {
     uint64_t durable_seq;  /* greatest durable line ... */
     uint64_t durable_no, durable_offset; /* ... and the frame that says it */
     uint64_t floor_seq;
-    uint64_t covered_seq; /* as given */
-    uint64_t life;        /* greatest seen */
+    uint64_t covered_seq, covered_no; /* as given */
+    uint64_t life;                    /* greatest seen */
     uint8_t store_id[16];
     bool torn, lost, harmless; /* kinds of findings present */
 } wal_scan;
 
 typedef struct wal_scan_options {
-    bool writable, mapped;   /* as for wal_segment_open */
-    const uint8_t *store_id; /* NULL or all zero: what most segments say */
-    uint64_t covered_seq;    /* wal_config.covered_seq */
+    bool writable, mapped;            /* as for wal_segment_open */
+    const uint8_t *store_id;          /* NULL or all zero: what most segments say */
+    uint64_t covered_seq, covered_no; /* as in wal_config */
 } wal_scan_options;
 
 /* FIRN_OK whatever the findings are; errors only for what could not be read or allocated, or needs
@@ -156,6 +156,9 @@ int wal_scan_judge(wal_scan *scan, firn_error *err);
 
 /* What a policy keeps: everything before this spot. NULL: nothing is cut. */
 const wal_spot *wal_scan_cut(const wal_scan *scan, firn_recovery policy);
+
+/* The number of a segment that comes behind all there are. */
+uint64_t wal_scan_next_no(const wal_scan *scan);
 
 /* ---- Reports ---- */
 int wal_report_add(firn_wal_report *report, const firn_wal_finding *finding, firn_error *err);

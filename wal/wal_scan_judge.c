@@ -65,7 +65,8 @@ static const char *spot_file(const wal_scan *scan, const wal_spot *spot, char na
     else if (spot->bad != WAL_NOWHERE)
         no = scan->segments[spot->bad].segment->no;
     else if (spot->follower == WAL_NOWHERE)
-        no = spot->segment == WAL_NOWHERE ? 1 : scan->segments[spot->segment].segment->no + 1;
+        no = spot->segment == WAL_NOWHERE ? scan->covered_no + 1
+                                          : scan->segments[spot->segment].segment->no + 1;
     else if (scan->segments[spot->follower].linked)
         no = scan->segments[spot->follower].link.prev_no;
     else
@@ -395,8 +396,10 @@ static int judge_end(judge *j)
         status = judge_between(j, WAL_NOWHERE, 0);
     else if (j->prev != WAL_NOWHERE)
         status = judge_tail(j);
-    else if (scan->count > 0 && !is_made_ahead(scan, 1))
-        status = judge_between(j, WAL_NOWHERE, 0);
+    else if ((scan->count > 0 || scan->covered_no > 0) &&
+             !is_made_ahead(scan, scan->covered_no + 1))
+        status =
+            judge_between(j, WAL_NOWHERE, 0); /* a segment is durable before it is relied on (W3) */
     for (size_t i = 0; i < scan->count && status == FIRN_OK; i++)
         if (scan->segments[i].part == WAL_PART_UNUSED)
             status = judge_unused(j, i);

@@ -58,6 +58,11 @@ uint64_t wal_segment_seq_first(const wal_segment *s)
     return s->seq_first;
 }
 
+uint64_t wal_segment_seq_last(const wal_segment *s)
+{
+    return s->seq_last;
+}
+
 uint64_t wal_segment_bytes(const wal_segment *s)
 {
     return s->bytes;

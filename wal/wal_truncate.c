@@ -10,6 +10,9 @@
  * Only segments before the one with the FLOOR go: the FLOOR itself must stay until a newer one is
  * durable, or a hole where the first segments were could not be told from loss.
  *
+ * An owner that notes durably by itself what it covers, by operation and by segment, needs neither
+ * sync (wal_give_up): what a power cut brings back is not looked at.
+ *
  * Locks: truncating for the whole of it, m for moments.
  */
 #include <base/error.h>
@@ -88,11 +91,11 @@ static wal_segment *take_oldest(wal *w, uint64_t floor, uint64_t before_no)
 }
 
 /* Goes on after a failure: a file that stays is removed by the next opening. */
-static int remove_segments(wal *w, uint64_t floor, uint64_t before_no, firn_error *err)
+static int remove_segments(wal *w, uint64_t floor, uint64_t before_no, bool *any, firn_error *err)
 {
     int status = FIRN_OK;
-    bool any = false;
-    for (wal_segment *s; (s = take_oldest(w, floor, before_no)) != NULL; any = true) {
+    *any = false;
+    for (wal_segment *s; (s = take_oldest(w, floor, before_no)) != NULL; *any = true) {
         firn_error error;
         int one = wal_segment_give_up(w, s, &error);
         if (one != FIRN_OK && status == FIRN_OK) {
@@ -101,8 +104,6 @@ static int remove_segments(wal *w, uint64_t floor, uint64_t before_no, firn_erro
                 *err = error;
         }
     }
-    if (any && status == FIRN_OK)
-        status = fs_dir_sync(w->dir, err);
     return status;
 }
 
@@ -127,7 +128,23 @@ static int truncate_to(wal *w, uint64_t upto, firn_error *err)
     if (status != FIRN_OK)
         return status;
     atomic_store_explicit(&w->floor_seq, target, memory_order_release);
-    return remove_segments(w, target, r.segment_no, err);
+    bool any;
+    status = remove_segments(w, target, r.segment_no, &any, err);
+    return any && status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
+}
+
+static int give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err)
+{
+    wal_request r = {.type = WAL_REQUEST_FLOOR, .argument = covered_seq, .err = err};
+    int status = FIRN_OK;
+    bool any;
+    if (covered_seq > atomic_load_explicit(&w->floor_seq, memory_order_relaxed)) {
+        status = wal_submit(w, &r);
+        if (status != FIRN_OK)
+            return status;
+        atomic_store_explicit(&w->floor_seq, covered_seq, memory_order_release);
+    }
+    return remove_segments(w, covered_seq, covered_no + 1, &any, err);
 }
 
 /* ---- Public ---- */
@@ -145,6 +162,17 @@ int firn_wal_truncate(firn_wal *log, uint64_t upto_seq, uint64_t *floor_seq, fir
     return status;
 }
 
+int wal_give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err)
+{
+    int status = wal_check_writable(w, err);
+    if (status != FIRN_OK)
+        return status;
+    mutex_lock(&w->truncating);
+    status = give_up(w, covered_seq, covered_no, err);
+    mutex_unlock(&w->truncating);
+    return status;
+}
+
 /* What the owner keeps elsewhere, durably, needs no sync here: those pages are on their way out,
  * and writing them to the disk first would double what a flush writes. A crash may then tear these
  * segments, and recovery finds that harmless, because the owner says again that it has their
@@ -157,23 +185,28 @@ static void spare_syncs(wal *w, uint64_t covered_seq)
     mutex_unlock(&w->m);
 }
 
-int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err)
+static int checkpoint(wal *w, uint64_t covered_seq, bool durable, uint64_t *seq, firn_error *err)
 {
-    int status = wal_check_writable(w, err);
-    if (status != FIRN_OK)
-        return status;
-    if (covered_seq != UINT64_MAX)
-        spare_syncs(w, covered_seq);
     wal_request r = {
-        .type = WAL_REQUEST_CHECKPOINT, .argument = covered_seq, .durable = true, .err = err};
-    status = wal_submit(w, &r);
+        .type = WAL_REQUEST_CHECKPOINT, .argument = covered_seq, .durable = durable, .err = err};
+    int status = wal_submit(w, &r);
     if (status == FIRN_OK && seq)
         *seq = r.seq_last;
     return status;
 }
 
+int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err)
+{
+    int status = wal_check_writable(w, err);
+    if (status != FIRN_OK)
+        return status;
+    spare_syncs(w, covered_seq);
+    return checkpoint(w, covered_seq, false, seq, err);
+}
+
 int firn_wal_checkpoint(firn_wal *log, uint64_t *seq, firn_error *error)
 {
+    int status = wal_check_writable(log, error);
     /* Everything before the CHECKPOINT itself, whatever its number will be. */
-    return wal_checkpoint(log, UINT64_MAX, seq, error);
+    return status == FIRN_OK ? checkpoint(log, UINT64_MAX, true, seq, error) : status;
 }

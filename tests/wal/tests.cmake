@@ -11,6 +11,7 @@ set(FIRN_WAL_BED ${CMAKE_CURRENT_LIST_DIR}/bed.c ${CMAKE_CURRENT_SOURCE_DIR}/sup
 firn_test(wal append unit ${FIRN_WAL_BED})
 firn_test(wal sync unit ${FIRN_WAL_BED})
 firn_test(wal truncate crash ${FIRN_WAL_BED})
+firn_test(wal covered crash ${FIRN_WAL_BED})
 firn_test(wal crash crash ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
 firn_test(wal threads stress ${FIRN_WAL_BED})
 firn_test(wal modes crash ${FIRN_WAL_BED})

@@ -21,6 +21,7 @@ void wal_segment_unref(wal_segment *s); /* NULL is allowed */
 const uint8_t *wal_segment_base(const wal_segment *s); /* offsets count from here */
 uint64_t wal_segment_no(const wal_segment *s);
 uint64_t wal_segment_seq_first(const wal_segment *s);  /* the first number it may hold */
+uint64_t wal_segment_seq_last(const wal_segment *s);   /* its last one; not of the segment that takes appends */
 uint64_t wal_segment_bytes(const wal_segment *s);      /* full size */
 
 /* A frame of entries, as it lies in its segment. */
@@ -53,6 +54,9 @@ typedef struct wal_config {
     uint8_t store_id[16];  /* all zero: take it from the log, or make one */
     uint64_t covered_seq;  /* the owner has operations <= this elsewhere: gaps and damage up to here are
                               reported as harmless, and the log's floor may lie anywhere up to here */
+    uint64_t covered_no;   /* segments with numbers <= this hold nothing else and may have been given up
+                              (wal_give_up): their files are not looked at and, if they are still there,
+                              removed. The next one must be there. 0: none */
     bool inline_work;      /* no threads: what the helper would do ahead happens when it is needed (for
                               reproducible tests) */
     wal_hooks hooks;       /* functions may be NULL */
@@ -79,9 +83,16 @@ int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durabil
 int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint64_t *seq_last,
               firn_error *err);
 
-/* As firn_wal_checkpoint, recording that the owner has everything <= covered_seq elsewhere, durably, and will say so in
- * wal_config.covered_seq from now on. Segments that hold nothing newer are not synced any more. */
+/* Records a CHECKPOINT: the owner has everything <= covered_seq elsewhere, durably, and will say so in
+ * wal_config.covered_seq from now on. Segments that hold nothing newer are not synced any more. Unlike
+ * firn_wal_checkpoint it waits for no sync: the owner's own word is the durable one. *seq is the CHECKPOINT's own
+ * number, which is greater than covered_seq. */
 int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err);
+
+/* Gives up what the owner covers, as firn_wal_truncate does, but without a sync: the owner has noted durably that it will
+ * open the log with at least this covered_seq and covered_no. Removes the segments with numbers <= covered_no, which
+ * hold nothing newer than covered_seq and take no appends any more. */
+int wal_give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err);
 
 typedef struct wal_stats {
     uint64_t segments, disk_bytes; /* files now, and their full sizes */
