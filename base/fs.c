@@ -391,26 +391,49 @@ int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error 
     return FIRN_OK;
 }
 
-int fs_write(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err)
+/* Writes all of it with one of the two writing calls. *at is where it stopped; 0 or -errno. */
+static int write_all(fs_file *file,
+                     ssize_t (*call)(fs_file *file, const void *data, size_t size, uint64_t offset),
+                     const void *data, size_t size, uint64_t *at)
 {
     const uint8_t *p = data;
-    if (offset > FILE_MAX_BYTES || size > FILE_MAX_BYTES - offset)
-        return fail_file(file, offset, -EFBIG, "write", err);
+    if (*at > FILE_MAX_BYTES || size > FILE_MAX_BYTES - *at)
+        return -EFBIG;
     while (size > 0) {
         size_t piece = size < TRANSFER_MAX_BYTES ? size : TRANSFER_MAX_BYTES;
         ssize_t n;
-        REPEAT_EINTR(n, file->owner->ops->pwrite(file, p, piece, offset));
+        REPEAT_EINTR(n, call(file, p, piece, *at));
         /* Nothing written and no reason given: going round again could last for ever. */
         if (n == 0)
             n = -EIO;
         if (n < 0)
-            return fail_file(file, offset, (int)n, "write", err);
+            return (int)n;
         assert((size_t)n <= piece);
         p += n;
-        offset += (uint64_t)n;
+        *at += (uint64_t)n;
         size -= (size_t)n;
     }
-    return FIRN_OK;
+    return 0;
+}
+
+int fs_write(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err)
+{
+    int result = write_all(file, file->owner->ops->pwrite, data, size, &offset);
+    return result == 0 ? FIRN_OK : fail_file(file, offset, result, "write", err);
+}
+
+int fs_write_durable(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err)
+{
+    int result = -EOPNOTSUPP;
+    uint64_t at = offset;
+    if (file->owner->ops->pwrite_durable)
+        result = write_all(file, file->owner->ops->pwrite_durable, data, size, &at);
+    if (result == 0)
+        return FIRN_OK;
+    if (result != -EOPNOTSUPP && result != -ENOSYS)
+        return fail_file(file, at, result, "write and sync", err);
+    int status = fs_write(file, data, size, offset, err);
+    return status == FIRN_OK ? fs_sync(file, err) : status;
 }
 
 int fs_sync(fs_file *file, firn_error *err)

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -234,6 +235,13 @@ static ssize_t posix_pwrite(fs_file *file, const void *data, size_t size, uint64
     return n < 0 ? -errno : n;
 }
 
+static ssize_t posix_pwrite_durable(fs_file *file, const void *data, size_t size, uint64_t offset)
+{
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    ssize_t n = pwritev2(file_fd(file), &piece, 1, (off_t)offset, RWF_DSYNC);
+    return n < 0 ? -errno : n;
+}
+
 static int posix_sync(fs_file *file)
 {
     return outcome(fdatasync(file_fd(file)));
@@ -357,6 +365,7 @@ static const fs_ops ops = {
     .close = posix_close,
     .pread = posix_pread,
     .pwrite = posix_pwrite,
+    .pwrite_durable = posix_pwrite_durable,
     .sync = posix_sync,
     .size = posix_size,
     .truncate = posix_truncate,

@@ -130,13 +130,11 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
 
 /* The first two pages: both copies of the header, and zeros over whatever a former life left there,
  * also where the first frame will stand: an empty segment must not look as if one had been torn. */
-static int write_header(fs_file *file, const wal_header *header, firn_error *err)
+static void fill_pages(const wal_header *header, uint8_t pages[WAL_DATA_OFFSET + WAL_PAGE_BYTES])
 {
-    uint8_t pages[WAL_DATA_OFFSET + WAL_PAGE_BYTES] = {0};
+    memset(pages, 0, WAL_DATA_OFFSET + WAL_PAGE_BYTES);
     wal_header_encode(header, pages);
     memcpy(pages + WAL_HEADER_COPY_OFFSET, pages, WAL_HEADER_BYTES);
-    int status = fs_write(file, pages, sizeof(pages), 0, err);
-    return status == FIRN_OK ? fs_sync(file, err) : status;
 }
 
 static int header_init(wal *w, uint64_t no, uint64_t bytes, wal_header *out, firn_error *err)
@@ -168,9 +166,12 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     temporary_name(s->no, temporary);
     char name[WAL_NAME_BYTES];
     wal_name_format(header->segment_no, name);
+    uint8_t pages[WAL_DATA_OFFSET + WAL_PAGE_BYTES];
     wal_header stale_behind = *header;
     stale_behind.optional |= WAL_OPTIONAL_RECYCLED;
-    int status = write_header(s->file, &stale_behind, err);
+    fill_pages(&stale_behind, pages);
+    /* The rest of the file may be what was stored in its former life and never synced: nobody wants it on the disk. */
+    int status = fs_write_durable(s->file, pages, sizeof(pages), 0, err);
     if (status == FIRN_OK && !s->mapped)
         memset(s->base, 0, WAL_DATA_OFFSET + WAL_PAGE_BYTES);
     if (status == FIRN_OK)
@@ -198,6 +199,7 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
 
 static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_error *err)
 {
+    uint8_t pages[WAL_DATA_OFFSET + WAL_PAGE_BYTES];
     char temporary[TEMPORARY_NAME_BYTES], name[WAL_NAME_BYTES];
     temporary_name(header->segment_no, temporary);
     wal_name_format(header->segment_no, name);
@@ -210,8 +212,11 @@ static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_er
     if (status != FIRN_OK)
         return status;
     status = fs_allocate(file, header->segment_bytes, err);
+    fill_pages(header, pages);
     if (status == FIRN_OK)
-        status = write_header(file, header, err);
+        status = fs_write(file, pages, sizeof(pages), 0, err);
+    if (status == FIRN_OK)
+        status = fs_sync(file, err);
     if (status == FIRN_OK)
         status = wal_segment_new(file, header, w->mapped, &s, err);
     if (status == FIRN_OK)

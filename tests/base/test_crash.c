@@ -269,6 +269,36 @@ static void AFailedSyncLosesDataAndTheNextOneLies(void **state)
     end(&s, f, o);
 }
 
+static void ADurableWriteTakesNoOtherSectorAlong(void **state)
+{
+    (void)state;
+    script s = script_new();
+    given(&s, "a", "AAA");
+    fs_file *f = reopen(&s, "a");
+    uint8_t sector[SECTOR];
+    memset(sector, 'Y', sizeof sector);
+    simfs_record(s.sim);
+    write_letters(f, 0, "XXX");
+    assert_int_equal(fs_write_durable(f, sector, sizeof sector, SECTOR, NULL), FIRN_OK);
+    simfs_mark(s.sim, 0, 1);
+    outcomes *o = at_end(&s, CRASH_STRICT);
+    assert_true(has_since_mark(o, "a=AYA"));
+    assert_true(has_since_mark(o, "a=XYA"));
+    assert_true(has_since_mark(o, "a=AYX"));
+    assert_true(has_since_mark(o, "a=XYX"));
+    assert_false(has_since_mark(o, "a=AAA"));
+    assert_false(has_since_mark(o, "a=XXX"));
+    free(o);
+    simfs_fail(s.sim, (simfs_fault){.calls = SIMFS_WRITE_DURABLE, .at = 1, .error = EIO});
+    memset(sector, 'Z', sizeof sector);
+    assert_int_equal(fs_write_durable(f, sector, sizeof sector, SECTOR, NULL), FIRN_IO);
+    sync_file(f); /* success, but not for those bytes */
+    o = at_end(&s, CRASH_STRICT);
+    assert_may_be(o, "a=XYX");
+    assert_may_be(o, "a=XZX");
+    end(&s, f, o);
+}
+
 static void AnInterruptedSyncLosesNothing(void **state)
 {
     (void)state;
@@ -602,6 +632,7 @@ int main(void)
         cmocka_unit_test(AStoreThatNobodyAnnouncedIsLost),
         cmocka_unit_test(AMappedStoreMayBeTornInsideASector),
         cmocka_unit_test(AFailedSyncLosesDataAndTheNextOneLies),
+        cmocka_unit_test(ADurableWriteTakesNoOtherSectorAlong),
         cmocka_unit_test(AnInterruptedSyncLosesNothing),
         cmocka_unit_test(ASizeLostByAFailedSyncStaysOpenButCoversWhatIsSyncedLater),
         cmocka_unit_test(ClosingSyncsNothing),

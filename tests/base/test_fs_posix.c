@@ -498,6 +498,36 @@ static void AReaderGetsNoWritableMapping(void **state)
     fs_close(file);
 }
 
+static void ADurableWriteIsThereForReaders(void **state)
+{
+    fixture *f = *state;
+    char back[6] = {0};
+    fs_file *file = create(f, "a", "start");
+    assert_int_equal(fs_write_durable(file, "mart", 4, 1, &f->err), FIRN_OK);
+    assert_int_equal(fs_read(file, back, 5, 0, &f->err), FIRN_OK);
+    assert_string_equal(back, "smart");
+    fs_close(file);
+    assert_int_equal(fs_open(f->dir, "a", FS_READ, &file, &f->err), FIRN_OK);
+    assert_int_equal(fs_write_durable(file, "x", 1, 0, &f->err), FIRN_IO);
+    assert_int_equal(f->err.sys_errno, EBADF);
+    fs_close(file);
+}
+
+static void AdviceChangesNothing(void **state)
+{
+    fixture *f = *state;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    fs_file *file = create(f, "a", "start");
+    void *address = NULL;
+    assert_int_equal(fs_truncate(file, 4 * page, &f->err), FIRN_OK);
+    assert_int_equal(fs_map(file, 4 * page, false, &address, &f->err), FIRN_OK);
+    fs_advise(file, address, 4 * page, FS_ADVICE_RANDOM);
+    fs_advise(file, (uint8_t *)address + 7, 2 * page, FS_ADVICE_WILL_NEED);
+    assert_memory_equal(address, "start", 5);
+    fs_unmap(file, address, 4 * page);
+    fs_close(file);
+}
+
 static void PopulatedPagesAreInMemoryAndKeepTheirBytes(void **state)
 {
     fixture *f = *state;
@@ -656,6 +686,8 @@ int main(void)
         FS_TEST(AMappingAndTheFileShowTheSameBytes),
         FS_TEST(ARangeThatIsNotInTheFileIsNotMapped),
         FS_TEST(AReaderGetsNoWritableMapping),
+        FS_TEST(ADurableWriteIsThereForReaders),
+        FS_TEST(AdviceChangesNothing),
         FS_TEST(PopulatedPagesAreInMemoryAndKeepTheirBytes),
         FS_TEST(ASecondHandleOfThisProcessFindsTheLockTaken),
         FS_TEST(AnotherProcessWithTheLockIsNamedAndItsDeathFreesIt),

@@ -318,6 +318,7 @@ static void EveryKindOfCallCanBeFailed(void **state)
             ops->populate(f, map, 4096, true),
             ops->lock(f, &holder),
             ops->random(simfs_fs(b.sim), &byte, 1),
+            ops->pwrite_durable(f, &byte, 1, 0),
         };
         if (got[i] != -EDQUOT)
             fail_msg("%s did not fail", simfs_call_name(1u << i));

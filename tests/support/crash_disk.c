@@ -192,15 +192,22 @@ static void apply_resize(disk *d, const sim_op *op, uint64_t order)
     size_add(n, size, order);
 }
 
-/* What was lost by a failed sync stays optional; everything else is on disk now. */
-static void apply_sync(disk *d, disk_node *n)
+/* Does a sync of these bytes take the sector along? Of no bytes: of the whole file. */
+static bool syncs_sector(const sim_op *op, uint32_t index)
+{
+    uint64_t start = (uint64_t)index * SIM_SECTOR;
+    return op->size == 0 || (start < op->offset + op->size && op->offset < start + SIM_SECTOR);
+}
+
+/* What was lost by a failed sync stays optional; everything else that is synced is on disk now. */
+static void apply_sync(disk *d, disk_node *n, const sim_op *op)
 {
     uint32_t kept = 0;
     uint64_t end = 0;
     for (uint32_t i = 0; i < n->sector_count; i++) {
         disk_sector s = n->sectors[i];
         const disk_version *newest = &s.versions[s.count - 1];
-        if (newest->lost) {
+        if (newest->lost || !syncs_sector(op, s.index)) {
             n->slot_of[s.index] = (int32_t)kept;
             n->sectors[kept++] = s;
             continue;
@@ -214,7 +221,7 @@ static void apply_sync(disk *d, disk_node *n)
     n->sector_count = kept;
     if (n->size_count == 0)
         return;
-    if (!n->sizes[n->size_count - 1].lost) {
+    if (!n->sizes[n->size_count - 1].lost && op->size == 0) {
         n->durable_size = n->now_size;
         n->size_count = 0;
     } else if (end > n->durable_size) { /* synced bytes are not lost behind the end */
@@ -222,13 +229,15 @@ static void apply_sync(disk *d, disk_node *n)
     }
 }
 
-static void apply_sync_lost(disk_node *n)
+static void apply_sync_lost(disk_node *n, const sim_op *op)
 {
     for (uint32_t i = 0; i < n->sector_count; i++) {
+        if (!syncs_sector(op, n->sectors[i].index))
+            continue;
         for (uint32_t v = 0; v < n->sectors[i].count; v++)
             n->sectors[i].versions[v].lost = true;
     }
-    for (uint32_t i = 0; i < n->size_count; i++)
+    for (uint32_t i = 0; i < n->size_count && op->size == 0; i++)
         n->sizes[i].lost = true;
 }
 
@@ -328,11 +337,11 @@ void disk_apply(disk *d, const sim_op *op)
         apply_resize(d, op, order);
         break;
     case SIM_OP_SYNC:
-        apply_sync(d, node_at(d, op->node, false));
+        apply_sync(d, node_at(d, op->node, false), op);
         journal_commit(d);
         break;
     case SIM_OP_SYNC_LOST:
-        apply_sync_lost(node_at(d, op->node, false));
+        apply_sync_lost(node_at(d, op->node, false), op);
         break;
     case SIM_OP_DIR_SYNC:
         dir_commit(node_at(d, op->node, true));

@@ -234,7 +234,7 @@ void sim_note_bytes(simfs *s, sim_op_kind kind, const sim_node *node, uint64_t o
     op->data = copy;
 }
 
-void sim_note(simfs *s, sim_op_kind kind, uint32_t node, uint64_t offset)
+void sim_note_range(simfs *s, sim_op_kind kind, uint32_t node, uint64_t offset, size_t size)
 {
     if (!s->recording.on)
         return;
@@ -242,6 +242,12 @@ void sim_note(simfs *s, sim_op_kind kind, uint32_t node, uint64_t offset)
     op->node = node;
     op->dir = node;
     op->offset = offset;
+    op->size = size;
+}
+
+void sim_note(simfs *s, sim_op_kind kind, uint32_t node, uint64_t offset)
+{
+    sim_note_range(s, kind, node, offset, 0);
 }
 
 static void recording_release(sim_recording *r)

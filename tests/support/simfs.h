@@ -17,7 +17,8 @@
  *       visible to this process only, and is lost in every crash.
  *   S3  Closing syncs nothing.
  *   S4  A failed fs_sync loses the unsynced data of that file on the durable side; reads go on
- *       seeing it, and the next sync reports success. EINTR loses nothing.
+ *       seeing it, and the next sync reports success. EINTR loses nothing. A failed
+ *       fs_write_durable does the same to the bytes that it was to write.
  *   S5  Paths: folders separated by '/', from one root; "a/b" and "/a/b" are the same.
  *   S6  Names and clocks are deterministic: the same seed and the same calls give the same answers.
  *
@@ -81,12 +82,13 @@ enum {
     SIMFS_POPULATE = 1 << 18,
     SIMFS_LOCK = 1 << 19,
     SIMFS_RANDOM = 1 << 20,
-    SIMFS_CALLS = 21,
-    SIMFS_ANY = (1 << 21) - 1,
+    SIMFS_WRITE_DURABLE = 1 << 21,
+    SIMFS_CALLS = 22,
+    SIMFS_ANY = (1 << 22) - 1,
     SIMFS_CHANGING = SIMFS_DIR_MAKE | SIMFS_DIR_OPEN_IN | SIMFS_DIR_SYNC | SIMFS_RENAME |
                      SIMFS_UNLINK | SIMFS_LINK | SIMFS_CREATE | SIMFS_WRITE | SIMFS_SYNC |
-                     SIMFS_TRUNCATE | SIMFS_ALLOCATE,
-    SIMFS_TRANSFERS = SIMFS_READ | SIMFS_WRITE,
+                     SIMFS_TRUNCATE | SIMFS_ALLOCATE | SIMFS_WRITE_DURABLE,
+    SIMFS_TRANSFERS = SIMFS_READ | SIMFS_WRITE | SIMFS_WRITE_DURABLE,
 };
 
 /* How many calls of these kinds were made so far, failed ones included. */

@@ -79,7 +79,7 @@ typedef enum sim_op_kind {
     SIM_OP_STORED,   /* the same through a mapping */
     SIM_OP_TRUNCATE, /* node to offset bytes */
     SIM_OP_ALLOCATE, /* node to at least offset bytes */
-    SIM_OP_SYNC,
+    SIM_OP_SYNC,      /* of size bytes from offset on; size 0: of all of node, its size too */
     SIM_OP_SYNC_LOST, /* a failed one (S4) */
     SIM_OP_MARK,      /* mark `node` is now `offset`; not a change */
 } sim_op_kind;
@@ -168,6 +168,7 @@ void sim_note_rename(simfs *s, const sim_node *dir, const char *from, const char
                      const sim_node *node);
 void sim_note_bytes(simfs *s, sim_op_kind kind, const sim_node *node, uint64_t offset, size_t size);
 void sim_note(simfs *s, sim_op_kind kind, uint32_t node, uint64_t offset);
+void sim_note_range(simfs *s, sim_op_kind kind, uint32_t node, uint64_t offset, size_t size);
 
 /* simfs_fault.c: every call passes through here first. Takes the lock; sim_leave gives it back. */
 typedef struct sim_verdict {

@@ -381,6 +381,22 @@ static ssize_t op_pwrite(fs_file *file, const void *data, size_t size, uint64_t 
                      do_pwrite(s, file_of(file), data, v.half ? (size + 1) / 2 : size, offset));
 }
 
+static ssize_t op_pwrite_durable(fs_file *file, const void *data, size_t size, uint64_t offset)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_WRITE_DURABLE, file_name(file));
+    const sim_node *n = file_of(file)->node;
+    if (sim_refused(v) && v.error == EINTR)
+        return sim_leave(s, v, -v.error);
+    if (size > n->size || offset > n->size - size)
+        sim_die("%s: a durable write must lie inside the file", file->path);
+    ssize_t got = do_pwrite(s, file_of(file), data, v.half ? (size + 1) / 2 : size, offset);
+    if (got > 0)
+        sim_note_range(s, sim_refused(v) ? SIM_OP_SYNC_LOST : SIM_OP_SYNC, n->number, offset,
+                       (size_t)got); /* S4 */
+    return sim_leave(s, v, sim_refused(v) ? -v.error : got);
+}
+
 static int op_sync(fs_file *file)
 {
     simfs *s = sim_of(file->owner);
@@ -574,6 +590,7 @@ const fs_ops sim_ops = {
     .close = op_close,
     .pread = op_pread,
     .pwrite = op_pwrite,
+    .pwrite_durable = op_pwrite_durable,
     .sync = op_sync,
     .size = op_size,
     .truncate = op_truncate,

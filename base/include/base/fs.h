@@ -63,6 +63,9 @@ typedef struct fs_ops {
     void (*close)(fs_file *file); /* syncs nothing */
     ssize_t (*pread)(fs_file *file, void *data, size_t size, uint64_t offset);
     ssize_t (*pwrite)(fs_file *file, const void *data, size_t size, uint64_t offset);
+    /* Writes inside the file and makes just these bytes durable, whatever else of the file is not. -EOPNOTSUPP
+     * where the system cannot; NULL likewise. After any other failure the bytes may be there or not, and lost. */
+    ssize_t (*pwrite_durable)(fs_file *file, const void *data, size_t size, uint64_t offset);
     int (*sync)(fs_file *file); /* fdatasync: contents and size */
     int (*size)(fs_file *file, uint64_t *out);
     int (*truncate)(fs_file *file, uint64_t size);
@@ -136,6 +139,9 @@ void fs_close(fs_file *file); /* NULL is allowed */
 /* Reads exactly `size` bytes; FIRN_DAMAGED when the file ends before that. */
 int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error *err);
 int fs_write(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err);
+/* The bytes, which lie inside the file, are durable when it returns FIRN_OK; nothing is promised of the others. Where the
+ * system can, those stay in memory: so a file with much unsynced content is not written out. */
+int fs_write_durable(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err);
 int fs_sync(fs_file *file, firn_error *err);
 int fs_size(fs_file *file, uint64_t *out, firn_error *err);
 int fs_truncate(fs_file *file, uint64_t size, firn_error *err);
