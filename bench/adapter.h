@@ -1,5 +1,6 @@
-/* adapter: what the harness asks of an engine, over its public API only. One adapter per engine;
- * the empty one stores nothing and shows the harness's own cost.
+/* adapter: what the harness asks of an engine, over its public API only. One adapter per engine.
+ * Two are none: the empty one stores nothing and shows the harness's own cost, the bare one only
+ * syncs.
  *
  * An adapter ends the process with a message when its engine fails: a benchmark of a failing engine
  * means nothing. */
@@ -47,6 +48,8 @@ typedef struct bench_engine {
     /* No log of operations to recover: LMDB has none, SQLite's holds pages and is folded into the
      * tree as it grows, so that what a crash leaves says nothing about the data behind it. */
     bool logless;
+    bool reference;  /* no engine and nobody's peer: something to compare engines with */
+    bool only_syncs; /* takes part only where nothing but fillsync is run */
     void *(*open)(const char *path, const bench_config *config);
     void (*close)(void *db);
     /* A thread's own way in; all calls below take one but for settle, compact and bulk. */
@@ -67,7 +70,7 @@ typedef struct bench_engine {
     void (*bulk)(void *db, bench_next next, void *ctx); /* NULL: sorted batches of 1,000 */
 } bench_engine;
 
-extern const bench_engine bench_firn, bench_empty;
+extern const bench_engine bench_firn, bench_bare, bench_empty;
 #ifdef BENCH_LEVELDB
 extern const bench_engine bench_leveldb;
 #endif

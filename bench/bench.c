@@ -23,7 +23,7 @@ const bench_engine *const bench_engines[] = {
 #ifdef BENCH_SQLITE
     &bench_sqlite,
 #endif
-    &bench_empty,
+    &bench_bare,     &bench_empty,
 };
 const size_t bench_engine_count = sizeof bench_engines / sizeof *bench_engines;
 

@@ -31,7 +31,8 @@ typedef struct settings {
     const char *folder, *workloads, *engines;
     const char *csv, *json, *plot;
     bool details;
-    unsigned store; /* which of the list's */
+    unsigned store;  /* which of the list's */
+    bool only_syncs; /* it runs nothing but fillsync */
     bench_config config;
 } settings;
 

@@ -56,6 +56,7 @@ const bench_engine bench_empty = {
     .name = "empty",
     .settings = "stores nothing: the harness's own cost",
     .classes = BENCH_D0 | BENCH_D1 | BENCH_D2,
+    .reference = true,
     .logless = true,
     .open = open_empty,
     .close = close_empty,

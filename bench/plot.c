@@ -79,7 +79,7 @@ const char *chart_colour(size_t engine)
 
 static bool took_part(const result *r, size_t engine)
 {
-    return bench_engines[engine] != &bench_empty && r->count[engine] > 0;
+    return !bench_engines[engine]->reference && r->count[engine] > 0;
 }
 
 double chart_legend_entry(const chart *c, size_t engine, double x, double y)

@@ -33,7 +33,7 @@ static const bench_row *middle_round(const result *r, size_t engine)
 
 static const bench_row *drawn(const result *r, size_t engine)
 {
-    const bench_row *row = bench_engines[engine] == &bench_empty ? NULL : middle_round(r, engine);
+    const bench_row *row = bench_engines[engine]->reference ? NULL : middle_round(r, engine);
     return row && row->samples >= SAMPLES_MIN ? row : NULL;
 }
 

@@ -57,7 +57,8 @@ static void print_ratios(void)
         printf("\n");
     }
     printf("+- is half the spread of the rounds, (largest - smallest) / median, of both added. D1 "
-           "and D2 are\nnot to be compared. \"empty\" is the harness alone.\n");
+           "and D2 are\nnot to be compared. \"empty\" is the harness alone, \"bare\" a loop of "
+           "pwrite and fdatasync.\n");
 }
 
 static void print_details(void)

@@ -132,7 +132,7 @@ bool result_standing(const result *r, standing *out)
         if (bench_engines[i] == &bench_firn) {
             out->own = i;
             mine = rate;
-        } else if (bench_engines[i] != &bench_empty && rate > best) {
+        } else if (!bench_engines[i]->reference && rate > best) {
             out->peer = i;
             best = rate;
         }

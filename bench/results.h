@@ -36,7 +36,7 @@ double row_peak(const bench_row *row); /* MiB */
 double row_write_amp(const bench_row *row); /* bytes to storage / bytes of the user */
 double row_space_amp(const bench_row *row); /* bytes on disk / bytes of live keys and values */
 
-/* Where firn stands: its engine index, the best peer on this workload (not the empty one), and the
+/* Where firn stands: its engine index, the best peer on this workload (no reference), and the
  * ratio of the medians; false when either is missing. */
 typedef struct standing {
     size_t own, peer;

@@ -41,7 +41,7 @@ static void remove_stores(const char *path)
 static void read_store(settings *s, const char *text, char *names, size_t size)
 {
     char list[1024];
-    bool syncs = false, writes = false;
+    bool syncs = false, writes = false, others = false;
     size_t at = 0;
     snprintf(list, sizeof list, "%s", text);
     names[0] = 0;
@@ -65,7 +65,8 @@ static void read_store(settings *s, const char *text, char *names, size_t size)
         if (strcmp(word, "fillsync") == 0)
             syncs = true;
         else
-            writes |= workload_writes(word);
+            others = true;
+        writes |= strcmp(word, "fillsync") != 0 && workload_writes(word);
     }
     if (at >= size)
         bench_fail("bench", "workloads", "the list is too long");
@@ -75,6 +76,7 @@ static void read_store(settings *s, const char *text, char *names, size_t size)
                    "has a store, or say --durability D2");
     if (syncs)
         s->config.durability = BENCH_D2;
+    s->only_syncs = syncs && !others;
     s->config.data_bytes =
         (s->records + s->reads) * (s->data.key_bytes + s->data.value_bytes) + s->recover_bytes;
     s->config.limited = s->limit_bytes > 0;
@@ -141,7 +143,7 @@ static void run_stores(const settings *all, unsigned round)
         read_store(&s, text, names, sizeof names);
         for (size_t i = 0; i < bench_engine_count; i++) {
             const bench_engine *e = bench_engines[i];
-            if (!bench_chosen(s.engines, e->name))
+            if (!bench_chosen(s.engines, e->name) || (e->only_syncs && !s.only_syncs))
                 continue;
             if (e->classes & s.config.durability) {
                 if (isatty(STDERR_FILENO))
