@@ -1,4 +1,4 @@
-/* thread: pthreads and futexes (include/base/thread.h).
+/* thread: pthreads and a futex (include/base/thread.h).
  *
  * The wrappers add three things: a failing lock call is our mistake and aborts, so that nobody has
  * to check; every timed wait uses the monotonic clock, so that setting the date neither hangs nor
@@ -8,6 +8,7 @@
 #include <base/thread.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -158,18 +159,33 @@ void thread_yield(void)
     sched_yield(); /* cannot fail */
 }
 
-/* ---- Futexes ---- */
+/* ---- Bells ---- */
 
-void futex_wait(_Atomic uint32_t *word, uint32_t expected)
+uint32_t bell_look(const bell *b)
 {
-    long result = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
-    if (result != 0 && errno != EAGAIN && errno != EINTR)
+    return atomic_load_explicit(&b->rings, memory_order_acquire);
+}
+
+void bell_sleep(bell *b, uint32_t looked, uint32_t bits, uint32_t us)
+{
+    struct timespec limit;
+    if (us > 0) {
+        clock_gettime(CLOCK_MONOTONIC, &limit); /* cannot fail */
+        uint64_t ns = (uint64_t)limit.tv_nsec + (uint64_t)us * 1000;
+        limit.tv_sec += (time_t)(ns / 1000000000);
+        limit.tv_nsec = (long)(ns % 1000000000);
+    }
+    long result = syscall(SYS_futex, &b->rings, FUTEX_WAIT_BITSET_PRIVATE, looked,
+                          us > 0 ? &limit : NULL, NULL, bits);
+    if (result != 0 && errno != EAGAIN && errno != EINTR && !(us > 0 && errno == ETIMEDOUT))
         must(errno, "futex wait");
 }
 
-void futex_wake(_Atomic uint32_t *word, int waiters)
+void bell_ring(bell *b, uint32_t bits)
 {
-    if (syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, waiters, NULL, NULL, 0) < 0)
+    /* Who has looked but does not sleep yet sees another number, and looks again. */
+    atomic_fetch_add_explicit(&b->rings, 1, memory_order_acq_rel);
+    if (syscall(SYS_futex, &b->rings, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits) < 0)
         must(errno, "futex wake");
 }
 

@@ -19,7 +19,7 @@
 
 /* Long enough for a leader with a short group; with few processors a longer spin steals the
  * leader's. */
-#define SPINS 32
+#define SPINS 100
 
 /* ---- The queue ---- */
 
@@ -53,10 +53,10 @@ static void queue_leave(wal *w, wal_request *last)
     queue_link(newest);
     wal_request *next = last->newer;
     next->older = NULL;
-    wal_request_set(next, WAL_LEAD);
+    wal_request_set(w, next, WAL_LEAD);
 }
 
-static uint32_t queue_wait(wal_request *r)
+static uint32_t queue_wait(wal *w, wal_request *r)
 {
     for (int i = 0; i < SPINS; i++) {
         uint32_t state = atomic_load_explicit(&r->state, memory_order_acquire);
@@ -64,7 +64,7 @@ static uint32_t queue_wait(wal_request *r)
             return state;
         cpu_relax();
     }
-    return wal_request_wait(r);
+    return wal_request_wait(w, r);
 }
 
 /* ---- A group ---- */
@@ -167,8 +167,9 @@ static int group_carry_out(wal *w, wal_group *g, firn_error *err)
 
 /* Everybody in the group but the leader gets its answer, or goes to wait for the sync. Returns the
  * chain of those who wait, the leader included. */
-static wal_request *group_complete(const wal_group *g, int status, const firn_error *error)
+static wal_request *group_complete(wal *w, const wal_group *g, int status, const firn_error *error)
 {
+    uint32_t bits = 0;
     wal_request *waiting = NULL, **tail = &waiting;
     for (wal_request *r = g->first, *next;; r = next) {
         bool is_last = r == g->last;
@@ -180,12 +181,13 @@ static wal_request *group_complete(const wal_group *g, int status, const firn_er
             *tail = r;
             tail = &r->next;
         } else if (r != g->first) {
-            wal_request_set(r, WAL_DONE);
+            bits |= wal_request_tell(r, WAL_DONE);
         }
         if (is_last)
             break;
     }
     *tail = NULL;
+    wal_ring(w, bits);
     return waiting;
 }
 
@@ -197,29 +199,26 @@ static uint32_t lead(wal *w, wal_request *leader)
     wal_group_start(&g, leader);
     int status = group_carry_out(w, &g, &error);
     queue_leave(w, g.last);
-    wal_request *waiting = group_complete(&g, status, &error);
+    wal_request *waiting = group_complete(w, &g, status, &error);
     if (status == FIRN_OK && g.batched)
         wal_sync_batched(w);
     if (!waiting)
         return WAL_DONE;
     wal_request *own = status == FIRN_OK && leader->durable ? leader : NULL;
-    if (wal_sync_enlist(w, waiting, own))
-        return WAL_SYNC;
-    return own ? WAL_WAITING : WAL_DONE;
+    uint32_t state = wal_sync_enlist(w, waiting, own);
+    return own ? state : WAL_DONE;
 }
 
 int wal_submit(wal *w, wal_request *r)
 {
     atomic_init(&r->state, WAL_WAITING);
+    atomic_init(&r->bit, 0);
     r->newer = NULL;
-    uint32_t state = queue_join(w, r) ? WAL_LEAD : queue_wait(r);
+    uint32_t state = queue_join(w, r) ? WAL_LEAD : queue_wait(w, r);
     if (state == WAL_LEAD) {
         atomic_store_explicit(&r->state, WAL_WAITING, memory_order_relaxed);
         state = lead(w, r);
-        if (state == WAL_WAITING)
-            state = wal_request_wait(r);
     }
-    if (state == WAL_SYNC)
-        wal_sync_round(w); /* covers this request too, and says so in its status */
+    wal_sync_wait(w, r, state);
     return r->status;
 }

@@ -49,8 +49,9 @@ typedef enum wal_request_type {
     WAL_REQUEST_SEAL, /* the seal of a clean close */
 } wal_request_type;
 
-/* The states of a request's futex word. SLEEPING tells who changes it that a wake is needed. */
-enum { WAL_WAITING, WAL_SLEEPING, WAL_LEAD, WAL_SYNC, WAL_DONE };
+/* The states of a request. SLEEPING tells who changes it that its thread sleeps by the bell. LEAD, GATHER and SYNC tell
+ * the thread what to do next. */
+enum { WAL_WAITING, WAL_SLEEPING, WAL_GATHER, WAL_LEAD, WAL_SYNC, WAL_DONE };
 
 typedef struct wal_request wal_request;
 struct wal_request {
@@ -58,7 +59,8 @@ struct wal_request {
     wal_request *newer; /* set by leaders */
     wal_request *next;  /* in the list of waiters for a sync */
     _Atomic uint32_t state;
-    uint32_t count; /* entries */
+    _Atomic uint32_t bit; /* under which it sleeps; 0 before it first does */
+    uint32_t count;       /* entries */
     uint32_t payload_crc;
     uint8_t type;       /* wal_request_type */
     uint8_t frame_type; /* wal_frame_type */
@@ -123,6 +125,8 @@ struct firn_wal {
 
     /* Writers. */
     _Alignas(WAL_CACHE_LINE) _Atomic(wal_request *) newest; /* NULL: nobody leads */
+    bell bell;                                              /* by which all requests sleep */
+    _Atomic uint32_t sleepers; /* how often a request went to sleep: gives out the bits */
 
     /* Leader. */
     _Alignas(WAL_CACHE_LINE) wal_segment *current;
@@ -161,6 +165,8 @@ struct firn_wal {
     wal_segment *
         ready GUARDED_BY(m);    /* the next one, made ahead; `making` is needed to change it */
     bool syncing GUARDED_BY(m); /* somebody syncs (or is named to) */
+    wal_request *
+        gatherer GUARDED_BY(m); /* waits for others to come before it syncs; not while `syncing` */
     uint64_t durable_tick GUARDED_BY(m);
     unsigned
         sync_crowd GUARDED_BY(m);   /* who waited at the end of the newest round, covered or not */
@@ -231,12 +237,12 @@ int wal_submit(wal *w, wal_request *r);
 
 /* ---- wal_sync.c ---- */
 
-/* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer; names one
- * of them to sync when nobody does. Wakes nobody who is `own`: returns true when `own` is to sync.
- */
-bool wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
-/* One sync round by the waiter that was named for it. */
-void wal_sync_round(wal *w);
+/* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer, and sees to it that somebody
+ * syncs. `own` (or NULL) is the caller's: it is not woken, but its next state is returned: WAITING (for whoever syncs),
+ * GATHER, SYNC, or DONE. Without `own`, WAITING. */
+uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
+/* Waits for the request to be carried out, from this state on, and does what its thread is told to do on the way. */
+void wal_sync_wait(wal *w, wal_request *r, uint32_t state);
 /* Syncs everything appended so far, also frames without numbers. */
 int wal_sync_all(wal *w, firn_error *err);
 /* A group of the batch mode was appended: starts the timed sync, or syncs when a threshold was
@@ -278,28 +284,57 @@ void wal_helper_stop(wal *w);
 void wal_helper_wake(wal *w);
 void wal_helper_wake_locked(wal *w) REQUIRES(w->m);
 
-/* ---- wal_futex: how requests wait; used by wal_commit.c and wal_sync.c ---- */
+/* ---- How requests wait; used by wal_commit.c and wal_sync.c ---- */
 
-/* Changes a request's state. The request may be gone as soon as it is DONE. */
-static inline void wal_request_set(wal_request *r, uint32_t state)
+/* Changes a request's state. Returns the bits to ring for, 0 when its thread is awake. The request may be gone as soon as
+ * it is DONE. */
+static inline uint32_t wal_request_tell(wal_request *r, uint32_t state)
 {
-    if (atomic_exchange_explicit(&r->state, state, memory_order_acq_rel) == WAL_SLEEPING)
-        futex_wake(&r->state, 1);
+    /* Read first, since the request may be gone behind the exchange. Who went to sleep meanwhile may have chosen its bit
+     * after we read: then everybody is woken, and looks again. */
+    uint32_t bit = atomic_load_explicit(&r->bit, memory_order_relaxed);
+    if (atomic_exchange_explicit(&r->state, state, memory_order_acq_rel) != WAL_SLEEPING)
+        return 0;
+    return bit ? bit : BELL_ALL;
+}
+
+static inline void wal_ring(wal *w, uint32_t bits)
+{
+    if (bits)
+        bell_ring(&w->bell, bits);
+}
+
+static inline void wal_request_set(wal *w, wal_request *r, uint32_t state)
+{
+    wal_ring(w, wal_request_tell(r, state));
+}
+
+/* Sleeps once, at most `us` microseconds (0: no limit), unless the state is past SLEEPING or becomes so. Returns the
+ * state. */
+static inline uint32_t wal_request_sleep(wal *w, wal_request *r, uint32_t us)
+{
+    uint32_t looked = bell_look(&w->bell);
+    uint32_t bit = atomic_load_explicit(&r->bit, memory_order_relaxed);
+    if (!bit) {
+        bit = UINT32_C(1)
+              << (atomic_fetch_add_explicit(&w->sleepers, 1, memory_order_relaxed) % 32);
+        atomic_store_explicit(&r->bit, bit, memory_order_relaxed);
+    }
+    uint32_t state = WAL_WAITING;
+    if (atomic_compare_exchange_strong_explicit(&r->state, &state, WAL_SLEEPING,
+                                                memory_order_acq_rel, memory_order_acquire) ||
+        state == WAL_SLEEPING)
+        bell_sleep(&w->bell, looked, bit, us);
+    return atomic_load_explicit(&r->state, memory_order_acquire);
 }
 
 /* Sleeps until the state is neither WAITING nor SLEEPING. */
-static inline uint32_t wal_request_wait(wal_request *r)
+static inline uint32_t wal_request_wait(wal *w, wal_request *r)
 {
-    for (;;) {
-        uint32_t state = atomic_load_explicit(&r->state, memory_order_acquire);
-        if (state > WAL_SLEEPING)
-            return state;
-        if (state == WAL_WAITING &&
-            !atomic_compare_exchange_strong_explicit(&r->state, &state, WAL_SLEEPING,
-                                                     memory_order_acq_rel, memory_order_acquire))
-            continue;
-        futex_wait(&r->state, WAL_SLEEPING);
-    }
+    uint32_t state = atomic_load_explicit(&r->state, memory_order_acquire);
+    while (state <= WAL_SLEEPING)
+        state = wal_request_sleep(w, r, 0);
+    return state;
 }
 
 /* A counter with one writer at a time. */

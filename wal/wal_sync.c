@@ -1,10 +1,13 @@
 /* wal_sync: how what was appended becomes durable, once for many (README.md, W4, W5, W8).
  *
  * Waiters stand in a list under `m`. At most one thread syncs: `syncing` is set from the moment it
- * is named until nobody waits any more. A round notes what has been appended, syncs the segments
+ * claims the round until the round's end. A round notes what has been appended, syncs the segments
  * that are not wholly synced yet, oldest first, without any lock, and answers everybody whom that
- * covers. If others have come meanwhile, the first of them is named for the next round: each waiter
- * is woken once, and appends go on all the time.
+ * covers. Appends go on all the time.
+ *
+ * In between, one waiter may be the gatherer: it sleeps for a part of the time that a sync takes,
+ * until as many wait as did at the end of the last round. Whoever completes the company claims the
+ * round at once, being awake; else the gatherer does when the time is up.
  *
  * After a failed sync the kernel may have dropped the dirty pages and call them clean: nothing that
  * depended on it can be saved by trying again. So the log is poisoned, and no descriptor of it is
@@ -19,7 +22,7 @@
 #include "wal_impl.h"
 
 /* A syncer waits at most so long for others. */
-#define GATHER_US_MAX 100
+#define GATHER_US_MAX 200
 
 /* ---- Waiters ---- */
 
@@ -62,19 +65,22 @@ static wal_request *waiters_take(wal *w, uint64_t tick) REQUIRES(w->m)
     return taken;
 }
 
-static void answer_all(wal_request *first, int status)
+static void answer_all(wal *w, wal_request *first, int status)
 {
+    uint32_t bits = 0;
     for (wal_request *r = first, *next; r; r = next) {
         next = r->next;
         r->status = status;
-        wal_request_set(r, WAL_DONE);
+        bits |= wal_request_tell(r, WAL_DONE);
     }
+    wal_ring(w, bits);
 }
 
 /* `covered` is the newest tick that the failed sync was to cover: whether those writes survive is
  * unknown. The others' bytes were never tried. */
 static void answer_failed(wal *w, wal_request *first, uint64_t covered, const firn_error *cause)
 {
+    uint32_t bits = 0;
     for (wal_request *r = first, *next; r; r = next) {
         next = r->next;
         if (cause && r->tick <= covered) {
@@ -84,39 +90,81 @@ static void answer_failed(wal *w, wal_request *first, uint64_t covered, const fi
         } else {
             r->status = wal_poisoned_error(w, r->err);
         }
-        wal_request_set(r, WAL_DONE);
+        bits |= wal_request_tell(r, WAL_DONE);
     }
+    wal_ring(w, bits);
 }
 
-bool wal_sync_enlist(wal *w, wal_request *first, wal_request *own)
+/* Has everybody come who is expected? Writers that commit again and again come back just after a
+ * round has released them. A round that starts at once goes without them, and two half-filled rounds
+ * take twice the time of a full one. So a round waits for as many as waited at the end of the last
+ * one, for a part of what a sync takes; a lone writer waits for nobody. */
+static bool company_complete(const wal *w) REQUIRES(w->m)
 {
-    wal_request *named = NULL, *done = NULL;
+    return atomic_load_explicit(&w->waiter_count, memory_order_relaxed) >= w->sync_crowd ||
+           w->sync_us < 2;
+}
+
+/* From here to round_done or round_failed nobody else syncs. */
+static void claim_round(wal *w) REQUIRES(w->m)
+{
+    w->syncing = true;
+    w->gatherer = NULL;
+}
+
+/* Who does something about those who wait now: `own` by preference, which is awake. Returns whom to
+ * tell to sync, or NULL. */
+static wal_request *round_start(wal *w, wal_request *own, wal_request *first) REQUIRES(w->m)
+{
+    wal_request *named = NULL;
+    if (w->syncing || !first)
+        return NULL;
+    if (company_complete(w)) {
+        named = own ? own : w->gatherer ? w->gatherer : first;
+    } else if (!w->gatherer) {
+        if (own)
+            w->gatherer = own;
+        else
+            named = first;
+    }
+    if (named)
+        claim_round(w);
+    return named;
+}
+
+uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own)
+{
+    wal_request *waits = NULL, *done = NULL;
+    uint32_t state = WAL_WAITING;
     mutex_lock(&w->m);
     bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
     for (wal_request *r = first, *next; r; r = next) {
         next = r->next;
         if (poisoned || r->tick <= w->durable_tick) {
+            if (r == own)
+                state = WAL_DONE;
             r->next = done;
             done = r;
         } else {
             waiters_push(w, r);
-            if (!named || r == own)
-                named = r;
+            if (!waits)
+                waits = r;
         }
     }
-    if (w->syncing)
-        named = NULL;
-    else if (named)
-        w->syncing = true;
+    wal_request *named = round_start(w, state == WAL_DONE ? NULL : own, waits);
+    if (own && named == own)
+        state = WAL_SYNC;
+    else if (own && w->gatherer == own)
+        state = WAL_GATHER;
     mutex_unlock(&w->m);
 
     if (poisoned)
         answer_failed(w, done, 0, NULL);
     else
-        answer_all(done, FIRN_OK);
+        answer_all(w, done, FIRN_OK);
     if (named && named != own)
-        wal_request_set(named, WAL_SYNC);
-    return named && named == own;
+        wal_request_set(w, named, WAL_SYNC);
+    return state;
 }
 
 /* ---- A round ---- */
@@ -192,17 +240,18 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     atomic_store_explicit(&w->durable_seq, seq, memory_order_seq_cst);
     wal_request *covered = waiters_take(w, tick);
     wal_request *failed = poisoned ? waiters_take(w, UINT64_MAX) : NULL;
-    named = w->waiters;
-    w->syncing = named != NULL;
+    w->syncing = false;
+    named = w->gatherer = w->waiters;
+    /* Under the lock: once it is free, another thread may take the round over, and answer the gatherer, too. */
+    uint32_t bits = named ? wal_request_tell(named, WAL_GATHER) : 0;
     bool fire = wal_callbacks_decide(w);
     if (w->timed_waiters > 0)
         cond_broadcast(&w->durable_cond);
     mutex_unlock(&w->m);
 
     /* The next round first: its sync takes longest. */
-    if (named)
-        wal_request_set(named, WAL_SYNC);
-    answer_all(covered, FIRN_OK);
+    wal_ring(w, bits);
+    answer_all(w, covered, FIRN_OK);
     answer_failed(w, failed, 0, NULL);
     if (fire)
         wal_callbacks_fire(w);
@@ -210,25 +259,6 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     if (w->config.options.mark_ms > 0 &&
         !atomic_load_explicit(&w->helper_timed, memory_order_seq_cst))
         wal_helper_wake(w);
-}
-
-/* Writers that commit again and again come back just after a round has released them; a round that
- * starts at once would go without them, and two half-filled rounds take twice the time of a full
- * one. So the syncer lets as many come as waited last time, for a small part of what a sync takes.
- * A lone writer waits for nobody. */
-static void gather(wal *w)
-{
-    mutex_lock(&w->m);
-    unsigned crowd = w->sync_crowd;
-    uint64_t limit_us = w->sync_us / 4 < GATHER_US_MAX ? w->sync_us / 4 : GATHER_US_MAX;
-    mutex_unlock(&w->m);
-    if (atomic_load_explicit(&w->waiter_count, memory_order_relaxed) >= crowd)
-        return;
-    uint64_t start = fs_mono_us(w->fs);
-    do
-        thread_yield();
-    while (atomic_load_explicit(&w->waiter_count, memory_order_relaxed) < crowd &&
-           fs_mono_us(w->fs) - start < limit_us);
 }
 
 static void sync_round(wal *w)
@@ -257,10 +287,46 @@ static void sync_round(wal *w)
         round_failed(w, tick, &error);
 }
 
-void wal_sync_round(wal *w)
+/* Waits until the company is complete or the time is up. Returns the state of `r` then: SYNC when the
+ * round is ours, WAITING when another one took it over. */
+static uint32_t gather(wal *w, wal_request *r)
 {
-    gather(w);
-    sync_round(w);
+    mutex_lock(&w->m);
+    uint64_t limit_us = w->sync_us / 2 < GATHER_US_MAX ? w->sync_us / 2 : GATHER_US_MAX;
+    bool ours = w->gatherer == r && company_complete(w);
+    if (ours)
+        claim_round(w);
+    mutex_unlock(&w->m);
+    if (ours)
+        return WAL_SYNC;
+    (void)wal_request_sleep(w, r, (uint32_t)limit_us + 1);
+    mutex_lock(&w->m);
+    ours = w->gatherer == r;
+    if (ours) {
+        claim_round(w);
+        atomic_store_explicit(&r->state, WAL_WAITING,
+                              memory_order_relaxed); /* nobody else tells it */
+    }
+    mutex_unlock(&w->m);
+    return ours ? WAL_SYNC : WAL_WAITING;
+}
+
+void wal_sync_wait(wal *w, wal_request *r, uint32_t state)
+{
+    while (state != WAL_DONE) {
+        if (state == WAL_GATHER) {
+            /* Told by another thread, which may have gone on to tell more. */
+            uint32_t told = WAL_GATHER;
+            atomic_compare_exchange_strong_explicit(&r->state, &told, WAL_WAITING,
+                                                    memory_order_acq_rel, memory_order_relaxed);
+            state = gather(w, r);
+        } else if (state == WAL_SYNC) {
+            sync_round(w); /* covers this request too, and says so in its status */
+            return;
+        } else {
+            state = wal_request_wait(w, r);
+        }
+    }
 }
 
 void wal_sync_fail_all(wal *w)
@@ -268,6 +334,7 @@ void wal_sync_fail_all(wal *w)
     mutex_lock(&w->m);
     /* Whoever syncs now answers the others at the end of its round. */
     wal_request *all = w->syncing ? NULL : waiters_take(w, UINT64_MAX);
+    w->gatherer = NULL;
     bool fire = wal_callbacks_decide(w);
     cond_broadcast(&w->durable_cond);
     mutex_unlock(&w->m);
@@ -282,9 +349,7 @@ int wal_sync_all(wal *w, firn_error *err)
         return wal_poisoned_error(w, err);
     wal_request r = {.err = err, .durable = true};
     r.tick = atomic_load_explicit(&w->tick, memory_order_acquire);
-    /* Either at once, or when whoever syncs now names us for the next round. */
-    if (wal_sync_enlist(w, &r, &r) || wal_request_wait(&r) == WAL_SYNC)
-        wal_sync_round(w);
+    wal_sync_wait(w, &r, wal_sync_enlist(w, &r, &r));
     return r.status;
 }
 
@@ -297,7 +362,7 @@ void wal_sync_background(wal *w)
     bool ours = !w->syncing && w->durable_tick < tick &&
                 !atomic_load_explicit(&w->poisoned, memory_order_relaxed);
     if (ours)
-        w->syncing = true;
+        claim_round(w);
     mutex_unlock(&w->m);
     if (ours)
         sync_round(w);

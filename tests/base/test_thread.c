@@ -246,54 +246,85 @@ static void JoiningAThreadThatNeverStartedDoesNothing(void **state)
     thread_join(&t);
 }
 
-/* ---- Futexes ---- */
+/* ---- Bells ---- */
 
 typedef struct handshake {
+    bell bell;
     _Atomic uint32_t ping;
     _Atomic uint32_t pong;
 } handshake;
 
-static void wait_while(_Atomic uint32_t *word, uint32_t value)
+static void wait_for(handshake *h, _Atomic uint32_t *number, uint32_t wanted, uint32_t bits)
 {
-    while (atomic_load(word) == value)
-        futex_wait(word, value);
+    for (;;) {
+        uint32_t looked = bell_look(&h->bell);
+        if (atomic_load(number) >= wanted)
+            return;
+        bell_sleep(&h->bell, looked, bits, 0);
+    }
 }
 
 static void answer(void *arg)
 {
     handshake *h = arg;
-    for (uint32_t i = 0; i < 2000; i++) {
-        wait_while(&h->ping, i);
-        atomic_store(&h->pong, i + 1);
-        futex_wake(&h->pong, 1);
+    for (uint32_t i = 1; i <= 2000; i++) {
+        wait_for(h, &h->ping, i, 1);
+        atomic_store(&h->pong, i);
+        bell_ring(&h->bell, 2);
     }
 }
 
-static void AFutexWakesWhoeverSleepsOnTheOldValue(void **state)
+static void NobodyMissesARing(void **state)
 {
     (void)state;
-    handshake h;
-    atomic_init(&h.ping, 0);
-    atomic_init(&h.pong, 0);
+    handshake h = {0};
     thread t;
     assert_int_equal(thread_start(&t, "answer", answer, &h), 0);
-    for (uint32_t i = 0; i < 2000; i++) {
-        atomic_store(&h.ping, i + 1);
-        futex_wake(&h.ping, 1);
-        wait_while(&h.pong, i);
+    for (uint32_t i = 1; i <= 2000; i++) {
+        atomic_store(&h.ping, i);
+        bell_ring(&h.bell, 1);
+        wait_for(&h, &h.pong, i, 2);
         cpu_relax();
     }
     thread_join(&t);
-    assert_int_equal(atomic_load(&h.pong), 2000);
 }
 
-static void AFutexDoesNotSleepWhenTheValueIsAnother(void **state)
+#define SLEEPERS 8
+
+typedef struct dormitory {
+    handshake h;
+    _Atomic uint32_t up;
+} dormitory;
+
+static void sleep_once(void *arg)
+{
+    dormitory *d = arg;
+    wait_for(&d->h, &d->h.ping, 1, 4);
+    atomic_fetch_add(&d->up, 1);
+}
+
+static void OneRingWakesAllWhoSleepUnderTheBit(void **state)
 {
     (void)state;
-    _Atomic uint32_t word;
-    atomic_init(&word, 1);
-    futex_wait(&word, 2); /* would hang */
-    futex_wake(&word, 1); /* nobody there */
+    dormitory d = {0};
+    thread t[SLEEPERS];
+    for (int i = 0; i < SLEEPERS; i++)
+        assert_int_equal(thread_start(&t[i], "sleeper", sleep_once, &d), 0);
+    atomic_store(&d.h.ping, 1);
+    bell_ring(&d.h.bell, 4);
+    for (int i = 0; i < SLEEPERS; i++)
+        thread_join(&t[i]);
+    assert_int_equal(atomic_load(&d.up), SLEEPERS);
+}
+
+static void NobodySleepsWhenTheBellRangSinceTheLook(void **state)
+{
+    (void)state;
+    bell b = {0};
+    uint32_t looked = bell_look(&b);
+    bell_ring(&b, BELL_ALL);
+    bell_sleep(&b, looked, 1, 0);         /* would hang */
+    bell_sleep(&b, bell_look(&b), 1, 50); /* ends by itself */
 }
 
 /* ---- Forks and mistakes ---- */
@@ -360,8 +391,9 @@ int main(void)
         cmocka_unit_test(LongDeadlinesAreComputedWithoutOverflow),
         cmocka_unit_test(AThreadTakesNoSignalsOfTheApplication),
         cmocka_unit_test(JoiningAThreadThatNeverStartedDoesNothing),
-        cmocka_unit_test(AFutexWakesWhoeverSleepsOnTheOldValue),
-        cmocka_unit_test(AFutexDoesNotSleepWhenTheValueIsAnother),
+        cmocka_unit_test(NobodyMissesARing),
+        cmocka_unit_test(OneRingWakesAllWhoSleepUnderTheBit),
+        cmocka_unit_test(NobodySleepsWhenTheBellRangSinceTheLook),
         cmocka_unit_test(AForkedChildHasAnotherGeneration),
         cmocka_unit_test(MisuseOfALockEndsTheProcess),
     };

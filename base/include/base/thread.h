@@ -1,4 +1,4 @@
-/* thread: mutexes, condition variables, threads and futexes, with clang's thread-safety annotations.
+/* thread: mutexes, condition variables, threads and bells, with clang's thread-safety annotations.
  *
  * Misuse (unlocking what is not held, ...) is our mistake and aborts. cond_wait_ms measures with the
  * monotonic clock. Lock order is written in engine/README.md.
@@ -53,9 +53,19 @@ int thread_start(thread *t, const char *name, void (*run)(void *), void *arg);
 void thread_join(thread *t); /* does nothing when it never started */
 void thread_yield(void);     /* lets others run who are ready to */
 
-/* Sleeps while *word == expected (may wake early). */
-void futex_wait(_Atomic uint32_t *word, uint32_t expected);
-void futex_wake(_Atomic uint32_t *word, int waiters);
+/* A bell: many threads sleep by it, each under some bits, and one call wakes all that sleep under given ones. Nobody misses
+ * a ring: take bell_look first, then look for a reason to stay awake, then sleep; who gives a reason rings afterwards.
+ * bell_sleep may return early; sleepers under a common bit wake each other. All zero: a bell. */
+typedef struct bell {
+    _Atomic uint32_t rings;
+} bell;
+#define BELL_ALL UINT32_MAX
+
+uint32_t bell_look(const bell *b);
+/* `us` 0: without a limit; else at most so many microseconds of real time, and some more by which the kernel groups its
+ * timers. */
+void bell_sleep(bell *b, uint32_t looked, uint32_t bits, uint32_t us);
+void bell_ring(bell *b, uint32_t bits);
 
 /* A hint to the processor inside a short spin. */
 static inline void cpu_relax(void)
