@@ -500,6 +500,8 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
     m->end = state->end;
     m->records = state->records;
     int rc = fs_open(dir, name, FS_WRITE, &m->file, err);
+    if (rc == FIRN_OK && state->end < state->file_bytes)
+        rc = fs_truncate(m->file, state->end, err);
     /* What was read came from the page cache; it must be on disk before anything is built on it. So
      * must its name: who made it may have died before syncing the folder. */
     if (rc == FIRN_OK)

@@ -42,7 +42,7 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
 /* Writes a new manifest holding `state` as its first record, durably, under number `no`. */
 int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
-/* Goes on in a manifest that manifest_load has read to its very end. */
+/* Goes on in a manifest that manifest_load has read. What stands behind its last good record is cut off. */
 int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, firn_error *err);
 
 /* Appends an edit and syncs it. FIRN_NO_SPACE: nothing happened, may be tried again. Any other

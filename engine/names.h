@@ -4,6 +4,7 @@
  *   000000000007.tbl        a table          000000000007.wal      a segment of the log (wal/)
  *   000000000003.manifest   a manifest       LOCK                  the lock
  *   lost/                   what recovery set aside
+ *   RESERVE                 room for opening on a full disk (wal/)
  *   ....new                 a file in the making; removed on open
  */
 #ifndef ENGINE_NAMES_H

@@ -213,6 +213,9 @@ static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
         uint64_t no = store_next_file_no(db);
         s->next_file_no = no + 1;
         rc = manifest_create(db->dir, no, s, &db->manifest, err);
+        /* On a full disk the old one will do, without the record that was never completed. */
+        if (rc == FIRN_NO_SPACE && s->manifest_no && !gave_up)
+            rc = manifest_continue(db->dir, s, &db->manifest, err);
     }
     mutex_unlock(&db->manifest_mu);
     return rc;

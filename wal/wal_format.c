@@ -241,5 +241,6 @@ bool wal_is_segment_name(const char *name)
 bool wal_owns_name(const char *name)
 {
     uint64_t value;
-    return wal_name_parse(name, &value) || wal_name_is_temporary(name);
+    return wal_name_parse(name, &value) || wal_name_is_temporary(name) ||
+           strcmp(name, WAL_RESERVE_NAME) == 0;
 }

@@ -17,6 +17,10 @@
 /* Room that appends leave at the end of a segment for its SEAL and what may stand before it. */
 #define WAL_TAIL_RESERVE 256
 
+/* A file that is kept so that opening finds room on a full disk (wal_reserve.c). */
+#define WAL_RESERVE_NAME  "RESERVE"
+#define WAL_RESERVE_BYTES (UINT64_C(64) << 10)
+
 typedef struct wal_header {
     uint8_t store_id[16];
     uint64_t segment_no;

@@ -116,6 +116,7 @@ struct firn_wal {
     bool mapped;
     bool read_only;
     bool has_helper; /* set before and cleared after the helper runs */
+    bool reserved GUARDED_BY(making); /* the reserve is there */
     uint64_t
         populate_ahead; /* bytes that the helper keeps ready; woken when fewer than half are left */
     uint32_t generation; /* of fork */

@@ -125,6 +125,11 @@ static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *lo
     }
     mutex_lock(&w->making);
     int status = wal_ready_ensure(w, log->next_segment_no, w->config.options.segment_bytes, err);
+    /* On a full disk a small one will do: the log can be read, and goes on when there is room again. */
+    if (status == FIRN_NO_SPACE) {
+        (void)wal_reserve_spend(w->dir); /* may be gone already, and a little room be left from it */
+        status = wal_ready_ensure(w, log->next_segment_no, WAL_SEGMENT_MIN, err);
+    }
     mutex_unlock(&w->making);
     if (status != FIRN_OK)
         return status;
@@ -154,9 +159,25 @@ static int skip_numbers(wal *w, uint64_t upto, firn_error *err)
     return FIRN_OK;
 }
 
+/* Without room there is none for a reserve either; the next segment brings it along. */
+static int make_reserve(wal *w, firn_error *err)
+{
+    mutex_lock(&w->making);
+    int status = wal_reserve_make(w->dir, err);
+    w->reserved = status == FIRN_OK;
+    mutex_unlock(&w->making);
+    if (status != FIRN_NO_SPACE)
+        return status;
+    wal_log(w, FIRN_LOG_WARNING,
+            "the disk is full: the log can be read, and written when there is room");
+    return FIRN_OK;
+}
+
 static int start_writing(wal *w, const wal_recovered_log *log, firn_error *err)
 {
     int status = choose_current(w, log, err);
+    if (status == FIRN_OK)
+        status = make_reserve(w, err);
     if (status != FIRN_OK)
         return status;
     /* The owner expects no hook before it has the handle. */
@@ -315,13 +336,14 @@ static int cut_file(wal_segment *s, firn_error *err)
     return status == FIRN_OK ? fs_sync(s->file, err) : status;
 }
 
-static int seal_log(wal *w, firn_error *err)
+static NO_THREAD_ANALYSIS int seal_log(wal *w, firn_error *err)
 {
     wal_segment *s = w->current;
     bool empty = s->end == WAL_DATA_OFFSET;
-    if (w->fresh && empty && (w->live_count > 1 || all_zero(w->config.store_id))) {
+    bool spare = w->live_count > 1 || all_zero(w->config.store_id);
+    if (w->fresh && empty && spare && w->reserved) {
         /* Made for appends that never came. An owner keeps its only one: to it, a log without a
-         * file is a log that somebody removed. */
+         * file is a log that somebody removed. On a full disk its room is kept for the next opening. */
         int status = fs_unlink(w->dir, s->name, err);
         return status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
     }

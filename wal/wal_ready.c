@@ -270,6 +270,8 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
     int status = wal_segment_make(w, no, bytes, &made, err);
     if (status != FIRN_OK)
         return status;
+    if (!w->reserved && bytes >= w->config.options.segment_bytes)
+        w->reserved = wal_reserve_make(w->dir, NULL) == FIRN_OK; /* else the next segment tries again */
     mutex_lock(&w->m);
     w->ready = made;
     mutex_unlock(&w->m);

@@ -236,8 +236,12 @@ static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scan
     if (last->seal == WAL_SEAL_ROTATION || s->bytes - s->end < ROOM_MIN)
         return FIRN_OK;
     int status = zero_behind(s, r->err);
-    if (status == FIRN_OK && s->base_bytes < s->bytes)
+    if (status == FIRN_OK && s->base_bytes < s->bytes) {
         status = wal_segment_regrow(s, mapped, r->err);
+        if (status ==
+            FIRN_NO_SPACE) /* closed with less; whoever appends needs a new one, when there is room */
+            return FIRN_OK;
+    }
     out->append_to_last = status == FIRN_OK;
     return status;
 }
@@ -345,6 +349,11 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
         bool changed = false;
         if (status == FIRN_OK && write)
             status = repair(r, &changed);
+        if (status == FIRN_NO_SPACE && !r->tight && wal_reserve_spend(r->dir)) {
+            r->tight = true;
+            changed = true; /* whatever the attempt has left: it is found by the next scan */
+            status = FIRN_OK;
+        }
         if (round == 0) {
             *report = scan->report;
             scan->report = (firn_wal_report){0};

@@ -21,12 +21,13 @@ typedef struct wal_repair {
     const wal_config *config;
     const wal_scan *scan;
     uint64_t cut_bytes;
+    bool tight; /* the disk is full and the reserve is spent: as little as possible is written */
     firn_error *err;
 } wal_repair;
 
 /* ---- wal_recover_files.c ---- */
 
-/* W9: copies bytes of a segment, or a whole file, to lost/. Durable after wal_repair_saved. */
+/* W9: copies bytes of a segment, or moves a whole file, to lost/. Durable after wal_repair_saved. */
 int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to);
 int wal_repair_save_file(wal_repair *r, const wal_scanned *p);
 int wal_repair_saved(wal_repair *r);

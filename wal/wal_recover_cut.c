@@ -8,10 +8,16 @@
  * LINK says "I follow segment N at offset X" and which skips those numbers. Its rename is the
  * commit point; from then on everything behind the cut is superseded, and removed whenever somebody
  * gets to it.
+ *
+ * On a full disk there may be no room for a copy of a long tail. Then the second way is taken and
+ * the bytes stay where they are, behind the end that the LINK names.
  */
 #include "wal_recover.h"
 
 #include <base/error.h>
+
+/* Of the reserve, for copies. */
+#define TIGHT_COPY_BYTES (WAL_RESERVE_BYTES / 4)
 
 int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_first,
                          uint64_t seq_next, uint32_t reason)
@@ -78,12 +84,19 @@ static bool anything_behind(const wal_scan *scan, size_t keep, uint64_t offset)
     return false;
 }
 
+/* Has the rest of a segment that is kept to stay where it is? */
+static bool stays(const wal_repair *r, const wal_scanned *p, uint64_t offset)
+{
+    const wal_segment *s = p->segment;
+    return r->tight && wal_used_end(s->base, offset, s->base_bytes) - offset > TIGHT_COPY_BYTES;
+}
+
 /* Everything that will be superseded goes to lost/. */
 static int save_behind(wal_repair *r, size_t keep, uint64_t offset)
 {
     const wal_scan *scan = r->scan;
     int status = FIRN_OK;
-    if (keep != WAL_NOWHERE) {
+    if (keep != WAL_NOWHERE && !stays(r, &scan->segments[keep], offset)) {
         const wal_scanned *p = &scan->segments[keep];
         uint64_t to = wal_used_end(p->segment->base, 0, p->limit);
         status = wal_repair_save_range(r, p, offset, to);
@@ -119,7 +132,8 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     size_t keep;
     uint64_t offset;
     cut_place(scan, spot, &keep, &offset);
-    if (keep != WAL_NOWHERE && !anything_behind(scan, keep, offset))
+    bool left = keep != WAL_NOWHERE && stays(r, &scan->segments[keep], offset);
+    if (keep != WAL_NOWHERE && !left && !anything_behind(scan, keep, offset))
         return cut_in_place(r, &scan->segments[keep], offset);
 
     int status = save_behind(r, keep, offset);
@@ -128,7 +142,7 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     if (status == FIRN_OK)
         status =
             wal_repair_successor(r, keep, offset, seq_first, scan->max_seen_seq + 1, WAL_SKIP_SEEN);
-    if (status == FIRN_OK && keep != WAL_NOWHERE)
+    if (status == FIRN_OK && keep != WAL_NOWHERE && !left)
         status = shorten(r, &scan->segments[keep], offset);
     return status;
 }

@@ -73,14 +73,36 @@ int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, ui
     if (status == FIRN_OK)
         status = fs_sync(file, r->err);
     fs_close(file);
-    r->cut_bytes += to - from;
+    if (status == FIRN_OK)
+        r->cut_bytes += to - from;
+    else
+        (void)fs_unlink(r->lost, name, NULL); /* a part of a copy is none, and the room is wanted */
     return status;
 }
 
+/* A second name for the file, which costs no room; the first one is about to go. Where the file system has no such thing,
+ * the bytes are copied. */
 int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
-    return wal_repair_save_range(r, p, 0, wal_used_end(s->base, 0, s->base_bytes));
+    uint64_t used = wal_used_end(s->base, 0, s->base_bytes);
+    if (used == 0)
+        return FIRN_OK;
+    char name[FS_NAME_MAX + 1];
+    firn_error cannot;
+    int status = next_lost_name(r, s->no, 0, name);
+    if (status != FIRN_OK)
+        return status;
+    status = fs_link(r->dir, s->name, r->lost, name, &cannot);
+    if (status == FIRN_OK) {
+        r->cut_bytes += used;
+        return FIRN_OK;
+    }
+    if (status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY) {
+        *r->err = cannot;
+        return status;
+    }
+    return wal_repair_save_range(r, p, 0, used);
 }
 
 int wal_repair_saved(wal_repair *r)
@@ -265,7 +287,7 @@ static int make_frames(wal_repair *r, const wal_made *made, maker *m)
 static uint64_t full_size(const wal_repair *r)
 {
     uint64_t bytes = wal_page_up(r->config->options.segment_bytes);
-    if (bytes < WAL_SEGMENT_MIN)
+    if (bytes < WAL_SEGMENT_MIN || r->tight)
         return WAL_SEGMENT_MIN;
     return min_u64(bytes, WAL_SEGMENT_MAX);
 }

@@ -269,6 +269,8 @@ int wal_segment_regrow(wal_segment *s, bool mapped, firn_error *err)
 {
     assert(s->writable && atomic_load(&s->refs) == 1);
     int status = fs_allocate(s->file, s->bytes, err);
+    if (status == FIRN_NO_SPACE)
+        (void)fs_truncate(s->file, s->base_bytes, NULL); /* what it got is wanted elsewhere */
     if (status == FIRN_OK)
         status = fs_sync(s->file, err);
     if (status != FIRN_OK)

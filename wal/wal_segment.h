@@ -56,4 +56,11 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
  * index refers to its bytes: base may move. */
 int wal_segment_regrow(wal_segment *s, bool mapped, firn_error *err);
 
+/* ---- wal_reserve.c ---- */
+
+/* Makes the reserve, durably, unless it is there. */
+int wal_reserve_make(fs_dir *dir, firn_error *err);
+/* Gives its room back to the disk; false: there was none. */
+bool wal_reserve_spend(fs_dir *dir);
+
 #endif

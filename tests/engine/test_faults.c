@@ -368,6 +368,45 @@ static void a_full_disk_stops_writing_until_there_is_room(void **state)
     finish(&r);
 }
 
+/* Closed in order, or killed: opening finds no room at all, shows everything, and goes on when there is some. */
+static void a_store_that_met_a_full_disk_opens_on_it(void **state)
+{
+    (void)state;
+    fault_run r;
+    start(&r, "opening on a full disk");
+    simfs_record_stop(r.bed.sim);
+    bed_must_open(&r.bed);
+    unsigned life = 0;
+    for (; life < 12 && r.history.count < HISTORY_MOST / 2; life++) {
+        simfs_capacity(r.bed.sim, simfs_used(r.bed.sim));
+        fill_up(&r);
+        bool killed = life % 3 == 1;
+        if (killed)
+            simfs_fail(
+                r.bed.sim,
+                (simfs_fault){.calls = SIMFS_CHANGING, .at = 1, .error = EIO, .forever = true});
+        firn *db = r.bed.db;
+        r.bed.db = NULL;
+        (void)firn_close(db, NULL); /* finds no room, or is no close at all */
+        simfs_heal(r.bed.sim);
+        simfs_capacity(r.bed.sim, simfs_used(r.bed.sim));
+        bed_must_open(&r.bed);
+        must_show(&r, r.bed.db, r.history.completed, "opened on a full disk");
+        simfs_capacity(r.bed.sim, simfs_used(r.bed.sim)); /* others take what the reserve gave back */
+        fill_up(&r);
+        simfs_capacity(r.bed.sim, simfs_used(r.bed.sim) + 300000);
+        firn_error err = {0};
+        if (write_one(&r, &err) != FIRN_OK)
+            fail_msg("room is back, and write says %s", err.message);
+        MUST(firn_compact(r.bed.db, NULL, 0, NULL, 0, error));
+        must_show(&r, r.bed.db, r.history.completed, "with room again");
+    }
+    assert_true(life >= 6);
+    simfs_capacity(r.bed.sim, UINT64_MAX);
+    come_back(&r);
+    finish(&r);
+}
+
 static void with_threads_writing_resumes_by_itself(void **state)
 {
     (void)state;
@@ -409,6 +448,7 @@ int main(void)
         cmocka_unit_test(each_open_that_finds_no_descriptor_once),
         cmocka_unit_test(each_allocation_that_fails_once),
         cmocka_unit_test(a_full_disk_stops_writing_until_there_is_room),
+        cmocka_unit_test(a_store_that_met_a_full_disk_opens_on_it),
         cmocka_unit_test(with_threads_writing_resumes_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

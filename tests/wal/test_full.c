@@ -1,0 +1,240 @@
+/* A full disk when the log is opened: it opens all the same, shows what is there, refuses to write, and goes on when there
+ * is room again. Nothing is deleted. */
+#include "bed.h"
+
+#include <support/crash.h>
+
+#include <errno.h>
+
+/* From here on there is no room for anything. */
+static void fill_disk(bed *b)
+{
+    simfs_capacity(b->sim, simfs_used(b->sim));
+}
+
+static void make_room(bed *b)
+{
+    simfs_capacity(b->sim, UINT64_MAX);
+}
+
+/* As a process does that is killed: what it held in memory and had not written is gone, the files stay. */
+static void leave_without_closing(bed *b)
+{
+    simfs_fail(b->sim,
+               (simfs_fault){.calls = SIMFS_CHANGING, .at = 1, .error = EIO, .forever = true});
+    wal *log = b->log;
+    b->log = NULL;
+    EXPECT(FIRN_IO, firn_wal_close(log, err));
+    simfs_heal(b->sim);
+}
+
+static int count_one(void *ctx, const firn_wal_entry *entry)
+{
+    (void)entry;
+    ++*(uint64_t *)ctx;
+    return 0;
+}
+
+static uint64_t operations(bed *b)
+{
+    uint64_t n = 0;
+    OK(firn_wal_replay(b->log, 0, count_one, &n, NULL, err));
+    return n;
+}
+
+static int refused(bed *b, size_t size)
+{
+    static uint8_t value[20000];
+    return firn_wal_append(b->log, FIRN_PUT, "k", 1, value, size, NULL, NULL, NULL);
+}
+
+static void AClosedLogOpensOnAFullDisk(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        wal_config c = bed_config();
+        c.options.backing = (firn_wal_backing)backing;
+        c.options.segment_bytes = 1 << 20; /* more than the reserve gives back */
+        bed b = bed_new_with(&c);
+        for (uint64_t i = 1; i <= 20; i++)
+            bed_put_sized(&b, i, 300);
+        for (int life = 0; life < 3; life++) {
+            bed_close(&b);
+            fill_disk(&b);
+            bed_open(&b);
+            assert_int_equal(operations(&b), 20);
+            assert_int_equal(refused(&b, 8000), FIRN_NO_SPACE);
+            assert_int_equal(firn_wal_last_seq(b.log), 20);
+        }
+        make_room(&b);
+        assert_int_equal(bed_put_sized(&b, 21, 8000), 21);
+        bed_reopen(&b);
+        assert_int_equal(operations(&b), 21);
+        assert_true(simfs_exists(b.sim, BED_PATH "/RESERVE"));
+        bed_release(&b);
+    }
+}
+
+/* Writes over the last `bytes` bytes of the newest frames, and leaves. */
+static uint64_t tear_tail(bed *b, uint64_t bytes)
+{
+    char path[64];
+    wal_segment *s = wal_current_segment(b->log);
+    uint64_t end = s->end;
+    static uint8_t rubbish[64 << 10];
+    memset(rubbish, 0xa5, sizeof rubbish);
+    snprintf(path, sizeof path, BED_PATH "/%s", s->name);
+    leave_without_closing(b);
+    simfs_poke(b->sim, path, end - bytes, rubbish, (size_t)bytes);
+    return end - bytes;
+}
+
+static bed unsynced_log(uint64_t segment_bytes, size_t value_bytes)
+{
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_NONE;
+    c.options.segment_bytes = segment_bytes;
+    bed b = bed_new_with(&c);
+    for (uint64_t i = 1; i <= 10; i++)
+        bed_put_sized(&b, i, value_bytes);
+    return b;
+}
+
+static void AShortTornTailIsSavedAndCutOnAFullDisk(void **state)
+{
+    (void)state;
+    bed b = unsynced_log(16384, 300);
+    tear_tail(&b, 100);
+    fill_disk(&b);
+    bed_open(&b);
+    assert_int_equal(operations(&b), 9);
+    assert_int_equal(bed_files(&b, "-1"), 0); /* the copy that found no room */
+    assert_int_equal(bed_files(&b, "-2"), 1);
+    bed_reopen(&b);
+    assert_int_equal(operations(&b), 9);
+    bed_release(&b);
+}
+
+static void ALongTornTailStaysWhereItIsOnAFullDisk(void **state)
+{
+    (void)state;
+    bed b = unsynced_log(1 << 20, 20000);
+    uint64_t from = tear_tail(&b, 50000);
+    fill_disk(&b);
+    for (int life = 0; life < 3; life++) {
+        bed_open(&b);
+        assert_int_equal(operations(&b), 7);
+        assert_int_equal(refused(&b, 8000), FIRN_NO_SPACE);
+        leave_without_closing(&b);
+    }
+    size_t size;
+    const uint8_t *bytes = simfs_peek(b.sim, BED_PATH "/000000000001.wal", &size);
+    for (uint64_t i = 0; i < 50000; i++)
+        assert_int_equal(bytes[from + i], 0xa5);
+    make_room(&b);
+    bed_open(&b);
+    assert_true(bed_put(&b, 11) > 7);
+    bed_reopen(&b);
+    assert_int_equal(operations(&b), 8);
+    bed_release(&b);
+}
+
+/* What is behind the cut is intact, so that it takes a new segment. */
+static void ACutInFrontOfIntactFramesIsMadeOnAFullDisk(void **state)
+{
+    (void)state;
+    bed b = unsynced_log(1 << 20, 20000);
+    leave_without_closing(&b);
+    uint8_t rubbish[64];
+    memset(rubbish, 0xa5, sizeof rubbish);
+    simfs_poke(b.sim, BED_PATH "/000000000001.wal", 4096 + 3 * 20000, rubbish, sizeof rubbish);
+    fill_disk(&b);
+    bed_open(&b);
+    assert_true(operations(&b) < 4);
+    bed_reopen(&b);
+    make_room(&b);
+    assert_int_equal(bed_put(&b, 11), 11); /* numbers that were seen are not given out again */
+    bed_reopen(&b);
+    assert_true(operations(&b) < 5);
+    bed_release(&b);
+}
+
+static void AReserveThatWasSpentIsMadeAgain(void **state)
+{
+    (void)state;
+    bed b = unsynced_log(16384, 300);
+    tear_tail(&b, 100);
+    fill_disk(&b);
+    bed_open(&b);
+    assert_false(simfs_exists(b.sim, BED_PATH "/RESERVE"));
+    make_room(&b);
+    OK(firn_wal_rotate(b.log, err));
+    assert_true(simfs_exists(b.sim, BED_PATH "/RESERVE"));
+    bed_release(&b);
+}
+
+/* Any state that a power cut leaves opens although nothing can be allocated, once the reserve has been made. */
+static int opens_without_room(void *ctx, crash_state *state)
+{
+    const wal_config *config = ctx;
+    wal *log = NULL;
+    firn_error error = {0};
+    bool reserved = simfs_exists(state->sim, BED_PATH "/RESERVE");
+    if (reserved) {
+        size_t size;
+        (void)simfs_peek(state->sim, BED_PATH "/RESERVE", &size);
+        reserved = size == WAL_RESERVE_BYTES;
+    }
+    simfs_capacity(state->sim, simfs_used(state->sim));
+    int status = wal_open_path(state->fs, BED_PATH, config, NULL, &log, &error);
+    if (status == FIRN_NO_SPACE && !reserved)
+        return 0;
+    if (status != FIRN_OK)
+        return crash_wrong(state, "open: %s: %s", firn_status_name(status), error.message);
+    int wrong = 0;
+    if (firn_wal_last_seq(log) < state->marks[0])
+        wrong = crash_wrong(state, "%llu was durable, %llu is there",
+                            (unsigned long long)state->marks[0],
+                            (unsigned long long)firn_wal_last_seq(log));
+    (void)firn_wal_close(log, NULL); /* may find no room for its seal */
+    return wrong;
+}
+
+static void EveryCrashOpensOnAFullDisk(void **state)
+{
+    (void)state;
+    for (int sync = 0; sync < 2; sync++) {
+        wal_config c = bed_config();
+        c.options.durability = sync ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE;
+        c.options.segment_bytes = 65536;
+        bed b = bed_new_with(&c);
+        simfs_record(b.sim);
+        for (uint64_t i = 1; i <= 24; i++) {
+            bed_put_sized(&b, i, i % 5 == 0 ? 9000 : 300);
+            simfs_mark(b.sim, 0, firn_wal_durable_seq(b.log));
+            if (i % 9 == 0)
+                OK(firn_wal_truncate(b.log, i - 4, NULL, err));
+        }
+        bed_close(&b);
+        crash_stats stats = {0};
+        crash_options options = crash_options_default(sync ? "wal.full-sync" : "wal.full-none", 1,
+                                                      opens_without_room, &c);
+        options.nest_every = 0;
+        assert_int_equal(crash_run(b.sim, &options, &stats), 0);
+        crash_print(options.name, &stats, stdout);
+        bed_release(&b);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(AClosedLogOpensOnAFullDisk),
+        cmocka_unit_test(AShortTornTailIsSavedAndCutOnAFullDisk),
+        cmocka_unit_test(ALongTornTailStaysWhereItIsOnAFullDisk),
+        cmocka_unit_test(ACutInFrontOfIntactFramesIsMadeOnAFullDisk),
+        cmocka_unit_test(AReserveThatWasSpentIsMadeAgain),
+        cmocka_unit_test(EveryCrashOpensOnAFullDisk),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
