@@ -138,13 +138,18 @@ uint32_t sst_salt(const uint64_t store_id[2], uint64_t table_no)
     return crc32_update(0, bytes, sizeof(bytes));
 }
 
+uint32_t sst_trailer_sum(uint32_t payload_sum, const uint8_t *trailer, uint64_t offset)
+{
+    uint8_t tail[5 + 8];
+    memcpy(tail, trailer, 5); /* compression and raw size */
+    put_u64(tail + 5, offset);
+    return crc32_update(payload_sum, tail, sizeof(tail));
+}
+
 static uint32_t block_checksum(const uint8_t *payload, uint32_t size, uint32_t salt,
                                uint64_t offset)
 {
-    uint8_t tail[5 + 8];
-    memcpy(tail, payload + size, 5); /* compression and raw size, as they stand in the trailer */
-    put_u64(tail + 5, offset);
-    return crc32_update(crc32_update(salt, payload, size), tail, sizeof(tail));
+    return sst_trailer_sum(crc32_update(salt, payload, size), payload + size, offset);
 }
 
 void sst_trailer_put(uint8_t *payload, uint32_t size, uint8_t compression, uint32_t raw_size,

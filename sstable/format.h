@@ -61,6 +61,9 @@ uint32_t sst_salt(const uint64_t store_id[2], uint64_t table_no);
 void sst_trailer_put(uint8_t *payload, uint32_t size, uint8_t compression, uint32_t raw_size,
                      uint32_t salt, uint64_t offset);
 
+/* The checksum in a trailer, from that of the payload, crc32_update(salt, payload). */
+uint32_t sst_trailer_sum(uint32_t payload_sum, const uint8_t *trailer, uint64_t offset);
+
 typedef struct sst_trailer {
     uint8_t compression;
     uint32_t raw_size;

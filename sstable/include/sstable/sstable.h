@@ -117,4 +117,24 @@ uint64_t sst_approximate_offset(const sst_reader *r, firn_slice key);
  * that the filter admits every key. */
 int sst_verify(sst_reader *r, firn_error *err);
 
+/* ---- Salvage ---- */
+
+/* Whose table this is, by its footer. FIRN_DAMAGED, FIRN_NOT_FOUND. */
+int sst_identify(fs_dir *dir, const char *name, uint64_t store_id[2], uint64_t *table_no, firn_error *err);
+
+/* A non-zero return of either stops the salvage and is returned by it. Slices are valid during the call. */
+typedef struct sst_salvage_sink {
+    void *ctx;
+    int (*entry)(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value);
+    /* Bytes of the file that hold no intact block where there was or may have been one, between the last key in front
+     * of them and the first one behind (either may have lost versions; NULL data: there is none). 0 bytes: the file
+     * ends, and may have gone on. Called in the order of the file. */
+    int (*gap)(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before);
+} sst_salvage_sink;
+
+/* Passes on every version that can still be read of a table that may be damaged anywhere, also without its footer or
+ * index, in the order of the file. Needs memory for the whole file. */
+int sst_salvage(fs_dir *dir, const char *name, const uint64_t store_id[2], uint64_t table_no,
+                const sst_salvage_sink *sink, firn_error *err);
+
 #endif
