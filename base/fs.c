@@ -550,6 +550,28 @@ int fs_lock(fs_file *file, firn_error *err)
     return status;
 }
 
+int fs_dir_lock(fs_dir *dir, const char *name, fs_file **out, firn_error *err)
+{
+    fs_file *file = NULL;
+    firn_error creating = {0};
+    int status = fs_open(dir, name, FS_WRITE, &file, err);
+    if (status == FIRN_NOT_FOUND) {
+        status = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &file, &creating);
+        /* Failed, or another opener was faster: then it is there now. */
+        if (status != FIRN_OK && fs_open(dir, name, FS_WRITE, &file, NULL) == FIRN_OK)
+            status = FIRN_OK;
+        if (status != FIRN_OK && err)
+            *err = creating;
+    }
+    if (status == FIRN_OK)
+        status = fs_lock(file, err);
+    if (status == FIRN_OK)
+        *out = file;
+    else
+        fs_close(file);
+    return status;
+}
+
 uint64_t fs_wall_us(fs *f)
 {
     return f->ops->wall_us(f);

@@ -6,7 +6,6 @@
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
-#include <base/slice.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,20 +60,13 @@ static void finding(check *c, int status, const firn_error *err)
     }
 }
 
-static bool same_properties(const sst_properties *a, const sst_properties *b)
-{
-    return a->file_bytes == b->file_bytes && a->entries == b->entries && a->deletes == b->deletes &&
-           a->blocks == b->blocks && a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
-           slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
-}
-
 static int check_table(check *c, table *t, firn_error *err)
 {
     sst_reader *r = NULL;
     int rc = table_reader(t, &r, err);
     if (rc == FIRN_OK)
         rc = sst_verify(r, err);
-    if (rc == FIRN_OK && !same_properties(&t->properties, sst_reader_properties(r))) {
+    if (rc == FIRN_OK && !table_is_as_listed(t, r)) {
         char name[NAME_BYTES], path[512];
         name_table(t->no, name);
         snprintf(path, sizeof path, "%s/%s", c->dir->path, name);
@@ -134,11 +126,7 @@ static void check_folder(check *c)
 {
     for (size_t i = 0; i < folder_count(&c->folder.tables); i++) {
         uint64_t no = folder_at(&c->folder.tables, i);
-        bool listed = false;
-        for (unsigned n = 0; n < FIRN_LEVELS && !listed; n++)
-            for (size_t j = 0; j < c->state.version->levels[n].count && !listed; j++)
-                listed = c->state.version->levels[n].tables[j]->no == no;
-        if (!listed)
+        if (!version_lists(c->state.version, no))
             say(c, "note: table %" PRIu64 " belongs to no level; the next open removes it", no);
     }
     if (c->folder.foreign)

@@ -18,7 +18,10 @@ static int sort_name(void *ctx, const char *name)
     case NAME_MANIFEST:
         return buf_append(&f->manifests, &no, sizeof no);
     case NAME_LOG:
-        f->log_files += wal_is_segment_name(name);
+        if (wal_is_segment_name(name, &no)) {
+            if (f->log_files++ == 0 || no < f->log_first)
+                f->log_first = no;
+        }
         return FIRN_OK;
     case NAME_FOREIGN:
         f->foreign++;

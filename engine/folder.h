@@ -9,6 +9,7 @@ typedef struct folder {
     buf tables;            /* uint64_t numbers, ascending */
     buf manifests;         /* likewise */
     size_t log_files;      /* finished segments of the log */
+    uint64_t log_first;    /* the lowest number of one */
     size_t foreign;        /* names that are not ours */
     char foreign_name[64]; /* one of them */
 } folder;

@@ -20,9 +20,6 @@
 #include "names.h"
 #include "store.h"
 
-#define FILE_NO_MAX                                                                                \
-    UINT64_C(1000000000000000000) /* no store gets there; names of 19 digits end at ten times it */
-
 /* ---- the folder and its lock ---- */
 
 static int not_a_store(const firn *db, const folder *f, firn_error *err)
@@ -71,29 +68,7 @@ done:
     return rc;
 }
 
-static int take_lock(firn *db, firn_error *err)
-{
-    firn_error creating = {0};
-    int rc = fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, err);
-    if (rc == FIRN_NOT_FOUND) {
-        rc = fs_open(db->dir, NAME_LOCK, FS_WRITE | FS_CREATE_NEW, &db->lock, &creating);
-        /* Failed, or another opener was faster: then it is there now. */
-        if (rc != FIRN_OK && fs_open(db->dir, NAME_LOCK, FS_WRITE, &db->lock, NULL) == FIRN_OK)
-            rc = FIRN_OK;
-        if (rc != FIRN_OK && err)
-            *err = creating;
-    }
-    return rc == FIRN_OK ? fs_lock(db->lock, err) : rc;
-}
-
 /* ---- the manifest ---- */
-
-static void set_store_id(firn *db, const uint8_t id[16])
-{
-    memcpy(db->store_id, id, 16);
-    db->env.store_id[0] = get_u64(id);
-    db->env.store_id[1] = get_u64(id + 8);
-}
 
 static int check_tables_exist(const firn *db, const folder *f, const version *v, firn_error *err)
 {
@@ -132,7 +107,7 @@ static int load_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
     int rc = manifest_load(&db->env, folder_at(&f->manifests, count - 1), s, err);
     if (rc != FIRN_OK)
         return rc;
-    set_store_id(db, s->store_id);
+    handle_set_id(db, s->store_id);
     return check_tables_exist(db, f, s->version, err);
 }
 
@@ -179,31 +154,18 @@ static int new_state(firn *db, manifest_state *s, firn_error *err)
     if (rc == FIRN_OK && version_new_empty(&s->version) != FIRN_OK)
         rc = error_no_memory(err, sizeof *s->version);
     if (rc == FIRN_OK)
-        set_store_id(db, s->store_id);
+        handle_set_id(db, s->store_id);
     return rc;
 }
 
 /* Keeps appending to a small, whole manifest; starts a new one otherwise. */
 static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_error *err)
 {
-    uint64_t next = s->next_file_no ? s->next_file_no : 1;
-    const buf *lists[] = {&f->tables, &f->manifests};
-    for (size_t i = 0; i < 2; i++) {
-        size_t count = folder_count(lists[i]);
-        if (count && folder_at(lists[i], count - 1) >= next)
-            next = folder_at(lists[i], count - 1) + 1;
-    }
-    if (next > FILE_NO_MAX) {
-        error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
-                   "a file in the folder has the number %" PRIu64 ", which no store reaches",
-                   next - 1);
-        error_hint(err, "move files with such names, which are not the store's, elsewhere");
-        return FIRN_INVALID;
-    }
-    atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
+    int rc = store_number_files(db, f, s->next_file_no, err);
+    if (rc != FIRN_OK)
+        return rc;
     mutex_lock(&db->manifest_mu);
     db->covered_no = s->covered_no;
-    int rc;
     /* What was given up must not be missed again: the new manifest does not ask for it. */
     bool gave_up = atomic_load_explicit(&db->visible_seq, memory_order_relaxed) < s->closed_seq;
     if (s->manifest_no && !s->torn && s->end == s->file_bytes && s->end < MANIFEST_REWRITE_BYTES &&
@@ -408,15 +370,6 @@ typedef struct sweep {
     uint64_t manifest_no;
 } sweep;
 
-static bool version_lists(const version *v, uint64_t no)
-{
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; i < v->levels[n].count; i++)
-            if (v->levels[n].tables[i]->no == no)
-                return true;
-    return false;
-}
-
 static int sweep_name(void *ctx, const char *name)
 {
     sweep *s = ctx;
@@ -454,7 +407,7 @@ static int open_writing(firn *db, const char *path, firn_error *err)
     if (rc == FIRN_OK && folder_count(&f.manifests) == 0)
         rc = not_a_store(db, &f, err);
     if (rc == FIRN_OK)
-        rc = take_lock(db, err);
+        rc = fs_dir_lock(db->dir, NAME_LOCK, &db->lock, err);
     folder_release(&f);
     f = (folder){0};
     if (rc == FIRN_OK)
@@ -558,72 +511,21 @@ static int open_reading(firn *db, const char *path, firn_error *err)
     return rc;
 }
 
-static void init_handle(firn *db, const engine_config *config)
-{
-    db->fs = config && config->fs ? config->fs : fs_posix();
-    db->inline_work = config && config->inline_work;
-    db->fork_generation = fork_generation();
-    readers_init(&db->readers);
-    mutex_init(&db->state_mu);
-    mutex_init(&db->manifest_mu);
-    mutex_init(&db->snapshot_mu);
-    mutex_init(&db->flush_mu);
-    mutex_init(&db->compact_mu);
-    cond_init(&db->state_changed);
-}
-
-static int prepare_env(firn *db, firn_error *err)
-{
-    int rc = sst_cache_new(options_cache_bytes(&db->options), &db->cache);
-    if (rc != FIRN_OK)
-        return error_no_memory(err, options_cache_bytes(&db->options));
-    db->env.cache = db->cache;
-    db->env.mapped = true;
-    db->level1_bytes = db->options.segment_bytes * L0_COMPACT_AT;
-    if (db->options.table_bytes > db->level1_bytes)
-        db->options.table_bytes = db->level1_bytes;
-    return FIRN_OK;
-}
-
-static void free_handle(firn *db)
-{
-    mutex_lock(&db->manifest_mu);
-    manifest_close(db->manifest);
-    db->manifest = NULL;
-    mutex_unlock(&db->manifest_mu);
-    sst_cache_free(db->cache);
-    fs_close(db->lock); /* gives the lock up */
-    fs_dir_close(db->dir);
-    readers_release(&db->readers);
-    mutex_release(&db->state_mu);
-    mutex_release(&db->manifest_mu);
-    mutex_release(&db->snapshot_mu);
-    mutex_release(&db->flush_mu);
-    mutex_release(&db->compact_mu);
-    cond_release(&db->state_changed);
-    mem_free(db);
-}
-
 int engine_open(const char *path, const firn_options *options, const engine_config *config,
                 firn **out, firn_error *err)
 {
     if (!path || !out)
         return error_set(err, FIRN_INVALID, "path and out must not be NULL");
-    firn *db = mem_aligned(_Alignof(firn), sizeof *db);
-    if (!db)
-        return error_no_memory(err, sizeof *db);
-    memset(db, 0, sizeof *db);
-    init_handle(db, config);
-    int rc = options_resolve(options, &db->options, err);
-    if (rc == FIRN_OK)
-        rc = prepare_env(db, err);
-    if (rc == FIRN_OK)
-        rc = db->options.read_only ? open_reading(db, path, err) : open_writing(db, path, err);
+    firn *db = NULL;
+    int rc = handle_new(options, config, &db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = db->options.read_only ? open_reading(db, path, err) : open_writing(db, path, err);
     if (rc != FIRN_OK) {
         workers_stop(db);
         drop_views(db);
         firn_wal_close(db->wal, NULL);
-        free_handle(db);
+        handle_free(db);
         return rc;
     }
     *out = db;
@@ -662,7 +564,7 @@ int firn_close(firn *db, firn_error *error)
     db->wal = NULL;
     if (!db->options.read_only && log_rc == FIRN_OK)
         rc = record_close(db, last_seq, error);
-    free_handle(db);
+    handle_free(db);
     return log_rc != FIRN_OK ? log_rc : rc;
 }
 

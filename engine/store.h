@@ -1,5 +1,6 @@
 /* store: the open store, and which file does what with it.
  *
+ *   handle.c      the struct, the folder's lock
  *   open.c        folder, lock, manifest, log -> a view; and back
  *   options.c     limits and defaults
  *   write.c       put, delete, write; the hooks in the log's path
@@ -12,6 +13,7 @@
  *   build.c       what flush and compaction write with
  *   worker.c      the two background threads
  *   stats.c, check.c
+ *   repair.c      the most that can be saved of a damaged store
  *
  * Lock order (engine/README.md): compact_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
  * log's own locks are never held while a hook runs, and a hook takes only state_mu.
@@ -23,6 +25,7 @@
 #include <firn/firn.h>
 #include <wal/wal.h>
 
+#include "folder.h"
 #include "manifest.h"
 #include "readers.h"
 #include "view.h"
@@ -111,6 +114,16 @@ struct firn_snapshot {
 
 /* FIRN_OK, or FIRN_INVALID after fork or for NULL. */
 int store_check_handle(const firn *db, firn_error *err);
+
+/* ---- handle.c ---- */
+/* A handle without a folder. Options are checked. */
+int handle_new(const firn_options *options, const engine_config *config, firn **out,
+               firn_error *err);
+/* Closes what is open of manifest, cache, folder and lock. */
+void handle_free(firn *db);
+void handle_set_id(firn *db, const uint8_t id[16]);
+/* New files get numbers that are beyond those of all files in the folder, and >= next_file_no. */
+int store_number_files(firn *db, const folder *f, uint64_t next_file_no, firn_error *err);
 
 /* ---- options.c ---- */
 int options_resolve(const firn_options *given, firn_options *out, firn_error *err);

@@ -94,6 +94,14 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
     return rc;
 }
 
+bool table_is_as_listed(const table *t, const sst_reader *r)
+{
+    const sst_properties *a = &t->properties, *b = sst_reader_properties(r);
+    return a->file_bytes == b->file_bytes && a->entries == b->entries && a->deletes == b->deletes &&
+           a->blocks == b->blocks && a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
+           slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
+}
+
 /* ---- edits ---- */
 
 static int edit_push(edit_table **list, size_t *count, size_t *capacity, edit_table item)
@@ -162,6 +170,15 @@ uint64_t version_tables(const version *v)
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         count += v->levels[n].count;
     return count;
+}
+
+bool version_lists(const version *v, uint64_t no)
+{
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < v->levels[n].count; i++)
+            if (v->levels[n].tables[i]->no == no)
+                return true;
+    return false;
 }
 
 /* V1: newest first. Flushes cover ascending ranges of numbers, so the greatest number decides. */

@@ -54,6 +54,9 @@ void table_unref(table *t);
 /* Opens on first use. Any thread. */
 int table_reader(table *t, sst_reader **out, firn_error *err);
 
+/* Does the table say of itself what the manifest says of it? */
+bool table_is_as_listed(const table *t, const sst_reader *r);
+
 /* ---- Versions ---- */
 typedef struct version {
     atomic_uint refs;
@@ -99,6 +102,7 @@ size_t level_find(const level *l, firn_slice key);
 void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end);
 
 uint64_t version_tables(const version *v);
+bool version_lists(const version *v, uint64_t table_no);
 
 /* What all keys in the tables begin with; points into a table's bounds. Empty when there are no tables. */
 firn_slice version_common_prefix(const version *v);

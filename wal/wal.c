@@ -332,6 +332,7 @@ void wal_get_stats(wal *w, wal_stats *out)
         .mapped = w->mapped,
         .poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0,
     };
+    memcpy(out->store_id, w->store_id, sizeof(out->store_id));
     mutex_lock(&w->m);
     for (size_t i = 0; i < w->live_count; i++)
         out->disk_bytes += w->live[i]->bytes;

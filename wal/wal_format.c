@@ -232,10 +232,10 @@ bool wal_name_is_temporary(const char *name)
     return rest && strcmp(rest, ".wal.new") == 0;
 }
 
-bool wal_is_segment_name(const char *name)
+bool wal_is_segment_name(const char *name, uint64_t *segment_no)
 {
     uint64_t value;
-    return wal_name_parse(name, &value);
+    return wal_name_parse(name, segment_no ? segment_no : &value);
 }
 
 bool wal_owns_name(const char *name)

@@ -127,7 +127,8 @@ static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *lo
     int status = wal_ready_ensure(w, log->next_segment_no, w->config.options.segment_bytes, err);
     /* On a full disk a small one will do: the log can be read, and goes on when there is room again. */
     if (status == FIRN_NO_SPACE) {
-        (void)wal_reserve_spend(w->dir); /* may be gone already, and a little room be left from it */
+        (void)wal_reserve_spend(
+            w->dir); /* may be gone already, and a little room be left from it */
         status = wal_ready_ensure(w, log->next_segment_no, WAL_SEGMENT_MIN, err);
     }
     mutex_unlock(&w->making);
@@ -251,27 +252,6 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
 
 /* ---- Opening a folder ---- */
 
-static int lock_folder(fs_dir *dir, fs_file **out, firn_error *err)
-{
-    static const char name[] = "LOCK";
-    fs_file *file;
-    int status = fs_open(dir, name, FS_WRITE, &file, err);
-    if (status == FIRN_NOT_FOUND) {
-        status = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &file, err);
-        /* Somebody else may have made it meanwhile. */
-        if (status != FIRN_OK && fs_open(dir, name, FS_WRITE, &file, NULL) == FIRN_OK)
-            status = FIRN_OK;
-    }
-    if (status != FIRN_OK)
-        return status;
-    status = fs_lock(file, err);
-    if (status != FIRN_OK)
-        fs_close(file);
-    else
-        *out = file;
-    return status;
-}
-
 static int open_folder(fs *f, const char *path, const firn_wal_options *o, fs_dir **out,
                        firn_error *err)
 {
@@ -301,7 +281,7 @@ int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_re
     if (status != FIRN_OK)
         return status;
     if (!checked.options.read_only && checked.options.recovery != FIRN_RECOVERY_INSPECT)
-        status = lock_folder(dir, &lock, err);
+        status = fs_dir_lock(dir, "LOCK", &lock, err);
     wal *w = NULL;
     if (status == FIRN_OK)
         status = wal_open(dir, &checked, report, &w, err);

@@ -377,14 +377,15 @@ static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_
         .covered_no = config->covered_no,
     };
     wal_scan scan = {0};
-    wal_repair r = {.dir = dir, .config = config, .scan = &scan, .err = err};
+    wal_repair r = {
+        .dir = dir, .lost = {.store = dir}, .config = config, .scan = &scan, .err = err};
     wal_recovered_log log = {0};
 
     int status = settle(&r, &o, write, &scan, report);
     if (status == FIRN_OK)
         status = hand_over(&r, &scan, mapped, write, &log);
     report->cut_bytes = r.cut_bytes;
-    fs_dir_close(r.lost);
+    lost_close(&r.lost);
     wal_scan_release(&scan);
     if (status == FIRN_OK)
         *out = log;

@@ -14,10 +14,11 @@
 
 #include "wal_scan.h"
 
+#include <base/lost.h>
+
 typedef struct wal_repair {
     fs_dir *dir;
-    fs_dir *lost;        /* open when something has been saved, else NULL */
-    uint64_t lost_files; /* greatest number of a file in it */
+    lost lost;
     const wal_config *config;
     const wal_scan *scan;
     uint64_t cut_bytes;

@@ -9,10 +9,8 @@
 #include <base/coding.h>
 #include <base/error.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define LOST_FOLDER "lost"
 #define CHUNK_BYTES ((size_t)64 << 10)
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -22,35 +20,13 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 
 /* ---- lost/ ---- */
 
-/* Names end with a number of their own, so that an interrupted recovery overwrites nothing. */
-static int note_lost_name(void *ctx, const char *name)
-{
-    wal_repair *r = ctx;
-    const char *dash = strrchr(name, '-');
-    if (!dash || dash[1] < '0' || dash[1] > '9')
-        return 0;
-    char *end;
-    unsigned long long n = strtoull(dash + 1, &end, 10);
-    if (*end == '\0' && n > r->lost_files && n < UINT64_MAX)
-        r->lost_files = n;
-    return 0;
-}
-
 static int next_lost_name(wal_repair *r, uint64_t segment_no, uint64_t offset,
                           char name[FS_NAME_MAX + 1])
 {
-    if (!r->lost) {
-        int status = fs_dir_open_in(r->dir, LOST_FOLDER, true, &r->lost, r->err);
-        if (status != FIRN_OK)
-            return status;
-        status = fs_dir_list(r->lost, note_lost_name, r, r->err);
-        if (status != FIRN_OK)
-            return status;
-    }
-    r->lost_files++;
-    snprintf(name, FS_NAME_MAX + 1, "%012llu-%llu-%llu", (unsigned long long)segment_no,
-             (unsigned long long)offset, (unsigned long long)r->lost_files);
-    return FIRN_OK;
+    char beginning[48];
+    snprintf(beginning, sizeof beginning, "%012llu-%llu", (unsigned long long)segment_no,
+             (unsigned long long)offset);
+    return lost_name(&r->lost, beginning, name, r->err);
 }
 
 int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to)
@@ -64,7 +40,7 @@ int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, ui
     if (status != FIRN_OK)
         return status;
     fs_file *file;
-    status = fs_open(r->lost, name, FS_WRITE | FS_CREATE_NEW, &file, r->err);
+    status = fs_open(r->lost.dir, name, FS_WRITE | FS_CREATE_NEW, &file, r->err);
     if (status != FIRN_OK)
         return status;
     for (uint64_t at = from; at < to && status == FIRN_OK; at += CHUNK_BYTES)
@@ -76,7 +52,8 @@ int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, ui
     if (status == FIRN_OK)
         r->cut_bytes += to - from;
     else
-        (void)fs_unlink(r->lost, name, NULL); /* a part of a copy is none, and the room is wanted */
+        (void)fs_unlink(r->lost.dir, name,
+                        NULL); /* a part of a copy is none, and the room is wanted */
     return status;
 }
 
@@ -93,7 +70,7 @@ int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
     int status = next_lost_name(r, s->no, 0, name);
     if (status != FIRN_OK)
         return status;
-    status = fs_link(r->dir, s->name, r->lost, name, &cannot);
+    status = fs_link(r->dir, s->name, r->lost.dir, name, &cannot);
     if (status == FIRN_OK) {
         r->cut_bytes += used;
         return FIRN_OK;
@@ -107,12 +84,7 @@ int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
 
 int wal_repair_saved(wal_repair *r)
 {
-    if (!r->lost)
-        return FIRN_OK;
-    int status = fs_dir_sync(r->lost, r->err);
-    if (status == FIRN_OK)
-        status = fs_dir_sync(r->dir, r->err);
-    return status;
+    return lost_sync(&r->lost, r->err);
 }
 
 int wal_repair_sync(wal_repair *r)

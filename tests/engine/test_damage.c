@@ -15,110 +15,11 @@
 
 #include <errno.h>
 
-#include "history.h"
-
-#define FOLDER      "/store"
-#define FILES       64
-#define HEADER_ROOM 64 /* a frame's header is no larger */
-
-typedef struct sample {
-    bed bed;
-    history history;
-    simfs *older;   /* the same store, a while before */
-    simfs *intact;  /* the files to damage copies of */
-    size_t durable; /* batches that must be there or be missed */
-    char files[FILES][96];
-    uint64_t sizes[FILES];
-    size_t file_count;
-    char last_log[96];    /* where the last batch lies ... */
-    uint64_t last_header; /* ... and the header of its frame */
-} sample;
+#include "sample.h"
 
 static char damage[300]; /* what was done, for messages */
 
 /* ---- the store ---- */
-
-static bool is_log(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return dot && strcmp(dot, ".wal") == 0;
-}
-
-static void write_batches(sample *s, unsigned count)
-{
-    char why[WHY];
-    for (unsigned i = 0; i < count; i++)
-        if (!history_write(&s->history, s->bed.db, FIRN_DURABILITY_SYNC, why))
-            fail_msg("%s", why);
-}
-
-static int note_file(void *ctx, const char *path, uint64_t size)
-{
-    sample *s = ctx;
-    assert_true(s->file_count < FILES);
-    snprintf(s->files[s->file_count], sizeof s->files[0], "%s", path);
-    s->sizes[s->file_count++] = size;
-    return 0;
-}
-
-/* No table is made any more: the log keeps more than one segment. */
-static int refuse_tables(void *ctx, unsigned call, uint64_t index, const char *name)
-{
-    (void)ctx;
-    (void)index;
-    return call == SIMFS_CREATE && strstr(name, ".tbl") ? ENOSPC : 0;
-}
-
-/* The last file with something in it is where the log goes on. */
-static int find_log_end(void *ctx, const char *path, uint64_t size)
-{
-    sample *s = ctx;
-    size_t used = 0;
-    if (!is_log(path))
-        return 0;
-    const uint8_t *bytes = simfs_peek(s->bed.sim, path, &used);
-    for (used = size; used > 0 && bytes[used - 1] == 0;)
-        used--;
-    if (used <= 4096) /* headers only */
-        return 0;
-    snprintf(s->last_log, sizeof s->last_log, "%s", path);
-    s->last_header = (used + 7) / 8 * 8;
-    return 0;
-}
-
-/* Two levels of tables, and a log of several segments with batches that are in no table. */
-static void sample_init(sample *s, bool closed)
-{
-    *s = (sample){0};
-    bed_on_simfs(&s->bed, 5);
-    MUST(firn_options_set(&s->bed.options, "compression", closed ? "lz4" : "none", error));
-    history_init(&s->history, 5, NULL);
-    s->history.value_most = 250;
-    bed_must_open(&s->bed);
-    write_batches(s, 12);
-    MUST(firn_compact(s->bed.db, NULL, 0, NULL, 0, error));
-    write_batches(s, 8);
-    bed_flush(&s->bed);
-    write_batches(s, 8);
-    s->older = simfs_clone(s->bed.sim);
-    simfs_on_call(s->bed.sim, refuse_tables, NULL);
-    write_batches(s, 50);
-    simfs_each(s->bed.sim, "", find_log_end, s);
-    write_batches(s, 1);
-    s->durable = s->history.count - (closed ? 0 : 1);
-    if (closed)
-        bed_must_close(&s->bed);
-    s->intact = simfs_clone(s->bed.sim);
-    simfs_each(s->intact, "", note_file, s);
-}
-
-static void sample_release(sample *s)
-{
-    history_release(&s->history);
-    simfs_free(s->older);
-    simfs_free(s->intact);
-    bed_release(&s->bed);
-}
 
 static int setup_closed(void **state)
 {
@@ -419,7 +320,7 @@ static void age_every_file(const sample *s, bool closed)
 {
     size_t last_log = 0;
     for (size_t f = 0; f < s->file_count; f++)
-        if (is_log(s->files[f]))
+        if (sample_is_log(s->files[f]))
             last_log = f;
     for (size_t f = 0; f < s->file_count; f++) {
         size_t size;
@@ -459,7 +360,7 @@ static void a_file_of_another_store_is_told(void **state)
     bed_must_close(&other);
     sample *o = calloc(1, sizeof *o);
     assert_non_null(o);
-    simfs_each(other.sim, "", note_file, o);
+    simfs_each(other.sim, "", sample_note_file, o);
     for (size_t a = 0; a < o->file_count; a++)
         for (size_t b = 0; b < s->file_count; b++) {
             size_t size;
@@ -483,7 +384,7 @@ static void the_undamaged_store_reads_complete(void **state)
     sample *s = *state;
     size_t logs = 0, tables = 0;
     for (size_t f = 0; f < s->file_count; f++) {
-        logs += is_log(s->files[f]);
+        logs += sample_is_log(s->files[f]);
         tables += strstr(s->files[f], ".tbl") != NULL;
     }
     assert_true(logs >= 2 && tables >= 2);

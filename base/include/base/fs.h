@@ -154,6 +154,8 @@ void fs_unmap(fs_file *file, void *address, size_t size);
  * works without. */
 int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_error *err);
 int fs_lock(fs_file *file, firn_error *err); /* FIRN_LOCKED, naming the holder; for FS_WRITE handles */
+/* Locks the folder for those who agree on the file `name`, making it when it is not there. Held until *out is closed. */
+int fs_dir_lock(fs_dir *dir, const char *name, fs_file **out, firn_error *err);
 
 static inline void fs_stored(fs_file *file, uint64_t offset, size_t size)
 {

@@ -19,6 +19,11 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
 int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                  firn_check_summary *summary, firn_error *err);
 
+/* firn_repair on another file system. */
+int engine_repair(const char *path, const firn_options *options, const engine_config *config,
+                  void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
+                  firn_repair_summary *summary, firn_error *err);
+
 /* What need not be in the log of the store in this folder, because its tables have it (wal_config.covered_seq, covered_no).
  * 0 and 0 for a folder without a store: a log on its own. */
 int engine_covered(fs_dir *dir, uint64_t *seq, uint64_t *segment_no, firn_error *err);

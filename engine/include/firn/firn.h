@@ -210,6 +210,42 @@ typedef struct firn_check_summary {
 FIRN_API int firn_check(const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                         firn_check_summary *summary, firn_error *error);
 
+/* ---- Repair: for when there is no backup ---- */
+typedef enum firn_repair_kind {
+    FIRN_REPAIR_NOTE = 1,  /* what was found, or done about it */
+    FIRN_REPAIR_LOST_KEYS, /* versions are gone of keys from `after` to `before`, themselves included: such a key may be
+                              missing, have an older value again, or be there again though it had been deleted */
+    FIRN_REPAIR_LOST_OPERATIONS, /* the operations seq_first to seq_last are gone; 0, 0: unknown which */
+} firn_repair_kind;
+
+typedef struct firn_repair_event { /* everything is valid during the call */
+    firn_repair_kind kind;
+    const char *text;         /* a sentence, without the keys and numbers below */
+    const char *file;         /* its name in the folder, or "" */
+    uint64_t offset, bytes;   /* the damaged range of the file; 0, 0: all of it, or unknown */
+    firn_slice after, before; /* data NULL: no bound */
+    uint64_t seq_first, seq_last;
+} firn_repair_event;
+
+typedef struct firn_repair_summary {
+    uint64_t losses;                            /* events of the two kinds of loss; 0: nothing was lost */
+    uint64_t tables, entries;                   /* of the repaired store */
+    uint64_t tables_rewritten, tables_lost;     /* damaged; of these nothing could be saved, or they were missing */
+    uint64_t log_operations, operations_lost;   /* in the log */
+    bool manifest_rebuilt;                      /* the list of tables was lost: all tables were merged into new ones */
+} firn_repair_summary;
+
+/* Makes a store in the folder `path` that opens and passes firn_check, out of what is intact there. Nothing intact is
+ * given up, nothing is invented; each loss is passed to `tell` (may be NULL). Damaged files go to the folder lost/ in the
+ * store, which firn never reads. A store without damage stays as it is. `options` as for firn_open (NULL: defaults) say
+ * how new tables are written. May be interrupted at any moment, and be called again. Needs the memory of the largest
+ * damaged table, and room on the disk for the tables that are written anew: of all, when the manifest is lost.
+ * FIRN_OK: the store is usable, see the summary. FIRN_NOT_FOUND, FIRN_LOCKED, FIRN_UNSUPPORTED (a newer firn's; not
+ * touched), FIRN_NO_SPACE, FIRN_NO_MEMORY, FIRN_IO. */
+FIRN_API int firn_repair(const char *path, const firn_options *options,
+                         void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
+                         firn_repair_summary *summary, firn_error *error);
+
 /* "0.1.0" */
 FIRN_API const char *firn_version(void);
 

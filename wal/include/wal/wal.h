@@ -99,13 +99,15 @@ typedef struct wal_stats {
     uint64_t appended_bytes, appended_batches, appended_entries, groups, syncs;
     uint64_t last_seq, durable_seq, floor_seq;
     uint64_t oldest_segment, newest_segment;
+    uint8_t store_id[16];
     bool mapped, poisoned;
 } wal_stats;
 void wal_get_stats(wal *w, wal_stats *out);
 
 /* Is `name` one of the log's file names? (The grammar of the store's folder.) */
 bool wal_owns_name(const char *name);
-/* Is it that of a finished segment? A log has at least one from before its owner first relies on it (W3). */
-bool wal_is_segment_name(const char *name);
+/* Is it that of a finished segment, and of which? A log has at least one from before its owner first relies on it (W3).
+ * segment_no may be NULL. */
+bool wal_is_segment_name(const char *name, uint64_t *segment_no);
 
 #endif

@@ -1,0 +1,28 @@
+/* lost: the folder "lost" in a store's folder, which keeps what recovery and repair give up: bytes cut off, damaged
+ * files. Nothing in it is ever read or removed by firn.
+ *
+ * Names in it end with a number of their own, so that an interrupted run overwrites nothing. What was put there is
+ * durable after lost_sync. Belongs to one thread at a time.
+ */
+#ifndef BASE_LOST_H
+#define BASE_LOST_H
+
+#include <base/fs.h>
+
+#define LOST_FOLDER "lost"
+
+typedef struct lost {
+    fs_dir *store; /* borrowed */
+    fs_dir *dir;   /* open when something has been put there, else NULL */
+    uint64_t files; /* greatest number of a name in it */
+} lost;
+
+void lost_close(lost *l);
+/* "<beginning>-<n>", a name that is free; makes the folder when it is not there. */
+int lost_name(lost *l, const char *beginning, char name[FS_NAME_MAX + 1], firn_error *err);
+/* Gives the store's file `file` a second name in the folder, which costs no room. Where the file system has no such
+ * thing, copies it; sectors that cannot be read are zeros in the copy. */
+int lost_keep(lost *l, const char *file, firn_error *err);
+int lost_sync(lost *l, firn_error *err);
+
+#endif

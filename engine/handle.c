@@ -1,0 +1,104 @@
+/* handle: the memory of an open store, the folder's lock, and the store's name for itself. */
+#include <base/alloc.h>
+#include <base/coding.h>
+#include <base/error.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "names.h"
+#include "store.h"
+
+#define FILE_NO_MAX                                                                                \
+    UINT64_C(1000000000000000000) /* no store gets there; names of 19 digits end at ten times it */
+
+static void init_handle(firn *db, const engine_config *config)
+{
+    db->fs = config && config->fs ? config->fs : fs_posix();
+    db->inline_work = config && config->inline_work;
+    db->fork_generation = fork_generation();
+    readers_init(&db->readers);
+    mutex_init(&db->state_mu);
+    mutex_init(&db->manifest_mu);
+    mutex_init(&db->snapshot_mu);
+    mutex_init(&db->flush_mu);
+    mutex_init(&db->compact_mu);
+    cond_init(&db->state_changed);
+}
+
+static int prepare_env(firn *db, firn_error *err)
+{
+    int rc = sst_cache_new(options_cache_bytes(&db->options), &db->cache);
+    if (rc != FIRN_OK)
+        return error_no_memory(err, options_cache_bytes(&db->options));
+    db->env.cache = db->cache;
+    db->env.mapped = true;
+    db->level1_bytes = db->options.segment_bytes * L0_COMPACT_AT;
+    if (db->options.table_bytes > db->level1_bytes)
+        db->options.table_bytes = db->level1_bytes;
+    return FIRN_OK;
+}
+
+int handle_new(const firn_options *options, const engine_config *config, firn **out,
+               firn_error *err)
+{
+    firn *db = mem_aligned(_Alignof(firn), sizeof *db);
+    if (!db)
+        return error_no_memory(err, sizeof *db);
+    memset(db, 0, sizeof *db);
+    init_handle(db, config);
+    int rc = options_resolve(options, &db->options, err);
+    if (rc == FIRN_OK)
+        rc = prepare_env(db, err);
+    if (rc != FIRN_OK) {
+        handle_free(db);
+        return rc;
+    }
+    *out = db;
+    return FIRN_OK;
+}
+
+void handle_free(firn *db)
+{
+    mutex_lock(&db->manifest_mu);
+    manifest_close(db->manifest);
+    db->manifest = NULL;
+    mutex_unlock(&db->manifest_mu);
+    sst_cache_free(db->cache);
+    fs_close(db->lock); /* gives the lock up */
+    fs_dir_close(db->dir);
+    readers_release(&db->readers);
+    mutex_release(&db->state_mu);
+    mutex_release(&db->manifest_mu);
+    mutex_release(&db->snapshot_mu);
+    mutex_release(&db->flush_mu);
+    mutex_release(&db->compact_mu);
+    cond_release(&db->state_changed);
+    mem_free(db);
+}
+
+void handle_set_id(firn *db, const uint8_t id[16])
+{
+    memcpy(db->store_id, id, 16);
+    db->env.store_id[0] = get_u64(id);
+    db->env.store_id[1] = get_u64(id + 8);
+}
+
+int store_number_files(firn *db, const folder *f, uint64_t next_file_no, firn_error *err)
+{
+    uint64_t next = next_file_no ? next_file_no : 1;
+    const buf *lists[] = {&f->tables, &f->manifests};
+    for (size_t i = 0; i < 2; i++) {
+        size_t count = folder_count(lists[i]);
+        if (count && folder_at(lists[i], count - 1) >= next)
+            next = folder_at(lists[i], count - 1) + 1;
+    }
+    if (next > FILE_NO_MAX) {
+        error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
+                   "a file in the folder has the number %" PRIu64 ", which no store reaches",
+                   next - 1);
+        error_hint(err, "move files with such names, which are not the store's, elsewhere");
+        return FIRN_INVALID;
+    }
+    atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
+    return FIRN_OK;
+}

@@ -1,0 +1,381 @@
+/* repair_tables: which tables a repaired store has.
+ *
+ * An intact table stays as it is. A damaged one is read block by block, and what is left of it goes into a new table in
+ * its place: the same level, the same range of keys, so that the order of levels (V1, V2, V3) holds as before. When
+ * nobody knows the levels any more, all tables are merged. Nothing is removed here: a new table that no manifest comes to
+ * list is an orphan, as is an old one that the new manifest does not list.
+ */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/slice.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "merge.h"
+#include "names.h"
+#include "repair.h"
+
+static int add_part(repair *r, unsigned lvl, table *t)
+{
+    if (r->count == r->capacity) {
+        size_t wanted = r->capacity ? r->capacity * 2 : 16;
+        part *grown = mem_realloc(r->parts, wanted * sizeof *grown);
+        if (!grown)
+            return error_no_memory(r->err, wanted * sizeof *grown);
+        r->parts = grown;
+        r->capacity = wanted;
+    }
+    table_ref(t);
+    r->parts[r->count++] = (part){lvl, t};
+    return FIRN_OK;
+}
+
+void repair_drop_parts(repair *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        table_unref(r->parts[i].table);
+    mem_free(r->parts);
+    r->parts = NULL;
+    r->count = r->capacity = 0;
+}
+
+/* ---- One damaged table ---- */
+
+typedef struct saving {
+    repair *r;
+    const sst_properties
+        *listed; /* what the manifest says of the table; NULL: nobody says anything */
+    char name[NAME_BYTES];
+    build build;
+    buf last_key;
+    uint64_t last_seq;
+    uint64_t saved, strange, gaps;
+} saving;
+
+/* A table that is not the one the manifest lists could break the order of levels: only what fits into its place is taken.
+ */
+static bool fits(const saving *s, firn_slice key, uint64_t seq)
+{
+    if (s->listed &&
+        (slice_compare(key, s->listed->key_min) < 0 || slice_compare(key, s->listed->key_max) > 0))
+        return false;
+    if (s->saved == 0)
+        return true;
+    int c = slice_compare(buf_slice(&s->last_key), key);
+    return c < 0 || (c == 0 && seq < s->last_seq);
+}
+
+static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value)
+{
+    saving *s = ctx;
+    if (!fits(s, key, seq)) {
+        s->strange++;
+        return FIRN_OK;
+    }
+    iter here = {.key = key, .value = value, .seq = seq, .kind = kind, .valid = true};
+    if (buf_assign(&s->last_key, key.data, key.size) != FIRN_OK)
+        return error_no_memory(s->r->err, key.size);
+    s->last_seq = seq;
+    s->saved++;
+    return build_add(&s->build, &here, s->r->err);
+}
+
+static int no_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
+{
+    (void)ctx, (void)offset, (void)bytes, (void)after, (void)before;
+    return FIRN_OK;
+}
+
+static int no_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value)
+{
+    (void)ctx, (void)key, (void)seq, (void)kind, (void)value;
+    return FIRN_OK;
+}
+
+static int tell_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
+{
+    saving *s = ctx;
+    s->gaps++;
+    if (s->listed && !after.data)
+        after = s->listed->key_min;
+    if (s->listed && !before.data)
+        before = s->listed->key_max;
+    repair_loss(s->r, &(firn_repair_event){
+                          .kind = FIRN_REPAIR_LOST_KEYS,
+                          .text = bytes ? "a part of a table is damaged"
+                                        : "a table was cut, perhaps between two of its blocks",
+                          .file = s->name,
+                          .offset = offset,
+                          .bytes = bytes,
+                          .after = after,
+                          .before = before,
+                      });
+    return FIRN_OK;
+}
+
+static void tell_whole_table(repair *r, const char *name, const sst_properties *listed,
+                             const char *text)
+{
+    firn_repair_event e = {.kind = FIRN_REPAIR_LOST_KEYS, .text = text, .file = name};
+    if (listed) {
+        e.after = listed->key_min;
+        e.before = listed->key_max;
+    }
+    repair_loss(r, &e);
+}
+
+static int salvage(saving *s, uint64_t no,
+                   int (*entry)(void *, firn_slice, uint64_t, uint8_t, firn_slice),
+                   int (*gap)(void *, uint64_t, uint64_t, firn_slice, firn_slice))
+{
+    const repair *r = s->r;
+    sst_salvage_sink sink = {.ctx = s, .entry = entry, .gap = gap};
+    return sst_salvage(r->db->dir, s->name, r->db->env.store_id, no, &sink, r->err);
+}
+
+/* Once what could be saved has been. A table whose versions are all there has lost nothing, wherever it is damaged; of
+ * others the file is gone through once more for the gaps. */
+static int tell_what_is_missing(saving *s, uint64_t no)
+{
+    repair *r = s->r;
+    if (!s->listed) {
+        repair_note(r, s->name, "%" PRIu64 " versions were saved", s->saved);
+        return salvage(s, no, no_entry, tell_gap);
+    }
+    repair_note(r, s->name, "%" PRIu64 " of %" PRIu64 " versions were saved", s->saved,
+                s->listed->entries);
+    if (s->saved == s->listed->entries && !s->strange)
+        return FIRN_OK;
+    int rc = salvage(s, no, no_entry, tell_gap);
+    if (rc == FIRN_OK && s->gaps == 0)
+        tell_whole_table(r, s->name, s->listed, "a table does not hold what it should");
+    return rc;
+}
+
+/* Makes a new table of what is left of the one in the file; none when nothing is. */
+static int save_table(repair *r, uint64_t no, unsigned lvl, const sst_properties *listed)
+{
+    saving s = {.r = r, .listed = listed};
+    name_table(no, s.name);
+    build_init(&s.build, r->db, lvl, UINT64_MAX);
+    int rc = lost_keep(&r->lost, s.name, r->err);
+    if (rc == FIRN_OK)
+        rc = salvage(&s, no, save_entry, no_gap);
+    if (rc == FIRN_OK)
+        rc = build_finish(&s.build, r->err);
+    for (size_t i = 0; rc == FIRN_OK && i < s.build.count; i++)
+        rc = add_part(r, lvl, s.build.tables[i]);
+    r->summary.tables_rewritten += s.build.count > 0;
+    r->summary.tables_lost += s.build.count == 0;
+    if (rc == FIRN_OK)
+        rc = tell_what_is_missing(&s, no);
+    build_release(&s.build, rc == FIRN_OK);
+    buf_release(&s.last_key);
+    return rc;
+}
+
+/* ---- Every table ---- */
+
+static int verify(table *t, firn_error *err)
+{
+    sst_reader *reader = NULL;
+    int rc = table_reader(t, &reader, err);
+    if (rc == FIRN_OK)
+        rc = sst_verify(reader, err);
+    if (rc == FIRN_OK && !table_is_as_listed(t, reader))
+        rc = error_set(err, FIRN_DAMAGED, "the table is not the one that the manifest lists");
+    return rc;
+}
+
+static int take_listed(repair *r, unsigned lvl, table *t)
+{
+    firn_error why = {0};
+    char name[NAME_BYTES];
+    name_table(t->no, name);
+    int rc = verify(t, &why);
+    if (rc == FIRN_OK)
+        return add_part(r, lvl, t);
+    if (!repair_is_damage(rc, &why)) {
+        if (r->err)
+            *r->err = why;
+        return rc;
+    }
+    r->changed = true;
+    if (!folder_has(&r->folder.tables, t->no)) {
+        r->summary.tables_lost++;
+        tell_whole_table(r, name, &t->properties, "a table is missing");
+        return FIRN_OK;
+    }
+    repair_note_error(r, name, &why);
+    return save_table(r, t->no, lvl, &t->properties);
+}
+
+int repair_listed_tables(repair *r)
+{
+    int rc = FIRN_OK;
+    for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
+        for (size_t i = 0; rc == FIRN_OK && i < r->state.version->levels[n].count; i++)
+            rc = take_listed(r, n, r->state.version->levels[n].tables[i]);
+    return rc;
+}
+
+/* The table in the file, by what it says of itself, if all of it is intact. */
+static int take_found(repair *r, uint64_t no, table **out, firn_error *why)
+{
+    const table_env *env = &r->db->env;
+    sst_reader_options o = {
+        .cache = env->cache, .store_id = {env->store_id[0], env->store_id[1]}, .table_no = no};
+    sst_reader *reader = NULL;
+    char name[NAME_BYTES];
+    name_table(no, name);
+    int rc = sst_reader_open(env->dir, name, &o, &reader, why);
+    if (rc == FIRN_OK)
+        rc = sst_verify(reader, why);
+    if (rc == FIRN_OK && table_new(env, no, sst_reader_properties(reader), out) != FIRN_OK)
+        rc = error_no_memory(why, sizeof **out);
+    sst_reader_close(reader);
+    return rc;
+}
+
+/* Another store's file says so in a footer that is intact. */
+static bool belongs_elsewhere(const repair *r, const char *name)
+{
+    uint64_t id[2], no;
+    return sst_identify(r->db->dir, name, id, &no, NULL) == FIRN_OK &&
+           (id[0] != r->db->env.store_id[0] || id[1] != r->db->env.store_id[1]);
+}
+
+/* Tables of a list that is old: what compactions made of them may be there under another name, and may not. */
+void repair_tell_missing(repair *r)
+{
+    const version *v = r->state.version;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < v->levels[n].count; i++) {
+            const table *t = v->levels[n].tables[i];
+            char name[NAME_BYTES];
+            name_table(t->no, name);
+            if (!folder_has(&r->folder.tables, t->no))
+                tell_whole_table(r, name, &t->properties,
+                                 "a table is missing; others may hold what was in it");
+        }
+}
+
+bool repair_orphans(repair *r, uint64_t *seq_max)
+{
+    bool any = false;
+    *seq_max = 0;
+    for (size_t i = 0; i < folder_count(&r->folder.tables); i++) {
+        uint64_t no = folder_at(&r->folder.tables, i);
+        table *t = NULL;
+        if (version_lists(r->state.version, no) || take_found(r, no, &t, NULL) != FIRN_OK)
+            continue;
+        any = true;
+        if (t->properties.entries && t->properties.seq_max > *seq_max)
+            *seq_max = t->properties.seq_max;
+        table_unref(t);
+    }
+    return any;
+}
+
+int repair_found_tables(repair *r, uint64_t *seq_max)
+{
+    int rc = FIRN_OK;
+    *seq_max = 0;
+    for (size_t i = 0; rc == FIRN_OK && i < folder_count(&r->folder.tables); i++) {
+        uint64_t no = folder_at(&r->folder.tables, i);
+        firn_error why = {0};
+        table *t = NULL;
+        char name[NAME_BYTES];
+        name_table(no, name);
+        rc = take_found(r, no, &t, &why);
+        if (rc == FIRN_OK) {
+            if (t->properties.entries && t->properties.seq_max > *seq_max)
+                *seq_max = t->properties.seq_max;
+            rc = add_part(r, 0, t);
+            table_unref(t);
+        } else if (!repair_is_damage(rc, &why)) {
+            if (r->err)
+                *r->err = why;
+        } else if (belongs_elsewhere(r, name)) {
+            repair_note(r, name, "belongs to another store");
+            rc = lost_keep(&r->lost, name, r->err);
+        } else {
+            repair_note_error(r, name, &why);
+            rc = save_table(r, no, 0, NULL);
+        }
+    }
+    return rc;
+}
+
+/* ---- All tables become one level ---- */
+
+/* The smallest level that such an amount may lie in. */
+static unsigned level_for(const firn *db, uint64_t bytes)
+{
+    unsigned n = 1;
+    for (uint64_t most = db->level1_bytes; n < FIRN_LEVELS - 1 && bytes > most; n++)
+        most *= LEVEL_RATIO;
+    return n;
+}
+
+static int open_parts(const repair *r, iter **out)
+{
+    size_t count = 0;
+    iter **runs = mem_alloc((r->count ? r->count : 1) * sizeof *runs);
+    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
+    for (size_t i = 0; rc == FIRN_OK && i < r->count; i++)
+        if ((rc = level_iter_new(&r->parts[i].table->as_level, false, &runs[count])) == FIRN_OK)
+            count++;
+    rc = merge_iter_of(rc, runs, count, out);
+    mem_free(runs);
+    return rc == FIRN_OK ? rc : error_no_memory(r->err, sizeof *runs);
+}
+
+/* Two tables may hold the same version (what a compaction was made of and what it made): the keeper lets one of them pass.
+ * What the log will bring again must not be in the tables, too. */
+static int merge_parts(const repair *r, iter *it, build *b)
+{
+    static const buf no_snapshots;
+    keeper k;
+    int rc = FIRN_OK;
+    keeper_init(&k, &no_snapshots);
+    for (it->ops->first(it); rc == FIRN_OK && it->valid; it->ops->next(it)) {
+        bool keep, oldest;
+        if (it->seq > r->flushed_seq)
+            continue;
+        rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
+        if (rc != FIRN_OK)
+            error_no_memory(r->err, it->key.size);
+        else if (keep && it->kind != FIRN_DELETE) /* nothing lies below that it could hide */
+            rc = build_add(b, it, r->err);
+    }
+    if (rc == FIRN_OK && it->status != FIRN_OK) {
+        rc = it->status;
+        if (r->err)
+            *r->err = it->error;
+    }
+    keeper_release(&k);
+    return rc == FIRN_OK ? build_finish(b, r->err) : rc;
+}
+
+int repair_merge(repair *r)
+{
+    build b;
+    iter *it = NULL;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < r->count; i++)
+        bytes += r->parts[i].table->properties.file_bytes;
+    unsigned lvl = level_for(r->db, bytes);
+    build_init(&b, r->db, lvl, r->db->options.table_bytes);
+    int rc = open_parts(r, &it);
+    if (rc == FIRN_OK) {
+        rc = merge_parts(r, it, &b);
+        it->ops->close(it);
+    }
+    if (rc == FIRN_OK)
+        repair_drop_parts(r);
+    for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
+        rc = add_part(r, lvl, b.tables[i]);
+    build_release(&b, rc == FIRN_OK);
+    return rc;
+}
