@@ -81,6 +81,17 @@ static int copy(lost *l, const char *file, const char *name, firn_error *err)
     return status;
 }
 
+/* What the name stands for may never have been synced. */
+static int sync_file(lost *l, const char *name, firn_error *err)
+{
+    fs_file *file = NULL;
+    int status = fs_open(l->dir, name, FS_READ, &file, err);
+    if (status == FIRN_OK)
+        status = fs_sync(file, err);
+    fs_close(file);
+    return status;
+}
+
 int lost_keep(lost *l, const char *file, firn_error *err)
 {
     char name[FS_NAME_MAX + 1];
@@ -89,8 +100,10 @@ int lost_keep(lost *l, const char *file, firn_error *err)
     if (status != FIRN_OK)
         return status;
     status = fs_link(l->store, file, l->dir, name, &cannot);
-    if (status ==
-        FIRN_IO) /* links are unknown here, or the disk is at its end: the copy will tell */
+    if (status == FIRN_OK)
+        return sync_file(l, name, err);
+    /* Links are unknown here, or the disk is at its end: the copy will tell. */
+    if (status == FIRN_IO)
         return copy(l, file, name, err);
     if (status != FIRN_OK && err)
         *err = cannot;

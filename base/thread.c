@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,11 +151,6 @@ void thread_join(thread *t)
         return;
     must(pthread_join(t->t, NULL), "pthread_join");
     t->running = false;
-}
-
-void thread_yield(void)
-{
-    sched_yield(); /* cannot fail */
 }
 
 /* ---- Bells ---- */

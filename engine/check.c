@@ -163,7 +163,7 @@ static int look_at_log(check *c, firn_error *err)
                         "the manifest is older than the log, which begins after %" PRIu64,
                         stats.floor_seq);
         error_hint(err, "restore the whole folder from one backup");
-    } else if (stats.last_seq < c->state.closed_seq) {
+    } else if (stats.last_seq < c->state.closed_seq && c->state.flushed_seq < c->state.closed_seq) {
         rc = error_file(err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
                         "the log ends at operation %" PRIu64
                         ", but the store was closed at %" PRIu64,

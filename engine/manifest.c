@@ -361,6 +361,7 @@ static int read_records(const uint8_t *data, const table_env *env, manifest_stat
             return rc;
         }
         s->records++;
+        s->last = offset;
         offset += (bytes + 7) & ~(size_t)7;
     }
     s->end = offset < s->file_bytes || s->torn ? offset : s->file_bytes;
@@ -443,6 +444,20 @@ static void encode_header(uint8_t h[HEADER_BYTES], uint64_t no, const uint8_t st
     put_u32(h + 60, crc32_update(0, h, 60));
 }
 
+/* A new manifest that may or may not be the one that the next open finds must not stay beside an older one that goes on.
+ * FIRN_NO_SPACE: it is gone. */
+static int sync_name(fs_dir *dir, const char *name, firn_error *err)
+{
+    int rc = fs_dir_sync(dir, err);
+    if (rc == FIRN_NO_SPACE && fs_unlink(dir, name, NULL) != FIRN_OK) {
+        rc = FIRN_IO;
+        if (err)
+            err->status = rc;
+        error_hint(err, "find the cause, then open the store again");
+    }
+    return rc;
+}
+
 int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err)
 {
@@ -477,13 +492,34 @@ int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manif
     if (rc == FIRN_OK)
         rc = fs_rename(dir, temporary, name, err);
     if (rc == FIRN_OK)
-        rc = fs_dir_sync(dir, err);
+        rc = sync_name(dir, name, err);
     if (rc != FIRN_OK)
         goto fail;
     *out = m;
     return FIRN_OK;
 fail:
     manifest_close(m);
+    return rc;
+}
+
+int manifest_settle(fs_dir *dir, const manifest_state *state, firn_error *err)
+{
+    char name[NAME_BYTES];
+    fs_file *file = NULL;
+    size_t bytes = (size_t)(state->end - state->last);
+    name_manifest(state->manifest_no, false, name);
+    uint8_t *record = mem_alloc(bytes);
+    int rc = record ? fs_open(dir, name, FS_WRITE, &file, err) : error_no_memory(err, bytes);
+    if (rc == FIRN_OK)
+        rc = fs_read(file, record, bytes, state->last, err);
+    if (rc == FIRN_OK)
+        rc = fs_write(file, record, bytes, state->last, err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, err);
+    if (rc == FIRN_OK) /* and so must its name be */
+        rc = fs_dir_sync(dir, err);
+    fs_close(file);
+    mem_free(record);
     return rc;
 }
 
@@ -500,14 +536,11 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
     m->end = state->end;
     m->records = state->records;
     int rc = fs_open(dir, name, FS_WRITE, &m->file, err);
-    if (rc == FIRN_OK && state->end < state->file_bytes)
+    if (rc == FIRN_OK && state->end < state->file_bytes) {
         rc = fs_truncate(m->file, state->end, err);
-    /* What was read came from the page cache; it must be on disk before anything is built on it. So
-     * must its name: who made it may have died before syncing the folder. */
-    if (rc == FIRN_OK)
-        rc = fs_sync(m->file, err);
-    if (rc == FIRN_OK)
-        rc = fs_dir_sync(dir, err);
+        if (rc == FIRN_OK)
+            rc = fs_sync(m->file, err);
+    }
     if (rc != FIRN_OK) {
         manifest_close(m);
         return rc;

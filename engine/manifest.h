@@ -28,7 +28,7 @@ typedef struct manifest_state {
     bool closed_clean;   /* the last record says that the store was closed */
     uint64_t closed_seq; /* the log held everything up to here when it was last closed */
     bool torn;           /* the tail held a record that had never been completed */
-    uint64_t end;        /* offset behind the last good record */
+    uint64_t last, end;  /* where the last good record begins and ends */
     uint64_t file_bytes;
     uint64_t records;
 } manifest_state;
@@ -42,7 +42,12 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
 /* Writes a new manifest holding `state` as its first record, durably, under number `no`. */
 int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
-/* Goes on in a manifest that manifest_load has read. What stands behind its last good record is cut off. */
+/* Makes what manifest_load has read durable, before anybody relies on it: it may have come from the page cache, of a
+ * process that died before its sync, or whose sync failed. After a failed sync the kernel may hold pages that it takes for
+ * clean and that the disk does not have, so the last record is written once more; those before it were synced before it
+ * was begun. */
+int manifest_settle(fs_dir *dir, const manifest_state *state, firn_error *err);
+/* Goes on in a manifest that is settled. What stands behind its last good record is cut off. */
 int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, firn_error *err);
 
 /* Appends an edit and syncs it. FIRN_NO_SPACE: nothing happened, may be tried again. Any other

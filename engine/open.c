@@ -1,11 +1,11 @@
 /* open: from a folder to a store, and back.
  *
- *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged, repaired)
+ *   folder -> lock -> manifest, settled -> flushed_seq -> log (scanned, judged, repaired)
  *          -> memtables over its segments -> view -> a manifest to append to
  *          -> leftovers removed -> background threads
  *
- * The work is proportional to the unflushed log. Nothing is removed before everything has been read
- * and found good. A store exists from the moment its first manifest has its final name; what a
+ * The work is proportional to the unflushed log. No table or manifest is removed before everything has been read
+ * and found good, and no segment of the log before the log has. A store exists from the moment its first manifest has its final name; what a
  * crash leaves before that is an empty folder with a lock file and perhaps an unused log segment.
  */
 #include <assert.h>
@@ -221,7 +221,7 @@ static firn_slice expected_prefix(const recovery *r)
                     : version_common_prefix(r->version);
 }
 
-static int recovery_push(recovery *r, wal_segment *segment)
+static int recovery_push(recovery *r, const wal_applied *frame)
 {
     if (r->count == r->capacity) {
         size_t wanted = r->capacity ? r->capacity * 2 : 8;
@@ -231,7 +231,7 @@ static int recovery_push(recovery *r, wal_segment *segment)
         r->mems = grown;
         r->capacity = wanted;
     }
-    int rc = mem_new(segment, expected_prefix(r), &r->mems[r->count]);
+    int rc = mem_new(frame->segment, frame->seq_first, expected_prefix(r), &r->mems[r->count]);
     if (rc == FIRN_OK)
         r->count++;
     return rc;
@@ -242,8 +242,16 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     recovery *r = ctx;
     int rc = FIRN_OK;
     if (r->count == 0 || r->mems[r->count - 1]->segment != frame->segment)
-        rc = recovery_push(r, frame->segment);
+        rc = recovery_push(r, frame);
     mem *m = rc == FIRN_OK ? r->mems[r->count - 1] : NULL;
+    if (m && frame->seq_first + frame->count - m->seq_first > MEM_NUMBERS) {
+        rc = error_file(r->err, FIRN_DAMAGED, r->db->dir->path, FIRN_NO_OFFSET,
+                        "log segment %" PRIu64 " holds numbers from %" PRIu64 " to %" PRIu64
+                        ", more than any segment does",
+                        wal_segment_no(m->segment), m->seq_first, frame->seq_first);
+        error_hint(r->err, "restore the store from a backup");
+        return rc;
+    }
     if (rc == FIRN_OK)
         rc = memtable_reserve(m->table, frame->count);
     if (rc != FIRN_OK)
@@ -277,23 +285,15 @@ static int check_log_fits(firn *db, const manifest_state *s, firn_error *err)
         error_hint(err, "restore the whole folder from one backup");
         return FIRN_DAMAGED;
     }
-    if (stats.last_seq < flushed_seq && !db->options.read_only) {
-        error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
-                   "the log is older than the manifest: it ends at %" PRIu64
-                   ", the tables hold operations up to %" PRIu64,
-                   stats.last_seq, flushed_seq);
-        error_hint(err, "restore the whole folder from one backup");
-        return FIRN_DAMAGED;
-    }
-    if (ends_early(db, s, stats.last_seq)) {
+    uint64_t last = stats.last_seq > flushed_seq ? stats.last_seq : flushed_seq;
+    if (ends_early(db, s, last)) {
         error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
                    "the log ends at operation %" PRIu64 ", but the store was closed at %" PRIu64,
-                   stats.last_seq, s->closed_seq);
+                   last, s->closed_seq);
         error_hint(err, "restore the store from a backup, or open it once with recovery=prefix to "
                         "go on with what is left");
         return FIRN_DAMAGED;
     }
-    uint64_t last = stats.last_seq > flushed_seq ? stats.last_seq : flushed_seq;
     atomic_store_explicit(&db->visible_seq, last, memory_order_relaxed);
     atomic_store_explicit(&db->flushed_seq, flushed_seq, memory_order_relaxed);
     return FIRN_OK;
@@ -311,7 +311,7 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
             active = r->mems[--frozen];
             mem_ref(active);
         } else {
-            rc = mem_new(current, expected_prefix(r), &active);
+            rc = mem_new(current, firn_wal_last_seq(db->wal) + 1, expected_prefix(r), &active);
         }
     }
     /* Oldest first becomes newest first. */
@@ -422,6 +422,8 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         rc = load_manifest(db, &f, &s, err);
         if (rc == FIRN_OK)
             rc = check_log_exists(db, &f, err);
+        if (rc == FIRN_OK) /* E5: the log removes what it is told that the tables hold */
+            rc = manifest_settle(db->dir, &s, err);
     } else {
         rc = new_state(db, &s, err);
         if (rc == FIRN_OK && f.log_files) {

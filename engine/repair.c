@@ -91,7 +91,7 @@ static int read_manifest(repair *r)
     int rc = manifest_load(&r->db->env, no, &r->state, &why);
     if (rc == FIRN_OK) {
         handle_set_id(r->db, r->state.store_id);
-        return rc;
+        return manifest_settle(r->db->dir, &r->state, r->err);
     }
     if (!repair_is_damage(rc, &why)) {
         if (r->err)

@@ -5,14 +5,13 @@
 #include <base/alloc.h>
 #include <base/entry.h>
 
-int mem_new(wal_segment *segment, firn_slice prefix, mem **out)
+int mem_new(wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out)
 {
     mem *m = mem_zalloc(sizeof *m);
     if (!m)
         return FIRN_NO_MEMORY;
-    memtable_options o = {.log_base = wal_segment_base(segment),
-                          .seq_base = wal_segment_seq_first(segment),
-                          .prefix = prefix};
+    memtable_options o = {
+        .log_base = wal_segment_base(segment), .seq_base = seq_first, .prefix = prefix};
     int rc = memtable_new(&o, &m->table);
     if (rc != FIRN_OK) {
         mem_free(m);
@@ -20,6 +19,7 @@ int mem_new(wal_segment *segment, firn_slice prefix, mem **out)
     }
     atomic_init(&m->refs, 1);
     m->segment = segment;
+    m->seq_first = seq_first;
     wal_segment_ref(segment);
     *out = m;
     return FIRN_OK;

@@ -23,11 +23,13 @@ typedef struct mem {
     atomic_uint refs;
     memtable *table;
     wal_segment *segment; /* a reference */
-    uint64_t seq_last;    /* set when it is frozen; the newest number it covers */
+    uint64_t seq_first;
+    uint64_t seq_last; /* set when it is frozen; the newest number it covers */
 } mem;
 
-/* An empty mem over a segment. FIRN_NO_MEMORY. */
-int mem_new(wal_segment *segment, firn_slice prefix, mem **out);
+/* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. FIRN_NO_MEMORY. */
+int mem_new(wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out);
+#define MEM_NUMBERS UINT32_MAX
 void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
 /* Indexes the entries of a frame that lies in m's segment; room has been reserved. */

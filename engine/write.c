@@ -27,14 +27,12 @@ static int hook_rotating(void *ctx, wal_segment *next, uint64_t seq_last, firn_e
     firn *db = ctx;
     mem *active = db->active;
     mem *fresh = NULL;
-    if (active->segment == next)
-        return FIRN_OK; /* a second attempt */
     uint8_t prefix[PREFIX_KEPT];
     mutex_lock(&db->state_mu);
     size_t prefix_size = db->prefix_size;
     memcpy(prefix, db->prefix, prefix_size);
     mutex_unlock(&db->state_mu);
-    int rc = mem_new(next, slice_of(prefix, prefix_size), &fresh);
+    int rc = mem_new(next, seq_last + 1, slice_of(prefix, prefix_size), &fresh);
     if (rc == FIRN_OK) {
         active->seq_last = seq_last;
         rc = store_install(db, fresh, NULL, NULL);

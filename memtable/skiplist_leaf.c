@@ -111,7 +111,7 @@ bool skiplist_leaf_get(const memtable *m, const skiplist_leaf *leaf, const skipl
      * how many there are. */
     for (size_t at = 0; at < offsetof(skiplist_leaf, ref); at += CACHE_LINE)
         __builtin_prefetch((const uint8_t *)leaf + at);
-    /* acquire: as in skiplist_leaf_sort. */
+    /* acquire: as in skiplist_leaf_sort_from. */
     uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
     uint32_t sorted = leaf->sorted;
     uint64_t piece = t->piece;

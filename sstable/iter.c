@@ -3,8 +3,8 @@
  * The key is put together in the iterator's own buffer: the block's prefix once per block, an
  * entry's suffix once per step. The value lies in the block, which the iterator holds.
  *
- * With fill_cache the blocks come as for a get. Without, windows of whole blocks are read into a
- * private buffer, from which each block is unpacked, past the cache.
+ * With fill_cache the blocks come as for a get, and of a mapped table from the mapping. Else windows of whole blocks are
+ * read into a private buffer, from which each block is unpacked, past the cache.
  *
  * Of a mapped table, the pages that come next are asked for ahead: at once without fill_cache, else
  * once the walk has gone on for a few blocks, since most are short. Verified blocks are no exception:

@@ -126,11 +126,13 @@ static int control_carry_out(wal *w, wal_request *r, firn_error *err)
     case WAL_REQUEST_LINK:
         return wal_link_append(w, r->durable, err);
     case WAL_REQUEST_ROTATE:
-        if (w->current->seq_last < w->current->seq_first)
-            return FIRN_OK;
+        if (w->announced || w->current->seq_last < w->current->seq_first)
+            return wal_rotation_complete(w, r->durable, err);
         return wal_rotate(w, 0, r->durable, err);
-    case WAL_REQUEST_SEAL:
-        return wal_seal_append(w, WAL_SEAL_CLOSE, true, err);
+    case WAL_REQUEST_SEAL: {
+        int status = wal_rotation_complete(w, true, err);
+        return status == FIRN_OK ? wal_seal_append(w, WAL_SEAL_CLOSE, true, err) : status;
+    }
     case WAL_REQUEST_DATA:
         break;
     }

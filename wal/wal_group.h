@@ -63,6 +63,7 @@ int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err);
 /* Seals the current segment and goes on in the next one, which has room for a frame of `need`
  * bytes. */
 int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err);
+int wal_rotation_complete(wal *w, bool durable, firn_error *err);
 /* The first frame of this life, or of a segment; does nothing when none is due. */
 int wal_link_append(wal *w, bool durable, firn_error *err);
 int wal_seal_append(wal *w, uint32_t kind, bool durable, firn_error *err);

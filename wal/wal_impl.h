@@ -271,8 +271,8 @@ int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, fir
     REQUIRES(w->making);
 /* Makes sure that w->ready has at least `bytes`. */
 int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err) REQUIRES(w->making);
-/* Gives a segment's file back to the system or keeps it for reuse; drops the log's reference. The
- * folder wants a sync afterwards. */
+/* Gives a segment's file back to the system or keeps it for reuse; drops the log's reference. Durable
+ * with the next sync of the folder, for those who need it to be. */
 int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err);
 /* Removes the ready segment and all spares. */
 int wal_ready_release(wal *w, firn_error *err);

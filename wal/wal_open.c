@@ -320,10 +320,9 @@ static NO_THREAD_ANALYSIS int seal_log(wal *w, firn_error *err)
 {
     wal_segment *s = w->current;
     bool empty = s->end == WAL_DATA_OFFSET;
-    bool spare = w->live_count > 1 || all_zero(w->config.store_id);
-    if (w->fresh && empty && spare && w->reserved) {
-        /* Made for appends that never came. An owner keeps its only one: to it, a log without a
-         * file is a log that somebody removed. On a full disk its room is kept for the next opening. */
+    if (w->fresh && empty && all_zero(w->config.store_id) && w->reserved) {
+        /* Made for appends that never came. An owner keeps it: it may have noted that it needs no segment before this
+         * one. On a full disk its room is kept for the next opening. */
         int status = fs_unlink(w->dir, s->name, err);
         return status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
     }

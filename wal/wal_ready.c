@@ -271,7 +271,8 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
     if (status != FIRN_OK)
         return status;
     if (!w->reserved && bytes >= w->config.options.segment_bytes)
-        w->reserved = wal_reserve_make(w->dir, NULL) == FIRN_OK; /* else the next segment tries again */
+        w->reserved =
+            wal_reserve_make(w->dir, NULL) == FIRN_OK; /* else the next segment tries again */
     mutex_lock(&w->m);
     w->ready = made;
     mutex_unlock(&w->m);
@@ -288,7 +289,7 @@ int wal_ready_release(wal *w, firn_error *err)
     wal_segment *ready = w->ready;
     w->ready = NULL;
     mutex_unlock(&w->m);
-    if (ready)
+    if (ready && !w->announced) /* the owner may rely on one that it has been told of */
         memcpy(names[count++], ready->name, sizeof(ready->name));
     wal_segment_unref(ready);
 

@@ -10,7 +10,7 @@
  *   6  sync the folder
  *   7  zero the stale bytes behind the end, grow the last segment            make_appendable
  * 4 comes before 5, because the FLOOR or LINK that allows the removal may have been in the page
- * cache only.
+ * cache only. What the owner's note allows to remove needs the note to be durable: the owner sees to that.
  *
  * Start reading at wal_recover.
  */
@@ -347,10 +347,12 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
         if (bad)
             status = wal_report_refuse(r->dir, bad, policy, r->err);
         bool changed = false;
+        uint64_t cut_before = r->cut_bytes;
         if (status == FIRN_OK && write)
             status = repair(r, &changed);
         if (status == FIRN_NO_SPACE && !r->tight && wal_reserve_spend(r->dir)) {
             r->tight = true;
+            r->cut_bytes = cut_before;
             changed = true; /* whatever the attempt has left: it is found by the next scan */
             status = FIRN_OK;
         }

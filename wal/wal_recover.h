@@ -52,7 +52,7 @@ typedef struct wal_made {
     wal_link link;
     uint64_t seq_next;
     uint32_t reason; /* WAL_SKIP_SEEN or WAL_SKIP_LOST */
-    bool sealed;     /* small, complete; else of full size, to be appended to */
+    bool sealed;     /* small, complete; else to be appended to, of full size unless the disk is full */
 } wal_made;
 int wal_repair_make(wal_repair *r, const wal_made *made);
 

@@ -57,29 +57,21 @@ int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, ui
     return status;
 }
 
-/* A second name for the file, which costs no room; the first one is about to go. Where the file system has no such thing,
- * the bytes are copied. */
+/* A copy; or, where there is no room for one, a second name for the file, since the first one is about to go. (A copy is
+ * better: should this recovery be given up, the log may go on in this very file.) */
 int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
     uint64_t used = wal_used_end(s->base, 0, s->base_bytes);
     if (used == 0)
         return FIRN_OK;
-    char name[FS_NAME_MAX + 1];
-    firn_error cannot;
-    int status = next_lost_name(r, s->no, 0, name);
-    if (status != FIRN_OK)
+    int status = wal_repair_save_range(r, p, 0, used);
+    if (status != FIRN_NO_SPACE || !r->tight)
         return status;
-    status = fs_link(r->dir, s->name, r->lost.dir, name, &cannot);
-    if (status == FIRN_OK) {
+    status = lost_keep(&r->lost, s->name, r->err);
+    if (status == FIRN_OK)
         r->cut_bytes += used;
-        return FIRN_OK;
-    }
-    if (status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY) {
-        *r->err = cannot;
-        return status;
-    }
-    return wal_repair_save_range(r, p, 0, used);
+    return status;
 }
 
 int wal_repair_saved(wal_repair *r)

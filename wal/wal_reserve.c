@@ -13,13 +13,16 @@
 int wal_reserve_make(fs_dir *dir, firn_error *err)
 {
     fs_file *file = NULL;
-    if (fs_open(dir, WAL_RESERVE_NAME, FS_READ, &file, NULL) == FIRN_OK) {
+    uint64_t size = 0;
+    int status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE, &file, err);
+    if (status == FIRN_NOT_FOUND)
+        status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE | FS_CREATE_NEW, &file, err);
+    if (status != FIRN_OK)
+        return status;
+    if (fs_size(file, &size, NULL) == FIRN_OK && size >= WAL_RESERVE_BYTES) {
         fs_close(file);
         return FIRN_OK;
     }
-    int status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE | FS_CREATE_NEW, &file, err);
-    if (status != FIRN_OK)
-        return status;
     status = fs_allocate(file, WAL_RESERVE_BYTES, err);
     if (status == FIRN_OK)
         status = fs_sync(file, err);

@@ -87,7 +87,9 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
     REQUIRES(w->making)
 {
     uint64_t last_seq = atomic_load_explicit(&w->last_seq, memory_order_relaxed);
-    int status = wal_ready_ensure(w, w->current->no + 1, segment_bytes_for(w, need), err);
+    /* One that the owner has been told of stays the next one, also when a larger one is wanted now. */
+    uint64_t bytes = w->announced ? WAL_SEGMENT_MIN : segment_bytes_for(w, need);
+    int status = wal_ready_ensure(w, w->current->no + 1, bytes, err);
     if (status != FIRN_OK) {
         if (status == FIRN_IO)
             wal_poison(w, err);
@@ -103,6 +105,8 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
     next->seq_last = last_seq;
     *out = next;
     const wal_hooks *hooks = &w->config.hooks;
+    if (w->announced)
+        return FIRN_OK;
     status = hooks->rotating ? hooks->rotating(hooks->ctx, next, last_seq, err) : FIRN_OK;
     if (status == FIRN_OK)
         w->announced = true;
@@ -138,17 +142,20 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
     return status;
 }
 
-/* Room for a frame of this size, and the LINK that has to stand before it. A rotation that failed
- * half-way is completed first, also when the frame would still fit: the owner has been told that
- * the current segment takes nothing more, and indexes what comes as lying in the next one. */
+/* A rotation that failed half-way is completed before anything else: the owner has been told that the current segment takes
+ * nothing more, and indexes what comes as lying in the next one. */
+int wal_rotation_complete(wal *w, bool durable, firn_error *err)
+{
+    return w->announced ? wal_rotate(w, 0, durable, err) : FIRN_OK;
+}
+
+/* Room for a frame of this size, and the LINK that has to stand before it. */
 int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err)
 {
-    if (w->announced || bytes > wal_room_left(w)) {
-        int status = wal_rotate(w, bytes, durable, err);
-        if (status != FIRN_OK)
-            return status;
-    }
-    return wal_link_append(w, durable, err);
+    int status = wal_rotation_complete(w, durable, err);
+    if (status == FIRN_OK && bytes > wal_room_left(w))
+        status = wal_rotate(w, bytes, durable, err);
+    return status == FIRN_OK ? wal_link_append(w, durable, err) : status;
 }
 
 /* Asks for the next segment when the current one is half full. */

@@ -118,7 +118,7 @@ typedef struct wal_gap {
 } wal_gap;
 
 typedef struct wal_scan {
-    wal_scanned *segments; /* every numbered file, ascending */
+    wal_scanned *segments; /* every numbered file that is not covered, ascending */
     size_t count;
     wal_gap *gaps; /* inside segments, in log order */
     size_t gap_count, gap_capacity;
@@ -190,7 +190,7 @@ typedef struct wal_recovered_log {
 
 /* Scans, judges by `policy`, and (unless `read_only` or INSPECT) repairs: cuts, moves aside,
  * zeroes, removes unused or truncated segments and temporary files, syncs everything that is kept.
- * An empty folder gives an empty log (count 0, next_segment_no 1). The report is filled in also
+ * An empty folder gives an empty log (count 0, next_segment_no behind what is covered). The report is filled in also
  * when FIRN_DAMAGED is returned; the error then names file, offset, lost numbers and what to do. */
 int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
                 firn_wal_report *report, firn_error *err);

@@ -23,6 +23,7 @@ typedef struct judge {
     size_t gap;        /* next one in scan->gaps */
     size_t prev;       /* the live segment before, or WAL_NOWHERE */
     uint64_t expected; /* the number that comes next */
+    uint64_t covered;  /* the first number, when the owner has what is before it; else 0 */
     bool closed_short; /* a clean close has synced everything, but its seal is not there */
     size_t bad;        /* first headless or wrong file behind prev, or WAL_NOWHERE */
     firn_error *err;
@@ -131,7 +132,7 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
     uint64_t first = first_that_counts(scan, spot.seq_first);
     bool unknown = spot.seq_next == 0;
     bool missing = !unknown && spot.seq_next > first;
-    bool covered = !unknown && !missing && first > spot.seq_first;
+    bool covered = !unknown && !missing && (first > spot.seq_first || j->covered == first);
 
     if (covered || (!proven && !unknown && !missing)) {
         spot.kind = FIRN_WAL_HARMLESS;
@@ -460,12 +461,29 @@ static void sum_up(wal_scan *scan)
     report->durable_seq = report->closed_clean ? scan->last_seq : scan->durable_seq;
 }
 
+/* Where numbers begin when no frame says so: the owner has what is before it. */
+static uint64_t first_number(const wal_scan *scan)
+{
+    uint64_t floor = scan->floor_seq, first = first_that_counts(scan, floor + 1);
+    for (size_t i = 0; i < scan->count; i++) {
+        const wal_scanned *p = &scan->segments[i];
+        if (p->part != WAL_PART_LIVE)
+            continue;
+        if (p->seq_first != 0 && p->seq_first < first)
+            return p->seq_first > floor ? p->seq_first : floor + 1;
+        break;
+    }
+    return first;
+}
+
 int wal_scan_judge(wal_scan *scan, firn_error *err)
 {
+    uint64_t first = first_number(scan);
     judge j = {
         .scan = scan,
         .prev = WAL_NOWHERE,
-        .expected = scan->floor_seq + 1,
+        .expected = first,
+        .covered = first > scan->floor_seq + 1 ? first : 0,
         .closed_short = is_closed_short(scan),
         .bad = WAL_NOWHERE,
         .err = err,

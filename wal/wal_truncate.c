@@ -11,7 +11,7 @@
  * durable, or a hole where the first segments were could not be told from loss.
  *
  * An owner that notes durably by itself what it covers, by operation and by segment, needs neither
- * sync (wal_give_up): what a power cut brings back is not looked at.
+ * sync (wal_give_up), nor that FLOOR: what a power cut brings back is not looked at.
  *
  * Locks: truncating for the whole of it, m for moments.
  */

@@ -14,6 +14,7 @@
 #include <base/error.h>
 #include <base/thread.h>
 #include <errno.h>
+#include <sched.h>
 #include <support/crash.h>
 
 enum { STEPS = 40 };
@@ -382,7 +383,7 @@ static int hold_group(void *ctx, uint64_t entries, uint64_t bytes, firn_error *e
         n = 0;
         for (const wal_request *r = atomic_load(&g->log->newest); r != first; r = r->older)
             n++;
-        thread_yield();
+        sched_yield();
     }
     return FIRN_OK;
 }
@@ -395,7 +396,7 @@ static void start_refused(refused all[4], gate *g, const uint8_t *value, size_t 
         all[i] = (refused){.log = g->log, .value = value, .value_size = value_size};
         assert_int_equal(thread_start(&all[i].t, "refused", append_refused, &all[i]), 0);
         while (i == 0 && !atomic_load(&g->entered))
-            thread_yield();
+            sched_yield();
     }
 }
 

@@ -226,6 +226,95 @@ static void EveryCrashOpensOnAFullDisk(void **state)
     }
 }
 
+/* ---- What is cut ---- */
+
+static bed
+torn_in_front(void) /* three segments, nothing synced, killed; the first is torn in the middle */
+{
+    bed b = {.sim = simfs_new(1), .config = bed_config()};
+    uint8_t rubbish[64];
+    memset(rubbish, 0xa5, sizeof rubbish);
+    b.config.options.durability = FIRN_DURABILITY_NONE;
+    simfs_record(b.sim);
+    bed_open(&b);
+    for (uint64_t i = 1; i <= 12; i++) {
+        bed_put(&b, i);
+        if (i % 4 == 0 && i < 12)
+            OK(firn_wal_rotate(b.log, err));
+    }
+    simfs_fail(b.sim,
+               (simfs_fault){.calls = SIMFS_CHANGING, .at = 1, .error = EIO, .forever = true});
+    wal *log = b.log;
+    b.log = NULL;
+    (void)firn_wal_close(log, NULL);
+    simfs_heal(b.sim);
+    simfs_poke(b.sim, BED_PATH "/000000000001.wal", 4096 + 150, rubbish, sizeof rubbish);
+    return b;
+}
+
+typedef struct saved {
+    uint8_t bytes[16384];
+    size_t size;
+} saved;
+static int lost_is_durable(void *ctx, crash_state *state)
+{
+    const saved *want = ctx;
+    const char *path = BED_PATH "/lost/000000000002-0-2";
+    size_t size = 0;
+    if (!state->marks[0])
+        return 0; /* recovery had not returned */
+    if (!simfs_exists(state->sim, path))
+        return crash_wrong(state, "not in lost/");
+    const uint8_t *got = simfs_peek(state->sim, path, &size);
+    return size > 4096 && size <= want->size && memcmp(got, want->bytes, size) == 0
+               ? 0
+               : crash_wrong(state, "lost/ does not hold what was cut");
+}
+
+static void WhatWasCutIsDurableInLost(void **state)
+{
+    (void)state;
+    bed b = torn_in_front();
+    saved want;
+    memcpy(want.bytes, simfs_peek(b.sim, BED_PATH "/000000000002.wal", &want.size), 16384);
+    bed_open(&b);
+    simfs_mark(b.sim, 0, 1);
+    bed_put(&b, 20);
+    simfs_record_stop(b.sim);
+    crash_stats stats = {0};
+    crash_options options = crash_options_default("lost", 1, lost_is_durable, &want);
+    uint64_t bad = crash_run(b.sim, &options, &stats);
+    bed_release(&b);
+    assert_int_equal(bad, 0);
+}
+
+static void AnEmptyReserveIsNone(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    size_t size = 0;
+    bed_put(&b, 1);
+    bed_close(&b);
+    simfs_cut(b.sim, BED_PATH "/RESERVE", 0); /* killed between its creation and its allocation */
+    bed_open(&b);
+    bed_put(&b, 2);
+    OK(firn_wal_rotate(b.log, err));
+    (void)simfs_peek(b.sim, BED_PATH "/RESERVE", &size);
+    bed_release(&b);
+    assert_int_equal(size, WAL_RESERVE_BYTES);
+}
+
+static void NoRoomForACopyAndNoErrorWanted(void **state)
+{
+    (void)state;
+    bed b = torn_in_front();
+    simfs_fail(b.sim,
+               (simfs_fault){
+                   .calls = SIMFS_WRITE | SIMFS_LINK, .at = 1, .error = ENOSPC, .forever = true});
+    (void)wal_open_path(simfs_fs(b.sim), BED_PATH, &b.config, NULL, &b.log, NULL);
+    simfs_heal(b.sim);
+    bed_release(&b);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +324,9 @@ int main(void)
         cmocka_unit_test(ACutInFrontOfIntactFramesIsMadeOnAFullDisk),
         cmocka_unit_test(AReserveThatWasSpentIsMadeAgain),
         cmocka_unit_test(EveryCrashOpensOnAFullDisk),
+        cmocka_unit_test(WhatWasCutIsDurableInLost),
+        cmocka_unit_test(AnEmptyReserveIsNone),
+        cmocka_unit_test(NoRoomForACopyAndNoErrorWanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -362,9 +362,12 @@ static void an_owner_that_knows_more_than_the_log_gets_greater_numbers(void **st
     simfs_write_file(b->sim, LOG_FOLDER "/note", "", 0);
     assert_int_equal(open_with(b, &config), FIRN_OK);
     assert_int_equal(append(b), 501);
-    config.covered_seq = 100;
     assert_int_equal(open_with(b, &config), FIRN_OK);
     assert_int_equal(append(b), 502);
+    config.covered_seq = 100; /* an older copy of the owner: 101 to 500 are nowhere */
+    assert_int_equal(open_with(b, &config), FIRN_DAMAGED);
+    assert_int_equal(b->report.findings[0].seq_first, 101);
+    assert_int_equal(b->report.findings[0].seq_last, 500);
 }
 
 static void the_floor_survives_a_cut_in_front_of_it(void **state)

@@ -51,7 +51,6 @@ void cond_broadcast(cond *c);
  * (SIGSEGV, SIGBUS, ...). Returns 0 or an errno. `name` of at most 15 bytes. */
 int thread_start(thread *t, const char *name, void (*run)(void *), void *arg);
 void thread_join(thread *t); /* does nothing when it never started */
-void thread_yield(void);     /* lets others run who are ready to */
 
 /* A bell: many threads sleep by it, each under some bits, and one call wakes all that sleep under given ones. Nobody misses
  * a ring: take bell_look first, then look for a reason to stay awake, then sleep; who gives a reason rings afterwards.

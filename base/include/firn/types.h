@@ -82,7 +82,7 @@ typedef enum firn_durability {
 
 /* What to do with a damaged log when opening. A torn tail is what a crash leaves behind: bytes that
  * were never acknowledged as durable. Proven loss is damage to bytes that the log is known to have
- * synced. Bytes that are cut are first copied to the folder lost/. */
+ * synced. Bytes that are cut go to the folder lost/ first; on a full disk long ones stay where they are. */
 typedef enum firn_recovery {
     FIRN_RECOVERY_TAIL = 0, /* default: cut a torn tail; refuse proven loss */
     FIRN_RECOVERY_STRICT,   /* refuse either */

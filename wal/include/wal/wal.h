@@ -36,9 +36,9 @@ typedef struct wal_applied {
 typedef struct wal_hooks {
     void *ctx;
     /* Before a new segment takes over from the current one: everything numbered <= seq_last lies in older
-     * segments. May fail (the write that needed room fails with the same status, nothing has happened); may be
-     * called again for the same segment after a later step failed. Takes its own reference if it keeps
-     * `next`. */
+     * segments. May fail: the write that needed room fails with the same status, nothing has happened, and it is
+     * called again, perhaps with another segment. Once it has succeeded nothing more is appended to the current
+     * segment, also when a later step fails. Takes its own reference if it keeps `next`. */
     int (*rotating)(void *ctx, wal_segment *next, uint64_t seq_last, firn_error *err);
     /* Before a group of `entries` entries and `bytes` payload bytes gets its numbers. May block (that is how
      * the engine slows writers down); a failure fails every batch of the group and consumes nothing. */
@@ -56,7 +56,8 @@ typedef struct wal_config {
                               reported as harmless, and the log's floor may lie anywhere up to here */
     uint64_t covered_no;   /* segments with numbers <= this hold nothing else and may have been given up
                               (wal_give_up): their files are not looked at and, if they are still there,
-                              removed. The next one must be there. 0: none */
+                              removed. The next one must be there. 0: none. Like covered_seq, it must have been
+                              made durable before wal_open */
     bool inline_work;      /* no threads: what the helper would do ahead happens when it is needed (for
                               reproducible tests) */
     wal_hooks hooks;       /* functions may be NULL */
