@@ -225,14 +225,41 @@ static void take_mark(crash_walk *w, const sim_op *op)
     w->marked[op->node] = true;
 }
 
+/* What the recovery started from. After a power cut, that is what the disk held. After a kill, the recovery saw what the
+ * dead process had written, and the disk still has only what had been synced. */
+static void start(crash_walk *w, const simfs *recorded)
+{
+    const crash_walk *before = w->outer;
+    w->recorded = recorded;
+    if (!before || before->model != CRASH_KILL) {
+        disk_init(&w->d, recorded->recording.base, w->seed);
+        return;
+    }
+    const sim_recording *r = &before->recorded->recording;
+    disk_init(&w->d, r->base, w->seed);
+    for (size_t i = 0; i < before->op; i++)
+        if (r->ops[i].kind != SIM_OP_MARK)
+            disk_apply(&w->d, &r->ops[i]);
+    if (before->tear) {
+        sim_op torn = *before->under_way;
+        size_t from = before->tear > 0 ? 0 : (size_t)-before->tear;
+        size_t to = before->tear > 0 ? (size_t)before->tear : torn.size;
+        torn.data += from;
+        torn.offset += from;
+        torn.size = to - from;
+        disk_apply(&w->d, &torn);
+    }
+}
+
 /* A point lies before each change, with all marks that were given by then, and after the last. */
 static void walk_points(crash_walk *w, simfs *recorded)
 {
     const sim_recording *r = &recorded->recording;
     uint64_t stride = w->options->point_stride ? w->options->point_stride : 1;
-    disk_init(&w->d, r->base, w->seed);
+    start(w, recorded);
     for (size_t i = 0; i <= r->count && !w->stop; i++) {
         const sim_op *op = i < r->count ? &r->ops[i] : NULL;
+        w->op = i;
         if (op && op->kind == SIM_OP_MARK) {
             take_mark(w, op);
             continue;
@@ -253,8 +280,9 @@ static void replay_points(crash_walk *w, simfs *recorded, const char *rest)
     crash_step step;
     if (!crash_read_step(&rest, &step))
         sim_die("FIRN_REPLAY: cannot read the line");
-    disk_init(&w->d, r->base, w->seed);
+    start(w, recorded);
     for (size_t i = 0; i < r->count; i++) {
+        w->op = i;
         if (r->ops[i].kind == SIM_OP_MARK) {
             take_mark(w, &r->ops[i]);
             continue;
@@ -264,6 +292,7 @@ static void replay_points(crash_walk *w, simfs *recorded, const char *rest)
             break;
         disk_apply(&w->d, &r->ops[i]);
         w->under_way = NULL;
+        w->op = i + 1;
     }
     disk_items(&w->d);
     choice_reserve(w);

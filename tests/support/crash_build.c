@@ -229,6 +229,10 @@ simfs *disk_build(disk *d, const uint16_t *choice)
 {
     simfs *s = simfs_new(d->seed ^ d->changes);
     assert(s->root->number == d->root);
+    /* A crash of what goes on from here knows the nodes that are gone, too: their numbers are taken. */
+    for (uint32_t i = 0; i < d->node_room; i++)
+        if (d->nodes[i].there && s->next_number <= i)
+            s->next_number = i + 1;
     if (d->made_room < d->node_room) {
         d->made_room = d->node_room;
         d->made = sim_grow(d->made, d->made_room * sizeof(sim_node *));

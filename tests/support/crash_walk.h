@@ -22,6 +22,8 @@ typedef struct crash_walk {
     crash_stats *stats;
     crash_set *seen;
     const struct crash_walk *outer; /* the walk whose recovery is crashed here, or NULL */
+    const simfs *recorded;          /* what is walked */
+    size_t op;                      /* the operation that comes next */
     uint64_t seed;
     unsigned depth;
     disk d;
