@@ -72,7 +72,7 @@ static int check_table(check *c, table *t, firn_error *err)
         snprintf(path, sizeof path, "%s/%s", c->dir->path, name);
         rc = error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
                         "the table is not the one that the manifest lists");
-        error_hint(err, "restore the file from a backup");
+        error_hint(err, "restore the file from a backup" HINT_REPAIR);
     }
     return rc;
 }
@@ -143,7 +143,7 @@ static int look_at_log(check *c, firn_error *err)
 {
     if (c->folder.log_files == 0) {
         error_file(err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET, "the store's log is missing");
-        error_hint(err, "restore the .wal files from a backup");
+        error_hint(err, "restore the .wal files from a backup" HINT_REPAIR);
         return FIRN_DAMAGED;
     }
     wal_config config;
@@ -168,7 +168,7 @@ static int look_at_log(check *c, firn_error *err)
                         "the log ends at operation %" PRIu64
                         ", but the store was closed at %" PRIu64,
                         stats.last_seq, c->state.closed_seq);
-        error_hint(err, "restore the store from a backup");
+        error_hint(err, "restore the store from a backup" HINT_REPAIR);
     }
     return rc;
 }
@@ -194,7 +194,8 @@ static int look(check *c, bool *trouble, firn_error *err)
         c->manifest_status = error_file(
             &c->manifest_error, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
             "the folder holds %zu tables but no manifest", folder_count(&c->folder.tables));
-        error_hint(&c->manifest_error, "restore the manifest, or the store, from a backup");
+        error_hint(&c->manifest_error,
+                   "restore the manifest, or the store, from a backup" HINT_REPAIR);
         *trouble = true;
         return FIRN_OK;
     }

@@ -277,7 +277,7 @@ static int apply_payload(firn_slice payload, const table_env *env, manifest_stat
 static int damaged(firn_error *err, const char *path, uint64_t offset, const char *message)
 {
     error_file(err, FIRN_DAMAGED, path, offset, "%s", message);
-    error_hint(err, "restore the store from a backup");
+    error_hint(err, "restore the store from a backup" HINT_REPAIR);
     return FIRN_DAMAGED;
 }
 
@@ -343,7 +343,7 @@ static int read_records(const uint8_t *data, const table_env *env, manifest_stat
             if (s->records == 0 || intact_record_behind(data, s, offset)) {
                 error_file(err, FIRN_DAMAGED, path, offset,
                            "manifest record %" PRIu64 " is damaged", s->records);
-                error_hint(err, "restore the store from a backup");
+                error_hint(err, "restore the store from a backup" HINT_REPAIR);
                 return FIRN_DAMAGED;
             }
             s->torn = true;
@@ -357,7 +357,7 @@ static int read_records(const uint8_t *data, const table_env *env, manifest_stat
                        s->records, inner.message[0] ? ": " : "", inner.message);
             error_hint(err, rc == FIRN_UNSUPPORTED
                                 ? "open the store with the newer firn that wrote it"
-                                : "restore the store from a backup");
+                                : "restore the store from a backup" HINT_REPAIR);
             return rc;
         }
         s->records++;
@@ -389,7 +389,7 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
     if (rc == FIRN_OK && (s.file_bytes < HEADER_BYTES || s.file_bytes > MANIFEST_MAX)) {
         rc = error_file(err, FIRN_DAMAGED, file->path, FIRN_NO_OFFSET,
                         "the manifest has an impossible size of %" PRIu64 " bytes", s.file_bytes);
-        error_hint(err, "restore the store from a backup");
+        error_hint(err, "restore the store from a backup" HINT_REPAIR);
     }
     if (rc != FIRN_OK)
         goto done;

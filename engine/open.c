@@ -29,7 +29,7 @@ static int not_a_store(const firn *db, const folder *f, firn_error *err)
         /* A new store would take them for leftovers and remove them. */
         error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
                    "the folder holds %zu tables but no manifest", folder_count(&f->tables));
-        error_hint(err, "restore the manifest, or the store, from a backup");
+        error_hint(err, "restore the manifest, or the store, from a backup" HINT_REPAIR);
         return FIRN_DAMAGED;
     }
     if (f->foreign) {
@@ -82,7 +82,7 @@ static int check_tables_exist(const firn *db, const folder *f, const version *v,
             snprintf(path, sizeof path, "%s/%s", db->dir->path, name);
             error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
                        "a table that the manifest lists is missing");
-            error_hint(err, "restore the file, or the store, from a backup");
+            error_hint(err, "restore the file, or the store, from a backup" HINT_REPAIR);
             return FIRN_DAMAGED;
         }
     return FIRN_OK;
@@ -249,7 +249,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
                         "log segment %" PRIu64 " holds numbers from %" PRIu64 " to %" PRIu64
                         ", more than any segment does",
                         wal_segment_no(m->segment), m->seq_first, frame->seq_first);
-        error_hint(r->err, "restore the store from a backup");
+        error_hint(r->err, "restore the store from a backup" HINT_REPAIR);
         return rc;
     }
     if (rc == FIRN_OK)

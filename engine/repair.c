@@ -82,7 +82,10 @@ static int read_manifest(repair *r)
     size_t count = folder_count(&r->folder.manifests);
     firn_error why = {0};
     if (count == 0) {
-        repair_note(r, "", "the folder holds no manifest");
+        repair_note(r, "", "%s",
+                    folder_count(&r->folder.tables)
+                        ? "the folder holds no manifest"
+                        : "the folder holds a log and nothing else: it becomes a store");
         return FIRN_OK;
     }
     char name[NAME_BYTES];

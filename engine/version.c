@@ -82,7 +82,7 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
                 /* The manifest lists it, so a missing file is damage and not an answer. */
                 rc = error_file(err, FIRN_DAMAGED, name, FIRN_NO_OFFSET,
                                 "a table that the manifest lists is missing");
-                error_hint(err, "restore the file from a backup");
+                error_hint(err, "restore the file from a backup" HINT_REPAIR);
             }
             if (rc == FIRN_OK)
                 atomic_store_explicit(&t->reader, r, memory_order_release);

@@ -16,6 +16,9 @@
 #include <firn/firn.h>
 #include <sstable/sstable.h>
 
+/* Ends a hint. */
+#define HINT_REPAIR ", or save what is intact with `firn repair`"
+
 /* What opening a table needs; one for the store. */
 typedef struct table_env {
     fs_dir *dir;

@@ -33,8 +33,8 @@ static const verb verb_help = {
 };
 
 static const verb *const verbs[] = {
-    &verb_load, &verb_get,  &verb_put, &verb_del,   &verb_scan,    &verb_count,
-    &verb_dump, &verb_stat, &verb_wal, &verb_check, &verb_version, &verb_help,
+    &verb_load, &verb_get, &verb_put,   &verb_del,    &verb_scan,    &verb_count, &verb_dump,
+    &verb_stat, &verb_wal, &verb_check, &verb_repair, &verb_version, &verb_help,
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 

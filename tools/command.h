@@ -36,7 +36,7 @@ struct verb {
 };
 
 extern const verb verb_load, verb_get, verb_put, verb_del, verb_scan, verb_count, verb_dump,
-    verb_stat, verb_wal, verb_check;
+    verb_stat, verb_wal, verb_check, verb_repair;
 
 int command_run(int argc, char **argv);
 

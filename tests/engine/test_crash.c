@@ -26,10 +26,11 @@
  * compacts a range; t lets no table be made from then on, as on a full disk, so that the log keeps many
  * segments; o closes and opens again; q closes for good.
  *
- * k and m leave as a killed process does, and open again with nothing synced in between: what is read
+ * k, m, n and y leave as a killed process does, and open again with nothing synced in between: what is read
  * then is only in the page cache, and may go with a later power cut. A write that fails poisons the
  * handle, which then closes without another word to the disk; k fails a write to the log, m the second
- * write to the manifest of a compaction, whose bytes arrive all the same. */
+ * write to the manifest of a compaction, and n that of a flush, whose bytes arrive all the same; y fails the sync of a flush's
+ * record, so that its bytes are only seen. */
 typedef struct crash_script {
     const char *name;
     const char *words;
@@ -94,18 +95,22 @@ static int find_manifest(void *ctx, const char *path, uint64_t size)
     return 0;
 }
 
-/* Words k and m. */
-static void leave_as_if_killed(crash_bed *c, simfs *sim, firn **db, bool manifest)
+/* Words k, m, n and y. */
+static void leave_as_if_killed(crash_bed *c, simfs *sim, firn **db, char word)
 {
     char name[64] = "", why[WHY];
     size_t j = 0;
     simfs_each(sim, FOLDER, find_manifest, name);
-    if (manifest) {
-        simfs_fail(sim,
-                   (simfs_fault){
-                       .calls = SIMFS_WRITE, .at = 2, .error = EIO, .after = true, .name = name});
+    if (word != 'k')
+        simfs_fail(sim, (simfs_fault){.calls = word == 'y' ? SIMFS_SYNC : SIMFS_WRITE,
+                                      .at = word == 'm' ? 2 : 1,
+                                      .error = EIO,
+                                      .after = word != 'y',
+                                      .name = name});
+    if (word == 'm')
         assert_int_equal(firn_compact(*db, NULL, 0, NULL, 0, NULL), FIRN_IO);
-    }
+    else if (word != 'k')
+        assert_int_equal(firn_flush(*db, NULL), FIRN_IO);
     simfs_fail(sim, (simfs_fault){.calls = SIMFS_WRITE, .at = 1, .error = EIO, .forever = true});
     assert_false(history_write(&c->history, *db, FIRN_DURABILITY_SYNC, why));
     assert_int_not_equal(firn_close(*db, NULL), FIRN_OK);
@@ -130,7 +135,9 @@ static void one_word(crash_bed *c, simfs *sim, firn **db, const char *word)
     switch (word[0]) {
     case 'k':
     case 'm':
-        leave_as_if_killed(c, sim, db, word[0] == 'm');
+    case 'n':
+    case 'y':
+        leave_as_if_killed(c, sim, db, word[0]);
         return;
     case 't':
         simfs_on_call(sim, refuse_tables, NULL);
@@ -369,6 +376,13 @@ static void a_power_cut_after_a_kill(void **state)
                                .sync_every = 7});
 }
 
+static void a_flush_that_is_only_in_the_page_cache(void **state)
+{
+    (void)state;
+    run_script(&(crash_script){"half-flushed", "w1 o w9 n w5 y w9 f w2 n w3 y w2 o w5 n w9 y w3 q",
+                               .sync_every = 3});
+}
+
 static void a_log_of_many_segments(void **state)
 {
     (void)state;
@@ -463,6 +477,7 @@ int main(void)
         cmocka_unit_test(closing_and_opening_again_and_again),
         cmocka_unit_test(many_flushes_make_levels),
         cmocka_unit_test(a_power_cut_after_a_kill),
+        cmocka_unit_test(a_flush_that_is_only_in_the_page_cache),
         cmocka_unit_test(a_log_of_many_segments),
         cmocka_unit_test(batched_durability),
         cmocka_unit_test(a_store_survives_crash_after_crash),

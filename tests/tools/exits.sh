@@ -35,7 +35,7 @@ run 0 "a key at the limit" "$FIRN" put "$T/long" "$(printf '%065535d' 0)" v
 
 # 3: input and output
 for verb in "get $T/none a" "scan $T/none" "count $T/none" "dump $T/none" "stat $T/none" "wal $T/none" \
-    "check $T/none" "del $T/none a" "put $T/none a b --no-create" "load $T/none $T/in.tsv --no-create"; do
+    "check $T/none" "repair $T/none" "del $T/none a" "put $T/none a b --no-create" "load $T/none $T/in.tsv --no-create"; do
     # shellcheck disable=SC2086 # the words of the command
     run 3 "firn ${verb%% *} on a missing folder" "$FIRN" $verb
     has err "$T/none"
@@ -46,7 +46,8 @@ echo text >"$T/file"
 mkdir "$T/other"
 echo text >"$T/other/letter.txt"
 for verb in "get $T/file a" "put $T/file a b" "stat $T/file" "wal $T/file" "check $T/file" \
-    "get $T/other a" "put $T/other a b" "stat $T/other" "wal $T/other" "check $T/other"; do
+    "get $T/other a" "put $T/other a b" "stat $T/other" "wal $T/other" "check $T/other" \
+    "repair $T/file" "repair $T/other"; do
     # shellcheck disable=SC2086
     run 3 "firn ${verb% b} on what is no store" "$FIRN" $verb
     has err "firn: "
@@ -116,6 +117,12 @@ has err "damaged"
 run 4 "opening a damaged log to write" "$FIRN" put "$T/hurt" a b
 has err "${segment##*/}"
 has err "hint: "
+run 4 "repair of a damaged log loses something" "$FIRN" repair "$T/hurt"
+has out "LOST  ${segment##*/}, "
+has out "operations "
+run 0 "and leaves a clean store" "$FIRN" check -q "$T/hurt"
+run 0 "which has nothing to repair" "$FIRN" repair "$T/hurt"
+has out "nothing was lost"
 run 0 "the store that was copied is well" "$FIRN" check "$DB"
 
 # A store with tables: small segments make a flush.
@@ -136,6 +143,21 @@ else
     rm "$T/tables2/${table##*/}"
     run 4 "check of a store that lacks a table" "$FIRN" check "$T/tables2"
     has err "${table##*/}"
+    cp -r "$T/tables" "$T/tables3"
+    run 4 "repair of a damaged table loses a range of keys" "$FIRN" repair "$T/tables"
+    has out "LOST  ${table##*/}, "
+    has out "versions of keys from \"key"
+    has out " to \"key"
+    run 0 "and leaves a clean store" "$FIRN" check -q "$T/tables"
+    run 4 "repair of a store that lacks a table" "$FIRN" repair -q "$T/tables2"
+    is "prints nothing but the loss" "$(grep -vc LOST "$T/out")" 0
+    run 0 "and leaves a clean store" "$FIRN" check -q "$T/tables2"
+    run 4 "repair with an option" "$FIRN" repair "$T/tables3" --set compression=zlib
+    run 2 "repair with a wrong option" "$FIRN" repair "$T/tables3" --set compression=best
+    rm "$T/tables3/"*.manifest
+    run 0 "repair of a store without its manifest" "$FIRN" repair "$T/tables3"
+    has out "the list of tables was lost"
+    run 0 "and leaves a clean store" "$FIRN" check -q "$T/tables3"
 fi
 
 # 5: locked

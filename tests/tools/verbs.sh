@@ -7,7 +7,7 @@ has out "load"
 run 0 "--help does too" "$FIRN" --help
 run 0 "version prints a version" "$FIRN" version
 has out "firn "
-for verb in load get put del scan count dump stat wal check version help; do
+for verb in load get put del scan count dump stat wal check repair version help; do
     run 0 "firn $verb --help explains" "$FIRN" $verb --help
     has out "usage: firn $verb"
     cp "$T/out" "$T/help"
