@@ -53,7 +53,7 @@ void simfs_record_stop(simfs *sim);
 /* How many changes were recorded: crash points are 0 .. simfs_changes(). */
 uint64_t simfs_changes(simfs *sim);
 
-#define SIMFS_MARKS 8
+#define SIMFS_MARKS 24
 /* Writes "the promise numbered `mark` is now `value`" into the recording, e.g. mark 0: batches up
  * to `value` were acknowledged as durable. A crash state carries the last value of each mark. */
 void simfs_mark(simfs *sim, unsigned mark, uint64_t value);
