@@ -132,6 +132,8 @@ static int status_of_errno(int sys_errno)
     case EFBIG:
         return FIRN_NO_SPACE;
     case ENOMEM:
+    case EMFILE:
+    case ENFILE:
         return FIRN_NO_MEMORY;
     case ENOENT:
         return FIRN_NOT_FOUND;

@@ -60,20 +60,12 @@ static void finding(check *c, int status, const firn_error *err)
     }
 }
 
-static int check_table(check *c, table *t, firn_error *err)
+static int check_table(table *t, firn_error *err)
 {
     sst_reader *r = NULL;
     int rc = table_reader(t, &r, err);
     if (rc == FIRN_OK)
         rc = sst_verify(r, err);
-    if (rc == FIRN_OK && !table_is_as_listed(t, r)) {
-        char name[NAME_BYTES], path[512];
-        name_table(t->no, name);
-        snprintf(path, sizeof path, "%s/%s", c->dir->path, name);
-        rc = error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
-                        "the table is not the one that the manifest lists");
-        error_hint(err, "restore the file from a backup" HINT_REPAIR);
-    }
     return rc;
 }
 
@@ -83,7 +75,7 @@ static int check_tables(check *c)
         const level *l = &c->state.version->levels[n];
         for (size_t i = 0; i < l->count; i++) {
             firn_error err = {0};
-            int rc = check_table(c, l->tables[i], &err);
+            int rc = check_table(l->tables[i], &err);
             if (rc == FIRN_NO_MEMORY)
                 return rc;
             if (rc != FIRN_OK)

@@ -53,8 +53,7 @@ static bool closing(firn *db)
 }
 
 /* FIRN_END: given up because the store is being closed. */
-static int merge_into(firn *db, const job *j, iter *it, build *b, const buf *snapshots,
-                      firn_error *err)
+static int merge_into(firn *db, job *j, iter *it, build *b, const buf *snapshots, firn_error *err)
 {
     keeper k;
     size_t at[FIRN_LEVELS] = {0};
@@ -79,6 +78,7 @@ static int merge_into(firn *db, const job *j, iter *it, build *b, const buf *sna
     }
     if (rc == FIRN_OK && it->status != FIRN_OK) {
         rc = it->status;
+        j->input_failed = true;
         if (err)
             *err = it->error;
     }
@@ -124,7 +124,7 @@ static int move_down(firn *db, const job *j, firn_error *err)
     return rc;
 }
 
-static int rewrite(firn *db, const job *j, firn_error *err)
+static int rewrite(firn *db, job *j, firn_error *err)
 {
     build b;
     edit e = {0};
@@ -163,7 +163,7 @@ static int rewrite(firn *db, const job *j, firn_error *err)
     return rc;
 }
 
-static int run(firn *db, const job *j, firn_error *err) REQUIRES(db->compact_mu)
+static int run(firn *db, job *j, firn_error *err) REQUIRES(db->compact_mu)
 {
     int rc = can_move(db, j) ? move_down(db, j, err) : rewrite(db, j, err);
     if (rc == FIRN_OK)
@@ -172,24 +172,26 @@ static int run(firn *db, const job *j, firn_error *err) REQUIRES(db->compact_mu)
 }
 
 /* Runs the job that a pick found, if it found one (`rc` is the pick's), and releases it. */
-static int run_picked(firn *db, int rc, job *j, bool *did, firn_error *err) REQUIRES(db->compact_mu)
+static int run_picked(firn *db, int rc, job *j, bool *did, bool *input_failed, firn_error *err)
+    REQUIRES(db->compact_mu)
 {
-    *did = false;
+    *did = *input_failed = false;
     if (rc == FIRN_NOT_FOUND)
         return FIRN_OK;
     if (rc != FIRN_OK)
         return error_no_memory(err, sizeof *j);
     rc = run(db, j, err);
     *did = rc == FIRN_OK;
+    *input_failed = j->input_failed;
     job_release(j);
     return rc;
 }
 
-int compact_once(firn *db, bool *did, firn_error *err)
+int compact_once(firn *db, bool *did, bool *input_failed, firn_error *err)
 {
     job j = {0};
     mutex_lock(&db->compact_mu);
-    int rc = run_picked(db, pick_due(db, &j), &j, did, err);
+    int rc = run_picked(db, pick_due(db, &j), &j, did, input_failed, err);
     mutex_unlock(&db->compact_mu);
     store_reap(db);
     return rc;
@@ -213,9 +215,9 @@ static unsigned deepest(firn *db, firn_slice from, firn_slice to)
 static int compact_level(firn *db, unsigned n, firn_slice from, firn_slice to, firn_error *err)
 {
     job j = {0};
-    bool did;
+    bool did, input_failed;
     mutex_lock(&db->compact_mu);
-    int rc = run_picked(db, pick_range(db, n, from, to, &j), &j, &did, err);
+    int rc = run_picked(db, pick_range(db, n, from, to, &j), &j, &did, &input_failed, err);
     mutex_unlock(&db->compact_mu);
     store_reap(db);
     return rc;

@@ -222,9 +222,14 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     return rc;
 }
 
+bool store_curable(int status)
+{
+    return status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
+}
+
 void store_background_error(firn *db, int status, const firn_error *err)
 {
-    bool curable = status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
+    bool curable = store_curable(status);
     mutex_lock(&db->state_mu);
     bool news = curable ? db->retry_status != status : db->background_status == FIRN_OK;
     if (curable) {

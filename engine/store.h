@@ -141,8 +141,9 @@ void store_reap(firn *db);
 /* Writes an edit to the manifest and installs the version that follows; `flushed` as above. */
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
 uint64_t store_next_file_no(firn *db);
-/* Notes an error of background work: those that space or memory may cure are retried, others stop
- * writing. */
+/* Can waiting cure it: want of space, of memory, or of descriptors? */
+bool store_curable(int status);
+/* Notes an error of background work: those that may be cured are retried, others stop writing. */
 void store_background_error(firn *db, int status, const firn_error *err);
 /* The error that stopped writing, or FIRN_OK. */
 int store_writable(firn *db, firn_error *err);
@@ -186,6 +187,7 @@ typedef struct job {
     table **inputs[2]; /* borrowed from the view */
     size_t counts[2];
     view *view; /* a reference: keeps the inputs and tells what lies below */
+    bool input_failed;
 } job;
 /* The most urgent compaction. FIRN_NOT_FOUND: none is due. */
 int pick_due(firn *db, job *out);
@@ -195,7 +197,8 @@ int pick_range(firn *db, unsigned n, firn_slice from, firn_slice to, job *out);
 bool compaction_due(const firn *db, const version *v);
 void job_release(job *j);
 /* Runs one due compaction, if there is one. */
-int compact_once(firn *db, bool *did, firn_error *err);
+/* *input_failed: what failed is reading a table that is there. */
+int compact_once(firn *db, bool *did, bool *input_failed, firn_error *err);
 
 /* ---- build.c: tables from a sorted stream, cut at a size, between keys ---- */
 typedef struct build {

@@ -62,6 +62,15 @@ void table_unref(table *t)
     mem_free(t);
 }
 
+/* Does the table say of itself what the manifest says of it? */
+static bool is_as_listed(const table *t, const sst_reader *r)
+{
+    const sst_properties *a = &t->properties, *b = sst_reader_properties(r);
+    return a->file_bytes == b->file_bytes && a->entries == b->entries && a->deletes == b->deletes &&
+           a->blocks == b->blocks && a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
+           slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
+}
+
 int table_reader(table *t, sst_reader **out, firn_error *err)
 {
     sst_reader *r = atomic_load_explicit(&t->reader, memory_order_acquire);
@@ -84,6 +93,12 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
                                 "a table that the manifest lists is missing");
                 error_hint(err, "restore the file from a backup" HINT_REPAIR);
             }
+            if (rc == FIRN_OK && !is_as_listed(t, r)) {
+                rc = error_file(err, FIRN_DAMAGED, name, FIRN_NO_OFFSET,
+                                "the table is not the one that the manifest lists");
+                error_hint(err, "restore the file from a backup" HINT_REPAIR);
+                sst_reader_close(r);
+            }
             if (rc == FIRN_OK)
                 atomic_store_explicit(&t->reader, r, memory_order_release);
         }
@@ -92,14 +107,6 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
     if (rc == FIRN_OK)
         *out = r;
     return rc;
-}
-
-bool table_is_as_listed(const table *t, const sst_reader *r)
-{
-    const sst_properties *a = &t->properties, *b = sst_reader_properties(r);
-    return a->file_bytes == b->file_bytes && a->entries == b->entries && a->deletes == b->deletes &&
-           a->blocks == b->blocks && a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
-           slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
 }
 
 /* ---- edits ---- */

@@ -54,11 +54,8 @@ struct table {
 int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out);
 void table_ref(table *t);
 void table_unref(table *t);
-/* Opens on first use. Any thread. */
+/* Opens on first use, and looks whether it is the table that the manifest lists. Any thread. */
 int table_reader(table *t, sst_reader **out, firn_error *err);
-
-/* Does the table say of itself what the manifest says of it? */
-bool table_is_as_listed(const table *t, const sst_reader *r);
 
 /* ---- Versions ---- */
 typedef struct version {

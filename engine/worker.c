@@ -2,8 +2,8 @@
  * keeps the levels in shape. Two, because a long compaction must not keep a flush, and so the
  * writers, waiting.
  *
- * A failure that space or memory may cure is tried again every RETRY_MS; any other stops the work.
- * Damage in a table stops compaction alone: writes go on until level 0 is full. */
+ * A failure that space, memory or descriptors may cure is tried again every RETRY_MS; any other stops the work.
+ * A table that cannot be read stops compaction alone: writes go on until level 0 is full. */
 #include <base/error.h>
 #include <string.h>
 
@@ -22,11 +22,6 @@ static void pause_before_retry(firn *db)
         passed_ms = (fs_mono_us(fs_posix()) - started) / 1000;
     }
     mutex_unlock(&db->state_mu);
-}
-
-static bool curable(int status)
-{
-    return status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
 }
 
 /* Waits for something to flush or to reap. False: closing, or flushing has failed for good. */
@@ -71,7 +66,7 @@ static void flusher_run(void *arg)
             continue;
         }
         store_background_error(db, rc, &err);
-        if (curable(rc))
+        if (store_curable(rc))
             pause_before_retry(db);
     }
 }
@@ -114,16 +109,16 @@ static void compactor_run(void *arg)
     firn *db = arg;
     while (wait_for_compaction(db)) {
         firn_error err = {0};
-        bool did = false;
-        int rc = compact_once(db, &did, &err);
+        bool did = false, input_failed = false;
+        int rc = compact_once(db, &did, &input_failed, &err);
         if (rc == FIRN_OK && did)
             clear_retry(db);
         if (rc == FIRN_OK || rc == FIRN_END)
             continue;
-        if (curable(rc)) {
+        if (store_curable(rc)) {
             store_background_error(db, rc, &err);
             pause_before_retry(db);
-        } else if (rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED) {
+        } else if (input_failed) {
             compaction_fails(db, rc, &err);
         } else {
             store_background_error(db, rc, &err);
@@ -175,9 +170,10 @@ int work_inline(firn *db, firn_error *err)
         store_background_error(db, rc, err);
         return rc;
     }
+    bool input_failed = false;
     for (bool did = compaction_works(db); rc == FIRN_OK && did;)
-        rc = compact_once(db, &did, err);
-    if (rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED)
+        rc = compact_once(db, &did, &input_failed, err);
+    if (input_failed && !store_curable(rc))
         compaction_fails(db, rc, err);
     else if (rc != FIRN_OK)
         store_background_error(db, rc, err);

@@ -17,7 +17,7 @@ int error_file(firn_error *err, int status, const char *file, uint64_t offset, c
     __attribute__((format(printf, 5, 6)));
 
 /* A failed system call: the status follows from sys_errno (ENOSPC, EDQUOT, EFBIG: NO_SPACE; ENOMEM:
- * NO_MEMORY; ENOENT: NOT_FOUND; else IO), and so does a first hint. `verb` as in "write". NOT_FOUND is an
+ * NO_MEMORY, as EMFILE and ENFILE; ENOENT: NOT_FOUND; else IO), and so does a first hint. `verb` as in "write". NOT_FOUND is an
  * answer and leaves *err as it was: who cannot go on without the file says so with error_file. */
 int error_system(firn_error *err, const char *file, uint64_t offset, int sys_errno, const char *verb);
 

@@ -34,7 +34,7 @@ typedef enum firn_status {
     FIRN_TOO_LARGE,   /* a key, value or batch is over its limit; nothing was changed */
     FIRN_IO,          /* the system failed a call; firn_error.sys_errno says how */
     FIRN_NO_SPACE,    /* disk full or quota reached; nothing was acknowledged; try again later */
-    FIRN_NO_MEMORY,   /* an allocation failed; nothing was acknowledged */
+    FIRN_NO_MEMORY,   /* an allocation failed, or descriptors ran out; nothing was acknowledged */
     FIRN_DAMAGED,     /* bytes on disk are not what was written; firn_error names file and offset */
     FIRN_LOCKED,      /* another opener holds the folder */
     FIRN_READ_ONLY,   /* the handle was opened for reading only */
