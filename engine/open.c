@@ -338,6 +338,16 @@ static void log_report_line(void *ctx, const char *text)
     store_log(ctx, FIRN_LOG_WARNING, "recovery: %s", text);
 }
 
+/* Who only looks cuts nothing off, but can say what there would be. */
+static uint64_t torn_bytes(const firn_wal_report *report)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < report->count; i++)
+        if (report->findings[i].kind == FIRN_WAL_TORN)
+            bytes += report->findings[i].bytes;
+    return bytes;
+}
+
 static int open_log(firn *db, const manifest_state *s, firn_error *err)
 {
     wal_config config;
@@ -346,7 +356,7 @@ static int open_log(firn *db, const manifest_state *s, firn_error *err)
     log_config(db, s, &config);
     firn_wal_report_init(&report);
     int rc = wal_open(db->dir, &config, &report, &db->wal, err);
-    db->recovery_cut_bytes = report.cut_bytes;
+    db->recovery_cut_bytes = db->options.read_only ? torn_bytes(&report) : report.cut_bytes;
     if (rc == FIRN_OK && !db->options.read_only && report.count)
         firn_wal_report_text(&report, log_report_line, db);
     firn_wal_report_release(&report);

@@ -2,8 +2,9 @@
  *
  * The log passes raw records (<firn/wal.h>, firn_wal_iterate): an ENTRY for each operation, with
  * the frame it lies in, and a COMMIT behind the last one. A frame of entries is drawn from its
- * first ENTRY to its COMMIT.
+ * first ENTRY to its COMMIT. What the scan found between the frames is drawn in its place.
  */
+#include <base/slice.h>
 #include <engine/engine.h>
 #include <wal/wal.h>
 
@@ -28,6 +29,8 @@ typedef struct drawing {
     char file[64];     /* segment that is being drawn */
     uint64_t in_frame; /* entries of the open frame so far; 0: no frame is open */
     uint64_t frame_offset;
+    const firn_wal_report *report;
+    size_t finding; /* next one of the report to be drawn */
 } drawing;
 
 static const char *const kind_names[] = {
@@ -134,7 +137,84 @@ static void draw_other(drawing *d, const firn_wal_record *r)
     output_format(&d->out, ", durable up to %" PRIu64 "\n", r->durable_seq);
 }
 
+/* ---- What is between the frames ---- */
+
+static const char *finding_name(firn_wal_finding_kind kind)
+{
+    switch (kind) {
+    case FIRN_WAL_TORN:
+        return "torn";
+    case FIRN_WAL_LOST:
+        return "LOST";
+    case FIRN_WAL_MISSING_SEGMENT:
+        return "MISSING";
+    case FIRN_WAL_WRONG_SEGMENT:
+        return "WRONG";
+    case FIRN_WAL_HARMLESS:
+        return "harmless";
+    }
+    return "?";
+}
+
+static bool is_damage(const firn_wal_finding *f)
+{
+    return f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS;
+}
+
+static void draw_finding(drawing *d, const firn_wal_finding *f)
+{
+    const char *colour = d->bold && is_damage(f) ? COLOUR_RED : "",
+               *off = d->bold ? COLOUR_OFF : "";
+    bool whole = f->kind == FIRN_WAL_MISSING_SEGMENT || f->kind == FIRN_WAL_WRONG_SEGMENT;
+    if (whole) {
+        output_format(&d->out, "%s%s%s  %s", d->file[0] ? "\n" : "", colour, f->file,
+                      finding_name(f->kind));
+        snprintf(d->file, sizeof d->file, "%s", f->file);
+    } else {
+        if (strcmp(d->file, f->file) != 0)
+            draw_segment(d, f->file);
+        output_format(&d->out, "%s%12" PRIu64 " %9" PRIu64 "  %-10s", colour, f->offset, f->bytes,
+                      finding_name(f->kind));
+    }
+    if (f->seq_first)
+        output_format(&d->out, "  numbers %" PRIu64 " to %" PRIu64 ":", f->seq_first, f->seq_last);
+    output_format(&d->out, "%s%s%s\n", f->seq_first ? " " : "  ", f->proof, off);
+}
+
+/* Names of more digits are of greater numbers. */
+static int compare_files(const char *a, const char *b)
+{
+    size_t x = strlen(a), y = strlen(b);
+    return x != y ? (x > y) - (x < y) : strcmp(a, b);
+}
+
+/* All that lies before this place; file NULL: all that is left. */
+static void draw_findings(drawing *d, const char *file, uint64_t offset)
+{
+    for (; d->finding < d->report->count; d->finding++) {
+        const firn_wal_finding *f = &d->report->findings[d->finding];
+        int c = file ? compare_files(f->file, file) : -1;
+        if (c > 0 || (c == 0 && f->offset > offset))
+            return;
+        draw_finding(d, f);
+    }
+}
+
 /* ---- As JSON: an object a line ---- */
+
+static void print_json_findings(drawing *d)
+{
+    for (size_t i = 0; i < d->report->count; i++) {
+        const firn_wal_finding *f = &d->report->findings[i];
+        output_format(
+            &d->out,
+            "{\"finding\": \"%s\", \"file\": \"%s\", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64
+            ", \"seq_first\": %" PRIu64 ", \"seq_last\": %" PRIu64 ", \"proof\": ",
+            finding_name(f->kind), f->file, f->offset, f->bytes, f->seq_first, f->seq_last);
+        output_json(&d->out, slice_of_str(f->proof));
+        output_text(&d->out, "}\n");
+    }
+}
 
 static void print_json(drawing *d, const firn_wal_record *r)
 {
@@ -159,6 +239,7 @@ static int on_record(void *ctx, const firn_wal_record *r)
     if (d->json) {
         print_json(d, r);
     } else {
+        draw_findings(d, r->file, r->offset);
         if (strcmp(d->file, r->file) != 0)
             draw_segment(d, r->file);
         if (r->kind == FIRN_WAL_RECORD_ENTRY)
@@ -179,8 +260,11 @@ static void on_line(void *ctx, const char *line)
 
 static void print_report(drawing *d, const firn_wal_report *report)
 {
-    if (d->json)
+    if (d->json) {
+        print_json_findings(d);
         return;
+    }
+    draw_findings(d, NULL, 0);
     output_format(&d->out, "\n%sreport%s\n", d->bold ? COLOUR_BOLD : "", d->bold ? COLOUR_OFF : "");
     firn_wal_report_text(report, on_line, d);
 }
@@ -190,7 +274,7 @@ static const firn_wal_finding *first_damage(const firn_wal_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
         const firn_wal_finding *f = &report->findings[i];
-        if (f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS)
+        if (is_damage(f))
             return f;
     }
     return NULL;
@@ -229,6 +313,7 @@ static int draw(drawing *d)
     firn_wal *log = NULL;
     firn_error error = {0};
     firn_wal_report_init(&report);
+    d->report = &report;
     int status = open_log(d->path, &dir, &report, &log, &error);
     if (status == FIRN_OK && report.segments == 0 && report.count == 0) {
         firn_wal_close(log, NULL);
@@ -290,7 +375,8 @@ const verb verb_wal = {
             "options:\n"
             "  --values            every operation, with its whole key and value\n"
             "  --json              an object for each record, a line each; bytes beyond ASCII as "
-            "\\u00XX\n"
+            "\\u00XX;\n"
+            "                      then one for each finding\n"
             "\n"
             "examples:\n"
             "  firn wal fruits\n"

@@ -114,6 +114,9 @@ has err "offset"
 has err "hint: "
 run 4 "wal on a damaged log" "$FIRN" wal "$T/hurt"
 has err "damaged"
+has out "  LOST        numbers "
+run 4 "wal on a damaged log, for programs" "$FIRN" wal --json "$T/hurt"
+has out '{"finding": "LOST", "file": "'
 run 4 "opening a damaged log to write" "$FIRN" put "$T/hurt" a b
 has err "${segment##*/}"
 has err "hint: "

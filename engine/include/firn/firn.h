@@ -194,7 +194,7 @@ typedef struct firn_stats {
     uint64_t stall_us;        /* writers held back, in all */
     uint64_t snapshots;
     uint64_t recovered_entries; /* replayed from the log when opening */
-    uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/ */
+    uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle that only reads */
     char store_id[33];
     bool poisoned, read_only, log_mapped;
 } firn_stats;
