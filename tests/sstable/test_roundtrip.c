@@ -209,7 +209,7 @@ static void a_table_of_another_store_number_or_size_is_refused(void **state)
     t.ro.store_id[1]++;
     assert_int_equal(table_open(&t, &r, &err), FIRN_DAMAGED);
     assert_non_null(strstr(err.message, "another store"));
-    assert_non_null(strstr(err.hint, "firn check"));
+    assert_non_null(strstr(err.hint, "firn repair"));
     t.ro = good;
     t.ro.table_no++;
     assert_int_equal(table_open(&t, &r, &err), FIRN_DAMAGED);
