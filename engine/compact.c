@@ -157,7 +157,7 @@ static int rewrite(firn *db, job *j, firn_error *err)
     if (it)
         it->ops->close(it);
     /* As in flush.c: unknown whether the manifest lists them, so they stay. */
-    build_release(&b, rc == FIRN_OK || (committing && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY));
+    build_release(&b, rc == FIRN_OK || (committing && !error_curable(rc)));
     edit_release(&e);
     buf_release(&snapshots);
     return rc;

@@ -99,7 +99,7 @@ static int flush_mem(firn *db, mem *m, firn_error *err)
     }
     /* E7: when it is unknown whether the edit reached the disk, the table must stay: the manifest may
      * list it. */
-    build_release(&b, rc == FIRN_OK || (committing && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY));
+    build_release(&b, rc == FIRN_OK || (committing && !error_curable(rc)));
     edit_release(&e);
     if (rc == FIRN_OK)
         give_up_log(db, flushed, covered_no);

@@ -445,11 +445,11 @@ static void encode_header(uint8_t h[HEADER_BYTES], uint64_t no, const uint8_t st
 }
 
 /* A new manifest that may or may not be the one that the next open finds must not stay beside an older one that goes on.
- * FIRN_NO_SPACE: it is gone. */
+ * A curable error: it is gone. */
 static int sync_name(fs_dir *dir, const char *name, firn_error *err)
 {
     int rc = fs_dir_sync(dir, err);
-    if (rc == FIRN_NO_SPACE && fs_unlink(dir, name, NULL) != FIRN_OK) {
+    if (error_curable(rc) && fs_unlink(dir, name, NULL) != FIRN_OK) {
         rc = FIRN_IO;
         if (err)
             err->status = rc;
@@ -568,18 +568,18 @@ int manifest_write(manifest *m, const edit *e, firn_error *err)
         return error_no_memory(err, m->scratch.size);
     rc = fs_write(m->file, m->scratch.data, m->scratch.size, m->end, err);
     /* A full disk before the sync: nothing relies on the record, and the next one overwrites it. */
-    if (rc == FIRN_NO_SPACE)
+    if (error_curable(rc))
         return rc;
     if (rc == FIRN_OK)
         rc = fs_sync(m->file, err); /* <- the commit point of every flush and compaction */
     if (rc != FIRN_OK) {
         m->poisoned = true;
-        if (rc == FIRN_NO_SPACE && err)
-            err->status = FIRN_IO; /* a sync that failed is no "try again" */
+        if (err)
+            err->status = FIRN_IO; /* a sync that failed is no "try again", whatever errno was */
         error_hint(err,
                    "whether the edit survives is unknown; find the cause, then close the store "
                    "and open it again");
-        return rc == FIRN_NO_SPACE ? FIRN_IO : rc;
+        return FIRN_IO;
     }
     m->end += m->scratch.size;
     m->records++;

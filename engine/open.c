@@ -176,7 +176,7 @@ static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
         s->next_file_no = no + 1;
         rc = manifest_create(db->dir, no, s, &db->manifest, err);
         /* On a full disk the old one will do, without the record that was never completed. */
-        if (rc == FIRN_NO_SPACE && s->manifest_no && !gave_up)
+        if (error_curable(rc) && s->manifest_no && !gave_up)
             rc = manifest_continue(db->dir, s, &db->manifest, err);
     }
     mutex_unlock(&db->manifest_mu);
@@ -435,7 +435,11 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         if (rc == FIRN_OK) /* E5: the log removes what it is told that the tables hold */
             rc = manifest_settle(db->dir, &s, err);
     } else {
-        rc = new_state(db, &s, err);
+        /* A folder that was there may be anybody's work, and not on the disk yet: then a power cut would take it,
+         * and all that we put into it. */
+        rc = fs_dir_make(db->fs, path, err);
+        if (rc == FIRN_OK)
+            rc = new_state(db, &s, err);
         if (rc == FIRN_OK && f.log_files) {
             wal_config look;
             log_config(db, &s, &look);

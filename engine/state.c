@@ -215,21 +215,16 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     mutex_unlock(&db->manifest_mu);
     version_unref(next);
     /* Whoever asked for this edit: without a manifest nothing can be flushed any more. */
-    if (rc != FIRN_OK && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY)
+    if (rc != FIRN_OK && !error_curable(rc))
         store_background_error(db, rc, err);
     if (renewed != FIRN_OK)
         store_background_error(db, FIRN_IO, &later);
     return rc;
 }
 
-bool store_curable(int status)
-{
-    return status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
-}
-
 void store_background_error(firn *db, int status, const firn_error *err)
 {
-    bool curable = store_curable(status);
+    bool curable = error_curable(status);
     mutex_lock(&db->state_mu);
     bool news = curable ? db->retry_status != status : db->background_status == FIRN_OK;
     if (curable) {

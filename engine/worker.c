@@ -66,7 +66,7 @@ static void flusher_run(void *arg)
             continue;
         }
         store_background_error(db, rc, &err);
-        if (store_curable(rc))
+        if (error_curable(rc))
             pause_before_retry(db);
     }
 }
@@ -115,7 +115,7 @@ static void compactor_run(void *arg)
             clear_retry(db);
         if (rc == FIRN_OK || rc == FIRN_END)
             continue;
-        if (store_curable(rc)) {
+        if (error_curable(rc)) {
             store_background_error(db, rc, &err);
             pause_before_retry(db);
         } else if (input_failed) {
@@ -173,7 +173,7 @@ int work_inline(firn *db, firn_error *err)
     bool input_failed = false;
     for (bool did = compaction_works(db); rc == FIRN_OK && did;)
         rc = compact_once(db, &did, &input_failed, err);
-    if (input_failed && !store_curable(rc))
+    if (input_failed && !error_curable(rc))
         compaction_fails(db, rc, err);
     else if (rc != FIRN_OK)
         store_background_error(db, rc, err);

@@ -201,7 +201,7 @@ static int write_failed(wal *w, wal_segment *s, const wal_group *g, int status, 
 {
     if (!s->mapped)
         memset(s->base + s->end, 0, (size_t)g->bytes);
-    if (status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY) {
+    if (error_curable(status)) {
         firn_error wipe;
         if (group_wipe(s, g, &wipe) == FIRN_OK) {
             error_hint(err, "make room on the disk (or raise the quota) and try again: nothing was "

@@ -76,20 +76,24 @@ static void answer_all(wal *w, wal_request *first, int status)
     wal_ring(w, bits);
 }
 
-/* `covered` is the newest tick that the failed sync was to cover: whether those writes survive is
- * unknown. The others' bytes were never tried. */
-static void answer_failed(wal *w, wal_request *first, uint64_t covered, const firn_error *cause)
+/* All of them were appended, and are visible: whether they survive is unknown, whichever of them the failed sync
+ * was to cover. (POISONED says that nothing has happened.) */
+static void answer_failed(wal *w, wal_request *first)
 {
     uint32_t bits = 0;
+    if (!first)
+        return;
+    mutex_lock(&w->m);
+    firn_error cause = w->poison;
+    mutex_unlock(&w->m);
+    cause.status = FIRN_IO;
+    error_hint(&cause, "whether the write survives is unknown; find the cause, then close the log "
+                       "and open it again");
     for (wal_request *r = first, *next; r; r = next) {
         next = r->next;
-        if (cause && r->tick <= covered) {
-            r->status = cause->status;
-            if (r->err)
-                *r->err = *cause;
-        } else {
-            r->status = wal_poisoned_error(w, r->err);
-        }
+        r->status = cause.status;
+        if (r->err)
+            *r->err = cause;
         bits |= wal_request_tell(r, WAL_DONE);
     }
     wal_ring(w, bits);
@@ -159,7 +163,7 @@ uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own)
     mutex_unlock(&w->m);
 
     if (poisoned)
-        answer_failed(w, done, 0, NULL);
+        answer_failed(w, done);
     else
         answer_all(w, done, FIRN_OK);
     if (named && named != own)
@@ -207,13 +211,10 @@ static int sync_segments(wal *w, firn_error *err)
     }
 }
 
-static void round_failed(wal *w, uint64_t tick, firn_error *cause)
+/* W8 */
+static void round_failed(wal *w, firn_error *cause)
 {
-    /* W8. The status that waiters get says that the outcome is unknown, whatever errno was. */
-    cause->status = FIRN_IO;
-    error_hint(cause,
-               "whether the write survives is unknown; find the cause, then close the log and "
-               "open it again");
+    cause->status = FIRN_IO; /* whatever errno was: a sync that failed is no "try again" */
     wal_poison(w, cause);
     mutex_lock(&w->m);
     wal_request *all = waiters_take(w, UINT64_MAX);
@@ -221,7 +222,7 @@ static void round_failed(wal *w, uint64_t tick, firn_error *cause)
     bool fire = wal_callbacks_decide(w);
     cond_broadcast(&w->durable_cond);
     mutex_unlock(&w->m);
-    answer_failed(w, all, tick, cause);
+    answer_failed(w, all);
     if (fire)
         wal_callbacks_fire(w);
 }
@@ -252,7 +253,7 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     /* The next round first: its sync takes longest. */
     wal_ring(w, bits);
     answer_all(w, covered, FIRN_OK);
-    answer_failed(w, failed, 0, NULL);
+    answer_failed(w, failed);
     if (fire)
         wal_callbacks_fire(w);
     /* An idle log proves its last sync with a MARK: the helper has to look at the clock. */
@@ -268,7 +269,7 @@ static void sync_round(wal *w)
         mutex_lock(&w->m);
         error = w->poison;
         mutex_unlock(&w->m);
-        round_failed(w, 0, &error);
+        round_failed(w, &error);
         return;
     }
     uint64_t tick = atomic_load_explicit(&w->tick, memory_order_acquire);
@@ -284,7 +285,7 @@ static void sync_round(wal *w)
     if (sync_segments(w, &error) == FIRN_OK)
         round_done(w, tick, seq, fs_mono_us(w->fs) - start);
     else
-        round_failed(w, tick, &error);
+        round_failed(w, &error);
 }
 
 /* Waits until the company is complete or the time is up. Returns the state of `r` then: SYNC when the
@@ -338,7 +339,7 @@ void wal_sync_fail_all(wal *w)
     bool fire = wal_callbacks_decide(w);
     cond_broadcast(&w->durable_cond);
     mutex_unlock(&w->m);
-    answer_failed(w, all, 0, NULL);
+    answer_failed(w, all);
     if (fire)
         wal_callbacks_fire(w);
 }

@@ -252,6 +252,12 @@ static void each_change_that_finds_the_disk_full_from_then_on(void **state)
     every_call(SIMFS_CHANGING, ENOSPC, true);
 }
 
+static void each_change_that_finds_no_memory_once(void **state)
+{
+    (void)state;
+    every_call(SIMFS_CHANGING, ENOMEM, false);
+}
+
 static void each_write_that_is_cut_short_or_interrupted_is_completed(void **state)
 {
     (void)state;
@@ -392,7 +398,8 @@ static void a_store_that_met_a_full_disk_opens_on_it(void **state)
         simfs_capacity(r.bed.sim, simfs_used(r.bed.sim));
         bed_must_open(&r.bed);
         must_show(&r, r.bed.db, r.history.completed, "opened on a full disk");
-        simfs_capacity(r.bed.sim, simfs_used(r.bed.sim)); /* others take what the reserve gave back */
+        simfs_capacity(r.bed.sim,
+                       simfs_used(r.bed.sim)); /* others take what the reserve gave back */
         fill_up(&r);
         simfs_capacity(r.bed.sim, simfs_used(r.bed.sim) + 300000);
         firn_error err = {0};
@@ -443,6 +450,7 @@ int main(void)
         cmocka_unit_test(each_change_that_fails_from_then_on_with_eio),
         cmocka_unit_test(each_change_that_finds_the_disk_full_once),
         cmocka_unit_test(each_change_that_finds_the_disk_full_from_then_on),
+        cmocka_unit_test(each_change_that_finds_no_memory_once),
         cmocka_unit_test(each_write_that_is_cut_short_or_interrupted_is_completed),
         cmocka_unit_test(each_look_that_fails_once_with_eio),
         cmocka_unit_test(each_open_that_finds_no_descriptor_once),

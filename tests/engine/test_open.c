@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "bed.h"
+#include "support/crash.h"
 
 static int setup(void **state)
 {
@@ -108,6 +109,34 @@ static void a_new_folder_is_made_with_its_parents(void **state)
     bed_must_close(b);
     bed_must_open(b);
     bed_expect(b, NULL, "k", "v");
+}
+
+/* Made by a process that died before it synced the folder above, or by a shell. */
+static void a_folder_that_was_there_is_durable_with_its_store(void **state)
+{
+    (void)state;
+    simfs *sim = simfs_new(1);
+    engine_config config = {.fs = simfs_fs(sim), .inline_work = true};
+    firn *db = NULL;
+    firn_error err = {0};
+    firn_options o;
+    firn_options_init(&o);
+    o.segment_bytes = 65536;
+    simfs_record(sim);
+    assert_int_equal(config.fs->ops->dir_make(config.fs, "store"), 0);
+    assert_int_equal(engine_open("store", &o, &config, &db, &err), FIRN_OK);
+    assert_int_equal(firn_put(db, "k", 1, "v", 1, NULL, &err), FIRN_OK);
+    assert_int_equal(firn_close(db, &err), FIRN_OK);
+    simfs *left = crash_now(sim, CRASH_STRICT, 1, NULL, 0);
+    o.create_if_missing = false;
+    config.fs = simfs_fs(left);
+    assert_int_equal(engine_open("store", &o, &config, &db, &err), FIRN_OK);
+    firn_value v;
+    assert_int_equal(firn_get(db, "k", 1, NULL, &v, &err), FIRN_OK);
+    firn_value_release(&v);
+    assert_int_equal(firn_close(db, &err), FIRN_OK);
+    simfs_free(left);
+    simfs_free(sim);
 }
 
 static void without_create_if_missing_a_missing_folder_stays_missing(void **state)
@@ -619,6 +648,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_new_folder_is_made_with_its_parents),
+        TEST(a_folder_that_was_there_is_durable_with_its_store),
         TEST(without_create_if_missing_a_missing_folder_stays_missing),
         TEST(a_file_instead_of_a_folder_is_refused),
         TEST(a_folder_of_something_else_is_left_untouched),

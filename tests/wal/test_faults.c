@@ -189,6 +189,8 @@ static const fault_kind fault_kinds[] = {
     {"ENOSPC once", ENOSPC, false, false},
     {"ENOSPC from then on", ENOSPC, true, false},
     {"ENOSPC after the effect", ENOSPC, false, true},
+    {"ENOMEM once", ENOMEM, false, false},
+    {"ENOMEM after the effect", ENOMEM, false, true},
     {"EINTR once", EINTR, false, false},
     {"a short transfer", SIMFS_SHORT, false, false},
 };

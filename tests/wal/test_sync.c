@@ -3,6 +3,7 @@
 
 #include <base/thread.h>
 #include <errno.h>
+#include <sched.h>
 #include <support/tempdir.h>
 
 static int append(bed *b, firn_durability durability, uint64_t *seq, firn_error *err)
@@ -160,6 +161,58 @@ static void AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain(void **state)
         OK(append(&b, FIRN_DURABILITY_SYNC, &seq, err));
         bed_release(&b);
     }
+}
+
+/* A sync that fails while another writer's batch, appended meanwhile, waits for the next one. */
+typedef struct two_writers {
+    bed b;
+    thread second;
+    bool started;
+    int second_status;
+    firn_error second_error;
+} two_writers;
+
+static void append_second(void *arg)
+{
+    two_writers *t = arg;
+    uint64_t seq;
+    t->second_status = append(&t->b, FIRN_DURABILITY_SYNC, &seq, &t->second_error);
+}
+
+static int fail_once_both_are_appended(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    two_writers *t = ctx;
+    (void)index;
+    (void)name;
+    if (call != SIMFS_SYNC || t->started)
+        return 0;
+    t->started = true;
+    assert_int_equal(thread_start(&t->second, "second", append_second, t), 0);
+    while (firn_wal_last_seq(t->b.log) < 2)
+        sched_yield();
+    return EIO;
+}
+
+static void WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown(void **state)
+{
+    (void)state;
+    two_writers t = {.b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED)};
+    uint64_t seq;
+    simfs_on_call(t.b.sim, fail_once_both_are_appended, &t);
+    EXPECT(FIRN_IO, append(&t.b, FIRN_DURABILITY_SYNC, &seq, err));
+    thread_join(&t.second);
+    simfs_on_call(t.b.sim, NULL, NULL);
+    /* POISONED would say that nothing had happened, but it is in the log, and may be found there. */
+    assert_int_equal(t.second_status, FIRN_IO);
+    assert_int_equal(t.second_error.status, FIRN_IO);
+    assert_int_equal(t.second_error.sys_errno, EIO);
+    assert_non_null(strstr(t.second_error.hint, "unknown"));
+    EXPECT(FIRN_POISONED, append(&t.b, FIRN_DURABILITY_NONE, &seq, err));
+    assert_int_equal(firn_wal_last_seq(t.b.log), 2);
+    wal *log = t.b.log;
+    t.b.log = NULL;
+    EXPECT(FIRN_POISONED, firn_wal_close(log, err));
+    bed_release(&t.b);
 }
 
 typedef struct called {
@@ -402,6 +455,7 @@ int main(void)
         cmocka_unit_test(TheBatchModeSyncsAfterSoManyWritesOrBytes),
         cmocka_unit_test(WithoutAThreadTheBatchModeLooksAtTheClockWhenAppending),
         cmocka_unit_test(AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain),
+        cmocka_unit_test(WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown),
         cmocka_unit_test(ACallbackIsCalledOnceWhenItsNumberIsDurable),
         cmocka_unit_test(ACallbackLearnsThatItsNumberCannotBecomeDurable),
         cmocka_unit_test(TheBatchModeSyncsAnIdleLog),

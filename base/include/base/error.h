@@ -23,6 +23,13 @@ int error_system(firn_error *err, const char *file, uint64_t offset, int sys_err
 
 int error_no_memory(firn_error *err, size_t bytes);
 
+/* Does it pass by itself? A full disk and a lack of memory or descriptors do: nothing has happened, and trying again
+ * is right. */
+static inline bool error_curable(int status)
+{
+    return status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
+}
+
 /* Replaces the hint. */
 void error_hint(firn_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
