@@ -23,6 +23,13 @@
     "value=1024,fillrandom,settle,readrandom/value=4096,fillrandom,settle,readrandom/"             \
     "value=65536,fillrandom,settle,readrandom"
 
+/* The words of a list of workloads; in three lines of the help. */
+#define WRITES                                                                                     \
+    "fillseq fillrandom fillbatch fillsync overwrite deleterandom bulkload settle compact"
+#define READS                                                                                      \
+    "readrandom readhot readmissing readseq readreverse seek10 seek100 seekdeleted scandeleted"
+#define MIXES "readwhilewriting reopen recover ycsba ycsbb ycsbc ycsbd ycsbe ycsbf"
+
 static const char help[] =
     "usage: firn-bench [options]\n"
     "  --profile NAME     quick: six figures in under three minutes; full: everything\n"
@@ -45,10 +52,7 @@ static const char help[] =
     "  --details          latency, CPU, memory and amplification of every engine\n"
     "  --csv FILE         --json FILE                     --plot FOLDER (SVG charts)\n"
     "\n"
-    "workloads: fillseq fillrandom fillbatch fillsync overwrite deleterandom bulkload settle "
-    "compact\n"
-    "  readrandom readhot readmissing readseq readreverse seek10 seek100 seekdeleted scandeleted\n"
-    "  readwhilewriting reopen recover ycsba ycsbb ycsbc ycsbd ycsbe ycsbf\n";
+    "workloads: " WRITES "\n  " READS "\n  " MIXES "\n";
 
 static void refuse(const char *name, const char *value, const char *allowed)
 {
@@ -191,6 +195,21 @@ static void check_engines(const settings *s)
     }
 }
 
+/* Before anything is measured: a slip at the end of a list would cost the whole run. */
+static void check_workloads(const char *list)
+{
+    size_t length;
+    for (const char *at = list; *at; at += length + (at[length] != 0)) {
+        char name[40];
+        length = strcspn(at, ",/");
+        snprintf(name, sizeof name, "%.*s", (int)(length < 39 ? length : 39), at);
+        if (strchr(name, '=') || length == 0)
+            continue;
+        name[strcspn(name, "@")] = 0;
+        (void)word("a workload", name, WRITES " " READS " " MIXES);
+    }
+}
+
 void options_parse(int argc, char **argv, settings *s)
 {
     static const char *const names[] = {
@@ -228,4 +247,5 @@ void options_parse(int argc, char **argv, settings *s)
         exit(2);
     }
     check_engines(s);
+    check_workloads(s->workloads);
 }

@@ -206,7 +206,7 @@ void run_engine(const settings *s, const bench_engine *e, const char *path, FILE
         if (!r.db)
             r.db = e->open(path, &s->config);
         if (!workload_basic(&r, name) && !workload_life(&r, name) && !workload_ycsb(&r, name))
-            bench_fail("bench", name, "there is no such workload; see --help");
+            bench_fail("bench", name, "it is in the list of --help but nothing carries it out");
     }
     r.workload = "close";
     if (r.db)

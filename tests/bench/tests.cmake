@@ -4,3 +4,7 @@ target_include_directories(test_bench_histogram PRIVATE ${CMAKE_SOURCE_DIR}/benc
 target_link_libraries(test_bench_histogram PRIVATE firn_options PkgConfig::CMOCKA)
 add_test(NAME bench.histogram COMMAND test_bench_histogram)
 set_tests_properties(bench.histogram PROPERTIES LABELS unit TIMEOUT 60)
+if(FIRN_BENCH)
+    add_test(NAME bench.smoke COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/smoke.sh)
+    set_tests_properties(bench.smoke PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT "FIRN=$<TARGET_FILE:firn-bench>")
+endif()

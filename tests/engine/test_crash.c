@@ -295,7 +295,7 @@ static void run_seed(const crash_script *s, uint64_t seed, crash_stats *stats)
 
 static void run_script(const crash_script *s)
 {
-    uint64_t first = seed_from_environment(1), seeds = long_run() ? 10 : 3;
+    uint64_t first = seed_from_environment(1), seeds = long_run() ? 6 : 3;
     unsigned long long named = 0;
     char pattern[64];
     const char *replay = getenv("FIRN_REPLAY");

@@ -6,7 +6,7 @@
  * commits, which the batches' numbers tell.
  *
  * How the threads take turns differs from run to run, so a line for FIRN_REPLAY does not find its state again. A state that is
- * wrong is therefore written into a folder, which the message names. FIRN_LONG=1 makes more and longer runs.
+ * wrong is therefore written into a folder, which the message names. FIRN_LONG=1 makes more runs and looks at more points of each.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -246,7 +246,7 @@ static void one_run(unsigned writers, unsigned sync_every, const char *durabilit
     run *r = calloc(1, sizeof *r);
     assert_non_null(r);
     *r = (run){.sim = simfs_new(seed), .writers = writers, .sync_every = sync_every};
-    r->batches = (long_run() ? 240 : 72) / writers + 8;
+    r->batches = 72 / writers + 8;
     bed_small(&r->options);
     MUST(firn_options_set(&r->options, "durability", durability, error));
     engine_config config = {.fs = simfs_fs(r->sim)};
@@ -269,12 +269,10 @@ static void one_run(unsigned writers, unsigned sync_every, const char *durabilit
     simfs_record_stop(r->sim);
     MUST(firn_close(r->db, error));
     crash_options o = crash_options_default(name, seed, verify, r);
-    if (!long_run()) {
-        o.combinations = 16;
-        o.singles = 8;
-        o.random = 4;
-        o.point_stride = 1 + simfs_changes(r->sim) / 160;
-    }
+    o.combinations = 16;
+    o.singles = 8;
+    o.random = 4;
+    o.point_stride = 1 + simfs_changes(r->sim) / (long_run() ? 640 : 160);
     crash_stats stats = {0};
     uint64_t violations = crash_run(r->sim, &o, &stats);
     crash_print(name, &stats, stdout);
@@ -291,7 +289,7 @@ static void runs(unsigned sync_every, const char *durability)
         return;
     uint64_t seed = seed_from_environment(1);
     for (unsigned writers = 1; writers <= WRITERS; writers += writers < 4 ? 1 : 2)
-        for (unsigned again = 0; again < (long_run() ? 4 : 1); again++)
+        for (unsigned again = 0; again < (long_run() ? 2 : 1); again++)
             one_run(writers, sync_every, durability, seed + again);
 }
 
