@@ -237,6 +237,11 @@ static int rebuild(repair *r)
     if (rc != FIRN_OK)
         return rc;
     repair_note(r, "", "%zu tables were found; all of them are merged into new ones", r->count);
+    if (!r->state.version)
+        repair_note(
+            r, "",
+            "a damaged manifest no longer says where the store was closed: whether the log's last "
+            "operations are all there is not known");
     if (look.before_first > seq_max) {
         if (look.front_damaged)
             lost_operations(r, "these operations are neither in a table nor in the log", "",

@@ -276,7 +276,7 @@ static void flip_every_byte(const sample *s)
 {
     size_t size, losses = 0;
     for (size_t f = 0; f < s->file_count; f++)
-        for (uint64_t at = 0; at < s->sizes[f]; at += long_run() ? 1 : 11) {
+        for (uint64_t at = 0; at < s->sizes[f]; at += long_run() ? 3 : 11) {
             const uint8_t *bytes = simfs_peek(s->intact, s->files[f], &size);
             if (bytes[at] == 0 && at % 64 >= 11 && !long_run())
                 continue;
@@ -302,7 +302,7 @@ static void every_flipped_byte_of_an_unclosed_store_is_repaired(void **state)
 static void cut_every_file(const sample *s)
 {
     for (size_t f = 0; f < s->file_count; f++)
-        for (uint64_t size = 0; size < s->sizes[f]; size += long_run() ? 7 : 101) {
+        for (uint64_t size = 0; size < s->sizes[f]; size += long_run() ? 13 : 101) {
             simfs *sim = simfs_clone(s->intact);
             snprintf(damage, sizeof damage, "%s, cut to %llu", s->files[f],
                      (unsigned long long)size);
@@ -402,21 +402,34 @@ static void without_its_manifest_a_store_is_complete(void **state)
     }
 }
 
+/* Where a log ends is known from its own last bytes, from the segment behind them, and from the manifest of a store that
+ * was closed. Damage to two of these files can take every trace of its last writes along, the proof that they were
+ * there too. */
+static bool may_hide_the_end(const sample *s, const bool *hit)
+{
+    unsigned count = 0;
+    for (size_t f = 0; f < s->file_count; f++)
+        count += hit[f] && (is_manifest(s->files[f]) || sample_is_log(s->files[f]));
+    return count >= 2;
+}
+
 /* Two or three random damages, anywhere. */
 static void many_damages_are_survived(void **state)
 {
     const sample *s = *state;
     static const uint8_t zeros[4096];
     uint64_t seed = seed_from_environment(1);
-    for (uint64_t round = 0; round < (long_run() ? 4000 : 300); round++) {
+    for (uint64_t round = 0; round < (long_run() ? 2500 : 300); round++) {
         rng r = rng_init(seed * 100000 + round);
         simfs *sim = simfs_clone(s->intact);
+        bool hit[FILES] = {false};
         int said =
             snprintf(damage, sizeof damage, "seed %llu round %llu:", (unsigned long long)seed,
                      (unsigned long long)round);
         for (size_t n = 2 + rng_below(&r, 2); n > 0; n--) {
-            const char *file = s->files[rng_below(&r, s->file_count)];
-            size_t size = 0;
+            size_t f = rng_below(&r, s->file_count), size = 0;
+            const char *file = s->files[f];
+            hit[f] = true;
             if (simfs_exists(sim, file))
                 simfs_peek(sim, file, &size);
             uint64_t at = size ? rng_below(&r, size) : 0, way = rng_below(&r, 4);
@@ -443,7 +456,8 @@ static void many_damages_are_survived(void **state)
                      err.file);
         /* Several losses may hide each other: the one that is told last may be of what another took away. */
         const char *why = judge_store(s, sim, &t);
-        if (why && (!t.losses || !strstr(why, "of state"))) {
+        bool may_be_wrong = t.losses || may_hide_the_end(s, hit);
+        if (why && (!may_be_wrong || !strstr(why, "of state"))) {
             print_told(&t, &m);
             fail_msg("%s: after the repair: %s", damage, why);
         }
