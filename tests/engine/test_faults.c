@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <base/alloc.h>
+#include <base/hash.h>
 #include <errno.h>
 #include <sched.h>
 
@@ -26,11 +27,12 @@ typedef struct fault_run {
     bool over;        /* writing has stopped for good */
     bool reading_fails;
     unsigned refused; /* calls of the store that failed */
+    rng rng;
 } fault_run;
 
 static void start(fault_run *r, const char *name)
 {
-    *r = (fault_run){.name = name};
+    *r = (fault_run){.name = name, .rng = rng_init(hash64(name, strlen(name), 0))};
     bed_on_simfs(&r->bed, 3);
     history_init(&r->history, 3, r->bed.sim);
     r->history.value_most = 400;
@@ -44,6 +46,28 @@ static void finish(fault_run *r)
 }
 
 /* ---- the script ---- */
+
+static unsigned power_cuts;
+
+/* The power goes right now. */
+static void survive_a_power_cut(fault_run *r, uint64_t seed)
+{
+    power_cuts++;
+    simfs *left = crash_now(r->bed.sim, CRASH_STRICT, seed, NULL, 0);
+    engine_config config = {.fs = simfs_fs(left), .inline_work = true};
+    firn *db = NULL;
+    char why[WHY];
+    firn_error err = {0};
+    size_t j = 0;
+    int rc = engine_open(r->bed.folder, &r->bed.options, &config, &db, &err);
+    if (rc != FIRN_OK)
+        fail_msg("%s: a power cut behind it: open: %s: %s", r->name, firn_status_name(rc),
+                 err.message);
+    if (!history_compare(&r->history, db, r->history.durable, r->history.count, &j, why))
+        fail_msg("%s: a power cut behind it: %s", r->name, why);
+    assert_int_equal(firn_close(db, NULL), FIRN_OK);
+    simfs_free(left);
+}
 
 /* The failures that a fault may surface as. FIRN_DAMAGED is none of them: nothing is damaged. */
 static void must_be_an_honest_failure(const fault_run *r, const char *what, int rc,
@@ -116,10 +140,14 @@ static void step_on(fault_run *r, char step, unsigned patience)
 
 static const char script[] = "owwwwfwwwwwwfwwwcwwwsqowwwwwwwwwwwwwwwwwwwwwwwfwwcwwqowwq";
 
+/* Behind the fault, the power may go at any step. */
 static void run_script(fault_run *r, unsigned patience)
 {
-    for (const char *p = script; *p && !r->over; p++)
+    for (const char *p = script; *p && !r->over; p++) {
         step_on(r, *p, patience);
+        if (simfs_faults_hit(r->bed.sim) > 0 && rng_below(&r->rng, long_run() ? 1 : 4) == 0)
+            survive_a_power_cut(r, rng_next(&r->rng));
+    }
 }
 
 /* ---- after it ---- */
@@ -132,25 +160,6 @@ static size_t must_show(const fault_run *r, firn *db, size_t low, const char *wh
     if (!history_compare(&r->history, db, low, r->history.count, &j, why))
         fail_msg("%s: %s: %s", r->name, when, why);
     return j;
-}
-
-/* The power goes right now. */
-static void survive_a_power_cut(fault_run *r, uint64_t seed)
-{
-    simfs *left = crash_now(r->bed.sim, CRASH_STRICT, seed, NULL, 0);
-    engine_config config = {.fs = simfs_fs(left), .inline_work = true};
-    firn *db = NULL;
-    char why[WHY];
-    firn_error err = {0};
-    size_t j = 0;
-    int rc = engine_open(r->bed.folder, &r->bed.options, &config, &db, &err);
-    if (rc != FIRN_OK)
-        fail_msg("%s: a power cut behind it: open: %s: %s", r->name, firn_status_name(rc),
-                 err.message);
-    if (!history_compare(&r->history, db, r->history.durable, r->history.count, &j, why))
-        fail_msg("%s: a power cut behind it: %s", r->name, why);
-    assert_int_equal(firn_close(db, NULL), FIRN_OK);
-    simfs_free(left);
 }
 
 /* The fault is over: close, open, compare, and go on as if nothing had been. */
@@ -224,8 +233,10 @@ static void every_call(unsigned calls, int error, bool forever)
     }
     uint64_t count = calls_of_the_script(calls);
     assert_true(count > 20);
+    power_cuts = 0;
     for (uint64_t at = 1; at <= count; at++)
         run_fault(calls, error, forever, at);
+    assert_true(power_cuts > (forever ? 1 : 2) * count); /* not only at the end */
 }
 
 static void each_change_that_fails_once_with_eio(void **state)
