@@ -223,6 +223,7 @@ static void build_content(const disk *d, const disk_node *n, const uint16_t *cho
     to->size = size;
     to->touched = (size_t)size;
     to->charged = size;
+    sim_region_fence(to->data, to->room, size);
 }
 
 simfs *disk_build(disk *d, const uint16_t *choice)

@@ -71,12 +71,14 @@ void sim_node_reserve(sim_node *n, size_t size)
 void sim_node_resize(simfs *s, sim_node *n, uint64_t size)
 {
     uint64_t from = size < n->size ? size : n->size;
+    sim_region_fence(n->data, n->room, n->touched);
     if (n->touched > from) /* also what was stored through a mapping behind the end */
         memset(n->data + from, 0, n->touched - from);
     sim_node_reserve(n, (size_t)size);
     if (size < n->size)
         sim_uncharge(s, n, size);
     n->size = size;
+    sim_region_fence(n->data, n->room, size);
 }
 
 /* ---- Names ---- */
@@ -327,6 +329,7 @@ simfs *simfs_clone(simfs *s)
         if (n->size)
             memcpy(c->data, n->data, n->size);
         c->size = c->touched = n->size;
+        sim_region_fence(c->data, c->room, c->size);
         c->charged = n->charged;
         copy->used += n->charged;
     }

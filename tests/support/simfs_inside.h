@@ -29,6 +29,9 @@ uint8_t *sim_region_take(size_t size, size_t *room);
 void sim_region_give(uint8_t *data, size_t room, size_t touched);
 /* Makes it at least `size` bytes long without moving it; false when that cannot be. */
 bool sim_region_extend(uint8_t *data, size_t *room, size_t size);
+/* Lets AddressSanitizer report who touches what lies behind the last page of a file of this size: a
+ * process would be killed. */
+void sim_region_fence(uint8_t *data, size_t room, uint64_t size);
 
 /* A run of memory that is freed in one go: for recordings. */
 typedef struct sim_arena {

@@ -11,6 +11,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define FENCED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FENCED 1
+#endif
+#endif
+#ifdef FENCED
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(data, size)   ((void)(data), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(data, size) ((void)(data), (void)(size))
+#endif
+
+#define FENCE_BYTES      ((size_t)64 << 10)
 #define REGION_BYTES     ((size_t)1 << 20) /* address space, not memory: pages come when touched */
 #define POOL_REGIONS     128
 #define POOL_TOUCHED_MAX ((size_t)256 << 10) /* to clear more costs more than to map anew */
@@ -76,6 +91,7 @@ void sim_region_give(uint8_t *data, size_t room, size_t touched)
 {
     if (!data)
         return;
+    ASAN_UNPOISON_MEMORY_REGION(data, room);
     if (room == REGION_BYTES && touched <= POOL_TOUCHED_MAX) {
         memset(data, 0, touched);
         pthread_mutex_lock(&pool_lock);
@@ -96,6 +112,15 @@ bool sim_region_extend(uint8_t *data, size_t *room, size_t size)
         return false;
     *room = bytes;
     return true;
+}
+
+void sim_region_fence(uint8_t *data, size_t room, uint64_t size)
+{
+    size_t end = (size_t)(size + 4095) / 4096 * 4096;
+    if (!data || end > room)
+        return;
+    ASAN_UNPOISON_MEMORY_REGION(data, end);
+    ASAN_POISON_MEMORY_REGION(data + end, room - end < FENCE_BYTES ? room - end : FENCE_BYTES);
 }
 
 void *sim_arena_take(sim_arena *a, size_t size)
