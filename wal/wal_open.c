@@ -208,11 +208,28 @@ static int decide_backing(wal *w, firn_error *err)
     return status;
 }
 
+/* What the owner says may come from a file of its own. Behind what it covers there must be numbers
+ * left for more. */
+static int check_covered(const wal_config *config, firn_error *err)
+{
+    if (config->covered_seq < FIRN_MAX_SEQ && config->covered_no < WAL_SEGMENT_NO_MAX)
+        return FIRN_OK;
+    int status =
+        error_set(err, FIRN_INVALID,
+                  "operations up to %llu and segments up to %llu are said to be covered, "
+                  "which no log has",
+                  (unsigned long long)config->covered_seq, (unsigned long long)config->covered_no);
+    error_hint(err, "what the owner of the log has noted is damaged: restore it from a backup");
+    return status;
+}
+
 int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal **out,
              firn_error *err)
 {
     wal_config checked = *config;
     int status = wal_options_check(&config->options, &checked.options, err);
+    if (status == FIRN_OK)
+        status = check_covered(config, err);
     if (status != FIRN_OK)
         return status;
     wal *w = wal_alloc(&checked, dir, err);

@@ -236,6 +236,13 @@ static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_er
 int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, firn_error *err)
 {
     wal_header header;
+    if (no > WAL_SEGMENT_NO_MAX) {
+        error_file(err, FIRN_TOO_LARGE, w->dir->path, FIRN_NO_OFFSET,
+                   "the log has used up its segment numbers (%llu)",
+                   (unsigned long long)WAL_SEGMENT_NO_MAX);
+        error_hint(err, "copy what is in it to a new log");
+        return FIRN_TOO_LARGE;
+    }
     int status = header_init(w, no, bytes, &header, err);
     if (status != FIRN_OK)
         return status;

@@ -28,6 +28,10 @@
 /* A segment with less room than this is not gone on with: a LINK, a SKIP, and some use. */
 #define ROOM_MIN (WAL_TAIL_RESERVE + 256)
 
+/* A SKIP uses up 2^32 - 1 numbers. Who would have to skip more than this many SKIPs can has files
+ * that do not belong together, and would write for hours. */
+#define SKIPS_MAX 1024
+
 /* How often somebody who looks on beside a busy writer tries to see one state. */
 #define LOOKS_MAX 50
 
@@ -279,9 +283,10 @@ static int take_segments(wal_scan *scan, const wal_spot *cut, size_t reuse, wal_
     return FIRN_OK;
 }
 
-static void fill_in(const wal_scan *scan, const wal_spot *cut, uint64_t covered_seq,
-                    wal_recovered_log *out)
+static void fill_in(const wal_repair *r, const wal_spot *cut, wal_recovered_log *out)
 {
+    const wal_scan *scan = r->scan;
+    uint64_t covered_seq = r->config->covered_seq;
     out->next_segment_no = wal_scan_next_no(scan);
     out->last_seq = cut ? cut->seq_first - 1 : scan->last_seq;
     if (out->last_seq < scan->floor_seq)
@@ -304,20 +309,34 @@ static void fill_in(const wal_scan *scan, const wal_spot *cut, uint64_t covered_
     }
 }
 
+/* W10: can what was seen behind the end be skipped? */
+static int check_skip(const wal_repair *r, const wal_recovered_log *log)
+{
+    if (log->skip_to_seq - log->last_seq <= (uint64_t)SKIPS_MAX * UINT32_MAX)
+        return FIRN_OK;
+    error_file(r->err, FIRN_DAMAGED, r->dir->path, FIRN_NO_OFFSET,
+               "the log ends at number %llu, but %llu has been given out: more than can be skipped",
+               (unsigned long long)log->last_seq, (unsigned long long)log->skip_to_seq);
+    error_hint(r->err, "restore from a backup; read_only shows what is there");
+    return FIRN_DAMAGED;
+}
+
 /* Steps 4 to 7 and what the caller gets. */
 static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal_recovered_log *out)
 {
     const wal_spot *cut = write ? NULL : wal_scan_cut(scan, r->config->options.recovery);
     size_t reuse = write ? reused(scan) : WAL_NOWHERE;
     int status = FIRN_OK;
+    fill_in(r, cut, out);
     if (write) {
-        status = mend_headers(r);
+        status = check_skip(r, out);
+        if (status == FIRN_OK)
+            status = mend_headers(r);
         if (status == FIRN_OK)
             status = make_durable(r);
         if (status == FIRN_OK)
             status = remove_leftovers(r);
     }
-    fill_in(scan, cut, r->config->covered_seq, out);
     size_t last = reuse != WAL_NOWHERE ? reuse : last_live(scan);
     if (write) /* unused ones behind it have been removed */
         out->next_segment_no =

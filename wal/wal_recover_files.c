@@ -153,6 +153,13 @@ static uint32_t crc_of_zeros(uint32_t crc, uint64_t size)
     return crc;
 }
 
+/* Nothing that can be written would make such a log whole again. */
+static int no_remedy(wal_repair *r)
+{
+    error_hint(r->err, "restore from a backup; this damage cannot be repaired");
+    return FIRN_DAMAGED;
+}
+
 /* A SKIP that fills [offset, end): 40 bytes at least. Everything behind the reason is zero. */
 static uint64_t encode_skip(const wal_repair *r, uint64_t salt, uint64_t offset, uint64_t end,
                             wal_frame *f, uint8_t out[WAL_FRAME_BYTES + 8])
@@ -178,10 +185,12 @@ int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t
 {
     assert(offset % 8 == 0 && end % 8 == 0 && end - offset >= WAL_FRAME_BYTES);
     static const uint8_t zeros[4096];
-    if (count > UINT32_MAX)
-        return error_file(r->err, FIRN_DAMAGED, file->path, offset,
-                          "%llu numbers are missing at one place, more than can be skipped",
-                          (unsigned long long)count);
+    if (count > UINT32_MAX) {
+        error_file(r->err, FIRN_DAMAGED, file->path, offset,
+                   "%llu numbers are missing at one place, more than can be skipped",
+                   (unsigned long long)count);
+        return no_remedy(r);
+    }
     uint8_t head[WAL_FRAME_BYTES + 8];
     wal_frame f = {
         .count = (uint32_t)count,
@@ -233,11 +242,13 @@ static int make_frames(wal_repair *r, const wal_made *made, maker *m)
     maker_add(m, WAL_LINK, payload, WAL_LINK_BYTES, 0);
     put_u32(payload, made->reason);
     while (m->seq < made->seq_next) {
-        if (m->used > WAL_PAGE_BYTES / 2)
-            return error_file(r->err, FIRN_DAMAGED, r->dir->path, FIRN_NO_OFFSET,
-                              "numbers %llu to %llu are missing, more than can be skipped",
-                              (unsigned long long)made->link.seq_first,
-                              (unsigned long long)(made->seq_next - 1));
+        if (m->used > WAL_PAGE_BYTES / 2) {
+            error_file(r->err, FIRN_DAMAGED, r->dir->path, FIRN_NO_OFFSET,
+                       "numbers %llu to %llu are missing, more than can be skipped",
+                       (unsigned long long)made->link.seq_first,
+                       (unsigned long long)(made->seq_next - 1));
+            return no_remedy(r);
+        }
         maker_add(m, WAL_SKIP, payload, 4, (uint32_t)min_u64(made->seq_next - m->seq, UINT32_MAX));
     }
     if (made->sealed) {
@@ -293,10 +304,12 @@ int wal_repair_make(wal_repair *r, const wal_made *made)
     char name[WAL_NAME_BYTES];
     char temporary[WAL_NAME_BYTES + 4];
     wal_name_format(made->no, name);
-    if (!wal_owns_name(name))
-        return error_file(r->err, FIRN_DAMAGED, r->dir->path, FIRN_NO_OFFSET,
-                          "segment numbers are used up: the newest file is number %llu",
-                          (unsigned long long)(made->no - 1));
+    if (made->no > WAL_SEGMENT_NO_MAX) {
+        error_file(r->err, FIRN_DAMAGED, r->dir->path, FIRN_NO_OFFSET,
+                   "segment numbers are used up: the newest file is number %llu",
+                   (unsigned long long)(made->no - 1));
+        return no_remedy(r);
+    }
     snprintf(temporary, sizeof(temporary), "%s.new", name);
 
     fs_file *file = NULL;

@@ -13,6 +13,9 @@
  * not absurdly greater. */
 #define RESYNC_WINDOW (UINT64_C(1) << 40)
 
+/* What a frame without numbers carries when all have been given out. */
+#define SEQ_NEXT_MAX (FIRN_MAX_SEQ + 1)
+
 /* Does the frame keep the rules of its type? Its checksums have been compared. */
 static int frame_check(const wal_frame *f, firn_slice payload)
 {
@@ -20,8 +23,8 @@ static int frame_check(const wal_frame *f, firn_slice payload)
     wal_seal seal;
 
     /* W5: a frame cannot know of the durability of its own numbers. */
-    if (f->seq_first == 0 || f->seq_first > FIRN_MAX_SEQ ||
-        f->count > FIRN_MAX_SEQ - f->seq_first + 1 || f->durable_seq >= f->seq_first)
+    if (f->seq_first == 0 || f->seq_first > SEQ_NEXT_MAX ||
+        f->count > SEQ_NEXT_MAX - f->seq_first || f->durable_seq >= f->seq_first)
         return FIRN_DAMAGED;
     switch (f->type) {
     case WAL_DATA:
@@ -77,7 +80,7 @@ static bool plausible(const wal_cursor *c, uint64_t offset)
     uint64_t seq = get_u64(at + 16);
     if (c->expected != 0 && (seq < c->expected || seq - c->expected > RESYNC_WINDOW))
         return false;
-    return seq <= FIRN_MAX_SEQ && get_u64(at + 24) < seq;
+    return seq <= SEQ_NEXT_MAX && get_u64(at + 24) < seq;
 }
 
 static bool zero_64(const uint8_t *p)

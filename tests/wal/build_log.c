@@ -76,26 +76,33 @@ uint64_t log_frame(log_builder *b, uint8_t type, const void *payload, size_t siz
     return offset;
 }
 
-uint64_t log_batch(log_builder *b, uint32_t operations)
+size_t log_batch_encode(uint64_t seq_first, uint32_t operations, uint8_t *out, size_t room)
 {
-    uint8_t payload[4096];
     size_t size = 0;
     for (uint32_t i = 0; i < operations; i++) {
         char key[32], value[64];
-        size_t key_size = log_key(b->next_seq + i, key);
-        size_t value_size = log_value(b->next_seq + i, value);
+        size_t key_size = log_key(seq_first + i, key);
+        size_t value_size = log_value(seq_first + i, value);
         bool removes = value_size == SIZE_MAX;
         if (removes)
             value_size = 0;
-        must(size + entry_size(key_size, value_size) <= sizeof(payload), "the batch is too large");
-        entry_put_header(payload + size, removes ? FIRN_DELETE : FIRN_PUT, ENTRY_BUCKET_DEFAULT,
+        must(size + entry_size(key_size, value_size) <= room, "the batch is too large");
+        entry_put_header(out + size, removes ? FIRN_DELETE : FIRN_PUT, ENTRY_BUCKET_DEFAULT,
                          key_size, value_size);
-        memcpy(payload + size + ENTRY_HEADER_BYTES, key, key_size);
-        memcpy(payload + size + ENTRY_HEADER_BYTES + key_size, value, value_size);
+        memcpy(out + size + ENTRY_HEADER_BYTES, key, key_size);
+        memcpy(out + size + ENTRY_HEADER_BYTES + key_size, value, value_size);
         size += entry_size(key_size, value_size);
-        must(b->next_seq + i < LOG_NUMBERS_MAX, "too many numbers");
-        b->is_operation[b->next_seq + i] = true;
     }
+    return size;
+}
+
+uint64_t log_batch(log_builder *b, uint32_t operations)
+{
+    uint8_t payload[4096];
+    size_t size = log_batch_encode(b->next_seq, operations, payload, sizeof(payload));
+    must(b->next_seq + operations <= LOG_NUMBERS_MAX, "too many numbers");
+    for (uint32_t i = 0; i < operations; i++)
+        b->is_operation[b->next_seq + i] = true;
     return log_frame(b, WAL_DATA, payload, size, operations);
 }
 
@@ -186,6 +193,24 @@ void log_close(log_builder *b)
     log_seal(b, WAL_SEAL_CLOSE);
     log_segment *s = newest(b);
     s->size = (s->end + WAL_PAGE_BYTES - 1) / WAL_PAGE_BYTES * WAL_PAGE_BYTES;
+}
+
+void log_reopen(log_builder *b)
+{
+    log_segment *s = newest(b);
+    s->size = s->header.segment_bytes;
+    wal_link link = {
+        .prev_no = s->header.segment_no,
+        .prev_end = s->end,
+        .prev_chain = s->chain,
+        .floor_seq = b->floor_seq,
+        .life = ++b->life,
+        .seq_first = get_u64(s->bytes + WAL_DATA_OFFSET + 16), /* of its first frame */
+        .reopened = true,
+    };
+    uint8_t payload[WAL_LINK_BYTES];
+    wal_link_encode(&link, payload);
+    log_frame(b, WAL_LINK, payload, sizeof(payload), 0);
 }
 
 const char *log_path(uint64_t segment_no, char out[64])

@@ -48,6 +48,8 @@ void log_builder_release(log_builder *b);
 /* Everything below appends to the newest segment. Each returns the offset of its frame. */
 uint64_t log_frame(log_builder *b, uint8_t type, const void *payload, size_t size, uint32_t count);
 uint64_t log_batch(log_builder *b, uint32_t operations);
+/* The payload of such a batch; returns its size. */
+size_t log_batch_encode(uint64_t seq_first, uint32_t operations, uint8_t *out, size_t room);
 uint64_t log_mark(log_builder *b);
 uint64_t log_seal(log_builder *b, uint32_t kind);
 uint64_t log_floor(log_builder *b, uint64_t floor_seq);
@@ -63,6 +65,8 @@ void log_rotate(log_builder *b);
 void log_next_segment(log_builder *b);
 /* Syncs, seals and cuts the file as a clean close does. */
 void log_close(log_builder *b);
+/* Grows the file of a closed log again and goes on behind the seal with the LINK of a new life. */
+void log_reopen(log_builder *b);
 
 /* Writes all files into the folder of a simulated disk. */
 void log_write(const log_builder *b, simfs *sim);

@@ -91,7 +91,8 @@ FIRN_API void firn_wal_report_text(const firn_wal_report *report,
 
 /* Opens the log in `path`. `options` NULL: defaults. `report` NULL: not wanted; else filled in, also when
  * opening fails for damage. FIRN_LOCKED (another opener), FIRN_DAMAGED (see the report and firn_recovery),
- * FIRN_NOT_FOUND, FIRN_UNSUPPORTED, FIRN_INVALID, FIRN_NO_SPACE, FIRN_NO_MEMORY, FIRN_IO. */
+ * FIRN_NOT_FOUND, FIRN_UNSUPPORTED, FIRN_INVALID, FIRN_TOO_LARGE (its numbers are used up), FIRN_NO_SPACE,
+ * FIRN_NO_MEMORY, FIRN_IO. */
 FIRN_API int firn_wal_open(const char *path, const firn_wal_options *options, firn_wal_report *report,
                            firn_wal **out, firn_error *error);
 

@@ -1,0 +1,216 @@
+/* Recovery of logs that no crash leaves: files of several logs in one folder, frames that are intact and
+ * contradict each other, numbers at their end. Most were found by tests/fuzz; the ordinary damage is in
+ * test_recover.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <base/coding.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "build_log.h"
+#include "wal_impl.h"
+
+typedef struct bench {
+    log_builder log;
+    simfs *sim;
+    fs_dir *dir;
+    wal *w;
+    firn_wal_report report;
+    firn_error error;
+    log_read read;
+    uint64_t appended; /* operations that the builder knows nothing of */
+} bench;
+
+static int setup(void **state)
+{
+    bench *b = calloc(1, sizeof(*b));
+    log_builder_init(&b->log);
+    b->sim = simfs_new(5);
+    *state = b;
+    return 0;
+}
+
+static void shut(bench *b)
+{
+    if (b->w)
+        assert_int_equal(firn_wal_close(b->w, NULL), FIRN_OK);
+    b->w = NULL;
+    fs_dir_close(b->dir);
+    b->dir = NULL;
+    firn_wal_report_release(&b->report);
+}
+
+static int teardown(void **state)
+{
+    bench *b = *state;
+    shut(b);
+    assert_int_equal(simfs_open_count(b->sim), 0);
+    simfs_free(b->sim);
+    log_builder_release(&b->log);
+    free(b);
+    return 0;
+}
+
+static int open_with(bench *b, const wal_config *config)
+{
+    shut(b);
+    memset(&b->error, 0, sizeof(b->error));
+    b->read = (log_read){.of = &b->log};
+    assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
+    int status = wal_open(b->dir, config, &b->report, &b->w, &b->error);
+    if (status == FIRN_OK)
+        status = firn_wal_replay(b->w, 0, log_read_entry, &b->read, NULL, &b->error);
+    assert_true(b->read.wrong <= b->appended);
+    return status;
+}
+
+static int open_log(bench *b, firn_recovery policy)
+{
+    wal_config config = log_config(policy);
+    return open_with(b, &config);
+}
+
+static uint64_t append(bench *b)
+{
+    uint64_t seq = 0;
+    assert_int_equal(firn_wal_append(b->w, FIRN_PUT, "n", 1, "", 0, NULL, &seq, &b->error),
+                     FIRN_OK);
+    b->appended++;
+    return seq;
+}
+
+/* ---- Building what no writer leaves ---- */
+
+/* A file without a folder would be no folder. */
+static void write_log(bench *b)
+{
+    simfs_write_file(b->sim, LOG_FOLDER "/note", "", 0);
+    log_write(&b->log, b->sim);
+}
+
+/* A DATA frame with one operation; the builder does not note its number. */
+static uint64_t put_batch(log_builder *log)
+{
+    uint8_t payload[256];
+    size_t size = log_batch_encode(log->next_seq, 1, payload, sizeof(payload));
+    return log_frame(log, WAL_DATA, payload, size, 1);
+}
+
+/* A log of one segment with this number of operations, whose first number is `first`. */
+static void one_segment(log_builder *log, uint64_t first, uint32_t operations)
+{
+    log->next_seq = first;
+    log->floor_seq = first - 1;
+    log_rotate(log);
+    log_batch(log, operations);
+}
+
+/* ---- Numbers at their end ---- */
+
+static void an_owner_that_claims_more_than_any_log_has_is_refused(void **state)
+{
+    bench *b = *state;
+    log_sample(&b->log);
+    write_log(b);
+    wal_config config = log_config(FIRN_RECOVERY_TAIL);
+    config.covered_seq = FIRN_MAX_SEQ;
+    assert_int_equal(open_with(b, &config), FIRN_INVALID);
+    assert_non_null(strstr(b->error.hint, "backup"));
+    config.covered_seq = 0;
+    config.covered_no = WAL_SEGMENT_NO_MAX;
+    assert_int_equal(open_with(b, &config), FIRN_INVALID);
+    config.covered_no = UINT64_MAX;
+    assert_int_equal(open_with(b, &config), FIRN_INVALID);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 19);
+}
+
+static void a_log_that_would_have_to_skip_numbers_for_hours_is_refused(void **state)
+{
+    bench *b = *state;
+    log_sample(&b->log);
+    write_log(b);
+    wal_config config = log_config(FIRN_RECOVERY_TAIL);
+    config.covered_seq = UINT64_C(1) << 50;
+    assert_int_equal(open_with(b, &config), FIRN_DAMAGED);
+    assert_non_null(strstr(b->error.message, "can be skipped"));
+    assert_true(b->error.hint[0] != '\0');
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 19);
+}
+
+static void a_hole_of_more_numbers_than_a_skip_holds_is_refused_with_a_remedy(void **state)
+{
+    bench *b = *state;
+    one_segment(&b->log, 1, 2);
+    uint64_t at = log_batch(&b->log, 1);
+    b->log.next_seq = UINT64_C(1) << 35;
+    log_synced(&b->log);
+    put_batch(&b->log);
+    b->log.segments[0].bytes[at + 41] ^= 1;
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_DAMAGED);
+    assert_non_null(strstr(b->error.message, "more than can be skipped"));
+    assert_non_null(strstr(b->error.hint, "backup"));
+}
+
+static void the_last_number_can_be_used_and_closed_behind(void **state)
+{
+    bench *b = *state;
+    b->log.next_seq = FIRN_MAX_SEQ;
+    b->log.floor_seq = FIRN_MAX_SEQ - 1;
+    log_rotate(&b->log);
+    put_batch(&b->log);
+    log_close(&b->log);
+    write_log(b);
+    b->log.is_operation[0] = false;
+    wal_config config = log_config(FIRN_RECOVERY_STRICT);
+    for (int i = 0; i < 2; i++) {
+        b->read = (log_read){0};
+        shut(b);
+        assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
+        assert_int_equal(wal_open(b->dir, &config, &b->report, &b->w, &b->error), FIRN_OK);
+        assert_true(b->report.closed_clean && b->report.count == 0);
+        assert_int_equal(firn_wal_last_seq(b->w), FIRN_MAX_SEQ);
+        assert_int_equal(firn_wal_replay(b->w, 0, log_read_entry, &b->read, NULL, &b->error),
+                         FIRN_OK);
+        assert_true(b->read.count == 1 && b->read.last == FIRN_MAX_SEQ);
+        assert_int_equal(firn_wal_append(b->w, FIRN_PUT, "n", 1, "", 0, NULL, NULL, &b->error),
+                         FIRN_TOO_LARGE);
+    }
+}
+
+/* A file with a number of thirteen digits would not be found again. */
+static void no_segment_is_made_behind_the_last_number_of_a_name(void **state)
+{
+    bench *b = *state;
+    b->log.first_no = WAL_SEGMENT_NO_MAX;
+    one_segment(&b->log, 1, 3);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(append(b), 4);
+    assert_int_equal(firn_wal_rotate(b->w, &b->error), FIRN_TOO_LARGE);
+    assert_non_null(strstr(b->error.message, "used up"));
+    assert_int_equal(append(b), 5);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_last_seq(b->w), 5);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(an_owner_that_claims_more_than_any_log_has_is_refused),
+        TEST(a_log_that_would_have_to_skip_numbers_for_hours_is_refused),
+        TEST(a_hole_of_more_numbers_than_a_skip_holds_is_refused_with_a_remedy),
+        TEST(the_last_number_can_be_used_and_closed_behind),
+        TEST(no_segment_is_made_behind_the_last_number_of_a_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
