@@ -7,6 +7,7 @@
  *   3  cut, or mark losses with SKIPs; scan again from 1                     wal_recover_salvage.c
  *   4  write what is not proven durable once more, sync all, then the folder  make_durable
  *   5  remove what truncation, an interrupted recovery or a helper left      remove_leftovers
+ *      move what does no harm and does not belong to the log to lost/        set_aside
  *   6  sync the folder
  *   7  zero the stale bytes behind the end, grow the last segment            make_appendable
  * 4 comes before 5, because the FLOOR or LINK that allows the removal may have been in the page
@@ -93,11 +94,11 @@ static int repair(wal_repair *r, bool *changed)
 
 /* A segment with one intact header copy gets the other one back: the next bad sector would lose it
  * all. */
-static int mend_headers(wal_repair *r)
+static int mend_headers(wal_repair *r, size_t reuse)
 {
     for (size_t i = 0; i < r->scan->count; i++) {
         const wal_scanned *p = &r->scan->segments[i];
-        if (p->part != WAL_PART_LIVE || p->copies_ok != 1)
+        if ((p->part != WAL_PART_LIVE && i != reuse) || p->copies_ok != 1)
             continue;
         wal_header first;
         uint8_t bytes[WAL_HEADER_BYTES];
@@ -207,6 +208,31 @@ static int remove_leftovers(wal_repair *r)
     return status;
 }
 
+/* Files under a segment's name that are none of the log's, and that nobody misses. Left where they
+ * are, they might be taken for its oldest segments when those have been truncated. */
+static int set_aside(wal_repair *r)
+{
+    bool removed = false;
+    int status = FIRN_OK;
+    for (size_t i = 0; i < r->scan->count && status == FIRN_OK; i++) {
+        const wal_scanned *p = &r->scan->segments[i];
+        if (p->part != WAL_PART_HEADLESS && p->part != WAL_PART_WRONG)
+            continue;
+        status = wal_repair_save_file(r, p);
+        if (status == FIRN_NO_SPACE) { /* not worth failing for: another time */
+            error_clear(r->err);
+            return FIRN_OK;
+        }
+        if (status == FIRN_OK)
+            status = wal_repair_saved(r);
+        if (status == FIRN_OK)
+            status = remove_one(r, p->segment->name, &removed);
+    }
+    if (status == FIRN_OK && removed)
+        status = fs_dir_sync(r->dir, r->err);
+    return status;
+}
+
 /* ---- Handing over ---- */
 
 /* Zeroes what an earlier use of the file, or frames that never became whole, left behind the end:
@@ -291,7 +317,7 @@ static void fill_in(const wal_repair *r, const wal_spot *cut, wal_recovered_log 
     out->last_seq = cut ? cut->seq_first - 1 : scan->last_seq;
     if (out->last_seq < scan->floor_seq)
         out->last_seq = scan->floor_seq;
-    out->skip_to_seq = scan->max_seen_seq;
+    out->skip_to_seq = r->max_seen_seq;
     if (out->skip_to_seq < covered_seq)
         out->skip_to_seq = covered_seq;
     if (out->skip_to_seq < out->last_seq)
@@ -331,11 +357,13 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
     if (write) {
         status = check_skip(r, out);
         if (status == FIRN_OK)
-            status = mend_headers(r);
+            status = mend_headers(r, reuse);
         if (status == FIRN_OK)
             status = make_durable(r);
         if (status == FIRN_OK)
             status = remove_leftovers(r);
+        if (status == FIRN_OK)
+            status = set_aside(r);
     }
     size_t last = reuse != WAL_NOWHERE ? reuse : last_live(scan);
     if (write) /* unused ones behind it have been removed */
@@ -360,6 +388,8 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
         int status = wal_scan_folder(r->dir, o, scan, r->err);
         if (status != FIRN_OK)
             return status;
+        if (r->max_seen_seq < scan->max_seen_seq)
+            r->max_seen_seq = scan->max_seen_seq;
         const firn_wal_finding *bad = objection(scan, policy);
         if (!bad && round == ROUNDS_MAX)
             bad = &scan->report.findings[0];

@@ -21,6 +21,7 @@ typedef struct wal_repair {
     lost lost;
     const wal_config *config;
     const wal_scan *scan;
+    uint64_t max_seen_seq; /* W10: of all scans; what a repair gives up had numbers, too */
     uint64_t cut_bytes;
     bool tight; /* the disk is full and the reserve is spent: as little as possible is written */
     firn_error *err;
@@ -32,6 +33,9 @@ typedef struct wal_repair {
 int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to);
 int wal_repair_save_file(wal_repair *r, const wal_scanned *p);
 int wal_repair_saved(wal_repair *r);
+/* Must the file be saved before it is given up? Not when a truncation or an interrupted recovery has
+ * given it up already, nor when it was made ahead and holds nothing. */
+bool wal_repair_worth_saving(const wal_scanned *p);
 
 /* Makes the kept segments durable: what was read may have been in the page cache only. */
 int wal_repair_sync(wal_repair *r);

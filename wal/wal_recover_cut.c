@@ -23,6 +23,9 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
                          uint64_t seq_next, uint32_t reason)
 {
     const wal_scan *scan = r->scan;
+    /* The floor may lie behind the end: what is below it has been given up, there or not. */
+    if (seq_first <= scan->floor_seq)
+        seq_first = scan->floor_seq + 1;
     wal_made made = {
         .no = wal_scan_next_no(scan),
         .link = {.floor_seq = scan->floor_seq, .life = scan->life, .seq_first = seq_first},
@@ -102,13 +105,8 @@ static int save_behind(wal_repair *r, size_t keep, uint64_t offset)
         status = wal_repair_save_range(r, p, offset, to);
     }
     for (size_t i = keep == WAL_NOWHERE ? 0 : keep + 1; i < scan->count && status == FIRN_OK; i++) {
-        const wal_scanned *p = &scan->segments[i];
-        bool used = p->part == WAL_PART_LIVE || p->part == WAL_PART_HEADLESS ||
-                    p->part == WAL_PART_WRONG ||
-                    (p->part == WAL_PART_UNUSED &&
-                     wal_used_end(p->segment->base, WAL_DATA_OFFSET, p->limit) > WAL_DATA_OFFSET);
-        if (used)
-            status = wal_repair_save_file(r, p);
+        if (wal_repair_worth_saving(&scan->segments[i]))
+            status = wal_repair_save_file(r, &scan->segments[i]);
     }
     return status == FIRN_OK ? wal_repair_saved(r) : status;
 }
@@ -137,11 +135,9 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
         return cut_in_place(r, &scan->segments[keep], offset);
 
     int status = save_behind(r, keep, offset);
-    /* The floor may lie behind the cut: what is below it has been given up, there or not. */
-    uint64_t seq_first = spot->seq_first > scan->floor_seq ? spot->seq_first : scan->floor_seq + 1;
     if (status == FIRN_OK)
-        status =
-            wal_repair_successor(r, keep, offset, seq_first, scan->max_seen_seq + 1, WAL_SKIP_SEEN);
+        status = wal_repair_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1,
+                                      WAL_SKIP_SEEN);
     if (status == FIRN_OK && keep != WAL_NOWHERE && !left)
         status = shorten(r, &scan->segments[keep], offset);
     return status;

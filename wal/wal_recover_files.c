@@ -74,6 +74,22 @@ int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
     return status;
 }
 
+bool wal_repair_worth_saving(const wal_scanned *p)
+{
+    switch (p->part) {
+    case WAL_PART_LIVE:
+    case WAL_PART_HEADLESS:
+    case WAL_PART_WRONG:
+        return true;
+    case WAL_PART_UNUSED: /* may have got a first group that did not survive */
+        return wal_used_end(p->segment->base, WAL_DATA_OFFSET, p->limit) > WAL_DATA_OFFSET;
+    case WAL_PART_TRUNCATED:
+    case WAL_PART_SUPERSEDED:
+        break;
+    }
+    return false;
+}
+
 int wal_repair_saved(wal_repair *r)
 {
     return lost_sync(&r->lost, r->err);

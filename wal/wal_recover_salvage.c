@@ -84,8 +84,7 @@ static int salvage_between(wal_repair *r, const wal_spot *spot)
     size_t from = spot->segment == WAL_NOWHERE ? 0 : spot->segment + 1;
     size_t to = spot->follower == WAL_NOWHERE ? scan->count : spot->follower;
     for (size_t i = from; i < to && status == FIRN_OK; i++) {
-        wal_part part = scan->segments[i].part;
-        if (part == WAL_PART_HEADLESS || part == WAL_PART_WRONG)
+        if (wal_repair_worth_saving(&scan->segments[i]))
             status = wal_repair_save_file(r, &scan->segments[i]);
     }
     if (status == FIRN_OK)

@@ -118,10 +118,12 @@ static void choose_store_id(wal_scan *scan, const uint8_t *given)
     }
     /* Boyer and Moore's majority vote; the newest wins where there is no majority. */
     size_t votes = 0;
+    const wal_scanned *newest = NULL;
     for (size_t i = 0; i < scan->count; i++) {
         const wal_scanned *p = &scan->segments[i];
         if (p->part != WAL_PART_LIVE)
             continue;
+        newest = p;
         if (votes == 0)
             memcpy(scan->store_id, p->header.store_id, sizeof(scan->store_id));
         if (memcmp(scan->store_id, p->header.store_id, sizeof(scan->store_id)) == 0)
@@ -129,6 +131,8 @@ static void choose_store_id(wal_scan *scan, const uint8_t *given)
         else
             votes--;
     }
+    if (newest && votes == 0)
+        memcpy(scan->store_id, newest->header.store_id, sizeof(scan->store_id));
 }
 
 static wal_cursor cursor_of(const wal_scanned *p)

@@ -168,6 +168,16 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
 
 /* ---- From one segment to the next ---- */
 
+/* In front of everything, a file under a segment's name does no harm, whatever it is, when an intact
+ * frame behind it shows that no number is missing there. */
+static bool misses_nothing(const judge *j, size_t follower)
+{
+    if (j->prev != WAL_NOWHERE || follower == WAL_NOWHERE)
+        return false;
+    uint64_t seq = j->scan->segments[follower].seq_first;
+    return seq != 0 && seq <= j->expected;
+}
+
 /* Files that must be there, or are not what they should be, between prev and `follower`. */
 static int judge_between(judge *j, size_t follower, uint64_t next)
 {
@@ -186,18 +196,17 @@ static int judge_between(judge *j, size_t follower, uint64_t next)
     const wal_scanned *bad = &scan->segments[j->bad];
     spot.end = bad->file_bytes;
     j->bad = WAL_NOWHERE;
+    bool harmless = misses_nothing(j, follower);
     if (bad->part == WAL_PART_HEADLESS)
         return judge_spot(
-            j, spot, FIRN_WAL_LOST,
+            j, spot, harmless ? 0 : FIRN_WAL_LOST,
             "both copies of the segment's header are damaged; it is synced before use");
     const char *why = "it starts in the middle of what the segment before it holds";
     if (bad->header.segment_no != bad->segment->no)
         why = "its header says that it is another segment";
     else if (memcmp(bad->header.store_id, scan->store_id, sizeof(scan->store_id)) != 0)
         why = "its header says that it belongs to another log";
-    /* In front of everything, where nothing is missing, a stranger does no harm. */
-    bool in_front = j->prev == WAL_NOWHERE && next != 0 && next <= j->expected;
-    return judge_spot(j, spot, in_front ? 0 : FIRN_WAL_WRONG_SEGMENT, why);
+    return judge_spot(j, spot, harmless ? 0 : FIRN_WAL_WRONG_SEGMENT, why);
 }
 
 /* What stands at the end of prev, whose end the LINK of `index` knows. */
@@ -300,10 +309,11 @@ static int judge_inside(judge *j, size_t index)
     return status;
 }
 
-/* Does this segment start before the one in front of it ends? Then it is not what its name says. */
+/* Does this segment start before the one in front of it ends? Then it is not what its name says. The
+ * first frame that is intact tells, wherever it stands: numbers ascend. */
 static bool out_of_order(const judge *j, const wal_scanned *p)
 {
-    return j->prev != WAL_NOWHERE && p->head_ok && p->seq_first < j->expected;
+    return j->prev != WAL_NOWHERE && p->seq_first != 0 && p->seq_first < j->expected;
 }
 
 static int judge_live(judge *j, size_t index)

@@ -110,6 +110,13 @@ static void one_segment(log_builder *log, uint64_t first, uint32_t operations)
     log_batch(log, operations);
 }
 
+static bool in_lost(bench *b, const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof(path), LOG_FOLDER "/lost/%s", name);
+    return simfs_exists(b->sim, path);
+}
+
 /* ---- Numbers at their end ---- */
 
 static void an_owner_that_claims_more_than_any_log_has_is_refused(void **state)
@@ -201,6 +208,157 @@ static void no_segment_is_made_behind_the_last_number_of_a_name(void **state)
     assert_int_equal(firn_wal_last_seq(b->w), 5);
 }
 
+/* ---- Files that are not the log's ---- */
+
+static void a_file_in_front_that_nobody_misses_goes_to_lost(void **state)
+{
+    (void)state;
+    for (int foreign = 0; foreign < 2; foreign++) {
+        bench *b;
+        setup((void **)&b);
+        char path[64];
+        log_builder other;
+        log_builder_init(&other);
+        memcpy(other.store_id, "some other store", 16);
+        log_rotate(&other);
+        log_batch(&other, 2);
+        b->log.first_no = 2;
+        log_rotate(&b->log);
+        log_batch(&b->log, 3);
+        log_rotate(&b->log);
+        log_batch(&b->log, 2);
+        if (!foreign) /* else what is before it counts as truncated */
+            b->log.segments[0].bytes[WAL_DATA_OFFSET + 50] ^= 1;
+        write_log(b);
+        if (foreign)
+            log_write(&other, b->sim);
+        else
+            simfs_write_file(b->sim, log_path(1, path), "no header", 9);
+        assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+        assert_true(b->report.count > 0 && b->report.findings[0].kind == FIRN_WAL_HARMLESS);
+        assert_int_equal(b->read.count, 5);
+        assert_false(simfs_exists(b->sim, log_path(1, path)));
+        assert_true(in_lost(b, "000000000001-0-1"));
+        assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+        assert_true(b->read.count == 5 && b->report.count == (foreign ? 0 : 1));
+        log_builder_release(&other);
+        void *gone = b;
+        teardown(&gone);
+    }
+}
+
+/* Only an intact frame shows that no number is missing in front of it. */
+static void a_file_in_front_is_missed_when_the_next_one_starts_later(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_rotate(&b->log);
+    log_synced(&b->log);
+    log_batch(&b->log, 2);
+    log_segment *s = &b->log.segments[1];
+    s->bytes[WAL_DATA_OFFSET + 50] ^= 1; /* the LINK */
+    write_log(b);
+    simfs_write_file(b->sim, log_path(1, path), "no header", 9);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(b->report.findings[0].kind, FIRN_WAL_LOST);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 2 && b->read.first == 4);
+}
+
+static void without_a_majority_the_newest_segment_says_whose_log_it_is(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    memcpy(b->log.store_id, "some other store", 16);
+    log_rotate(&b->log);
+    log_batch(&b->log, 2);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_INSPECT), FIRN_OK);
+    assert_memory_equal(b->w->store_id, "some other store", 16);
+}
+
+/* What a segment that goes back holds is not kept, but its numbers were visible once (W10). */
+static void numbers_of_a_segment_that_is_given_up_are_not_given_out_again(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_rotate(&b->log);
+    b->log.next_seq = 2;
+    b->log.segments[1].bytes[WAL_DATA_OFFSET + 50] ^= 1; /* the LINK */
+    log_batch(&b->log, 8);
+    b->log.next_seq = 4;
+    log_next_segment(&b->log);
+    log_batch(&b->log, 2);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 5 && b->read.last == 5);
+    assert_true(in_lost(b, "000000000002-0-1"));
+    assert_int_equal(append(b), 10);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_last_seq(b->w), 10);
+}
+
+static void a_floor_behind_the_end_survives_a_salvage(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_rotate(&b->log);
+    b->log.next_seq = 2;
+    b->log.segments[1].bytes[WAL_DATA_OFFSET + 50] ^=
+        1; /* the LINK: it is not seen to start below the floor */
+    log_batch(&b->log, 8);
+    log_floor(&b->log, 8);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 8);
+    assert_int_equal(b->read.count, 0);
+    assert_int_equal(append(b), 10);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 8);
+}
+
+/* ---- Segments at the end ---- */
+
+static void a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    log_sample(&b->log);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log)->bytes[20] ^= 1;
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(append(b), 21);
+    size_t size;
+    const uint8_t *bytes = simfs_peek(b->sim, log_path(4, path), &size);
+    assert_memory_equal(bytes, bytes + WAL_HEADER_COPY_OFFSET, WAL_HEADER_BYTES);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 20);
+}
+
+/* The first group of a segment that was made ahead did not survive whole: salvage keeps its bytes. */
+static void bytes_in_a_segment_made_ahead_go_to_lost_with_it(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log);
+    memcpy(log_made_ahead(&b->log)->bytes + WAL_DATA_OFFSET, "half a frame", 12);
+    write_log(b);
+    char path[64];
+    simfs_remove(b->sim, log_path(2, path));
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->read.count, 3);
+    assert_false(simfs_exists(b->sim, log_path(3, path)));
+    assert_true(in_lost(b, "000000000003-0-1"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -211,6 +369,13 @@ int main(void)
         TEST(a_hole_of_more_numbers_than_a_skip_holds_is_refused_with_a_remedy),
         TEST(the_last_number_can_be_used_and_closed_behind),
         TEST(no_segment_is_made_behind_the_last_number_of_a_name),
+        cmocka_unit_test(a_file_in_front_that_nobody_misses_goes_to_lost),
+        TEST(a_file_in_front_is_missed_when_the_next_one_starts_later),
+        TEST(without_a_majority_the_newest_segment_says_whose_log_it_is),
+        TEST(numbers_of_a_segment_that_is_given_up_are_not_given_out_again),
+        TEST(a_floor_behind_the_end_survives_a_salvage),
+        TEST(a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended),
+        TEST(bytes_in_a_segment_made_ahead_go_to_lost_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
