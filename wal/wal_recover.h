@@ -45,9 +45,15 @@ int wal_repair_sync(wal_repair *r);
  * again does nothing. */
 int wal_repair_rewrite(wal_repair *r);
 
-/* Writes a frame that uses up `count` numbers, and all bytes of [offset, end). */
-int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t offset,
-                    uint64_t end, uint64_t seq_first, uint64_t count);
+/* What takes the place of [offset, end): a SKIP over the numbers [seq_first, seq_next) and, unless
+ * floor_seq is 0, a FLOOR behind it. Both ends are multiples of 8, at least 40 bytes apart, with a
+ * FLOOR 88. */
+typedef struct wal_filling {
+    uint64_t offset, end;
+    uint64_t seq_first, seq_next;
+    uint64_t floor_seq;
+} wal_filling;
+int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling);
 
 /* A segment that is made at once: LINK, SKIPs over [link.seq_first, seq_next), and with `sealed` a
  * SEAL. Its rename is the commit point of whatever it stands for; durable when this returns. */
@@ -64,6 +70,8 @@ int wal_repair_make(wal_repair *r, const wal_made *made);
 
 /* Gives up everything from `spot` on. */
 int wal_repair_cut(wal_repair *r, const wal_spot *spot);
+/* Saves and zeroes [from, end of what is not zero) of a segment. */
+int wal_repair_cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from);
 /* Puts SKIPs in the place of all proven losses. */
 int wal_repair_salvage(wal_repair *r);
 /* A new segment behind everything, which follows `prev` (WAL_NOWHERE: nothing) at `end`. */

@@ -41,8 +41,7 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
     return wal_repair_make(r, &made);
 }
 
-/* Saves and zeroes [from, end of what is not zero). */
-static int cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
+int wal_repair_cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
 {
     static const uint8_t zeros[4096];
     const wal_segment *s = p->segment;
@@ -132,7 +131,7 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     cut_place(scan, spot, &keep, &offset);
     bool left = keep != WAL_NOWHERE && stays(r, &scan->segments[keep], offset);
     if (keep != WAL_NOWHERE && !left && !anything_behind(scan, keep, offset))
-        return cut_in_place(r, &scan->segments[keep], offset);
+        return wal_repair_cut_in_place(r, &scan->segments[keep], offset);
 
     int status = save_behind(r, keep, offset);
     if (status == FIRN_OK)

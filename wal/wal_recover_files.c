@@ -13,6 +13,8 @@
 
 #define CHUNK_BYTES ((size_t)64 << 10)
 
+enum { FLOOR_FRAME_BYTES = WAL_FRAME_BYTES + 8 };
+
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -196,11 +198,32 @@ static uint64_t encode_skip(const wal_repair *r, uint64_t salt, uint64_t offset,
     return f->payload_bytes > 0 ? WAL_FRAME_BYTES + 8 : WAL_FRAME_BYTES;
 }
 
-int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t offset,
-                    uint64_t end, uint64_t seq_first, uint64_t count)
+static int fill_with_floor(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t offset,
+                           uint64_t seq, uint64_t floor_seq)
 {
-    assert(offset % 8 == 0 && end % 8 == 0 && end - offset >= WAL_FRAME_BYTES);
+    uint8_t bytes[FLOOR_FRAME_BYTES];
+    uint8_t *payload = bytes + WAL_FRAME_BYTES;
+    put_u64(payload, floor_seq);
+    wal_frame f = {
+        .type = WAL_FLOOR,
+        .payload_bytes = 8,
+        .payload_crc = crc32_update(0, payload, 8),
+        .seq_first = seq,
+        .durable_seq = min_u64(r->scan->durable_seq, seq - 1),
+        .time_ms = now_ms(r),
+    };
+    wal_frame_encode(&f, p->segment->salt, offset, bytes);
+    return fs_write(file, bytes, sizeof(bytes), offset, r->err);
+}
+
+int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling)
+{
     static const uint8_t zeros[4096];
+    uint64_t offset = filling->offset;
+    uint64_t end = filling->end - (filling->floor_seq ? FLOOR_FRAME_BYTES : 0);
+    uint64_t count = filling->seq_next - filling->seq_first;
+    assert(offset % 8 == 0 && end % 8 == 0 && end >= offset + WAL_FRAME_BYTES);
+    assert(filling->seq_next >= filling->seq_first && filling->floor_seq < filling->seq_next);
     if (count > UINT32_MAX) {
         error_file(r->err, FIRN_DAMAGED, file->path, offset,
                    "%llu numbers are missing at one place, more than can be skipped",
@@ -210,11 +233,13 @@ int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, uint64_t
     uint8_t head[WAL_FRAME_BYTES + 8];
     wal_frame f = {
         .count = (uint32_t)count,
-        .seq_first = seq_first,
-        .durable_seq = min_u64(r->scan->durable_seq, seq_first - 1),
+        .seq_first = filling->seq_first,
+        .durable_seq = min_u64(r->scan->durable_seq, filling->seq_first - 1),
     };
     uint64_t used = encode_skip(r, p->segment->salt, offset, end, &f, head);
     int status = FIRN_OK;
+    if (filling->floor_seq)
+        status = fill_with_floor(r, file, p, end, filling->seq_next, filling->floor_seq);
     for (uint64_t at = offset + used; at < end && status == FIRN_OK; at += sizeof(zeros))
         status = fs_write(file, zeros, (size_t)min_u64(sizeof(zeros), end - at), at, r->err);
     if (status == FIRN_OK)

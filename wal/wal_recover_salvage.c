@@ -19,9 +19,8 @@ static int cannot(wal_repair *r, const wal_spot *spot, const char *why)
     return FIRN_DAMAGED;
 }
 
-/* Replaces [from, to) of a segment by a SKIP over [seq_first, seq_next). */
-static int fill(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to, uint64_t seq_first,
-                uint64_t seq_next)
+/* Puts what takes the place of damaged bytes there; without room for a frame, nothing. */
+static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
 {
     uint64_t bytes = p->segment->bytes;
     fs_file *file;
@@ -31,9 +30,8 @@ static int fill(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to,
     /* A file that was cut short gets its size back, or it would count as cut short again. */
     if (p->short_file)
         status = fs_allocate(file, bytes, r->err);
-    if (status == FIRN_OK && to - from >= WAL_FRAME_BYTES)
-        status = wal_repair_fill(r, file, p, from, to, seq_first,
-                                 seq_next > seq_first ? seq_next - seq_first : 0);
+    if (status == FIRN_OK && filling->end - filling->offset >= WAL_FRAME_BYTES)
+        status = wal_repair_fill(r, file, p, filling);
     fs_close(file);
     return status;
 }
@@ -42,24 +40,85 @@ static int salvage_range(wal_repair *r, const wal_spot *spot)
 {
     const wal_scanned *p = &r->scan->segments[spot->segment];
     uint64_t bytes = p->segment->bytes;
+    uint64_t offset = spot->offset;
     uint64_t end = (spot->end + 7) & ~UINT64_C(7);
-    bool at_the_end = spot->offset == p->segment->end;
+    bool at_the_end = offset == p->segment->end;
     /* At the end of the log there may be little or nothing where frames once were. */
-    if (at_the_end && spot->follower == WAL_NOWHERE && end < spot->offset + WAL_FRAME_BYTES + 8)
-        end = spot->offset + WAL_FRAME_BYTES + 8;
+    if (at_the_end && spot->follower == WAL_NOWHERE && end < offset + WAL_FRAME_BYTES + 8)
+        end = offset + WAL_FRAME_BYTES + 8;
     if (end > bytes)
         end = bytes;
-    if (spot->seq_next > spot->seq_first && end < spot->offset + WAL_FRAME_BYTES)
+    /* Behind the SEAL of a rotation nobody would read it: the SEAL has to go, too. */
+    if (at_the_end && p->seal == WAL_SEAL_ROTATION)
+        offset -= wal_frame_size(WAL_SEAL_BYTES);
+    if (spot->seq_next > spot->seq_first && end < offset + WAL_FRAME_BYTES)
         return cannot(r, spot, "there is no room for the record that says so");
-    int status = wal_repair_save_range(r, p, spot->offset, end);
+    int status = wal_repair_save_range(r, p, offset, end);
     if (status == FIRN_OK)
         status = wal_repair_saved(r);
-    if (status == FIRN_OK)
-        status = fill(r, p, spot->offset, end, spot->seq_first, spot->seq_next);
-    return status;
+    if (status != FIRN_OK)
+        return status;
+    const wal_filling filling = {
+        .offset = offset,
+        .end = end,
+        .seq_first = spot->seq_first,
+        .seq_next = spot->seq_next > spot->seq_first ? spot->seq_next : spot->seq_first,
+    };
+    return fill(r, p, &filling);
 }
 
-/* A frame that is intact but at odds with others makes room for a SKIP of the same size. */
+/* The floor that the LINK at this place knows; 0: it is none, or knows none. */
+static uint64_t floor_of_link(const wal_scanned *p, uint64_t offset)
+{
+    const wal_segment *s = p->segment;
+    wal_cursor c = {.base = s->base, .limit = p->limit, .salt = s->salt, .offset = offset};
+    wal_link link;
+    if (!wal_cursor_peek(&c) || c.frame.type != WAL_LINK ||
+        wal_link_decode(wal_cursor_payload(&c), &link) != FIRN_OK)
+        return 0;
+    return link.floor_seq;
+}
+
+/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of them,
+ * and no frame among them passes. */
+static bool stale_behind(const wal_scanned *p)
+{
+    const wal_segment *s = p->segment;
+    if (s->end >= s->base_bytes)
+        return true;
+    uint64_t left = s->base_bytes - s->end;
+    uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
+    wal_cursor c = {.base = s->base, .limit = s->base_bytes, .salt = s->salt, .offset = s->end};
+    return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0 &&
+           wal_used_end(s->base, s->end, s->end + mark) == s->end &&
+           wal_cursor_next(&c) == FIRN_END;
+}
+
+/* The LINK of this segment may be all that says where a recovery cut the log: that the files before it
+ * are given up (they have been saved), and where the segment before those ends. Without it they would
+ * be taken for the log again. */
+static int carry_out_link(wal_repair *r, const wal_spot *spot)
+{
+    const wal_scan *scan = r->scan;
+    int status = FIRN_OK;
+    bool removed = false;
+    for (size_t i = spot->follower; i-- > 0 && scan->segments[i].part == WAL_PART_SUPERSEDED;) {
+        status = fs_unlink(r->dir, scan->segments[i].segment->name, r->err);
+        if (status != FIRN_OK && status != FIRN_NOT_FOUND)
+            return status;
+        removed = true;
+    }
+    status = removed ? fs_dir_sync(r->dir, r->err) : FIRN_OK;
+    if (status != FIRN_OK || spot->segment == WAL_NOWHERE)
+        return status;
+    const wal_scanned *prev = &scan->segments[spot->segment];
+    if (stale_behind(prev))
+        return FIRN_OK;
+    return wal_repair_cut_in_place(r, prev, prev->segment->end);
+}
+
+/* A frame that is intact but at odds with others makes room for a SKIP. What a LINK knows of the
+ * floor is kept: what has been truncated must not be shown again, nor be missed. */
 static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
 {
     const wal_scanned *p = &r->scan->segments[index];
@@ -68,11 +127,20 @@ static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
     int status = wal_repair_save_range(r, p, spot->offset, spot->end);
     if (status == FIRN_OK)
         status = wal_repair_saved(r);
+    if (status == FIRN_OK && spot->what == WAL_SPOT_LINK)
+        status = carry_out_link(r, spot);
     if (status != FIRN_OK)
         return status;
-    if (spot->what == WAL_SPOT_LINK)
-        return fill(r, p, spot->offset, spot->end, spot->seq_first, spot->seq_next);
-    return fill(r, p, spot->offset, spot->end, spot->seq_next, spot->seq_next);
+    wal_filling filling = {
+        .offset = spot->offset,
+        .end = spot->end,
+        .seq_first = spot->seq_next,
+        .seq_next = spot->seq_next,
+        .floor_seq = floor_of_link(p, spot->offset),
+    };
+    if (spot->what == WAL_SPOT_LINK && spot->seq_first < spot->seq_next)
+        filling.seq_first = spot->seq_first;
+    return fill(r, p, &filling);
 }
 
 /* The files between two live segments, or behind the last one, are replaced by one small segment.

@@ -165,15 +165,9 @@ static int look_at_heads(wal_scan *scan, firn_error *err)
             p->part = WAL_PART_WRONG;
             continue;
         }
-        wal_frame f;
-        const uint8_t *at = p->segment->base + WAL_DATA_OFFSET;
-        if (p->limit > WAL_DATA_OFFSET &&
-            wal_frame_decode(at, p->limit - WAL_DATA_OFFSET, p->segment->salt, WAL_DATA_OFFSET,
-                             &f) == WAL_FRAME_OK &&
-            f.type == WAL_LINK &&
-            wal_link_decode((firn_slice){at + WAL_FRAME_BYTES, f.payload_bytes}, &p->link) ==
-                FIRN_OK)
-            p->linked = true;
+        wal_cursor c = cursor_of(p);
+        p->linked = wal_cursor_peek(&c) && c.frame.type == WAL_LINK &&
+                    wal_link_decode(wal_cursor_payload(&c), &p->link) == FIRN_OK;
     }
     for (size_t i = scan->count; i-- > 0;) {
         wal_scanned *p = &scan->segments[i];
@@ -200,6 +194,17 @@ static size_t live_below(const wal_scan *scan, size_t index)
     return WAL_NOWHERE;
 }
 
+/* Does the LINK of p say where q ends, as far as q has bytes? Of one that stands in for others it does
+ * when it was written by a cut, which knows the stand-in's own frames. */
+static bool knows_end(const wal_scanned *p, const wal_scanned *q)
+{
+    uint64_t end = p->link.prev_end;
+    if (q->segment->no != p->link.prev_no || end < WAL_DATA_OFFSET || end % 8 != 0)
+        return false;
+    return !(q->linked && q->link.stand_in) ||
+           (end <= q->limit && wal_scan_chain_at(q, end) == p->link.prev_chain);
+}
+
 /* Follows the LINKs from the newest segment back: what they jump over is superseded, and each says
  * where the segment before it ends. */
 static void follow_links(wal_scan *scan)
@@ -215,12 +220,10 @@ static void follow_links(wal_scan *scan)
         size_t before = live_below(scan, i);
         if (before != WAL_NOWHERE && p->linked && p->part == WAL_PART_LIVE) {
             wal_scanned *q = &scan->segments[before];
-            uint64_t end = p->link.prev_end;
-            if (q->segment->no == p->link.prev_no && !(q->linked && q->link.stand_in) &&
-                end >= WAL_DATA_OFFSET && end % 8 == 0) {
+            if (knows_end(p, q)) {
                 q->limit_known = true;
-                if (end < q->limit)
-                    q->limit = end;
+                if (p->link.prev_end < q->limit)
+                    q->limit = p->link.prev_end;
             }
         }
         i = before;
@@ -362,7 +365,8 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
         if (c.frame.type == WAL_DATA)
             wal_scanned_count(p, &c.frame, 0);
         p->seq_next = c.expected;
-        if (ch.seal == WAL_SEAL_ROTATION || scan->gap_count == GAPS_MAX)
+        /* Nothing follows a rotation. A SEAL at odds with what stands before it does not say so. */
+        if ((ch.seal == WAL_SEAL_ROTATION && agrees) || scan->gap_count == GAPS_MAX)
             break;
     }
     if (status == FIRN_UNSUPPORTED)

@@ -30,6 +30,10 @@ typedef struct wal_cursor {
  * ignore, at `offset`. */
 int wal_cursor_next(wal_cursor *c);
 
+/* Is the frame at `offset` intact? It then is in `frame` and `at`; the cursor does not move, and
+ * looks no further. */
+bool wal_cursor_peek(wal_cursor *c);
+
 static inline firn_slice wal_cursor_payload(const wal_cursor *c)
 {
     return (firn_slice){c->base + c->at + WAL_FRAME_BYTES, c->frame.payload_bytes};

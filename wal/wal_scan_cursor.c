@@ -68,6 +68,15 @@ static int judge_frame(const wal_cursor *c, uint64_t offset, wal_frame *f, uint6
     return frame_check(f, (firn_slice){at + WAL_FRAME_BYTES, f->payload_bytes});
 }
 
+bool wal_cursor_peek(wal_cursor *c)
+{
+    uint64_t skip;
+    if (c->offset >= c->limit || judge_frame(c, c->offset, &c->frame, &skip) != FIRN_OK)
+        return false;
+    c->at = c->gap_from = c->offset;
+    return true;
+}
+
 /* Could a frame start with these bytes? Cheap, and wrong in nearly no case that matters: what it
  * lets through is checksummed. */
 static bool plausible(const wal_cursor *c, uint64_t offset)

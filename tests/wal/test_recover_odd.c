@@ -101,6 +101,20 @@ static uint64_t put_batch(log_builder *log)
     return log_frame(log, WAL_DATA, payload, size, 1);
 }
 
+static void put_link(log_builder *log, const wal_link *link)
+{
+    uint8_t payload[WAL_LINK_BYTES];
+    wal_link_encode(link, payload);
+    log_frame(log, WAL_LINK, payload, sizeof(payload), 0);
+}
+
+static uint64_t put_skip(log_builder *log, uint32_t reason, uint32_t count)
+{
+    uint8_t payload[4];
+    put_u32(payload, reason);
+    return log_frame(log, WAL_SKIP, payload, sizeof(payload), count);
+}
+
 /* A log of one segment with this number of operations, whose first number is `first`. */
 static void one_segment(log_builder *log, uint64_t first, uint32_t operations)
 {
@@ -359,6 +373,160 @@ static void bytes_in_a_segment_made_ahead_go_to_lost_with_it(void **state)
     assert_true(in_lost(b, "000000000003-0-1"));
 }
 
+/* ---- Frames that contradict each other ---- */
+
+static void a_link_that_breaks_its_rules_jumps_over_nothing(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log);
+    put_link(&b->log, &(wal_link){.floor_seq = 100, .life = 1, .seq_first = 4});
+    log_batch(&b->log, 2);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_true(b->read.count == 5 && b->read.first == 1);
+}
+
+static void a_seal_at_odds_with_its_frames_does_not_end_the_segment(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 2);
+    b->log.segments[0].chain ^= 1;
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_batch(&b->log, 2);
+    log_synced(&b->log);
+    log_mark(&b->log);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+}
+
+/* The next segment knows of frames behind the SEAL, where nobody reads. */
+static void a_loss_behind_the_seal_of_a_rotation_can_be_salvaged(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_batch(&b->log, 2);
+    log_synced(&b->log);
+    log_next_segment(&b->log);
+    log_batch(&b->log, 1);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 4 && b->read.last == 6);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+    assert_int_equal(append(b), 7);
+}
+
+static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log);
+    const log_segment *s = &b->log.segments[0];
+    put_link(&b->log, &(wal_link){.prev_no = 1,
+                                  .prev_end = s->end,
+                                  .prev_chain = s->chain ^ 1,
+                                  .floor_seq = 2,
+                                  .life = 1,
+                                  .seq_first = 4});
+    log_batch(&b->log, 2);
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+    assert_true(b->read.count == 3 && b->read.first == 3);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+}
+
+/* Segment 1 with five operations, cut behind the third; segment 2, given up with it; and what the
+ * cut made. Returns where it cut. */
+static uint64_t make_cut(bench *b, bool stand_in, uint64_t chain_error)
+{
+    log_rotate(&b->log);
+    if (stand_in) {
+        log_builder *log = &b->log;
+        const log_segment *first = &log->segments[0];
+        log_batch(log, 1);
+        log_seal(log, WAL_SEAL_ROTATION);
+        log_made_ahead(log);
+        put_link(log, &(wal_link){.prev_no = 1,
+                                  .prev_end = first->end,
+                                  .prev_chain = first->chain,
+                                  .life = 1,
+                                  .seq_first = 2,
+                                  .stand_in = true});
+        log_segment *s = &log->segments[1];
+        uint64_t at = put_skip(log, WAL_SKIP_LOST, 2);
+        s->chain =
+            wal_chain_next(0, get_u32(s->bytes + at)); /* where frames are lost it begins anew */
+    } else {
+        log_batch(&b->log, 3);
+    }
+    const uint64_t kept = b->log.segments[b->log.count - 1].chain;
+    const uint64_t no = b->log.count;
+    const uint64_t at = log_batch(&b->log, 1);
+    log_batch(&b->log, 1);
+    log_next_segment(&b->log);
+    log_batch(&b->log, 3);
+
+    log_made_ahead(&b->log);
+    b->log.next_seq = 4;
+    put_link(&b->log, &(wal_link){.prev_no = no,
+                                  .prev_end = at,
+                                  .prev_chain = kept ^ chain_error,
+                                  .life = 1,
+                                  .seq_first = 4});
+    put_skip(&b->log, WAL_SKIP_SEEN, 5);
+    log_batch(&b->log, 1);
+    write_log(b);
+    return at;
+}
+
+static void what_a_cut_gave_up_stays_away_when_its_link_is_salvaged(void **state)
+{
+    bench *b = *state;
+    make_cut(b, false, 1);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 4 && b->read.last == 9);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+}
+
+/* The cut found zeros where the writer's mark would be, and intact frames behind them. */
+static void what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again(void **state)
+{
+    bench *b = *state;
+    const uint64_t at = make_cut(b, false, 1);
+    log_segment *s = &b->log.segments[0];
+    s->header.optional = WAL_OPTIONAL_RECYCLED;
+    wal_header_encode(&s->header, s->bytes);
+    wal_header_encode(&s->header, s->bytes + WAL_HEADER_COPY_OFFSET);
+    memset(s->bytes + at, 0, wal_frame_size(get_u32(s->bytes + at + 8)));
+    write_log(b);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 4 && b->read.last == 9);
+}
+
+static void a_cut_inside_a_segment_that_stands_in_for_others_holds(void **state)
+{
+    bench *b = *state;
+    make_cut(b, true, 0);
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_true(b->read.count == 2 && b->read.first == 1 && b->read.last == 9);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -376,6 +544,13 @@ int main(void)
         TEST(a_floor_behind_the_end_survives_a_salvage),
         TEST(a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended),
         TEST(bytes_in_a_segment_made_ahead_go_to_lost_with_it),
+        TEST(a_link_that_breaks_its_rules_jumps_over_nothing),
+        TEST(a_seal_at_odds_with_its_frames_does_not_end_the_segment),
+        TEST(a_loss_behind_the_seal_of_a_rotation_can_be_salvaged),
+        TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
+        TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
+        TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),
+        TEST(a_cut_inside_a_segment_that_stands_in_for_others_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
