@@ -265,6 +265,9 @@ static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scan
     wal_segment *s = last->segment;
     if (last->seal == WAL_SEAL_ROTATION || s->bytes - s->end < ROOM_MIN)
         return FIRN_OK;
+    /* W1: where the floor lies behind the end, the LINK of a new segment says where numbers go on. */
+    if (out->last_seq > r->scan->last_seq)
+        return FIRN_OK;
     int status = zero_behind(s, r->err);
     if (status == FIRN_OK && s->base_bytes < s->bytes) {
         status = wal_segment_regrow(s, mapped, r->err);

@@ -253,7 +253,7 @@ static void raise_to(uint64_t *value, uint64_t at_least)
 }
 
 /* What a frame says about the whole log. */
-static void note_claims(wal_scan *scan, const wal_scanned *p, const wal_cursor *c)
+static void note_claims(wal_scan *scan, wal_scanned *p, const wal_cursor *c)
 {
     const wal_frame *f = &c->frame;
     firn_slice payload = wal_cursor_payload(c);
@@ -264,12 +264,13 @@ static void note_claims(wal_scan *scan, const wal_scanned *p, const wal_cursor *
     }
     raise_to(&scan->max_seen_seq, f->seq_first + f->count - 1);
     if (f->type == WAL_FLOOR)
-        raise_to(&scan->floor_seq, get_u64(payload.data));
+        raise_to(&p->floor_seq, get_u64(payload.data));
     wal_link link;
     if (f->type == WAL_LINK && wal_link_decode(payload, &link) == FIRN_OK) {
-        raise_to(&scan->floor_seq, link.floor_seq);
+        raise_to(&p->floor_seq, link.floor_seq);
         raise_to(&scan->life, link.life);
     }
+    raise_to(&scan->floor_seq, p->floor_seq);
 }
 
 /* The running checksum and what it depends on. */
@@ -387,13 +388,17 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
 }
 
 /* Segments whose numbers have all been truncated: below the newest one that starts at or below the
- * floor. */
+ * floor. That one, or one behind it, has to know the floor: it goes with those that are removed. */
 static void find_truncated(wal_scan *scan)
 {
     size_t i = scan->count;
+    uint64_t floor_seq = 0;
     while (i-- > 0) {
         const wal_scanned *p = &scan->segments[i];
-        if (p->part == WAL_PART_LIVE && p->linked && p->seq_first <= scan->floor_seq + 1)
+        if (p->part != WAL_PART_LIVE)
+            continue;
+        raise_to(&floor_seq, p->floor_seq);
+        if (p->linked && p->seq_first <= floor_seq + 1)
             break;
     }
     if (i == SIZE_MAX)

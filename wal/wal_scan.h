@@ -71,6 +71,7 @@ typedef struct wal_scanned {
     bool limit_known; /* by a LINK */
     uint64_t seq_first; /* number of the first frame; 0: there is none */
     uint64_t seq_next;  /* number behind the last intact frame */
+    uint64_t floor_seq; /* the greatest that its frames know */
     uint32_t seal;      /* kind of the SEAL that is the last intact frame, or 0 */
     bool chain_known;   /* segment->chain is what the writer had there */
     bool salvaged;      /* holds a SKIP for lost numbers: the next LINK is not held against it */

@@ -336,6 +336,32 @@ static void a_floor_behind_the_end_survives_a_salvage(void **state)
     assert_int_equal(firn_wal_floor_seq(b->w), 8);
 }
 
+/* The segment that knows the floor goes back, and the owner covers what is in it. */
+static void a_log_that_ends_below_its_floor_goes_on_in_a_new_segment(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_rotate(&b->log);
+    b->log.next_seq = 2;
+    b->log.segments[1].bytes[WAL_DATA_OFFSET + 50] ^= 1; /* the LINK */
+    log_batch(&b->log, 8);
+    log_floor(&b->log, 8);
+    b->log.floor_seq = 0;
+    b->log.next_seq = 4;
+    log_next_segment(&b->log);
+    log_batch(&b->log, 2);
+    write_log(b);
+    wal_config config = log_config(FIRN_RECOVERY_TAIL);
+    config.covered_seq = 9;
+    assert_int_equal(open_with(b, &config), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 8);
+    assert_int_equal(append(b), 10);
+    assert_int_equal(open_with(b, &config), FIRN_OK); /* removes what is truncated */
+    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_true(firn_wal_floor_seq(b->w) == 8 && b->read.first == 10);
+}
+
 /* ---- Segments at the end ---- */
 
 static void a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended(void **state)
@@ -424,6 +450,30 @@ static void a_loss_behind_the_seal_of_a_rotation_can_be_salvaged(void **state)
     assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 4);
     assert_int_equal(append(b), 7);
+}
+
+/* The newest segment should know the floor, too, and does not. */
+static void a_segment_that_alone_knows_the_floor_is_not_removed(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_floor(&b->log, 3);
+    b->log.floor_seq = 0;
+    log_rotate(&b->log);
+    log_batch(&b->log, 2);
+    log_synced(&b->log);
+    log_mark(&b->log);
+    write_log(b);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+        assert_int_equal(firn_wal_floor_seq(b->w), 3);
+        assert_true(b->read.count == 2 && b->read.first == 4);
+        simfs *killed = simfs_clone(b->sim); /* closing would write the floor once more */
+        shut(b);
+        simfs_free(b->sim);
+        b->sim = killed;
+    }
 }
 
 static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
@@ -542,11 +592,13 @@ int main(void)
         TEST(without_a_majority_the_newest_segment_says_whose_log_it_is),
         TEST(numbers_of_a_segment_that_is_given_up_are_not_given_out_again),
         TEST(a_floor_behind_the_end_survives_a_salvage),
+        TEST(a_log_that_ends_below_its_floor_goes_on_in_a_new_segment),
         TEST(a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended),
         TEST(bytes_in_a_segment_made_ahead_go_to_lost_with_it),
         TEST(a_link_that_breaks_its_rules_jumps_over_nothing),
         TEST(a_seal_at_odds_with_its_frames_does_not_end_the_segment),
         TEST(a_loss_behind_the_seal_of_a_rotation_can_be_salvaged),
+        TEST(a_segment_that_alone_knows_the_floor_is_not_removed),
         TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
         TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
         TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),
