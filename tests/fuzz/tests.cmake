@@ -1,0 +1,39 @@
+# The fuzz targets. Each is built twice: with driver.c, which runs the corpus and seeded mutations of it
+# and needs no fuzzer, as the test fuzz.<topic>; and with libFuzzer as fuzz_<topic>, when FIRN_FUZZ is on.
+
+# firn_fuzz(TOPIC ROOM MUTATIONS [file...]): tests/fuzz/fuzz_TOPIC.c, which sees what a test of the room does.
+# MUTATIONS are about two seconds' worth.
+function(firn_fuzz topic room mutations)
+    set(sources ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/fuzz_${topic}.c ${ARGN})
+    set(targets test_fuzz_${topic})
+    add_executable(test_fuzz_${topic} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/driver.c ${sources})
+    target_compile_definitions(test_fuzz_${topic} PRIVATE FUZZ_TOPIC="${topic}" FUZZ_MUTATIONS=${mutations}
+        FUZZ_CORPUS="${CMAKE_CURRENT_FUNCTION_LIST_DIR}/corpus/${topic}")
+    add_test(NAME fuzz.${topic} COMMAND test_fuzz_${topic})
+    set_tests_properties(fuzz.${topic} PROPERTIES LABELS fuzz TIMEOUT 2400)
+    if(FIRN_FUZZ)
+        list(APPEND targets fuzz_${topic})
+        add_executable(fuzz_${topic} ${sources})
+        target_link_options(fuzz_${topic} PRIVATE -fsanitize=fuzzer)
+    endif()
+    foreach(target IN LISTS targets)
+        foreach(seen IN LISTS FIRN_ROOMS)
+            target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/${seen}/include)
+        endforeach()
+        target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/${room} ${CMAKE_SOURCE_DIR}/tests)
+        target_link_libraries(${target} PRIVATE firn_${room})
+    endforeach()
+endfunction()
+
+# What a fuzzer is to find its way through is the store, not the bench that it lies on.
+if(FIRN_FUZZ)
+    file(GLOB bench ${CMAKE_CURRENT_SOURCE_DIR}/support/*.c ${CMAKE_CURRENT_SOURCE_DIR}/wal/build_log.c
+         ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_kept.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_open.c)
+    set_source_files_properties(${bench} PROPERTIES COMPILE_OPTIONS -fno-sanitize=fuzzer-no-link)
+endif()
+
+set(FIRN_FUZZ_LOG ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_bytes.c ${CMAKE_CURRENT_SOURCE_DIR}/wal/build_log.c ${FIRN_SIM})
+firn_fuzz(entries base 40000)
+firn_fuzz(frame wal 40000)
+firn_fuzz(segment wal 10000 ${FIRN_FUZZ_LOG})
+firn_fuzz(log wal 900 ${FIRN_FUZZ_LOG} ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_kept.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_open.c)
