@@ -17,7 +17,7 @@ endfunction()
 # tests/ROOM/test_TOPIC.c, which sees every room's headers and, of its own room, the private ones.
 function(firn_test room topic label)
     set(target test_${room}_${topic})
-    add_executable(${target} ${CMAKE_SOURCE_DIR}/tests/${room}/test_${topic}.c ${ARGN})
+    add_executable(${target} ${CMAKE_SOURCE_DIR}/tests/${room}/test_${topic}.c ${ARGN} $<TARGET_OBJECTS:firn_only>)
     foreach(seen IN LISTS FIRN_ROOMS)
         target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/${seen}/include)
     endforeach()

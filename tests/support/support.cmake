@@ -14,3 +14,7 @@ add_library(firn_sim OBJECT
 target_include_directories(firn_sim PRIVATE ${CMAKE_SOURCE_DIR}/base/include)
 target_link_libraries(firn_sim PRIVATE firn_options)
 set(FIRN_SIM $<TARGET_OBJECTS:firn_sim>)
+
+# Lets FIRN_TEST choose among a program's tests; firn_test links it into each.
+add_library(firn_only OBJECT ${CMAKE_CURRENT_LIST_DIR}/only.c)
+target_link_libraries(firn_only PRIVATE firn_options PkgConfig::CMOCKA)
