@@ -361,6 +361,30 @@ static void OpeningAndClosingWithoutAnAppendChangesNothing(void **state)
     bed_release(&b);
 }
 
+/* Its file was durable before the log went on in it, and the segment in front of it says so. */
+static void ASegmentThatWasRotatedToIsMissed(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    bed_put(&b, 1);
+    OK(firn_wal_rotate(b.log, err));
+    bed_put(&b, 2);
+    simfs *left = simfs_clone(b.sim); /* as if the process died here */
+    simfs_remove(left, BED_PATH "/000000000002.wal");
+    firn_wal_report report;
+    firn_wal_report_init(&report);
+    firn_error error = {0};
+    wal *log = NULL;
+    assert_int_equal(wal_open_path(simfs_fs(left), BED_PATH, &b.config, &report, &log, &error),
+                     FIRN_DAMAGED);
+    assert_int_equal(report.count, 1);
+    assert_int_equal(report.findings[0].kind, FIRN_WAL_MISSING_SEGMENT);
+    assert_string_equal(report.findings[0].file, "000000000002.wal");
+    firn_wal_report_release(&report);
+    simfs_free(left);
+    bed_release(&b);
+}
+
 static void ACleanCloseIsRecognised(void **state)
 {
     (void)state;
@@ -573,6 +597,7 @@ int main(void)
         cmocka_unit_test(RotatingAnEmptySegmentDoesNothing),
         cmocka_unit_test(ReopeningAHundredTimesKeepsNumbersContiguousAndTheFolderSmall),
         cmocka_unit_test(OpeningAndClosingWithoutAnAppendChangesNothing),
+        cmocka_unit_test(ASegmentThatWasRotatedToIsMissed),
         cmocka_unit_test(ACleanCloseIsRecognised),
         cmocka_unit_test(AReadOnlyLogRefusesToWrite),
         cmocka_unit_test(ASecondOpenerIsRefused),

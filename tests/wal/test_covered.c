@@ -76,6 +76,19 @@ static void OnlySegmentsThatTheOwnerNamesGo(void **state)
     bed_release(&b);
 }
 
+static void ACheckpointInsideASegmentLeavesItToBeSynced(void **state)
+{
+    (void)state;
+    for (uint64_t covered = 3; covered <= 4; covered++) {
+        bed b = three_segments();
+        uint64_t checkpoint = 0, syncs = simfs_calls(b.sim, SIMFS_SYNC);
+        OK(wal_checkpoint(b.log, covered, &checkpoint, err));
+        OK(firn_wal_sync(b.log, err));
+        assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), syncs + (covered < 4 ? 3 : 2));
+        bed_release(&b);
+    }
+}
+
 /* The power goes right behind the owner's note. Every state must open, and hold a prefix. */
 static int verify(void *ctx, crash_state *state)
 {
@@ -201,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(GivingUpWhatTheOwnerCoversSyncsNothing),
         cmocka_unit_test(OnlySegmentsThatTheOwnerNamesGo),
+        cmocka_unit_test(ACheckpointInsideASegmentLeavesItToBeSynced),
         cmocka_unit_test(ACrashBehindTheOwnersNoteLosesNothingElse),
         cmocka_unit_test(CoveredFilesAreNotLookedAtAndRemoved),
         cmocka_unit_test(TheSegmentBehindTheCoveredOnesMustBeThere),

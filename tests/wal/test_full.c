@@ -288,6 +288,52 @@ static void WhatWasCutIsDurableInLost(void **state)
     assert_int_equal(bad, 0);
 }
 
+typedef struct given_up {
+    uint8_t bytes[3 * 20000];
+    size_t found;
+    simfs *sim;
+} given_up;
+
+static int find_given_up(void *ctx, const char *path, uint64_t file_bytes)
+{
+    given_up *g = ctx;
+    size_t size = 0;
+    const uint8_t *got = simfs_peek(g->sim, path, &size);
+    assert_int_equal(size, file_bytes);
+    g->found += strstr(path, "/lost/000000000002") && size >= sizeof g->bytes &&
+                memcmp(got, g->bytes, sizeof g->bytes) == 0;
+    return 0;
+}
+
+/* The reserve is too small for a copy of what is behind the cut: it is kept under another name. */
+static void SegmentsThatAreGivenUpOnAFullDiskAreKept(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_NONE;
+    c.options.segment_bytes = 131072;
+    bed b = bed_new_with(&c);
+    given_up g = {.sim = b.sim};
+    size_t size = 0;
+    for (uint64_t i = 1; i <= 12; i++) {
+        bed_put_sized(&b, i, 20000);
+        if (i % 4 == 0 && i < 12)
+            OK(firn_wal_rotate(b.log, err));
+    }
+    leave_without_closing(&b);
+    simfs_flip_bit(b.sim, BED_PATH "/000000000001.wal", 8 * (4096 + 30000));
+    const uint8_t *second = simfs_peek(b.sim, BED_PATH "/000000000002.wal", &size);
+    assert_int_equal(size, 131072);
+    memcpy(g.bytes, second, sizeof g.bytes);
+    fill_disk(&b);
+    bed_open(&b);
+    assert_int_equal(operations(&b), 1);
+    simfs_each(b.sim, BED_PATH "/lost", find_given_up, &g);
+    make_room(&b);
+    bed_release(&b);
+    assert_int_equal(g.found, 1);
+}
+
 static void AnEmptyReserveIsNone(void **state)
 {
     (void)state;
@@ -325,6 +371,7 @@ int main(void)
         cmocka_unit_test(AReserveThatWasSpentIsMadeAgain),
         cmocka_unit_test(EveryCrashOpensOnAFullDisk),
         cmocka_unit_test(WhatWasCutIsDurableInLost),
+        cmocka_unit_test(SegmentsThatAreGivenUpOnAFullDiskAreKept),
         cmocka_unit_test(AnEmptyReserveIsNone),
         cmocka_unit_test(NoRoomForACopyAndNoErrorWanted),
     };

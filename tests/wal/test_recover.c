@@ -161,6 +161,7 @@ static void every_policy_does_what_the_table_says(void **state)
                 assert_int_equal(b->read.last, all ? r->last_salvage : r->last_prefix);
                 assert_int_equal(b->read.wrong, 0);
             } else {
+                assert_null(b->w); /* opening itself refuses, not who reads what was opened */
                 assert_true(b->error.hint[0] != '\0' && b->error.file[0] != '\0');
                 assert_true(b->error.offset != FIRN_NO_OFFSET);
             }
@@ -354,6 +355,27 @@ static void numbers_seen_behind_a_cut_are_not_given_out_again(void **state)
     assert_int_equal(b->read.count, 4);
 }
 
+/* Whichever change was the last one of a recovery that was killed: the next one knows them, too. */
+static void numbers_seen_behind_an_interrupted_cut_are_not_given_out_again(void **state)
+{
+    bench *b = *state;
+    make_torn_with_more_behind(b);
+    simfs *torn = b->sim;
+    bool opened = false;
+    for (uint64_t at = 1; !opened; at++) {
+        b->sim = simfs_clone(torn);
+        simfs_fail(b->sim,
+                   (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = EIO, .forever = true});
+        opened = open_log(b, FIRN_RECOVERY_TAIL) == FIRN_OK;
+        simfs_heal(b->sim);
+        assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+        assert_true(append(b) >= 15);
+        shut(b);
+        simfs_free(b->sim);
+    }
+    b->sim = torn;
+}
+
 static void an_owner_that_knows_more_than_the_log_gets_greater_numbers(void **state)
 {
     bench *b = *state;
@@ -364,6 +386,9 @@ static void an_owner_that_knows_more_than_the_log_gets_greater_numbers(void **st
     assert_int_equal(append(b), 501);
     assert_int_equal(open_with(b, &config), FIRN_OK);
     assert_int_equal(append(b), 502);
+    config.covered_seq = 600; /* a power cut took more from the log than from the owner */
+    assert_int_equal(open_with(b, &config), FIRN_OK);
+    assert_int_equal(append(b), 601);
     config.covered_seq = 100; /* an older copy of the owner: 101 to 500 are nowhere */
     assert_int_equal(open_with(b, &config), FIRN_DAMAGED);
     assert_int_equal(b->report.findings[0].seq_first, 101);
@@ -610,6 +635,7 @@ int main(void)
         TEST(later_segments_that_are_cut_are_in_lost_as_a_whole),
         TEST(a_closed_log_that_was_cut_may_be_closed_unused),
         TEST(numbers_seen_behind_a_cut_are_not_given_out_again),
+        TEST(numbers_seen_behind_an_interrupted_cut_are_not_given_out_again),
         TEST(an_owner_that_knows_more_than_the_log_gets_greater_numbers),
         TEST(the_floor_survives_a_cut_in_front_of_it),
         TEST(leftovers_are_removed),

@@ -241,6 +241,27 @@ static void what_the_owner_covers_is_not_missed(void **state)
     assert_int_equal(only_finding(b)->kind, FIRN_WAL_HARMLESS);
 }
 
+static void damage_below_the_floor_is_harmless(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    for (uint64_t floor = 5; floor <= 6; floor++) {
+        log_builder_release(&b->log);
+        log_builder_init(&b->log);
+        log_rotate(&b->log);
+        log_batch(&b->log, 3);
+        uint64_t at = log_batch(&b->log, 3);
+        log_synced(&b->log);
+        log_floor(&b->log, floor);
+        log_batch(&b->log, 1);
+        log_write(&b->log, b->sim);
+        simfs_flip_bit(b->sim, log_path(1, path), (at + 60) * 8);
+        assert_int_equal(scan_again(b), FIRN_OK);
+        /* Of numbers 4 to 6, the last one is wanted or not. */
+        assert_int_equal(only_finding(b)->kind, floor == 6 ? FIRN_WAL_HARMLESS : FIRN_WAL_LOST);
+    }
+}
+
 /* ---- Durable or not ---- */
 
 static void the_durable_line_decides_between_torn_and_lost(void **state)
@@ -480,6 +501,7 @@ int main(void)
         TEST(stale_frames_of_an_earlier_use_do_not_come_back),
         TEST(truncated_segments_may_be_there_or_not),
         TEST(what_the_owner_covers_is_not_missed),
+        TEST(damage_below_the_floor_is_harmless),
         TEST(the_durable_line_decides_between_torn_and_lost),
         TEST(a_sync_in_a_later_segment_proves_loss_in_an_earlier_one),
         TEST(a_damaged_frame_without_numbers_is_harmless_when_another_follows),

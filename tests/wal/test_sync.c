@@ -127,6 +127,110 @@ static void WithoutAThreadTheBatchModeLooksAtTheClockWhenAppending(void **state)
     bed_release(&b);
 }
 
+/* ---- What happens while a sync is under way ---- */
+
+typedef struct during_sync {
+    bed *b;
+    bool armed;
+} during_sync;
+
+static int append_during_sync(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    during_sync *d = ctx;
+    uint64_t seq;
+    (void)index;
+    (void)name;
+    if (call != SIMFS_SYNC || !d->armed)
+        return 0;
+    d->armed = false;
+    OK(append(d->b, FIRN_DURABILITY_NONE, &seq, err));
+    return 0;
+}
+
+static void WhatIsAppendedDuringASyncIsNotCoveredByIt(void **state)
+{
+    (void)state;
+    for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
+        bed b = bed_with(FIRN_DURABILITY_NONE, (firn_wal_backing)backing);
+        uint64_t seq, before = simfs_calls(b.sim, SIMFS_SYNC);
+        OK(append(&b, FIRN_DURABILITY_NONE, &seq, err));
+        during_sync d = {.b = &b, .armed = true};
+        simfs_on_call(b.sim, append_during_sync, &d);
+        OK(firn_wal_sync(b.log, err));
+        simfs_on_call(b.sim, NULL, NULL);
+        assert_int_equal(firn_wal_last_seq(b.log), 2);
+        assert_int_equal(firn_wal_durable_seq(b.log), 1);
+        OK(firn_wal_sync(b.log, err));
+        assert_int_equal(firn_wal_durable_seq(b.log), 2);
+        assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), before + 2);
+        bed_release(&b);
+    }
+}
+
+enum { LATE = 3 };
+
+typedef struct late {
+    bed *b;
+    thread t;
+    bool started;
+    int status;
+} late;
+
+static void append_synced(void *arg)
+{
+    late *l = arg;
+    uint64_t seq;
+    l->status = append(l->b, FIRN_DURABILITY_SYNC, &seq, NULL);
+}
+
+static int sleeping_waiters(wal *log)
+{
+    int count = 0;
+    mutex_lock(&log->m);
+    for (wal_request *r = log->waiters; r; r = r->next)
+        count += atomic_load(&r->state) == WAL_SLEEPING;
+    mutex_unlock(&log->m);
+    return count;
+}
+
+/* The first sync goes on when all who came meanwhile sleep. */
+static int wait_for_late(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    late *all = ctx;
+    (void)index;
+    (void)name;
+    if (call != SIMFS_SYNC || all[0].started)
+        return 0;
+    for (int i = 0; i < LATE; i++) {
+        all[i].started = true;
+        assert_int_equal(thread_start(&all[i].t, "late", append_synced, &all[i]), 0);
+    }
+    while (sleeping_waiters(all[0].b->log) < LATE)
+        sched_yield();
+    return 0;
+}
+
+/* One of them syncs for all, and wakes the others. */
+static void WhoComesDuringASyncGetsTheNextOne(void **state)
+{
+    (void)state;
+    bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+    late all[LATE] = {0};
+    uint64_t seq, before = simfs_calls(b.sim, SIMFS_SYNC);
+    for (int i = 0; i < LATE; i++)
+        all[i].b = &b;
+    simfs_on_call(b.sim, wait_for_late, all);
+    OK(append(&b, FIRN_DURABILITY_SYNC, &seq, err));
+    for (int i = 0; i < LATE; i++) {
+        thread_join(&all[i].t); /* for ever, when it is forgotten */
+        assert_int_equal(all[i].status, FIRN_OK);
+    }
+    simfs_on_call(b.sim, NULL, NULL);
+    assert_int_equal(firn_wal_durable_seq(b.log), 1 + LATE);
+    assert_int_equal(simfs_calls(b.sim, SIMFS_SYNC), before + 2);
+    bed_release(&b);
+}
+
 /* ---- Failing ---- */
 
 static void AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain(void **state)
@@ -454,6 +558,8 @@ int main(void)
         cmocka_unit_test(WaitingForANumberThatWasNotGivenOutIsRefused),
         cmocka_unit_test(TheBatchModeSyncsAfterSoManyWritesOrBytes),
         cmocka_unit_test(WithoutAThreadTheBatchModeLooksAtTheClockWhenAppending),
+        cmocka_unit_test(WhatIsAppendedDuringASyncIsNotCoveredByIt),
+        cmocka_unit_test(WhoComesDuringASyncGetsTheNextOne),
         cmocka_unit_test(AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain),
         cmocka_unit_test(WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown),
         cmocka_unit_test(ACallbackIsCalledOnceWhenItsNumberIsDurable),

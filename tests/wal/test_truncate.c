@@ -3,6 +3,8 @@
 
 #include <support/crash.h>
 
+#include "wal_scan.h"
+
 static int first_seq(void *ctx, const firn_wal_entry *entry)
 {
     *(uint64_t *)ctx = entry->seq;
@@ -194,6 +196,48 @@ static void ASegmentMayOutliveItsLog(void **state)
     bed_release(&b);
 }
 
+/* The process dies, and nothing is torn: who opens the log must not take what stands behind the frames for a tear. */
+static void expect_no_doubt(bed *b)
+{
+    simfs *left = simfs_clone(b->sim);
+    wal_config strict = b->config;
+    firn_wal_report report;
+    wal *log;
+    strict.options.recovery = FIRN_RECOVERY_STRICT;
+    firn_wal_report_init(&report);
+    OK(wal_open_path(simfs_fs(left), BED_PATH, &strict, &report, &log, err));
+    assert_int_equal(report.count, 0);
+    assert_int_equal(firn_wal_last_seq(log), firn_wal_last_seq(b->log));
+    OK(firn_wal_close(log, err));
+    firn_wal_report_release(&report);
+    simfs_free(left);
+}
+
+static void TheEndIsKnownInASegmentThatIsUsedAgain(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        wal_config c = bed_config();
+        c.options.backing = how % 2 ? FIRN_WAL_BUFFERED : FIRN_WAL_MAPPED;
+        c.options.durability = how < 2 ? FIRN_DURABILITY_NONE : FIRN_DURABILITY_SYNC;
+        bed b = bed_new_with(&c);
+        for (uint64_t i = 1; i <= 4; i++) {
+            while (wal_current_segment(b.log)->end < 12000)
+                bed_put_sized(&b, i, 900);
+            OK(firn_wal_rotate(b.log, err));
+            bed_put(&b, i);
+            OK(firn_wal_truncate(b.log, firn_wal_last_seq(b.log) - 1, NULL, err));
+        }
+        const wal_segment *s = wal_current_segment(b.log);
+        assert_true(wal_used_end(s->base, s->end, s->bytes) > 10000); /* stale bytes stand behind */
+        for (uint64_t i = 1; i <= 30; i++) {
+            expect_no_doubt(&b);
+            bed_put_sized(&b, i, i * 53 % 400);
+        }
+        bed_release(&b);
+    }
+}
+
 /* ---- The segment with the FLOOR ---- */
 
 typedef struct rotate_once {
@@ -246,6 +290,27 @@ static void TheFloorStaysUntilANewerOneIsDurable(void **state)
         }
         bed_release(&b);
     }
+}
+
+/* Later segments repeat it, so that a damaged FLOOR costs nothing. */
+static void TheFloorIsKnownToLaterSegments(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    for (uint64_t i = 1; i <= 5; i++)
+        bed_put(&b, i);
+    OK(firn_wal_rotate(b.log, err));
+    bed_put(&b, 6);
+    OK(firn_wal_truncate(b.log, 5, NULL, err));
+    uint64_t behind = wal_current_segment(b.log)->end;
+    OK(firn_wal_rotate(b.log, err));
+    bed_put(&b, 7);
+    bed_close(&b);
+    simfs_flip_bit(b.sim, BED_PATH "/000000000002.wal", (behind - 4) * 8);
+    bed_open(&b);
+    assert_int_equal(firn_wal_floor_seq(b.log), 5);
+    assert_int_equal(first_replayed(&b), 6);
+    bed_release(&b);
 }
 
 /* ---- A crash at any step ----
@@ -309,7 +374,7 @@ static int verify_crash(void *ctx, crash_state *state)
     return wrong;
 }
 
-static void truncating_script(bed *b, rng *r)
+static void truncating_script(bed *b, rng *r, uint64_t value_most)
 {
     for (uint64_t i = 1; i <= 60; i++) {
         firn_error error;
@@ -319,7 +384,7 @@ static void truncating_script(bed *b, rng *r)
             assert_int_equal(firn_wal_checkpoint(b->log, &seq, &error), FIRN_OK);
             simfs_mark(b->sim, MARK_DURABLE, seq);
         } else {
-            seq = bed_put_sized(b, i, (size_t)rng_below(r, 700));
+            seq = bed_put_sized(b, i, (size_t)rng_below(r, value_most));
         }
         assert_int_equal(seq, i);
         simfs_mark(b->sim, MARK_DURABLE, firn_wal_durable_seq(b->log));
@@ -333,10 +398,11 @@ static void truncating_script(bed *b, rng *r)
     }
 }
 
-static void crash_everywhere(const char *name, firn_wal_backing backing, firn_durability durability)
+static void crash_everywhere(const char *name, firn_wal_backing backing, firn_durability durability,
+                             uint64_t segment_bytes, uint64_t value_most)
 {
     wal_config c = bed_config();
-    c.options.segment_bytes = 8192;
+    c.options.segment_bytes = segment_bytes;
     c.options.backing = backing;
     c.options.durability = durability;
     c.options.batch_writes = 4;
@@ -344,7 +410,7 @@ static void crash_everywhere(const char *name, firn_wal_backing backing, firn_du
     simfs_record(b.sim);
     bed_open(&b);
     rng r = rng_init(4);
-    truncating_script(&b, &r);
+    truncating_script(&b, &r, value_most);
     bed_close(&b);
     crash_options options = crash_options_default(name, 5, verify_crash, &c);
     crash_stats stats = {0};
@@ -359,16 +425,25 @@ static void crash_everywhere(const char *name, firn_wal_backing backing, firn_du
 static void ACrashWhileTruncatingLosesNothingMapped(void **state)
 {
     (void)state;
-    crash_everywhere("truncate-mapped-none", FIRN_WAL_MAPPED, FIRN_DURABILITY_NONE);
-    crash_everywhere("truncate-mapped-sync", FIRN_WAL_MAPPED, FIRN_DURABILITY_SYNC);
-    crash_everywhere("truncate-mapped-batch", FIRN_WAL_MAPPED, FIRN_DURABILITY_BATCH);
+    crash_everywhere("truncate-mapped-none", FIRN_WAL_MAPPED, FIRN_DURABILITY_NONE, 8192, 700);
+    crash_everywhere("truncate-mapped-sync", FIRN_WAL_MAPPED, FIRN_DURABILITY_SYNC, 8192, 700);
+    crash_everywhere("truncate-mapped-batch", FIRN_WAL_MAPPED, FIRN_DURABILITY_BATCH, 8192, 700);
 }
 
 static void ACrashWhileTruncatingLosesNothingBuffered(void **state)
 {
     (void)state;
-    crash_everywhere("truncate-buffered-none", FIRN_WAL_BUFFERED, FIRN_DURABILITY_NONE);
-    crash_everywhere("truncate-buffered-sync", FIRN_WAL_BUFFERED, FIRN_DURABILITY_SYNC);
+    crash_everywhere("truncate-buffered-none", FIRN_WAL_BUFFERED, FIRN_DURABILITY_NONE, 8192, 700);
+    crash_everywhere("truncate-buffered-sync", FIRN_WAL_BUFFERED, FIRN_DURABILITY_SYNC, 8192, 700);
+}
+
+/* Segments of which more than the first page was in use: what their former life left stands behind the new frames. */
+static void ACrashInASegmentThatIsUsedAgainLosesNothing(void **state)
+{
+    (void)state;
+    crash_everywhere("again-mapped-none", FIRN_WAL_MAPPED, FIRN_DURABILITY_NONE, 16384, 1500);
+    crash_everywhere("again-mapped-batch", FIRN_WAL_MAPPED, FIRN_DURABILITY_BATCH, 16384, 1500);
+    crash_everywhere("again-buffered-sync", FIRN_WAL_BUFFERED, FIRN_DURABILITY_SYNC, 16384, 1500);
 }
 
 int main(void)
@@ -382,9 +457,12 @@ int main(void)
         cmocka_unit_test(TruncatedSegmentsAreUsedAgain),
         cmocka_unit_test(ASegmentThatSomebodyReadsIsNotUsedAgainBeforeTheyAreDone),
         cmocka_unit_test(ASegmentMayOutliveItsLog),
+        cmocka_unit_test(TheEndIsKnownInASegmentThatIsUsedAgain),
         cmocka_unit_test(TheFloorStaysUntilANewerOneIsDurable),
+        cmocka_unit_test(TheFloorIsKnownToLaterSegments),
         cmocka_unit_test(ACrashWhileTruncatingLosesNothingMapped),
         cmocka_unit_test(ACrashWhileTruncatingLosesNothingBuffered),
+        cmocka_unit_test(ACrashInASegmentThatIsUsedAgainLosesNothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
