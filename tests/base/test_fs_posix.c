@@ -513,6 +513,32 @@ static void ADurableWriteIsThereForReaders(void **state)
     fs_close(file);
 }
 
+/* The files of /proc cannot be synced, and the system says so when it is asked: who does not ask sees no error. No other
+ * test would notice, since the page cache shows what was written either way. */
+static void EverySyncAsksTheSystem(void **state)
+{
+    fixture *f = *state;
+    char value[16];
+    fs_dir *proc = NULL;
+    fs_file *file = NULL;
+    if (fs_dir_open(fs_posix(), "/proc/self", &proc, &f->err) != FIRN_OK ||
+        fs_open(proc, "oom_score_adj", FS_WRITE, &file, &f->err) != FIRN_OK) {
+        fs_dir_close(proc);
+        skip();
+    }
+    assert_int_equal(fs_dir_sync(proc, &f->err), FIRN_IO);
+    assert_int_equal(f->err.sys_errno, EINVAL);
+    assert_int_equal(fs_sync(file, &f->err), FIRN_IO);
+    assert_int_equal(f->err.sys_errno, EINVAL);
+    const fs_ops *ops = fs_posix()->ops;
+    ssize_t n = ops->pread(file, value, sizeof(value), 0);
+    assert_true(n > 0);
+    assert_int_equal(ops->pwrite(file, value, (size_t)n, 0), n); /* what it is already */
+    assert_int_equal(ops->pwrite_durable(file, value, (size_t)n, 0), -EOPNOTSUPP);
+    fs_close(file);
+    fs_dir_close(proc);
+}
+
 static void AdviceChangesNothing(void **state)
 {
     fixture *f = *state;
@@ -687,6 +713,7 @@ int main(void)
         FS_TEST(ARangeThatIsNotInTheFileIsNotMapped),
         FS_TEST(AReaderGetsNoWritableMapping),
         FS_TEST(ADurableWriteIsThereForReaders),
+        FS_TEST(EverySyncAsksTheSystem),
         FS_TEST(AdviceChangesNothing),
         FS_TEST(PopulatedPagesAreInMemoryAndKeepTheirBytes),
         FS_TEST(ASecondHandleOfThisProcessFindsTheLockTaken),

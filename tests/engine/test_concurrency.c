@@ -175,17 +175,18 @@ static bool read_snapshot(shared *s, unsigned writer)
 {
     firn_snapshot *snapshot = NULL;
     firn_error err = {0};
-    uint64_t a = 0, z = 0, m = 0, again = 0;
+    uint64_t a = 0, z = 0, m = 0, again = 0, low = atomic_load(&s->completed[writer]);
     if (!fine(s, "snapshot", firn_snapshot_new(s->bed.db, &snapshot, &err), &err))
         return false;
+    uint64_t high = atomic_load(&s->begun[writer]);
     bool right =
         read_number(s, snapshot, writer, 'a', &a) && read_number(s, snapshot, writer, 'm', &m) &&
         read_number(s, snapshot, writer, 'z', &z) && read_number(s, snapshot, writer, 'a', &again);
     firn_snapshot_free(snapshot);
-    if (right && (a != z || a != again || m != (a % 2 ? a : 0))) {
-        complain(s, "writer %u: one snapshot shows a=%llu m=%llu z=%llu a=%llu", writer,
-                 (unsigned long long)a, (unsigned long long)m, (unsigned long long)z,
-                 (unsigned long long)again);
+    if (right && (a != z || a != again || m != (a % 2 ? a : 0) || a < low || a > high)) {
+        complain(s, "writer %u: one snapshot of %llu to %llu shows a=%llu m=%llu z=%llu a=%llu",
+                 writer, (unsigned long long)low, (unsigned long long)high, (unsigned long long)a,
+                 (unsigned long long)m, (unsigned long long)z, (unsigned long long)again);
         return false;
     }
     return right;
@@ -210,12 +211,16 @@ static bool walk_once(shared *s, bool backward)
 {
     firn_iter *it = NULL;
     firn_error err = {0};
-    uint64_t a[WRITERS] = {0}, m[WRITERS] = {0}, z[WRITERS] = {0};
+    uint64_t a[WRITERS] = {0}, m[WRITERS] = {0}, z[WRITERS] = {0}, low[WRITERS], high[WRITERS];
     uint8_t before[32];
     size_t before_size = 0;
     bool any = false, right = true;
+    for (unsigned i = 0; i < WRITERS; i++)
+        low[i] = atomic_load(&s->completed[i]);
     if (!fine(s, "iter_new", firn_iter_new(s->bed.db, NULL, &it, &err), &err))
         return false;
+    for (unsigned i = 0; i < WRITERS; i++)
+        high[i] = atomic_load(&s->begun[i]);
     int rc = backward ? firn_iter_last(it) : firn_iter_first(it);
     for (; rc == FIRN_OK && right; rc = backward ? firn_iter_prev(it) : firn_iter_next(it)) {
         firn_slice key = firn_iter_key(it);
@@ -238,8 +243,9 @@ static bool walk_once(shared *s, bool backward)
         right = fine(s, "walk", firn_iter_status(it, &err), &err) && rc == FIRN_END;
     firn_iter_free(it);
     for (unsigned i = 0; i < WRITERS && right; i++)
-        if (a[i] != z[i] || m[i] != (a[i] % 2 ? a[i] : 0)) {
-            complain(s, "writer %u: one walk shows a=%llu m=%llu z=%llu", i,
+        if (a[i] != z[i] || m[i] != (a[i] % 2 ? a[i] : 0) || a[i] < low[i] || a[i] > high[i]) {
+            complain(s, "writer %u: one walk of %llu to %llu shows a=%llu m=%llu z=%llu", i,
+                     (unsigned long long)low[i], (unsigned long long)high[i],
                      (unsigned long long)a[i], (unsigned long long)m[i], (unsigned long long)z[i]);
             right = false;
         }

@@ -229,6 +229,83 @@ static void a_log_that_is_gone_is_missed_whatever_its_leftovers(void **state)
     bed_expect(b, NULL, "table", "kept");
 }
 
+/* The n-th file of this ending; false: there are fewer. */
+static bool find_file(const bed *b, const char *ending, unsigned n, char out[64])
+{
+    DIR *dir = opendir(b->folder);
+    bool found = false;
+    assert_non_null(dir);
+    for (struct dirent *e; !found && (e = readdir(dir));) {
+        const char *dot = strrchr(e->d_name, '.');
+        found = dot && strcmp(dot, ending) == 0 && n-- == 0;
+        if (found)
+            snprintf(out, 64, "%.63s", e->d_name);
+    }
+    closedir(dir);
+    return found;
+}
+
+static void move(const char *from_folder, const char *from, const char *to_folder, const char *to)
+{
+    char source[4200], target[4200];
+    snprintf(source, sizeof source, "%s/%s", from_folder, from);
+    snprintf(target, sizeof target, "%s/%s", to_folder, to);
+    assert_int_equal(rename(source, target), 0);
+}
+
+static void a_table_that_is_gone_is_missed(void **state)
+{
+    bed *b = *state;
+    char name[64];
+    bed_must_open(b);
+    bed_put(b, "k", "v");
+    bed_flush(b);
+    bed_must_close(b);
+    assert_true(find_file(b, ".tbl", 0, name));
+    move(b->folder, name, b->root, name);
+    for (int read_only = 0; read_only < 2; read_only++) {
+        b->options.read_only = read_only;
+        refused(b, FIRN_DAMAGED, "lists is missing");
+    }
+    b->options.read_only = false;
+    move(b->root, name, b->folder, name);
+    bed_must_open(b);
+    bed_expect(b, NULL, "k", "v");
+}
+
+static void a_manifest_under_another_name_is_refused(void **state)
+{
+    bed *b = *state;
+    char name[64];
+    bed_must_open(b);
+    bed_put(b, "k", "v");
+    bed_must_close(b);
+    assert_true(find_file(b, ".manifest", 0, name));
+    move(b->folder, name, b->folder, "000000000077.manifest");
+    refused(b, FIRN_DAMAGED, "renamed");
+    move(b->folder, "000000000077.manifest", b->folder, name);
+    bed_must_open(b);
+    bed_expect(b, NULL, "k", "v");
+}
+
+/* Nothing has been flushed: all there is lies in the log. */
+static void a_log_without_its_manifest_is_not_thrown_away(void **state)
+{
+    bed *b = *state;
+    char name[64], log[64];
+    bed_must_open(b);
+    bed_put(b, "k", "v");
+    bed_must_close(b);
+    assert_false(find_file(b, ".tbl", 0, name));
+    assert_true(find_file(b, ".manifest", 0, name));
+    move(b->folder, name, b->root, name);
+    refused(b, FIRN_DAMAGED, "no manifest");
+    assert_true(find_file(b, ".wal", 0, log));
+    move(b->root, name, b->folder, name);
+    bed_must_open(b);
+    bed_expect(b, NULL, "k", "v");
+}
+
 static void error_if_exists_refuses_a_store_and_makes_a_new_one(void **state)
 {
     bed *b = *state;
@@ -654,6 +731,9 @@ int main(void)
         TEST(a_folder_of_something_else_is_left_untouched),
         TEST(files_of_others_in_our_folder_are_never_touched),
         TEST(a_log_that_is_gone_is_missed_whatever_its_leftovers),
+        TEST(a_table_that_is_gone_is_missed),
+        TEST(a_manifest_under_another_name_is_refused),
+        TEST(a_log_without_its_manifest_is_not_thrown_away),
         TEST(error_if_exists_refuses_a_store_and_makes_a_new_one),
         TEST(an_empty_store_is_opened_again_and_again),
         TEST(a_second_opener_in_this_process_is_refused),

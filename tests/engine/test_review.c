@@ -11,6 +11,8 @@
 #include <errno.h>
 
 #include "bed.h"
+#include "store.h"
+#include "support/crash.h"
 
 /* ---- a rotation that fails half-way ---- */
 
@@ -86,6 +88,88 @@ static void writes_go_on_behind_a_rotation_that_failed(void **state)
             failed += rotate_with_a_failing_call(0, at, d);
         }
     assert_true(failed > 10);
+}
+
+/* ---- background work that fails ---- */
+
+static int refuse_a_table(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    bool *armed = ctx;
+    (void)index;
+    if (!*armed || call != SIMFS_CREATE || !strstr(name, ".tbl"))
+        return 0;
+    *armed = false;
+    return EIO;
+}
+
+static void a_flush_that_fails_stops_writing(void **state)
+{
+    (void)state;
+    bed b;
+    bool armed = true;
+    firn_error err = {0};
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    simfs_on_call(b.sim, refuse_a_table, &armed);
+    assert_int_equal(firn_flush(b.db, &err), FIRN_IO);
+    assert_false(armed);
+    assert_int_equal(firn_put(b.db, "b", 1, "2", 1, NULL, &err), FIRN_POISONED);
+    assert_int_equal(firn_flush(b.db, &err), FIRN_POISONED);
+    assert_true(bed_stats(&b).poisoned);
+    bed_expect(&b, NULL, "a", "1");
+    (void)firn_close(b.db, NULL);
+    bed_must_open(&b);
+    bed_expect(&b, NULL, "a", "1");
+    bed_put(&b, "b", "2");
+    bed_release(&b);
+}
+
+typedef struct touched {
+    bool fail;        /* the next sync of a manifest */
+    unsigned touches; /* of manifests, since it failed */
+} touched;
+
+static int touch_manifest(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    touched *t = ctx;
+    (void)index;
+    if (!(call & SIMFS_CHANGING) || !name || !strstr(name, ".manifest"))
+        return 0;
+    if (!t->fail) {
+        t->touches++;
+        return 0;
+    }
+    t->fail = call != SIMFS_SYNC;
+    return t->fail ? 0 : EIO;
+}
+
+/* A second sync would report success over what the first one has lost. */
+static void a_manifest_whose_sync_failed_is_not_touched_again(void **state)
+{
+    (void)state;
+    bed b;
+    touched t = {.fail = true};
+    firn_error err = {0};
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    bed_flush(&b);
+    bed_put(&b, "b", "2");
+    simfs_on_call(b.sim, touch_manifest, &t);
+    assert_int_equal(firn_flush(b.db, &err), FIRN_IO);
+    assert_false(t.fail);
+    assert_int_equal(firn_put(b.db, "c", 1, "3", 1, NULL, &err), FIRN_POISONED);
+    assert_int_not_equal(firn_flush(b.db, &err), FIRN_OK);
+    assert_int_not_equal(firn_compact(b.db, NULL, 0, NULL, 0, &err), FIRN_OK);
+    bed_expect(&b, NULL, "b", "2");
+    assert_int_equal(firn_close(b.db, &err), FIRN_POISONED);
+    assert_int_equal(t.touches, 0);
+    simfs_on_call(b.sim, NULL, NULL);
+    bed_must_open(&b);
+    bed_expect(&b, NULL, "a", "1");
+    bed_expect(&b, NULL, "b", "2");
+    bed_release(&b);
 }
 
 /* ---- what a caller may get wrong ---- */
@@ -239,6 +323,24 @@ static int greatest_manifest(void *ctx, const char *path, uint64_t size)
     return 0;
 }
 
+/* Without threads of the store nobody holds the mutex. */
+static NO_THREAD_ANALYSIS uint64_t current_manifest(firn *db)
+{
+    return manifest_no(db->manifest);
+}
+
+/* A manifest that has just taken the place of another one says all that the other one said. */
+static NO_THREAD_ANALYSIS void expect_the_whole_state(firn *db)
+{
+    manifest_state s;
+    MUST(manifest_load(&db->env, current_manifest(db), &s, error));
+    assert_int_equal(s.flushed_seq, atomic_load(&db->flushed_seq));
+    assert_true(s.covered_no > 0);
+    assert_int_equal(s.covered_no, db->covered_no);
+    assert_int_equal(version_tables(s.version), version_tables(atomic_load(&db->view)->version));
+    manifest_state_release(&s);
+}
+
 static void the_manifest_stays_small_however_long_the_store_is_open(void **state)
 {
     (void)state;
@@ -248,11 +350,18 @@ static void the_manifest_stays_small_however_long_the_store_is_open(void **state
     b.options.durability = FIRN_DURABILITY_NONE;
     bed_must_open(&b);
     memset(key, 'k', sizeof key);
+    unsigned renewed = 0;
     for (unsigned i = 0; i < 60; i++) {
+        uint64_t no = current_manifest(b.db);
         snprintf(key, 9, "%07u", i % 3);
         MUST(firn_put(b.db, key, sizeof key, &i, sizeof i, NULL, error));
         bed_flush(&b);
+        if (current_manifest(b.db) == no)
+            continue;
+        expect_the_whole_state(b.db);
+        renewed++;
     }
+    assert_true(renewed > 0);
     uint64_t most = 0;
     simfs_each(b.sim, "/store", greatest_manifest, &most);
     assert_true(most > 0);
@@ -271,6 +380,19 @@ static void the_manifest_stays_small_however_long_the_store_is_open(void **state
     bed_release(&b);
 }
 
+/* Flushes until the manifest is about to be replaced; the next number to put. */
+static unsigned let_the_manifest_grow(bed *b, const char *key)
+{
+    unsigned i = 0;
+    for (uint64_t size = 0; size + (UINT64_C(300) << 10) < (UINT64_C(4) << 20); i++) {
+        MUST(firn_put(b->db, key, FIRN_MAX_KEY_BYTES, &i, sizeof i, NULL, error));
+        bed_flush(b);
+        size = 0;
+        simfs_each(b->sim, "/store", greatest_manifest, &size);
+    }
+    return i;
+}
+
 /* The at-th change from shortly before the replacement fails. */
 static bool replace_with_a_failing_call(uint64_t at, int failure)
 {
@@ -280,14 +402,7 @@ static bool replace_with_a_failing_call(uint64_t at, int failure)
     b.options.durability = FIRN_DURABILITY_NONE;
     bed_must_open(&b);
     memset(key, 'k', sizeof key);
-    uint64_t size = 0;
-    unsigned i = 0;
-    for (; size + (UINT64_C(300) << 10) < (UINT64_C(4) << 20); i++) {
-        MUST(firn_put(b.db, key, sizeof key, &i, sizeof i, NULL, error));
-        bed_flush(&b);
-        size = 0;
-        simfs_each(b.sim, "/store", greatest_manifest, &size);
-    }
+    unsigned i = let_the_manifest_grow(&b, key);
     uint64_t hit = simfs_faults_hit(b.sim);
     simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = failure});
     unsigned last = i - 1;
@@ -323,6 +438,95 @@ static void a_manifest_that_cannot_be_replaced_loses_nothing(void **state)
         while (replace_with_a_failing_call(at, errors[e]))
             at += long_run() ? 1 : 7;
         assert_true(at > 20);
+    }
+}
+
+/* The folder is synced, but never behind the rename of a manifest. */
+static int fail_behind_renames(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    bool *renamed = ctx;
+    (void)index;
+    if (call == SIMFS_RENAME && strstr(name, ".manifest"))
+        *renamed = true;
+    if (call != SIMFS_DIR_SYNC || !*renamed)
+        return 0;
+    *renamed = false;
+    return EIO;
+}
+
+/* The new one may be there after a power cut or not, and it counts if it is: the old one must not say anything new. */
+static void a_manifest_whose_successor_is_in_doubt_gets_no_more_edits(void **state)
+{
+    (void)state;
+    bed b;
+    static char key[FIRN_MAX_KEY_BYTES];
+    bool renamed = false;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    memset(key, 'k', sizeof key);
+    unsigned i = let_the_manifest_grow(&b, key), last = i - 1, refused = 0;
+    simfs_record(b.sim);
+    simfs_on_call(b.sim, fail_behind_renames, &renamed);
+    for (unsigned n = 0; n < 8; n++, i++) {
+        if (firn_put(b.db, key, sizeof key, &i, sizeof i, NULL, NULL) == FIRN_OK)
+            last = i;
+        else
+            refused++;
+        (void)firn_flush(b.db, NULL);
+    }
+    assert_in_range(refused, 1, 7);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        simfs *left = crash_now(b.sim, CRASH_STRICT, seed, NULL, 0);
+        engine_config config = {.fs = simfs_fs(left), .inline_work = true};
+        firn *db = NULL;
+        unsigned found = 0;
+        size_t bytes = 0;
+        MUST(engine_open(b.folder, &b.options, &config, &db, error));
+        MUST(firn_get_into(db, key, sizeof key, NULL, &found, sizeof found, &bytes, error));
+        assert_int_equal(found, last);
+        MUST(firn_close(db, error));
+        simfs_free(left);
+    }
+    simfs_on_call(b.sim, NULL, NULL);
+    simfs_record_stop(b.sim);
+    (void)firn_close(b.db, NULL);
+    b.db = NULL;
+    bed_release(&b);
+}
+
+/* ---- what a write is promised that asks for nothing ---- */
+
+static uint64_t unsynced(const bed *b)
+{
+    return firn_last_seq(b->db) - firn_durable_seq(b->db);
+}
+
+static void a_write_that_names_no_durability_gets_the_stores(void **state)
+{
+    (void)state;
+    for (int d = FIRN_DURABILITY_SYNC; d <= FIRN_DURABILITY_NONE; d++) {
+        bed b;
+        firn_batch *batch = NULL;
+        bed_on_simfs(&b, 1);
+        b.options.durability = (firn_durability)d;
+        b.options.batch_writes = 4;
+        bed_must_open(&b);
+        MUST(firn_batch_new(&batch));
+        MUST(firn_batch_put(batch, "b", 1, "2", 1));
+        for (unsigned i = 1; i <= 20; i++) {
+            if (i % 2)
+                bed_put(&b, "a", "1");
+            else
+                MUST(firn_write(b.db, batch, NULL, NULL, error));
+            if (d == FIRN_DURABILITY_SYNC)
+                assert_int_equal(unsynced(&b), 0);
+            else if (d == FIRN_DURABILITY_BATCH)
+                assert_in_range(unsynced(&b), 0, 3);
+            else
+                assert_int_equal(unsynced(&b), i);
+        }
+        firn_batch_free(batch);
+        bed_release(&b);
     }
 }
 
@@ -399,6 +603,10 @@ int main(void)
         cmocka_unit_test(a_manifest_that_cannot_be_replaced_loses_nothing),
         cmocka_unit_test(a_flush_without_descriptors_is_tried_again),
         cmocka_unit_test(a_table_that_cannot_be_read_stops_compaction_and_not_writing),
+        cmocka_unit_test(a_manifest_whose_successor_is_in_doubt_gets_no_more_edits),
+        cmocka_unit_test(a_write_that_names_no_durability_gets_the_stores),
+        cmocka_unit_test(a_flush_that_fails_stops_writing),
+        cmocka_unit_test(a_manifest_whose_sync_failed_is_not_touched_again),
         cmocka_unit_test(wrong_arguments_are_refused),
         cmocka_unit_test(a_store_that_is_only_read_does_not_wait_for_syncs),
         cmocka_unit_test(an_iterator_can_seek_to_a_key_that_it_shows),
