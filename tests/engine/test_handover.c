@@ -77,26 +77,44 @@ static void begin(bed *b, bool mapped)
     bed_must_open(b);
 }
 
-/* Killed between write and sync of a flush's record; power cut while the next open runs. */
+/* A store whose process was killed between write and sync of a flush's record. */
+static void begin_with_a_record_in_the_page_cache(bed *b)
+{
+    begin(b, true);
+    bed_put(b, "a", "value");
+    simfs_mark(b->sim, 0, 5);
+    simfs_fail(b->sim,
+               (simfs_fault){
+                   .calls = SIMFS_WRITE, .at = 1, .error = EIO, .after = true, .name = MANIFEST});
+    assert_int_not_equal(firn_flush(b->db, NULL), FIRN_OK);
+    simfs_fail(b->sim,
+               (simfs_fault){.calls = SIMFS_CHANGING, .at = 1, .error = EIO, .forever = true});
+    firn *db = b->db;
+    b->db = NULL;
+    (void)firn_close(db, NULL); /* says nothing more to the disk: as killed */
+    simfs_heal(b->sim);
+}
+
+/* Power cut while the next open runs. */
 static void a_record_that_is_only_in_the_page_cache_gives_nothing_up(void **state)
 {
     (void)state;
     bed b;
-    begin(&b, true);
-    bed_put(&b, "a", "value");
-    simfs_mark(b.sim, 0, 5);
-    simfs_fail(b.sim,
-               (simfs_fault){
-                   .calls = SIMFS_WRITE, .at = 1, .error = EIO, .after = true, .name = MANIFEST});
-    assert_int_not_equal(firn_flush(b.db, NULL), FIRN_OK);
-    simfs_fail(b.sim,
-               (simfs_fault){.calls = SIMFS_CHANGING, .at = 1, .error = EIO, .forever = true});
-    firn *db = b.db;
-    b.db = NULL;
-    (void)firn_close(db, NULL); /* says nothing more to the disk: as killed */
-    simfs_heal(b.sim);
+    begin_with_a_record_in_the_page_cache(&b);
     bed_must_open(&b);
     crashes(&b, "page-cache", CRASH_ALL, still_there);
+}
+
+/* The same while a repair runs, which looks into the log before it opens the store. */
+static void a_repair_relies_on_no_record_that_is_only_in_the_page_cache(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    begin_with_a_record_in_the_page_cache(&b);
+    assert_int_equal(engine_repair(b.folder, &b.options, &b.config, NULL, NULL, NULL, &err),
+                     FIRN_OK);
+    crashes(&b, "page-cache-repair", CRASH_ALL, still_there);
 }
 
 /* That sync fails; close; open; the power goes any time later. */
@@ -225,24 +243,30 @@ static void who_looks_on_finds_no_more_damage_than_who_opens(void **state)
     crashes(&b, "looks-on", CRASH_ALL, looks);
 }
 
-/* Half a rotation, a flush, no CHECKPOINT, a clean close (log not mapped). */
+/* Half a rotation, a flush, no CHECKPOINT, a close (log not mapped): a clean one, or one that finds no room for its SEAL. */
 static void closing_behind_half_a_rotation_keeps_the_next_segment(void **state)
 {
     (void)state;
-    bed b;
-    begin(&b, false);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(put_sized(b.db, "x", 1000), FIRN_OK);
-    simfs_fail(
-        b.sim,
-        (simfs_fault){
-            .calls = SIMFS_WRITE, .at = 1, .error = ENOSPC, .forever = true, .name = SEGMENT1});
-    assert_int_equal(put_sized(b.db, "y", 1500), FIRN_NO_SPACE);
-    MUST(firn_settle(b.db, error)); /* flushes */
-    simfs_heal(b.sim);
-    bed_must_close(&b);
-    bed_must_open(&b);
-    bed_release(&b);
+    for (int full = 0; full < 2; full++) {
+        bed b;
+        begin(&b, false);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(put_sized(b.db, "x", 1000), FIRN_OK);
+        simfs_fail(
+            b.sim,
+            (simfs_fault){
+                .calls = SIMFS_WRITE, .at = 1, .error = ENOSPC, .forever = true, .name = SEGMENT1});
+        assert_int_equal(put_sized(b.db, "y", 1500), FIRN_NO_SPACE);
+        MUST(firn_settle(b.db, error)); /* flushes */
+        if (!full)
+            simfs_heal(b.sim);
+        assert_int_equal(firn_close(b.db, NULL), full ? FIRN_NO_SPACE : FIRN_OK);
+        b.db = NULL;
+        simfs_heal(b.sim);
+        bed_must_open(&b);
+        assert_int_equal(size_of(b.db, "x"), 1000);
+        bed_release(&b);
+    }
 }
 
 /* A last segment that was closed full; opened; flushed; no CHECKPOINT; a clean close. */
@@ -312,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_that_is_only_in_the_page_cache_gives_nothing_up),
+        cmocka_unit_test(a_repair_relies_on_no_record_that_is_only_in_the_page_cache),
         cmocka_unit_test(a_record_whose_sync_failed_is_written_again_before_it_counts),
         cmocka_unit_test(a_segment_that_the_store_knows_is_not_replaced_by_a_larger_one),
         cmocka_unit_test(numbers_beyond_32_bits_keep_their_order),

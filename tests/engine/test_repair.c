@@ -524,6 +524,8 @@ static void damage_in_the_middle_of_a_table_costs_what_is_in_the_gap(void **stat
         assert_int_equal(m.tables_rewritten, 1);
         assert_int_equal(t.range_count, 1);
         assert_true(t.ranges[0].has_after && t.ranges[0].has_before);
+        assert_false(key_lost(&t, slice_of_str("key00500")));
+        assert_false(key_lost(&t, slice_of_str("key02500")));
         bed_must_open(&b.bed);
         int gone = 0;
         for (int i = 0; i < BIG_KEYS; i++) {
@@ -599,7 +601,8 @@ static simfs *damaged(const sample *s, size_t which)
 
 typedef struct interrupted {
     const sample *sample;
-    told told; /* of the run that was interrupted */
+    told told;      /* of the run that was interrupted */
+    bool rewritten; /* a damaged table, by that run if it came so far */
 } interrupted;
 
 /* The second repair tells what it finds; what the first one had marked as lost in the log stays lost. */
@@ -620,6 +623,10 @@ static int verify_interrupted(void *ctx, crash_state *state)
     for (size_t i = 0; i < c->told.range_count; i++)
         t.ranges[t.range_count++] = c->told.ranges[i];
     t.unknown = t.unknown || c->told.unknown;
+    lost_files = 0;
+    simfs_each(state->sim, FOLDER "/lost", count_lost, NULL);
+    if (c->rewritten && lost_files == 0)
+        return crash_wrong(state, "%s: nothing is kept of a table that is gone", damage);
     const char *why = judge_store(c->sample, state->sim, &t);
     return why ? crash_wrong(state, "%s: after the repair: %s", damage, why) : 0;
 }
@@ -637,6 +644,7 @@ static void a_repair_that_loses_power_is_repeated(void **state)
         snprintf(name, sizeof name, "repair-%zu", which);
         simfs_record(sim);
         assert_int_equal(repair(s, sim, &c.told, &m, &err), FIRN_OK);
+        c.rewritten = m.tables_rewritten > 0;
         crash_options o = crash_options_default(name, 1, verify_interrupted, &c);
         if (!long_run()) {
             o.singles = 4;
