@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 find . -path ./build -prune -o -path ./.git -prune -o -type f -print | sed 's|^\./||' | sort >"$work/files"
 grep '\(^\|/\)README\.md$' "$work/files" >"$work/readmes"
 [ -s "$work/readmes" ] || { echo "there is no README.md"; exit 1; }
-grep -E '\.(c|h|sh|cmake|awk|map|in|txt)$|^tests/run$' "$work/files" | tr '\n' '\0' |
+grep -E '\.(c|h|sh|cmake|awk|map|in|txt)$|^tests/(mutants/)?run$' "$work/files" | tr '\n' '\0' |
     xargs -0 grep -ohE '[A-Za-z_][A-Za-z0-9_]*' | sort -u >"$work/words"
 
 while read -r readme; do
