@@ -123,8 +123,6 @@ static int control_carry_out(wal *w, wal_request *r, firn_error *err)
         return control_frame(w, r, WAL_MARK, 0, err);
     case WAL_REQUEST_SKIP:
         return control_frame(w, r, WAL_SKIP, (uint32_t)r->argument, err);
-    case WAL_REQUEST_LINK:
-        return wal_link_append(w, r->durable, err);
     case WAL_REQUEST_ROTATE:
         if (w->announced || w->current->seq_last < w->current->seq_first)
             return wal_rotation_complete(w, r->durable, err);

@@ -44,7 +44,6 @@ typedef enum wal_request_type {
     WAL_REQUEST_FLOOR,      /* argument: the floor */
     WAL_REQUEST_MARK,
     WAL_REQUEST_SKIP, /* argument: numbers to skip */
-    WAL_REQUEST_LINK, /* only the LINK that is due */
     WAL_REQUEST_ROTATE,
     WAL_REQUEST_SEAL, /* the seal of a clean close */
 } wal_request_type;

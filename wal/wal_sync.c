@@ -490,7 +490,7 @@ static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err
         uint64_t passed = fs_mono_us(w->fs) - start;
         if (passed >= limit)
             break;
-        if (!w->syncing && w->has_helper) {
+        if (!w->syncing) {
             atomic_store_explicit(&w->sync_wanted, true, memory_order_release);
             wal_helper_wake_locked(w);
         }
