@@ -1,6 +1,7 @@
 /* Corners of the log that no story of its life passes: wrong arguments, an old kernel, a fork, a wait that ends. */
 #include "bed.h"
 
+#include <base/alloc.h>
 #include <errno.h>
 #include <sched.h>
 #include <support/tempdir.h>
@@ -169,6 +170,54 @@ static void AWaitWithALimitEnds(void **state)
     bed_release(&b);
 }
 
+typedef struct busy_writer {
+    bed *b;
+    bool done;
+} busy_writer;
+
+/* The writer truncates just when somebody else opens a file that goes with that. */
+static int truncate_meanwhile(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    busy_writer *w = ctx;
+    uint64_t floor_seq;
+    (void)index;
+    if (call != SIMFS_OPEN || w->done || !strstr(name, "000000000001.wal"))
+        return 0;
+    w->done = true;
+    OK(firn_wal_truncate(w->b->log, firn_wal_last_seq(w->b->log), &floor_seq, err));
+    return 0;
+}
+
+static void WhoLooksOnBesideAWriterLooksAgain(void **state)
+{
+    (void)state;
+    bed b = bed_new();
+    for (uint64_t i = 1; i <= 4; i++) {
+        bed_put(&b, i);
+        OK(firn_wal_rotate(b.log, err));
+    }
+    bed_put(&b, 5);
+    OK(firn_wal_checkpoint(b.log, NULL, err));
+    busy_writer writer = {.b = &b};
+    simfs_on_call(b.sim, truncate_meanwhile, &writer);
+    wal_config c = bed_config();
+    c.options.read_only = true;
+    fs_dir *dir;
+    wal *reader;
+    OK(fs_dir_open(simfs_fs(b.sim), BED_PATH, &dir, err));
+    OK(wal_open(dir, &c, NULL, &reader, err));
+    assert_true(writer.done);
+    simfs_on_call(b.sim, NULL, NULL);
+    int count = 0;
+    OK(firn_wal_replay(reader, 0, ignore_entry, &count, NULL, err));
+    assert_int_equal(firn_wal_last_seq(reader), firn_wal_last_seq(b.log));
+    assert_int_equal(firn_wal_floor_seq(reader), firn_wal_floor_seq(b.log));
+    assert_int_equal(count, firn_wal_last_seq(b.log) - firn_wal_floor_seq(b.log));
+    OK(firn_wal_close(reader, err));
+    fs_dir_close(dir);
+    bed_release(&b);
+}
+
 /* Somebody empties a file while the log is open. */
 static void AnEmptiedFileIsALossToWhoeverVerifies(void **state)
 {
@@ -191,6 +240,42 @@ static void AnEmptiedFileIsALossToWhoeverVerifies(void **state)
     bed_release(&b);
 }
 
+static void never(void *ctx, uint64_t seq, int status)
+{
+    (void)seq;
+    (void)status;
+    ++*(int *)ctx;
+}
+
+/* Each allocation of a call fails once; in the end it succeeds. */
+static void WithoutMemoryReadersAndCallbacksSaySo(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_NONE;
+    bed b = bed_new_with(&c);
+    bed_put(&b, 1);
+    int called = 0, status = FIRN_NO_MEMORY;
+    for (uint64_t n = 1; status == FIRN_NO_MEMORY; n++) {
+        alloc_fail_at(n);
+        status = firn_wal_on_durable(b.log, 1, never, &called, NULL);
+        alloc_fail_at(0);
+        assert_true(status == FIRN_NO_MEMORY || n > 1);
+    }
+    assert_int_equal(status, FIRN_OK);
+    status = FIRN_NO_MEMORY;
+    for (uint64_t n = 1; status == FIRN_NO_MEMORY; n++) {
+        alloc_fail_at(n);
+        status = firn_wal_verify(b.log, NULL, NULL);
+        alloc_fail_at(0);
+        assert_true(status == FIRN_NO_MEMORY || n > 1);
+    }
+    assert_int_equal(status, FIRN_OK);
+    assert_int_equal(called, 0);
+    bed_release(&b);
+    assert_int_equal(called, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +284,8 @@ int main(void)
         cmocka_unit_test(WithoutPagesMadeReadyAheadTheLogIsWrittenAndReadAllTheSame),
         cmocka_unit_test(UseInAChildIsRefused),
         cmocka_unit_test(AWaitWithALimitEnds),
+        cmocka_unit_test(WhoLooksOnBesideAWriterLooksAgain),
+        cmocka_unit_test(WithoutMemoryReadersAndCallbacksSaySo),
         cmocka_unit_test(AnEmptiedFileIsALossToWhoeverVerifies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
