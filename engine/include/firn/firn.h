@@ -92,7 +92,8 @@ typedef struct firn_write_options {
 FIRN_API void firn_write_options_init(firn_write_options *options);
 
 /* FIRN_TOO_LARGE, FIRN_INVALID; FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened; try again); FIRN_IO (unknown
- * whether the write survives) and from then on FIRN_POISONED: reading goes on, reopen to write; FIRN_READ_ONLY.
+ * whether the write survives; readers may see it until the store is closed) and from then on FIRN_POISONED (nothing
+ * happened): reading goes on, reopen to write; FIRN_READ_ONLY.
  * Deleting what is not there is FIRN_OK. */
 FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value, size_t value_size,
                       const firn_write_options *options, firn_error *error);

@@ -108,7 +108,7 @@ typedef struct firn_wal_write {
 
 /* Appends one operation. Durable on return as far as was asked. *seq (may be NULL) is its number.
  * `write` NULL: defaults. FIRN_TOO_LARGE, FIRN_INVALID, FIRN_NO_SPACE (nothing happened, try again later),
- * FIRN_POISONED, FIRN_IO (unknown whether it survives; the log is poisoned), FIRN_READ_ONLY. */
+ * FIRN_POISONED (nothing happened), FIRN_IO (unknown whether it survives; the log is poisoned), FIRN_READ_ONLY. */
 FIRN_API int firn_wal_append(firn_wal *log, firn_kind op, const void *key, size_t key_size,
                              const void *value, size_t value_size, const firn_wal_write *write,
                              uint64_t *seq, firn_error *error);
