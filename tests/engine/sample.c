@@ -2,9 +2,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include <base/alloc.h>
 
 #include <errno.h>
 
@@ -84,4 +87,31 @@ void sample_release(sample *s)
     simfs_free(s->older);
     simfs_free(s->intact);
     bed_release(&s->bed);
+}
+
+static int setup(void **state, bool closed)
+{
+    sample *s = malloc(sizeof *s);
+    assert_non_null(s);
+    sample_init(s, closed);
+    *state = s;
+    return 0;
+}
+
+int sample_setup_closed(void **state)
+{
+    return setup(state, true);
+}
+
+int sample_setup_unclean(void **state)
+{
+    return setup(state, false);
+}
+
+int sample_teardown(void **state)
+{
+    alloc_fail_at(0);
+    sample_release(*state);
+    free(*state);
+    return 0;
 }

@@ -27,6 +27,10 @@ typedef struct sample {
 /* `closed`: in order, and with packed tables. */
 void sample_init(sample *s, bool closed);
 void sample_release(sample *s);
+/* For cmocka; *state is the sample. */
+int sample_setup_closed(void **state);
+int sample_setup_unclean(void **state);
+int sample_teardown(void **state);
 /* For simfs_each: adds the file to those of the sample. */
 int sample_note_file(void *ctx, const char *path, uint64_t size);
 

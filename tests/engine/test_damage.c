@@ -20,33 +20,6 @@
 
 static char damage[300]; /* what was done, for messages */
 
-/* ---- the store ---- */
-
-static int setup_closed(void **state)
-{
-    sample *s = malloc(sizeof *s);
-    assert_non_null(s);
-    sample_init(s, true);
-    *state = s;
-    return 0;
-}
-
-static int setup_unclean(void **state)
-{
-    sample *s = malloc(sizeof *s);
-    assert_non_null(s);
-    sample_init(s, false);
-    *state = s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    sample_release(*state);
-    free(*state);
-    return 0;
-}
-
 /* ---- judging ---- */
 
 static void must_be_well_told(const char *who, int status, const firn_error *err)
@@ -488,8 +461,8 @@ static void the_undamaged_store_reads_complete(void **state)
     simfs_free(sim);
 }
 
-#define CLOSED(name)  cmocka_unit_test_setup_teardown(name, setup_closed, teardown)
-#define UNCLEAN(name) cmocka_unit_test_setup_teardown(name, setup_unclean, teardown)
+#define CLOSED(name)  cmocka_unit_test_setup_teardown(name, sample_setup_closed, sample_teardown)
+#define UNCLEAN(name) cmocka_unit_test_setup_teardown(name, sample_setup_unclean, sample_teardown)
 
 int main(void)
 {

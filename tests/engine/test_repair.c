@@ -21,32 +21,6 @@
 
 static char damage[300]; /* what was done, for messages */
 
-static int setup_closed(void **state)
-{
-    sample *s = malloc(sizeof *s);
-    assert_non_null(s);
-    sample_init(s, true);
-    *state = s;
-    return 0;
-}
-
-static int setup_unclean(void **state)
-{
-    sample *s = malloc(sizeof *s);
-    assert_non_null(s);
-    sample_init(s, false);
-    *state = s;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    alloc_fail_at(0);
-    sample_release(*state);
-    free(*state);
-    return 0;
-}
-
 /* ---- what was told ---- */
 
 typedef struct lost_range {
@@ -723,8 +697,8 @@ static void a_failed_allocation_is_told_and_costs_nothing(void **state)
     }
 }
 
-#define CLOSED(name)  cmocka_unit_test_setup_teardown(name, setup_closed, teardown)
-#define UNCLEAN(name) cmocka_unit_test_setup_teardown(name, setup_unclean, teardown)
+#define CLOSED(name)  cmocka_unit_test_setup_teardown(name, sample_setup_closed, sample_teardown)
+#define UNCLEAN(name) cmocka_unit_test_setup_teardown(name, sample_setup_unclean, sample_teardown)
 
 int main(void)
 {

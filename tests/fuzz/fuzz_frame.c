@@ -14,6 +14,7 @@
 #include <wal/wal.h>
 
 #include "fuzz.h"
+#include "fuzz_fix.h"
 #include "wal_scan.h"
 
 enum {
@@ -40,25 +41,12 @@ static void fix_frame(uint8_t choice, uint64_t salt, uint64_t offset, guarded *g
     uint64_t room = g->size - WAL_FRAME_BYTES;
     if (choice & FIX_LENGTH)
         put_u32(p + 8, (uint32_t)(room / 8 * 8 - (room >= 8 ? p[8] % 8 : 0)));
-    uint64_t bytes = get_u32(p + 8);
-    if ((choice & FIX_PAYLOAD) && wal_frame_size(bytes) <= g->size) {
-        memset(p + WAL_FRAME_BYTES + bytes, 0, wal_frame_size(bytes) - WAL_FRAME_BYTES - bytes);
-        put_u32(p + 12, crc32_update(0, p + WAL_FRAME_BYTES, bytes));
-    }
-    if (choice & FIX_HEADER) { /* encoding reads nothing of its target */
-        wal_frame f = {
-            .type = p[4],
-            .flags = p[5],
-            .payload_bytes = get_u32(p + 8),
-            .payload_crc = get_u32(p + 12),
-            .count = get_u32(p + 32),
-            .seq_first = get_u64(p + 16),
-            .durable_seq = get_u64(p + 24),
-            .time_ms = (uint64_t)get_u16(p + 6) << 32 | get_u32(p + 36),
-        };
+    if (choice & FIX_PAYLOAD)
+        fuzz_fix_payload(p, g->size);
+    if (choice & FIX_HEADER) {
         uint8_t before[WAL_FRAME_BYTES];
         memcpy(before, p, sizeof(before));
-        wal_frame_encode(&f, salt, offset, p);
+        fuzz_fix_header(p, salt, offset);
         FUZZ_CHECK(memcmp(before + 4, p + 4, WAL_FRAME_BYTES - 4) == 0);
     }
 }

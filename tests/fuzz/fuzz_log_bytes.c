@@ -26,6 +26,8 @@
 #include <base/entry.h>
 #include <string.h>
 
+#include "fuzz_fix.h"
+
 #define NAME_NO_MAX (UINT64_C(1000000000000) + 100) /* a little beyond what a name can hold */
 
 static log_segment *newest(fuzz_log *l)
@@ -78,22 +80,8 @@ static uint64_t number_near(fuzz_input *in, uint64_t about)
 
 static void fix_frame(uint8_t *p, uint64_t left, uint64_t salt, uint64_t offset)
 {
-    uint64_t bytes = get_u32(p + 8);
-    if (wal_frame_size(bytes) <= left) {
-        memset(p + WAL_FRAME_BYTES + bytes, 0, wal_frame_size(bytes) - WAL_FRAME_BYTES - bytes);
-        put_u32(p + 12, crc32_update(0, p + WAL_FRAME_BYTES, bytes));
-    }
-    wal_frame f = {
-        .type = p[4],
-        .flags = p[5],
-        .payload_bytes = get_u32(p + 8),
-        .payload_crc = get_u32(p + 12),
-        .count = get_u32(p + 32),
-        .seq_first = get_u64(p + 16),
-        .durable_seq = get_u64(p + 24),
-        .time_ms = (uint64_t)get_u16(p + 6) << 32 | get_u32(p + 36),
-    };
-    wal_frame_encode(&f, salt, offset, p);
+    fuzz_fix_payload(p, left);
+    fuzz_fix_header(p, salt, offset);
 }
 
 void fuzz_fix_frames(uint8_t *base, uint64_t limit, uint64_t salt, bool dense)

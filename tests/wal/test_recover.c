@@ -1,85 +1,10 @@
 /* Recovery: what each policy does with each kind of damage, what goes to lost/, which numbers come
  * next, and what happens when a call fails in the middle. Crashes in the middle are in
  * test_crash.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "bench.h"
 
 #include <base/alloc.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "build_log.h"
-#include "wal_impl.h"
-
-typedef struct bench {
-    log_builder log;
-    simfs *sim;
-    fs_dir *dir;
-    wal *w;
-    firn_wal_report report;
-    firn_error error;
-    log_read read;
-} bench;
-
-static int setup(void **state)
-{
-    bench *b = calloc(1, sizeof(*b));
-    log_builder_init(&b->log);
-    b->sim = simfs_new(5);
-    *state = b;
-    return 0;
-}
-
-static void shut(bench *b)
-{
-    if (b->w)
-        assert_int_equal(firn_wal_close(b->w, NULL), FIRN_OK);
-    b->w = NULL;
-    fs_dir_close(b->dir);
-    b->dir = NULL;
-    firn_wal_report_release(&b->report);
-}
-
-static int teardown(void **state)
-{
-    bench *b = *state;
-    shut(b);
-    simfs_free(b->sim);
-    log_builder_release(&b->log);
-    free(b);
-    return 0;
-}
-
-static int open_with(bench *b, const wal_config *config)
-{
-    shut(b);
-    memset(&b->error, 0, sizeof(b->error));
-    b->read = (log_read){.of = &b->log};
-    assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
-    int status = wal_open(b->dir, config, &b->report, &b->w, &b->error);
-    if (status == FIRN_OK)
-        status = firn_wal_replay(b->w, 0, log_read_entry, &b->read, NULL, &b->error);
-    return status;
-}
-
-static int open_log(bench *b, firn_recovery policy)
-{
-    wal_config config = log_config(policy);
-    return open_with(b, &config);
-}
-
-static uint64_t append(bench *b)
-{
-    uint64_t seq = 0;
-    assert_int_equal(firn_wal_append(b->w, FIRN_PUT, "n", 1, "", 0, NULL, &seq, &b->error),
-                     FIRN_OK);
-    return seq;
-}
 
 /* ---- Situations ---- */
 
@@ -144,10 +69,10 @@ static void every_policy_does_what_the_table_says(void **state)
             const row *r = &rows[i];
             firn_recovery policy = policies[p];
             bench *b;
-            setup((void **)&b);
+            bench_setup((void **)&b);
             r->make(b);
             print_message("    %s, policy %d\n", r->name, (int)policy);
-            int status = open_log(b, policy);
+            int status = bench_open(b, policy);
             int wanted = policy == FIRN_RECOVERY_STRICT ? r->strict
                          : policy == FIRN_RECOVERY_TAIL ? r->tail
                                                         : FIRN_OK;
@@ -166,7 +91,7 @@ static void every_policy_does_what_the_table_says(void **state)
                 assert_true(b->error.offset != FIRN_NO_OFFSET);
             }
             void *gone = b;
-            teardown(&gone);
+            bench_teardown(&gone);
         }
     }
 }
@@ -175,7 +100,7 @@ static void a_refusal_names_file_offset_lost_numbers_and_a_remedy(void **state)
 {
     bench *b = *state;
     make_lost(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
     assert_non_null(strstr(b->error.file, "000000000002.wal"));
     assert_int_equal(b->error.offset, WAL_DATA_OFFSET + 96);
     assert_non_null(strstr(b->error.message, "numbers 7 to 11"));
@@ -215,7 +140,7 @@ static void looking_at_a_log_writes_nothing(void **state)
     for (size_t i = 0; i < sizeof(situations) / sizeof(situations[0]); i++) {
         for (int how = 0; how < 5; how++) {
             bench *b;
-            setup((void **)&b);
+            bench_setup((void **)&b);
             situations[i](b);
             simfs_write_file(b->sim, LOG_FOLDER "/000000000004.wal.new", "x", 1);
             uint64_t before = contents(b->sim);
@@ -229,7 +154,7 @@ static void looking_at_a_log_writes_nothing(void **state)
                 config.options.read_only = true;
             }
             config.options.backing = i % 2 ? FIRN_WAL_BUFFERED : FIRN_WAL_MAPPED;
-            int status = open_with(b, &config);
+            int status = bench_open_with(b, &config);
             assert_true(status == FIRN_OK || status == FIRN_DAMAGED);
             if (status == FIRN_OK)
                 assert_int_equal(
@@ -237,10 +162,10 @@ static void looking_at_a_log_writes_nothing(void **state)
                     FIRN_READ_ONLY);
             void *gone = b;
             simfs *sim = b->sim;
-            shut(b);
+            bench_shut(b);
             assert_true(contents(sim) == before);
             assert_int_equal(simfs_calls(sim, SIMFS_CHANGING), changes);
-            teardown(&gone);
+            bench_teardown(&gone);
         }
     }
 }
@@ -263,7 +188,7 @@ static void what_is_cut_is_in_lost_byte_by_byte(void **state)
     size_t size, saved_size;
     uint8_t before[3 * WAL_PAGE_BYTES];
     memcpy(before, simfs_peek(b->sim, log_path(3, path), &size), sizeof(before));
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     assert_int_equal(b->report.count, 1);
     uint64_t at = b->report.findings[0].offset;
     char name[64];
@@ -284,7 +209,7 @@ static void a_second_cut_overwrites_nothing_in_lost(void **state)
     bench *b = *state;
     make_torn(b);
     simfs_write_file(b->sim, LOG_FOLDER "/lost/000000000003-4632-41", "older", 5);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     int files = 0;
     simfs_each(b->sim, LOG_FOLDER "/lost", count_file, &files);
     assert_int_equal(files, 2);
@@ -297,7 +222,7 @@ static void later_segments_that_are_cut_are_in_lost_as_a_whole(void **state)
 {
     bench *b = *state;
     make_lost(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_PREFIX), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_PREFIX), FIRN_OK);
     char path[64];
     assert_false(simfs_exists(b->sim, log_path(3, path)));
     int files = 0;
@@ -320,12 +245,12 @@ static void a_closed_log_that_was_cut_may_be_closed_unused(void **state)
     simfs_flip_bit(b->sim, log_path(2, path), (WAL_DATA_OFFSET + 96 + 44) * 8);
     wal_config config = log_config(FIRN_RECOVERY_PREFIX);
     config.options.segment_bytes = 4 * WAL_PAGE_BYTES; /* closing could make it shorter */
-    assert_int_equal(open_with(b, &config), FIRN_OK);
+    assert_int_equal(bench_open_with(b, &config), FIRN_OK);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
         assert_int_equal(b->read.count, 6);
     }
-    assert_int_equal(append(b), 21);
+    assert_int_equal(bench_append(b), 21);
 }
 
 /* ---- Numbers ---- */
@@ -347,11 +272,11 @@ static void numbers_seen_behind_a_cut_are_not_given_out_again(void **state)
 {
     bench *b = *state;
     make_torn_with_more_behind(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     assert_true(b->read.count == 3 && b->read.last == 3);
     assert_true(b->report.findings[0].seq_first == 4 && b->report.findings[0].seq_last == 14);
-    assert_int_equal(append(b), 15);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_append(b), 15);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 4);
 }
 
@@ -366,11 +291,11 @@ static void numbers_seen_behind_an_interrupted_cut_are_not_given_out_again(void 
         b->sim = simfs_clone(torn);
         simfs_fail(b->sim,
                    (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = EIO, .forever = true});
-        opened = open_log(b, FIRN_RECOVERY_TAIL) == FIRN_OK;
+        opened = bench_open(b, FIRN_RECOVERY_TAIL) == FIRN_OK;
         simfs_heal(b->sim);
-        assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
-        assert_true(append(b) >= 15);
-        shut(b);
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+        assert_true(bench_append(b) >= 15);
+        bench_shut(b);
         simfs_free(b->sim);
     }
     b->sim = torn;
@@ -382,15 +307,15 @@ static void an_owner_that_knows_more_than_the_log_gets_greater_numbers(void **st
     wal_config config = log_config(FIRN_RECOVERY_TAIL);
     config.covered_seq = 500;
     simfs_write_file(b->sim, LOG_FOLDER "/note", "", 0);
-    assert_int_equal(open_with(b, &config), FIRN_OK);
-    assert_int_equal(append(b), 501);
-    assert_int_equal(open_with(b, &config), FIRN_OK);
-    assert_int_equal(append(b), 502);
+    assert_int_equal(bench_open_with(b, &config), FIRN_OK);
+    assert_int_equal(bench_append(b), 501);
+    assert_int_equal(bench_open_with(b, &config), FIRN_OK);
+    assert_int_equal(bench_append(b), 502);
     config.covered_seq = 600; /* a power cut took more from the log than from the owner */
-    assert_int_equal(open_with(b, &config), FIRN_OK);
-    assert_int_equal(append(b), 601);
+    assert_int_equal(bench_open_with(b, &config), FIRN_OK);
+    assert_int_equal(bench_append(b), 601);
     config.covered_seq = 100; /* an older copy of the owner: 101 to 500 are nowhere */
-    assert_int_equal(open_with(b, &config), FIRN_DAMAGED);
+    assert_int_equal(bench_open_with(b, &config), FIRN_DAMAGED);
     assert_int_equal(b->report.findings[0].seq_first, 101);
     assert_int_equal(b->report.findings[0].seq_last, 500);
 }
@@ -409,12 +334,12 @@ static void the_floor_survives_a_cut_in_front_of_it(void **state)
     log_write(&b->log, b->sim);
     simfs_remove(b->sim, log_path(1, path)); /* truncated */
     simfs_flip_bit(b->sim, log_path(3, path), (WAL_DATA_OFFSET + 96) * 8);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_PREFIX), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_PREFIX), FIRN_OK);
     assert_int_equal(firn_wal_floor_seq(b->w), 6);
     assert_int_equal(b->read.count, 0);
-    assert_int_equal(append(b), 14);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_append(b), 14);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(firn_wal_floor_seq(b->w), 6);
     assert_true(b->read.count == 1 && b->read.last == 14);
 }
@@ -435,7 +360,7 @@ static void leftovers_are_removed(void **state)
     log_write(&b->log, b->sim);
     simfs_write_file(b->sim, LOG_FOLDER "/000000000006.wal.new", "half made", 9);
     simfs_write_file(b->sim, LOG_FOLDER "/000000000001.wal.new", "a spare", 7);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_false(simfs_exists(b->sim, log_path(1, path)));
     assert_false(simfs_exists(b->sim, log_path(2, path)));
     assert_true(simfs_exists(b->sim, log_path(3, path)));
@@ -444,7 +369,7 @@ static void leftovers_are_removed(void **state)
     assert_false(simfs_exists(b->sim, LOG_FOLDER "/000000000006.wal.new"));
     assert_false(simfs_exists(b->sim, LOG_FOLDER "/000000000001.wal.new"));
     assert_true(b->read.first == 9 && b->read.last == 12);
-    assert_int_equal(append(b), 13);
+    assert_int_equal(bench_append(b), 13);
 }
 
 static void a_damaged_header_copy_is_mended(void **state)
@@ -453,11 +378,11 @@ static void a_damaged_header_copy_is_mended(void **state)
     char path[64];
     size_t size;
     make_harmless(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     assert_int_equal(b->report.findings[0].kind, FIRN_WAL_HARMLESS);
     const uint8_t *bytes = simfs_peek(b->sim, log_path(1, path), &size);
     assert_memory_equal(bytes, bytes + WAL_HEADER_COPY_OFFSET, WAL_HEADER_BYTES);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
 }
 
 static void recovery_syncs_what_it_keeps(void **state)
@@ -465,7 +390,7 @@ static void recovery_syncs_what_it_keeps(void **state)
     bench *b = *state;
     make_clean(b);
     uint64_t before = simfs_calls(b->sim, SIMFS_SYNC);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     assert_true(simfs_calls(b->sim, SIMFS_SYNC) - before >= 3);
     assert_int_equal(firn_wal_durable_seq(b->w), 20);
 }
@@ -480,7 +405,7 @@ static void salvage_reports_every_lost_range_and_the_next_open_is_clean(void **s
     simfs_flip_bit(b->sim, log_path(1, path), (WAL_DATA_OFFSET + 96) * 8);
     simfs_remove(b->sim, log_path(2, path));
     simfs_flip_bit(b->sim, log_path(3, path), (WAL_DATA_OFFSET + 96) * 8);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_int_equal(b->report.count, 3);
     static const uint64_t ranges[3][2] = {{1, 1}, {7, 13}, {14, 14}};
     for (size_t i = 0; i < 3; i++) {
@@ -488,8 +413,8 @@ static void salvage_reports_every_lost_range_and_the_next_open_is_clean(void **s
         assert_int_equal(b->report.findings[i].seq_last, ranges[i][1]);
     }
     assert_int_equal(b->read.count, 5 + 6);
-    assert_int_equal(append(b), 21);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_append(b), 21);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 12);
 
     /* Who replays later learns of the gaps, too. */
@@ -510,11 +435,11 @@ static void salvage_replaces_a_stranger_and_keeps_it_in_lost(void **state)
     char path[64], other[64];
     make_clean(b);
     simfs_copy_file(b->sim, log_path(1, path), log_path(2, other));
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_int_equal(b->report.findings[0].kind, FIRN_WAL_WRONG_SEGMENT);
     assert_true(simfs_exists(b->sim, LOG_FOLDER "/lost/000000000002-0-1"));
     assert_int_equal(b->read.count, 13);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 13);
 }
 
@@ -544,9 +469,9 @@ static void a_call_that_fails_during_recovery_fails_the_open_and_nothing_else(vo
         uint64_t at = 1;
         for (; failed; at++) {
             bench *b;
-            setup((void **)&b);
+            bench_setup((void **)&b);
             f->make(b);
-            shut(b);
+            bench_shut(b);
             assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
             wal_config config = log_config(f->policy);
             simfs_fail(b->sim,
@@ -555,18 +480,18 @@ static void a_call_that_fails_during_recovery_fails_the_open_and_nothing_else(vo
             failed = simfs_faults_hit(b->sim) > 0;
             simfs_heal(b->sim);
             if (failed && status == FIRN_OK) /* not every call matters */
-                shut(b);
+                bench_shut(b);
             else if (failed)
                 assert_true(status == FIRN_IO && b->error.sys_errno == EIO);
             else
                 assert_int_equal(status, FIRN_OK);
             if (status != FIRN_OK) {
-                assert_int_equal(open_log(b, f->policy), FIRN_OK);
+                assert_int_equal(bench_open(b, f->policy), FIRN_OK);
                 assert_int_equal(b->read.count, f->count);
                 assert_int_equal(b->read.wrong, 0);
             }
             void *gone = b;
-            teardown(&gone);
+            bench_teardown(&gone);
         }
         assert_true(at > 20);
     }
@@ -579,7 +504,7 @@ static void running_out_of_memory_fails_the_open_and_nothing_else(void **state)
         const failing *f = &failures[i];
         for (uint64_t at = 1;; at++) {
             bench *b;
-            setup((void **)&b);
+            bench_setup((void **)&b);
             f->make(b);
             assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
             wal_config config = log_config(f->policy);
@@ -590,11 +515,11 @@ static void running_out_of_memory_fails_the_open_and_nothing_else(void **state)
             alloc_fail_at(0);
             if (status != FIRN_OK) {
                 assert_int_equal(status, FIRN_NO_MEMORY);
-                assert_int_equal(open_log(b, f->policy), FIRN_OK);
+                assert_int_equal(bench_open(b, f->policy), FIRN_OK);
                 assert_int_equal(b->read.count, f->count);
             }
             void *gone = b;
-            teardown(&gone);
+            bench_teardown(&gone);
             if (!hit)
                 break;
         }
@@ -606,9 +531,9 @@ static void a_full_disk_fails_a_repair_that_needs_room_and_it_succeeds_later(voi
     bench *b = *state;
     make_torn_with_more_behind(b);
     simfs_capacity(b->sim, simfs_used(b->sim));
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_NO_SPACE);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_NO_SPACE);
     simfs_capacity(b->sim, UINT64_MAX);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     assert_int_equal(b->read.count, 3);
 }
 
@@ -618,11 +543,11 @@ static void a_number_that_leaves_no_room_for_another_is_an_error(void **state)
     char path[64];
     make_torn_with_more_behind(b);
     simfs_copy_file(b->sim, log_path(2, path), LOG_FOLDER "/999999999999.wal");
-    assert_int_equal(open_log(b, FIRN_RECOVERY_PREFIX), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_PREFIX), FIRN_DAMAGED);
     assert_non_null(strstr(b->error.message, "used up"));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
 
 int main(void)
 {

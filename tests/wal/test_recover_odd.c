@@ -1,88 +1,9 @@
 /* Recovery of logs that no crash leaves: files of several logs in one folder, frames that are intact and
  * contradict each other, numbers at their end. Most were found by tests/fuzz; the ordinary damage is in
  * test_recover.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "bench.h"
 
 #include <base/coding.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "build_log.h"
-#include "wal_impl.h"
-
-typedef struct bench {
-    log_builder log;
-    simfs *sim;
-    fs_dir *dir;
-    wal *w;
-    firn_wal_report report;
-    firn_error error;
-    log_read read;
-    uint64_t appended; /* operations that the builder knows nothing of */
-} bench;
-
-static int setup(void **state)
-{
-    bench *b = calloc(1, sizeof(*b));
-    log_builder_init(&b->log);
-    b->sim = simfs_new(5);
-    *state = b;
-    return 0;
-}
-
-static void shut(bench *b)
-{
-    if (b->w)
-        assert_int_equal(firn_wal_close(b->w, NULL), FIRN_OK);
-    b->w = NULL;
-    fs_dir_close(b->dir);
-    b->dir = NULL;
-    firn_wal_report_release(&b->report);
-}
-
-static int teardown(void **state)
-{
-    bench *b = *state;
-    shut(b);
-    assert_int_equal(simfs_open_count(b->sim), 0);
-    simfs_free(b->sim);
-    log_builder_release(&b->log);
-    free(b);
-    return 0;
-}
-
-static int open_with(bench *b, const wal_config *config)
-{
-    shut(b);
-    memset(&b->error, 0, sizeof(b->error));
-    b->read = (log_read){.of = &b->log};
-    assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
-    int status = wal_open(b->dir, config, &b->report, &b->w, &b->error);
-    if (status == FIRN_OK)
-        status = firn_wal_replay(b->w, 0, log_read_entry, &b->read, NULL, &b->error);
-    assert_true(b->read.wrong <= b->appended);
-    return status;
-}
-
-static int open_log(bench *b, firn_recovery policy)
-{
-    wal_config config = log_config(policy);
-    return open_with(b, &config);
-}
-
-static uint64_t append(bench *b)
-{
-    uint64_t seq = 0;
-    assert_int_equal(firn_wal_append(b->w, FIRN_PUT, "n", 1, "", 0, NULL, &seq, &b->error),
-                     FIRN_OK);
-    b->appended++;
-    return seq;
-}
 
 /* ---- Building what no writer leaves ---- */
 
@@ -140,14 +61,14 @@ static void an_owner_that_claims_more_than_any_log_has_is_refused(void **state)
     write_log(b);
     wal_config config = log_config(FIRN_RECOVERY_TAIL);
     config.covered_seq = FIRN_MAX_SEQ;
-    assert_int_equal(open_with(b, &config), FIRN_INVALID);
+    assert_int_equal(bench_open_with(b, &config), FIRN_INVALID);
     assert_non_null(strstr(b->error.hint, "backup"));
     config.covered_seq = 0;
     config.covered_no = WAL_SEGMENT_NO_MAX;
-    assert_int_equal(open_with(b, &config), FIRN_INVALID);
+    assert_int_equal(bench_open_with(b, &config), FIRN_INVALID);
     config.covered_no = UINT64_MAX;
-    assert_int_equal(open_with(b, &config), FIRN_INVALID);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open_with(b, &config), FIRN_INVALID);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 19);
 }
 
@@ -158,10 +79,10 @@ static void a_log_that_would_have_to_skip_numbers_for_hours_is_refused(void **st
     write_log(b);
     wal_config config = log_config(FIRN_RECOVERY_TAIL);
     config.covered_seq = UINT64_C(1) << 50;
-    assert_int_equal(open_with(b, &config), FIRN_DAMAGED);
+    assert_int_equal(bench_open_with(b, &config), FIRN_DAMAGED);
     assert_non_null(strstr(b->error.message, "can be skipped"));
     assert_true(b->error.hint[0] != '\0');
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 19);
 }
 
@@ -175,7 +96,7 @@ static void a_hole_of_more_numbers_than_a_skip_holds_is_refused_with_a_remedy(vo
     put_batch(&b->log);
     b->log.segments[0].bytes[at + 41] ^= 1;
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_DAMAGED);
     assert_non_null(strstr(b->error.message, "more than can be skipped"));
     assert_non_null(strstr(b->error.hint, "backup"));
 }
@@ -193,7 +114,7 @@ static void the_last_number_can_be_used_and_closed_behind(void **state)
     wal_config config = log_config(FIRN_RECOVERY_STRICT);
     for (int i = 0; i < 2; i++) {
         b->read = (log_read){0};
-        shut(b);
+        bench_shut(b);
         assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
         assert_int_equal(wal_open(b->dir, &config, &b->report, &b->w, &b->error), FIRN_OK);
         assert_true(b->report.closed_clean && b->report.count == 0);
@@ -213,12 +134,12 @@ static void no_segment_is_made_behind_the_last_number_of_a_name(void **state)
     b->log.first_no = WAL_SEGMENT_NO_MAX;
     one_segment(&b->log, 1, 3);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
-    assert_int_equal(append(b), 4);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_append(b), 4);
     assert_int_equal(firn_wal_rotate(b->w, &b->error), FIRN_TOO_LARGE);
     assert_non_null(strstr(b->error.message, "used up"));
-    assert_int_equal(append(b), 5);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_append(b), 5);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(firn_wal_last_seq(b->w), 5);
 }
 
@@ -229,7 +150,7 @@ static void a_file_in_front_that_nobody_misses_goes_to_lost(void **state)
     (void)state;
     for (int foreign = 0; foreign < 2; foreign++) {
         bench *b;
-        setup((void **)&b);
+        bench_setup((void **)&b);
         char path[64];
         log_builder other;
         log_builder_init(&other);
@@ -248,16 +169,16 @@ static void a_file_in_front_that_nobody_misses_goes_to_lost(void **state)
             log_write(&other, b->sim);
         else
             simfs_write_file(b->sim, log_path(1, path), "no header", 9);
-        assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
         assert_true(b->report.count > 0 && b->report.findings[0].kind == FIRN_WAL_HARMLESS);
         assert_int_equal(b->read.count, 5);
         assert_false(simfs_exists(b->sim, log_path(1, path)));
         assert_true(in_lost(b, "000000000001-0-1"));
-        assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
         assert_true(b->read.count == 5 && b->report.count == (foreign ? 0 : 1));
         log_builder_release(&other);
         void *gone = b;
-        teardown(&gone);
+        bench_teardown(&gone);
     }
 }
 
@@ -275,9 +196,9 @@ static void a_file_in_front_is_missed_when_the_next_one_starts_later(void **stat
     s->bytes[WAL_DATA_OFFSET + 50] ^= 1; /* the LINK */
     write_log(b);
     simfs_write_file(b->sim, log_path(1, path), "no header", 9);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
     assert_int_equal(b->report.findings[0].kind, FIRN_WAL_LOST);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_true(b->read.count == 2 && b->read.first == 4);
 }
 
@@ -290,7 +211,7 @@ static void without_a_majority_the_newest_segment_says_whose_log_it_is(void **st
     log_rotate(&b->log);
     log_batch(&b->log, 2);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_INSPECT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_INSPECT), FIRN_OK);
     assert_memory_equal(b->w->store_id, "some other store", 16);
 }
 
@@ -308,11 +229,11 @@ static void numbers_of_a_segment_that_is_given_up_are_not_given_out_again(void *
     log_next_segment(&b->log);
     log_batch(&b->log, 2);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_true(b->read.count == 5 && b->read.last == 5);
     assert_true(in_lost(b, "000000000002-0-1"));
-    assert_int_equal(append(b), 10);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_append(b), 10);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(firn_wal_last_seq(b->w), 10);
 }
 
@@ -328,11 +249,11 @@ static void a_floor_behind_the_end_survives_a_salvage(void **state)
     log_batch(&b->log, 8);
     log_floor(&b->log, 8);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_int_equal(firn_wal_floor_seq(b->w), 8);
     assert_int_equal(b->read.count, 0);
-    assert_int_equal(append(b), 10);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_append(b), 10);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(firn_wal_floor_seq(b->w), 8);
 }
 
@@ -354,11 +275,11 @@ static void a_log_that_ends_below_its_floor_goes_on_in_a_new_segment(void **stat
     write_log(b);
     wal_config config = log_config(FIRN_RECOVERY_TAIL);
     config.covered_seq = 9;
-    assert_int_equal(open_with(b, &config), FIRN_OK);
+    assert_int_equal(bench_open_with(b, &config), FIRN_OK);
     assert_int_equal(firn_wal_floor_seq(b->w), 8);
-    assert_int_equal(append(b), 10);
-    assert_int_equal(open_with(b, &config), FIRN_OK); /* removes what is truncated */
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_append(b), 10);
+    assert_int_equal(bench_open_with(b, &config), FIRN_OK); /* removes what is truncated */
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_true(firn_wal_floor_seq(b->w) == 8 && b->read.first == 10);
 }
 
@@ -372,12 +293,12 @@ static void a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended(voi
     log_seal(&b->log, WAL_SEAL_ROTATION);
     log_made_ahead(&b->log)->bytes[20] ^= 1;
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
-    assert_int_equal(append(b), 21);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_append(b), 21);
     size_t size;
     const uint8_t *bytes = simfs_peek(b->sim, log_path(4, path), &size);
     assert_memory_equal(bytes, bytes + WAL_HEADER_COPY_OFFSET, WAL_HEADER_BYTES);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 20);
 }
 
@@ -393,7 +314,7 @@ static void bytes_in_a_segment_made_ahead_go_to_lost_with_it(void **state)
     write_log(b);
     char path[64];
     simfs_remove(b->sim, log_path(2, path));
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_int_equal(b->read.count, 3);
     assert_false(simfs_exists(b->sim, log_path(3, path)));
     assert_true(in_lost(b, "000000000003-0-1"));
@@ -411,7 +332,7 @@ static void a_link_that_breaks_its_rules_jumps_over_nothing(void **state)
     put_link(&b->log, &(wal_link){.floor_seq = 100, .life = 1, .seq_first = 4});
     log_batch(&b->log, 2);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     assert_true(b->read.count == 5 && b->read.first == 1);
 }
 
@@ -426,10 +347,10 @@ static void a_seal_at_odds_with_its_frames_does_not_end_the_segment(void **state
     log_synced(&b->log);
     log_mark(&b->log);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_int_equal(b->read.count, 4);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 4);
 }
 
@@ -445,11 +366,11 @@ static void a_loss_behind_the_seal_of_a_rotation_can_be_salvaged(void **state)
     log_next_segment(&b->log);
     log_batch(&b->log, 1);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_true(b->read.count == 4 && b->read.last == 6);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 4);
-    assert_int_equal(append(b), 7);
+    assert_int_equal(bench_append(b), 7);
 }
 
 /* The newest segment should know the floor, too, and does not. */
@@ -466,11 +387,11 @@ static void a_segment_that_alone_knows_the_floor_is_not_removed(void **state)
     log_mark(&b->log);
     write_log(b);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
         assert_int_equal(firn_wal_floor_seq(b->w), 3);
         assert_true(b->read.count == 2 && b->read.first == 4);
         simfs *killed = simfs_clone(b->sim); /* closing would write the floor once more */
-        shut(b);
+        bench_shut(b);
         simfs_free(b->sim);
         b->sim = killed;
     }
@@ -492,11 +413,11 @@ static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
                                   .seq_first = 4});
     log_batch(&b->log, 2);
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_int_equal(firn_wal_floor_seq(b->w), 2);
     assert_true(b->read.count == 3 && b->read.first == 3);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(firn_wal_floor_seq(b->w), 2);
 }
 
@@ -548,9 +469,9 @@ static void what_a_cut_gave_up_stays_away_when_its_link_is_salvaged(void **state
 {
     bench *b = *state;
     make_cut(b, false, 1);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_true(b->read.count == 4 && b->read.last == 9);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 4);
 }
 
@@ -565,7 +486,7 @@ static void what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again(void 
     wal_header_encode(&s->header, s->bytes + WAL_HEADER_COPY_OFFSET);
     memset(s->bytes + at, 0, wal_frame_size(get_u32(s->bytes + at + 8)));
     write_log(b);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
     assert_true(b->read.count == 4 && b->read.last == 9);
 }
 
@@ -573,11 +494,11 @@ static void a_cut_inside_a_segment_that_stands_in_for_others_holds(void **state)
 {
     bench *b = *state;
     make_cut(b, true, 0);
-    assert_int_equal(open_log(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_true(b->read.count == 2 && b->read.first == 1 && b->read.last == 9);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
 
 int main(void)
 {

@@ -2,8 +2,8 @@
 firn_test(wal format unit ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
 target_compile_definitions(test_wal_format PRIVATE FIRN_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 firn_test(wal scan unit ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
-firn_test(wal recover fault ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
-firn_test(wal recover_odd damage ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
+firn_test(wal recover fault ${CMAKE_CURRENT_LIST_DIR}/bench.c ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
+firn_test(wal recover_odd damage ${CMAKE_CURRENT_LIST_DIR}/bench.c ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
 firn_test(wal replay stress ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${CMAKE_CURRENT_SOURCE_DIR}/support/tempdir.c ${FIRN_SIM})
 firn_test(wal damage damage ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
 
