@@ -50,6 +50,7 @@ static void *open_wt(const char *path, const bench_config *config, bool lsm)
                  config->durability == BENCH_D2 ? "fsync" : "none");
     snprintf(text, sizeof text,
              "create,session_max=1100,cache_size=%llu,eviction=(threads_min=1,threads_max=2),"
+             "eviction_dirty_target=60,eviction_dirty_trigger=80,"
              "checkpoint=(wait=60,log_size=1GB),extensions=[%s]%s",
              (unsigned long long)(config->cache_bytes + config->memtable_bytes),
              BENCH_WIREDTIGER_SNAPPY, log);
@@ -219,7 +220,8 @@ static void bulk_wt(void *db, bench_next next, void *ctx)
 #define SETTINGS                                                                                   \
     "cache = memtable + cache; Snappy; log on; D1: method none, D2: fsync, D0: no log; "           \
     "checkpoint "                                                                                  \
-    "each 60 s or 1 GB of log; bulk cursor; settled = checkpoint"
+    "each 60 s or 1 GB of log; up to 80 % of the cache may be dirty; bulk cursor; settled = "      \
+    "checkpoint"
 #define CALLS                                                                                      \
     .classes = BENCH_D0 | BENCH_D1 | BENCH_D2, .close = close_wt, .join = join_wt,                 \
     .leave = leave_wt, .write = write_wt, .get = get_wt, .scan = scan_wt, .settle = settle_wt,     \
