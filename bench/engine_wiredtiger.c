@@ -9,6 +9,8 @@
 
 #include "adapter.h"
 
+#define CHUNK_MAX (UINT64_C(500) << 20) /* WiredTiger takes no larger one */
+
 typedef struct wdb {
     WT_CONNECTION *connection;
     bool logged;
@@ -32,7 +34,8 @@ static void create_table(WT_SESSION *session, const bench_config *config, bool l
     if (lsm)
         snprintf(tree, sizeof tree,
                  ",type=lsm,lsm=(chunk_size=%llu,bloom_bit_count=%u,bloom_hash_count=7)",
-                 (unsigned long long)config->memtable_bytes,
+                 (unsigned long long)(config->memtable_bytes < CHUNK_MAX ? config->memtable_bytes
+                                                                         : CHUNK_MAX),
                  config->filter_bits > 0 ? config->filter_bits : 1);
     snprintf(text, sizeof text, "key_format=u,value_format=u%s%s", tree,
              config->compress ? ",block_compressor=snappy" : "");
