@@ -174,13 +174,14 @@ typedef struct late {
     thread t;
     bool started;
     int status;
+    firn_error error;
 } late;
 
 static void append_synced(void *arg)
 {
     late *l = arg;
     uint64_t seq;
-    l->status = append(l->b, FIRN_DURABILITY_SYNC, &seq, NULL);
+    l->status = append(l->b, FIRN_DURABILITY_SYNC, &seq, &l->error);
 }
 
 static int sleeping_waiters(wal *log)
@@ -268,31 +269,16 @@ static void AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain(void **state)
 }
 
 /* A sync that fails while another writer's batch, appended meanwhile, waits for the next one. */
-typedef struct two_writers {
-    bed b;
-    thread second;
-    bool started;
-    int second_status;
-    firn_error second_error;
-} two_writers;
-
-static void append_second(void *arg)
-{
-    two_writers *t = arg;
-    uint64_t seq;
-    t->second_status = append(&t->b, FIRN_DURABILITY_SYNC, &seq, &t->second_error);
-}
-
 static int fail_once_both_are_appended(void *ctx, unsigned call, uint64_t index, const char *name)
 {
-    two_writers *t = ctx;
+    late *second = ctx;
     (void)index;
     (void)name;
-    if (call != SIMFS_SYNC || t->started)
+    if (call != SIMFS_SYNC || second->started)
         return 0;
-    t->started = true;
-    assert_int_equal(thread_start(&t->second, "second", append_second, t), 0);
-    while (firn_wal_last_seq(t->b.log) < 2)
+    second->started = true;
+    assert_int_equal(thread_start(&second->t, "late", append_synced, second), 0);
+    while (firn_wal_last_seq(second->b->log) < 2)
         sched_yield();
     return EIO;
 }
@@ -300,23 +286,24 @@ static int fail_once_both_are_appended(void *ctx, unsigned call, uint64_t index,
 static void WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown(void **state)
 {
     (void)state;
-    two_writers t = {.b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED)};
+    bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+    late second = {.b = &b};
     uint64_t seq;
-    simfs_on_call(t.b.sim, fail_once_both_are_appended, &t);
-    EXPECT(FIRN_IO, append(&t.b, FIRN_DURABILITY_SYNC, &seq, err));
-    thread_join(&t.second);
-    simfs_on_call(t.b.sim, NULL, NULL);
+    simfs_on_call(b.sim, fail_once_both_are_appended, &second);
+    EXPECT(FIRN_IO, append(&b, FIRN_DURABILITY_SYNC, &seq, err));
+    thread_join(&second.t);
+    simfs_on_call(b.sim, NULL, NULL);
     /* POISONED would say that nothing had happened, but it is in the log, and may be found there. */
-    assert_int_equal(t.second_status, FIRN_IO);
-    assert_int_equal(t.second_error.status, FIRN_IO);
-    assert_int_equal(t.second_error.sys_errno, EIO);
-    assert_non_null(strstr(t.second_error.hint, "unknown"));
-    EXPECT(FIRN_POISONED, append(&t.b, FIRN_DURABILITY_NONE, &seq, err));
-    assert_int_equal(firn_wal_last_seq(t.b.log), 2);
-    wal *log = t.b.log;
-    t.b.log = NULL;
+    assert_int_equal(second.status, FIRN_IO);
+    assert_int_equal(second.error.status, FIRN_IO);
+    assert_int_equal(second.error.sys_errno, EIO);
+    assert_non_null(strstr(second.error.hint, "unknown"));
+    EXPECT(FIRN_POISONED, append(&b, FIRN_DURABILITY_NONE, &seq, err));
+    assert_int_equal(firn_wal_last_seq(b.log), 2);
+    wal *log = b.log;
+    b.log = NULL;
     EXPECT(FIRN_POISONED, firn_wal_close(log, err));
-    bed_release(&t.b);
+    bed_release(&b);
 }
 
 typedef struct called {
