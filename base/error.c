@@ -181,6 +181,10 @@ static const char *hint_of_errno(int sys_errno)
     case ENODEV:
     case ENXIO:
         return "the volume went away: mount it again, then close and open again";
+    case ENOENT:
+        return "another program may have removed or moved it: put it back, then open again";
+    case EAGAIN:
+        return "raise the limit of threads (ulimit -u), or free memory";
     default:
         return "";
     }
@@ -190,13 +194,58 @@ int error_system(firn_error *err, const char *file, uint64_t offset, int sys_err
                  const char *verb)
 {
     int status = status_of_errno(sys_errno);
-    /* Not-found is an answer: whoever cannot go on without the file describes that. */
-    if (!err || status == FIRN_NOT_FOUND)
+    if (!err)
         return status;
     error_file(err, status, file, offset, "cannot %s", verb);
     err->sys_errno = sys_errno;
     error_hint(err, "%s", hint_of_errno(sys_errno));
     return status;
+}
+
+int error_thread(firn_error *err, const char *file, int sys_errno)
+{
+    int status = error_system(err, file, FIRN_NO_OFFSET, sys_errno, "start a thread");
+    if (sys_errno == EAGAIN)
+        status = FIRN_NO_MEMORY;
+    if (err)
+        err->status = status;
+    return status;
+}
+
+int error_give(firn_error *err, int status, const firn_error *found)
+{
+    if (status == FIRN_OK || !err)
+        return status;
+    if (found->status == status && found->message[0])
+        *err = *found;
+    else
+        error_set(err, status, "the call failed with %s", firn_status_name(status));
+    return status;
+}
+
+int error_needed(firn_error *err, int status)
+{
+    if (status != FIRN_NOT_FOUND)
+        return status;
+    if (err)
+        err->status = FIRN_IO;
+    return FIRN_IO;
+}
+
+void error_hint_curable(firn_error *err, const char *then)
+{
+    if (!err)
+        return;
+    const char *first = "make room on the disk (or raise the quota)";
+    if (err->sys_errno == EFBIG)
+        first = "raise the limit on file sizes (ulimit -f)";
+    else if (err->sys_errno == EMFILE)
+        first = "raise the limit of open files (ulimit -n)";
+    else if (err->sys_errno == ENFILE)
+        first = "raise fs.file-max, the system's limit of open files";
+    else if (err->status == FIRN_NO_MEMORY)
+        first = "give the process more memory";
+    error_hint(err, "%s%s", first, then);
 }
 
 int error_no_memory(firn_error *err, size_t bytes)

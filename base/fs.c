@@ -63,10 +63,17 @@ static int fail_dir(const fs_dir *dir, const char *name, int result, const char 
     return error_system(err, path, FIRN_NO_OFFSET, -result, verb);
 }
 
+/* A name that a change needs is missing: that is no answer to anything. */
+static int fail_change(const fs_dir *dir, const char *name, int result, const char *verb,
+                       firn_error *err)
+{
+    return error_needed(err, fail_dir(dir, name, result, verb, err));
+}
+
 static int fail_file(const fs_file *file, uint64_t offset, int result, const char *verb,
                      firn_error *err)
 {
-    return error_system(err, file->path, offset, -result, verb);
+    return error_needed(err, error_system(err, file->path, offset, -result, verb));
 }
 
 /* Names come from our own grammar or, in tools, from a user: either way they stay in their folder.
@@ -263,14 +270,14 @@ int fs_dir_sync(fs_dir *dir, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_sync(dir));
-    return result == 0 ? FIRN_OK : fail_dir(dir, NULL, result, "sync the folder", err);
+    return result == 0 ? FIRN_OK : fail_change(dir, NULL, result, "sync the folder", err);
 }
 
 int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
 {
-    /* Not repeated on EINTR: fn has seen names already, and reading a folder is not interrupted. */
-    int result = dir->owner->ops->dir_list(dir, fn, ctx);
-    return result >= 0 ? result : fail_dir(dir, NULL, result, "list the folder", err);
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->dir_list(dir, fn, ctx));
+    return result >= 0 ? result : fail_change(dir, NULL, result, "list the folder", err);
 }
 
 static int add_name(void *ctx, const char *name)
@@ -293,7 +300,7 @@ int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_space(dir, out));
-    return result == 0 ? FIRN_OK : fail_dir(dir, NULL, result, "ask for the free space of", err);
+    return result == 0 ? FIRN_OK : fail_change(dir, NULL, result, "ask for the free space of", err);
 }
 
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
@@ -305,7 +312,15 @@ int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
         return status;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->rename(dir, from, to));
-    return result == 0 ? FIRN_OK : fail_dir(dir, from, result, "rename the file", err);
+    return result == 0 ? FIRN_OK : fail_change(dir, from, result, "rename the file", err);
+}
+
+int fs_rename_file(fs_dir *dir, const char *from, const char *to, fs_file *file, firn_error *err)
+{
+    int status = fs_rename(dir, from, to, err);
+    if (status == FIRN_OK)
+        fs_path(file->path, sizeof(file->path), dir, to);
+    return status;
 }
 
 int fs_unlink(fs_dir *dir, const char *name, firn_error *err)
@@ -318,6 +333,13 @@ int fs_unlink(fs_dir *dir, const char *name, firn_error *err)
     return result == 0 ? FIRN_OK : fail_dir(dir, name, result, "remove the file", err);
 }
 
+int fs_remove(fs_dir *dir, const char *name, firn_error *err)
+{
+    firn_error found;
+    int status = fs_unlink(dir, name, &found);
+    return status == FIRN_NOT_FOUND ? FIRN_OK : error_give(err, status, &found);
+}
+
 int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
 {
     int status = check_name(dir, name, err);
@@ -327,7 +349,7 @@ int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_
         return status;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->link(dir, name, to_dir, to));
-    return result == 0 ? FIRN_OK : fail_dir(to_dir, to, result, "link the file", err);
+    return result == 0 ? FIRN_OK : fail_change(to_dir, to, result, "link the file", err);
 }
 
 /* ---- Files ---- */
@@ -343,6 +365,12 @@ int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_e
     REPEAT_EINTR(result, dir->owner->ops->open(dir, name, flags, out));
     if (result == 0)
         return FIRN_OK;
+    if (result == -ENOENT && (flags & FS_CREATE_NEW)) {
+        status = fail_change(dir, name, result, "create the file", err);
+        error_hint(err, "the folder was removed while it was open: close it, find out by what, and "
+                        "restore it from a backup");
+        return status;
+    }
     if (result != -ELOOP && result != -EISDIR && result != -EINVAL && result != -ENXIO)
         return fail_dir(dir, name, result,
                         (flags & FS_CREATE_NEW) ? "create the file" : "open the file", err);
@@ -391,6 +419,27 @@ int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error 
     return FIRN_OK;
 }
 
+/* May the file reach to `end`? The kernel kills a process that passes its limit (SIGXFSZ), unless the application has seen to
+ * that; so it is asked first, each time, since the limit can be changed at any time. 0 or -EFBIG. */
+static int check_limit(const fs_file *file, uint64_t end)
+{
+    const fs_ops *ops = file->owner->ops;
+    return ops->file_limit && end > ops->file_limit(file->owner) ? -EFBIG : 0;
+}
+
+/* The same for a call that sets the size. A file that is that long already, or longer, does not grow. */
+static int check_growth(fs_file *file, uint64_t size)
+{
+    uint64_t before = 0;
+    int result = 0;
+    if (check_limit(file, size) == 0)
+        return 0;
+    REPEAT_EINTR(result, file->owner->ops->size(file, &before));
+    if (result != 0)
+        return result;
+    return size > before ? -EFBIG : 0;
+}
+
 /* Writes all of it with one of the two writing calls. *at is where it stopped; 0 or -errno. */
 static int write_all(fs_file *file,
                      ssize_t (*call)(fs_file *file, const void *data, size_t size, uint64_t offset),
@@ -398,6 +447,8 @@ static int write_all(fs_file *file,
 {
     const uint8_t *p = data;
     if (*at > FILE_MAX_BYTES || size > FILE_MAX_BYTES - *at)
+        return -EFBIG;
+    if (size > 0 && check_limit(file, *at + size) != 0)
         return -EFBIG;
     while (size > 0) {
         size_t piece = size < TRANSFER_MAX_BYTES ? size : TRANSFER_MAX_BYTES;
@@ -454,8 +505,9 @@ int fs_truncate(fs_file *file, uint64_t size, firn_error *err)
 {
     if (size > FILE_MAX_BYTES)
         return fail_file(file, size, -EFBIG, "set the size", err);
-    int result;
-    REPEAT_EINTR(result, file->owner->ops->truncate(file, size));
+    int result = check_growth(file, size);
+    if (result == 0)
+        REPEAT_EINTR(result, file->owner->ops->truncate(file, size));
     return result == 0 ? FIRN_OK : fail_file(file, size, result, "set the size", err);
 }
 
@@ -480,8 +532,9 @@ int fs_allocate(fs_file *file, uint64_t size, firn_error *err)
         return FIRN_OK;
     if (size > FILE_MAX_BYTES)
         return fail_file(file, size, -EFBIG, "reserve space", err);
-    int result;
-    REPEAT_EINTR(result, file->owner->ops->allocate(file, size));
+    int result = check_growth(file, size);
+    if (result == 0)
+        REPEAT_EINTR(result, file->owner->ops->allocate(file, size));
     if (result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS)
         return allocate_by_writing(file, size, err);
     return result == 0 ? FIRN_OK : fail_file(file, size, result, "reserve space", err);
@@ -528,7 +581,25 @@ int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_erro
     return status;
 }
 
-/* ---- The lock, the clocks, chance ---- */
+/* ---- The lock ---- */
+
+static int fail_locked(const char *path, long holder, firn_error *err)
+{
+    int status;
+    if (holder == FS_HOLDER_SELF)
+        status =
+            error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "this process has it open already");
+    else if (holder > 0)
+        status = error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "process %ld holds the lock",
+                            holder);
+    else
+        status =
+            error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "another opener holds the lock");
+    error_hint(err, holder == FS_HOLDER_SELF
+                        ? "use the handle that is open, or close it first; do not remove the file"
+                        : "close it there first, or open for reading only; do not remove the file");
+    return status;
+}
 
 int fs_lock(fs_file *file, firn_error *err)
 {
@@ -539,38 +610,114 @@ int fs_lock(fs_file *file, firn_error *err)
         return FIRN_OK;
     if (result != -EWOULDBLOCK && result != -EACCES)
         return fail_file(file, FIRN_NO_OFFSET, result, "lock", err);
-    int status;
-    if (holder > 0)
-        status = error_file(err, FIRN_LOCKED, file->path, FIRN_NO_OFFSET,
-                            "process %ld holds the lock", holder);
-    else
-        status = error_file(err, FIRN_LOCKED, file->path, FIRN_NO_OFFSET,
-                            "another opener holds the lock");
-    error_hint(err, "close it there first, or open for reading only; do not remove the file");
+    return fail_locked(file->path, holder, err);
+}
+
+/* What file systems answer that cannot lock a folder: NFS, for one, wants a descriptor that is open for writing. */
+static bool cannot_lock_folders(int result)
+{
+    return result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL || result == -EBADF ||
+           result == -ENOLCK || result == -ENOTTY;
+}
+
+/* Whoever removes the lock file, or puts another one in its place, lets a second writer through that file. So the folder is
+ * locked itself. Where that is not possible, the file alone has to do, and fs_dir_held notices later. */
+static int lock_folder(fs_dir *dir, firn_error *err)
+{
+    long holder = 0;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->dir_lock(dir, &holder));
+    if (result == 0 || cannot_lock_folders(result))
+        return FIRN_OK;
+    if (result != -EWOULDBLOCK)
+        return fail_change(dir, NULL, result, "lock the folder", err);
+    char path[MESSAGE_PATH_BYTES];
+    fs_path(path, sizeof(path), dir, FS_LOCK_NAME);
+    return fail_locked(path, holder, err);
+}
+
+/* The lock file, made when it is not there. Another opener may make it first. */
+static int open_lock(fs_dir *dir, fs_file **out, firn_error *err)
+{
+    int status = fs_open(dir, FS_LOCK_NAME, FS_WRITE, out, err);
+    if (status != FIRN_NOT_FOUND)
+        return status;
+    firn_error creating;
+    status = fs_open(dir, FS_LOCK_NAME, FS_WRITE | FS_CREATE_NEW, out, &creating);
+    if (status != FIRN_OK && fs_open(dir, FS_LOCK_NAME, FS_WRITE, out, NULL) == FIRN_OK)
+        return FIRN_OK;
+    return error_give(err, status, &creating);
+}
+
+int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err)
+{
+    enum { TRIES = 10 };
+    firn_error found;
+    fs_file *file = NULL;
+    int status = lock_folder(dir, &found);
+    /* What is locked may have lost its name since it was opened: then its lock keeps no opener out. */
+    for (int i = 0; status == FIRN_OK && i < TRIES; i++) {
+        status = open_lock(dir, &file, &found);
+        if (status == FIRN_OK)
+            status = fs_lock(file, &found);
+        if (status != FIRN_OK)
+            break;
+        int result;
+        REPEAT_EINTR(result, dir->owner->ops->named(dir, FS_LOCK_NAME, file));
+        if (result == 0) {
+            *out = file;
+            return FIRN_OK;
+        }
+        status = FIRN_OK;
+        if ((result != -ENOENT && result != -ESTALE) || i + 1 == TRIES)
+            status = fail_change(dir, FS_LOCK_NAME, result, "keep the lock of the folder", &found);
+        fs_close(file);
+        file = NULL;
+    }
+    fs_close(file);
+    return error_give(err, status, &found);
+}
+
+static int fail_held(const char *path, int result, const char *message, const char *hint,
+                     firn_error *err)
+{
+    int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET, "%s", message);
+    if (err)
+        err->sys_errno = -result;
+    error_hint(err, "%s", hint);
     return status;
 }
 
-int fs_dir_lock(fs_dir *dir, const char *name, fs_file **out, firn_error *err)
+int fs_dir_held(fs_dir *dir, fs_file *lock, firn_error *err)
 {
-    fs_file *file = NULL;
-    firn_error creating = {0};
-    int status = fs_open(dir, name, FS_WRITE, &file, err);
-    if (status == FIRN_NOT_FOUND) {
-        status = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &file, &creating);
-        /* Failed, or another opener was faster: then it is there now. */
-        if (status != FIRN_OK && fs_open(dir, name, FS_WRITE, &file, NULL) == FIRN_OK)
-            status = FIRN_OK;
-        if (status != FIRN_OK && err)
-            *err = creating;
-    }
-    if (status == FIRN_OK)
-        status = fs_lock(file, err);
-    if (status == FIRN_OK)
-        *out = file;
-    else
-        fs_close(file);
-    return status;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->dir_named(dir));
+    if (result == -ENOENT || result == -ESTALE)
+        return fail_held(dir->path, result,
+                         result == -ENOENT
+                             ? "the folder was removed or renamed while it was open"
+                             : "another folder was put in the place of the one that is open",
+                         "close it; put the folder back in its place, then open it again", err);
+    /* A process that gave up rights since may not look any more: that says nothing about the folder. */
+    if (result != 0 && result != -EACCES && result != -EPERM)
+        return fail_change(dir, NULL, result, "look at the folder", err);
+    if (!lock)
+        return FIRN_OK;
+    REPEAT_EINTR(result, dir->owner->ops->named(dir, FS_LOCK_NAME, lock));
+    if (result == -ENOENT || result == -ESTALE)
+        return fail_held(
+            lock->path, result,
+            result == -ENOENT ? "the lock file was removed while the folder was open"
+                              : "the lock file was replaced while the folder was open",
+            "another process may have written here since: close it, check it, then open it again; "
+            "the file must stay",
+            err);
+    if (result != 0 && result != -EACCES && result != -EPERM)
+        return fail_file(lock, FIRN_NO_OFFSET, result, "look at the lock file", err);
+    return FIRN_OK;
 }
+
+/* ---- The clocks, chance ---- */
 
 uint64_t fs_wall_us(fs *f)
 {

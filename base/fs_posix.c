@@ -7,16 +7,21 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/fs.h>
+#include <base/thread.h>
 
 #include "fs_posix.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -30,14 +35,20 @@
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
+/* Locks belong to the open file description, which a fork shares: closing our descriptor would leave them to the child. So they
+ * are given up before, but only by the process that took them: `locked_in` is its fork generation, 0 without a lock. */
 typedef struct posix_dir {
     fs_dir base;
     int fd;
+    uint32_t locked_in;
+    char *way;        /* absolute, without links; NULL: none was noted */
+    struct stat root; /* what "/" was then */
 } posix_dir;
 
 typedef struct posix_file {
     fs_file base;
     int fd;
+    uint32_t locked_in;
 } posix_file;
 
 static int dir_fd(const fs_dir *dir)
@@ -103,7 +114,11 @@ static int posix_dir_open_in(fs_dir *parent, const char *name, bool create, fs_d
 
 static void posix_dir_close(fs_dir *dir)
 {
-    close(dir_fd(dir));
+    posix_dir *d = (posix_dir *)dir;
+    if (d->locked_in == fork_generation())
+        (void)flock(d->fd, LOCK_UN); /* closing would do it, were there no child with a copy */
+    close(d->fd);
+    mem_free(d->way);
     mem_free(dir->path);
     mem_free(dir);
 }
@@ -129,6 +144,8 @@ static int posix_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
     while (result == 0) {
         errno = 0;
         const struct dirent *entry = readdir(stream);
+        if (!entry && errno == EINTR)
+            continue; /* the stream stands where it stood */
         if (!entry) {
             result = -errno;
             break;
@@ -166,6 +183,65 @@ static int posix_dir_space(fs_dir *dir, fs_space *out)
     return 0;
 }
 
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+/* The path may be relative to a working folder that changes, or go through a link that does. Failing costs a later check and
+ * nothing else. */
+static int note_way(posix_dir *d)
+{
+    char way[PATH_MAX];
+    struct stat here, there;
+    if (d->way || !realpath(d->base.path, way) || stat(way, &there) != 0 ||
+        fstat(d->fd, &here) != 0 || !same_inode(&here, &there) || stat("/", &d->root) != 0)
+        return 0;
+    d->way = mem_strdup(way);
+    return d->way ? 0 : -ENOMEM;
+}
+
+static int posix_dir_lock(fs_dir *dir, long *holder)
+{
+    posix_dir *d = (posix_dir *)dir;
+    int result = note_way(d);
+    if (result != 0)
+        return result;
+    if (flock(d->fd, LOCK_EX | LOCK_NB) == 0) {
+        d->locked_in = fork_generation();
+        return 0;
+    }
+    result = -errno;
+    if (result == -EWOULDBLOCK)
+        *holder = lock_holder_find(d->fd);
+    return result;
+}
+
+static int posix_dir_named(fs_dir *dir)
+{
+    const posix_dir *d = (const posix_dir *)dir;
+    struct stat here, there, root;
+    if (fstat(d->fd, &here) != 0)
+        return -errno;
+    if (here.st_nlink == 0)
+        return -ENOENT;
+    /* From another root, the way leads anywhere. */
+    if (!d->way || stat("/", &root) != 0 || !same_inode(&root, &d->root))
+        return 0;
+    if (stat(d->way, &there) != 0)
+        return errno == ENOTDIR ? -ENOENT : -errno;
+    return same_inode(&here, &there) ? 0 : -ESTALE;
+}
+
+static int posix_named(fs_dir *dir, const char *name, fs_file *file)
+{
+    struct stat named, opened;
+    if (fstatat(dir_fd(dir), name, &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+        fstat(file_fd(file), &opened) != 0)
+        return -errno;
+    return same_inode(&named, &opened) ? 0 : -ESTALE;
+}
+
 static int posix_rename(fs_dir *dir, const char *from, const char *to)
 {
     return outcome(renameat(dir_fd(dir), from, dir_fd(dir), to));
@@ -191,35 +267,43 @@ static int posix_open(fs_dir *dir, const char *name, unsigned flags, fs_file **o
     how |= (flags & FS_WRITE) ? O_RDWR : O_RDONLY;
     if (flags & FS_CREATE_NEW)
         how |= O_CREAT | O_EXCL;
-    int fd = openat(dir_fd(dir), name, how, 0600);
-    if (fd < 0)
-        return -errno;
-
+    /* First what may be refused: a file that was made must not stay behind a failure. */
+    posix_file *file = mem_zalloc(sizeof(*file));
+    if (!file)
+        return -ENOMEM;
     int result = 0;
     struct stat st;
-    posix_file *file = NULL;
-    if (fstat(fd, &st) != 0)
+    file->fd = openat(dir_fd(dir), name, how, 0600);
+    if (file->fd < 0) {
         result = -errno;
-    else if (S_ISDIR(st.st_mode))
+        mem_free(file);
+        return result;
+    }
+    do {
+        result = outcome(fstat(file->fd, &st));
+    } while (result == -EINTR); /* asking once more for the file would find it there */
+    if (result == 0 && S_ISDIR(st.st_mode))
         result = -EISDIR;
-    else if (!S_ISREG(st.st_mode))
+    else if (result == 0 && !S_ISREG(st.st_mode))
         result = -EINVAL;
-    else if (!(file = mem_zalloc(sizeof(*file))))
-        result = -ENOMEM;
     if (result != 0) {
-        close(fd);
+        close(file->fd);
+        mem_free(file);
         return result;
     }
     file->base.owner = dir->owner;
     fs_path(file->base.path, sizeof(file->base.path), dir, name);
-    file->fd = fd;
     *out = &file->base;
     return 0;
 }
 
 static void posix_close(fs_file *file)
 {
-    close(file_fd(file));
+    posix_file *f = (posix_file *)file;
+    struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    if (f->locked_in == fork_generation())
+        (void)fcntl(f->fd, F_OFD_SETLK, &whole); /* as in posix_dir_close */
+    close(f->fd);
     mem_free(file);
 }
 
@@ -304,14 +388,25 @@ static void posix_advise(fs_file *file, void *address, size_t size, fs_advice ad
 static int posix_lock(fs_file *file, long *holder)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(file_fd(file), F_OFD_SETLK, &whole) == 0)
+    if (fcntl(file_fd(file), F_OFD_SETLK, &whole) == 0) {
+        ((posix_file *)file)->locked_in = fork_generation();
         return 0;
+    }
     int result = -errno;
     if (result == -EAGAIN || result == -EACCES) {
         *holder = lock_holder_find(file_fd(file));
         result = -EWOULDBLOCK;
     }
     return result;
+}
+
+static uint64_t posix_file_limit(fs *f)
+{
+    (void)f;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    return (uint64_t)limit.rlim_cur;
 }
 
 /* ---- Clocks and chance ---- */
@@ -358,6 +453,9 @@ static const fs_ops ops = {
     .dir_sync = posix_dir_sync,
     .dir_list = posix_dir_list,
     .dir_space = posix_dir_space,
+    .dir_lock = posix_dir_lock,
+    .dir_named = posix_dir_named,
+    .named = posix_named,
     .rename = posix_rename,
     .unlink = posix_unlink,
     .link = posix_link,
@@ -376,6 +474,7 @@ static const fs_ops ops = {
     .advise = posix_advise,
     .stored = NULL, /* the kernel finds dirty pages itself */
     .lock = posix_lock,
+    .file_limit = posix_file_limit,
     .wall_us = posix_wall_us,
     .mono_us = posix_mono_us,
     .random = posix_random,

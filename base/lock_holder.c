@@ -6,9 +6,11 @@
  * is hidden from us.
  *
  * A descriptor that a fork copied shares the lock, so several processes may match. In order of
- * belief: another process with the lock, ourselves with the lock, another one that has the file
- * open.
+ * belief: our parent with the lock (ours is then the copy), ourselves, another process with the lock
+ * (its is then the copy, if we have one), another one that has the file open.
  */
+#include <base/fs.h>
+
 #include "fs_posix.h"
 
 #include <dirent.h>
@@ -22,8 +24,8 @@
 
 typedef struct candidates {
     struct statx file;
-    long self;
-    bool self_locked;
+    long self, parent;
+    bool self_locked, parent_locked;
     long other_locked;
     long other_open;
 } candidates;
@@ -79,6 +81,8 @@ static void look_at_process(candidates *c, int process, long pid)
         bool locked = has_lock(process, d->d_name);
         if (pid == c->self)
             c->self_locked = c->self_locked || locked;
+        else if (pid == c->parent && locked)
+            c->parent_locked = true;
         else if (locked)
             c->other_locked = pid;
         else
@@ -89,14 +93,14 @@ static void look_at_process(candidates *c, int process, long pid)
 
 long lock_holder_find(int fd)
 {
-    candidates c = {.self = getpid()};
+    candidates c = {.self = getpid(), .parent = getppid()};
     if (statx(fd, "", AT_EMPTY_PATH, STATX_INO, &c.file) != 0)
         return 0;
     DIR *processes = open_stream(AT_FDCWD, "/proc");
     if (!processes)
         return 0;
     const struct dirent *d;
-    while (c.other_locked == 0 && (d = readdir(processes)) != NULL) {
+    while ((d = readdir(processes)) != NULL) {
         char *end;
         long pid = strtol(d->d_name, &end, 10);
         if (*end != '\0' || pid <= 0)
@@ -108,7 +112,9 @@ long lock_holder_find(int fd)
         close(process);
     }
     closedir(processes);
-    if (c.other_locked != 0)
-        return c.other_locked;
-    return c.self_locked ? c.self : c.other_open;
+    if (c.parent_locked)
+        return c.parent;
+    if (c.self_locked)
+        return FS_HOLDER_SELF;
+    return c.other_locked != 0 ? c.other_locked : c.other_open;
 }

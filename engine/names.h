@@ -10,10 +10,11 @@
 #ifndef ENGINE_NAMES_H
 #define ENGINE_NAMES_H
 
+#include <base/fs.h>
 #include <firn/types.h>
 
 #define NAME_BYTES 40
-#define NAME_LOCK  "LOCK"
+#define NAME_LOCK  FS_LOCK_NAME
 #define NAME_LOST  "lost"
 
 typedef enum name_kind {

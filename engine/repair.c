@@ -400,7 +400,7 @@ static int enter(repair *r, const char *path)
         error_hint(r->err, "check the path");
     }
     if (rc == FIRN_OK)
-        rc = fs_dir_lock(db->dir, NAME_LOCK, &db->lock, r->err);
+        rc = fs_dir_lock(db->dir, &db->lock, r->err);
     if (rc != FIRN_OK)
         return rc;
     folder_release(&r->folder);

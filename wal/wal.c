@@ -89,6 +89,15 @@ int wal_poisoned_error(wal *w, firn_error *err)
     return FIRN_POISONED;
 }
 
+int wal_check_held(wal *w, firn_error *err)
+{
+    firn_error found;
+    int status = fs_dir_held(w->dir, w->config.lock, &found);
+    if (status == FIRN_IO)
+        wal_poison(w, &found);
+    return error_give(err, status, &found);
+}
+
 int wal_segments_snapshot(wal *w, wal_segment ***out, size_t *count, firn_error *err)
 {
     wal_segment **segments = NULL;

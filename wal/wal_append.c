@@ -204,8 +204,8 @@ static int write_failed(wal *w, wal_segment *s, const wal_group *g, int status, 
     if (error_curable(status)) {
         firn_error wipe;
         if (group_wipe(s, g, &wipe) == FIRN_OK) {
-            error_hint(err, "make room on the disk (or raise the quota) and try again: nothing was "
-                            "written, and the log goes on by itself");
+            error_hint_curable(err, " and try again: nothing was written, and the log goes on by "
+                                    "itself");
             return status;
         }
         if (err)

@@ -14,6 +14,7 @@
  */
 #include <assert.h>
 #include <base/coding.h>
+#include <base/error.h>
 
 #include "wal_group.h"
 
@@ -196,8 +197,13 @@ static uint32_t lead(wal *w, wal_request *leader)
 {
     firn_error error;
     wal_group g;
+    error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
     wal_group_start(&g, leader);
     int status = group_carry_out(w, &g, &error);
+    if (status != FIRN_OK) {
+        status = error_needed(&error, status); /* a write looks for nothing */
+        (void)error_give(&error, status, &error);
+    }
     queue_leave(w, g.last);
     wal_request *waiting = group_complete(w, &g, status, &error);
     if (status == FIRN_OK && g.batched)

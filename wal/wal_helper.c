@@ -214,9 +214,7 @@ int wal_helper_start(wal *w, firn_error *err)
     if (result == 0)
         return FIRN_OK;
     w->has_helper = false;
-    int status = error_system(err, w->dir->path, FIRN_NO_OFFSET, result, "start a thread");
-    error_hint(err, "raise the limit of threads (ulimit -u), or free memory");
-    return status;
+    return error_thread(err, w->dir->path, result);
 }
 
 void wal_helper_stop(wal *w)

@@ -204,6 +204,8 @@ void wal_log(const wal *w, firn_log_level level, const char *format, ...)
 void wal_poison(wal *w, const firn_error *cause);
 /* What a call gets that comes after the poisoning. */
 int wal_poisoned_error(wal *w, firn_error *err);
+/* Is the folder still ours alone? If not, the log is poisoned, and FIRN_IO says why (wal_config.lock). */
+int wal_check_held(wal *w, firn_error *err);
 /* The live segments, oldest first, each with a reference for the caller, who releases them with
  * wal_segments_release. Frames of each may be read up to its visible_end (acquire). */
 int wal_segments_snapshot(wal *w, wal_segment ***out, size_t *count, firn_error *err);

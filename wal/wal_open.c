@@ -243,7 +243,7 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
     w->populate_ahead = checked.options.durability == FIRN_DURABILITY_BATCH
                             ? POPULATE_AHEAD_BATCH_BYTES
                             : POPULATE_AHEAD_BYTES;
-    status = w->recycler ? decide_backing(w, err) : FIRN_NO_MEMORY;
+    status = w->recycler ? decide_backing(w, err) : FIRN_NO_MEMORY; /* described by wal_alloc */
     if (status == FIRN_OK)
         status = wal_recover(dir, &w->config, w->mapped, &log, &found, err);
     if (status == FIRN_OK)
@@ -264,7 +264,7 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
     if (w->recycler)
         (void)wal_ready_release(w, NULL); /* the failure that counts is in *err */
     wal_free(w);
-    return status;
+    return error_needed(err, status); /* the folder is there: what is missing in it went away */
 }
 
 /* ---- Opening a folder ---- */
@@ -298,8 +298,9 @@ int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_re
     if (status != FIRN_OK)
         return status;
     if (!checked.options.read_only && checked.options.recovery != FIRN_RECOVERY_INSPECT)
-        status = fs_dir_lock(dir, "LOCK", &lock, err);
+        status = fs_dir_lock(dir, &lock, err);
     wal *w = NULL;
+    checked.lock = lock;
     if (status == FIRN_OK)
         status = wal_open(dir, &checked, report, &w, err);
     if (status == FIRN_OK) {
@@ -320,7 +321,9 @@ int firn_wal_open(const char *path, const firn_wal_options *options, firn_wal_re
     wal_config_init(&config);
     if (options)
         config.options = *options;
-    return wal_open_path(fs_posix(), path, &config, report, out, error);
+    firn_error found;
+    error_clear(&found);
+    return error_give(error, wal_open_path(fs_posix(), path, &config, report, out, &found), &found);
 }
 
 /* ---- Closing ---- */
@@ -336,11 +339,15 @@ static int cut_file(wal_segment *s, firn_error *err)
 static NO_THREAD_ANALYSIS int seal_log(wal *w, firn_error *err)
 {
     wal_segment *s = w->current;
+    /* Another writer may have gone on in the same files. */
+    int held = wal_check_held(w, err);
+    if (held != FIRN_OK)
+        return held;
     bool empty = s->end == WAL_DATA_OFFSET;
     if (w->fresh && empty && all_zero(w->config.store_id) && w->reserved) {
         /* Made for appends that never came. An owner keeps it: it may have noted that it needs no segment before this
          * one. On a full disk its room is kept for the next opening. */
-        int status = fs_unlink(w->dir, s->name, err);
+        int status = fs_remove(w->dir, s->name, err);
         return status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
     }
     if (!w->fresh || empty) {
@@ -360,6 +367,7 @@ int firn_wal_close(firn_wal *log, firn_error *error)
     if (!log)
         return FIRN_OK;
     firn_error first;
+    error_clear(&first);
     int status = wal_check_handle(log, error);
     if (status != FIRN_OK)
         return status; /* in a child: threads and locks are the parent's, and so is the handle */
@@ -382,9 +390,7 @@ int firn_wal_close(firn_wal *log, firn_error *error)
         char line[768];
         firn_error_format(&first, line, sizeof(line));
         wal_log(log, FIRN_LOG_ERROR, "closing the log: %s", line);
-        if (error)
-            *error = first;
     }
     wal_free(log);
-    return status;
+    return error_give(error, status, &first);
 }

@@ -504,6 +504,8 @@ int firn_wal_verify_path(const char *path, firn_wal_report *report, firn_error *
     if (report)
         firn_wal_report_init(report);
     fs_dir *dir;
+    firn_error why;
+    error_clear(&why);
     int status = fs_dir_open(fs_posix(), path, &dir, error);
     if (status != FIRN_OK)
         return status;
@@ -513,14 +515,14 @@ int firn_wal_verify_path(const char *path, firn_wal_report *report, firn_error *
     config.options.read_only = true;
     config.options.recovery = FIRN_RECOVERY_INSPECT;
     wal_recovered_log log = {0};
-    status = wal_recover(dir, &config, false, &log, &found, error);
+    status = error_needed(&why, wal_recover(dir, &config, false, &log, &found, &why));
     if (status == FIRN_OK)
-        status = verdict(dir, &found, error);
+        status = verdict(dir, &found, &why);
     wal_recovered_log_release(&log);
     fs_dir_close(dir);
     if (report)
         *report = found;
     else
         firn_wal_report_release(&found);
-    return status;
+    return error_give(error, status, &why);
 }

@@ -118,9 +118,7 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
             recycler_forget(w->recycler, s->no);
         }
     } else {
-        status = fs_unlink(w->dir, s->name, err);
-        if (status == FIRN_NOT_FOUND) /* that it is gone is what was wanted */
-            status = FIRN_OK;
+        status = fs_remove(w->dir, s->name, err);
     }
     wal_segment_unref(s);
     return status;
@@ -149,9 +147,9 @@ static int header_init(wal *w, uint64_t no, uint64_t bytes, wal_header *out, fir
 }
 
 /* Gives the file its name, durably. */
-static int christen(wal *w, const char *temporary, const char *name, firn_error *err)
+static int christen(wal *w, fs_file *file, const char *temporary, const char *name, firn_error *err)
 {
-    int status = fs_rename(w->dir, temporary, name, err);
+    int status = fs_rename_file(w->dir, temporary, name, file, err);
     if (status != FIRN_OK)
         return status;
     status = fs_dir_sync(w->dir, err);
@@ -175,7 +173,7 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     if (status == FIRN_OK && !s->mapped)
         memset(s->base, 0, WAL_DATA_OFFSET + WAL_PAGE_BYTES);
     if (status == FIRN_OK)
-        status = christen(w, temporary, name, err);
+        status = christen(w, s->file, temporary, name, err);
     if (status != FIRN_OK) {
         (void)fs_unlink(w->dir, temporary, NULL); /* best effort: recovery removes it, too */
         wal_segment_free(s);
@@ -205,8 +203,8 @@ static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_er
     wal_name_format(header->segment_no, name);
     fs_file *file = NULL;
     wal_segment *s = NULL;
-    int status = fs_unlink(w->dir, temporary, err); /* left by an attempt that failed */
-    if (status != FIRN_OK && status != FIRN_NOT_FOUND)
+    int status = fs_remove(w->dir, temporary, err); /* left by an attempt that failed */
+    if (status != FIRN_OK)
         return status;
     status = fs_open(w->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, err);
     if (status != FIRN_OK)
@@ -220,7 +218,7 @@ static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_er
     if (status == FIRN_OK)
         status = wal_segment_new(file, header, w->mapped, &s, err);
     if (status == FIRN_OK)
-        status = christen(w, temporary, name, err);
+        status = christen(w, file, temporary, name, err);
     if (status == FIRN_OK) {
         *out = s;
         return FIRN_OK;
@@ -258,11 +256,13 @@ int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, fir
         }
     }
     status = make_new(w, &header, out, err);
-    if (status == FIRN_NO_SPACE)
-        error_hint(err,
-                   "make room on the disk (or raise the quota): the log needs %llu bytes for "
-                   "its next segment, and goes on by itself",
-                   (unsigned long long)bytes);
+    if (error_curable(status)) {
+        char then[128];
+        snprintf(then, sizeof(then),
+                 ": the log needs %llu bytes for its next segment, and goes on by itself",
+                 (unsigned long long)bytes);
+        error_hint_curable(err, then);
+    }
     return status;
 }
 
@@ -314,8 +314,8 @@ int wal_ready_release(wal *w, firn_error *err)
 
     int status = FIRN_OK;
     for (size_t i = 0; i < count && !atomic_load(&w->poisoned); i++) {
-        int one = fs_unlink(w->dir, names[i], status == FIRN_OK ? err : NULL);
-        if (one != FIRN_OK && one != FIRN_NOT_FOUND && status == FIRN_OK)
+        int one = fs_remove(w->dir, names[i], status == FIRN_OK ? err : NULL);
+        if (status == FIRN_OK)
             status = one;
     }
     return status;

@@ -178,10 +178,10 @@ static int collect_leftover(void *ctx, const char *name)
 
 static int remove_one(wal_repair *r, const char *name, bool *removed)
 {
-    int status = fs_unlink(r->dir, name, r->err);
+    int status = fs_remove(r->dir, name, r->err);
     if (status == FIRN_OK)
         *removed = true;
-    return status == FIRN_NOT_FOUND ? FIRN_OK : status;
+    return status;
 }
 
 static int remove_leftovers(wal_repair *r)

@@ -361,8 +361,8 @@ int wal_repair_make(wal_repair *r, const wal_made *made)
     int status = make_pages(r, made, &header, pages);
     if (status != FIRN_OK)
         goto done;
-    status = fs_unlink(r->dir, temporary, r->err);
-    if (status != FIRN_OK && status != FIRN_NOT_FOUND)
+    status = fs_remove(r->dir, temporary, r->err);
+    if (status != FIRN_OK)
         goto done;
     status = fs_open(r->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, r->err);
     if (status == FIRN_OK)
@@ -372,7 +372,7 @@ int wal_repair_make(wal_repair *r, const wal_made *made)
     if (status == FIRN_OK)
         status = fs_sync(file, r->err);
     if (status == FIRN_OK) /* the commit point, once the folder has been synced */
-        status = fs_rename(r->dir, temporary, name, r->err);
+        status = fs_rename_file(r->dir, temporary, name, file, r->err);
     if (status == FIRN_OK)
         status = fs_dir_sync(r->dir, r->err);
 done:

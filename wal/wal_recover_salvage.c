@@ -103,8 +103,8 @@ static int carry_out_link(wal_repair *r, const wal_spot *spot)
     int status = FIRN_OK;
     bool removed = false;
     for (size_t i = spot->follower; i-- > 0 && scan->segments[i].part == WAL_PART_SUPERSEDED;) {
-        status = fs_unlink(r->dir, scan->segments[i].segment->name, r->err);
-        if (status != FIRN_OK && status != FIRN_NOT_FOUND)
+        status = fs_remove(r->dir, scan->segments[i].segment->name, r->err);
+        if (status != FIRN_OK)
             return status;
         removed = true;
     }

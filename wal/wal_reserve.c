@@ -8,17 +8,20 @@
  * Start reading at wal_reserve_spend's callers: settle() in wal_recover.c, choose_current() in
  * wal_open.c.
  */
+#include <base/error.h>
+
 #include "wal_segment.h"
 
 int wal_reserve_make(fs_dir *dir, firn_error *err)
 {
     fs_file *file = NULL;
     uint64_t size = 0;
-    int status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE, &file, err);
+    firn_error found;
+    int status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE, &file, &found);
     if (status == FIRN_NOT_FOUND)
-        status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE | FS_CREATE_NEW, &file, err);
+        status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE | FS_CREATE_NEW, &file, &found);
     if (status != FIRN_OK)
-        return status;
+        return error_give(err, status, &found);
     if (fs_size(file, &size, NULL) == FIRN_OK && size >= WAL_RESERVE_BYTES) {
         fs_close(file);
         return FIRN_OK;

@@ -89,12 +89,14 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
     uint64_t last_seq = atomic_load_explicit(&w->last_seq, memory_order_relaxed);
     /* One that the owner has been told of stays the next one, also when a larger one is wanted now. */
     uint64_t bytes = w->announced ? WAL_SEGMENT_MIN : segment_bytes_for(w, need);
-    int status = wal_ready_ensure(w, w->current->no + 1, bytes, err);
-    if (status != FIRN_OK) {
+    int status = wal_check_held(w, err);
+    if (status == FIRN_OK) {
+        status = wal_ready_ensure(w, w->current->no + 1, bytes, err);
         if (status == FIRN_IO)
             wal_poison(w, err);
-        return status;
     }
+    if (status != FIRN_OK)
+        return status;
     mutex_lock(&w->m);
     wal_segment *next = w->ready;
     status = live_reserve(w, err);

@@ -65,9 +65,12 @@ static int open_one(fs_dir *dir, uint64_t no, const wal_scan_options *o, wal_sca
         p->part = WAL_PART_HEADLESS;
         return FIRN_OK;
     }
-    if (status == FIRN_NOT_FOUND) /* listed a moment ago */
-        return error_file(err, FIRN_IO, dir->path, FIRN_NO_OFFSET,
-                          "segment %llu went away while the log was read", (unsigned long long)no);
+    if (status == FIRN_NOT_FOUND) { /* listed a moment ago */
+        error_file(err, FIRN_IO, dir->path, FIRN_NO_OFFSET,
+                   "segment %llu went away while the log was read", (unsigned long long)no);
+        error_hint(err, "another program removes files here: find out which, then open again");
+        return FIRN_IO;
+    }
     if (status != FIRN_OK) {
         if (err)
             *err = header_error;

@@ -120,6 +120,9 @@ static int truncate_to(wal *w, uint64_t upto, firn_error *err)
     }
     if (upto <= floor)
         return FIRN_OK;
+    int held = wal_check_held(w, err);
+    if (held != FIRN_OK)
+        return held;
     uint64_t target = find_floor(w, upto, last_seq);
     if (target <= floor)
         return FIRN_OK;
@@ -154,8 +157,9 @@ int firn_wal_truncate(firn_wal *log, uint64_t upto_seq, uint64_t *floor_seq, fir
     int status = wal_check_writable(log, error);
     if (status != FIRN_OK)
         return status;
+    firn_error found;
     mutex_lock(&log->truncating);
-    status = truncate_to(log, upto_seq, error);
+    status = error_give(error, truncate_to(log, upto_seq, &found), &found);
     if (status == FIRN_OK && floor_seq)
         *floor_seq = atomic_load_explicit(&log->floor_seq, memory_order_relaxed);
     mutex_unlock(&log->truncating);

@@ -37,13 +37,17 @@ typedef enum call {
     POPULATE,
     LOCK,
     RANDOM,
+    DIR_LOCK,
+    DIR_NAMED,
+    NAMED,
     CALLS
 } call;
 
 static const char *const call_names[CALLS] = {
     "dir_open", "dir_make", "dir_open_in", "dir_sync", "dir_list", "dir_space",      "rename",
     "unlink",   "link",     "open",        "pread",    "pwrite",   "pwrite_durable", "sync",
-    "size",     "truncate", "allocate",    "map",      "populate", "lock",           "random"};
+    "size",     "truncate", "allocate",    "map",      "populate", "lock",           "random",
+    "dir_lock", "dir_named", "named"};
 
 /* A file system with one folder and one file, that fails as it is told. */
 typedef struct fake {
@@ -64,6 +68,7 @@ typedef struct fake {
     size_t most; /* bytes a transfer moves; 0: as many as asked */
     rng chance;  /* when it moves fewer, how many fewer */
     long holder;
+    uint64_t limit; /* how far a file may reach; 0: anywhere */
     char there[64];   /* the deepest folder that exists */
     char trace[1024]; /* of the folder calls */
 } fake;
@@ -320,6 +325,33 @@ static int fake_lock(fs_file *file, long *holder)
     return enter(LOCK);
 }
 
+static int fake_dir_lock(fs_dir *dir, long *holder)
+{
+    (void)dir;
+    *holder = the_fake.holder;
+    return enter(DIR_LOCK);
+}
+
+static int fake_dir_named(fs_dir *dir)
+{
+    (void)dir;
+    return enter(DIR_NAMED);
+}
+
+static int fake_named(fs_dir *dir, const char *name, fs_file *file)
+{
+    (void)dir;
+    (void)name;
+    (void)file;
+    return enter(NAMED);
+}
+
+static uint64_t fake_file_limit(fs *f)
+{
+    (void)f;
+    return the_fake.limit ? the_fake.limit : UINT64_MAX;
+}
+
 static uint64_t fake_wall_us(fs *f)
 {
     (void)f;
@@ -366,6 +398,10 @@ static const fs_ops fake_ops = {
     .populate = fake_populate,
     .stored = NULL,
     .lock = fake_lock,
+    .dir_lock = fake_dir_lock,
+    .dir_named = fake_dir_named,
+    .named = fake_named,
+    .file_limit = fake_file_limit,
     .wall_us = fake_wall_us,
     .mono_us = fake_mono_us,
     .random = fake_random,

@@ -126,14 +126,74 @@ static void StatusAndHintFollowFromErrno(void **state)
     }
 }
 
-static void NotFoundIsAnAnswerAndLeavesTheDetailAlone(void **state)
+static void NotFoundIsDescribedAndBecomesAFailureToWhoeverNeedsTheFile(void **state)
 {
     (void)state;
-    firn_error e, before;
-    error_set(&e, FIRN_IO, "an earlier error");
-    before = e;
+    firn_error e;
+    memset(&e, 0xa5, sizeof(e));
     assert_int_equal(error_system(&e, "f", 0, ENOENT, "open"), FIRN_NOT_FOUND);
+    assert_int_equal(e.status, FIRN_NOT_FOUND);
+    assert_string_equal(e.file, "f");
+    assert_string_equal(e.message, "cannot open");
+    assert_true(e.hint[0] != '\0');
+    assert_int_equal(error_needed(&e, FIRN_NOT_FOUND), FIRN_IO);
+    assert_int_equal(e.status, FIRN_IO);
+    assert_string_equal(e.message, "cannot open");
+    assert_int_equal(error_needed(&e, FIRN_OK), FIRN_OK);
+    assert_int_equal(error_needed(NULL, FIRN_NOT_FOUND), FIRN_IO);
+}
+
+static void AGivenErrorIsTheOneThatWasFoundOrGetsAText(void **state)
+{
+    (void)state;
+    firn_error e, before, found;
+    memset(&e, 0xa5, sizeof(e));
+    before = e;
+    error_set(&found, FIRN_IO, "why");
+    assert_int_equal(error_give(&e, FIRN_OK, &found), FIRN_OK);
     assert_memory_equal(&e, &before, sizeof(e));
+    assert_int_equal(error_give(&e, FIRN_IO, &found), FIRN_IO);
+    assert_memory_equal(&e, &found, sizeof(e));
+    memset(&e, 0xa5, sizeof(e));
+    assert_int_equal(error_give(&e, FIRN_DAMAGED, &found), FIRN_DAMAGED); /* not described */
+    assert_int_equal(e.status, FIRN_DAMAGED);
+    assert_string_equal(e.message, "the call failed with FIRN_DAMAGED");
+    assert_string_equal(e.file, "");
+    assert_int_equal(error_give(NULL, FIRN_IO, &found), FIRN_IO);
+}
+
+static void AThreadThatFindsNoMemoryIsALackOfMemory(void **state)
+{
+    (void)state;
+    static const struct {
+        int sys_errno, status;
+    } cases[] = {{EAGAIN, FIRN_NO_MEMORY}, {ENOMEM, FIRN_NO_MEMORY}, {EPERM, FIRN_IO}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        firn_error e;
+        memset(&e, 0xa5, sizeof(e));
+        assert_int_equal(error_thread(&e, "f", cases[i].sys_errno), cases[i].status);
+        assert_int_equal(e.status, cases[i].status);
+        assert_true(e.hint[0] != '\0');
+    }
+    assert_int_equal(error_thread(NULL, "f", EAGAIN), FIRN_NO_MEMORY);
+}
+
+static void TheHintOfACurableErrorFitsItsCause(void **state)
+{
+    (void)state;
+    static const struct {
+        int sys_errno;
+        const char *hint;
+    } cases[] = {{ENOSPC, "disk"},       {EDQUOT, "quota"},       {EFBIG, "ulimit -f"},
+                 {EMFILE, "ulimit -n"}, {ENFILE, "fs.file-max"}, {ENOMEM, "memory"}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        firn_error e;
+        error_system(&e, "f", 0, cases[i].sys_errno, "write");
+        error_hint_curable(&e, ", and go on");
+        assert_non_null(strstr(e.hint, cases[i].hint));
+        assert_non_null(strstr(e.hint, ", and go on"));
+    }
+    error_hint_curable(NULL, "");
 }
 
 static void ANewErrorLeavesNothingOfTheOldOne(void **state)
@@ -182,7 +242,10 @@ int main(void)
         cmocka_unit_test(FormattingFillsAnyBufferAndSaysWhatItNeeds),
         cmocka_unit_test(LongTextsAreCutAndAPathKeepsItsEnd),
         cmocka_unit_test(StatusAndHintFollowFromErrno),
-        cmocka_unit_test(NotFoundIsAnAnswerAndLeavesTheDetailAlone),
+        cmocka_unit_test(NotFoundIsDescribedAndBecomesAFailureToWhoeverNeedsTheFile),
+        cmocka_unit_test(AGivenErrorIsTheOneThatWasFoundOrGetsAText),
+        cmocka_unit_test(AThreadThatFindsNoMemoryIsALackOfMemory),
+        cmocka_unit_test(TheHintOfACurableErrorFitsItsCause),
         cmocka_unit_test(ANewErrorLeavesNothingOfTheOldOne),
         cmocka_unit_test(AnErrorMayWrapItself),
         cmocka_unit_test(NobodyHasToAskForTheDetail),

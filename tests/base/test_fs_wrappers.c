@@ -181,6 +181,11 @@ static int run(fake *f, call which, firn_error *e)
         return fs_populate(&f->file, f->contents, 8, true, e);
     case LOCK:
         return fs_lock(&f->file, e);
+    case DIR_LOCK:
+        return fs_dir_lock(&f->dir, &file, e);
+    case DIR_NAMED:
+    case NAMED:
+        return fs_dir_held(&f->dir, &f->file, e);
     default:
         return fs_random(&f->base, bytes, 8, e);
     }
@@ -190,8 +195,6 @@ static void InterruptionsAreRepeatedAndSeenByNobody(void **state)
 {
     (void)state;
     for (int which = 0; which < CALLS; which++) {
-        if (which == DIR_LIST)
-            continue; /* has shown names when it is interrupted */
         fake *f = fresh();
         f->interruptions = 3;
         firn_error e;

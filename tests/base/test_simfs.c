@@ -319,6 +319,9 @@ static void EveryKindOfCallCanBeFailed(void **state)
             ops->lock(f, &holder),
             ops->random(simfs_fs(b.sim), &byte, 1),
             ops->pwrite_durable(f, &byte, 1, 0),
+            ops->dir_lock(b.dir, &holder),
+            ops->dir_named(b.dir),
+            ops->named(b.dir, "a", f),
         };
         if (got[i] != -EDQUOT)
             fail_msg("%s did not fail", simfs_call_name(1u << i));

@@ -300,6 +300,8 @@ static simfs *sim_new(uint64_t seed)
     mutex_init(&s->lock);
     s->capacity = UINT64_MAX;
     s->mapping_ok = true;
+    s->dir_locks = true;
+    s->file_limit = UINT64_MAX;
     s->clock_us = UINT64_C(1700000000000000);
     s->chance = rng_init(seed);
     return s;
@@ -319,6 +321,8 @@ simfs *simfs_clone(simfs *s)
     sim_node **by_number = sim_alloc(s->next_number * sizeof(sim_node *));
     copy->next_number = s->next_number; /* N4 */
     copy->mapping_ok = s->mapping_ok;
+    copy->dir_locks = s->dir_locks;
+    copy->file_limit = s->file_limit;
     copy->capacity = s->capacity;
     copy->clock_us = s->clock_us;
     for (const sim_node *n = s->nodes; n; n = n->next) {

@@ -84,8 +84,11 @@ enum {
     SIMFS_LOCK = 1 << 19,
     SIMFS_RANDOM = 1 << 20,
     SIMFS_WRITE_DURABLE = 1 << 21,
-    SIMFS_CALLS = 22,
-    SIMFS_ANY = (1 << 22) - 1,
+    SIMFS_DIR_LOCK = 1 << 22,
+    SIMFS_DIR_NAMED = 1 << 23,
+    SIMFS_NAMED = 1 << 24,
+    SIMFS_CALLS = 25,
+    SIMFS_ANY = (1 << 25) - 1,
     SIMFS_CHANGING = SIMFS_DIR_MAKE | SIMFS_DIR_OPEN_IN | SIMFS_DIR_SYNC | SIMFS_RENAME |
                      SIMFS_UNLINK | SIMFS_LINK | SIMFS_CREATE | SIMFS_WRITE | SIMFS_SYNC |
                      SIMFS_TRUNCATE | SIMFS_ALLOCATE | SIMFS_WRITE_DURABLE,
@@ -126,6 +129,10 @@ void simfs_capacity(simfs *sim, uint64_t bytes);
 uint64_t simfs_used(simfs *sim);
 /* What fs_space.mapping_ok says. Default: true. */
 void simfs_mapping_ok(simfs *sim, bool ok);
+/* How far a file may reach; UINT64_MAX: no limit. A write or a growth beyond it kills a process, and so the test. */
+void simfs_file_limit(simfs *sim, uint64_t bytes);
+/* May folders be locked? Default: true. */
+void simfs_dir_locks(simfs *sim, bool ok);
 /* Lets both clocks jump ahead. Each reading of one advances it by a microsecond. */
 void simfs_advance(simfs *sim, uint64_t us);
 
@@ -143,6 +150,9 @@ void simfs_cut(simfs *sim, const char *path, uint64_t size); /* grows with zeros
 void simfs_remove(simfs *sim, const char *path);             /* missing: fine */
 void simfs_copy_file(simfs *sim, const char *from, const char *to);
 void simfs_swap_files(simfs *sim, const char *a, const char *b);
+/* Another program's hands on a folder: a new name, or its end with all that is in it. Handles stay open. */
+void simfs_move_folder(simfs *sim, const char *from, const char *to);
+void simfs_remove_folder(simfs *sim, const char *path);
 /* Every file under `folder`, deeper ones too, sorted by path; "" for all. Non-zero stops. */
 typedef int (*simfs_each_fn)(void *ctx, const char *path, uint64_t size);
 int simfs_each(simfs *sim, const char *folder, simfs_each_fn fn, void *ctx);

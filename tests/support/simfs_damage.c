@@ -134,6 +134,43 @@ void simfs_remove(simfs *s, const char *path)
     mutex_unlock(&s->lock);
 }
 
+void simfs_move_folder(simfs *s, const char *from, const char *to)
+{
+    char last[FS_NAME_MAX + 1], new_last[FS_NAME_MAX + 1];
+    sim_node *dir = NULL;
+    mutex_lock(&s->lock);
+    sim_node *n = sim_walk_parent(s, from, &dir, last) == 0 ? sim_find(dir, last) : NULL;
+    if (!n || !n->is_dir)
+        sim_die("no folder %s", from);
+    sim_node *new_dir = folder_for(s, to, new_last);
+    sim_name_set(s, new_dir, new_last, n);
+    sim_name_clear(s, dir, last);
+    mutex_unlock(&s->lock);
+}
+
+static void empty_folder(simfs *s, sim_node *dir)
+{
+    while (dir->entry_count > 0) {
+        sim_entry first = dir->entries[0];
+        if (first.node->is_dir)
+            empty_folder(s, first.node);
+        sim_name_clear(s, dir, first.name);
+    }
+}
+
+void simfs_remove_folder(simfs *s, const char *path)
+{
+    char last[FS_NAME_MAX + 1];
+    sim_node *dir = NULL;
+    mutex_lock(&s->lock);
+    sim_node *n = sim_walk_parent(s, path, &dir, last) == 0 ? sim_find(dir, last) : NULL;
+    if (!n || !n->is_dir)
+        sim_die("no folder %s", path);
+    empty_folder(s, n);
+    sim_name_clear(s, dir, last);
+    mutex_unlock(&s->lock);
+}
+
 void simfs_copy_file(simfs *s, const char *from, const char *to)
 {
     size_t size = 0;

@@ -17,7 +17,8 @@ const char *simfs_call_name(unsigned call)
         "dir_open", "dir_make", "dir_open_in", "dir_sync",       "dir_list", "dir_space",
         "rename",   "unlink",   "link",        "open",           "create",   "pread",
         "pwrite",   "sync",     "size",        "truncate",       "allocate", "map",
-        "populate", "lock",     "random",      "pwrite_durable",
+        "populate", "lock",     "random",      "pwrite_durable", "dir_lock", "dir_named",
+        "named",
     };
     return call & SIMFS_ANY ? names[call_bit(call & SIMFS_ANY)] : "none";
 }
@@ -170,6 +171,20 @@ void simfs_mapping_ok(simfs *s, bool ok)
 {
     mutex_lock(&s->lock);
     s->mapping_ok = ok;
+    mutex_unlock(&s->lock);
+}
+
+void simfs_file_limit(simfs *s, uint64_t bytes)
+{
+    mutex_lock(&s->lock);
+    s->file_limit = bytes;
+    mutex_unlock(&s->lock);
+}
+
+void simfs_dir_locks(simfs *s, bool ok)
+{
+    mutex_lock(&s->lock);
+    s->dir_locks = ok;
     mutex_unlock(&s->lock);
 }
 

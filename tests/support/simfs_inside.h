@@ -63,7 +63,7 @@ struct sim_node {
     size_t touched;
     uint64_t size;
     uint64_t charged; /* blocks it takes of the capacity, in bytes */
-    const void *locked_by;
+    const void *locked_by; /* also of a folder */
     /* a folder */
     sim_entry *entries;
     size_t entry_count;
@@ -120,6 +120,8 @@ struct simfs {
     uint64_t capacity;
     uint64_t used;
     bool mapping_ok;
+    bool dir_locks;
+    uint64_t file_limit;
     uint64_t clock_us;
     rng chance;
     uint64_t call_count[SIMFS_CALLS];
@@ -135,6 +137,7 @@ struct simfs {
 typedef struct sim_dir {
     fs_dir pub;
     sim_node *node;
+    bool way_noted;
     struct sim_dir *prev;
     struct sim_dir *next;
 } sim_dir;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define FILE_BYTES_MAX (UINT64_C(1) << 40)
 
@@ -126,6 +125,8 @@ static void op_dir_close(fs_dir *dir)
         s->dirs = d->next;
     if (d->next)
         d->next->prev = d->prev;
+    if (d->node->locked_by == d)
+        d->node->locked_by = NULL;
     s->open_count--;
     d->node->holds--;
     sim_node_drop(s, d->node);
@@ -174,6 +175,59 @@ static int op_dir_space(fs_dir *dir, fs_space *out)
                                                 : 0;
     out->mapping_ok = s->mapping_ok;
     return (int)sim_leave(s, v, 0);
+}
+
+static int op_dir_lock(fs_dir *dir, long *holder)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_dir *d = (sim_dir *)dir;
+    sim_verdict v = sim_enter(s, SIMFS_DIR_LOCK, dir->path);
+    if (v.error)
+        return (int)sim_leave(s, v, -v.error);
+    d->way_noted = true;
+    if (!s->dir_locks)
+        return (int)sim_leave(s, v, -EBADF); /* as NFS says it */
+    if (d->node->locked_by && d->node->locked_by != d) {
+        *holder = FS_HOLDER_SELF;
+        return (int)sim_leave(s, v, -EWOULDBLOCK);
+    }
+    d->node->locked_by = d;
+    return (int)sim_leave(s, v, 0);
+}
+
+/* A folder without a name is one that was removed. */
+static bool is_gone(const simfs *s, const sim_node *n)
+{
+    return n->names == 0 && n != s->root;
+}
+
+static int op_dir_named(fs_dir *dir)
+{
+    simfs *s = sim_of(dir->owner);
+    const sim_dir *d = (const sim_dir *)dir;
+    sim_node *there = NULL;
+    sim_verdict v = sim_enter(s, SIMFS_DIR_NAMED, dir->path);
+    int rc = -v.error;
+    if (!rc && is_gone(s, d->node))
+        rc = -ENOENT;
+    else if (!rc && d->way_noted)
+        rc = sim_walk(s, dir->path, &there);
+    if (rc == -ENOTDIR)
+        rc = -ENOENT;
+    if (!rc && there && there != d->node)
+        rc = -ESTALE;
+    return (int)sim_leave(s, v, rc);
+}
+
+static int op_named(fs_dir *dir, const char *name, fs_file *file)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_NAMED, name);
+    const sim_node *there = v.error ? NULL : sim_find(dir_node(dir), name);
+    int rc = v.error ? -v.error : !there ? -ENOENT : 0;
+    if (!rc && there != ((const sim_file *)file)->node)
+        rc = -ESTALE;
+    return (int)sim_leave(s, v, rc);
 }
 
 /* ---- Names ---- */
@@ -293,6 +347,8 @@ static int do_open(simfs *s, fs_dir *dir, const char *name, unsigned flags, fs_f
     if (flags & FS_CREATE_NEW) {
         if (n)
             return -EEXIST;
+        if (is_gone(s, dir_node(dir)))
+            return -ENOENT;
         n = sim_node_new(s, false, SIM_NO_NODE);
         sim_name_set(s, dir_node(dir), name, n);
         sim_note_name(s, SIM_OP_CREATE, dir_node(dir), name, n);
@@ -349,6 +405,14 @@ static ssize_t op_pread(fs_file *file, void *data, size_t size, uint64_t offset)
     return sim_leave(s, v, (ssize_t)got);
 }
 
+/* What a process that does not ask for its limit first dies of (SIGXFSZ). */
+static void check_limit(const simfs *s, const sim_file *f, uint64_t end)
+{
+    if (end > s->file_limit)
+        sim_die("%s: reaching to %llu kills the process, whose limit is %llu", f->pub.path,
+                (unsigned long long)end, (unsigned long long)s->file_limit);
+}
+
 static ssize_t do_pwrite(simfs *s, sim_file *f, const void *data, size_t size, uint64_t offset)
 {
     sim_node *n = f->node;
@@ -358,6 +422,7 @@ static ssize_t do_pwrite(simfs *s, sim_file *f, const void *data, size_t size, u
         return 0;
     if (offset > FILE_BYTES_MAX || size > FILE_BYTES_MAX - offset)
         return -EFBIG;
+    check_limit(s, f, offset + size);
     uint64_t end = sim_charge(s, n, offset + size);
     if (end <= offset)
         return -ENOSPC;
@@ -425,6 +490,8 @@ static int do_truncate(simfs *s, sim_file *f, uint64_t size)
         return -EFBIG;
     if (size == f->node->size)
         return 0;
+    if (size > f->node->size)
+        check_limit(s, f, size);
     sim_node_resize(s, f->node, size);
     sim_note(s, SIM_OP_TRUNCATE, f->node->number, size);
     return 0;
@@ -446,6 +513,8 @@ static int do_allocate(simfs *s, sim_file *f, uint64_t size)
         return -EINVAL;
     if (size > FILE_BYTES_MAX)
         return -EFBIG;
+    if (size > n->size)
+        check_limit(s, f, size);
     uint64_t before = n->charged;
     if (sim_charge(s, n, size) < size) {
         sim_uncharge(s, n, before);
@@ -550,11 +619,20 @@ static int op_lock(fs_file *file, long *holder)
     if (v.error)
         return (int)sim_leave(s, v, -v.error);
     if (f->node->locked_by && f->node->locked_by != f) {
-        *holder = (long)getpid();
+        *holder = FS_HOLDER_SELF;
         return (int)sim_leave(s, v, -EWOULDBLOCK);
     }
     f->node->locked_by = f;
     return (int)sim_leave(s, v, 0);
+}
+
+static uint64_t op_file_limit(fs *f)
+{
+    simfs *s = sim_of(f);
+    mutex_lock(&s->lock);
+    uint64_t limit = s->file_limit;
+    mutex_unlock(&s->lock);
+    return limit;
 }
 
 static uint64_t op_clock(fs *f)
@@ -583,6 +661,9 @@ const fs_ops sim_ops = {
     .dir_sync = op_dir_sync,
     .dir_list = op_dir_list,
     .dir_space = op_dir_space,
+    .dir_lock = op_dir_lock,
+    .dir_named = op_dir_named,
+    .named = op_named,
     .rename = op_rename,
     .unlink = op_unlink,
     .link = op_link,
@@ -600,6 +681,7 @@ const fs_ops sim_ops = {
     .populate = op_populate,
     .stored = op_stored,
     .lock = op_lock,
+    .file_limit = op_file_limit,
     .wall_us = op_clock,
     .mono_us = op_clock,
     .random = op_random,

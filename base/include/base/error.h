@@ -17,9 +17,21 @@ int error_file(firn_error *err, int status, const char *file, uint64_t offset, c
     __attribute__((format(printf, 5, 6)));
 
 /* A failed system call: the status follows from sys_errno (ENOSPC, EDQUOT, EFBIG: NO_SPACE; ENOMEM:
- * NO_MEMORY, as EMFILE and ENFILE; ENOENT: NOT_FOUND; else IO), and so does a first hint. `verb` as in "write". NOT_FOUND is an
- * answer and leaves *err as it was: who cannot go on without the file says so with error_file. */
+ * NO_MEMORY, as EMFILE and ENFILE; ENOENT: NOT_FOUND; else IO), and so does a first hint. `verb` as in "write". */
 int error_system(firn_error *err, const char *file, uint64_t offset, int sys_errno, const char *verb);
+
+/* A thread that could not be started; `file` tells for what, or "". EAGAIN and ENOMEM: NO_MEMORY. */
+int error_thread(firn_error *err, const char *file, int sys_errno);
+
+/* The end of a call that has collected its failure in a struct of its own: hands *found to the caller, who sees nothing of
+ * it when the call succeeded. A failure that has no description gets one. Returns `status`. */
+int error_give(firn_error *err, int status, const firn_error *found);
+
+/* What was missing was needed: NOT_FOUND, which is an answer, becomes IO, and any other status stays. Returns the status. */
+int error_needed(firn_error *err, int status);
+
+/* Told behind NO_SPACE or NO_MEMORY, when nothing has happened: sets a hint that fits the cause and ends with `then`. */
+void error_hint_curable(firn_error *err, const char *then);
 
 int error_no_memory(firn_error *err, size_t bytes);
 

@@ -27,7 +27,8 @@ typedef struct fs fs;
 typedef struct fs_dir fs_dir;
 typedef struct fs_file fs_file;
 
-#define FS_NAME_MAX 63 /* longest file name that firn itself makes or opens */
+#define FS_NAME_MAX  63     /* longest file name that firn itself makes or opens */
+#define FS_LOCK_NAME "LOCK" /* the file that writers lock in their folder */
 
 enum {
     FS_READ = 1,
@@ -45,6 +46,8 @@ typedef enum fs_advice {
     FS_ADVICE_WILL_NEED, /* start to bring this in; do not wait for it */
 } fs_advice;
 
+#define FS_HOLDER_SELF (-1L) /* the holder of a lock is this process */
+
 typedef int (*fs_list_fn)(void *ctx, const char *name); /* non-zero stops the listing and is returned */
 
 typedef struct fs_ops {
@@ -53,8 +56,18 @@ typedef struct fs_ops {
     int (*dir_open_in)(fs_dir *parent, const char *name, bool create, fs_dir **out);
     void (*dir_close)(fs_dir *dir);
     int (*dir_sync)(fs_dir *dir);
-    int (*dir_list)(fs_dir *dir, fs_list_fn fn, void *ctx); /* without . and .. */
+    /* Without . and .. -EINTR only before the first name was shown. */
+    int (*dir_list)(fs_dir *dir, fs_list_fn fn, void *ctx);
     int (*dir_space)(fs_dir *dir, fs_space *out);
+    /* An exclusive lock of the folder itself, held until this handle is closed by the process that took it. Notes by which
+     * way the folder is reached, for dir_named. -EWOULDBLOCK and *holder as for `lock`; -EOPNOTSUPP and the like where
+     * folders cannot be locked. */
+    int (*dir_lock)(fs_dir *dir, long *holder);
+    /* Does the way noted by dir_lock still lead to this folder? 0: yes, or there is no such way and the folder exists.
+     * -ENOENT: it was removed, or has another name now; -ESTALE: another one is in its place. */
+    int (*dir_named)(fs_dir *dir);
+    /* Is `name` in the folder this very file? 0; -ENOENT: there is no such name; -ESTALE: it is another file's. */
+    int (*named)(fs_dir *dir, const char *name, fs_file *file);
     int (*rename)(fs_dir *dir, const char *from, const char *to); /* replaces `to` atomically */
     int (*unlink)(fs_dir *dir, const char *name);
     int (*link)(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to);
@@ -79,9 +92,12 @@ typedef struct fs_ops {
     /* How a part of a mapping will be read. Costs or saves time and nothing else. NULL: nobody listens. */
     void (*advise)(fs_file *file, void *address, size_t size, fs_advice advice);
     void (*stored)(fs_file *file, uint64_t offset, size_t size); /* NULL: nobody needs to know */
-    /* An exclusive lock of the whole file, held until it is closed, also against other handles of this
-     * process. -EWOULDBLOCK when taken; *holder is then the pid, or 0 when unknown. */
+    /* An exclusive lock of the whole file, also against other handles of this process. Held until the process that took
+     * it closes the file: a copy of the handle that a fork made neither holds it longer nor gives it up. -EWOULDBLOCK when
+     * taken; *holder is then the pid, FS_HOLDER_SELF, or 0 when unknown. */
     int (*lock)(fs_file *file, long *holder);
+    /* How far a file may reach: writing or growing beyond it would kill the process. UINT64_MAX: no limit. NULL: likewise. */
+    uint64_t (*file_limit)(fs *f);
 
     uint64_t (*wall_us)(fs *f); /* microseconds since 1970 */
     uint64_t (*mono_us)(fs *f); /* never goes back */
@@ -119,6 +135,10 @@ int fs_dir_open(fs *f, const char *path, fs_dir **out, firn_error *err); /* NOT_
 /* Makes `path` and its missing parents, syncing each parent ("." is the parent of a bare name). An
  * existing folder is fine; its parent is synced too, since whoever made it may have died before that. */
 int fs_dir_make(fs *f, const char *path, firn_error *err);
+/* Only what looks for a name returns NOT_FOUND: fs_dir_open, fs_dir_open_in without `create`, fs_open of an existing file,
+ * fs_unlink. It is described like a failure; callers that take it for an answer pass on nothing of that. To all others, a
+ * name that is missing is FIRN_IO. */
+
 /* A folder that this makes is durable after fs_dir_sync(parent). NOT_FOUND without `create`. */
 int fs_dir_open_in(fs_dir *parent, const char *name, bool create, fs_dir **out, firn_error *err);
 void fs_dir_close(fs_dir *dir); /* NULL is allowed */
@@ -131,6 +151,9 @@ int fs_dir_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err);
 int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err);
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err);
 int fs_unlink(fs_dir *dir, const char *name, firn_error *err); /* NOT_FOUND */
+int fs_remove(fs_dir *dir, const char *name, firn_error *err); /* as fs_unlink, but missing is fine */
+/* fs_rename of an open file that no other thread is using: messages about it name it as it is called now. */
+int fs_rename_file(fs_dir *dir, const char *from, const char *to, fs_file *file, firn_error *err);
 int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err);
 
 /* NOT_FOUND; INVALID: a folder, a link, or otherwise not a plain file. */
@@ -154,8 +177,12 @@ void fs_unmap(fs_file *file, void *address, size_t size);
  * works without. */
 int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_error *err);
 int fs_lock(fs_file *file, firn_error *err); /* FIRN_LOCKED, naming the holder; for FS_WRITE handles */
-/* Locks the folder for those who agree on the file `name`, making it when it is not there. Held until *out is closed. */
-int fs_dir_lock(fs_dir *dir, const char *name, fs_file **out, firn_error *err);
+/* Locks the folder for writing: the folder itself, where the file system can, and the file FS_LOCK_NAME in it, which is made
+ * when it is not there. Held until *out and the folder are closed. FIRN_LOCKED. */
+int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err);
+/* Is the folder still what fs_dir_lock has locked? FIRN_IO when it was removed, renamed or replaced, or when its lock file
+ * was: what is written from here on may be lost, or mix with what another writer does. `lock` NULL: no lock to look at. */
+int fs_dir_held(fs_dir *dir, fs_file *lock, firn_error *err);
 
 static inline void fs_stored(fs_file *file, uint64_t offset, size_t size)
 {

@@ -58,6 +58,9 @@ typedef struct wal_config {
                               (wal_give_up): their files are not looked at and, if they are still there,
                               removed. The next one must be there. 0: none. Like covered_seq, it must have been
                               made durable before wal_open */
+    fs_file *lock;         /* borrowed: the file by which the folder is locked (fs_dir_lock). Looked at whenever a
+                              segment is taken into use and when the log is closed: a folder or a lock that is not
+                              the same any more stops all writing. NULL: the folder alone is looked at */
     bool inline_work;      /* no threads: what the helper would do ahead happens when it is needed (for
                               reproducible tests) */
     wal_hooks hooks;       /* functions may be NULL */
