@@ -280,6 +280,38 @@ int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
     return result >= 0 ? result : fail_change(dir, NULL, result, "list the folder", err);
 }
 
+int fs_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->dir_list_odd(dir, fn, ctx));
+    return result >= 0 ? result : fail_change(dir, NULL, result, "list the folder", err);
+}
+
+int fs_look(fs_dir *dir, const char *name, fs_entry *out, firn_error *err)
+{
+    int status = check_name(dir, name, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->look(dir, name, out));
+    return result == 0 ? FIRN_OK : fail_dir(dir, name, result, "look at", err);
+}
+
+const char *fs_kind_name(fs_kind kind)
+{
+    switch (kind) {
+    case FS_KIND_FILE:
+        return "a file";
+    case FS_KIND_FOLDER:
+        return "a folder";
+    case FS_KIND_LINK:
+        return "a symbolic link";
+    case FS_KIND_OTHER:
+        break;
+    }
+    return "a pipe, socket or device";
+}
+
 static int add_name(void *ctx, const char *name)
 {
     uint64_t *sum = ctx;
@@ -352,7 +384,29 @@ int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_
     return result == 0 ? FIRN_OK : fail_change(to_dir, to, result, "link the file", err);
 }
 
+int fs_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
+{
+    int status = check_name(dir, name, err);
+    if (status == FIRN_OK)
+        status = check_name(to_dir, to, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, dir->owner->ops->move(dir, name, to_dir, to));
+    return result == 0 ? FIRN_OK : fail_dir(dir, name, result, "move", err);
+}
+
 /* ---- Files ---- */
+
+static int fail_shared(const char *path, firn_error *err)
+{
+    int status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET,
+                            "the file has another name too, and writing would change it there");
+    if (err)
+        err->sys_errno = EMLINK;
+    error_hint(err, "give it a copy of its own: cp the file to another name and mv that over it");
+    return status;
+}
 
 int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_error *err)
 {
@@ -371,11 +425,13 @@ int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_e
                         "restore it from a backup");
         return status;
     }
+    char path[MESSAGE_PATH_BYTES];
+    fs_path(path, sizeof(path), dir, name);
+    if (result == -EMLINK && !(flags & FS_CREATE_NEW))
+        return fail_shared(path, err);
     if (result != -ELOOP && result != -EISDIR && result != -EINVAL && result != -ENXIO)
         return fail_dir(dir, name, result,
                         (flags & FS_CREATE_NEW) ? "create the file" : "open the file", err);
-    char path[MESSAGE_PATH_BYTES];
-    fs_path(path, sizeof(path), dir, name);
     status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a plain file");
     if (err)
         err->sys_errno = -result;
@@ -499,6 +555,23 @@ int fs_size(fs_file *file, uint64_t *out, firn_error *err)
     int result;
     REPEAT_EINTR(result, file->owner->ops->size(file, out));
     return result == 0 ? FIRN_OK : fail_file(file, FIRN_NO_OFFSET, result, "ask for the size", err);
+}
+
+int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, firn_error *err)
+{
+    int result = -EOPNOTSUPP;
+    if (from > FILE_MAX_BYTES)
+        return too_short(file, from, 0, err);
+    if (file->owner->ops->next_data)
+        REPEAT_EINTR(result, file->owner->ops->next_data(file, from, start, end));
+    if (result == 0)
+        return FIRN_OK;
+    if (result != -EOPNOTSUPP && result != -EINVAL && result != -ENOSYS)
+        return fail_file(file, from, result, "look for holes in", err);
+    int status = fs_size(file, end, err);
+    if (status == FIRN_OK)
+        *start = from < *end ? from : *end;
+    return status;
 }
 
 int fs_truncate(fs_file *file, uint64_t size, firn_error *err)
@@ -639,12 +712,13 @@ static int lock_folder(fs_dir *dir, firn_error *err)
 /* The lock file, made when it is not there. Another opener may make it first. */
 static int open_lock(fs_dir *dir, fs_file **out, firn_error *err)
 {
-    int status = fs_open(dir, FS_LOCK_NAME, FS_WRITE, out, err);
+    const unsigned to_lock = FS_WRITE | FS_ANY_LINKS; /* nothing is written into it */
+    int status = fs_open(dir, FS_LOCK_NAME, to_lock, out, err);
     if (status != FIRN_NOT_FOUND)
         return status;
     firn_error creating;
     status = fs_open(dir, FS_LOCK_NAME, FS_WRITE | FS_CREATE_NEW, out, &creating);
-    if (status != FIRN_OK && fs_open(dir, FS_LOCK_NAME, FS_WRITE, out, NULL) == FIRN_OK)
+    if (status != FIRN_OK && fs_open(dir, FS_LOCK_NAME, to_lock, out, NULL) == FIRN_OK)
         return FIRN_OK;
     return error_give(err, status, &creating);
 }

@@ -128,7 +128,16 @@ static int posix_dir_sync(fs_dir *dir)
     return outcome(fsync(dir_fd(dir)));
 }
 
-static int posix_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
+/* Some file systems do not say in a listing what a name stands for. */
+static bool is_plain(int fd, const struct dirent *entry)
+{
+    struct stat st;
+    if (entry->d_type != DT_UNKNOWN)
+        return entry->d_type == DT_REG;
+    return fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(st.st_mode);
+}
+
+static int list(fs_dir *dir, bool odd_only, fs_list_fn fn, void *ctx)
 {
     /* A second description of the folder: the position belongs to this listing alone. */
     int fd = openat(dir_fd(dir), ".", DIR_FLAGS);
@@ -150,11 +159,38 @@ static int posix_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
             result = -errno;
             break;
         }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            !(odd_only && is_plain(fd, entry)))
             result = fn(ctx, entry->d_name);
     }
     closedir(stream);
     return result;
+}
+
+static int posix_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
+{
+    return list(dir, false, fn, ctx);
+}
+
+static int posix_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx)
+{
+    return list(dir, true, fn, ctx);
+}
+
+static int posix_look(fs_dir *dir, const char *name, fs_entry *out)
+{
+    struct stat st;
+    if (fstatat(dir_fd(dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return -errno;
+    *out = (fs_entry){
+        .kind = FS_KIND_OTHER, .links = (uint64_t)st.st_nlink, .size = (uint64_t)st.st_size};
+    if (S_ISREG(st.st_mode))
+        out->kind = FS_KIND_FILE;
+    else if (S_ISDIR(st.st_mode))
+        out->kind = FS_KIND_FOLDER;
+    else if (S_ISLNK(st.st_mode))
+        out->kind = FS_KIND_LINK;
+    return 0;
 }
 
 static int posix_dir_space(fs_dir *dir, fs_space *out)
@@ -257,7 +293,25 @@ static int posix_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char 
     return outcome(linkat(dir_fd(dir), name, dir_fd(to_dir), to, 0));
 }
 
+static int posix_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to)
+{
+    return outcome(renameat(dir_fd(dir), name, dir_fd(to_dir), to));
+}
+
 /* ---- Files ---- */
+
+/* Why this may not be opened as a plain file, or 0. */
+static int refusal(const struct stat *st, unsigned flags)
+{
+    if (S_ISDIR(st->st_mode))
+        return -EISDIR;
+    if (S_ISLNK(st->st_mode))
+        return -ELOOP;
+    if (!S_ISREG(st->st_mode))
+        return -EINVAL;
+    bool shared = st->st_nlink > 1 && (flags & FS_WRITE) && !(flags & FS_ANY_LINKS);
+    return shared ? -EMLINK : 0;
+}
 
 static int posix_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
 {
@@ -265,14 +319,18 @@ static int posix_open(fs_dir *dir, const char *name, unsigned flags, fs_file **o
      * would hang the open, and a terminal could become ours. */
     int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
     how |= (flags & FS_WRITE) ? O_RDWR : O_RDONLY;
+    struct stat st;
+    int result = 0;
     if (flags & FS_CREATE_NEW)
         how |= O_CREAT | O_EXCL;
+    else if (fstatat(dir_fd(dir), name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        result = refusal(&st, flags); /* merely opening some devices has an effect */
+    if (result != 0)
+        return result;
     /* First what may be refused: a file that was made must not stay behind a failure. */
     posix_file *file = mem_zalloc(sizeof(*file));
     if (!file)
         return -ENOMEM;
-    int result = 0;
-    struct stat st;
     file->fd = openat(dir_fd(dir), name, how, 0600);
     if (file->fd < 0) {
         result = -errno;
@@ -282,10 +340,8 @@ static int posix_open(fs_dir *dir, const char *name, unsigned flags, fs_file **o
     do {
         result = outcome(fstat(file->fd, &st));
     } while (result == -EINTR); /* asking once more for the file would find it there */
-    if (result == 0 && S_ISDIR(st.st_mode))
-        result = -EISDIR;
-    else if (result == 0 && !S_ISREG(st.st_mode))
-        result = -EINVAL;
+    if (result == 0)
+        result = refusal(&st, flags);
     if (result != 0) {
         close(file->fd);
         mem_free(file);
@@ -337,6 +393,22 @@ static int posix_size(fs_file *file, uint64_t *out)
     if (fstat(file_fd(file), &st) != 0)
         return -errno;
     *out = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int posix_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end)
+{
+    off_t data = lseek(file_fd(file), (off_t)from, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) { /* no data behind `from` */
+        int result = posix_size(file, end);
+        *start = *end;
+        return result;
+    }
+    off_t hole = data < 0 ? -1 : lseek(file_fd(file), data, SEEK_HOLE);
+    if (hole < 0)
+        return -errno;
+    *start = (uint64_t)data;
+    *end = (uint64_t)hole;
     return 0;
 }
 
@@ -452,6 +524,8 @@ static const fs_ops ops = {
     .dir_close = posix_dir_close,
     .dir_sync = posix_dir_sync,
     .dir_list = posix_dir_list,
+    .dir_list_odd = posix_dir_list_odd,
+    .look = posix_look,
     .dir_space = posix_dir_space,
     .dir_lock = posix_dir_lock,
     .dir_named = posix_dir_named,
@@ -459,6 +533,7 @@ static const fs_ops ops = {
     .rename = posix_rename,
     .unlink = posix_unlink,
     .link = posix_link,
+    .move = posix_move,
     .open = posix_open,
     .close = posix_close,
     .pread = posix_pread,
@@ -466,6 +541,7 @@ static const fs_ops ops = {
     .pwrite_durable = posix_pwrite_durable,
     .sync = posix_sync,
     .size = posix_size,
+    .next_data = posix_next_data,
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .map = posix_map,

@@ -21,16 +21,20 @@ typedef enum call {
     DIR_OPEN_IN,
     DIR_SYNC,
     DIR_LIST,
+    DIR_LIST_ODD,
+    LOOK,
     DIR_SPACE,
     RENAME,
     UNLINK,
     LINK,
+    MOVE,
     OPEN,
     PREAD,
     PWRITE,
     PWRITE_DURABLE,
     SYNC,
     SIZE,
+    NEXT_DATA,
     TRUNCATE,
     ALLOCATE,
     MAP,
@@ -44,10 +48,12 @@ typedef enum call {
 } call;
 
 static const char *const call_names[CALLS] = {
-    "dir_open", "dir_make", "dir_open_in", "dir_sync", "dir_list", "dir_space",      "rename",
-    "unlink",   "link",     "open",        "pread",    "pwrite",   "pwrite_durable", "sync",
-    "size",     "truncate", "allocate",    "map",      "populate", "lock",           "random",
-    "dir_lock", "dir_named", "named"};
+    "dir_open",       "dir_make",  "dir_open_in", "dir_sync",  "dir_list",
+    "dir_list_odd",   "look",      "dir_space",   "rename",    "unlink",
+    "link",           "move",      "open",        "pread",     "pwrite",
+    "pwrite_durable", "sync",      "size",        "next_data", "truncate",
+    "allocate",       "map",       "populate",    "lock",      "random",
+    "dir_lock",       "dir_named", "named"};
 
 /* A file system with one folder and one file, that fails as it is told. */
 typedef struct fake {
@@ -68,7 +74,7 @@ typedef struct fake {
     size_t most; /* bytes a transfer moves; 0: as many as asked */
     rng chance;  /* when it moves fewer, how many fewer */
     long holder;
-    uint64_t limit; /* how far a file may reach; 0: anywhere */
+    uint64_t limit;   /* how far a file may reach; 0: anywhere */
     char there[64];   /* the deepest folder that exists */
     char trace[1024]; /* of the folder calls */
 } fake;
@@ -160,6 +166,23 @@ static int fake_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
     return result != 0 ? result : fn(ctx, "a");
 }
 
+static int fake_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx)
+{
+    (void)dir;
+    int result = enter(DIR_LIST_ODD);
+    return result != 0 ? result : fn(ctx, "odd");
+}
+
+static int fake_look(fs_dir *dir, const char *name, fs_entry *out)
+{
+    (void)dir;
+    (void)name;
+    int result = enter(LOOK);
+    if (result == 0)
+        *out = (fs_entry){.kind = FS_KIND_FILE, .links = 1, .size = the_fake.size};
+    return result;
+}
+
 static int fake_dir_space(fs_dir *dir, fs_space *out)
 {
     (void)dir;
@@ -191,6 +214,15 @@ static int fake_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *
     (void)to_dir;
     (void)to;
     return enter(LINK);
+}
+
+static int fake_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to)
+{
+    (void)dir;
+    (void)name;
+    (void)to_dir;
+    (void)to;
+    return enter(MOVE);
 }
 
 static int fake_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
@@ -270,6 +302,17 @@ static int fake_size(fs_file *file, uint64_t *out)
     int result = enter(SIZE);
     if (result == 0)
         *out = the_fake.size;
+    return result;
+}
+
+static int fake_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end)
+{
+    (void)file;
+    int result = enter(NEXT_DATA);
+    if (result == 0) {
+        *start = from;
+        *end = the_fake.size;
+    }
     return result;
 }
 
@@ -380,10 +423,13 @@ static const fs_ops fake_ops = {
     .dir_close = fake_dir_close,
     .dir_sync = fake_dir_sync,
     .dir_list = fake_dir_list,
+    .dir_list_odd = fake_dir_list_odd,
+    .look = fake_look,
     .dir_space = fake_dir_space,
     .rename = fake_rename,
     .unlink = fake_unlink,
     .link = fake_link,
+    .move = fake_move,
     .open = fake_open,
     .close = fake_close,
     .pread = fake_pread,
@@ -391,6 +437,7 @@ static const fs_ops fake_ops = {
     .pwrite_durable = fake_pwrite_durable,
     .sync = fake_sync,
     .size = fake_size,
+    .next_data = fake_next_data,
     .truncate = fake_truncate,
     .allocate = fake_allocate,
     .map = fake_map,

@@ -133,7 +133,8 @@ static int run(fake *f, call which, firn_error *e)
     fs_dir *dir = NULL;
     fs_file *file = NULL;
     fs_space space;
-    uint64_t size;
+    fs_entry entry;
+    uint64_t size, end;
     uint8_t bytes[8] = {0};
     void *address = NULL;
     switch (which) {
@@ -149,6 +150,12 @@ static int run(fake *f, call which, firn_error *e)
         int status = fs_dir_list(&f->dir, stop_at_once, NULL, e);
         return status == FIRN_END ? FIRN_OK : status;
     }
+    case DIR_LIST_ODD: {
+        int status = fs_dir_list_odd(&f->dir, stop_at_once, NULL, e);
+        return status == FIRN_END ? FIRN_OK : status;
+    }
+    case LOOK:
+        return fs_look(&f->dir, "a.log", &entry, e);
     case DIR_SPACE:
         return fs_dir_space(&f->dir, &space, e);
     case RENAME:
@@ -157,6 +164,8 @@ static int run(fake *f, call which, firn_error *e)
         return fs_unlink(&f->dir, "a.log", e);
     case LINK:
         return fs_link(&f->dir, "b.log", &f->dir, "a.log", e);
+    case MOVE:
+        return fs_move(&f->dir, "b.log", &f->dir, "a.log", e);
     case OPEN:
         return fs_open(&f->dir, "a.log", FS_READ, &file, e);
     case PREAD:
@@ -170,6 +179,8 @@ static int run(fake *f, call which, firn_error *e)
         return fs_sync(&f->file, e);
     case SIZE:
         return fs_size(&f->file, &size, e);
+    case NEXT_DATA:
+        return fs_next_data(&f->file, 0, &size, &end, e);
     case TRUNCATE:
         return fs_truncate(&f->file, 5, e);
     case ALLOCATE:
@@ -240,6 +251,37 @@ static void SuccessLeavesTheDetailAlone(void **state)
 }
 
 /* ---- One by one ---- */
+
+static void WhereHolesAreUnknownEverythingIsRead(void **state)
+{
+    (void)state;
+    static const int cannot[] = {-EOPNOTSUPP, -EINVAL, -ENOSYS};
+    for (size_t i = 0; i < COUNT_OF(cannot); i++) {
+        fake *f = fresh();
+        uint64_t start = 0, end = 0;
+        f->size = 100;
+        f->failing = NEXT_DATA;
+        f->fail_with = cannot[i];
+        assert_int_equal(fs_next_data(&f->file, 30, &start, &end, NULL), FIRN_OK);
+        assert_true(start == 30 && end == 100);
+        assert_int_equal(fs_next_data(&f->file, 300, &start, &end, NULL), FIRN_OK);
+        assert_true(start == 100 && end == 100);
+    }
+}
+
+static void AFileWithAnotherNameIsToldWithItsRemedy(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    fs_file *file = NULL;
+    firn_error e = {0};
+    f->failing = OPEN;
+    f->fail_with = -EMLINK;
+    assert_int_equal(fs_open(&f->dir, "a.log", FS_WRITE, &file, &e), FIRN_INVALID);
+    assert_non_null(strstr(e.message, "another name"));
+    assert_non_null(strstr(e.hint, "cp"));
+    assert_string_equal(e.file, "/store/a.log");
+}
 
 static void WhatCannotBeReservedIsWrittenAsZeros(void **state)
 {
@@ -438,6 +480,8 @@ int main(void)
         cmocka_unit_test(InterruptionsAreRepeatedAndSeenByNobody),
         cmocka_unit_test(EveryFailureIsDescribedOnceAndNotRepeated),
         cmocka_unit_test(SuccessLeavesTheDetailAlone),
+        cmocka_unit_test(WhereHolesAreUnknownEverythingIsRead),
+        cmocka_unit_test(AFileWithAnotherNameIsToldWithItsRemedy),
         cmocka_unit_test(WhatCannotBeReservedIsWrittenAsZeros),
         cmocka_unit_test(PopulatingWhereItIsUnknownIsUnsupported),
         cmocka_unit_test(ATakenLockNamesItsHolderWhenThatIsKnown),

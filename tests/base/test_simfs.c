@@ -287,6 +287,7 @@ static void EveryKindOfCallCanBeFailed(void **state)
         fs_file *g = NULL;
         fs_dir *d = NULL;
         fs_space space;
+        fs_entry entry;
         void *map = NULL;
         void *map2 = NULL;
         uint64_t size = 0;
@@ -322,6 +323,8 @@ static void EveryKindOfCallCanBeFailed(void **state)
             ops->dir_lock(b.dir, &holder),
             ops->dir_named(b.dir),
             ops->named(b.dir, "a", f),
+            ops->look(b.dir, "nothing", &entry),
+            ops->move(b.dir, "nothing", b.dir, "d"),
         };
         if (got[i] != -EDQUOT)
             fail_msg("%s did not fail", simfs_call_name(1u << i));

@@ -146,22 +146,49 @@ static int op_dir_sync(fs_dir *dir)
 
 /* Lists a copy, without the lock: the function may rename and unlink. The order is the seed's,
  * since no caller may rely on one. */
-static int op_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
+static int list(fs_dir *dir, bool odd_only, fs_list_fn fn, void *ctx)
 {
     simfs *s = sim_of(dir->owner);
-    sim_verdict v = sim_enter(s, SIMFS_DIR_LIST, dir->path);
+    sim_verdict v = sim_enter(s, odd_only ? SIMFS_LOOK : SIMFS_DIR_LIST, dir->path);
     if (v.error)
         return (int)sim_leave(s, v, -v.error);
     size_t count = dir_node(dir)->entry_count;
     size_t start = count ? rng_below(&s->chance, count) : 0;
     sim_entry *copy = sim_alloc(count * sizeof *copy);
-    if (count)
-        memcpy(copy, dir_node(dir)->entries, count * sizeof *copy);
+    size_t copied = 0;
+    for (size_t i = 0; i < count; i++) {
+        const sim_entry *e = &dir_node(dir)->entries[(start + i) % count];
+        if (!odd_only || e->node->is_dir)
+            copy[copied++] = *e;
+    }
     int rc = (int)sim_leave(s, v, 0);
-    for (size_t i = 0; i < count && rc == 0; i++)
-        rc = fn(ctx, copy[(start + i) % count].name);
+    for (size_t i = 0; i < copied && rc == 0; i++)
+        rc = fn(ctx, copy[i].name);
     free(copy);
     return rc;
+}
+
+static int op_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx)
+{
+    return list(dir, false, fn, ctx);
+}
+
+static int op_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx)
+{
+    return list(dir, true, fn, ctx);
+}
+
+static int op_look(fs_dir *dir, const char *name, fs_entry *out)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_LOOK, name);
+    if (v.error)
+        return (int)sim_leave(s, v, -v.error);
+    const sim_node *n = sim_find(dir_node(dir), name);
+    if (n)
+        *out = (fs_entry){
+            .kind = n->is_dir ? FS_KIND_FOLDER : FS_KIND_FILE, .links = n->names, .size = n->size};
+    return (int)sim_leave(s, v, n ? 0 : -ENOENT);
 }
 
 static int op_dir_space(fs_dir *dir, fs_space *out)
@@ -307,6 +334,30 @@ static int op_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to
     return (int)sim_leave(s, v, rc);
 }
 
+/* One folder's change and another's: a crash may keep either, as on a file system without a journal. */
+static int do_move(simfs *s, sim_node *dir, const char *name, sim_node *to_dir, const char *to)
+{
+    int rc = name_check(to);
+    sim_node *n = sim_find(dir, name);
+    if (rc || !n)
+        return rc ? rc : -ENOENT;
+    if (sim_find(to_dir, to))
+        return -EEXIST; /* the real call replaces; the callers promise that the name is free */
+    sim_name_set(s, to_dir, to, n);
+    sim_note_name(s, n->is_dir ? SIM_OP_MKDIR : SIM_OP_LINK, to_dir, to, n);
+    sim_note_name(s, SIM_OP_UNLINK, dir, name, n);
+    sim_name_clear(s, dir, name);
+    return 0;
+}
+
+static int op_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to)
+{
+    simfs *s = sim_of(dir->owner);
+    sim_verdict v = sim_enter(s, SIMFS_MOVE, name);
+    int rc = sim_refused(v) ? -v.error : do_move(s, dir_node(dir), name, dir_node(to_dir), to);
+    return (int)sim_leave(s, v, rc);
+}
+
 /* ---- Files ---- */
 
 static sim_file *file_of(fs_file *file)
@@ -357,6 +408,8 @@ static int do_open(simfs *s, fs_dir *dir, const char *name, unsigned flags, fs_f
         return -ENOENT;
     if (n->is_dir)
         return -EISDIR;
+    if ((flags & FS_WRITE) && !(flags & FS_ANY_LINKS) && n->names > 1)
+        return -EMLINK;
     *out = file_handle(s, n, dir, name);
     file_of(*out)->writable = (flags & FS_WRITE) != 0;
     return 0;
@@ -660,6 +713,8 @@ const fs_ops sim_ops = {
     .dir_close = op_dir_close,
     .dir_sync = op_dir_sync,
     .dir_list = op_dir_list,
+    .dir_list_odd = op_dir_list_odd,
+    .look = op_look,
     .dir_space = op_dir_space,
     .dir_lock = op_dir_lock,
     .dir_named = op_dir_named,
@@ -667,6 +722,8 @@ const fs_ops sim_ops = {
     .rename = op_rename,
     .unlink = op_unlink,
     .link = op_link,
+    .move = op_move,
+    .next_data = NULL, /* no holes: everything is read */
     .open = op_open,
     .close = op_close,
     .pread = op_pread,

@@ -34,7 +34,23 @@ enum {
     FS_READ = 1,
     FS_WRITE = 2,      /* read and write */
     FS_CREATE_NEW = 4, /* with FS_WRITE; -EEXIST when there */
+    FS_ANY_LINKS = 8,  /* with FS_WRITE: a file that has another name too is opened all the same; else -EMLINK, since a
+                          write would change a file outside of the folder */
 };
+
+typedef enum fs_kind {
+    FS_KIND_FILE,
+    FS_KIND_FOLDER,
+    FS_KIND_LINK,  /* a symbolic link, whatever it names */
+    FS_KIND_OTHER, /* pipe, socket, device */
+} fs_kind;
+
+/* What a folder has under a name. Nothing is opened and no link is followed. */
+typedef struct fs_entry {
+    fs_kind kind;
+    uint64_t links; /* names of the file, in this folder and others */
+    uint64_t size;
+} fs_entry;
 
 typedef struct fs_space {
     uint64_t free_bytes; /* available to us */
@@ -58,6 +74,8 @@ typedef struct fs_ops {
     int (*dir_sync)(fs_dir *dir);
     /* Without . and .. -EINTR only before the first name was shown. */
     int (*dir_list)(fs_dir *dir, fs_list_fn fn, void *ctx);
+    int (*dir_list_odd)(fs_dir *dir, fs_list_fn fn, void *ctx); /* likewise; only what is not a plain file */
+    int (*look)(fs_dir *dir, const char *name, fs_entry *out);
     int (*dir_space)(fs_dir *dir, fs_space *out);
     /* An exclusive lock of the folder itself, held until this handle is closed by the process that took it. Notes by which
      * way the folder is reached, for dir_named. -EWOULDBLOCK and *holder as for `lock`; -EOPNOTSUPP and the like where
@@ -71,6 +89,8 @@ typedef struct fs_ops {
     int (*rename)(fs_dir *dir, const char *from, const char *to); /* replaces `to` atomically */
     int (*unlink)(fs_dir *dir, const char *name);
     int (*link)(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to);
+    /* Renames into another folder: whatever it is, also what is no plain file. */
+    int (*move)(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to);
 
     int (*open)(fs_dir *dir, const char *name, unsigned flags, fs_file **out);
     void (*close)(fs_file *file); /* syncs nothing */
@@ -81,6 +101,9 @@ typedef struct fs_ops {
     ssize_t (*pwrite_durable)(fs_file *file, const void *data, size_t size, uint64_t offset);
     int (*sync)(fs_file *file); /* fdatasync: contents and size */
     int (*size)(fs_file *file, uint64_t *out);
+    /* The first range at or behind `from` that may hold something else than zeros: [*start, *end). Both are the file's size
+     * when there is none. NULL, -EINVAL, -EOPNOTSUPP: nobody knows, so everything may. */
+    int (*next_data)(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end);
     int (*truncate)(fs_file *file, uint64_t size);
     /* Reserves blocks for [0, size) and makes the file at least that long; new bytes read as zeros. */
     int (*allocate)(fs_file *file, uint64_t size);
@@ -148,6 +171,10 @@ int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
 /* A number that follows from the names in the folder, whatever their order: who reads without a lock can tell that files
  * came or went meanwhile. */
 int fs_dir_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err);
+/* Lists what is not a plain file: folders, links, pipes, sockets, devices. */
+int fs_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
+int fs_look(fs_dir *dir, const char *name, fs_entry *out, firn_error *err); /* NOT_FOUND */
+const char *fs_kind_name(fs_kind kind); /* "a folder": for messages */
 int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err);
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err);
 int fs_unlink(fs_dir *dir, const char *name, firn_error *err); /* NOT_FOUND */
@@ -155,8 +182,10 @@ int fs_remove(fs_dir *dir, const char *name, firn_error *err); /* as fs_unlink, 
 /* fs_rename of an open file that no other thread is using: messages about it name it as it is called now. */
 int fs_rename_file(fs_dir *dir, const char *from, const char *to, fs_file *file, firn_error *err);
 int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err);
+/* NOT_FOUND. `to` must be a free name: what has it is replaced. */
+int fs_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err);
 
-/* NOT_FOUND; INVALID: a folder, a link, or otherwise not a plain file. */
+/* NOT_FOUND; INVALID: a folder, a link, or otherwise not a plain file; or, to be written, one that has another name. */
 int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_error *err);
 void fs_close(fs_file *file); /* NULL is allowed */
 /* Reads exactly `size` bytes; FIRN_DAMAGED when the file ends before that. */
@@ -167,6 +196,9 @@ int fs_write(fs_file *file, const void *data, size_t size, uint64_t offset, firn
 int fs_write_durable(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err);
 int fs_sync(fs_file *file, firn_error *err);
 int fs_size(fs_file *file, uint64_t *out, firn_error *err);
+/* The next range that has to be read; the bytes before it are zeros. Where the file system cannot tell holes from zeros,
+ * everything has to be. Both are the file's size when the rest is a hole. */
+int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, firn_error *err);
 int fs_truncate(fs_file *file, uint64_t size, firn_error *err);
 /* Falls back to writing zeros where the file system cannot reserve. */
 int fs_allocate(fs_file *file, uint64_t size, firn_error *err);
