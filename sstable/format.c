@@ -176,18 +176,29 @@ static uint64_t unpacked_max(uint8_t compression, uint32_t size)
                                               : (uint64_t)size * 1032 + 1024;
 }
 
+int sst_trailer_get(const uint8_t *trailer, uint32_t size, sst_trailer *out, const char **why)
+{
+    sst_trailer t = {trailer[0], get_u32(trailer + 1)};
+    if (t.compression > SST_COMPRESSION_ZLIB) {
+        *why = "a block has an unknown compression";
+        return FIRN_UNSUPPORTED;
+    }
+    if (t.compression == SST_COMPRESSION_NONE
+            ? t.raw_size != size
+            : t.raw_size > SST_BLOCK_BYTES_MAX || t.raw_size > unpacked_max(t.compression, size)) {
+        *why = "a block claims an impossible unpacked size";
+        return FIRN_DAMAGED;
+    }
+    *out = t;
+    return FIRN_OK;
+}
+
 int sst_trailer_check(const sst_place *place, const uint8_t *payload, uint32_t size,
                       sst_trailer *out, firn_error *err)
 {
+    const char *why;
     if (get_u32(payload + size + 5) != block_checksum(payload, size, place->salt, place->offset))
         return sst_refuse(place, FIRN_DAMAGED, "a block does not match its checksum", err);
-    sst_trailer t = {payload[size], get_u32(payload + size + 1)};
-    if (t.compression > SST_COMPRESSION_ZLIB)
-        return sst_refuse(place, FIRN_UNSUPPORTED, "a block has an unknown compression", err);
-    if (t.compression == SST_COMPRESSION_NONE
-            ? t.raw_size != size
-            : t.raw_size > SST_BLOCK_BYTES_MAX || t.raw_size > unpacked_max(t.compression, size))
-        return sst_refuse(place, FIRN_DAMAGED, "a block claims an impossible unpacked size", err);
-    *out = t;
-    return FIRN_OK;
+    int status = sst_trailer_get(payload + size, size, out, &why);
+    return status == FIRN_OK ? FIRN_OK : sst_refuse(place, status, why, err);
 }

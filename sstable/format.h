@@ -76,8 +76,11 @@ typedef struct sst_place {
     uint64_t offset; /* of the block */
 } sst_place;
 
-/* Checks the checksum first, then that compression is known and raw_size within the cap and
- * within what `size` bytes can possibly unpack to. `payload` has `size` bytes and a trailer
+/* What a trailer says, if its compression is known and its raw size within the cap and within what `size` bytes can
+ * possibly unpack to; else FIRN_DAMAGED or FIRN_UNSUPPORTED, and *why. */
+int sst_trailer_get(const uint8_t *trailer, uint32_t size, sst_trailer *out, const char **why);
+
+/* Checks the checksum first, then as sst_trailer_get does. `payload` has `size` bytes and a trailer
  * behind them. */
 int sst_trailer_check(const sst_place *place, const uint8_t *payload, uint32_t size,
                       sst_trailer *out, firn_error *err);

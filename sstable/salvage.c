@@ -2,80 +2,23 @@
  *
  * Every data block stands for itself: its trailer knows its place and its table, so that an intact
  * one is told even when the index that should name it is gone. With an intact index the blocks are
- * taken as it names them. Without, the file is walked: behind an intact block stands the next one;
- * behind damage, every place that could be a trailer is tried.
+ * taken as it names them. Without, the file is walked (salvage_walk.c). Either way it is gone over
+ * once, and what it may cost is bounded (salvage.h, Z1 and Z2).
  *
- * A sector that cannot be read counts as damage, not as the end. Everything is held in memory: this
- * is for repairs. Start reading at sst_salvage.
+ * A sector that cannot be read counts as damage, not as the end. Start reading at sst_salvage.
  */
+#include "salvage.h"
+
 #include "block.h"
 #include "compress.h"
+#include "filter.h"
 #include "index.h"
+#include "props.h"
 
 #include <base/alloc.h>
-#include <base/buf.h>
 #include <base/checksum.h>
 
-enum {
-    CHUNK_BYTES = 64 << 10,                               /* read at a time ... */
-    SECTOR_BYTES = 4096,                                  /* ... and where that fails */
-    PAYLOAD_MIN = SST_BLOCK_HEADER_BYTES + 1 + 4 + 2 + 3, /* a block of one entry, not packed */
-    PACKED_MIN = 8,
-    SEARCH_BYTES = 64 << 10, /* a packed block behind damage is found when it unpacks to no more */
-};
-
-/* Checksummed at most in search of blocks: nobody's file shall keep us busy for hours. */
-#define SEARCH_BUDGET (UINT64_C(16) << 30)
-
-typedef struct salvage {
-    const sst_salvage_sink *sink;
-    fs_file *file;
-    uint8_t *data; /* the file, and zeros behind it so that blocks may be read in place (B3) */
-    uint64_t size;
-    uint64_t end; /* of the data blocks, when `bounded`; else of the file */
-    bool bounded;
-    uint32_t salt;
-    buf raw, key, last_key;
-    bool any; /* last_key is meaningful */
-    bool gap; /* there is damage that has not been told yet: */
-    uint64_t gap_from, gap_to;
-    uint64_t budget; /* may still be checksummed */
-} salvage;
-
-/* ---- The bytes ---- */
-
-/* What cannot be read reads as zeros. */
-static void load_chunk(salvage *s, uint64_t from, uint64_t to)
-{
-    if (fs_read(s->file, s->data + from, (size_t)(to - from), from, NULL) == FIRN_OK)
-        return;
-    for (uint64_t at = from; at < to; at += SECTOR_BYTES) {
-        size_t size = to - at < SECTOR_BYTES ? (size_t)(to - at) : SECTOR_BYTES;
-        if (fs_read(s->file, s->data + at, size, at, NULL) != FIRN_OK)
-            memset(s->data + at, 0, size);
-    }
-}
-
-static int load(salvage *s, firn_error *err)
-{
-    int status = fs_size(s->file, &s->size, err);
-    if (status != FIRN_OK)
-        return status;
-    s->data = mem_zalloc((size_t)s->size + 2 * SST_TRAILER_BYTES);
-    if (!s->data)
-        return error_no_memory(err, (size_t)s->size);
-    for (uint64_t at = 0; at < s->size; at += CHUNK_BYTES)
-        load_chunk(s, at, s->size - at < CHUNK_BYTES ? s->size : at + CHUNK_BYTES);
-    return FIRN_OK;
-}
-
 /* ---- One block ---- */
-
-static bool trailer_passes(const salvage *s, uint64_t at, uint64_t size, sst_trailer *out)
-{
-    sst_place place = {s->file, s->salt, at};
-    return sst_trailer_check(&place, s->data + at, (uint32_t)size, out, NULL) == FIRN_OK;
-}
 
 static int tell_gap(salvage *s, firn_slice before)
 {
@@ -86,7 +29,8 @@ static int tell_gap(salvage *s, firn_slice before)
     return s->sink->gap(s->sink->ctx, s->gap_from, s->gap_to - s->gap_from, after, before);
 }
 
-static int pass_entries(salvage *s, const sst_block *b)
+/* *refused: there are versions that the sink has no use for. */
+static int pass_entries(salvage *s, const sst_block *b, bool *refused)
 {
     int status = FIRN_OK;
     for (uint32_t i = 0; i < b->count && status == FIRN_OK; i++) {
@@ -101,6 +45,10 @@ static int pass_entries(salvage *s, const sst_block *b)
         if (status == FIRN_OK)
             status = s->sink->entry(s->sink->ctx, key, e.seq, e.kind,
                                     (firn_slice){e.value, e.value_size});
+        if (status == SST_SALVAGE_REFUSED) {
+            *refused = true;
+            status = FIRN_OK;
+        }
         buf keep = s->last_key;
         s->last_key = s->key;
         s->key = keep;
@@ -109,26 +57,51 @@ static int pass_entries(salvage *s, const sst_block *b)
     return status;
 }
 
-/* The data block at [at, at + size), whose checksum was right. FIRN_DAMAGED when it is something else. */
-static int view_block(salvage *s, uint64_t at, uint64_t size, const sst_trailer *trailer,
-                      sst_block *out)
+/* The block that was found, unpacked if need be. FIRN_DAMAGED when it does not unpack. */
+static int load_block(salvage *s, const salvage_found *f, firn_slice *out)
 {
-    firn_slice stored = {s->data + at, (size_t)size};
-    const char *why;
-    if (trailer->compression != SST_COMPRESSION_NONE) {
-        buf_clear(&s->raw);
-        if (buf_reserve(&s->raw, (size_t)trailer->raw_size + SST_TRAILER_BYTES) != FIRN_OK)
-            return FIRN_NO_MEMORY;
-        int status = sst_unpack(trailer->compression, stored, s->raw.data, trailer->raw_size);
-        if (status != FIRN_OK)
-            return status;
-        memset(s->raw.data + trailer->raw_size, 0, SST_TRAILER_BYTES);
-        stored = (firn_slice){s->raw.data, trailer->raw_size};
-    }
-    if (sst_block_check(stored.data, (uint32_t)stored.size, FIRN_MAX_KEY_BYTES, &why) != FIRN_OK)
+    const uint8_t *stored = salvage_bytes(s, f->at, f->size);
+    if (!stored)
+        return FIRN_NO_MEMORY;
+    *out = (firn_slice){stored, (size_t)f->size};
+    if (f->trailer.compression == SST_COMPRESSION_NONE)
+        return FIRN_OK;
+    if (s->budget < 0) /* blocks have unpacked to nothing of use before */
         return FIRN_DAMAGED;
-    *out = sst_block_view(stored.data, (uint32_t)stored.size);
-    return FIRN_OK;
+    buf_clear(&s->raw);
+    if (buf_reserve(&s->raw, (size_t)f->trailer.raw_size + SALVAGE_PAD_BYTES) != FIRN_OK)
+        return FIRN_NO_MEMORY;
+    int status = sst_unpack(f->trailer.compression, *out, s->raw.data, f->trailer.raw_size);
+    memset(s->raw.data + f->trailer.raw_size, 0, SALVAGE_PAD_BYTES);
+    *out = (firn_slice){s->raw.data, f->trailer.raw_size};
+    return status;
+}
+
+/* FIRN_OK, FIRN_NO_MEMORY, or FIRN_DAMAGED: it is no block of versions. Then *loaded are its bytes, if they were read. */
+static int view_block(salvage *s, const salvage_found *f, sst_block *out, firn_slice *loaded)
+{
+    const char *why;
+    *loaded = (firn_slice){0};
+    if (f->size > SST_BLOCK_BYTES_MAX)
+        return FIRN_DAMAGED;
+    int status = load_block(s, f, loaded);
+    if (status == FIRN_OK && sst_block_check(loaded->data, (uint32_t)loaded->size,
+                                             FIRN_MAX_KEY_BYTES, &why) != FIRN_OK)
+        status = FIRN_DAMAGED;
+    if (status == FIRN_OK)
+        *out = sst_block_view(loaded->data, (uint32_t)loaded->size);
+    else if (f->trailer.compression != SST_COMPRESSION_NONE)
+        salvage_owe(s, f->trailer.raw_size);
+    return status;
+}
+
+static int pass_block(salvage *s, const salvage_found *f, const sst_block *b)
+{
+    bool refused = false;
+    int status = pass_entries(s, b, &refused);
+    if (refused && f->trailer.compression != SST_COMPRESSION_NONE)
+        salvage_owe(s, f->trailer.raw_size);
+    return status;
 }
 
 static void add_gap(salvage *s, uint64_t from, uint64_t to)
@@ -141,27 +114,36 @@ static void add_gap(salvage *s, uint64_t from, uint64_t to)
 
 /* ---- With the index ---- */
 
-static bool meta_passes(const salvage *s, sst_handle h)
+/* The index block, in memory of its own; false when it is damaged. Its checksum comes first: it may claim to be large. */
+static bool load_index(salvage *s, sst_handle h, buf *out)
 {
-    sst_trailer trailer;
-    return h.size > 0 && trailer_passes(s, h.offset, h.size, &trailer) &&
-           trailer.compression == SST_COMPRESSION_NONE;
+    const char *why;
+    sst_trailer t;
+    uint8_t trailer[SST_TRAILER_BYTES];
+    memcpy(trailer, salvage_peek(s, h.offset + h.size, sizeof trailer), sizeof trailer);
+    if (sst_trailer_get(trailer, (uint32_t)h.size, &t, &why) != FIRN_OK ||
+        t.compression != SST_COMPRESSION_NONE)
+        return false;
+    uint32_t sum = salvage_sum(s, s->salt, h.offset, h.size);
+    if (sst_trailer_sum(sum, trailer, h.offset) != get_u32(trailer + 5))
+        return false;
+    const uint8_t *bytes = salvage_bytes(s, h.offset, h.size);
+    return bytes && buf_append(out, bytes, (size_t)h.size) == FIRN_OK;
 }
 
 /* The index, if it and the footer are intact. */
-static bool find_index(salvage *s, sst_index *out)
+static bool find_index(salvage *s, buf *bytes, sst_index *out)
 {
     sst_footer f;
     const char *why;
     if (s->size < SST_FOOTER_BYTES ||
-        sst_footer_get(s->data + s->size - SST_FOOTER_BYTES, &f, &why) != FIRN_OK ||
+        sst_footer_get(salvage_peek(s, s->size - SST_FOOTER_BYTES, SST_FOOTER_BYTES), &f, &why) !=
+            FIRN_OK ||
         f.file_bytes != s->size || f.salt != s->salt)
         return false;
     s->end = f.filter.size ? f.filter.offset : f.index.offset;
     s->bounded = true;
-    if (!meta_passes(s, f.index) ||
-        sst_index_open((firn_slice){s->data + f.index.offset, (size_t)f.index.size}, out) !=
-            FIRN_OK)
+    if (!load_index(s, f.index, bytes) || sst_index_open(buf_slice(bytes), out) != FIRN_OK)
         return false;
     if (out->count > 0 && out->offsets[out->count] <= s->end)
         return true;
@@ -169,19 +151,40 @@ static bool find_index(salvage *s, sst_index *out)
     return false;
 }
 
+/* Is the block that the index names there, with the right checksum? Its trailer is looked at first. */
+static bool is_intact(salvage *s, uint64_t at, uint64_t behind, salvage_found *out)
+{
+    const char *why;
+    uint64_t hole, size = behind - at - SST_TRAILER_BYTES, end = at + size;
+    *out = (salvage_found){.at = at, .size = size};
+    if (size > SST_BLOCK_BYTES_MAX || (salvage_hole(s, end, &hole) && hole >= behind))
+        return false;
+    if (behind > s->to && behind - at <= SALVAGE_WINDOW_BYTES - SALVAGE_KEPT_BYTES &&
+        !salvage_hole(s, at, &hole))
+        salvage_move(s, at);
+    uint8_t trailer[SST_TRAILER_BYTES];
+    memcpy(trailer, salvage_peek(s, end, sizeof trailer), sizeof trailer);
+    if (sst_trailer_get(trailer, (uint32_t)size, &out->trailer, &why) != FIRN_OK)
+        return false;
+    salvage_earn(s, behind);
+    if (!salvage_pay(s, salvage_price(s, at, size)))
+        return false;
+    return sst_trailer_sum(salvage_sum(s, s->salt, at, size), trailer, at) == get_u32(trailer + 5);
+}
+
 static int by_index(salvage *s, const sst_index *ix)
 {
     int status = FIRN_OK;
     for (uint32_t i = 0; i < ix->count && status == FIRN_OK; i++) {
-        sst_trailer trailer;
+        salvage_found f;
+        firn_slice loaded;
         sst_block b;
-        uint64_t at = ix->offsets[i], size = sst_index_size(ix, i);
-        int found = trailer_passes(s, at, size, &trailer) ? view_block(s, at, size, &trailer, &b)
-                                                          : FIRN_DAMAGED;
+        uint64_t at = ix->offsets[i], behind = ix->offsets[i + 1];
+        int found = is_intact(s, at, behind, &f) ? view_block(s, &f, &b, &loaded) : FIRN_DAMAGED;
         if (found == FIRN_OK)
-            status = pass_entries(s, &b);
+            status = pass_block(s, &f, &b);
         else if (found == FIRN_DAMAGED)
-            add_gap(s, at, ix->offsets[i + 1]);
+            add_gap(s, at, behind);
         else
             status = found;
     }
@@ -190,95 +193,50 @@ static int by_index(salvage *s, const sst_index *ix)
 
 /* ---- Without ---- */
 
-/* Could a payload of `size` bytes that unpacks to at most `most` end at `end`, by what stands there? Cheap; what passes is
- * checksummed. */
-static bool trailer_plausible(const salvage *s, uint64_t end, uint64_t size, uint64_t most)
+/* Is this one of the blocks that stand behind the data? */
+static bool is_meta(const salvage_found *f, firn_slice bytes)
 {
-    uint8_t compression = s->data[end];
-    uint64_t raw = get_u32(s->data + end + 1);
-    if (compression == SST_COMPRESSION_NONE)
-        return raw == size;
-    return compression <= SST_COMPRESSION_ZLIB && raw > size && raw <= most;
-}
-
-/* The size of the block that begins at `at`, or 0. The checksum grows with the size that is tried. */
-static uint64_t block_at(const salvage *s, uint64_t at, sst_trailer *trailer)
-{
-    uint32_t sum = s->salt;
-    uint64_t summed = 0;
-    for (uint64_t size = PACKED_MIN;
-         size <= SST_BLOCK_BYTES_MAX && at + size + SST_TRAILER_BYTES <= s->end; size++) {
-        const uint8_t *end = s->data + at + size;
-        if (!trailer_plausible(s, at + size, size, SST_BLOCK_BYTES_MAX))
-            continue;
-        sum = crc32_update(sum, s->data + at + summed, (size_t)(size - summed));
-        summed = size;
-        if (sst_trailer_sum(sum, end, at) == get_u32(end + 5) &&
-            trailer_passes(s, at, size, trailer))
-            return size;
-    }
-    return 0;
-}
-
-static bool try_block(salvage *s, uint64_t at, uint64_t size, sst_trailer *trailer)
-{
-    if (size > s->budget)
+    sst_filter filter;
+    sst_index index;
+    sst_props props;
+    if (f->trailer.compression != SST_COMPRESSION_NONE)
         return false;
-    s->budget -= size;
-    return trailer_passes(s, at, size, trailer);
+    if (f->size > SST_BLOCK_BYTES_MAX || sst_filter_open(bytes, &filter) == FIRN_OK ||
+        sst_props_get(bytes, &props) == FIRN_OK)
+        return true;
+    if (sst_index_open(bytes, &index) != FIRN_OK)
+        return false;
+    sst_index_release(&index);
+    return true;
 }
 
-/* The first block that begins at or behind `from`, by where it ends; false: there is none. A block that is not packed
- * says how long it is; a packed one is tried at every length. */
-static bool block_behind(salvage *s, uint64_t from, uint64_t *at, uint64_t *size,
-                         sst_trailer *trailer)
-{
-    for (uint64_t end = from + PACKED_MIN; end + SST_TRAILER_BYTES <= s->end; end++) {
-        uint8_t compression = s->data[end];
-        uint64_t most = end - from;
-        if (compression == SST_COMPRESSION_NONE) {
-            *size = get_u32(s->data + end + 1);
-            *at = end - *size;
-            if (*size >= PAYLOAD_MIN && *size <= most && try_block(s, *at, *size, trailer))
-                return true;
-        } else if (compression <= SST_COMPRESSION_ZLIB) {
-            if (most > SEARCH_BYTES)
-                most = SEARCH_BYTES;
-            for (*size = PACKED_MIN; *size <= most; ++*size) {
-                *at = end - *size;
-                if (trailer_plausible(s, end, *size, SEARCH_BYTES) &&
-                    try_block(s, *at, *size, trailer))
-                    return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Behind the data stand blocks of other kinds, which are told by not being data. */
+/* Behind the data stand blocks of other kinds: they are no gap, unless data come once more. */
 static int by_walking(salvage *s)
 {
-    uint64_t at = 0;
+    salvage_walk w;
+    salvage_found f;
+    uint64_t at = 0; /* behind the last data; or where the first other block stands, and `beyond` */
     bool beyond = false;
     int status = FIRN_OK;
-    while (status == FIRN_OK && at < s->end) {
-        sst_trailer trailer;
+    salvage_walk_start(&w, s);
+    while (status == FIRN_OK && salvage_walk_next(&w, &f, &status)) {
         sst_block b;
-        uint64_t next = at, size = block_at(s, at, &trailer);
-        if (size == 0 && !block_behind(s, at + 1, &next, &size, &trailer))
-            break;
-        if (next > at && !beyond)
-            add_gap(s, at, next);
-        at = next;
-        int found = view_block(s, at, size, &trailer, &b);
-        if (found == FIRN_OK)
-            status = pass_entries(s, &b);
-        else if (found == FIRN_DAMAGED)
-            beyond = true;
-        else
+        firn_slice loaded;
+        int found = view_block(s, &f, &b, &loaded);
+        if (found == FIRN_NO_MEMORY) {
             status = found;
-        at += size + SST_TRAILER_BYTES;
+        } else if (found != FIRN_OK && !is_meta(&f, loaded)) {
+            beyond = false;
+        } else if (found == FIRN_OK || !beyond) {
+            if (f.at > at)
+                add_gap(s, at, f.at);
+            beyond = found != FIRN_OK;
+            at = beyond ? f.at : f.at + f.size + SST_TRAILER_BYTES;
+            if (!beyond)
+                status = pass_block(s, &f, &b);
+        }
     }
+    salvage_walk_release(&w);
     if (!beyond && !(s->bounded && at == s->end)) /* nothing says that the data ended here */
         add_gap(s, at, s->end);
     return status;
@@ -314,17 +272,18 @@ int sst_identify(fs_dir *dir, const char *name, uint64_t store_id[2], uint64_t *
     return FIRN_OK;
 }
 
-int sst_salvage(fs_dir *dir, const char *name, const uint64_t store_id[2], uint64_t table_no,
-                const sst_salvage_sink *sink, firn_error *err)
+int sst_salvage_counted(fs_dir *dir, const char *name, const uint64_t store_id[2],
+                        uint64_t table_no, const sst_salvage_sink *sink, sst_salvage_cost *cost,
+                        firn_error *err)
 {
-    salvage s = {.sink = sink, .salt = sst_salt(store_id, table_no), .budget = SEARCH_BUDGET};
+    salvage s = {.sink = sink, .salt = sst_salt(store_id, table_no)};
     sst_index ix = {0};
+    buf index = {0};
     int status = fs_open(dir, name, FS_READ, &s.file, err);
     if (status == FIRN_OK)
-        status = load(&s, err);
+        status = salvage_open(&s, err);
     if (status == FIRN_OK) {
-        s.end = s.size;
-        if (find_index(&s, &ix)) {
+        if (find_index(&s, &index, &ix)) {
             status = by_index(&s, &ix);
             sst_index_release(&ix);
         } else {
@@ -335,10 +294,18 @@ int sst_salvage(fs_dir *dir, const char *name, const uint64_t store_id[2], uint6
         if (status == FIRN_NO_MEMORY)
             error_no_memory(err, s.raw.size);
     }
-    fs_close(s.file);
-    mem_free(s.data);
+    *cost = s.cost;
+    salvage_close(&s);
+    buf_release(&index);
     buf_release(&s.raw);
     buf_release(&s.key);
     buf_release(&s.last_key);
     return status;
+}
+
+int sst_salvage(fs_dir *dir, const char *name, const uint64_t store_id[2], uint64_t table_no,
+                const sst_salvage_sink *sink, firn_error *err)
+{
+    sst_salvage_cost cost;
+    return sst_salvage_counted(dir, name, store_id, table_no, sink, &cost, err);
 }

@@ -122,7 +122,11 @@ int sst_verify(sst_reader *r, firn_error *err);
 /* Whose table this is, by its footer. FIRN_DAMAGED, FIRN_NOT_FOUND. */
 int sst_identify(fs_dir *dir, const char *name, uint64_t store_id[2], uint64_t *table_no, firn_error *err);
 
-/* A non-zero return of either stops the salvage and is returned by it. Slices are valid during the call. */
+/* What `entry` may return of a version that it has no use for: the salvage goes on, but does not spend much on more of
+ * the kind. */
+#define SST_SALVAGE_REFUSED (-1)
+
+/* Any other non-zero return of either stops the salvage and is returned by it. Slices are valid during the call. */
 typedef struct sst_salvage_sink {
     void *ctx;
     int (*entry)(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value);
@@ -133,7 +137,8 @@ typedef struct sst_salvage_sink {
 } sst_salvage_sink;
 
 /* Passes on every version that can still be read of a table that may be damaged anywhere, also without its footer or
- * index, in the order of the file. Needs memory for the whole file. */
+ * index, in the order of the file. Goes over it once, and takes time in proportion to the data in it, whatever they are: what
+ * would take more to find stays in a gap. Needs memory for the largest block, and for the index. */
 int sst_salvage(fs_dir *dir, const char *name, const uint64_t store_id[2], uint64_t table_no,
                 const sst_salvage_sink *sink, firn_error *err);
 
