@@ -1,6 +1,6 @@
 # The tests of the house: habits and borders that no compiler checks.
 function(firn_house_test topic)
-    add_test(NAME house.${topic} COMMAND sh ${CMAKE_SOURCE_DIR}/tests/house/${topic}.sh ${CMAKE_SOURCE_DIR} ${ARGN})
+    add_test(NAME house.${topic} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/${topic}.sh ${PROJECT_SOURCE_DIR} ${ARGN})
     set_tests_properties(house.${topic} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()
 
@@ -13,9 +13,16 @@ firn_house_test(readmes)
 firn_house_test(words)
 firn_house_test(symbols ${CMAKE_NM} ${FIRN_HOUSE_LIBRARIES})
 # Each of them finds a breach that was put there on purpose.
-add_test(NAME house.breaches COMMAND sh ${CMAKE_SOURCE_DIR}/tests/house/breaches.sh ${CMAKE_SOURCE_DIR} ${CMAKE_C_COMPILER}
+add_test(NAME house.breaches COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/breaches.sh ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER}
          ${CMAKE_AR} ${CMAKE_NM})
 set_tests_properties(house.breaches PROPERTIES LABELS unit TIMEOUT 120)
-# What an installed tree gives to programs, and which names it shows.
-add_test(NAME house.package COMMAND sh ${CMAKE_SOURCE_DIR}/tests/house/package.sh ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
-set_tests_properties(house.package PROPERTIES LABELS unit TIMEOUT 300)
+# What an installed tree gives to programs, and which names it shows; what firn does to a project that it is a part of.
+foreach(topic package embed)
+    add_test(NAME house.${topic} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/${topic}.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
+    set_tests_properties(house.${topic} PROPERTIES LABELS unit TIMEOUT 600)
+endforeach()
+# One installation at a time: the build keeps one list of what was installed.
+set_tests_properties(house.package PROPERTIES RESOURCE_LOCK installation)
+if(FIRN_SANITIZE OR FIRN_COVERAGE)
+    set_tests_properties(house.embed PROPERTIES LABELS long) # it builds firn anew, in its own way
+endif()

@@ -11,7 +11,7 @@ add_library(firn_sim OBJECT
     ${CMAKE_CURRENT_LIST_DIR}/crash_disk.c
     ${CMAKE_CURRENT_LIST_DIR}/crash_line.c
     ${CMAKE_CURRENT_LIST_DIR}/crash_pick.c)
-target_include_directories(firn_sim PRIVATE ${CMAKE_SOURCE_DIR}/base/include)
+target_include_directories(firn_sim PRIVATE ${PROJECT_SOURCE_DIR}/base/include)
 target_link_libraries(firn_sim PRIVATE firn_options)
 set(FIRN_SIM $<TARGET_OBJECTS:firn_sim>)
 

@@ -6,7 +6,7 @@ firn_test(tools text unit)
 
 # firn_script(TOPIC LABEL) runs tests/tools/TOPIC.sh with the command's path in $FIRN.
 function(firn_script topic label)
-    add_test(NAME tools.${topic} COMMAND sh ${CMAKE_SOURCE_DIR}/tests/tools/${topic}.sh ${ARGN})
+    add_test(NAME tools.${topic} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/tools/${topic}.sh ${ARGN})
     set_tests_properties(tools.${topic} PROPERTIES LABELS ${label} TIMEOUT 600
                          ENVIRONMENT "FIRN=$<TARGET_FILE:firn_command>")
 endfunction()

@@ -1,6 +1,6 @@
 # The log. Reading half: logs are written byte by byte (build_log) on a simulated disk.
 firn_test(wal format unit ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
-target_compile_definitions(test_wal_format PRIVATE FIRN_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+target_compile_definitions(test_wal_format PRIVATE FIRN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 firn_test(wal scan unit ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
 firn_test(wal recover fault ${CMAKE_CURRENT_LIST_DIR}/bench.c ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
 firn_test(wal recover_odd damage ${CMAKE_CURRENT_LIST_DIR}/bench.c ${CMAKE_CURRENT_LIST_DIR}/build_log.c ${FIRN_SIM})
