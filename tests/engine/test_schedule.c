@@ -1,0 +1,130 @@
+/* Reads and the one moment that may hurt them, tried without chance.
+ *
+ * A read loads what other threads replace: the view, and the newest visible number. This program compiles the reading
+ * files once more, with a stop before each such load. At the stop that a test names, another thread overwrites the key and
+ * flushes, to the end, before the read goes on: the memtable that held both versions has become a table that holds the
+ * newer one alone. Whatever the stop, the read must find one of the two. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <base/thread.h>
+
+#include "bed.h"
+#include "merge.h"
+#include "store.h"
+
+static struct {
+    firn *db;
+    char key[8]; /* a new one for each read: nothing older lies in a table */
+    unsigned wanted,
+        met; /* stops: the one at which the other thread runs, those that the read came to */
+    thread other;
+} story;
+
+static void overwrite_and_flush(void *arg)
+{
+    (void)arg;
+    MUST(firn_put(story.db, story.key, strlen(story.key), "new", 3, NULL, error));
+    MUST(firn_flush(story.db, error));
+}
+
+static void stop_here(void)
+{
+    if (!story.db || story.met++ != story.wanted)
+        return;
+    story.other = (thread){0};
+    assert_int_equal(thread_start(&story.other, "other", overwrite_and_flush, NULL), 0);
+    thread_join(&story.other);
+}
+
+/* To read an atomic object by its name is a load in sequential order: no weaker than what was asked for. */
+#undef atomic_load_explicit
+#define atomic_load_explicit(object, order) (stop_here(), (void)(order), *(object))
+#define store_view(db)                      (stop_here(), (store_view)(db))
+#include "iterator.c"
+#include "read.c"
+
+static void must_be_old_or_new(firn_slice value)
+{
+    assert_int_equal(value.size, 3);
+    assert_true(memcmp(value.data, "old", 3) == 0 || memcmp(value.data, "new", 3) == 0);
+}
+
+static void get_once(firn *db)
+{
+    firn_value value = {0};
+    MUST(firn_get(db, story.key, strlen(story.key), NULL, &value, error));
+    must_be_old_or_new(slice_of(value.data, value.size));
+    firn_value_release(&value);
+}
+
+static void get_into_once(firn *db)
+{
+    char into[8];
+    size_t size = 0;
+    MUST(firn_get_into(db, story.key, strlen(story.key), NULL, into, sizeof into, &size, error));
+    must_be_old_or_new(slice_of(into, size));
+}
+
+static void walk_once(firn *db)
+{
+    firn_iter *it = NULL;
+    MUST(firn_iter_new(db, NULL, &it, error));
+    MUST(firn_iter_seek(it, story.key, strlen(story.key)));
+    assert_true(slice_equal(firn_iter_key(it), slice_of(story.key, strlen(story.key))));
+    must_be_old_or_new(firn_iter_value(it));
+    firn_iter_free(it);
+}
+
+/* The read with the other thread at its first stop, at its second, and so on, until it comes to no further one. */
+static void at_every_stop(void (*read_once)(firn *db))
+{
+    bed b;
+    unsigned stops = 0;
+    bed_on_disk(&b);
+    bed_must_open(&b);
+    do {
+        snprintf(story.key, sizeof story.key, "key%u", stops);
+        bed_put(&b, story.key, "old");
+        story.wanted = stops++;
+        story.met = 0;
+        story.db = b.db;
+        read_once(b.db);
+        story.db = NULL;
+    } while (story.met > story.wanted);
+    assert_true(stops >
+                2); /* the view and the number are loaded: two stops, and once without any */
+    bed_release(&b);
+}
+
+static void a_get_finds_the_key_whatever_happens_between_its_loads(void **state)
+{
+    (void)state;
+    at_every_stop(get_once);
+}
+
+static void a_get_into_finds_the_key_whatever_happens_between_its_loads(void **state)
+{
+    (void)state;
+    at_every_stop(get_into_once);
+}
+
+static void a_walk_finds_the_key_whatever_happens_between_its_loads(void **state)
+{
+    (void)state;
+    at_every_stop(walk_once);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_get_finds_the_key_whatever_happens_between_its_loads),
+        cmocka_unit_test(a_get_into_finds_the_key_whatever_happens_between_its_loads),
+        cmocka_unit_test(a_walk_finds_the_key_whatever_happens_between_its_loads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
