@@ -112,7 +112,7 @@ static void check_searches(const sst_block *b, const fuzz_run *r, fuzz_input num
     }
     for (int n = 0; n < 8; n++)
         check_search(b, r, right, fuzz_run_near(r, &numbers, room), fuzz_number(&numbers));
-    check_search(b, r, right, (firn_slice){NULL, 0}, FIRN_MAX_SEQ);
+    check_search(b, r, right, slice_somewhere((firn_slice){0}), FIRN_MAX_SEQ);
 }
 
 static void check_block(firn_slice bytes, uint32_t key_max, const fuzz_run *built,

@@ -53,3 +53,7 @@ firn_fuzz(block sstable 20000 ${FIRN_FUZZ_RUN})
 firn_fuzz(index sstable 20000 ${FIRN_FUZZ_RUN})
 firn_fuzz(filter sstable 20000 ${FIRN_FUZZ_RUN})
 firn_fuzz(properties sstable 20000 ${FIRN_FUZZ_RUN})
+
+set(FIRN_FUZZ_TABLE ${CMAKE_CURRENT_LIST_DIR}/fuzz_table_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_table_truth.c
+    ${FIRN_FUZZ_RUN} ${FIRN_SIM})
+firn_fuzz(table sstable 2000 ${FIRN_FUZZ_TABLE})
