@@ -132,9 +132,9 @@ static void check_block(firn_slice bytes, uint32_t key_max, const fuzz_run *buil
         read_entries(&b, key_max, &r);
         FUZZ_CHECK(!built || (honest(&b, &r) && fuzz_run_count(&r) == fuzz_run_count(built)));
         for (size_t i = 0; built && i < fuzz_run_count(built); i++)
-            FUZZ_CHECK(fuzz_run_compare(&r, i, fuzz_run_key(built, i),
-                                        fuzz_run_at(built, i)->seq) == 0 &&
-                       slice_equal(fuzz_run_value(&r, i), fuzz_run_value(built, i)));
+            FUZZ_CHECK(
+                fuzz_run_compare(&r, i, fuzz_run_key(built, i), fuzz_run_at(built, i)->seq) == 0 &&
+                slice_equal(fuzz_run_value(&r, i), fuzz_run_value(built, i)));
         check_searches(&b, &r, numbers);
         fuzz_run_release(&r);
     }

@@ -24,7 +24,7 @@ typedef struct bench {
     fs_dir *dir;
     sst_cache *cache;
     size_t file_bytes;
-    bool whole;       /* the table says of no bytes that they may be anything */
+    bool whole; /* the table says of no bytes that they may be anything */
     bool as_written;
     fuzz_input numbers;
 } bench;

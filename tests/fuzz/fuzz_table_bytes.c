@@ -97,8 +97,8 @@ bool fuzz_table_split(fuzz_table *t, firn_slice file)
         good = take_part(t, file, FUZZ_DATA, (sst_handle){ix.offsets[i], sst_index_size(&ix, i)});
     if (good && f.filter.size)
         good = take_part(t, file, FUZZ_FILTER, f.filter);
-    good = good && take_part(t, file, FUZZ_INDEX, f.index) &&
-           take_part(t, file, FUZZ_PROPS, f.props);
+    good =
+        good && take_part(t, file, FUZZ_INDEX, f.index) && take_part(t, file, FUZZ_PROPS, f.props);
     sst_index_release(&ix);
     if (!good)
         fuzz_table_release(t);
@@ -268,8 +268,8 @@ static void op_remove(fuzz_table *t, fuzz_part *p)
 
 static void op_footer(fuzz_table *t, fuzz_input *in)
 {
-    static const fuzz_field footer[16] = {{0, 8},  {8, 8},  {16, 8}, {24, 8}, {32, 8}, {40, 8},
-                                          {48, 8}, {56, 8}, {64, 8}, {72, 8}, {80, 4}, {84, 4},
+    static const fuzz_field footer[16] = {{0, 8},  {8, 8},  {16, 8},  {24, 8}, {32, 8}, {40, 8},
+                                          {48, 8}, {56, 8}, {64, 8},  {72, 8}, {80, 4}, {84, 4},
                                           {88, 4}, {92, 8}, {112, 4}, {120, 8}};
     fuzz_field f = footer[fuzz_small(in)];
     uint64_t value = fuzz_number(in);

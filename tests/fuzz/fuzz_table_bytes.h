@@ -17,8 +17,8 @@ typedef enum fuzz_role {
 
 typedef struct fuzz_part {
     fuzz_role role;
-    fuzz_buf raw;        /* unpacked; while !packed */
-    fuzz_buf stored;     /* as in the file; while packed */
+    fuzz_buf raw;    /* unpacked; while !packed */
+    fuzz_buf stored; /* as in the file; while packed */
     bool packed;
     uint8_t compression; /* what the trailer says */
     uint32_t raw_size;   /* likewise, when packed */
@@ -30,11 +30,11 @@ typedef struct fuzz_table {
     uint64_t table_no;
     fuzz_part parts[FUZZ_PARTS_MAX];
     size_t count;
-    bool sizes_stay;     /* the index and the properties lie about the blocks' sizes */
-    fuzz_field lies[4];  /* fields of the footer ... */
-    uint64_t lie_is[4];  /* ... and what they say */
+    bool sizes_stay;    /* the index and the properties lie about the blocks' sizes */
+    fuzz_field lies[4]; /* fields of the footer ... */
+    uint64_t lie_is[4]; /* ... and what they say */
     size_t lie_count;
-    fuzz_input edits;    /* of the whole file, checksums not made right; none: size 0 */
+    fuzz_input edits;      /* of the whole file, checksums not made right; none: size 0 */
     uint64_t unpacked_max; /* the largest size that a block of the file can honestly unpack to */
 } fuzz_table;
 

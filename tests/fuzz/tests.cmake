@@ -57,3 +57,6 @@ firn_fuzz(properties sstable 20000 ${FIRN_FUZZ_RUN})
 set(FIRN_FUZZ_TABLE ${CMAKE_CURRENT_LIST_DIR}/fuzz_table_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_table_truth.c
     ${FIRN_FUZZ_RUN} ${FIRN_SIM})
 firn_fuzz(table sstable 2000 ${FIRN_FUZZ_TABLE})
+
+set(FIRN_FUZZ_MANIFEST ${CMAKE_CURRENT_LIST_DIR}/fuzz_manifest_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_edit.c ${FIRN_SIM})
+firn_fuzz(manifest engine 8000 ${FIRN_FUZZ_MANIFEST})
