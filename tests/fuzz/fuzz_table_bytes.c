@@ -231,21 +231,18 @@ void fuzz_table_join(fuzz_table *t, fuzz_buf *out)
 
 /* ---- Changing ---- */
 
+/* There is at least one. */
 static fuzz_part *pick(fuzz_table *t, fuzz_input *in)
 {
-    static fuzz_part none;
     size_t i = fuzz_u8(in);
-    none = (fuzz_part){.packed = true};
-    /* The end is where the blocks are that are no data: the letters of these are the high numbers. */
-    if (i >= 240 && t->count > 0)
-        return &t->parts[t->count - 1 - (i - 240) % t->count];
-    return t->count > 0 ? &t->parts[i % t->count] : &none;
+    /* High numbers count from the end, where the blocks stand that are no data. */
+    return &t->parts[i >= 240 ? t->count - 1 - (i - 240) % t->count : i % t->count];
 }
 
 static void op_repeat(fuzz_table *t, fuzz_part *p)
 {
     size_t at = (size_t)(p - t->parts);
-    if (t->count == FUZZ_PARTS_MAX || at >= t->count)
+    if (t->count == FUZZ_PARTS_MAX)
         return;
     memmove(p + 1, p, (t->count - at) * sizeof *p);
     t->count++;
@@ -259,8 +256,6 @@ static void op_repeat(fuzz_table *t, fuzz_part *p)
 static void op_remove(fuzz_table *t, fuzz_part *p)
 {
     size_t at = (size_t)(p - t->parts);
-    if (at >= t->count)
-        return;
     part_release(p);
     t->count--;
     memmove(p, p + 1, (t->count - at) * sizeof *p);
@@ -363,6 +358,6 @@ static bool change(fuzz_table *t, fuzz_input *in)
 void fuzz_table_change(fuzz_table *t, fuzz_input *in)
 {
     /* Packing takes a while, so there is an end. */
-    for (int n = 0; n < 40 && fuzz_more(in) && change(t, in); n++)
+    for (int n = 0; n < 40 && t->count > 0 && fuzz_more(in) && change(t, in); n++)
         ;
 }
