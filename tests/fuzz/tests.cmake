@@ -60,3 +60,12 @@ firn_fuzz(table sstable 2000 ${FIRN_FUZZ_TABLE})
 
 set(FIRN_FUZZ_MANIFEST ${CMAKE_CURRENT_LIST_DIR}/fuzz_manifest_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_edit.c ${FIRN_SIM})
 firn_fuzz(manifest engine 8000 ${FIRN_FUZZ_MANIFEST})
+set(FIRN_FUZZ_FOLDER ${CMAKE_CURRENT_LIST_DIR}/fuzz_folder_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_folder_make.c
+    ${CMAKE_CURRENT_LIST_DIR}/fuzz_manifest_bytes.c ${FIRN_FUZZ_TABLE})
+firn_fuzz(folder engine 300 ${FIRN_FUZZ_FOLDER})
+# It changes the files of all rooms by structure.
+foreach(target test_fuzz_folder fuzz_folder)
+    if(TARGET ${target})
+        target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/sstable ${CMAKE_SOURCE_DIR}/wal)
+    endif()
+endforeach()
