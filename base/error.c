@@ -153,6 +153,8 @@ static const char *hint_of_errno(int sys_errno)
         return "raise the limit on file sizes (ulimit -f), or use a file system without it";
     case ENOMEM:
         return "give the process more memory or a smaller cache";
+    case EAGAIN:
+        return "raise the limit of locked memory (ulimit -l), or try again";
     case EACCES:
     case EPERM:
         return "check the permissions of the folder and its files, and who runs the process";

@@ -275,8 +275,17 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
         return FIRN_OK;
     wal_segment *made;
     int status = wal_segment_make(w, no, bytes, &made, err);
-    if (status != FIRN_OK)
+    if (status != FIRN_OK) {
+        /* The new file may have taken the name of one that was too small, and be gone again: what would be appended to
+         * the old one, nothing would find. */
+        if (old) {
+            mutex_lock(&w->m);
+            w->ready = NULL;
+            mutex_unlock(&w->m);
+            wal_segment_unref(old);
+        }
         return status;
+    }
     if (!w->reserved && bytes >= w->config.options.segment_bytes)
         w->reserved =
             wal_reserve_make(w->dir, NULL) == FIRN_OK; /* else the next segment tries again */

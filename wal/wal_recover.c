@@ -268,14 +268,12 @@ static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scan
     /* W1: where the floor lies behind the end, the LINK of a new segment says where numbers go on. */
     if (out->last_seq > r->scan->last_seq)
         return FIRN_OK;
+    bool grown = true;
     int status = zero_behind(s, r->err);
-    if (status == FIRN_OK && s->base_bytes < s->bytes) {
-        status = wal_segment_regrow(s, mapped, r->err);
-        if (status ==
-            FIRN_NO_SPACE) /* closed with less; whoever appends needs a new one, when there is room */
-            return FIRN_OK;
-    }
-    out->append_to_last = status == FIRN_OK;
+    /* Closed with less, and no room on the disk: the next append needs a new one, when there is room. */
+    if (status == FIRN_OK && s->base_bytes < s->bytes)
+        status = wal_segment_regrow(s, mapped, &grown, r->err);
+    out->append_to_last = status == FIRN_OK && grown;
     return status;
 }
 

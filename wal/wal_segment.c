@@ -68,19 +68,37 @@ uint64_t wal_segment_bytes(const wal_segment *s)
     return s->bytes;
 }
 
-static void bytes_free(wal_segment *s)
+/* A segment's bytes in memory: a mapping, or a private buffer. */
+typedef struct held_bytes {
+    uint8_t *base;
+    uint64_t size;
+    bool mapped;
+} held_bytes;
+
+static void bytes_free(fs_file *file, const held_bytes *held)
 {
-    if (s->base && s->mapped)
-        fs_unmap(s->file, s->base, (size_t)s->base_bytes);
-    else if (s->base)
-        mem_pages_free(s->base, (size_t)s->base_bytes);
-    s->base = NULL;
-    s->base_bytes = 0;
+    if (held->base && held->mapped)
+        fs_unmap(file, held->base, (size_t)held->size);
+    else if (held->base)
+        mem_pages_free(held->base, (size_t)held->size);
+}
+
+static held_bytes bytes_of(const wal_segment *s)
+{
+    return (held_bytes){s->base, s->base_bytes, s->mapped};
+}
+
+static void bytes_take(wal_segment *s, const held_bytes *held)
+{
+    s->base = held->base;
+    s->base_bytes = held->size;
+    s->mapped = held->mapped;
 }
 
 void wal_segment_free(wal_segment *s)
 {
-    bytes_free(s);
+    held_bytes held = bytes_of(s);
+    bytes_free(s->file, &held);
     fs_close(s->file);
     mem_free(s);
 }
@@ -190,16 +208,19 @@ static int probe(fs_file *file, uint64_t size, firn_error *err)
     return status;
 }
 
-/* Gives the segment `size` bytes in memory, of which the first `used` are brought in now; what lies
+/* `size` bytes of the segment's file in memory, of which the first `used` are brought in now; what lies
  * behind them has been allocated and never written, so that reading it cannot fail for a bad
- * sector. */
-static int bytes_load(wal_segment *s, uint64_t size, uint64_t used, bool mapped, firn_error *err)
+ * sector. What the segment holds so far is left alone. *out is empty after a failure. */
+static int bytes_load(const wal_segment *s, uint64_t size, uint64_t used, held_bytes *out,
+                      firn_error *err)
 {
-    assert(!s->base && used <= size);
-    if (size == 0)
-        return FIRN_OK;
+    assert(used <= size);
+    bool mapped = out->mapped;
     int status = FIRN_OK;
     void *address;
+    *out = (held_bytes){.mapped = mapped};
+    if (size == 0)
+        return FIRN_OK;
     if (mapped) {
         status = fs_map(s->file, (size_t)size, s->writable, &address, err);
         if (status != FIRN_OK)
@@ -210,22 +231,18 @@ static int bytes_load(wal_segment *s, uint64_t size, uint64_t used, bool mapped,
             status = probe(s->file, used, err);
         else if (status != FIRN_OK && err)
             *err = unsupported;
-        if (status != FIRN_OK)
-            fs_unmap(s->file, address, (size_t)size);
     } else {
         address = mem_pages((size_t)size);
         if (!address)
             return error_no_memory(err, (size_t)size);
         status = fs_read(s->file, address, (size_t)used, 0, err);
-        if (status != FIRN_OK)
-            mem_pages_free(address, (size_t)size);
     }
-    if (status != FIRN_OK)
-        return status;
-    s->base = address;
-    s->base_bytes = size;
-    s->mapped = mapped;
-    return FIRN_OK;
+    held_bytes loaded = {address, size, mapped};
+    if (status == FIRN_OK)
+        *out = loaded;
+    else
+        bytes_free(s->file, &loaded);
+    return status;
 }
 
 int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_segment **out,
@@ -245,9 +262,11 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
     uint64_t size = *copies_ok > 0 ? header->segment_bytes : WAL_SEGMENT_MAX;
     if (size > *file_bytes)
         size = *file_bytes;
-    status = bytes_load(s, size, size, mapped, err);
+    held_bytes held = {.mapped = mapped};
+    status = bytes_load(s, size, size, &held, err);
     if (status != FIRN_OK)
         goto fail;
+    bytes_take(s, &held);
     s->bytes = *copies_ok > 0 ? header->segment_bytes : s->base_bytes;
     s->salt = *copies_ok > 0 ? header->salt : 0;
     s->chain = s->salt;
@@ -265,18 +284,27 @@ fail:
     return status;
 }
 
-int wal_segment_regrow(wal_segment *s, bool mapped, firn_error *err)
+int wal_segment_regrow(wal_segment *s, bool mapped, bool *grown, firn_error *err)
 {
     assert(s->writable && atomic_load(&s->refs) == 1);
+    *grown = false;
     int status = fs_allocate(s->file, s->bytes, err);
-    if (status == FIRN_NO_SPACE)
+    if (status == FIRN_NO_SPACE) {
         (void)fs_truncate(s->file, s->base_bytes, NULL); /* what it got is wanted elsewhere */
+        error_clear(err);
+        return FIRN_OK;
+    }
     if (status == FIRN_OK)
         status = fs_sync(s->file, err);
+    /* The new bytes first: whatever fails here, the segment can still be read. */
+    held_bytes held = bytes_of(s), wanted = {.mapped = mapped};
+    if (status == FIRN_OK)
+        status = bytes_load(s, s->bytes, s->base_bytes, &wanted, err);
     if (status != FIRN_OK)
         return status;
-    uint64_t used = s->base_bytes;
-    bytes_free(s);
+    bytes_take(s, &wanted);
+    bytes_free(s->file, &held);
     atomic_store_explicit(&s->populated, 0, memory_order_relaxed);
-    return bytes_load(s, s->bytes, used, mapped, err);
+    *grown = true;
+    return FIRN_OK;
 }

@@ -307,6 +307,26 @@ static void each_open_that_finds_no_descriptor_once(void **state)
     every_call(SIMFS_OPEN | SIMFS_CREATE | SIMFS_DIR_OPEN | SIMFS_MAP, EMFILE, false);
 }
 
+/* The calls that size a file and bring it into memory. An answer that says "interrupted" is no failure. */
+static void each_size_or_mapping_that_is_refused(void **state)
+{
+    (void)state;
+    enum { SIZING = SIMFS_ALLOCATE | SIMFS_TRUNCATE | SIMFS_SIZE | SIMFS_MAP | SIMFS_POPULATE };
+    static const int errors[] = {EIO,   ENOSPC, ENOMEM, EMFILE, EINTR,
+                                 EFBIG, EDQUOT, EAGAIN, EACCES, ENODEV};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+        for (int forever = 0; forever < (long_run() ? 2 : 1); forever++)
+            every_call(SIZING, errors[i], forever);
+}
+
+static void each_change_that_meets_a_limit(void **state)
+{
+    (void)state;
+    static const int errors[] = {EFBIG, EDQUOT, EMFILE, EINTR};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+        every_call(SIMFS_CHANGING, errors[i], false);
+}
+
 /* ---- memory ---- */
 
 static void each_allocation_that_fails_once(void **state)
@@ -465,6 +485,8 @@ int main(void)
         cmocka_unit_test(each_write_that_is_cut_short_or_interrupted_is_completed),
         cmocka_unit_test(each_look_that_fails_once_with_eio),
         cmocka_unit_test(each_open_that_finds_no_descriptor_once),
+        cmocka_unit_test(each_size_or_mapping_that_is_refused),
+        cmocka_unit_test(each_change_that_meets_a_limit),
         cmocka_unit_test(each_allocation_that_fails_once),
         cmocka_unit_test(a_full_disk_stops_writing_until_there_is_room),
         cmocka_unit_test(a_store_that_met_a_full_disk_opens_on_it),

@@ -180,19 +180,21 @@ typedef struct fault_kind {
     const char *name;
     int error;
     bool forever, after;
+    unsigned calls;
 } fault_kind;
 
 static const fault_kind fault_kinds[] = {
-    {"EIO once", EIO, false, false},
-    {"EIO from then on", EIO, true, false},
-    {"EIO after the effect", EIO, false, true},
-    {"ENOSPC once", ENOSPC, false, false},
-    {"ENOSPC from then on", ENOSPC, true, false},
-    {"ENOSPC after the effect", ENOSPC, false, true},
-    {"ENOMEM once", ENOMEM, false, false},
-    {"ENOMEM after the effect", ENOMEM, false, true},
-    {"EINTR once", EINTR, false, false},
-    {"a short transfer", SIMFS_SHORT, false, false},
+    {"EIO once", EIO, false, false, SIMFS_ANY},
+    {"EIO from then on", EIO, true, false, SIMFS_ANY},
+    {"EIO after the effect", EIO, false, true, SIMFS_ANY},
+    {"ENOSPC once", ENOSPC, false, false, SIMFS_ANY},
+    {"ENOSPC from then on", ENOSPC, true, false, SIMFS_ANY},
+    {"ENOSPC after the effect", ENOSPC, false, true, SIMFS_ANY},
+    {"ENOMEM once", ENOMEM, false, false, SIMFS_ANY},
+    {"ENOMEM after the effect", ENOMEM, false, true, SIMFS_ANY},
+    /* Reading a folder is never interrupted, so fs_dir_list does not repeat it. */
+    {"EINTR once", EINTR, false, false, SIMFS_ANY & ~(unsigned)SIMFS_DIR_LIST},
+    {"a short transfer", SIMFS_SHORT, false, false, SIMFS_TRANSFERS},
 };
 
 /* One run of the script with the at-th call failing. False when the script makes fewer calls. */
@@ -200,11 +202,7 @@ static bool run_with_fault(const wal_config *config, const fault_kind *kind, uin
 {
     simfs *sim = simfs_new(at);
     story t = {0};
-    /* Reading a folder is never interrupted, so fs_dir_list does not repeat it. */
-    unsigned calls = kind->error == SIMFS_SHORT ? SIMFS_TRANSFERS
-                     : kind->error == EINTR     ? SIMFS_ANY & ~(unsigned)SIMFS_DIR_LIST
-                                                : SIMFS_ANY;
-    simfs_fault fault = {.calls = calls,
+    simfs_fault fault = {.calls = kind->calls,
                          .at = at,
                          .error = kind->error,
                          .forever = kind->forever,
@@ -255,6 +253,129 @@ static void NoFailingCallIsSwallowedBuffered(void **state)
 {
     (void)state;
     every_call_fails(FIRN_WAL_BUFFERED);
+}
+
+/* The calls that give a file its size, and bring it into memory, with every answer that the system has for them. A
+ * segment of more than a page is cut when it is closed, and grown, and mapped anew, when it is opened again. */
+static void sizing_and_mapping_fails(firn_wal_backing backing)
+{
+    enum { SIZING = SIMFS_ALLOCATE | SIMFS_TRUNCATE | SIMFS_SIZE | SIMFS_MAP | SIMFS_POPULATE };
+    static const int errors[] = {EIO,    ENOSPC, ENOMEM, EMFILE, EINTR, EFBIG,
+                                 EDQUOT, EAGAIN, EACCES, ENODEV, EPERM};
+    wal_config c = fault_config(backing);
+    c.options.segment_bytes = 32768;
+    for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+        for (int mode = 0; mode < 3; mode++) {
+            fault_kind kind = {
+                .name = strerror(errors[e]),
+                .error = errors[e],
+                .forever = mode == 1,
+                .after = mode == 2 && errors[e] != EINTR,
+                .calls = SIZING,
+            };
+            uint64_t at = 1;
+            while (run_with_fault(&c, &kind, at))
+                at++;
+            assert_true(at > 10);
+        }
+    }
+}
+
+static void NoFailingSizeOrMappingIsSwallowedMapped(void **state)
+{
+    (void)state;
+    sizing_and_mapping_fails(FIRN_WAL_MAPPED);
+}
+
+static void NoFailingSizeOrMappingIsSwallowedBuffered(void **state)
+{
+    (void)state;
+    sizing_and_mapping_fails(FIRN_WAL_BUFFERED);
+}
+
+/* What a closed log holds is not given up before it can be had at its full size: the log does not open, says why, and
+ * everything is there when the system has come to its senses. Only a disk without room is no reason not to open. */
+static void ALogWhoseMappingIsRefusedSaysSoAndIsThereAfterwards(void **state)
+{
+    (void)state;
+    static const int errors[] = {EIO,    ENOSPC, ENOMEM, EMFILE, EFBIG,
+                                 EDQUOT, EAGAIN, EACCES, ENODEV};
+    static const unsigned calls[] = {SIMFS_MAP, SIMFS_POPULATE};
+    for (size_t k = 0; k < 2 * sizeof(errors) / sizeof(errors[0]); k++) {
+        wal_config c = fault_config(FIRN_WAL_MAPPED);
+        c.options.segment_bytes = 65536;
+        bed b = bed_new_with(&c);
+        for (uint64_t i = 1; i <= 5; i++)
+            bed_put(&b, i);
+        bed_close(&b);
+        unsigned refused = 0;
+        for (uint64_t at = 1;; at++) {
+            firn_error error = {0};
+            wal *log = NULL;
+            simfs *copy = simfs_clone(b.sim);
+            simfs_fail(copy,
+                       (simfs_fault){.calls = calls[k % 2], .at = at, .error = errors[k / 2]});
+            int status = wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, &error);
+            bool hit = simfs_faults_hit(copy) > 0;
+            simfs_heal(copy);
+            if (status == FIRN_OK) {
+                assert_int_equal(firn_wal_last_seq(log), 5);
+                OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
+                OK(firn_wal_close(log, err));
+            } else {
+                assert_int_equal(error.status, status);
+                assert_true(error.message[0] != '\0' && error.hint[0] != '\0');
+                assert_non_null(strstr(error.file, ".wal"));
+                refused++;
+            }
+            OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
+            assert_int_equal(firn_wal_last_seq(log), status == FIRN_OK ? 6 : 5);
+            OK(firn_wal_close(log, err));
+            assert_int_equal(simfs_open_count(copy), 0);
+            simfs_free(copy);
+            if (!hit)
+                break;
+        }
+        assert_true(refused >= 2); /* as it is, and at its full size */
+        bed_release(&b);
+    }
+}
+
+/* A segment that was made ahead and is too small gives its name to a larger one. When that fails half-way, nothing may go
+ * into the small one any more: its file may have no name. */
+static void ASegmentMadeAheadThatLostItsNameIsNotUsed(void **state)
+{
+    (void)state;
+    static uint8_t large[40000];
+    for (uint64_t at = 1; at <= 12; at++) {
+        wal_config c = fault_config(FIRN_WAL_BUFFERED);
+        bed b = bed_new_with(&c);
+        uint64_t i = 1;
+        for (; firn_wal_last_seq(b.log) < 20; i++) /* beyond the half of a segment */
+            bed_put(&b, i);
+        mutex_lock(&b.log->making);
+        OK(wal_ready_ensure(b.log, b.log->current->no + 1, 8192, err));
+        mutex_unlock(&b.log->making);
+        simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = ENOSPC});
+        firn_error error = {0};
+        int status =
+            firn_wal_append(b.log, FIRN_PUT, "large", 5, large, sizeof(large), NULL, NULL, &error);
+        simfs_heal(b.sim);
+        uint64_t last = firn_wal_last_seq(b.log);
+        if (status != FIRN_NO_SPACE && status != FIRN_OK)
+            assert_int_equal(status, FIRN_IO);
+        for (int more = 0; status != FIRN_IO && more < 400; more++, last++)
+            bed_put(&b, i++);
+        simfs *copy = simfs_clone(b.sim);
+        wal *log;
+        OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
+        assert_true(firn_wal_last_seq(log) >= last);
+        OK(firn_wal_close(log, err));
+        simfs_free(copy);
+        (void)firn_wal_close(b.log, NULL); /* may be poisoned */
+        b.log = NULL;
+        bed_release(&b);
+    }
 }
 
 static void NoFailingAllocationLosesAnything(void **state)
@@ -498,6 +619,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(NoFailingCallIsSwallowedMapped),
         cmocka_unit_test(NoFailingCallIsSwallowedBuffered),
+        cmocka_unit_test(NoFailingSizeOrMappingIsSwallowedMapped),
+        cmocka_unit_test(NoFailingSizeOrMappingIsSwallowedBuffered),
+        cmocka_unit_test(ALogWhoseMappingIsRefusedSaysSoAndIsThereAfterwards),
+        cmocka_unit_test(ASegmentMadeAheadThatLostItsNameIsNotUsed),
         cmocka_unit_test(NoFailingAllocationLosesAnything),
         cmocka_unit_test(AWriteThatFoundNoSpaceLeavesNoGhost),
         cmocka_unit_test(AFullDiskRefusesAndTheLogGoesOnByItself),
