@@ -95,6 +95,26 @@ static void log_line(void *ctx, const char *text)
     say(ctx, "log: %s", text);
 }
 
+/* What cannot be told from a torn write, and may have been acknowledged as durable. */
+static void doubt(check *c, const firn_wal_finding *f)
+{
+    char numbers[96] = "how many is not known";
+    if (f->seq_first != 0)
+        snprintf(numbers, sizeof numbers, "operations %" PRIu64 " to %" PRIu64, f->seq_first,
+                 f->seq_last);
+    say(c,
+        "DOUBT   %s/%s at offset %" PRIu64 ", %" PRIu64 " bytes: the last writes before the end of "
+        "the log are not intact (%s): cut off by a power failure while they were being synced, or "
+        "lost since "
+        "they were acknowledged. The next open cuts them off",
+        c->dir->path, f->file, f->offset, f->bytes, numbers);
+    c->summary.doubts++;
+    if (f->seq_first != 0 && (c->summary.doubt_first == 0 || f->seq_first < c->summary.doubt_first))
+        c->summary.doubt_first = f->seq_first;
+    if (f->seq_last > c->summary.doubt_last)
+        c->summary.doubt_last = f->seq_last;
+}
+
 static void count_report(check *c, const firn_wal_report *report)
 {
     c->summary.log_segments = report->segments;
@@ -103,6 +123,8 @@ static void count_report(check *c, const firn_wal_report *report)
         const firn_wal_finding *f = &report->findings[i];
         if (f->kind == FIRN_WAL_TORN)
             c->summary.log_torn_bytes += f->bytes;
+        if (f->kind == FIRN_WAL_TORN && f->may_be_durable)
+            doubt(c, f);
     }
     firn_wal_report_text(report, log_line, c);
 }

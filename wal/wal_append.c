@@ -173,13 +173,17 @@ static int write_pieces(wal_segment *s, position *at, wal_request *r, firn_error
 /* A write was refused for want of space. What of the group's headers reached the file is wiped,
  * durably: an intact frame of a group that "did not happen" could otherwise follow a later one that
  * has taken its numbers. */
-static int group_wipe(wal_segment *s, const wal_group *g, firn_error *err)
+static int group_wipe(wal *w, wal_segment *s, const wal_group *g, const wal_trailer *t,
+                      firn_error *err)
 {
     bool wiped = false;
+    int status = wal_trailer_wipe(w, s, t, err);
+    if (status != FIRN_OK)
+        return status;
     for (wal_request *r = g->first;; r = r->newer) {
         uint8_t bytes[WAL_FRAME_BYTES];
         wal_frame f;
-        int status = fs_read(s->file, bytes, sizeof(bytes), r->offset, err);
+        status = fs_read(s->file, bytes, sizeof(bytes), r->offset, err);
         if (status != FIRN_OK)
             return status;
         wal_verdict verdict = wal_frame_decode(bytes, sizeof(bytes), s->salt, r->offset, &f);
@@ -197,13 +201,15 @@ static int group_wipe(wal_segment *s, const wal_group *g, firn_error *err)
 
 /* A failed write of a group at [s->end, ..): either nothing has happened, or the log is poisoned.
  */
-static int write_failed(wal *w, wal_segment *s, const wal_group *g, int status, firn_error *err)
+static int write_failed(wal *w, const wal_group *g, const wal_trailer *t, int status,
+                        firn_error *err)
 {
+    wal_segment *s = w->current;
     if (!s->mapped)
         memset(s->base + s->end, 0, (size_t)g->bytes);
     if (error_curable(status)) {
         firn_error wipe;
-        if (group_wipe(s, g, &wipe) == FIRN_OK) {
+        if (group_wipe(w, s, g, t, &wipe) == FIRN_OK) {
             error_hint_curable(err, " and try again: nothing was written, and the log goes on by "
                                     "itself");
             return status;
@@ -219,32 +225,35 @@ static int write_failed(wal *w, wal_segment *s, const wal_group *g, int status, 
     return FIRN_IO;
 }
 
-/* Zeros that stand behind the newest frame of a recycled segment: whoever reads it after a crash
- * tells the end of the frames from a torn one by them. */
-static uint64_t mark_bytes(const wal_segment *s, uint64_t end)
+/* One large frame, in several calls. */
+static int write_alone(wal_segment *s, position *at, const wal_group *g, const wal_trailer *t,
+                       firn_error *err)
 {
-    if (!s->recycled)
-        return 0;
-    uint64_t left = s->bytes - end;
-    return left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
+    uint8_t note[WAL_FRAME_BYTES];
+    wal_trailer only_note = *t;
+    int status = FIRN_OK;
+    if (t->zeros_to > t->from)
+        status = fs_write(s->file, zeros, (size_t)(t->zeros_to - t->from), t->from, err);
+    if (status == FIRN_OK)
+        status = write_pieces(s, at, g->first, err);
+    if (status != FIRN_OK || t->note == 0 || t->stays)
+        return status;
+    only_note.from = only_note.zeros_to = t->note;
+    wal_trailer_put(s, &only_note, at->time_ms, note);
+    return fs_write(s->file, note, sizeof(note), t->note, err);
 }
 
 /* One system call for the whole group. */
-static int write_group(wal *w, wal_segment *s, position *at, const wal_group *g, firn_error *err)
+static int write_group(wal *w, position *at, const wal_group *g, const wal_trailer *t,
+                       firn_error *err)
 {
+    wal_segment *s = w->current;
     uint64_t start = at->end;
     int status = FIRN_OK;
     if (s->mapped && g->bytes > SCRATCH_BYTES_MAX && g->frames == 1) {
-        uint64_t mark = mark_bytes(s, start + g->bytes);
-        if (mark > 0)
-            status = fs_write(s->file, zeros, (size_t)mark, start + g->bytes, err);
-        if (status == FIRN_OK)
-            status = write_pieces(s, at, g->first, err);
+        status = write_alone(s, at, g, t, err);
     } else {
-        uint64_t reach = g->durable ? prewrite_end(s, start + g->bytes) : start + g->bytes;
-        uint64_t marked = start + g->bytes + mark_bytes(s, start + g->bytes);
-        if (reach < marked)
-            reach = marked;
+        uint64_t reach = g->durable ? prewrite_end(s, t->reach) : t->reach;
         uint8_t *p = s->base + start;
         if (s->mapped) {
             status = scratch_reserve(w, reach - start, err);
@@ -252,14 +261,25 @@ static int write_group(wal *w, wal_segment *s, position *at, const wal_group *g,
                 return status;
             p = w->scratch;
         }
-        if (s->mapped || s->recycled)
-            memset(p + g->bytes, 0, (size_t)(reach - start - g->bytes));
+        memset(p + g->bytes, 0, (size_t)(reach - start - g->bytes));
+        wal_trailer_put(s, t, at->time_ms, p + g->bytes);
         group_put(s, at, g, p);
         status = fs_write(s->file, p, (size_t)(reach - start), start, err);
         if (status == FIRN_OK && s->prewritten < reach && g->durable)
             s->prewritten = reach;
     }
-    return status == FIRN_OK ? FIRN_OK : write_failed(w, s, g, status, err);
+    return status == FIRN_OK ? FIRN_OK : write_failed(w, g, t, status, err);
+}
+
+/* The same by stores into the mapping, whose pages are ready. */
+static void store_group(wal_segment *s, position *at, const wal_group *g, const wal_trailer *t)
+{
+    uint64_t start = s->end;
+    wal_trailer_put(s, t, at->time_ms, s->base + t->from);
+    group_put(s, at, g, s->base + start);
+    fs_stored(s->file, start, (size_t)(t->zeros_to - start));
+    if (t->note != 0 && !t->stays)
+        fs_stored(s->file, t->note, WAL_FRAME_BYTES);
 }
 
 /* ---- Telling the others ---- */
@@ -332,20 +352,19 @@ int wal_group_append(wal *w, const wal_group *g, firn_error *err)
         .durable_seq = atomic_load_explicit(&w->durable_seq, memory_order_acquire),
         .time_ms = fs_wall_us(w->fs) / 1000,
     };
-    uint64_t mark = mark_bytes(s, s->end + g->bytes);
-    bool store =
-        s->mapped && w->can_store && !g->durable && pages_ready(w, s, s->end + g->bytes + mark);
+    wal_trailer trailer;
+    wal_trailer_plan(w, g, at.durable_seq, last_seq + g->numbers, &trailer);
+    bool store = s->mapped && w->can_store && !g->durable && pages_ready(w, s, trailer.reach);
     if (atomic_load_explicit(&w->storing, memory_order_relaxed) != store)
         atomic_store_explicit(&w->storing, store, memory_order_relaxed);
     if (store) {
-        memset(s->base + s->end + g->bytes, 0, (size_t)mark);
-        group_put(s, &at, g, s->base + s->end);
-        fs_stored(s->file, s->end, (size_t)(g->bytes + mark));
+        store_group(s, &at, g, &trailer);
     } else {
-        int status = write_group(w, s, &at, g, err);
+        int status = write_group(w, &at, g, &trailer, err);
         if (status != FIRN_OK)
             return status;
     }
+    wal_trailer_publish(w, s, &trailer);
     group_publish(w, s, &at, g);
     w->fresh = false;
     return FIRN_OK;

@@ -122,6 +122,8 @@ static int control_carry_out(wal *w, wal_request *r, firn_error *err)
         return control_frame(w, r, WAL_FLOOR, 0, err);
     case WAL_REQUEST_MARK:
         return control_frame(w, r, WAL_MARK, 0, err);
+    case WAL_REQUEST_NOTE:
+        return wal_note_append(w, err);
     case WAL_REQUEST_SKIP:
         return control_frame(w, r, WAL_SKIP, (uint32_t)r->argument, err);
     case WAL_REQUEST_ROTATE:
@@ -227,4 +229,19 @@ int wal_submit(wal *w, wal_request *r)
     }
     wal_sync_wait(w, r, state);
     return r->status;
+}
+
+bool wal_submit_if_idle(wal *w, wal_request *r)
+{
+    assert(!r->durable && !r->batched);
+    wal_request *none = NULL;
+    atomic_init(&r->state, WAL_WAITING);
+    atomic_init(&r->bit, 0);
+    r->newer = r->older = NULL;
+    /* Release and acquire as in queue_join. */
+    if (!atomic_compare_exchange_strong_explicit(&w->newest, &none, r, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return false;
+    (void)lead(w, r);
+    return true;
 }

@@ -11,6 +11,7 @@
 #define WAL_DATA_OFFSET        4096
 #define WAL_FRAME_BYTES        40
 #define WAL_PAGE_BYTES         4096
+#define WAL_SECTOR_BYTES       512
 #define WAL_SEGMENT_MIN        8192
 #define WAL_SEGMENT_MAX        (UINT64_C(0x100000000) - 4096)
 
@@ -19,6 +20,13 @@
 
 /* Room that appends leave at the end of a segment for its SEAL and what may stand before it. */
 #define WAL_TAIL_RESERVE 256
+
+/* A segment of this size keeps a page more, so that behind every frame there is one for a NOTE. */
+#define WAL_NOTE_SEGMENT_MIN (UINT64_C(16) * WAL_PAGE_BYTES)
+static inline uint64_t wal_tail_kept(uint64_t segment_bytes)
+{
+    return WAL_TAIL_RESERVE + (segment_bytes >= WAL_NOTE_SEGMENT_MIN ? WAL_PAGE_BYTES : 0);
+}
 
 /* A file that is kept so that opening finds room on a full disk (wal_reserve.c). */
 #define WAL_RESERVE_NAME  "RESERVE"
@@ -51,6 +59,7 @@ typedef enum wal_frame_type {
     WAL_SKIP = 6,
     WAL_FLOOR = 7,
     WAL_RESTORE_POINT = 8,
+    WAL_NOTE = 9, /* no part of the row of frames: see wal_note_offset */
 } wal_frame_type;
 
 enum { WAL_FLAG_OPTIONAL = 1 };
@@ -74,6 +83,20 @@ static inline uint64_t wal_frame_size(uint64_t payload_bytes)
 }
 
 void wal_frame_encode(wal_frame *f, uint64_t salt, uint64_t offset, uint8_t out[WAL_FRAME_BYTES]);
+
+/* Where the NOTE of frames that end at `end` stands: in a page, and so in a sector, that holds none of them, behind the
+ * zeros that mark the end. Without a page left, in the next sector of 512 bytes. 0: there is no room. The frames that
+ * come next take its place. */
+static inline uint64_t wal_note_offset(uint64_t end, uint64_t segment_bytes)
+{
+    uint64_t behind = end + WAL_FRAME_BYTES;
+    for (uint64_t unit = WAL_PAGE_BYTES; unit >= WAL_SECTOR_BYTES; unit = unit / 8) {
+        uint64_t offset = (behind + unit - 1) / unit * unit;
+        if (offset + WAL_FRAME_BYTES <= segment_bytes)
+            return offset;
+    }
+    return 0;
+}
 
 typedef enum wal_verdict {
     WAL_FRAME_OK,

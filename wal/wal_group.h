@@ -45,6 +45,28 @@ static inline uint64_t wal_round_up(uint64_t n, uint64_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+/* ---- wal_note.c ---- */
+
+/* What stands behind a group: zeros, and perhaps a NOTE. Offsets in the segment. */
+typedef struct wal_trailer {
+    uint64_t from;             /* where the group ends */
+    uint64_t zeros_to;         /* zeros up to here */
+    uint64_t note;             /* 0: none */
+    bool stays;                /* that one is there already, and as it should be */
+    uint64_t reach;            /* behind all that is written */
+    uint64_t durable, intent;  /* what the NOTE says */
+} wal_trailer;
+
+/* For a group that goes to the end of the current segment; `seq_last` is its last number. */
+void wal_trailer_plan(const wal *w, const wal_group *g, uint64_t durable, uint64_t seq_last,
+                      wal_trailer *out);
+/* Puts it into memory; `p` is where t->from lies. What is neither zeros nor NOTE is left alone. */
+void wal_trailer_put(const wal_segment *s, const wal_trailer *t, uint64_t time_ms, uint8_t *p);
+/* The group is part of the log, and the trailer in place. */
+void wal_trailer_publish(wal *w, wal_segment *s, const wal_trailer *t);
+/* The group was refused: neither the NOTE that it was to have nor the one before it may stay. */
+int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *err);
+
 /* ---- wal_append.c ---- */
 
 /* Appends the group to the current segment, which has room for it, and tells the hooks. All of it,
@@ -53,6 +75,8 @@ static inline uint64_t wal_round_up(uint64_t n, uint64_t unit)
 int wal_group_append(wal *w, const wal_group *g, firn_error *err);
 /* The same for a frame of the log's own; the payload is r->key. */
 int wal_frame_append(wal *w, wal_request *r, firn_error *err);
+/* Puts a NOTE behind the newest frame: a sync of everything up to it is about to start. */
+int wal_note_append(wal *w, firn_error *err);
 
 /* ---- wal_rotate.c ---- */
 

@@ -43,6 +43,7 @@ typedef enum wal_request_type {
     WAL_REQUEST_CHECKPOINT, /* argument: number covered, UINT64_MAX: everything before the frame */
     WAL_REQUEST_FLOOR,      /* argument: the floor */
     WAL_REQUEST_MARK,
+    WAL_REQUEST_NOTE, /* no frame: a NOTE behind the newest one */
     WAL_REQUEST_SKIP, /* argument: numbers to skip */
     WAL_REQUEST_ROTATE,
     WAL_REQUEST_SEAL, /* the seal of a clean close */
@@ -145,6 +146,7 @@ struct firn_wal {
     _Alignas(WAL_CACHE_LINE) _Atomic uint64_t last_seq;
     _Atomic uint64_t tick;
     _Atomic uint64_t proven_seq; /* durable line of the newest frame */
+    _Atomic uint64_t noted_durable, noted_intent; /* what the newest NOTE says; 0: there is none */
     _Atomic uint64_t appended_bytes, appended_batches, appended_entries, groups;
     _Atomic bool storing;            /* groups are stored into the mapping: populating ahead pays */
     _Atomic bool batch_dirty;        /* a timed sync is due */
@@ -236,6 +238,9 @@ void wal_segment_free(wal_segment *s);
 /* Queues `r`, waits until it has been carried out (and synced, if it wants that), returns its
  * status. */
 int wal_submit(wal *w, wal_request *r);
+/* The same for a request that wants no sync, when nobody leads. False: somebody does, and nothing has happened. Waits for
+ * nobody. */
+bool wal_submit_if_idle(wal *w, wal_request *r);
 
 /* ---- wal_sync.c ---- */
 

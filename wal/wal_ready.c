@@ -186,6 +186,7 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     s->chain = header->salt;
     s->end = WAL_DATA_OFFSET;
     s->frames = 0;
+    s->note = 0;
     s->recycled = true;
     s->synced = false;
     s->recycler = NULL;

@@ -52,11 +52,12 @@ int wal_seal_append(wal *w, uint32_t kind, bool durable, firn_error *err)
 
 /* ---- Rotation ---- */
 
-/* Bytes that the current segment has for frames. The reserve is for its SEAL, and for a LINK and a
- * SEAL more when it is closed and opened again. */
+/* Bytes that the current segment has for frames. The reserve is for its SEAL, for a LINK and a
+ * SEAL more when it is closed and opened again, and for a NOTE. */
 uint64_t wal_room_left(const wal *w)
 {
-    uint64_t kept = WAL_TAIL_RESERVE + (w->link_due ? wal_frame_size(WAL_LINK_BYTES) : 0);
+    uint64_t kept =
+        wal_tail_kept(w->current->bytes) + (w->link_due ? wal_frame_size(WAL_LINK_BYTES) : 0);
     uint64_t left = w->current->bytes - w->current->end;
     return left > kept ? left - kept : 0;
 }
@@ -66,6 +67,7 @@ static uint64_t segment_bytes_for(const wal *w, uint64_t need)
 {
     uint64_t least = WAL_DATA_OFFSET + wal_frame_size(WAL_LINK_BYTES) + need + WAL_TAIL_RESERVE;
     least = wal_round_up(least, WAL_PAGE_BYTES);
+    least += wal_tail_kept(least + WAL_PAGE_BYTES) - WAL_TAIL_RESERVE;
     return least > w->config.options.segment_bytes ? least : w->config.options.segment_bytes;
 }
 

@@ -156,6 +156,24 @@ static int unsupported(const wal_scanned *p, uint64_t offset, firn_error *err)
     return FIRN_UNSUPPORTED;
 }
 
+static void raise_to(uint64_t *value, uint64_t at_least)
+{
+    if (*value < at_least)
+        *value = at_least;
+}
+
+/* What the NOTEs of a segment say. */
+static void note_notes(wal_scan *scan, wal_scanned *p, const wal_cursor *c)
+{
+    if (c->note_durable > scan->durable_seq) {
+        scan->durable_seq = c->note_durable;
+        scan->durable_no = p->segment->no;
+        scan->durable_offset = c->note_durable_at;
+    }
+    p->note_intent = c->note_intent;
+    p->note_at = c->note_at >= c->offset ? c->note_at : 0;
+}
+
 /* Reads the LINK at the start of each segment, and finds the segments at the end that hold no
  * frame. */
 static int look_at_heads(wal_scan *scan, firn_error *err)
@@ -183,6 +201,7 @@ static int look_at_heads(wal_scan *scan, firn_error *err)
             return unsupported(p, c.offset, err);
         if (status == FIRN_OK)
             break;
+        note_notes(scan, p, &c);
         p->part = WAL_PART_UNUSED;
     }
     return FIRN_OK;
@@ -247,12 +266,6 @@ static int add_gap(wal_scan *scan, const wal_gap *gap, firn_error *err)
     }
     scan->gaps[scan->gap_count++] = *gap;
     return FIRN_OK;
-}
-
-static void raise_to(uint64_t *value, uint64_t at_least)
-{
-    if (*value < at_least)
-        *value = at_least;
 }
 
 /* What a frame says about the whole log. */
@@ -375,6 +388,8 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
     }
     if (status == FIRN_UNSUPPORTED)
         return unsupported(p, c.offset, err);
+    note_notes(scan, p, &c);
+    raise_to(&scan->intent_seq, p->note_intent);
     p->linked = p->linked && p->head_ok;
     p->seal = ch.seal;
     p->chain_known = ch.known;

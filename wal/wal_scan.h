@@ -23,6 +23,9 @@ typedef struct wal_cursor {
     wal_frame frame;
     uint64_t at;       /* where it lies */
     uint64_t gap_from; /* == at, or the start of the damaged range in front of it */
+    /* Of the NOTEs that the cursor has come by: */
+    uint64_t note_at; /* the last one; 0: none */
+    uint64_t note_durable, note_durable_at, note_intent; /* the most that they say */
 } wal_cursor;
 
 /* FIRN_OK: the next intact frame is in `frame`. FIRN_END: nothing intact follows; `offset` stays
@@ -76,6 +79,8 @@ typedef struct wal_scanned {
     bool chain_known;   /* segment->chain is what the writer had there */
     bool salvaged;      /* holds a SKIP for lost numbers: the next LINK is not held against it */
     bool short_file;    /* ends before the bytes that the header promises */
+    uint64_t note_at;   /* the last NOTE behind the last intact frame; 0: none */
+    uint64_t note_intent; /* the most that its NOTEs say */
     uint64_t frames, frame_bytes; /* intact */
     uint64_t operations, operation_first, operation_last;
 } wal_scanned;
@@ -111,6 +116,7 @@ typedef struct wal_spot {
     uint64_t offset, end;
     uint64_t seq_first; /* the first number that could be missing */
     uint64_t seq_next;  /* the number that follows; == seq_first: none is missing; 0: unknown */
+    bool may_be_durable; /* TORN: see firn_wal_finding */
 } wal_spot;
 
 #define WAL_NOWHERE SIZE_MAX
@@ -134,7 +140,8 @@ typedef struct wal_scan {
     uint64_t last_seq;     /* end of what is there when nothing is cut */
     uint64_t max_seen_seq; /* greatest number in any intact frame, durable line, floor or LINK */
     uint64_t durable_seq;  /* greatest durable line ... */
-    uint64_t durable_no, durable_offset; /* ... and the frame that says it */
+    uint64_t durable_no, durable_offset; /* ... and the frame, or NOTE, that says it */
+    uint64_t intent_seq; /* a sync of everything up to here was about to start: the most that any NOTE of a live segment says */
     uint64_t floor_seq;
     uint64_t covered_seq, covered_no; /* as given */
     uint64_t life;                    /* greatest seen */

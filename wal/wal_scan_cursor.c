@@ -53,10 +53,25 @@ static int frame_check(const wal_frame *f, firn_slice payload)
     }
 }
 
+/* A NOTE is no frame: it stands behind the end, or in the way of frames that did not come. */
+static void take_note(wal_cursor *c, uint64_t offset, const wal_frame *f)
+{
+    if (f->count != 0 || f->payload_bytes != 0 || f->seq_first == 0 ||
+        f->seq_first > SEQ_NEXT_MAX || f->durable_seq >= f->seq_first)
+        return;
+    c->note_at = offset;
+    if (c->note_durable < f->durable_seq) {
+        c->note_durable = f->durable_seq;
+        c->note_durable_at = offset;
+    }
+    if (c->note_intent < f->seq_first - 1)
+        c->note_intent = f->seq_first - 1;
+}
+
 /* Judges the bytes at `offset`. FIRN_OK, FIRN_DAMAGED, FIRN_UNSUPPORTED. *skip is how far the next
  * frame can be at the nearest: a header that passes is the writer's own, so nothing else lies
  * inside its frame. That also bounds the work: no byte is checksummed for two frames. */
-static int judge_frame(const wal_cursor *c, uint64_t offset, wal_frame *f, uint64_t *skip)
+static int judge_frame(wal_cursor *c, uint64_t offset, wal_frame *f, uint64_t *skip)
 {
     const uint8_t *at = c->base + offset;
     wal_verdict verdict = wal_frame_decode(at, c->limit - offset, c->salt, offset, f);
@@ -65,6 +80,10 @@ static int judge_frame(const wal_cursor *c, uint64_t offset, wal_frame *f, uint6
         *skip = wal_frame_size(f->payload_bytes);
     if (verdict != WAL_FRAME_OK)
         return FIRN_DAMAGED;
+    if (f->type == WAL_NOTE) {
+        take_note(c, offset, f);
+        return FIRN_DAMAGED;
+    }
     return frame_check(f, (firn_slice){at + WAL_FRAME_BYTES, f->payload_bytes});
 }
 
@@ -82,6 +101,8 @@ bool wal_cursor_peek(wal_cursor *c)
 static bool plausible(const wal_cursor *c, uint64_t offset)
 {
     const uint8_t *at = c->base + offset;
+    if (at[4] == WAL_NOTE) /* says something, whatever its numbers */
+        return offset % WAL_SECTOR_BYTES == 0 && get_u32(at + 8) == 0;
     if (at[4] < WAL_DATA || at[4] > WAL_RESTORE_POINT || at[5] > WAL_FLAG_OPTIONAL)
         return false;
     if (get_u32(at + 8) > c->limit - offset - WAL_FRAME_BYTES)

@@ -34,8 +34,18 @@ static bool recycled(const wal_scanned *p)
     return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0;
 }
 
-/* Behind the last byte of the segment from its end on that is not zero; its end: all are. Stale
- * bytes of an earlier use do not count when the writer has left its mark in front of them. */
+/* Does a NOTE of this segment's present use stand there? */
+static bool is_note(const wal_scanned *p, uint64_t offset)
+{
+    wal_frame f;
+    return offset >= p->segment->end && p->limit - offset >= WAL_FRAME_BYTES &&
+           wal_frame_decode(p->segment->base + offset, p->limit - offset, p->segment->salt, offset,
+                            &f) == WAL_FRAME_OK &&
+           f.type == WAL_NOTE;
+}
+
+/* Returns the offset just after the last byte behind the segment's end that is not zero, or the end when there is none.
+ * NOTEs do not count, nor do stale bytes of an earlier use behind the zeros that mark the end, or behind the NOTE. */
 static uint64_t tail_end(const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
@@ -45,7 +55,11 @@ static uint64_t tail_end(const wal_scanned *p)
     uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
     if (recycled(p) && wal_used_end(s->base, s->end, s->end + mark) == s->end)
         return s->end;
-    return wal_used_end(s->base, s->end, p->limit);
+    uint64_t limit = recycled(p) && p->note_at != 0 ? p->note_at : p->limit;
+    uint64_t end = wal_used_end(s->base, s->end, limit);
+    while (end > s->end && is_note(p, (end - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES))
+        end = wal_used_end(s->base, s->end, (end - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES);
+    return end;
 }
 
 static bool first_copy_ok(const wal_scanned *p)
@@ -95,6 +109,7 @@ static int add_spot(judge *j, wal_spot spot, const char *proof)
         .kind = spot.kind,
         .offset = spot.offset,
         .bytes = spot.end - spot.offset,
+        .may_be_durable = spot.may_be_durable,
     };
     char name[WAL_NAME_BYTES];
     snprintf(finding.file, sizeof(finding.file), "%s", spot_file(scan, &spot, name));
@@ -121,6 +136,32 @@ static uint64_t first_that_counts(const wal_scan *scan, uint64_t seq)
     if (seq <= scan->covered_seq)
         seq = scan->covered_seq + 1;
     return seq;
+}
+
+/* The bytes at this torn spot: may a sync of them have been acknowledged? Whoever syncs says what it will cover before it
+ * starts, in a NOTE behind the frames. So those that no NOTE tells of were not: unless the NOTE is gone, too, or the
+ * log is one of a version that wrote none. */
+static bool may_be_durable(const wal_scan *scan, const wal_spot *spot, uint64_t first)
+{
+    return scan->intent_seq >= first || spot->segment == WAL_NOWHERE ||
+           scan->segments[spot->segment].note_at == 0;
+}
+
+static void describe_torn(wal_scan *scan, wal_spot *spot, uint64_t first, char *text, size_t size)
+{
+    spot->kind = FIRN_WAL_TORN;
+    spot->may_be_durable = may_be_durable(scan, spot, first);
+    uint64_t seen = scan->max_seen_seq > scan->intent_seq ? scan->max_seen_seq : scan->intent_seq;
+    if (seen >= spot->seq_first)
+        spot->seq_next = seen + 1;
+    if (!spot->may_be_durable)
+        snprintf(text, size, "no sync of these bytes was ever started");
+    else if (scan->intent_seq >= first)
+        snprintf(text, size,
+                 "a sync of the numbers up to %llu was started, and nothing says whether it ended",
+                 (unsigned long long)scan->intent_seq);
+    else
+        snprintf(text, size, "nothing says whether these bytes were ever synced");
 }
 
 /* Judges a spot: `proven` is its kind when it is a proof in itself (with the reason in `proof`),
@@ -158,10 +199,7 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
     } else {
         if (wal_scan_cut(scan, FIRN_RECOVERY_TAIL))
             return FIRN_OK; /* behind a torn spot, and cut with it */
-        spot.kind = FIRN_WAL_TORN;
-        snprintf(text, sizeof(text), "nothing says that these bytes were ever synced");
-        if (scan->max_seen_seq >= spot.seq_first)
-            spot.seq_next = scan->max_seen_seq + 1;
+        describe_torn(scan, &spot, first, text, sizeof(text));
     }
     return add_spot(j, spot, text);
 }
@@ -352,6 +390,13 @@ static bool is_made_ahead(const wal_scan *scan, uint64_t no)
     return false;
 }
 
+/* Does a NOTE tell of numbers that are not there, though nothing but zeros stands where they should be? */
+static bool more_was_written(const judge *j)
+{
+    uint64_t first = first_that_counts(j->scan, j->expected);
+    return j->scan->durable_seq >= first || j->scan->intent_seq >= first;
+}
+
 static int judge_tail(judge *j)
 {
     wal_scan *scan = j->scan;
@@ -376,7 +421,7 @@ static int judge_tail(judge *j)
         return judge_spot(
             j, spot, FIRN_WAL_LOST,
             "the file was cut short, and does not end with the seal of a clean close");
-    if (end > p->segment->end)
+    if (end > p->segment->end || more_was_written(j))
         return judge_spot(j, spot, 0, "");
     scan->report.closed_clean = p->seal == WAL_SEAL_CLOSE;
     return FIRN_OK;
@@ -387,7 +432,9 @@ static int judge_unused(judge *j, size_t index)
 {
     const wal_scanned *p = &j->scan->segments[index];
     uint64_t end = tail_end(p);
-    if (end == p->segment->end)
+    if (j->scan->intent_seq < p->note_intent)
+        j->scan->intent_seq = p->note_intent;
+    if (end == p->segment->end && (p->note_at == 0 || !more_was_written(j)))
         return FIRN_OK;
     return judge_spot(j,
                       (wal_spot){.what = WAL_SPOT_RANGE,

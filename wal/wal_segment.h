@@ -23,25 +23,25 @@ struct wal_segment {
     uint64_t salt;
     fs_file *file;
     uint8_t *base;
-    uint64_t
-        base_bytes; /* of the mapping or buffer; may be less than `bytes` for a closed segment that was
+    uint64_t base_bytes; /* of the mapping or buffer; may be less than `bytes` for a closed segment that was
                             opened for reading only */
-    bool mapped;    /* base is a shared mapping */
+    bool mapped;         /* base is a shared mapping */
     bool writable;
     char name[WAL_NAME_BYTES];
     /* ---- */
-    uint64_t seq_first; /* first number it may hold */
-    uint64_t seq_last;  /* last number it holds; seq_first - 1: none */
-    uint64_t end;       /* offset where the next frame goes */
+    uint64_t seq_first;              /* first number it may hold */
+    uint64_t seq_last;               /* last number it holds; seq_first - 1: none */
+    uint64_t end;                    /* offset where the next frame goes */
     uint64_t frames;
     uint64_t chain;
-    uint64_t prewritten; /* blocks up to here have been written before: syncing needs no journal */
-    _Atomic uint64_t
-        visible_end; /* frames below it are complete: release by the leader, acquire by readers */
-    _Atomic uint64_t populated; /* bytes from the start that may be stored into without a fault */
-    bool recycled;  /* stale bytes of an earlier use lie behind `end`: WAL_OPTIONAL_RECYCLED */
-    bool synced;    /* sealed and synced; guarded by the log's mutex */
-    void *recycler; /* who may want it back when the last reference goes, or NULL */
+    uint64_t prewritten;             /* blocks up to here have been written before: syncing needs no journal */
+    _Atomic uint64_t visible_end;    /* frames below it are complete: release by the leader, acquire by readers */
+    _Atomic uint64_t populated;      /* bytes from the start that may be stored into without a fault */
+    uint64_t note;                   /* where the newest NOTE stands, behind `end`; 0: there is none */
+    uint64_t note_durable, note_intent; /* what it says */
+    bool recycled;                   /* stale bytes of an earlier use lie behind `end`: WAL_OPTIONAL_RECYCLED */
+    bool synced;                     /* sealed and synced; guarded by the log's mutex */
+    void *recycler;                  /* who may want it back when the last reference goes, or NULL */
 };
 
 /* Opens an existing segment file and brings in its bytes. Reads (and repairs nothing of) the header: *header is the

@@ -262,9 +262,35 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
         wal_helper_wake(w);
 }
 
+/* A leader is at work for microseconds, or waits for the index. */
+#define NOTE_TRIES 20
+
+/* W11: what this round will make durable, and what is durable already, stands behind the frames before the sync starts. A
+ * group that waits for a sync has written so itself. Otherwise it is done here, unless a leader keeps the log to itself:
+ * the round does not wait for one that may be waiting for a flush, which waits for a sync. */
+static void note_round(wal *w)
+{
+    uint64_t durable = atomic_load_explicit(&w->durable_seq, memory_order_acquire);
+    for (int i = 0; i < NOTE_TRIES; i++) {
+        uint64_t last = atomic_load_explicit(&w->last_seq, memory_order_acquire);
+        if (last <= durable ||
+            (atomic_load_explicit(&w->noted_durable, memory_order_acquire) >= durable &&
+             atomic_load_explicit(&w->noted_intent, memory_order_acquire) >= last))
+            return;
+        /* One that fails has poisoned the log, or leaves it without: then one bad sector can take more. */
+        firn_error error;
+        wal_request r = {.type = WAL_REQUEST_NOTE, .err = &error};
+        if (wal_submit_if_idle(w, &r))
+            return;
+        for (int spin = 0; spin < 100; spin++)
+            cpu_relax();
+    }
+}
+
 static void sync_round(wal *w)
 {
     firn_error error;
+    note_round(w);
     if (atomic_load_explicit(&w->poisoned, memory_order_acquire)) {
         mutex_lock(&w->m);
         error = w->poison;

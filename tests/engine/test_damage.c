@@ -444,6 +444,115 @@ static void an_older_copy_of_the_manifest_is_told(void **state)
     bed_release(&b);
 }
 
+/* ---- one bad sector at the end of the log ---- */
+
+static char doubt_line[1024];
+
+static void keep_doubt(void *ctx, const char *line)
+{
+    (void)ctx;
+    if (strncmp(line, "DOUBT", 5) == 0)
+        snprintf(doubt_line, sizeof doubt_line, "%s", line);
+}
+
+/* The newest segment of the store's log, and where it stops being zero. */
+typedef struct log_end {
+    char path[96];
+    uint64_t end;
+} log_end;
+
+static int find_log_end(void *ctx, const char *path, uint64_t size)
+{
+    log_end *e = ctx;
+    (void)size;
+    if (sample_is_log(path) && strcmp(path, e->path) > 0)
+        snprintf(e->path, sizeof e->path, "%s", path);
+    return 0;
+}
+
+enum { DURABLE_PUTS = 12 };
+
+/* What check says of the store when `size` bytes at `at` are destroyed, compared with what the next open finds. */
+static void check_without(const bed *b, simfs *sim, const log_end *e, uint64_t at, size_t size,
+                          unsigned *met)
+{
+    uint8_t bad[4096];
+    size_t have;
+    memset(bad, at / size % 3 == 0 ? 0xff : 0, sizeof bad);
+    simfs *copy = simfs_clone(sim);
+    simfs_peek(copy, e->path, &have);
+    simfs_poke(copy, e->path, at, bad, size);
+    snprintf(damage, sizeof damage, "%zu bytes at %llu of %s", size, (unsigned long long)at,
+             e->path);
+    firn_check_summary summary = {0};
+    firn_error err = {0};
+    doubt_line[0] = 0;
+    int rc = engine_check(simfs_fs(copy), FOLDER, keep_doubt, NULL, &summary, &err);
+    engine_config config = {.fs = simfs_fs(copy), .inline_work = true};
+    firn *db = NULL;
+    int opened = engine_open(FOLDER, &b->options, &config, &db, &err);
+    if (rc != FIRN_OK) {
+        must_be_well_told("check", rc, &err);
+        assert_int_equal(opened, FIRN_DAMAGED);
+        assert_true(summary.findings == 1);
+        met[0]++;
+    } else {
+        firn_stats stats = {.size = sizeof stats};
+        assert_int_equal(opened, FIRN_OK);
+        assert_int_equal(firn_get_stats(db, &stats, NULL), FIRN_OK);
+        bool missing = stats.last_seq < DURABLE_PUTS;
+        if (stats.last_seq < DURABLE_PUTS - 1 || (missing && summary.doubts != 1))
+            fail_msg("%s: %llu of %d are left, and check has %llu doubts", damage,
+                     (unsigned long long)stats.last_seq, DURABLE_PUTS,
+                     (unsigned long long)summary.doubts);
+        if (missing) {
+            assert_int_equal(summary.doubt_first, DURABLE_PUTS);
+            assert_int_equal(summary.doubt_last, DURABLE_PUTS);
+            assert_non_null(strstr(doubt_line, "operations 12 to 12"));
+            assert_non_null(strstr(doubt_line, ".wal at offset "));
+        }
+        assert_true((summary.doubts > 0) == (doubt_line[0] != 0));
+        met[summary.doubts ? 1 : 2]++;
+        assert_int_equal(firn_close(db, NULL), FIRN_OK);
+        assert_int_equal(engine_check(simfs_fs(copy), FOLDER, NULL, NULL, &summary, &err), FIRN_OK);
+        assert_int_equal(summary.doubts, 0);
+    }
+    simfs_free(copy);
+}
+
+/* Each of these writes was acknowledged as durable, and the store was not closed. All but the last are missed, and
+ * check says of the last that it may be gone. */
+static void check_does_not_call_a_log_clean_whose_last_sync_may_be_gone(void **state)
+{
+    (void)state;
+    static const size_t sectors[] = {512, 4096};
+    static const size_t values[] = {30, 700, 3000};
+    for (size_t i = 0; i < 6; i++) {
+        unsigned met[3] = {0};
+        log_end e = {.path = ""};
+        bed b;
+        char value[3001];
+        memset(value, 'v', sizeof value);
+        value[values[i % 3]] = 0;
+        bed_on_simfs(&b, 1);
+        b.options.durability = FIRN_DURABILITY_SYNC;
+        b.options.segment_bytes = 1 << 17;
+        bed_must_open(&b);
+        for (int n = 0; n < DURABLE_PUTS; n++)
+            bed_put(&b, "key", value);
+        simfs *sim = simfs_clone(b.sim);
+        assert_int_equal(simfs_each(sim, FOLDER, find_log_end, &e), 0);
+        e.end = 4096 + DURABLE_PUTS * (values[i % 3] + 100) + 8192;
+        for (uint64_t at = 4096; at < e.end; at += sectors[i / 3])
+            check_without(&b, sim, &e, at, sectors[i / 3], met);
+        if (sectors[i / 3] == 512 && values[i % 3] > 30 &&
+            (met[0] == 0 || met[1] == 0 || met[2] == 0))
+            fail_msg("%zu, %zu: %u %u %u", sectors[i / 3], values[i % 3], met[0], met[1], met[2]);
+        simfs_free(sim);
+        bed_release(&b);
+    }
+}
+
 /* The sample is what it is meant to be, and undamaged it passes as complete. */
 static void the_undamaged_store_reads_complete(void **state)
 {
@@ -480,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_record_of_another_manifest_does_not_pass),
         cmocka_unit_test(a_damaged_record_with_an_intact_one_behind_it_is_told),
         cmocka_unit_test(an_older_copy_of_the_manifest_is_told),
+        cmocka_unit_test(check_does_not_call_a_log_clean_whose_last_sync_may_be_gone),
         CLOSED(every_cut_file_of_a_closed_store_is_told),
         UNCLEAN(every_cut_file_of_an_unclosed_store_is_told),
         CLOSED(every_zeroed_sector_of_a_closed_store_is_told_or_harmless),

@@ -54,6 +54,8 @@ static int rules(const wal_frame *f, firn_slice payload)
         right = f->count == 0 && payload.size == 8 && get_u64(payload.data) < f->seq_first;
     else if (f->type == WAL_RESTORE_POINT)
         right = f->count == 1;
+    else if (f->type == WAL_NOTE)
+        right = false; /* no frame */
     else
         return f->flags & WAL_FLAG_OPTIONAL ? FIRN_OK : FIRN_UNSUPPORTED;
     return right ? FIRN_OK : FIRN_DAMAGED;

@@ -181,6 +181,35 @@ wait "$loader"
 background=
 run 0 "the lock ends with its holder" "$FIRN" put "$DB" a b
 
+# 6: in doubt. The loader is killed, and the last bytes that it wrote behind the log, which say how far a sync was started,
+# are damaged.
+"$FIRN" load "$T/killed" --batch 1 --ack <"$T/fifo" >"$T/acks" &
+loader=$!
+background=$loader
+exec 3>"$T/fifo" 4<"$T/acks"
+for i in 1 2 3; do
+    printf 'key%s\tvalue\n' "$i" >&3
+    read -r _ <&4
+done
+kill -9 "$loader"
+wait "$loader" 2>/dev/null
+exec 3>&- 4<&-
+background=
+run 0 "check of a store whose writer was killed" "$FIRN" check "$T/killed"
+is "says so" "$(grep -cx clean "$T/out")" 1
+segment=$(find "$T/killed" -name '*.wal' | sort | head -n 1)
+last=$(LC_ALL=C grep -obUaP '[^\x00]' "$segment" | tail -n 1 | cut -d : -f 1)
+printf '\377' | dd of="$segment" bs=1 seek="$last" conv=notrunc 2>/dev/null
+run 6 "check of a log whose end tells nothing" "$FIRN" check "$T/killed"
+has out "DOUBT   $segment at offset "
+has out "in doubt: the last writes of the log"
+is "nor is it called clean" "$(grep -cx clean "$T/out")" 0
+run 6 "the same without a report" "$FIRN" check -q "$T/killed"
+run 0 "opening it cuts that off" "$FIRN" put "$T/killed" key4 value
+is "and keeps what is intact" "$("$FIRN" count "$T/killed")" 4
+run 0 "and then nothing is in doubt" "$FIRN" check "$T/killed"
+is "says so" "$(grep -cx clean "$T/out")" 1
+
 # A reader that goes away is no failure.
 "$FIRN" dump "$DB" 2>"$T/err" | head -n 1 >/dev/null
 is "dump into head says nothing" "$(cat "$T/err")" ""

@@ -204,9 +204,17 @@ FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
 
 /* Reads every byte of a store and checks it: manifest, log, every table, the order of levels, missing and unknown
  * files. Changes nothing; beside a writer, it checks the store as it was at one moment. Each finding and remark is passed to `line` (may be NULL).
- * FIRN_DAMAGED when there is damage, with the first one in *error. */
+ * FIRN_DAMAGED when there is damage, with the first one in *error.
+ *
+ * One thing cannot be told from the bytes: whether what is not intact at the end of a log that was not closed is a write
+ * that the power cut off, which nobody was promised, or one that had been acknowledged and that a bad sector has taken.
+ * Then the result is FIRN_OK, `doubts` says at how many places, and `doubt_first` and `doubt_last` which sequence numbers
+ * may be concerned (0: unknown). The next open cuts these bytes off. A store is as it should be when the result is
+ * FIRN_OK and `doubts` is 0. */
 typedef struct firn_check_summary {
-    uint64_t tables, table_bytes, table_entries, log_segments, log_operations, log_torn_bytes, findings;
+    uint64_t tables, table_bytes, table_entries, log_segments, log_operations, log_torn_bytes;
+    uint64_t findings; /* damage: more than 0 with FIRN_DAMAGED, or what else was returned */
+    uint64_t doubts, doubt_first, doubt_last;
 } firn_check_summary;
 FIRN_API int firn_check(const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                         firn_check_summary *summary, firn_error *error);

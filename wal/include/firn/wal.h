@@ -52,7 +52,8 @@ FIRN_API void firn_wal_options_init(firn_wal_options *options);
 
 /* ---- What recovery and verification found ---- */
 typedef enum firn_wal_finding_kind {
-    FIRN_WAL_TORN = 1,        /* bytes that were never acknowledged as durable; normal after a crash */
+    FIRN_WAL_TORN = 1,        /* the end of the log is not intact, and nothing proves that it was durable; normal after a
+                                 crash. See may_be_durable */
     FIRN_WAL_LOST,            /* proven loss: the log had been synced beyond these bytes */
     FIRN_WAL_MISSING_SEGMENT, /* a segment file that must be there is not (proven) */
     FIRN_WAL_WRONG_SEGMENT,   /* a file under a segment's name that belongs elsewhere: another log's, a
@@ -66,6 +67,9 @@ typedef struct firn_wal_finding {
     char file[64];                /* segment file name */
     uint64_t offset, bytes;       /* the damaged range; bytes 0 when unknown */
     uint64_t seq_first, seq_last; /* numbers that are gone; 0, 0 when none or unknown */
+    bool may_be_durable;          /* TORN: a power cut during a sync leaves this, and so does a bad sector in what the
+                                     last sync before the end had made durable: the two cannot be told apart. Else no
+                                     sync of these bytes was ever started, so none was acknowledged */
     char proof[160];              /* why it counts as what it is, in words */
 } firn_wal_finding;
 
