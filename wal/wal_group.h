@@ -64,7 +64,7 @@ void wal_trailer_plan(const wal *w, const wal_group *g, uint64_t durable, uint64
 void wal_trailer_put(const wal_segment *s, const wal_trailer *t, uint64_t time_ms, uint8_t *p);
 /* The group is part of the log, and the trailer in place. */
 void wal_trailer_publish(wal *w, wal_segment *s, const wal_trailer *t);
-/* The group was refused: neither the NOTE that it was to have nor the one before it may stay. */
+/* The group was refused: the NOTE that it was to have must not stay. */
 int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *err);
 
 /* ---- wal_append.c ---- */

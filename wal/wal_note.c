@@ -89,22 +89,40 @@ void wal_trailer_publish(wal *w, wal_segment *s, const wal_trailer *t)
         atomic_store_explicit(&w->noted_intent, t->intent, memory_order_release);
 }
 
-int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *err)
+/* Clears what a refused write may have left at `offset`. *stays: the NOTE of before stands there unharmed. */
+static int note_wipe(wal_segment *s, uint64_t offset, bool *stays, firn_error *err)
 {
     static const uint8_t zeros[WAL_FRAME_BYTES];
-    const uint64_t notes[] = {s->note, t->stays ? 0 : t->note};
-    for (int i = 0; i < 2; i++) {
-        if (notes[i] == 0)
-            continue;
-        if (!s->mapped)
-            memset(s->base + notes[i], 0, sizeof(zeros));
-        int status = fs_write(s->file, zeros, sizeof(zeros), notes[i], err);
-        if (status != FIRN_OK)
-            return status;
+    uint8_t bytes[WAL_FRAME_BYTES];
+    wal_frame f;
+    int status = fs_read(s->file, bytes, sizeof(bytes), offset, err);
+    if (status != FIRN_OK)
+        return status;
+    wal_verdict verdict = wal_frame_decode(bytes, sizeof(bytes), s->salt, offset, &f);
+    *stays = offset == s->note && verdict == WAL_FRAME_OK && f.type == WAL_NOTE &&
+             f.durable_seq == s->note_durable && f.seq_first == s->note_intent + 1;
+    if (!*stays && verdict != WAL_FRAME_EMPTY) {
+        status = fs_write(s->file, zeros, sizeof(zeros), offset, err);
+        memset(bytes, 0, sizeof(bytes));
     }
-    s->note = 0;
-    atomic_store_explicit(&w->noted_durable, 0, memory_order_relaxed);
-    return FIRN_OK;
+    if (!s->mapped)
+        memcpy(s->base + offset, bytes, sizeof(bytes));
+    return status;
+}
+
+int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *err)
+{
+    bool stays = false, none;
+    int status = FIRN_OK;
+    if (s->note != 0)
+        status = note_wipe(s, s->note, &stays, err);
+    if (status == FIRN_OK && t->note != 0 && t->note != s->note)
+        status = note_wipe(s, t->note, &none, err);
+    if (status == FIRN_OK && !stays) {
+        s->note = 0;
+        atomic_store_explicit(&w->noted_durable, 0, memory_order_relaxed);
+    }
+    return status;
 }
 
 int wal_note_append(wal *w, firn_error *err)

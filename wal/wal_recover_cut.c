@@ -130,7 +130,9 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     uint64_t offset;
     cut_place(scan, spot, &keep, &offset);
     bool left = keep != WAL_NOWHERE && stays(r, &scan->segments[keep], offset);
-    if (keep != WAL_NOWHERE && !left && !anything_behind(scan, keep, offset))
+    /* What proves that there was more would prove it again, in front of another end. */
+    bool claimed = scan->durable_seq >= spot->seq_first;
+    if (keep != WAL_NOWHERE && !left && !claimed && !anything_behind(scan, keep, offset))
         return wal_repair_cut_in_place(r, &scan->segments[keep], offset);
 
     int status = save_behind(r, keep, offset);
