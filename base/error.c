@@ -185,8 +185,6 @@ static const char *hint_of_errno(int sys_errno)
         return "the volume went away: mount it again, then close and open again";
     case ENOENT:
         return "another program may have removed or moved it: put it back, then open again";
-    case EAGAIN:
-        return "raise the limit of threads (ulimit -u), or free memory";
     default:
         return "";
     }
@@ -207,8 +205,10 @@ int error_system(firn_error *err, const char *file, uint64_t offset, int sys_err
 int error_thread(firn_error *err, const char *file, int sys_errno)
 {
     int status = error_system(err, file, FIRN_NO_OFFSET, sys_errno, "start a thread");
-    if (sys_errno == EAGAIN)
+    if (sys_errno == EAGAIN) {
         status = FIRN_NO_MEMORY;
+        error_hint(err, "raise the limit of threads (ulimit -u), or free memory");
+    }
     if (err)
         err->status = status;
     return status;
