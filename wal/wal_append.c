@@ -275,7 +275,8 @@ static int write_group(wal *w, position *at, const wal_group *g, const wal_trail
 static void store_group(wal_segment *s, position *at, const wal_group *g, const wal_trailer *t)
 {
     uint64_t start = s->end;
-    wal_trailer_put(s, t, at->time_ms, s->base + t->from);
+    if (!t->stays || t->zeros_to > t->from)
+        wal_trailer_put(s, t, at->time_ms, s->base + t->from);
     group_put(s, at, g, s->base + start);
     fs_stored(s->file, start, (size_t)(t->zeros_to - start));
     if (t->note != 0 && !t->stays)

@@ -90,12 +90,11 @@ void wal_frame_encode(wal_frame *f, uint64_t salt, uint64_t offset, uint8_t out[
 static inline uint64_t wal_note_offset(uint64_t end, uint64_t segment_bytes)
 {
     uint64_t behind = end + WAL_FRAME_BYTES;
-    for (uint64_t unit = WAL_PAGE_BYTES; unit >= WAL_SECTOR_BYTES; unit = unit / 8) {
-        uint64_t offset = (behind + unit - 1) / unit * unit;
-        if (offset + WAL_FRAME_BYTES <= segment_bytes)
-            return offset;
-    }
-    return 0;
+    uint64_t page = (behind + WAL_PAGE_BYTES - 1) & ~(uint64_t)(WAL_PAGE_BYTES - 1);
+    uint64_t sector = (behind + WAL_SECTOR_BYTES - 1) & ~(uint64_t)(WAL_SECTOR_BYTES - 1);
+    if (page + WAL_FRAME_BYTES <= segment_bytes)
+        return page;
+    return sector + WAL_FRAME_BYTES <= segment_bytes ? sector : 0;
 }
 
 typedef enum wal_verdict {

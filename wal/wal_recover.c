@@ -446,28 +446,49 @@ static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_
     return status;
 }
 
-static bool finds_loss(const firn_wal_report *report)
+static bool finds_more_than_harmless(const firn_wal_report *report)
 {
     for (size_t i = 0; i < report->count; i++)
-        if (report->findings[i].kind != FIRN_WAL_TORN &&
-            report->findings[i].kind != FIRN_WAL_HARMLESS)
+        if (report->findings[i].kind != FIRN_WAL_HARMLESS)
             return true;
     return false;
 }
 
+static bool same_findings(const firn_wal_report *a, const firn_wal_report *b)
+{
+    bool same = a->count == b->count && a->seq_last == b->seq_last;
+    for (size_t i = 0; same && i < a->count; i++) {
+        const firn_wal_finding *x = &a->findings[i], *y = &b->findings[i];
+        same = x->kind == y->kind && x->offset == y->offset && x->bytes == y->bytes &&
+               x->seq_first == y->seq_first && x->seq_last == y->seq_last &&
+               strcmp(x->file, y->file) == 0;
+    }
+    return same;
+}
+
 /* Looking on while somebody writes. Segments are listed, then copied in their order; one that is
  * sealed when it is listed is copied whole, so what fits together is the log as it was at some
- * moment since. What does not fit, while segments came or went, means nothing: *again. */
+ * moment since. What does not fit, while segments came or went, means nothing: *again. Nor does it when the next
+ * look finds something else: a page was copied before a write, and the next one behind it. `*report` is what the look before
+ * found; becomes what this one finds. */
 static int look_once(fs_dir *dir, const wal_config *config, wal_recovered_log *out,
                      firn_wal_report *report, bool *again, firn_error *err)
 {
     uint64_t before = 0, after = 0;
+    firn_wal_report last = *report;
+    firn_wal_report_init(report);
+    *again = false;
     int status = fs_dir_fingerprint(dir, &before, err);
-    if (status != FIRN_OK)
+    if (status != FIRN_OK) {
+        firn_wal_report_release(&last);
         return status;
+    }
     status = recover_once(dir, config, false, out, report, err);
-    *again = (status != FIRN_OK || finds_loss(report)) &&
-             fs_dir_fingerprint(dir, &after, NULL) == FIRN_OK && before != after;
+    bool found = finds_more_than_harmless(report);
+    *again = ((status != FIRN_OK || found) && fs_dir_fingerprint(dir, &after, NULL) == FIRN_OK &&
+              before != after) ||
+             (found && !same_findings(report, &last));
+    firn_wal_report_release(&last);
     return status;
 }
 
@@ -486,8 +507,6 @@ int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovere
         for (int looks = 1; again && looks < LOOKS_MAX; looks++) {
             if (status == FIRN_OK)
                 wal_recovered_log_release(out);
-            firn_wal_report_release(&found);
-            firn_wal_report_init(&found);
             status = look_once(dir, config, out, &found, &again, &error);
         }
         if (status != FIRN_OK && err)

@@ -309,6 +309,83 @@ static void InASmallSegmentTheNextSectorHoldsTheProof(void **state)
     bed_release(&t.b);
 }
 
+/* A SEAL is shorter than what the NOTE in its way takes. */
+static void ASealLeavesNothingOfANoteBehind(void **state)
+{
+    (void)state;
+    for (size_t size = 3700; size < 4100; size += 8) {
+        sectors t;
+        firn_wal_report report;
+        wal *log;
+        start(&t, EACH_WRITE, size % 16 ? FIRN_WAL_MAPPED : FIRN_WAL_BUFFERED, size);
+        step(&t, 1);
+        bed_close(&t.b);
+        wal_config c = t.b.config;
+        c.options.recovery = FIRN_RECOVERY_STRICT;
+        firn_wal_report_init(&report);
+        OK(wal_open_path(simfs_fs(t.b.sim), BED_PATH, &c, &report, &log, err));
+        assert_true(report.count == 0 && report.closed_clean);
+        OK(firn_wal_close(log, err));
+        firn_wal_report_release(&report);
+        bed_release(&t.b);
+    }
+}
+
+/* ---- Beside a writer ---- */
+
+typedef struct moment {
+    simfs *sim;
+    const char *path, *name;
+    uint64_t at;
+    uint8_t bytes[WAL_SECTOR_BYTES];
+    unsigned opens;
+} moment;
+
+/* The segment is opened for the second time: the write that the first look met in the middle is over. */
+static int the_write_ends(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    moment *m = ctx;
+    (void)index;
+    if (call == SIMFS_OPEN && name && strcmp(name, m->name) == 0 && ++m->opens == 2)
+        simfs_poke(m->sim, m->path, m->at, m->bytes, sizeof(m->bytes));
+    return 0;
+}
+
+static void WhatTheNextLookDoesNotFindWasAWriteUnderWay(void **state)
+{
+    (void)state;
+    sectors t;
+    char path[64];
+    size_t size;
+    start(&t, EACH_WRITE, FIRN_WAL_BUFFERED, 60);
+    for (uint64_t i = 0; i < 20; i++)
+        step(&t, i);
+    const wal_segment *s = t.b.log->current;
+    simfs *sim = simfs_clone(t.b.sim);
+    snprintf(path, sizeof(path), "%s/%s", BED_PATH, s->name);
+    uint64_t last = (s->end - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES;
+    for (uint64_t at = last - WAL_SECTOR_BYTES; at <= last; at += WAL_SECTOR_BYTES) {
+        moment m = {.sim = sim, .path = path, .name = s->name, .at = at};
+        static const uint8_t none[WAL_SECTOR_BYTES];
+        memcpy(m.bytes, simfs_peek(sim, path, &size) + at, sizeof(m.bytes));
+        simfs_poke(sim, path, at, none, sizeof(none));
+        simfs_on_call(sim, the_write_ends, &m);
+        wal_config c = t.b.config;
+        firn_wal_report report;
+        wal *log;
+        c.options.read_only = true;
+        firn_wal_report_init(&report);
+        OK(wal_open_path(simfs_fs(sim), BED_PATH, &c, &report, &log, err));
+        assert_int_equal(report.count, 0);
+        assert_int_equal(firn_wal_last_seq(log), 20);
+        OK(firn_wal_close(log, err));
+        firn_wal_report_release(&report);
+        simfs_on_call(sim, NULL, NULL);
+    }
+    simfs_free(sim);
+    bed_release(&t.b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +394,8 @@ int main(void)
         cmocka_unit_test(NorDoesItAtTheBeginningOfASegment),
         cmocka_unit_test(BehindAMarkOneBadSectorTakesNothingUnnoticed),
         cmocka_unit_test(InASmallSegmentTheNextSectorHoldsTheProof),
+        cmocka_unit_test(ASealLeavesNothingOfANoteBehind),
+        cmocka_unit_test(WhatTheNextLookDoesNotFindWasAWriteUnderWay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
