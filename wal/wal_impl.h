@@ -155,6 +155,7 @@ struct firn_wal {
     /* Written by whoever syncs or truncates, read by all. */
     _Alignas(WAL_CACHE_LINE) _Atomic uint64_t durable_seq;
     _Atomic uint64_t floor_seq;
+    _Atomic uint64_t sync_intent; /* what the newest round was to cover when it started */
     _Atomic uint64_t syncs;
     _Atomic uint64_t synced_batches, synced_bytes; /* appended_... when the newest sync started */
     _Atomic int poisoned; /* 0, or the status of what went wrong; set once, after `poison` */

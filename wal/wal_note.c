@@ -38,7 +38,8 @@ void wal_trailer_plan(const wal *w, const wal_group *g, uint64_t durable, uint64
 {
     const wal_segment *s = w->current;
     uint64_t end = s->end + g->bytes;
-    uint64_t intent = atomic_load_explicit(&w->noted_intent, memory_order_relaxed);
+    uint64_t intent = max_u64(atomic_load_explicit(&w->noted_intent, memory_order_relaxed),
+                              atomic_load_explicit(&w->sync_intent, memory_order_relaxed));
     /* What a SEAL or a LINK says needs no NOTE: the next segment does, or the frames that follow at once. */
     bool own = g->first->frame_type != WAL_SEAL && g->first->frame_type != WAL_LINK;
     *out = (wal_trailer){

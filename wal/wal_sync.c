@@ -263,11 +263,11 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
 }
 
 /* A leader is at work for microseconds, or waits for the index. */
-#define NOTE_TRIES 20
+#define NOTE_TRIES 4
 
 /* W11: what this round will make durable, and what is durable already, stands behind the frames before the sync starts. A
  * group that waits for a sync has written so itself. Otherwise it is done here, unless a leader keeps the log to itself:
- * the round does not wait for one that may be waiting for a flush, which waits for a sync. */
+ * the round does not wait for one that may be waiting for a flush, which waits for a sync. Then the next group does it. */
 static void note_round(wal *w)
 {
     uint64_t durable = atomic_load_explicit(&w->durable_seq, memory_order_acquire);
@@ -277,12 +277,13 @@ static void note_round(wal *w)
             (atomic_load_explicit(&w->noted_durable, memory_order_acquire) >= durable &&
              atomic_load_explicit(&w->noted_intent, memory_order_acquire) >= last))
             return;
+        atomic_store_explicit(&w->sync_intent, last, memory_order_relaxed);
         /* One that fails has poisoned the log, or leaves it without: then one bad sector can take more. */
         firn_error error;
         wal_request r = {.type = WAL_REQUEST_NOTE, .err = &error};
         if (wal_submit_if_idle(w, &r))
             return;
-        for (int spin = 0; spin < 100; spin++)
+        for (int spin = 0; spin < 50; spin++)
             cpu_relax();
     }
 }
