@@ -136,19 +136,26 @@ static void check_log(check *c)
         finding(c, c->log_status, &c->log_error);
 }
 
-static void check_folder(check *c)
+static int check_folder(check *c)
 {
+    buf listed = {0};
+    if (version_numbers(c->state.version, &listed) != FIRN_OK) {
+        buf_release(&listed);
+        return FIRN_NO_MEMORY;
+    }
     for (size_t i = 0; i < folder_count(&c->folder.tables); i++) {
         uint64_t no = folder_at(&c->folder.tables, i);
-        if (!version_lists(c->state.version, no))
+        if (!folder_has(&listed, no))
             say(c, "note: table %" PRIu64 " belongs to no level; the next open removes it", no);
     }
+    buf_release(&listed);
     if (c->folder.foreign)
         say(c, "note: %zu files are not part of the store, such as %s", c->folder.foreign,
             c->folder.foreign_name);
     if (c->state.torn)
         say(c,
             "note: the manifest ends in a record that was never completed; the next open drops it");
+    return FIRN_OK;
 }
 
 /* ---- Looking ---- */
@@ -267,8 +274,7 @@ static int check_all(check *c, const char *path, firn_error *err)
     if (rc != FIRN_OK)
         return error_no_memory(err, sizeof *c);
     check_log(c);
-    check_folder(c);
-    return FIRN_OK;
+    return check_folder(c) == FIRN_OK ? FIRN_OK : error_no_memory(err, sizeof *c);
 }
 
 int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,

@@ -8,9 +8,6 @@
 #include "names.h"
 #include "store.h"
 
-#define FILE_NO_MAX                                                                                \
-    UINT64_C(1000000000000000000) /* no store gets there; names of 19 digits end at ten times it */
-
 static void init_handle(firn *db, const engine_config *config)
 {
     db->fs = config && config->fs ? config->fs : fs_posix();
@@ -83,22 +80,20 @@ void handle_set_id(firn *db, const uint8_t id[16])
     db->env.store_id[1] = get_u64(id + 8);
 }
 
-int store_number_files(firn *db, const folder *f, uint64_t next_file_no, firn_error *err)
+void store_number_files(firn *db, const folder *f, uint64_t next_file_no)
 {
-    uint64_t next = next_file_no ? next_file_no : 1;
     const buf *lists[] = {&f->tables, &f->manifests};
-    for (size_t i = 0; i < 2; i++) {
-        size_t count = folder_count(lists[i]);
-        if (count && folder_at(lists[i], count - 1) >= next)
-            next = folder_at(lists[i], count - 1) + 1;
-    }
-    if (next > FILE_NO_MAX) {
-        error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
-                   "a file in the folder has the number %" PRIu64 ", which no store reaches",
-                   next - 1);
-        error_hint(err, "move files with such names, which are not the store's, elsewhere");
-        return FIRN_INVALID;
-    }
+    uint64_t next = next_file_no ? next_file_no : 1;
+    /* Without a manifest nobody knows how far the numbers have come. */
+    uint64_t most = next_file_no ? next + FILE_NO_SLACK : FILE_NO_MAX - FILE_NO_SLACK;
+    for (size_t i = 0; i < 2; i++)
+        for (size_t at = folder_count(lists[i]); at-- > 0;) {
+            uint64_t no = folder_at(lists[i], at);
+            if (no > most)
+                continue;
+            if (no >= next)
+                next = no + 1;
+            break;
+        }
     atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
-    return FIRN_OK;
 }

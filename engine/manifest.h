@@ -31,12 +31,14 @@ typedef struct manifest_state {
     uint64_t last, end;  /* where the last good record begins and ends */
     uint64_t file_bytes;
     uint64_t records;
+    bool shared;    /* the file has another name, which must not change: it takes no more records */
+    uint64_t steps; /* of version_build: what tests bound */
 } manifest_state;
 
 void manifest_state_release(manifest_state *s);
 
 /* Reads manifest `no`. FIRN_DAMAGED names file and offset; FIRN_UNSUPPORTED. Tables are only
- * created as objects. */
+ * created as objects. What is read makes sense (version_build.h, B1 to B5), whoever wrote it. */
 int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_error *err);
 
 /* Writes a new manifest holding `state` as its first record, durably, under number `no`. */

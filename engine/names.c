@@ -29,7 +29,8 @@ name_kind name_parse(const char *name, uint64_t *no)
     while (name[n] >= '0' && name[n] <= '9' && n < 19)
         value = value * 10 + (uint64_t)(name[n++] - '0');
     /* Twelve digits with leading zeros, or more without: one spelling a number. */
-    if (n < DIGITS || (n > DIGITS && name[0] == '0') || value == 0)
+    if (n < DIGITS || (n > DIGITS && name[0] == '0') || value == 0 ||
+        value > FILE_NO_MAX + FILE_NO_SLACK)
         return NAME_FOREIGN;
     *no = value;
     if (strcmp(name + n, ".tbl") == 0)

@@ -13,6 +13,12 @@
 #include <base/fs.h>
 #include <firn/types.h>
 
+/* The greatest number of a table or manifest that a store has. A file of a greater one is not ours. */
+#define FILE_NO_MAX UINT64_C(1000000000000000000)
+/* So many numbers may have been given out since a manifest last told the next one. A file of a greater number is not the
+ * store's, although it has such a name. */
+#define FILE_NO_SLACK (UINT64_C(1) << 32)
+
 #define NAME_BYTES 40
 #define NAME_LOCK  FS_LOCK_NAME
 #define NAME_LOST  "lost"

@@ -161,15 +161,14 @@ static int new_state(firn *db, manifest_state *s, firn_error *err)
 /* Keeps appending to a small, whole manifest; starts a new one otherwise. */
 static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_error *err)
 {
-    int rc = store_number_files(db, f, s->next_file_no, err);
-    if (rc != FIRN_OK)
-        return rc;
+    int rc;
+    store_number_files(db, f, s->next_file_no);
     mutex_lock(&db->manifest_mu);
     db->covered_no = s->covered_no;
     /* What was given up must not be missed again: the new manifest does not ask for it. */
     bool gave_up = atomic_load_explicit(&db->visible_seq, memory_order_relaxed) < s->closed_seq;
     if (s->manifest_no && !s->torn && s->end == s->file_bytes && s->end < MANIFEST_REWRITE_BYTES &&
-        !gave_up) {
+        !s->shared && !gave_up) {
         rc = manifest_continue(db->dir, s, &db->manifest, err);
     } else {
         uint64_t no = store_next_file_no(db);
@@ -376,7 +375,7 @@ static int open_log(firn *db, const manifest_state *s, firn_error *err)
 
 typedef struct sweep {
     firn *db;
-    const version *version;
+    buf listed; /* numbers of tables */
     uint64_t manifest_no;
 } sweep;
 
@@ -385,8 +384,7 @@ static int sweep_name(void *ctx, const char *name)
     sweep *s = ctx;
     uint64_t no = 0;
     name_kind kind = name_parse(name, &no);
-    bool orphan = kind == NAME_TEMPORARY ||
-                  (kind == NAME_TABLE && !version_lists(s->version, no)) ||
+    bool orphan = kind == NAME_TEMPORARY || (kind == NAME_TABLE && !folder_has(&s->listed, no)) ||
                   (kind == NAME_MANIFEST && no != s->manifest_no);
     if (orphan) {
         store_log(s->db, FIRN_LOG_INFO, "removing %s, left behind by a crash or an earlier life",
@@ -399,9 +397,13 @@ static int sweep_name(void *ctx, const char *name)
 static int remove_leftovers(firn *db, const version *v, firn_error *err)
 {
     mutex_lock(&db->manifest_mu);
-    sweep s = {db, v, manifest_no(db->manifest)};
+    sweep s = {.db = db, .manifest_no = manifest_no(db->manifest)};
     mutex_unlock(&db->manifest_mu);
-    return fs_dir_list(db->dir, sweep_name, &s, err);
+    int rc = version_numbers(v, &s.listed);
+    rc = rc == FIRN_OK ? fs_dir_list(db->dir, sweep_name, &s, err)
+                       : error_no_memory(err, s.listed.size);
+    buf_release(&s.listed);
+    return rc;
 }
 
 /* ---- open ---- */

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "names.h"
+#include "version_build.h"
 
 /* ---- Telling ---- */
 
@@ -167,18 +168,18 @@ static void look_at_log(const repair *r, log_look *out)
 
 /* A manifest whose end has been lost is an older one: tables that it lists have been removed since, or the log has been
  * given up beyond what it knows of. Then there are tables that it does not list and that say so. */
-static bool manifest_is_old(repair *r)
+static int manifest_is_old(repair *r, bool *old)
 {
     uint64_t seq_max;
-    if (!repair_orphans(r, &seq_max))
-        return false;
-    if (misses_a_table(r))
-        return true;
-    if (seq_max <= r->flushed_seq)
-        return false;
+    bool any;
+    int rc = repair_orphans(r, &any, &seq_max);
+    *old = rc == FIRN_OK && any && misses_a_table(r);
+    if (rc != FIRN_OK || !any || *old || seq_max <= r->flushed_seq)
+        return rc;
     log_look look;
     look_at_log(r, &look);
-    return look.front_damaged || look.before_first > r->flushed_seq;
+    *old = look.front_damaged || look.before_first > r->flushed_seq;
+    return FIRN_OK;
 }
 
 /* ---- Without a manifest ---- */
@@ -412,18 +413,18 @@ static int put_together(repair *r, const char *path)
     int rc = enter(r, path);
     if (rc == FIRN_OK)
         rc = read_manifest(r);
-    if (rc == FIRN_OK)
-        rc = store_number_files(r->db, &r->folder, r->state.next_file_no, r->err);
     if (rc != FIRN_OK)
         return rc;
+    store_number_files(r->db, &r->folder, r->state.next_file_no);
     r->flushed_seq = r->state.flushed_seq;
     r->covered_no = r->state.covered_no;
-    if (r->state.version && manifest_is_old(r)) {
+    bool old = false;
+    if (r->state.version)
+        rc = manifest_is_old(r, &old);
+    if (old)
         repair_note(r, "", "the manifest is older than the tables and the log");
-        rc = rebuild(r);
-    } else {
-        rc = r->state.version ? repair_listed_tables(r) : rebuild(r);
-    }
+    if (rc == FIRN_OK)
+        rc = r->state.version && !old ? repair_listed_tables(r) : rebuild(r);
     if (rc == FIRN_OK)
         rc = salvage_log(r);
     if (rc == FIRN_OK && r->changed)

@@ -42,7 +42,7 @@ bool repair_is_damage(int status, const firn_error *err);
 /* The tables that the manifest lists: those that are intact, and what can be read of the others. */
 int repair_listed_tables(repair *r);
 /* The intact tables in the folder that the manifest does not list: are there any, and their greatest number. */
-bool repair_orphans(repair *r, uint64_t *seq_max);
+int repair_orphans(repair *r, bool *any, uint64_t *seq_max);
 /* Tells which listed tables are not there. */
 void repair_tell_missing(repair *r);
 /* All tables in the folder that are the store's, the level unknown. *seq_max: the greatest number in an intact one. */

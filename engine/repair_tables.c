@@ -256,21 +256,27 @@ void repair_tell_missing(repair *r)
         }
 }
 
-bool repair_orphans(repair *r, uint64_t *seq_max)
+int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
 {
-    bool any = false;
+    buf listed = {0};
+    *any = false;
     *seq_max = 0;
+    if (version_numbers(r->state.version, &listed) != FIRN_OK) {
+        buf_release(&listed);
+        return error_no_memory(r->err, sizeof *r);
+    }
     for (size_t i = 0; i < folder_count(&r->folder.tables); i++) {
         uint64_t no = folder_at(&r->folder.tables, i);
         table *t = NULL;
-        if (version_lists(r->state.version, no) || take_found(r, no, &t, NULL) != FIRN_OK)
+        if (folder_has(&listed, no) || take_found(r, no, &t, NULL) != FIRN_OK)
             continue;
-        any = true;
+        *any = true;
         if (t->properties.entries && t->properties.seq_max > *seq_max)
             *seq_max = t->properties.seq_max;
         table_unref(t);
     }
-    return any;
+    buf_release(&listed);
+    return FIRN_OK;
 }
 
 int repair_found_tables(repair *r, uint64_t *seq_max)

@@ -12,6 +12,7 @@
 
 #include "names.h"
 #include "store.h"
+#include "version_build.h"
 
 int store_check_handle(const firn *db, firn_error *err)
 {
@@ -195,6 +196,17 @@ static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn
     return FIRN_POISONED;
 }
 
+/* The next open would not take a manifest with a greater number. */
+static int check_numbers(const firn *db, const edit *e, firn_error *err)
+{
+    if (e->next_file_no <= FILE_NO_MAX)
+        return FIRN_OK;
+    error_file(err, FIRN_TOO_LARGE, db->dir->path, FIRN_NO_OFFSET,
+               "the store has used up its file numbers (%" PRIu64 ")", FILE_NO_MAX);
+    error_hint(err, "copy what is in it to a new store: firn dump, firn load");
+    return FIRN_TOO_LARGE;
+}
+
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
 {
     version *next = NULL;
@@ -206,7 +218,9 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
     /* manifest_mu makes us the only one who replaces versions, so the current one stays current. */
     view *v = store_view(db);
-    int rc = version_apply(v->version, e, &next, err);
+    int rc = check_numbers(db, e, err);
+    if (rc == FIRN_OK)
+        rc = version_apply(v->version, e, &next, err);
     view_unref(v);
     if (rc == FIRN_OK)
         rc = write_edit(db, e, flushed, next, err);

@@ -122,8 +122,9 @@ int handle_new(const firn_options *options, const engine_config *config, firn **
 /* Closes what is open of manifest, cache, folder and lock. */
 void handle_free(firn *db);
 void handle_set_id(firn *db, const uint8_t id[16]);
-/* New files get numbers that are beyond those of all files in the folder, and >= next_file_no. */
-int store_number_files(firn *db, const folder *f, uint64_t next_file_no, firn_error *err);
+/* New files get numbers >= next_file_no (0: unknown) that are beyond those of all files in the folder, but for files with
+ * a number that the store cannot have reached. */
+void store_number_files(firn *db, const folder *f, uint64_t next_file_no);
 
 /* ---- options.c ---- */
 int options_resolve(const firn_options *given, firn_options *out, firn_error *err);

@@ -1,10 +1,11 @@
 /* version: see version.h. */
 #include "version.h"
 
-#include <assert.h>
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "names.h"
@@ -62,6 +63,16 @@ void table_unref(table *t)
     mem_free(t);
 }
 
+int not_plain(int rc, firn_error *err)
+{
+    if (rc != FIRN_INVALID)
+        return rc;
+    if (err)
+        err->status = FIRN_DAMAGED;
+    error_hint(err, "move it away and restore the file from a backup" HINT_REPAIR);
+    return FIRN_DAMAGED;
+}
+
 /* Does the table say of itself what the manifest says of it? */
 static bool is_as_listed(const table *t, const sst_reader *r)
 {
@@ -93,6 +104,7 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
                                 "a table that the manifest lists is missing");
                 error_hint(err, "restore the file from a backup" HINT_REPAIR);
             }
+            rc = not_plain(rc, err);
             if (rc == FIRN_OK && !is_as_listed(t, r)) {
                 rc = error_file(err, FIRN_DAMAGED, name, FIRN_NO_OFFSET,
                                 "the table is not the one that the manifest lists");
@@ -179,93 +191,23 @@ uint64_t version_tables(const version *v)
     return count;
 }
 
-bool version_lists(const version *v, uint64_t no)
+static int by_number(const void *a, const void *b)
 {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int version_numbers(const version *v, buf *out)
+{
+    buf_clear(out);
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; i < v->levels[n].count; i++)
-            if (v->levels[n].tables[i]->no == no)
-                return true;
-    return false;
-}
-
-/* V1: newest first. Flushes cover ascending ranges of numbers, so the greatest number decides. */
-static bool goes_before(unsigned n, const table *a, const table *b)
-{
-    if (n == 0)
-        return a->properties.seq_max > b->properties.seq_max;
-    return slice_compare(a->properties.key_min, b->properties.key_min) < 0;
-}
-
-static void level_insert(level *l, unsigned n, table *t)
-{
-    size_t at = l->count;
-    while (at > 0 && goes_before(n, t, l->tables[at - 1]))
-        at--;
-    memmove(l->tables + at + 1, l->tables + at, (l->count - at) * sizeof *l->tables);
-    l->tables[at] = t;
-    l->count++;
-    l->bytes += t->properties.file_bytes;
-    table_ref(t);
-}
-
-static bool is_dropped(const edit *e, unsigned n, const table *t)
-{
-    for (size_t i = 0; i < e->dropped_count; i++)
-        if (e->dropped[i].level == n && e->dropped[i].table->no == t->no)
-            return true;
-    return false;
-}
-
-static int level_apply(const level *from, unsigned n, const edit *e, level *to)
-{
-    size_t capacity = from->count + e->added_count;
-    if (capacity == 0)
-        return FIRN_OK;
-    to->tables = mem_alloc(capacity * sizeof(table *));
-    if (!to->tables)
-        return FIRN_NO_MEMORY;
-    for (size_t i = 0; i < from->count; i++) {
-        table *t = from->tables[i];
-        if (is_dropped(e, n, t))
-            continue;
-        to->tables[to->count++] = t;
-        to->bytes += t->properties.file_bytes;
-        table_ref(t);
-    }
-    for (size_t i = 0; i < e->added_count; i++)
-        if (e->added[i].level == n)
-            level_insert(to, n, e->added[i].table);
-    return FIRN_OK;
-}
-
-static bool level_is_disjoint(const level *l)
-{
-    for (size_t i = 1; i < l->count; i++)
-        if (slice_compare(l->tables[i - 1]->properties.key_max, l->tables[i]->properties.key_min) >=
-            0)
-            return false;
-    return true;
-}
-
-int version_apply(const version *from, const edit *e, version **out, firn_error *err)
-{
-    version *v = NULL;
-    int rc = version_new_empty(&v);
-    for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++) {
-        rc = level_apply(&from->levels[n], n, e, &v->levels[n]);
-        if (rc == FIRN_OK && n > 0 && !level_is_disjoint(&v->levels[n]))
-            rc = error_set(err, FIRN_DAMAGED, "tables of level %u overlap", n);
-    }
-    if (rc == FIRN_NO_MEMORY)
-        error_no_memory(err, sizeof *v);
-    if (rc == FIRN_OK &&
-        version_tables(v) + e->dropped_count != version_tables(from) + e->added_count)
-        rc = error_set(err, FIRN_DAMAGED, "a table is dropped that is not there");
-    if (rc != FIRN_OK) {
-        version_unref(v);
-        return rc;
-    }
-    *out = v;
+        for (size_t i = 0; i < v->levels[n].count; i++) {
+            int rc = buf_append(out, &v->levels[n].tables[i]->no, sizeof(uint64_t));
+            if (rc != FIRN_OK)
+                return rc;
+        }
+    if (out->size)
+        qsort(out->data, out->size / sizeof(uint64_t), sizeof(uint64_t), by_number);
     return FIRN_OK;
 }
 

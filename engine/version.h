@@ -19,6 +19,10 @@
 /* Ends a hint. */
 #define HINT_REPAIR ", or save what is intact with `firn repair`"
 
+/* What fs_open says of a name: in a store, what is not a plain file is damage, and `firn repair` sets it aside. Returns
+ * the status to go on with. */
+int not_plain(int rc, firn_error *err);
+
 /* What opening a table needs; one for the store. */
 typedef struct table_env {
     fs_dir *dir;
@@ -85,8 +89,6 @@ int edit_drop(edit *e, unsigned level, table *t);
 void edit_release(edit *e);
 
 int version_new_empty(version **out);
-/* FIRN_DAMAGED when the edit drops what is not there or breaks V2. */
-int version_apply(const version *from, const edit *e, version **out, firn_error *err);
 void version_ref(version *v);
 void version_unref(version *v);
 
@@ -102,7 +104,8 @@ size_t level_find(const level *l, firn_slice key);
 void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end);
 
 uint64_t version_tables(const version *v);
-bool version_lists(const version *v, uint64_t table_no);
+/* The numbers of all tables, ascending, as uint64_t, for folder_has. FIRN_NO_MEMORY. */
+int version_numbers(const version *v, buf *out);
 
 /* What all keys in the tables begin with; points into a table's bounds. Empty when there are no tables. */
 firn_slice version_common_prefix(const version *v);

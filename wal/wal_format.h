@@ -15,9 +15,6 @@
 #define WAL_SEGMENT_MIN        8192
 #define WAL_SEGMENT_MAX        (UINT64_C(0x100000000) - 4096)
 
-/* What twelve digits of a name can hold; a file with a greater number would not be found again. */
-#define WAL_SEGMENT_NO_MAX UINT64_C(999999999999)
-
 /* Room that appends leave at the end of a segment for its SEAL and what may stand before it. */
 #define WAL_TAIL_RESERVE 256
 
