@@ -1,5 +1,6 @@
 /* lost: see lost.h. */
 #include <base/alloc.h>
+#include <base/buf.h>
 #include <base/error.h>
 #include <base/lost.h>
 #include <stdio.h>
@@ -7,6 +8,12 @@
 #include <string.h>
 
 enum { CHUNK_BYTES = 64 << 10, SECTOR_BYTES = 4096 };
+
+/* Greater numbers in names are not counted on: there must be more behind. */
+#define FILES_MAX (UINT64_C(1) << 60)
+
+/* A longer file is none of firn's own but sparse: only what is no hole is copied. */
+#define WHOLE_BYTES_MAX (UINT64_C(4) << 30)
 
 void lost_close(lost *l)
 {
@@ -22,21 +29,47 @@ static int note_name(void *ctx, const char *name)
         return 0;
     char *end;
     unsigned long long n = strtoull(dash + 1, &end, 10);
-    if (*end == '\0' && n > l->files && n < UINT64_MAX)
+    if (*end == '\0' && n > l->files && n < FILES_MAX)
         l->files = n;
     return 0;
 }
 
+/* "<name>-<n>", the first that is free in the store's folder. */
+static int free_name(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn_error *err)
+{
+    fs_entry entry;
+    int status = FIRN_OK;
+    for (uint64_t n = 1; status == FIRN_OK; n++) {
+        snprintf(to, FS_NAME_MAX + 1, "%.40s-%llu", name, (unsigned long long)n);
+        status = fs_look(l->store, to, &entry, err);
+    }
+    return status == FIRN_NOT_FOUND ? FIRN_OK : status;
+}
+
+static int move_beside(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn_error *err)
+{
+    int status = free_name(l, name, to, err);
+    return status == FIRN_OK ? fs_rename(l->store, name, to, err) : status;
+}
+
+/* Opens the folder, making it when it is not there, and finds the greatest number in it. */
+static int open_folder(lost *l, firn_error *err)
+{
+    char aside[FS_NAME_MAX + 1];
+    int status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, err);
+    if (status == FIRN_INVALID) { /* a file or a link: not to be followed, and not ours to remove */
+        status = move_beside(l, LOST_FOLDER, aside, err);
+        if (status == FIRN_OK)
+            status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, err);
+    }
+    return status == FIRN_OK ? fs_dir_list(l->dir, note_name, l, err) : status;
+}
+
 int lost_name(lost *l, const char *beginning, char name[FS_NAME_MAX + 1], firn_error *err)
 {
-    if (!l->dir) {
-        int status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, err);
-        if (status != FIRN_OK)
-            return status;
-        status = fs_dir_list(l->dir, note_name, l, err);
-        if (status != FIRN_OK)
-            return status;
-    }
+    int status = l->dir ? FIRN_OK : open_folder(l, err);
+    if (status != FIRN_OK)
+        return status;
     l->files++;
     snprintf(name, FS_NAME_MAX + 1, "%.40s-%llu", beginning, (unsigned long long)l->files);
     return FIRN_OK;
@@ -54,6 +87,25 @@ static void read_chunk(fs_file *from, uint8_t *chunk, size_t size, uint64_t at)
     }
 }
 
+static int copy_bytes(fs_file *from, fs_file *to, uint64_t size, uint8_t *chunk, firn_error *err)
+{
+    uint64_t start = 0, end = size;
+    int status = FIRN_OK;
+    for (uint64_t at = 0; status == FIRN_OK && at < size;) {
+        if (size > WHOLE_BYTES_MAX && (at == 0 || at >= end)) {
+            status = fs_next_data(from, at, &start, &end, err);
+            at = start;
+            if (status != FIRN_OK || at >= size)
+                break;
+        }
+        size_t piece = end - at < CHUNK_BYTES ? (size_t)(end - at) : CHUNK_BYTES;
+        read_chunk(from, chunk, piece, at);
+        status = fs_write(to, chunk, piece, at, err);
+        at += piece;
+    }
+    return status == FIRN_OK && size > WHOLE_BYTES_MAX ? fs_truncate(to, size, err) : status;
+}
+
 static int copy(lost *l, const char *file, const char *name, firn_error *err)
 {
     fs_file *from = NULL, *to = NULL;
@@ -66,11 +118,8 @@ static int copy(lost *l, const char *file, const char *name, firn_error *err)
         status = fs_size(from, &size, err);
     if (status == FIRN_OK)
         status = fs_open(l->dir, name, FS_WRITE | FS_CREATE_NEW, &to, err);
-    for (uint64_t at = 0; status == FIRN_OK && at < size; at += CHUNK_BYTES) {
-        size_t piece = size - at < CHUNK_BYTES ? (size_t)(size - at) : CHUNK_BYTES;
-        read_chunk(from, chunk, piece, at);
-        status = fs_write(to, chunk, piece, at, err);
-    }
+    if (status == FIRN_OK)
+        status = copy_bytes(from, to, size, chunk, err);
     if (status == FIRN_OK)
         status = fs_sync(to, err);
     if (to && status != FIRN_OK)
@@ -94,9 +143,14 @@ static int sync_file(lost *l, const char *name, firn_error *err)
 
 int lost_keep(lost *l, const char *file, firn_error *err)
 {
+    return lost_keep_as(l, file, file, err);
+}
+
+int lost_keep_as(lost *l, const char *file, const char *beginning, firn_error *err)
+{
     char name[FS_NAME_MAX + 1];
     firn_error cannot;
-    int status = lost_name(l, file, name, err);
+    int status = lost_name(l, beginning, name, err);
     if (status != FIRN_OK)
         return status;
     status = fs_link(l->store, file, l->dir, name, &cannot);
@@ -116,4 +170,70 @@ int lost_sync(lost *l, firn_error *err)
         return FIRN_OK;
     int status = fs_dir_sync(l->dir, err);
     return status == FIRN_OK ? fs_dir_sync(l->store, err) : status;
+}
+
+/* ---- What is no plain file ---- */
+
+int lost_set_aside(lost *l, const char *name, char moved[LOST_MOVED_BYTES], firn_error *err)
+{
+    char to[FS_NAME_MAX + 1];
+    firn_error cannot = {0};
+    int status = lost_name(l, name, to, err);
+    if (status != FIRN_OK)
+        return status;
+    status = fs_move(l->store, name, l->dir, to, &cannot);
+    snprintf(moved, LOST_MOVED_BYTES, "%s/%s", LOST_FOLDER, to);
+    if (status != FIRN_IO) {
+        if (status != FIRN_OK && err)
+            *err = cannot;
+        return status;
+    }
+    /* A folder that is another's may get another name, but no other place. */
+    status = move_beside(l, name, to, NULL);
+    snprintf(moved, LOST_MOVED_BYTES, "%s", to);
+    if (status != FIRN_OK && err)
+        *err = cannot;
+    return status;
+}
+
+typedef struct odd_names {
+    bool (*ours)(const char *name);
+    buf names; /* each of FS_NAME_MAX + 1 bytes */
+} odd_names;
+
+static int note_odd(void *ctx, const char *name)
+{
+    odd_names *o = ctx;
+    char entry[FS_NAME_MAX + 1] = {0};
+    if (strlen(name) > FS_NAME_MAX || !o->ours(name))
+        return 0;
+    snprintf(entry, sizeof entry, "%s", name);
+    return buf_append(&o->names, entry, sizeof entry);
+}
+
+int lost_set_odd_aside(lost *l, bool (*ours)(const char *name),
+                       void (*tell)(void *ctx, const char *name, const char *what,
+                                    const char *moved),
+                       void *ctx, firn_error *err)
+{
+    odd_names o = {.ours = ours};
+    int status = fs_dir_list_odd(l->store, note_odd, &o, err);
+    if (status == FIRN_NO_MEMORY)
+        error_no_memory(err, o.names.size);
+    for (size_t at = 0; status == FIRN_OK && at < o.names.size; at += FS_NAME_MAX + 1) {
+        const char *name = (const char *)o.names.data + at;
+        char moved[LOST_MOVED_BYTES];
+        fs_entry entry;
+        status = fs_look(l->store, name, &entry, err);
+        if (status == FIRN_OK)
+            status = lost_set_aside(l, name, moved, err);
+        if (status == FIRN_OK && tell)
+            tell(ctx, name, fs_kind_name(entry.kind), moved);
+        if (status == FIRN_NOT_FOUND) /* that it is gone is what was wanted */
+            status = FIRN_OK;
+    }
+    if (status == FIRN_OK && o.names.size)
+        status = lost_sync(l, err);
+    buf_release(&o.names);
+    return status;
 }

@@ -287,30 +287,16 @@ static int record_at(const reader *r, window *w, uint64_t offset, uint64_t numbe
     return FIRN_OK;
 }
 
-/* Moves *at over a hole in the file: a record's number is not zero, so none lies in one. */
-static int skip_hole(const reader *r, uint64_t *at, uint64_t *data_end)
-{
-    uint64_t start;
-    if (*at < *data_end)
-        return FIRN_OK;
-    int rc = fs_next_data(r->file, *at, &start, data_end, r->err);
-    if (rc == FIRN_OK && start > *at + MANIFEST_RECORD_BYTES)
-        *at = (start - MANIFEST_RECORD_BYTES) & ~UINT64_C(7);
-    return rc;
-}
-
 /* Every record is synced before the next is written: damage with an intact record behind it is loss, not a tear. */
 static int intact_record_behind(reader *r, uint64_t offset, bool *found)
 {
     const manifest_state *s = r->s;
-    uint64_t budget = SEARCH_BYTES, data_end = 0, intact = 0;
+    uint64_t budget = SEARCH_BYTES, intact = 0;
     int rc = window_new(r->file, &r->probe, r->err);
     *found = false;
-    for (uint64_t at = offset + 8; rc == FIRN_OK; at += 8) {
+    for (uint64_t at = offset + 8; rc == FIRN_OK && at + MANIFEST_RECORD_BYTES <= s->file_bytes;
+         at += 8) {
         const uint8_t *p;
-        rc = skip_hole(r, &at, &data_end);
-        if (rc != FIRN_OK || at > s->file_bytes || s->file_bytes - at < MANIFEST_RECORD_BYTES)
-            break;
         rc = window_at(&r->window, s->file_bytes, at, MANIFEST_RECORD_BYTES, &p, r->err);
         if (rc != FIRN_OK)
             break;

@@ -160,27 +160,33 @@ static int skip_numbers(wal *w, uint64_t upto, firn_error *err)
     return FIRN_OK;
 }
 
-/* Without room there is none for a reserve either; the next segment brings it along. */
-static int make_reserve(wal *w, firn_error *err)
+/* The reserve serves a later opening, on a full disk. Without it this one goes on: there may be no room for it, or
+ * something else under its name. The next segment tries again. */
+static void make_reserve(wal *w)
 {
+    char why[512];
+    firn_error err = {0};
     mutex_lock(&w->making);
-    int status = wal_reserve_make(w->dir, err);
+    int status = wal_reserve_make(w->dir, &err);
     w->reserved = status == FIRN_OK;
     mutex_unlock(&w->making);
-    if (status != FIRN_NO_SPACE)
-        return status;
-    wal_log(w, FIRN_LOG_WARNING,
-            "the disk is full: the log can be read, and written when there is room");
-    return FIRN_OK;
+    if (status == FIRN_OK)
+        return;
+    firn_error_format(&err, why, sizeof(why));
+    if (status == FIRN_NO_SPACE)
+        wal_log(w, FIRN_LOG_WARNING,
+                "the disk is full: the log can be read, and written when there is room");
+    else
+        wal_log(w, FIRN_LOG_WARNING,
+                "there is no reserve for opening on a full disk; everything else works: %s", why);
 }
 
 static int start_writing(wal *w, const wal_recovered_log *log, firn_error *err)
 {
     int status = choose_current(w, log, err);
-    if (status == FIRN_OK)
-        status = make_reserve(w, err);
     if (status != FIRN_OK)
         return status;
+    make_reserve(w);
     /* The owner expects no hook before it has the handle. */
     wal_hooks hooks = w->config.hooks;
     w->config.hooks = (wal_hooks){0};

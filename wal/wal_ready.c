@@ -168,8 +168,13 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     wal_header stale_behind = *header;
     stale_behind.optional |= WAL_OPTIONAL_RECYCLED;
     fill_pages(&stale_behind, pages);
+    fs_entry entry;
+    int status = fs_look(w->dir, temporary, &entry, err);
+    if (status == FIRN_OK && entry.links != 1) /* somebody keeps it under another name, as it is */
+        status = FIRN_INVALID;
     /* The rest of the file may be what was stored in its former life and never synced: nobody wants it on the disk. */
-    int status = fs_write_durable(s->file, pages, sizeof(pages), 0, err);
+    if (status == FIRN_OK)
+        status = fs_write_durable(s->file, pages, sizeof(pages), 0, err);
     if (status == FIRN_OK && !s->mapped)
         memset(s->base, 0, WAL_DATA_OFFSET + WAL_PAGE_BYTES);
     if (status == FIRN_OK)

@@ -265,6 +265,8 @@ static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scan
     wal_segment *s = last->segment;
     if (last->seal == WAL_SEAL_ROTATION || s->bytes - s->end < ROOM_MIN)
         return FIRN_OK;
+    if (s->shared) /* what is appended would show under the other name, too */
+        return FIRN_OK;
     /* W1: where the floor lies behind the end, the LINK of a new segment says where numbers go on. */
     if (out->last_seq > r->scan->last_seq)
         return FIRN_OK;
@@ -417,6 +419,26 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
     }
 }
 
+static void tell_aside(void *ctx, const char *name, const char *what, const char *moved)
+{
+    const wal_config *config = ctx;
+    char line[256];
+    if (!config->options.log)
+        return;
+    snprintf(line, sizeof(line), "recovery: %s is %s, no segment: moved to %s", name, what, moved);
+    config->options.log(config->options.log_ctx, FIRN_LOG_WARNING, line);
+}
+
+/* Who asks for what can be saved gets it also when something that is no file stands in the way. */
+static int set_odd_aside(wal_repair *r)
+{
+    firn_recovery policy = r->config->options.recovery;
+    if (policy != FIRN_RECOVERY_PREFIX && policy != FIRN_RECOVERY_SALVAGE)
+        return FIRN_OK;
+    return lost_set_odd_aside(&r->lost, wal_owns_name, tell_aside, (void *)(uintptr_t)r->config,
+                              r->err);
+}
+
 static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
                         firn_wal_report *report, firn_error *err)
 {
@@ -433,7 +455,9 @@ static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_
         .dir = dir, .lost = {.store = dir}, .config = config, .scan = &scan, .err = err};
     wal_recovered_log log = {0};
 
-    int status = settle(&r, &o, write, &scan, report);
+    int status = write ? set_odd_aside(&r) : FIRN_OK;
+    if (status == FIRN_OK)
+        status = settle(&r, &o, write, &scan, report);
     if (status == FIRN_OK)
         status = hand_over(&r, &scan, mapped, write, &log);
     report->cut_bytes = r.cut_bytes;

@@ -19,6 +19,56 @@
 /* Of the reserve, for copies. */
 #define TIGHT_COPY_BYTES (WAL_RESERVE_BYTES / 4)
 
+/* No log leaves out so many segment numbers. */
+#define STRAY_DISTANCE (UINT64_C(1) << 20)
+
+/* Is this file, by its number, none that the log could have made? */
+static bool is_stray(const wal_scanned *p, uint64_t newest)
+{
+    return (p->part == WAL_PART_HEADLESS || p->part == WAL_PART_WRONG) && p->segment->no > newest &&
+           p->segment->no - newest > STRAY_DISTANCE;
+}
+
+/* The number of the newest file that is the log's. */
+static uint64_t newest_of_log(const wal_scan *scan)
+{
+    for (size_t i = scan->count; i-- > 0;) {
+        wal_part part = scan->segments[i].part;
+        if (part != WAL_PART_HEADLESS && part != WAL_PART_WRONG && part != WAL_PART_UNUSED)
+            return scan->segments[i].segment->no;
+    }
+    return scan->covered_no;
+}
+
+/* A number above all but strays: behind those of the highest numbers there would be none left. */
+static uint64_t successor_no(const wal_scan *scan)
+{
+    uint64_t newest = newest_of_log(scan), no = newest + 1;
+    for (size_t i = 0; i < scan->count; i++) {
+        const wal_scanned *p = &scan->segments[i];
+        if (p->segment->no >= no && p->segment->no - newest <= STRAY_DISTANCE)
+            no = p->segment->no + 1;
+    }
+    return no;
+}
+
+/* They have been saved; what the successor's number is above of, its LINK jumps over. */
+static int remove_strays(wal_repair *r)
+{
+    uint64_t newest = newest_of_log(r->scan);
+    bool removed = false;
+    for (size_t i = 0; i < r->scan->count; i++) {
+        const wal_scanned *p = &r->scan->segments[i];
+        if (!is_stray(p, newest))
+            continue;
+        int status = fs_unlink(r->dir, p->segment->name, r->err);
+        if (status != FIRN_OK && status != FIRN_NOT_FOUND)
+            return status;
+        removed = true;
+    }
+    return removed ? fs_dir_sync(r->dir, r->err) : FIRN_OK;
+}
+
 int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_first,
                          uint64_t seq_next, uint32_t reason)
 {
@@ -27,7 +77,7 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
     if (seq_first <= scan->floor_seq)
         seq_first = scan->floor_seq + 1;
     wal_made made = {
-        .no = wal_scan_next_no(scan),
+        .no = successor_no(scan),
         .link = {.floor_seq = scan->floor_seq, .life = scan->life, .seq_first = seq_first},
         .seq_next = seq_next > seq_first ? seq_next : seq_first,
         .reason = reason,
@@ -38,7 +88,8 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
         made.link.prev_end = end;
         made.link.prev_chain = wal_scan_chain_at(p, end);
     }
-    return wal_repair_make(r, &made);
+    int status = wal_repair_make(r, &made);
+    return status == FIRN_OK ? remove_strays(r) : status;
 }
 
 int wal_repair_cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)

@@ -22,12 +22,16 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 
 /* ---- lost/ ---- */
 
+static void lost_beginning(uint64_t segment_no, uint64_t offset, char out[48])
+{
+    snprintf(out, 48, "%012llu-%llu", (unsigned long long)segment_no, (unsigned long long)offset);
+}
+
 static int next_lost_name(wal_repair *r, uint64_t segment_no, uint64_t offset,
                           char name[FS_NAME_MAX + 1])
 {
     char beginning[48];
-    snprintf(beginning, sizeof beginning, "%012llu-%llu", (unsigned long long)segment_no,
-             (unsigned long long)offset);
+    lost_beginning(segment_no, offset, beginning);
     return lost_name(&r->lost, beginning, name, r->err);
 }
 
@@ -59,11 +63,26 @@ int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, ui
     return status;
 }
 
+/* A second name for a file that is none of the log's: it may be of any size. */
+static int keep_stranger(wal_repair *r, const wal_scanned *p)
+{
+    char beginning[48];
+    if (p->file_bytes == 0)
+        return FIRN_OK;
+    lost_beginning(p->segment->no, 0, beginning);
+    int status = lost_keep_as(&r->lost, p->segment->name, beginning, r->err);
+    if (status == FIRN_OK)
+        r->cut_bytes += p->file_bytes;
+    return status;
+}
+
 /* A copy; or, where there is no room for one, a second name for the file, since the first one is about to go. (A copy is
  * better: should this recovery be given up, the log may go on in this very file.) */
 int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
+    if (p->part == WAL_PART_HEADLESS || p->part == WAL_PART_WRONG)
+        return keep_stranger(r, p);
     uint64_t used = wal_used_end(s->base, 0, s->base_bytes);
     if (used == 0)
         return FIRN_OK;

@@ -71,6 +71,12 @@ static int open_one(fs_dir *dir, uint64_t no, const wal_scan_options *o, wal_sca
         error_hint(err, "another program removes files here: find out which, then open again");
         return FIRN_IO;
     }
+    if (status == FIRN_INVALID) { /* not a plain file */
+        status = header_error.status = FIRN_DAMAGED;
+        error_hint(&header_error,
+                   "move it away and restore the segment from a backup, or save what is "
+                   "intact with `firn repair` (recovery=salvage), which sets it aside");
+    }
     if (status != FIRN_OK) {
         if (err)
             *err = header_error;

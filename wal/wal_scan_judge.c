@@ -197,7 +197,7 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
                  name, (unsigned long long)scan->durable_offset,
                  (unsigned long long)scan->durable_seq);
     } else {
-        if (wal_scan_cut(scan, FIRN_RECOVERY_TAIL))
+        if (scan->torn)
             return FIRN_OK; /* behind a torn spot, and cut with it */
         describe_torn(scan, &spot, first, text, sizeof(text));
     }

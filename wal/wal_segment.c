@@ -251,7 +251,11 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
     wal_segment *s = segment_alloc(no, writable, err);
     if (!s)
         return FIRN_NO_MEMORY;
-    int status = fs_open(dir, s->name, writable ? FS_WRITE : FS_READ, &s->file, err);
+    fs_entry entry = {.links = 1};
+    int status = fs_open(dir, s->name, writable ? FS_WRITE | FS_ANY_LINKS : FS_READ, &s->file, err);
+    if (status == FIRN_OK && writable)
+        status = fs_look(dir, s->name, &entry, err);
+    s->shared = entry.links > 1;
     if (status == FIRN_OK)
         status = fs_size(s->file, file_bytes, err);
     if (status == FIRN_OK)
@@ -259,20 +263,19 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
     if (status != FIRN_OK)
         goto fail;
 
-    uint64_t size = *copies_ok > 0 ? header->segment_bytes : WAL_SEGMENT_MAX;
-    if (size > *file_bytes)
-        size = *file_bytes;
-    held_bytes held = {.mapped = mapped};
-    status = bytes_load(s, size, size, &held, err);
-    if (status != FIRN_OK)
-        goto fail;
-    bytes_take(s, &held);
-    s->bytes = *copies_ok > 0 ? header->segment_bytes : s->base_bytes;
-    s->salt = *copies_ok > 0 ? header->salt : 0;
-    s->chain = s->salt;
     *out = s;
-    if (*copies_ok > 0)
+    if (*copies_ok > 0) {
+        uint64_t size = header->segment_bytes < *file_bytes ? header->segment_bytes : *file_bytes;
+        held_bytes held = {.mapped = mapped};
+        status = bytes_load(s, size, size, &held, err);
+        if (status != FIRN_OK)
+            goto fail;
+        bytes_take(s, &held);
+        s->bytes = header->segment_bytes;
+        s->salt = s->chain = header->salt;
         return FIRN_OK;
+    }
+    /* Without its salt no frame can pass, so there is nothing to read, however long the file is. */
     status = error_file(err, FIRN_DAMAGED, s->file->path, 0,
                         "both copies of the segment's header are damaged");
     error_hint(err, "restore the file from a backup, or open with recovery prefix or salvage after "
@@ -280,6 +283,7 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
     return status;
 
 fail:
+    *out = NULL;
     wal_segment_free(s);
     return status;
 }

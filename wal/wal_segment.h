@@ -40,13 +40,14 @@ struct wal_segment {
     uint64_t note;                   /* where the newest NOTE stands, behind `end`; 0: there is none */
     uint64_t note_durable, note_intent; /* what it says */
     bool recycled;                   /* stale bytes of an earlier use lie behind `end`: WAL_OPTIONAL_RECYCLED */
+    bool shared;                     /* the file had another name when it was opened: it takes no more frames */
     bool synced;                     /* sealed and synced; guarded by the log's mutex */
     void *recycler;                  /* who may want it back when the last reference goes, or NULL */
 };
 
 /* Opens an existing segment file and brings in its bytes. Reads (and repairs nothing of) the header: *header is the
  * first intact copy; *copies_ok says how many of the two are intact (0: FIRN_DAMAGED is returned but *out is
- * still filled in, with salt 0, so that the damage can be looked at). With `writable`, the file is opened for writing
+ * still filled in, with salt 0 and no bytes: whatever such a file holds, and of whatever size, nothing in it can be a frame). With `writable`, the file is opened for writing
  * and, when `mapped`, mapped for stores; otherwise a read-only mapping is used where mapping is sound, else a private
  * copy. The actual file size goes to *file_bytes; base_bytes is min(file size, header's size) rounded to what
  * exists. Every page is brought in with fs_populate or fs_read first, so that an I/O error is FIRN_IO here

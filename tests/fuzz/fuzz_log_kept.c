@@ -73,7 +73,7 @@ static void add_files(fuzz_kept *k, const wal_scan *scan)
         if (p->part == WAL_PART_LIVE)
             (void)wal_segment_walk(p->segment, p->segment->end, add_frame, k);
         else if (is_stranger(scan, p) || (bad && !harmless))
-            add_range(k, p->segment->no, 0, p->segment->base_bytes);
+            add_range(k, p->segment->no, 0, p->file_bytes);
     }
 }
 

@@ -265,7 +265,7 @@ static void make_torn_with_more_behind(bench *b)
     log_rotate(&b->log);
     log_batch(&b->log, 5);
     log_write(&b->log, b->sim);
-    simfs_flip_bit(b->sim, log_path(1, path), (at + 41) * 8);
+    simfs_flip_bit(b->sim, log_path(b->log.first_no, path), (at + 41) * 8);
 }
 
 static void numbers_seen_behind_a_cut_are_not_given_out_again(void **state)
@@ -540,11 +540,44 @@ static void a_full_disk_fails_a_repair_that_needs_room_and_it_succeeds_later(voi
 static void a_number_that_leaves_no_room_for_another_is_an_error(void **state)
 {
     bench *b = *state;
-    char path[64];
+    b->log.first_no = WAL_SEGMENT_NO_MAX - 1;
     make_torn_with_more_behind(b);
-    simfs_copy_file(b->sim, log_path(2, path), LOG_FOLDER "/999999999999.wal");
+    assert_true(simfs_exists(b->sim, LOG_FOLDER "/999999999999.wal"));
     assert_int_equal(bench_open(b, FIRN_RECOVERY_PREFIX), FIRN_DAMAGED);
     assert_non_null(strstr(b->error.message, "used up"));
+}
+
+/* Its number is no number of this log: it must not use up those that are left. */
+static void a_stray_file_of_the_highest_number_is_set_aside(void **state)
+{
+    static const char *const strays[] = {"another segment's", "", "no header", NULL};
+    static const firn_recovery policies[] = {FIRN_RECOVERY_PREFIX, FIRN_RECOVERY_SALVAGE};
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        void *made = NULL;
+        bench_setup(&made);
+        bench *b = made;
+        char path[64];
+        const char *stray = strays[i / 2];
+        static const uint8_t zeros[3 * WAL_PAGE_BYTES];
+        make_torn_with_more_behind(b);
+        if (i / 2 == 0)
+            simfs_copy_file(b->sim, log_path(2, path), LOG_FOLDER "/999999999999.wal");
+        else if (stray)
+            simfs_write_file(b->sim, LOG_FOLDER "/999999999999.wal", stray, strlen(stray));
+        else
+            simfs_write_file(b->sim, LOG_FOLDER "/999999999999.wal", zeros, sizeof zeros);
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+        assert_int_equal(bench_open(b, policies[i % 2]), FIRN_OK);
+        assert_false(simfs_exists(b->sim, LOG_FOLDER "/999999999999.wal"));
+        assert_true(b->read.count >= 3);
+        assert_true(bench_append(b) > 3);
+        int files = 0;
+        simfs_each(b->sim, LOG_FOLDER "/lost", count_file, &files);
+        assert_true(files > 0);
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+        bench_teardown(&made);
+    }
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
@@ -572,6 +605,7 @@ int main(void)
         cmocka_unit_test(running_out_of_memory_fails_the_open_and_nothing_else),
         TEST(a_full_disk_fails_a_repair_that_needs_room_and_it_succeeds_later),
         TEST(a_number_that_leaves_no_room_for_another_is_an_error),
+        cmocka_unit_test(a_stray_file_of_the_highest_number_is_set_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,7 +197,8 @@ int fs_write_durable(fs_file *file, const void *data, size_t size, uint64_t offs
 int fs_sync(fs_file *file, firn_error *err);
 int fs_size(fs_file *file, uint64_t *out, firn_error *err);
 /* The next range that has to be read; the bytes before it are zeros. Where the file system cannot tell holes from zeros,
- * everything has to be. Both are the file's size when the rest is a hole. */
+ * everything has to be. Both are the file's size when the rest is a hole. Some file systems have been wrong about holes:
+ * for bytes that are not the store's data any more. */
 int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, firn_error *err);
 int fs_truncate(fs_file *file, uint64_t size, firn_error *err);
 /* Falls back to writing zeros where the file system cannot reserve. */

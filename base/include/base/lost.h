@@ -2,14 +2,16 @@
  * files. Nothing in it is ever read or removed by firn.
  *
  * Names in it end with a number of their own, so that an interrupted run overwrites nothing. What was put there is
- * durable after lost_sync. Belongs to one thread at a time.
+ * durable after lost_sync. What stands in the place of the folder itself is moved to a name of its own first. Belongs to
+ * one thread at a time.
  */
 #ifndef BASE_LOST_H
 #define BASE_LOST_H
 
 #include <base/fs.h>
 
-#define LOST_FOLDER "lost"
+#define LOST_FOLDER      "lost"
+#define LOST_MOVED_BYTES (FS_NAME_MAX + 16)
 
 typedef struct lost {
     fs_dir *store; /* borrowed */
@@ -23,6 +25,17 @@ int lost_name(lost *l, const char *beginning, char name[FS_NAME_MAX + 1], firn_e
 /* Gives the store's file `file` a second name in the folder, which costs no room. Where the file system has no such
  * thing, copies it; sectors that cannot be read are zeros in the copy. */
 int lost_keep(lost *l, const char *file, firn_error *err);
+/* The same under "<beginning>-<n>". */
+int lost_keep_as(lost *l, const char *file, const char *beginning, firn_error *err);
+/* Moves `name`, whatever it is, into the folder, or, where that cannot be, to a name of its own beside it. It is neither
+ * opened nor followed. `moved` says where it is now, for messages. Durable after lost_sync. NOT_FOUND. */
+int lost_set_aside(lost *l, const char *name, char moved[LOST_MOVED_BYTES], firn_error *err);
+/* The same for all names that `ours` knows and that do not stand for a plain file. `tell` (or NULL) hears what each was and
+ * where it is now. */
+int lost_set_odd_aside(lost *l, bool (*ours)(const char *name),
+                       void (*tell)(void *ctx, const char *name, const char *what,
+                                    const char *moved),
+                       void *ctx, firn_error *err);
 int lost_sync(lost *l, firn_error *err);
 
 #endif
