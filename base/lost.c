@@ -55,10 +55,9 @@ static int move_beside(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn
 /* Opens the folder, making it when it is not there, and finds the greatest number in it. */
 static int open_folder(lost *l, firn_error *err)
 {
-    char aside[FS_NAME_MAX + 1];
     int status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, err);
     if (status == FIRN_INVALID) { /* a file or a link: not to be followed, and not ours to remove */
-        status = move_beside(l, LOST_FOLDER, aside, err);
+        status = move_beside(l, LOST_FOLDER, l->aside, err);
         if (status == FIRN_OK)
             status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, err);
     }
@@ -106,24 +105,24 @@ static int copy_bytes(fs_file *from, fs_file *to, uint64_t size, uint8_t *chunk,
     return status == FIRN_OK && size > WHOLE_BYTES_MAX ? fs_truncate(to, size, err) : status;
 }
 
-static int copy(lost *l, const char *file, const char *name, firn_error *err)
+static int copy(fs_dir *dir, const char *file, fs_dir *to_dir, const char *name, firn_error *err)
 {
     fs_file *from = NULL, *to = NULL;
     uint64_t size = 0;
     uint8_t *chunk = mem_alloc(CHUNK_BYTES);
     int status = chunk ? FIRN_OK : error_no_memory(err, CHUNK_BYTES);
     if (status == FIRN_OK)
-        status = fs_open(l->store, file, FS_READ, &from, err);
+        status = fs_open(dir, file, FS_READ, &from, err);
     if (status == FIRN_OK)
         status = fs_size(from, &size, err);
     if (status == FIRN_OK)
-        status = fs_open(l->dir, name, FS_WRITE | FS_CREATE_NEW, &to, err);
+        status = fs_open(to_dir, name, FS_WRITE | FS_CREATE_NEW, &to, err);
     if (status == FIRN_OK)
         status = copy_bytes(from, to, size, chunk, err);
     if (status == FIRN_OK)
         status = fs_sync(to, err);
     if (to && status != FIRN_OK)
-        (void)fs_unlink(l->dir, name, NULL); /* a part of a copy is none, and the room is wanted */
+        (void)fs_unlink(to_dir, name, NULL); /* a part of a copy is none, and the room is wanted */
     fs_close(from);
     fs_close(to);
     mem_free(chunk);
@@ -158,10 +157,22 @@ int lost_keep_as(lost *l, const char *file, const char *beginning, firn_error *e
         return sync_file(l, name, err);
     /* Links are unknown here, or the disk is at its end: the copy will tell. */
     if (status == FIRN_IO)
-        return copy(l, file, name, err);
+        return copy(l->store, file, l->dir, name, err);
     if (status != FIRN_OK && err)
         *err = cannot;
     return status;
+}
+
+int lost_unshare(fs_dir *dir, const char *file, firn_error *err)
+{
+    char temporary[FS_NAME_MAX + 1];
+    snprintf(temporary, sizeof temporary, "%.40s.new", file);
+    int status = fs_unlink(dir, temporary, err); /* left by an attempt that failed */
+    if (status == FIRN_OK || status == FIRN_NOT_FOUND)
+        status = copy(dir, file, dir, temporary, err);
+    if (status == FIRN_OK)
+        status = fs_rename(dir, temporary, file, err);
+    return status == FIRN_OK ? fs_dir_sync(dir, err) : status;
 }
 
 int lost_sync(lost *l, firn_error *err)

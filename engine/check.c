@@ -136,6 +136,22 @@ static void check_log(check *c)
         finding(c, c->log_status, &c->log_error);
 }
 
+static void tell_odd(void *ctx, const char *name, const char *what, bool matters)
+{
+    check *c = ctx;
+    firn_error err = {0};
+    char path[512];
+    if (!matters) {
+        say(c, "note: %s is %s; the store works without it", name, what);
+        return;
+    }
+    fs_path(path, sizeof path, c->dir, name);
+    error_file(&err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
+               "this is %s, and has the name of a file of the store", what);
+    error_hint(&err, "move it away" HINT_REPAIR);
+    finding(c, FIRN_DAMAGED, &err);
+}
+
 static int check_folder(check *c)
 {
     buf listed = {0};
@@ -152,6 +168,7 @@ static int check_folder(check *c)
     if (c->folder.foreign)
         say(c, "note: %zu files are not part of the store, such as %s", c->folder.foreign,
             c->folder.foreign_name);
+    (void)folder_list_odd(c->dir, tell_odd, c, NULL); /* the folder has been listed a moment ago */
     if (c->state.torn)
         say(c,
             "note: the manifest ends in a record that was never completed; the next open drops it");

@@ -7,6 +7,8 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "merge.h"
 #include "store.h"
@@ -86,6 +88,30 @@ static int merge_into(firn *db, job *j, iter *it, build *b, const buf *snapshots
     return rc == FIRN_OK ? build_finish(b, err) : rc;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    const table *x = *(table *const *)a, *y = *(table *const *)b;
+    return slice_compare(x->properties.key_min, y->properties.key_min);
+}
+
+/* Of tables that do not overlap, each ends before the next one begins. */
+static bool overlap_each_other(const job *j)
+{
+    bool overlap = false;
+    if (j->counts[0] < 2 || j->level > 0) /* V2 */
+        return false;
+    table **sorted = mem_alloc(j->counts[0] * sizeof *sorted);
+    if (!sorted)
+        return true; /* they are merged then, which is never wrong */
+    memcpy(sorted, j->inputs[0], j->counts[0] * sizeof *sorted);
+    qsort(sorted, j->counts[0], sizeof *sorted, by_key);
+    for (size_t i = 1; i < j->counts[0] && !overlap; i++)
+        overlap =
+            slice_compare(sorted[i - 1]->properties.key_max, sorted[i]->properties.key_min) >= 0;
+    mem_free(sorted);
+    return overlap;
+}
+
 /* Tables that overlap nothing, neither each other nor below, go down as they are. */
 static bool can_move(const firn *db, const job *j)
 {
@@ -93,15 +119,7 @@ static bool can_move(const firn *db, const job *j)
         return false;
     if (db->options.compression == FIRN_COMPRESSION_AUTO && j->level == 1)
         return false; /* from plain levels to compressed ones */
-    for (size_t a = 0; a < j->counts[0]; a++)
-        for (size_t b = a + 1; b < j->counts[0]; b++) {
-            const sst_properties *p = &j->inputs[0][a]->properties,
-                                 *q = &j->inputs[0][b]->properties;
-            if (slice_compare(p->key_min, q->key_max) <= 0 &&
-                slice_compare(q->key_min, p->key_max) <= 0)
-                return false;
-        }
-    return true;
+    return !overlap_each_other(j);
 }
 
 static int drop_inputs(const job *j, edit *e)

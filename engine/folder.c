@@ -4,9 +4,11 @@
 #include <base/error.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <wal/wal.h>
 
 #include "names.h"
+#include "version.h"
 
 static int sort_name(void *ctx, const char *name)
 {
@@ -88,4 +90,63 @@ uint64_t folder_fingerprint(fs_dir *dir)
     fs_close(file);
     folder_release(&f);
     return names + bytes * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* ---- What is no plain file ---- */
+
+typedef struct odd {
+    fs_dir *dir;
+    folder_odd_fn fn;
+    void *ctx;
+} odd;
+
+static int tell_odd(void *ctx, const char *name)
+{
+    const odd *o = ctx;
+    uint64_t no;
+    fs_entry entry;
+    if (strlen(name) > FS_NAME_MAX || name_parse(name, &no) == NAME_FOREIGN ||
+        strcmp(name, NAME_LOST) == 0 || fs_look(o->dir, name, &entry, NULL) != FIRN_OK)
+        return FIRN_OK;
+    o->fn(o->ctx, name, fs_kind_name(entry.kind), strcmp(name, WAL_RESERVE_NAME) != 0);
+    return FIRN_OK;
+}
+
+int folder_list_odd(fs_dir *dir, folder_odd_fn fn, void *ctx, firn_error *err)
+{
+    odd o = {dir, fn, ctx};
+    fs_entry entry;
+    int rc = fs_dir_list_odd(dir, tell_odd, &o, err);
+    if (rc == FIRN_OK && fs_look(dir, NAME_LOST, &entry, NULL) == FIRN_OK &&
+        entry.kind != FS_KIND_FOLDER)
+        fn(ctx, NAME_LOST, fs_kind_name(entry.kind), false);
+    return rc;
+}
+
+typedef struct first_odd {
+    char name[FS_NAME_MAX + 1];
+    const char *what;
+} first_odd;
+
+static void note_first(void *ctx, const char *name, const char *what, bool matters)
+{
+    first_odd *f = ctx;
+    if (!matters || f->what)
+        return;
+    snprintf(f->name, sizeof f->name, "%s", name);
+    f->what = what;
+}
+
+int folder_check_plain(fs_dir *dir, firn_error *err)
+{
+    first_odd first = {.what = NULL};
+    int rc = folder_list_odd(dir, note_first, &first, err);
+    if (rc != FIRN_OK || !first.what)
+        return rc;
+    char path[512];
+    fs_path(path, sizeof path, dir, first.name);
+    error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
+               "this is %s, and has the name of a file of the store", first.what);
+    error_hint(err, "move it away, and restore the file from a backup if it was one" HINT_REPAIR);
+    return FIRN_DAMAGED;
 }

@@ -14,6 +14,13 @@ typedef struct folder {
     char foreign_name[64]; /* one of them */
 } folder;
 
+/* FIRN_DAMAGED, with the name, when one of the store's names stands for something else than a plain file. What the store
+ * works without (the reserve) or moves out of its way when it is wanted (lost) does not matter. */
+int folder_check_plain(fs_dir *dir, firn_error *err);
+/* Hears of each such name, also of those that do not matter, and of what it is. */
+typedef void (*folder_odd_fn)(void *ctx, const char *name, const char *what, bool matters);
+int folder_list_odd(fs_dir *dir, folder_odd_fn fn, void *ctx, firn_error *err);
+
 int folder_read(fs_dir *dir, folder *out, firn_error *err);
 void folder_release(folder *f);
 

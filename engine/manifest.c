@@ -188,7 +188,9 @@ int manifest_settle(fs_dir *dir, const manifest_state *state, firn_error *err)
     size_t bytes = (size_t)(state->end - state->last);
     name_manifest(state->manifest_no, false, name);
     uint8_t *record = mem_alloc(bytes);
-    int rc = record ? fs_open(dir, name, FS_WRITE, &file, err) : error_no_memory(err, bytes);
+    /* The bytes stay what they are, also under another name. */
+    int rc = record ? fs_open(dir, name, FS_WRITE | FS_ANY_LINKS, &file, err)
+                    : error_no_memory(err, bytes);
     if (rc == FIRN_OK)
         rc = fs_read(file, record, bytes, state->last, err);
     if (rc == FIRN_OK)

@@ -419,6 +419,8 @@ static int open_writing(firn *db, const char *path, firn_error *err)
     if (rc == FIRN_OK && folder_count(&f.manifests) == 0)
         rc = not_a_store(db, &f, err);
     if (rc == FIRN_OK)
+        rc = folder_check_plain(db->dir, err);
+    if (rc == FIRN_OK)
         rc = fs_dir_lock(db->dir, &db->lock, err);
     folder_release(&f);
     f = (folder){0};

@@ -22,6 +22,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "names.h"
@@ -89,21 +90,28 @@ static int read_manifest(repair *r)
                         : "the folder holds a log and nothing else: it becomes a store");
         return FIRN_OK;
     }
-    char name[NAME_BYTES];
-    uint64_t no = folder_at(&r->folder.manifests, count - 1);
-    name_manifest(no, false, name);
-    int rc = manifest_load(&r->db->env, no, &r->state, &why);
-    if (rc == FIRN_OK) {
-        handle_set_id(r->db, r->state.store_id);
-        return manifest_settle(r->db->dir, &r->state, r->err);
+    /* A damaged one may be no manifest at all; then the one before it counts, unless it proves to be an old one. */
+    for (size_t i = count; i-- > 0;) {
+        char name[NAME_BYTES];
+        uint64_t no = folder_at(&r->folder.manifests, i);
+        name_manifest(no, false, name);
+        int rc = manifest_load(&r->db->env, no, &r->state, &why);
+        if (rc == FIRN_OK) {
+            handle_set_id(r->db, r->state.store_id);
+            r->changed = i + 1 < count;
+            return manifest_settle(r->db->dir, &r->state, r->err);
+        }
+        if (!repair_is_damage(rc, &why)) {
+            if (r->err)
+                *r->err = why;
+            return rc;
+        }
+        repair_note_error(r, name, &why);
+        rc = lost_keep(&r->lost, name, r->err);
+        if (rc != FIRN_OK)
+            return rc;
     }
-    if (!repair_is_damage(rc, &why)) {
-        if (r->err)
-            *r->err = why;
-        return rc;
-    }
-    repair_note_error(r, name, &why);
-    return lost_keep(&r->lost, name, r->err);
+    return FIRN_OK;
 }
 
 static bool misses_a_table(const repair *r)
@@ -184,33 +192,50 @@ static int manifest_is_old(repair *r, bool *old)
 
 /* ---- Without a manifest ---- */
 
+typedef struct store_id {
+    uint64_t words[2];
+} store_id;
+
+static int by_id(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(store_id));
+}
+
+/* The id that most of them are. */
+static store_id most_frequent(store_id *ids, size_t count)
+{
+    size_t best = 0, best_votes = 0, votes = 0;
+    qsort(ids, count, sizeof *ids, by_id);
+    for (size_t i = 0; i < count; i++) {
+        votes = i > 0 && by_id(&ids[i - 1], &ids[i]) == 0 ? votes + 1 : 1;
+        if (votes > best_votes) {
+            best = i;
+            best_votes = votes;
+        }
+    }
+    return ids[best];
+}
+
 /* The store is the one that most tables belong to; without tables, the log's. */
 static int find_store_id(repair *r, const log_look *look)
 {
-    uint64_t best[2] = {0}, best_votes = 0;
-    size_t count = folder_count(&r->folder.tables);
-    uint64_t(*ids)[2] = mem_zalloc((count + 1) * sizeof *ids);
+    size_t count = folder_count(&r->folder.tables), known = 0;
+    store_id *ids = mem_zalloc((count + 1) * sizeof *ids);
     if (!ids)
         return error_no_memory(r->err, (count + 1) * sizeof *ids);
     for (size_t i = 0; i < count; i++) {
         char name[NAME_BYTES];
-        uint64_t no, votes = 0;
+        uint64_t no;
         name_table(folder_at(&r->folder.tables, i), name);
-        if (sst_identify(r->db->dir, name, ids[i], &no, NULL) != FIRN_OK)
-            continue;
-        for (size_t j = 0; j <= i; j++)
-            votes += ids[j][0] == ids[i][0] && ids[j][1] == ids[i][1];
-        if (votes > best_votes) {
-            best_votes = votes;
-            best[0] = ids[i][0];
-            best[1] = ids[i][1];
-        }
+        if (sst_identify(r->db->dir, name, ids[known].words, &no, NULL) == FIRN_OK)
+            known++;
     }
+    store_id best = known ? most_frequent(ids, known) : (store_id){{0}};
     mem_free(ids);
     uint8_t id[16], none[16] = {0};
-    put_u64(id, best[0]);
-    put_u64(id + 8, best[1]);
-    if (!best_votes)
+    put_u64(id, best.words[0]);
+    put_u64(id + 8, best.words[1]);
+    if (!known)
         memcpy(id, look->store_id, sizeof id);
     if (memcmp(id, none, sizeof id) == 0) {
         int rc = fs_random(r->db->fs, id, sizeof id, r->err);
@@ -356,6 +381,23 @@ static int salvage_log(repair *r)
 
 /* ---- The new manifest ---- */
 
+/* The highest number counts. What has a number that no manifest of this store can have reached, and is none, as has been
+ * found, is in lost/ by a second name. */
+static int remove_beyond(repair *r, uint64_t no)
+{
+    for (size_t i = folder_count(&r->folder.manifests); i-- > 0;) {
+        uint64_t other = folder_at(&r->folder.manifests, i);
+        char name[NAME_BYTES];
+        if (other < no)
+            break;
+        name_manifest(other, false, name);
+        int rc = fs_unlink(r->db->dir, name, r->err);
+        if (rc != FIRN_OK && rc != FIRN_NOT_FOUND)
+            return rc;
+    }
+    return FIRN_OK;
+}
+
 static int write_manifest(repair *r)
 {
     manifest_state s = {.flushed_seq = r->flushed_seq, .covered_no = r->covered_no};
@@ -375,7 +417,9 @@ static int write_manifest(repair *r)
     if (rc == FIRN_OK) {
         uint64_t no = store_next_file_no(r->db);
         s.next_file_no = no + 1;
-        rc = manifest_create(r->db->dir, no, &s, &m, r->err);
+        rc = remove_beyond(r, no);
+        if (rc == FIRN_OK)
+            rc = manifest_create(r->db->dir, no, &s, &m, r->err);
     }
     manifest_close(m);
     edit_release(&e);
@@ -401,7 +445,11 @@ static int enter(repair *r, const char *path)
         error_hint(r->err, "check the path");
     }
     if (rc == FIRN_OK)
+        rc = repair_clear_lock(r);
+    if (rc == FIRN_OK)
         rc = fs_dir_lock(db->dir, &db->lock, r->err);
+    if (rc == FIRN_OK)
+        rc = repair_clear_folder(r);
     if (rc != FIRN_OK)
         return rc;
     folder_release(&r->folder);
@@ -429,6 +477,9 @@ static int put_together(repair *r, const char *path)
         rc = salvage_log(r);
     if (rc == FIRN_OK && r->changed)
         rc = write_manifest(r);
+    if (r->lost.aside[0])
+        repair_note(r, NAME_LOST, "what stood in the place of this folder is now %s",
+                    r->lost.aside);
     r->summary.tables = r->count;
     for (size_t i = 0; i < r->count; i++)
         r->summary.entries += r->parts[i].table->properties.entries;

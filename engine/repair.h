@@ -38,6 +38,12 @@ void repair_loss(repair *r, const firn_repair_event *event);
 /* Is this failure one of the bytes that were read, and not of the system? */
 bool repair_is_damage(int status, const firn_error *err);
 
+/* ---- repair_folder.c ---- */
+/* Moves what has the lock's name and is no file, so that the lock can be taken. */
+int repair_clear_lock(repair *r);
+/* With the lock: whatever has a name of the store's is a plain file afterwards, and is no other file's. */
+int repair_clear_folder(repair *r);
+
 /* ---- repair_tables.c ---- */
 /* The tables that the manifest lists: those that are intact, and what can be read of the others. */
 int repair_listed_tables(repair *r);

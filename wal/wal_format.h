@@ -25,8 +25,7 @@ static inline uint64_t wal_tail_kept(uint64_t segment_bytes)
     return WAL_TAIL_RESERVE + (segment_bytes >= WAL_NOTE_SEGMENT_MIN ? WAL_PAGE_BYTES : 0);
 }
 
-/* A file that is kept so that opening finds room on a full disk (wal_reserve.c). */
-#define WAL_RESERVE_NAME  "RESERVE"
+/* Of the file WAL_RESERVE_NAME. */
 #define WAL_RESERVE_BYTES (UINT64_C(64) << 10)
 
 typedef struct wal_header {

@@ -17,6 +17,7 @@ typedef struct lost {
     fs_dir *store; /* borrowed */
     fs_dir *dir;   /* open when something has been put there, else NULL */
     uint64_t files; /* greatest number of a name in it */
+    char aside[FS_NAME_MAX + 1]; /* where what stood in the folder's place is now; "": nothing did */
 } lost;
 
 void lost_close(lost *l);
@@ -36,6 +37,9 @@ int lost_set_odd_aside(lost *l, bool (*ours)(const char *name),
                        void (*tell)(void *ctx, const char *name, const char *what,
                                     const char *moved),
                        void *ctx, firn_error *err);
+/* Gives a file that has another name too bytes of its own: a copy takes its name in `dir`, durably, and the other name keeps
+ * the old bytes. Uses the name "<file>.new". */
+int lost_unshare(fs_dir *dir, const char *file, firn_error *err);
 int lost_sync(lost *l, firn_error *err);
 
 #endif

@@ -18,6 +18,9 @@ typedef struct wal_segment wal_segment;
 /* What twelve digits of a name can hold; a file with a greater number would not be found again. */
 #define WAL_SEGMENT_NO_MAX UINT64_C(999999999999)
 
+/* A file that is kept so that opening finds room on a full disk (wal_reserve.c). The log works without it. */
+#define WAL_RESERVE_NAME "RESERVE"
+
 /* ---- Segments: reference-counted; the bytes stay mapped while a reference is held ---- */
 void wal_segment_ref(wal_segment *s);
 void wal_segment_unref(wal_segment *s); /* NULL is allowed */
