@@ -195,10 +195,93 @@ static void WhatIsKeptIsDurableOnceSynced(void **state)
     }
 }
 
+/* ---- What is in the way ---- */
+
+static void WhatStandsInThePlaceOfTheFolderIsMovedFirst(void **state)
+{
+    (void)state;
+    world w = world_new();
+    simfs_write_file(w.sim, FOLDER "/lost", "a file", 6);
+    simfs_write_file(w.sim, FOLDER "/lost-1", "taken", 5);
+    assert_int_equal(lost_keep(&w.lost, "a.tbl", NULL), FIRN_OK);
+    must_hold(w.sim, FOLDER "/lost/a.tbl-1", 0, 0);
+    assert_string_equal(w.lost.aside, "lost-2");
+    size_t size = 0;
+    assert_memory_equal(simfs_peek(w.sim, FOLDER "/lost-2", &size), "a file", 6);
+    assert_memory_equal(simfs_peek(w.sim, FOLDER "/lost-1", &size), "taken", 5);
+    world_free(&w);
+}
+
+static bool ends_in_tbl(const char *name)
+{
+    return strstr(name, ".tbl") != NULL;
+}
+
+static void note_told(void *ctx, const char *name, const char *what, const char *moved)
+{
+    char *text = ctx;
+    snprintf(text, 200, "%s is %s, now %s", name, what, moved);
+}
+
+static void WhatIsNoFileIsMovedAndOthersStay(void **state)
+{
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        world w = world_new();
+        char told[200] = "";
+        simfs_write_file(w.sim, FOLDER "/b.tbl/inside", "x", 1);
+        simfs_write_file(w.sim, FOLDER "/other/inside", "x", 1);
+        if (refused) /* another's folder may be renamed, but not moved */
+            simfs_fail(w.sim, (simfs_fault){.calls = SIMFS_MOVE, .at = 1, .error = EACCES});
+        assert_int_equal(lost_set_odd_aside(&w.lost, ends_in_tbl, note_told, told, NULL), FIRN_OK);
+        assert_true(simfs_exists(w.sim, FOLDER "/other/inside"));
+        assert_false(simfs_exists(w.sim, FOLDER "/b.tbl/inside"));
+        must_hold(w.sim, FOLDER "/a.tbl", 0, 0);
+        if (refused) {
+            assert_true(simfs_exists(w.sim, FOLDER "/b.tbl-1/inside"));
+            assert_string_equal(told, "b.tbl is a folder, now b.tbl-1");
+        } else {
+            assert_true(simfs_exists(w.sim, FOLDER "/lost/b.tbl-1/inside"));
+            assert_string_equal(told, "b.tbl is a folder, now lost/b.tbl-1");
+        }
+        world_free(&w);
+    }
+}
+
+static void AFileThatIsSharedGetsBytesOfItsOwn(void **state)
+{
+    (void)state;
+    world w = world_new();
+    assert_int_equal(lost_keep(&w.lost, "a.tbl", NULL), FIRN_OK);
+    assert_int_equal(lost_unshare(w.lost.store, "a.tbl", NULL), FIRN_OK);
+    must_hold(w.sim, FOLDER "/a.tbl", 0, 0);
+    simfs_poke(w.sim, FOLDER "/a.tbl", 0, "changed", 7);
+    must_hold(w.sim, FOLDER "/lost/a.tbl-1", 0, 0);
+    assert_false(simfs_exists(w.sim, FOLDER "/a.tbl.new"));
+    world_free(&w);
+}
+
+/* A name that says that all numbers are used up is no reason to believe it. */
+static void AnAbsurdNumberIsNotCountedOn(void **state)
+{
+    (void)state;
+    world w = world_new();
+    char name[FS_NAME_MAX + 1];
+    simfs_write_file(w.sim, FOLDER "/lost/x-18446744073709551614", "x", 1);
+    simfs_write_file(w.sim, FOLDER "/lost/x-7", "x", 1);
+    assert_int_equal(lost_name(&w.lost, "x", name, NULL), FIRN_OK);
+    assert_string_equal(name, "x-8");
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(NamesAreNeverUsedTwice),
+        cmocka_unit_test(AnAbsurdNumberIsNotCountedOn),
+        cmocka_unit_test(WhatStandsInThePlaceOfTheFolderIsMovedFirst),
+        cmocka_unit_test(WhatIsNoFileIsMovedAndOthersStay),
+        cmocka_unit_test(AFileThatIsSharedGetsBytesOfItsOwn),
         cmocka_unit_test(NothingIsMadeBeforeSomethingIsKept),
         cmocka_unit_test(AFileGetsASecondName),
         cmocka_unit_test(WithoutLinksItIsCopied),

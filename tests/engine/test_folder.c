@@ -426,6 +426,25 @@ AS(FIRST_SEGMENT)
 
 /* ---- One by one ---- */
 
+/* Before anything else is done in the folder, also of what would be read much later. */
+static void what_is_no_file_is_named_when_the_store_is_opened(void **state)
+{
+    (void)state;
+    static const role as[] = {MANIFEST, TABLE, SEGMENT, HIGHEST_TABLE, NEW_SEGMENT, LOCK_FILE};
+    for (size_t i = 0; i < sizeof as / sizeof *as; i++) {
+        scene s;
+        firn_error err = {0};
+        scene_new(&s, as[i], A_PIPE);
+        assert_true(place(&s));
+        assert_int_equal(open_and_close(&s, false, &err), FIRN_DAMAGED);
+        assert_non_null(strstr(err.file, s.name));
+        assert_non_null(strstr(err.message, "pipe"));
+        assert_non_null(strstr(err.hint, "firn repair"));
+        assert_int_equal(engine_check(NULL, s.b.folder, NULL, NULL, NULL, &err), FIRN_DAMAGED);
+        bed_release(&s.b);
+    }
+}
+
 /* The reserve is for a full disk: nothing else needs it. */
 static void a_bad_reserve_blocks_nothing(void **state)
 {
@@ -521,6 +540,7 @@ int main(void)
         cmocka_unit_test(anything_as_NEW_MANIFEST),
         cmocka_unit_test(anything_as_NEW_SEGMENT),
         cmocka_unit_test(anything_as_FIRST_SEGMENT),
+        cmocka_unit_test(what_is_no_file_is_named_when_the_store_is_opened),
         cmocka_unit_test(a_bad_reserve_blocks_nothing),
         cmocka_unit_test(whatever_lies_in_lost_costs_nothing),
         cmocka_unit_test(a_backup_of_hard_links_does_not_change),
