@@ -12,11 +12,10 @@
 
 int firn_batch_new(firn_batch **out)
 {
-    firn_batch *batch = mem_zalloc(sizeof(*batch));
-    if (!batch)
-        return FIRN_NO_MEMORY;
-    *out = batch;
-    return FIRN_OK;
+    if (!out)
+        return FIRN_INVALID;
+    *out = mem_zalloc(sizeof(**out));
+    return *out ? FIRN_OK : FIRN_NO_MEMORY;
 }
 
 void firn_batch_free(firn_batch *batch)
@@ -36,6 +35,8 @@ bool batch_has_room(size_t used, size_t key_size, size_t value_size)
  */
 static int add(firn_batch *batch, firn_kind kind, firn_slice key, firn_slice value)
 {
+    if (!batch)
+        return FIRN_INVALID;
     int status = entry_check_limits(key.data, key.size, value.data, value.size);
     if (status != FIRN_OK)
         return status;
@@ -71,18 +72,20 @@ int firn_batch_delete(firn_batch *batch, const void *key, size_t key_size)
 
 void firn_batch_clear(firn_batch *batch)
 {
+    if (!batch)
+        return;
     buf_clear(&batch->payload);
     batch->count = 0;
 }
 
 uint32_t firn_batch_count(const firn_batch *batch)
 {
-    return batch->count;
+    return batch ? batch->count : 0;
 }
 
 size_t firn_batch_bytes(const firn_batch *batch)
 {
-    return batch->payload.size;
+    return batch ? batch->payload.size : 0;
 }
 
 firn_slice batch_payload(const firn_batch *batch)

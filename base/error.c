@@ -50,8 +50,12 @@ __attribute__((format(printf, 4, 5))) static void append(char *buf, size_t size,
 size_t firn_error_format(const firn_error *error, char *buf, size_t size)
 {
     size_t length = 0;
+    if (!buf)
+        size = 0;
     if (size > 0)
         buf[0] = '\0';
+    if (!error)
+        return 0;
     append(buf, size, &length, "%s",
            error->message[0] ? error->message : firn_status_name(error->status));
     if (error->file[0])

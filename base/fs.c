@@ -328,6 +328,24 @@ int fs_dir_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err)
     return status;
 }
 
+int fs_dir_remove_in(fs_dir *parent, const char *name, firn_error *err)
+{
+    int status = check_name(parent, name, err);
+    if (status != FIRN_OK)
+        return status;
+    int result;
+    REPEAT_EINTR(result, parent->owner->ops->dir_remove(parent->owner, parent, name));
+    return result == 0 ? FIRN_OK : fail_dir(parent, name, result, "remove the folder", err);
+}
+
+int fs_dir_remove(fs *f, const char *path, firn_error *err)
+{
+    int result;
+    REPEAT_EINTR(result, f->ops->dir_remove(f, NULL, path));
+    return result == 0 ? FIRN_OK
+                       : error_system(err, path, FIRN_NO_OFFSET, -result, "remove the folder");
+}
+
 int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err)
 {
     int result;
@@ -789,6 +807,25 @@ int fs_dir_held(fs_dir *dir, fs_file *lock, firn_error *err)
     if (result != 0 && result != -EACCES && result != -EPERM)
         return fail_file(lock, FIRN_NO_OFFSET, result, "look at the lock file", err);
     return FIRN_OK;
+}
+
+int fs_dir_locked(fs_dir *dir, const char *name, bool *out, firn_error *err)
+{
+    fs_file *file = NULL;
+    int result = 0;
+    int status = fs_open(dir, name, FS_READ, &file, err);
+    if (status == FIRN_NOT_FOUND) {
+        *out = false;
+        return FIRN_OK;
+    }
+    if (status == FIRN_OK)
+        REPEAT_EINTR(result, dir->owner->ops->locked(file));
+    if (status == FIRN_OK && result >= 0)
+        *out = result > 0;
+    else if (status == FIRN_OK)
+        status = fail_file(file, FIRN_NO_OFFSET, result, "ask for the lock of", err);
+    fs_close(file);
+    return status;
 }
 
 /* ---- The clocks, chance ---- */

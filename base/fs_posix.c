@@ -184,6 +184,7 @@ static int posix_look(fs_dir *dir, const char *name, fs_entry *out)
         return -errno;
     *out = (fs_entry){
         .kind = FS_KIND_OTHER, .links = (uint64_t)st.st_nlink, .size = (uint64_t)st.st_size};
+    out->changed_ms = (uint64_t)st.st_ctim.tv_sec * 1000 + (uint64_t)st.st_ctim.tv_nsec / 1000000;
     if (S_ISREG(st.st_mode))
         out->kind = FS_KIND_FILE;
     else if (S_ISDIR(st.st_mode))
@@ -191,6 +192,12 @@ static int posix_look(fs_dir *dir, const char *name, fs_entry *out)
     else if (S_ISLNK(st.st_mode))
         out->kind = FS_KIND_LINK;
     return 0;
+}
+
+static int posix_dir_remove(fs *f, fs_dir *parent, const char *path)
+{
+    (void)f;
+    return outcome(unlinkat(parent ? dir_fd(parent) : AT_FDCWD, path, AT_REMOVEDIR));
 }
 
 static int posix_dir_space(fs_dir *dir, fs_space *out)
@@ -481,6 +488,14 @@ static uint64_t posix_file_limit(fs *f)
     return (uint64_t)limit.rlim_cur;
 }
 
+static int posix_locked(fs_file *file)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(file_fd(file), F_OFD_GETLK, &whole) != 0)
+        return -errno;
+    return whole.l_type != F_UNLCK;
+}
+
 /* ---- Clocks and chance ---- */
 
 static uint64_t clock_us(clockid_t clock)
@@ -527,6 +542,7 @@ static const fs_ops ops = {
     .dir_list_odd = posix_dir_list_odd,
     .look = posix_look,
     .dir_space = posix_dir_space,
+    .dir_remove = posix_dir_remove,
     .dir_lock = posix_dir_lock,
     .dir_named = posix_dir_named,
     .named = posix_named,
@@ -551,6 +567,7 @@ static const fs_ops ops = {
     .stored = NULL, /* the kernel finds dirty pages itself */
     .lock = posix_lock,
     .file_limit = posix_file_limit,
+    .locked = posix_locked,
     .wall_us = posix_wall_us,
     .mono_us = posix_mono_us,
     .random = posix_random,

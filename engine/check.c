@@ -14,6 +14,7 @@
 
 #include "folder.h"
 #include "names.h"
+#include "set_aside.h"
 #include "store.h"
 
 typedef struct check {
@@ -27,6 +28,7 @@ typedef struct check {
     firn_error manifest_error, log_error;
     wal *log;
     firn_wal_report report;
+    bool writer; /* another process has the store open for writing */
     /* What is told. */
     void (*line)(void *ctx, const char *text);
     void *ctx;
@@ -161,8 +163,18 @@ static int check_folder(check *c)
     }
     for (size_t i = 0; i < folder_count(&c->folder.tables); i++) {
         uint64_t no = folder_at(&c->folder.tables, i);
-        if (!folder_has(&listed, no))
-            say(c, "note: table %" PRIu64 " belongs to no level; the next open removes it", no);
+        if (folder_has(&listed, no))
+            continue;
+        if (c->writer)
+            say(c,
+                "note: table %" PRIu64 " belongs to no level: the writer that has the store open "
+                "is making it, or gives it up when its last reader has gone",
+                no);
+        else
+            say(c,
+                "note: table %" PRIu64 " belongs to no level: a crash left it; the next open for "
+                "writing removes it",
+                no);
     }
     buf_release(&listed);
     if (c->folder.foreign)
@@ -170,8 +182,52 @@ static int check_folder(check *c)
             c->folder.foreign_name);
     (void)folder_list_odd(c->dir, tell_odd, c, NULL); /* the folder has been listed a moment ago */
     if (c->state.torn)
+        say(c, "note: the manifest ends in a record that %s",
+            c->writer ? "the writer that has the store open has not completed yet"
+                      : "was never completed; the next open for writing drops it");
+    return FIRN_OK;
+}
+
+/* Is a writer at work? Asked before the look and after it: one that came or went meanwhile counts. */
+static int ask_for_writer(check *c, firn_error *err)
+{
+    bool locked = false;
+    firn_error why = {0};
+    int rc = fs_dir_locked(c->dir, NAME_LOCK, &locked, &why);
+    c->writer = c->writer || locked;
+    if (rc == FIRN_OK || rc == FIRN_INVALID) /* what is no plain file, no writer has locked */
+        return FIRN_OK;
+    if (err)
+        *err = why;
+    return rc;
+}
+
+/* What recovery and repair set aside is no damage, but takes room until it is removed. */
+static int check_lost(check *c, firn_error *err)
+{
+    firn_lost_summary aside;
+    firn_error why = {0};
+    int rc = aside_walk(c->dir, false, NULL, NULL, &aside, &why);
+    if (rc == FIRN_INVALID) {
+        say(c, "note: %s is %s: what recovery and repair set aside has no place", why.file,
+            why.message);
+        return FIRN_OK;
+    }
+    if (rc != FIRN_OK) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    c->summary.lost_files = aside.files;
+    c->summary.lost_bytes = aside.bytes;
+    if (aside.files)
         say(c,
-            "note: the manifest ends in a record that was never completed; the next open drops it");
+            "note: lost/ keeps %" PRIu64 " file%s of %" PRIu64 " bytes that recovery or repair set "
+            "aside; `firn lost` lists and removes them",
+            aside.files, aside.files == 1 ? "" : "s", aside.bytes);
+    if (aside.others)
+        say(c, "note: %" PRIu64 " of the names in lost/ %s not from firn", aside.others,
+            aside.others == 1 ? "is" : "are");
     return FIRN_OK;
 }
 
@@ -270,6 +326,9 @@ static int check_all(check *c, const char *path, firn_error *err)
     if (rc != FIRN_OK)
         return rc;
     c->env.dir = c->dir;
+    rc = ask_for_writer(c, err);
+    if (rc != FIRN_OK)
+        return rc;
     for (int looks = 1;; looks++) {
         bool trouble = false;
         uint64_t before = folder_fingerprint(c->dir);
@@ -291,12 +350,21 @@ static int check_all(check *c, const char *path, firn_error *err)
     if (rc != FIRN_OK)
         return error_no_memory(err, sizeof *c);
     check_log(c);
-    return check_folder(c) == FIRN_OK ? FIRN_OK : error_no_memory(err, sizeof *c);
+    rc = ask_for_writer(c, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (check_folder(c) != FIRN_OK)
+        return error_no_memory(err, sizeof *c);
+    return check_lost(c, err);
 }
 
 int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                  firn_check_summary *summary, firn_error *err)
 {
+    if (summary)
+        *summary = (firn_check_summary){0};
+    if (!path)
+        return error_set(err, FIRN_INVALID, "the path of the store is NULL");
     check c = {.fs = f ? f : fs_posix(), .line = line, .ctx = ctx};
     firn_wal_report_init(&c.report);
     int rc = check_all(&c, path, err);

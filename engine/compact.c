@@ -244,7 +244,11 @@ static int compact_level(firn *db, unsigned n, firn_slice from, firn_slice to, f
 int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
                  firn_error *error)
 {
-    int rc = firn_flush(db, error);
+    int rc = store_check_handle(db, error);
+    if (rc == FIRN_OK && ((!from && from_size) || (!to && to_size)))
+        rc = error_set(error, FIRN_INVALID, "a bound is NULL but has a size");
+    if (rc == FIRN_OK)
+        rc = firn_flush(db, error);
     if (rc != FIRN_OK)
         return rc;
     firn_slice lower = slice_of(from, from_size), upper = slice_of(to, to_size);

@@ -63,7 +63,8 @@ int view_iter_new(view *v, bool fill_cache, iter **out)
 
 void firn_iter_options_init(firn_iter_options *options)
 {
-    *options = (firn_iter_options){.size = sizeof *options};
+    if (options)
+        *options = (firn_iter_options){.size = sizeof *options};
 }
 
 static int take_bounds(firn_iter *it, const firn_iter_options *o)
@@ -97,6 +98,8 @@ static int check_options(const firn_iter_options *o, firn_iter **out, firn_error
 
 int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, firn_error *error)
 {
+    if (out)
+        *out = NULL;
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK)
         return rc;
@@ -109,6 +112,7 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
     if (!it)
         return error_no_memory(error, sizeof *it);
     it->db = db;
+    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     it->status = FIRN_END;
     it->view = store_view(db); /* before the number, as in read.c */
     it->seq = options && options->snapshot
@@ -137,6 +141,7 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->upper);
     buf_release(&it->key);
     buf_release(&it->value);
+    atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_relaxed);
     mem_free(it);
 }
 
@@ -240,6 +245,17 @@ static int find_backward(firn_iter *it)
 
 /* ---- movements ---- */
 
+/* FIRN_INVALID for NULL, and in a child after fork, where an iterator is the parent's as its store is. */
+static int check_iter(firn_iter *it)
+{
+    if (!it)
+        return FIRN_INVALID;
+    if (it->db->fork_generation == fork_generation())
+        return FIRN_OK;
+    (void)store_check_handle(it->db, &it->error);
+    return stop(it, FIRN_INVALID);
+}
+
 static int seek_forward(firn_iter *it, firn_slice key)
 {
     if (it->has_lower && slice_compare(key, buf_slice(&it->lower)) < 0)
@@ -257,6 +273,9 @@ static int seek_backward(firn_iter *it, firn_slice key)
 
 int firn_iter_first(firn_iter *it)
 {
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
     if (it->has_lower)
         return seek_forward(it, buf_slice(&it->lower));
     it->runs->ops->first(it->runs);
@@ -265,6 +284,9 @@ int firn_iter_first(firn_iter *it)
 
 int firn_iter_last(firn_iter *it)
 {
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
     if (it->has_upper)
         return seek_backward(it, buf_slice(&it->upper));
     it->runs->ops->last(it->runs);
@@ -274,6 +296,9 @@ int firn_iter_last(firn_iter *it)
 /* A key to move to. It may be the one that we show, which would go while we move: then a copy. */
 static int take_target(firn_iter *it, const void *key, size_t key_size, firn_slice *out)
 {
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
     if (!key && key_size) {
         error_set(&it->error, FIRN_INVALID, "the key is NULL but has a size");
         return stop(it, FIRN_INVALID);
@@ -307,13 +332,17 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
     return find_backward(it);
 }
 
+/* For a step. The first error stays: a step after it tells it again. */
 static int must_be_valid(firn_iter *it)
 {
-    if (it->valid)
-        return FIRN_OK;
-    if (it->status == FIRN_OK || it->status == FIRN_END)
-        return FIRN_INVALID;
-    return it->status;
+    int rc = check_iter(it);
+    if (rc != FIRN_OK || it->valid)
+        return rc;
+    if (it->status != FIRN_OK && it->status != FIRN_END)
+        return it->status;
+    error_set(&it->error, FIRN_INVALID, "a step from no element: the iterator stands on none");
+    error_hint(&it->error, "move to one first, with firn_iter_first, last, seek or seek_for_prev");
+    return stop(it, FIRN_INVALID);
 }
 
 int firn_iter_next(firn_iter *it)
@@ -348,21 +377,23 @@ int firn_iter_prev(firn_iter *it)
 
 bool firn_iter_valid(const firn_iter *it)
 {
-    return it->valid;
+    return it && it->valid;
 }
 
 firn_slice firn_iter_key(const firn_iter *it)
 {
-    return it->current_key;
+    return it ? it->current_key : (firn_slice){0};
 }
 
 firn_slice firn_iter_value(const firn_iter *it)
 {
-    return it->current_value;
+    return it ? it->current_value : (firn_slice){0};
 }
 
 int firn_iter_status(const firn_iter *it, firn_error *error)
 {
+    if (!it)
+        return error_set(error, FIRN_INVALID, "the iterator is NULL");
     if (it->status == FIRN_OK || it->status == FIRN_END)
         return FIRN_OK;
     if (error)

@@ -272,6 +272,17 @@ void manifest_poison(manifest *m)
     m->poisoned = true;
 }
 
+bool manifest_has_magic(fs_dir *dir, const char *name)
+{
+    uint8_t first[8];
+    fs_file *file = NULL;
+    bool has = fs_open(dir, name, FS_READ, &file, NULL) == FIRN_OK &&
+               fs_read(file, first, sizeof first, 0, NULL) == FIRN_OK &&
+               memcmp(first, MANIFEST_MAGIC, sizeof first) == 0;
+    fs_close(file);
+    return has;
+}
+
 uint64_t manifest_bytes(const manifest *m)
 {
     return m->end;

@@ -57,6 +57,8 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
 int manifest_write(manifest *m, const edit *e, firn_error *err);
 /* Memory no longer agrees with what is written: no further edit may be built on it. */
 void manifest_poison(manifest *m);
+/* Does the file begin with a manifest's magic? What cannot be read does not. */
+bool manifest_has_magic(fs_dir *dir, const char *name);
 uint64_t manifest_bytes(const manifest *m);
 uint64_t manifest_no(const manifest *m);
 void manifest_close(manifest *m); /* NULL is allowed */

@@ -12,6 +12,7 @@
 
 #include <base/fs.h>
 #include <firn/types.h>
+#include <wal/wal.h>
 
 /* The greatest number of a table or manifest that a store has. A file of a greater one is not ours. */
 #define FILE_NO_MAX UINT64_C(1000000000000000000)
@@ -22,6 +23,7 @@
 #define NAME_BYTES 40
 #define NAME_LOCK  FS_LOCK_NAME
 #define NAME_LOST  "lost"
+#define NAME_RESERVE WAL_RESERVE_NAME /* wal/ makes it */
 
 typedef enum name_kind {
     NAME_FOREIGN = 0, /* not ours: never touched */

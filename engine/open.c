@@ -236,6 +236,12 @@ static int recovery_push(recovery *r, const wal_applied *frame)
     return rc;
 }
 
+static void note_newest(firn *db, uint64_t seq)
+{
+    if (seq > atomic_load_explicit(&db->newest_seq, memory_order_relaxed))
+        atomic_store_explicit(&db->newest_seq, seq, memory_order_relaxed);
+}
+
 static int recovery_frame(void *ctx, const wal_applied *frame)
 {
     recovery *r = ctx;
@@ -258,6 +264,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     mem_apply(m, frame);
     m->seq_last = wal_segment_seq_last(frame->segment);
     r->db->recovered_entries += frame->count;
+    note_newest(r->db, frame->seq_first + frame->count - 1);
     return FIRN_OK;
 }
 
@@ -353,6 +360,9 @@ static int open_log(firn *db, const manifest_state *s, firn_error *err)
     firn_wal_report report;
     recovery r = {.db = db, .version = s->version, .err = err};
     log_config(db, s, &config);
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < s->version->levels[n].count; i++)
+            note_newest(db, s->version->levels[n].tables[i]->properties.seq_max);
     firn_wal_report_init(&report);
     int rc = wal_open(db->dir, &config, &report, &db->wal, err);
     db->recovery_cut_bytes = db->options.read_only ? torn_bytes(&report) : report.cut_bytes;
@@ -496,6 +506,7 @@ static int try_reading(firn *db, firn_error *err)
         rc = not_a_store(db, &f, err);
     if (rc == FIRN_OK)
         rc = load_manifest(db, &f, &s, err);
+    db->manifest_bytes = s.file_bytes;
     if (rc == FIRN_OK)
         rc = check_log_exists(db, &f, err);
     if (rc == FIRN_OK)
@@ -515,6 +526,7 @@ static int open_reading(firn *db, const char *path, firn_error *err)
     for (int looks = 1; rc == FIRN_OK; looks++) {
         firn_error local = {0};
         db->recovered_entries = 0;
+        atomic_store_explicit(&db->newest_seq, 0, memory_order_relaxed);
         uint64_t before = folder_fingerprint(db->dir);
         int seen = try_reading(db, &local);
         if (seen == FIRN_OK)
@@ -534,8 +546,11 @@ static int open_reading(firn *db, const char *path, firn_error *err)
 int engine_open(const char *path, const firn_options *options, const engine_config *config,
                 firn **out, firn_error *err)
 {
+    if (out)
+        *out = NULL;
     if (!path || !out)
-        return error_set(err, FIRN_INVALID, "path and out must not be NULL");
+        return error_set(err, FIRN_INVALID, "%s",
+                         path ? "there is nowhere to put the handle" : "the path is NULL");
     firn *db = NULL;
     int rc = handle_new(options, config, &db, err);
     if (rc != FIRN_OK)
@@ -570,6 +585,25 @@ static int record_close(firn *db, uint64_t last_seq, firn_error *err)
     return rc;
 }
 
+/* What callers still hold points into memtables, tables and the cache. */
+static int check_nothing_held(firn *db, firn_error *err)
+{
+    uint64_t iterators = atomic_load_explicit(&db->iterators, memory_order_relaxed);
+    uint64_t values = readers_pins(&db->readers);
+    mutex_lock(&db->snapshot_mu);
+    uint64_t snapshots = db->snapshot_count;
+    mutex_unlock(&db->snapshot_mu);
+    if (iterators == 0 && snapshots == 0 && values == 0)
+        return FIRN_OK;
+    error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
+               "the store stays open: not given back are iterators: %" PRIu64
+               ", snapshots: %" PRIu64 ", values: %" PRIu64,
+               iterators, snapshots, values);
+    error_hint(err, "call firn_iter_free, firn_snapshot_free or firn_value_release for each, then "
+                    "firn_close again");
+    return FIRN_INVALID;
+}
+
 int firn_close(firn *db, firn_error *error)
 {
     if (!db)
@@ -577,6 +611,9 @@ int firn_close(firn *db, firn_error *error)
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK)
         return rc; /* the parent's threads, files and locks are not ours to end */
+    rc = check_nothing_held(db, error);
+    if (rc != FIRN_OK)
+        return rc;
     workers_stop(db);
     drop_views(db);
     uint64_t last_seq = firn_wal_last_seq(db->wal);

@@ -17,6 +17,8 @@
 
 void firn_options_init(firn_options *o)
 {
+    if (!o)
+        return;
     *o = (firn_options){.size = sizeof *o,
                         .memory = 256 * MIB,
                         .durability = FIRN_DURABILITY_SYNC,
@@ -34,6 +36,47 @@ static int out_of_range(firn_error *err, const char *name, uint64_t value, const
     error_set(err, FIRN_INVALID, "option %s is %" PRIu64, name, value);
     error_hint(err, "allowed: %s", range);
     return FIRN_INVALID;
+}
+
+/* What each number may be, whether it comes in the struct or by name. */
+typedef struct range {
+    const char *name;
+    uint64_t least, most;
+    bool zero; /* allowed too: a default */
+    const char *allowed;
+} range;
+
+static const range ranges[] = {
+    {"memory", MIB, UINT64_C(1) << 46, false, "1MiB to 64TiB"},
+    {"segment_bytes", 8 * KIB, GIB, true, "0 (automatic), 8KiB to 1GiB"},
+    {"table_bytes", 4 * KIB, GIB, false, "4KiB to 1GiB"},
+    {"filter_bits", 0, 64, false, "0 to 64"},
+    {"batch_ms", 1, 60000, false, "1 to 60000"},
+    {"batch_writes", 1, UINT32_MAX, false, "1 to 4294967295"},
+};
+
+static int check_range(const char *name, uint64_t value, firn_error *err)
+{
+    const range *r = ranges;
+    while (strcmp(r->name, name) != 0)
+        r++;
+    if ((value >= r->least && value <= r->most) || (value == 0 && r->zero))
+        return FIRN_OK;
+    return out_of_range(err, name, value, r->allowed);
+}
+
+static int check_numbers(const firn_options *o, firn_error *err)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = {{"memory", o->memory},           {"segment_bytes", o->segment_bytes},
+                   {"table_bytes", o->table_bytes}, {"filter_bits", o->filter_bits},
+                   {"batch_ms", o->batch_ms},       {"batch_writes", o->batch_writes}};
+    int rc = FIRN_OK;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers && rc == FIRN_OK; i++)
+        rc = check_range(numbers[i].name, numbers[i].value, err);
+    return rc;
 }
 
 static int check_enums(const firn_options *o, firn_error *err)
@@ -69,22 +112,12 @@ int options_resolve(const firn_options *given, firn_options *out, firn_error *er
     if (o.durability == FIRN_DURABILITY_DEFAULT)
         o.durability = FIRN_DURABILITY_SYNC;
     int rc = check_enums(&o, err);
+    if (rc == FIRN_OK)
+        rc = check_numbers(&o, err);
     if (rc != FIRN_OK)
         return rc;
-    if (o.memory < MIB || o.memory > (UINT64_C(1) << 46))
-        return out_of_range(err, "memory", o.memory, "1MiB to 64TiB");
     if (o.segment_bytes == 0)
         o.segment_bytes = clamp(o.memory / SEGMENT_PER_MEMORY, 64 * KIB, 64 * MIB);
-    if (o.segment_bytes < 8 * KIB || o.segment_bytes > GIB)
-        return out_of_range(err, "segment_bytes", o.segment_bytes, "0 (automatic), 8KiB to 1GiB");
-    if (o.table_bytes < 4 * KIB || o.table_bytes > GIB)
-        return out_of_range(err, "table_bytes", o.table_bytes, "4KiB to 1GiB");
-    if (o.filter_bits > 64)
-        return out_of_range(err, "filter_bits", o.filter_bits, "0 to 64");
-    if (o.batch_ms == 0 || o.batch_ms > 60000)
-        return out_of_range(err, "batch_ms", o.batch_ms, "1 to 60000");
-    if (o.batch_writes == 0)
-        return out_of_range(err, "batch_writes", o.batch_writes, "1 or more");
     if (o.recovery == FIRN_RECOVERY_INSPECT)
         o.read_only = true;
     o.segment_bytes = (o.segment_bytes + 4095) & ~UINT64_C(4095);
@@ -153,8 +186,11 @@ static int number(const char *name, const char *value, uint64_t *out, firn_error
     for (size_t i = 0; end && i < sizeof units / sizeof *units; i++) {
         if (strcasecmp(end, units[i].name) != 0 || v > UINT64_MAX / units[i].factor)
             continue;
-        *out = v * units[i].factor;
-        return FIRN_OK;
+        v *= units[i].factor;
+        int rc = check_range(name, v, err);
+        if (rc == FIRN_OK)
+            *out = v;
+        return rc;
     }
     error_set(err, FIRN_INVALID, "option %s cannot be \"%s\"", name, value);
     error_hint(err, "give a number, or a size such as 4096, 64KiB, 512MiB, 2GiB");
@@ -164,9 +200,7 @@ static int number(const char *name, const char *value, uint64_t *out, firn_error
 static int number32(const char *name, const char *value, uint32_t *out, firn_error *err)
 {
     uint64_t v;
-    int rc = number(name, value, &v, err);
-    if (rc == FIRN_OK && v > UINT32_MAX)
-        rc = out_of_range(err, name, v, "up to 4294967295");
+    int rc = number(name, value, &v, err); /* no range of these reaches further */
     if (rc == FIRN_OK)
         *out = (uint32_t)v;
     return rc;

@@ -12,7 +12,7 @@
 #include "store.h"
 
 /* firn_value.pin[0]: a mem or a table that holds the bytes, told apart by the lowest bit; pin[1]:
- * the block. */
+ * the block; pin[2]: the store, which counts the values that are held. */
 #define PIN_IS_MEM ((uintptr_t)1)
 
 typedef struct found {
@@ -83,6 +83,8 @@ static int check_read(firn *db, const void *key, size_t key_size, const firn_sna
 int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
              firn_value *value, firn_error *error)
 {
+    if (value)
+        *value = (firn_value){0};
     int rc = check_read(db, key, key_size, snapshot, error);
     if (rc != FIRN_OK)
         return rc;
@@ -91,12 +93,16 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     found f = {0};
     uint32_t ticket = readers_enter(&db->readers);
     rc = look(db, slice_of(key, key_size), snapshot, &f, error);
-    if (rc == FIRN_OK && f.kind == FIRN_PUT && f.mem)
+    bool got = rc == FIRN_OK && f.kind == FIRN_PUT;
+    if (got && f.mem)
         mem_ref(f.mem);
-    readers_exit(&db->readers, ticket);
+    if (got)
+        readers_exit_pinned(&db->readers, ticket);
+    else
+        readers_exit(&db->readers, ticket);
     if (rc != FIRN_OK)
         return rc;
-    if (f.kind != FIRN_PUT) {
+    if (!got) {
         let_go(&f);
         return FIRN_NOT_FOUND;
     }
@@ -104,6 +110,7 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     value->size = f.value.size;
     value->pin[0] = f.mem ? (void *)((uintptr_t)f.mem | PIN_IS_MEM) : (void *)f.table;
     value->pin[1] = f.pin.block;
+    value->pin[2] = db;
     return FIRN_OK;
 }
 
@@ -112,6 +119,7 @@ void firn_value_release(firn_value *value)
     if (!value)
         return;
     uintptr_t holder = (uintptr_t)value->pin[0];
+    firn *db = value->pin[2];
     if (holder & PIN_IS_MEM) {
         mem_unref((mem *)(holder & ~PIN_IS_MEM));
     } else if (holder) {
@@ -119,6 +127,8 @@ void firn_value_release(firn_value *value)
         sst_pin_release(&pin);
         table_unref((table *)holder);
     }
+    if (holder)
+        readers_unpin(&db->readers); /* last: closing may come next */
     *value = (firn_value){0};
 }
 

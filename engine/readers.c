@@ -33,7 +33,16 @@ static bool column_empty(readers *r, uint32_t column)
     uint64_t inside = 0;
     for (unsigned i = 0; i < READERS_SLOTS; i++)
         inside += atomic_load_explicit(&r->slots[i].inside[column], memory_order_seq_cst);
-    return inside == 0;
+    return (uint32_t)inside == 0; /* the upper half counts values */
+}
+
+uint32_t readers_pins(readers *r)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < READERS_SLOTS; i++)
+        for (unsigned c = 0; c < 2; c++)
+            sum += atomic_load_explicit(&r->slots[i].inside[c], memory_order_relaxed);
+    return (uint32_t)(sum >> 32);
 }
 
 void readers_wait(readers *r)

@@ -6,6 +6,10 @@
  * the phase just before the first flip counts itself in the column that the second one empties.
  * After Linux's SRCU (McKenney, "Sleepable RCU", 2006).
  *
+ * The same words count the values that callers hold, in their upper half: a reader that leaves with a pinned value adds
+ * to it in the step that it takes anyway. Whichever thread gives the value back takes it off its own slot, so one slot's
+ * upper half may go below zero; only the sum over all slots and columns means something, modulo 2^32.
+ *
  *   t = readers_enter(r);  p = atomic load of the pointer;  ... use p ...;  readers_exit(r, t);
  *   writer: replace the pointer;  readers_wait(r);  free the old one
  */
@@ -16,8 +20,10 @@
 
 #define READERS_SLOTS 32
 
+#define READERS_PIN (UINT64_C(1) << 32)
+
 typedef struct readers_slot {
-    _Alignas(64) _Atomic uint64_t inside[2];
+    _Alignas(64) _Atomic uint64_t inside[2]; /* readers, and READERS_PIN for each value they took */
 } readers_slot;
 
 typedef struct readers {
@@ -46,6 +52,23 @@ static inline void readers_exit(readers *r, uint32_t ticket)
 {
     atomic_fetch_sub_explicit(&r->slots[ticket >> 1].inside[ticket & 1], 1, memory_order_release);
 }
+
+/* Leaves, and goes on holding a value. */
+static inline void readers_exit_pinned(readers *r, uint32_t ticket)
+{
+    atomic_fetch_add_explicit(&r->slots[ticket >> 1].inside[ticket & 1], READERS_PIN - 1,
+                              memory_order_release);
+}
+
+/* A value is given back, by any thread. */
+static inline void readers_unpin(readers *r)
+{
+    atomic_fetch_sub_explicit(&r->slots[readers_slot_of_thread()].inside[0], READERS_PIN,
+                              memory_order_relaxed);
+}
+
+/* How many values are held. Exact when no other thread takes or gives back one. */
+uint32_t readers_pins(readers *r);
 
 /* Returns when every reader that entered before the call has left. */
 void readers_wait(readers *r);

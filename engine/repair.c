@@ -510,6 +510,8 @@ int engine_repair(const char *path, const firn_options *options, const engine_co
                   void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
                   firn_repair_summary *summary, firn_error *err)
 {
+    if (summary)
+        *summary = (firn_repair_summary){0};
     if (!path)
         return error_set(err, FIRN_INVALID, "the path of the store is NULL");
     engine_config c = config ? *config : (engine_config){0};

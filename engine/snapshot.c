@@ -12,6 +12,8 @@
 
 int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error)
 {
+    if (out)
+        *out = NULL;
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK)
         return rc;
@@ -55,7 +57,7 @@ void firn_snapshot_free(firn_snapshot *s)
 
 uint64_t firn_snapshot_seq(const firn_snapshot *s)
 {
-    return s->seq;
+    return s ? s->seq : 0;
 }
 
 int snapshots_list(firn *db, buf *out)

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "names.h"
+#include "set_aside.h"
 #include "store.h"
 
 static void add_mem(firn_stats *s, const mem *m)
@@ -34,6 +36,37 @@ static uint64_t counter(const _Atomic uint64_t *c)
     return atomic_load_explicit(c, memory_order_relaxed);
 }
 
+/* What no other figure counts: the manifest, the room kept for a full disk, what was set aside. */
+static int add_disk(firn *db, firn_stats *s, firn_error *err)
+{
+    firn_lost_summary aside;
+    firn_error why = {0};
+    fs_entry reserve = {0};
+    int rc = aside_walk(db->dir, false, NULL, NULL, &aside, &why);
+    if (rc == FIRN_INVALID)
+        rc = FIRN_OK; /* something else has the name lost: there is nothing of ours */
+    if (rc == FIRN_OK)
+        rc = fs_look(db->dir, NAME_RESERVE, &reserve, &why);
+    if (rc != FIRN_OK && rc != FIRN_NOT_FOUND) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    uint64_t manifest_size = db->manifest_bytes;
+    mutex_lock(&db->manifest_mu);
+    if (db->manifest)
+        manifest_size = manifest_bytes(db->manifest);
+    mutex_unlock(&db->manifest_mu);
+    s->lost_files = aside.files;
+    s->lost_bytes = aside.bytes;
+    s->total_bytes = s->log_bytes + aside.bytes + manifest_size;
+    if (reserve.kind == FS_KIND_FILE)
+        s->total_bytes += reserve.size;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        s->total_bytes += s->level_bytes[n];
+    return FIRN_OK;
+}
+
 int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
 {
     int rc = store_check_handle(db, error);
@@ -54,6 +87,8 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
     s.flushed_seq = counter(&db->flushed_seq);
     s.log_segments = log.segments;
     s.log_bytes = log.disk_bytes;
+    s.log_used_bytes = log.used_bytes;
+    s.newest_seq = counter(&db->newest_seq);
     s.log_first_segment = log.oldest_segment;
     s.log_last_segment = log.newest_segment;
     s.cache_bytes = cache.used_bytes;
@@ -80,6 +115,8 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
     mutex_unlock(&db->state_mu);
     s.read_only = db->options.read_only;
     s.log_mapped = log.mapped;
-    *out = s;
-    return FIRN_OK;
+    rc = add_disk(db, &s, error);
+    if (rc == FIRN_OK)
+        *out = s;
+    return rc;
 }

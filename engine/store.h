@@ -56,12 +56,15 @@ struct firn {
     uint64_t level1_bytes;
     bool inline_work;
     uint64_t recovered_entries, recovery_cut_bytes;
+    uint64_t manifest_bytes; /* read-only: as it was read */
 
     /* Read side. `view` is replaced under state_mu and read inside readers_enter/exit. */
     _Alignas(64) _Atomic(view *) view;
     _Alignas(64) _Atomic uint64_t
-        visible_seq; /* release: everything <= it is in the view's memtables */
-    readers readers;
+        visible_seq;             /* release: everything <= it is in the view's memtables */
+    _Atomic uint64_t newest_seq; /* of the newest write; stored by the log's leader */
+    readers readers;             /* also counts the values that callers hold */
+    _Atomic uint64_t iterators;  /* that callers hold */
 
     /* Leader of the log only (hooks). */
     mem *active;      /* the view's active mem, which keeps it alive; NULL when read-only */

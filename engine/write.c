@@ -111,6 +111,8 @@ static void hook_apply(void *ctx, const wal_applied *frame)
 {
     firn *db = ctx;
     mem_apply(db->active, frame);
+    atomic_store_explicit(&db->newest_seq, frame->seq_first + frame->count - 1,
+                          memory_order_relaxed);
 }
 
 static void hook_publish(void *ctx, uint64_t seq_last)
@@ -132,7 +134,8 @@ wal_hooks store_hooks(firn *db)
 
 void firn_write_options_init(firn_write_options *options)
 {
-    *options = (firn_write_options){.size = sizeof *options};
+    if (options)
+        *options = (firn_write_options){.size = sizeof *options};
 }
 
 static int begin_write(firn *db, const firn_write_options *options, firn_durability *durability,
@@ -234,10 +237,10 @@ int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *e
 
 uint64_t firn_last_seq(const firn *db)
 {
-    return atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    return db ? atomic_load_explicit(&db->visible_seq, memory_order_acquire) : 0;
 }
 
 uint64_t firn_durable_seq(const firn *db)
 {
-    return firn_wal_durable_seq(db->wal);
+    return db ? firn_wal_durable_seq(db->wal) : 0;
 }

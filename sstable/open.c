@@ -210,3 +210,16 @@ size_t sst_reader_memory(const sst_reader *r)
     return sizeof(*r) + filter + (size_t)r->footer.index.size + (size_t)r->footer.props.size +
            r->index.memory_bytes + verified + 3 * SST_TRAILER_BYTES;
 }
+
+bool sst_has_magic(fs_dir *dir, const char *name)
+{
+    uint8_t last[SST_MAGIC_BYTES];
+    uint64_t size = 0;
+    fs_file *file = NULL;
+    bool has = fs_open(dir, name, FS_READ, &file, NULL) == FIRN_OK &&
+               fs_size(file, &size, NULL) == FIRN_OK && size >= SST_FOOTER_BYTES &&
+               fs_read(file, last, sizeof last, size - sizeof last, NULL) == FIRN_OK &&
+               memcmp(last, SST_MAGIC, SST_MAGIC_BYTES) == 0;
+    fs_close(file);
+    return has;
+}

@@ -314,17 +314,17 @@ wal_segment *wal_current_segment(wal *w)
 
 uint64_t firn_wal_last_seq(const firn_wal *log)
 {
-    return atomic_load_explicit(&log->last_seq, memory_order_acquire);
+    return log ? atomic_load_explicit(&log->last_seq, memory_order_acquire) : 0;
 }
 
 uint64_t firn_wal_durable_seq(const firn_wal *log)
 {
-    return atomic_load_explicit(&log->durable_seq, memory_order_acquire);
+    return log ? atomic_load_explicit(&log->durable_seq, memory_order_acquire) : 0;
 }
 
 uint64_t firn_wal_floor_seq(const firn_wal *log)
 {
-    return atomic_load_explicit(&log->floor_seq, memory_order_acquire);
+    return log ? atomic_load_explicit(&log->floor_seq, memory_order_acquire) : 0;
 }
 
 void wal_get_stats(wal *w, wal_stats *out)
@@ -343,8 +343,12 @@ void wal_get_stats(wal *w, wal_stats *out)
     };
     memcpy(out->store_id, w->store_id, sizeof(out->store_id));
     mutex_lock(&w->m);
-    for (size_t i = 0; i < w->live_count; i++)
-        out->disk_bytes += w->live[i]->bytes;
+    for (size_t i = 0; i < w->live_count; i++) {
+        const wal_segment *s = w->live[i];
+        /* A closed one was cut behind its last frame, and is its full size only when it is written again. */
+        out->disk_bytes += s->base_bytes < s->bytes ? s->base_bytes : s->bytes;
+        out->used_bytes += atomic_load_explicit(&s->visible_end, memory_order_relaxed);
+    }
     out->segments = w->live_count;
     if (w->live_count > 0) {
         out->oldest_segment = w->live[0]->no;

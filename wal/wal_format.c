@@ -225,6 +225,11 @@ bool wal_name_parse(const char *name, uint64_t *segment_no)
     return true;
 }
 
+bool wal_magic_is(const uint8_t bytes[WAL_MAGIC_BYTES])
+{
+    return memcmp(bytes, header_magic, WAL_MAGIC_BYTES) == 0;
+}
+
 bool wal_name_is_temporary(const char *name)
 {
     uint64_t value;

@@ -136,5 +136,7 @@ enum { WAL_SKIP_SEEN = 1, WAL_SKIP_LOST = 2 };
 void wal_name_format(uint64_t segment_no, char out[WAL_NAME_BYTES]);
 bool wal_name_parse(const char *name, uint64_t *segment_no); /* exactly the strict form */
 bool wal_name_is_temporary(const char *name);
+#define WAL_MAGIC_BYTES 8
+bool wal_magic_is(const uint8_t bytes[WAL_MAGIC_BYTES]); /* those a segment begins with? */
 
 #endif

@@ -295,8 +295,14 @@ int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_re
     fs_dir *dir = NULL;
     fs_file *lock = NULL;
     wal_config checked = *config;
-    if (!path)
-        return error_set(err, FIRN_INVALID, "the path of the log is NULL");
+    if (out)
+        *out = NULL;
+    if (report)
+        firn_wal_report_init(report);
+    if (!path || !out)
+        return error_set(err, FIRN_INVALID, "%s",
+                         path ? "there is nowhere to put the log's handle"
+                              : "the path of the log is NULL");
     int status = wal_options_check(&config->options, &checked.options, err);
     if (status != FIRN_OK)
         return status;

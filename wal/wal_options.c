@@ -7,6 +7,8 @@
 
 void firn_wal_options_init(firn_wal_options *options)
 {
+    if (!options)
+        return;
     *options = (firn_wal_options){
         .size = sizeof(*options),
         .durability = FIRN_DURABILITY_SYNC,

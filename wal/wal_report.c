@@ -13,7 +13,8 @@
 
 void firn_wal_report_init(firn_wal_report *report)
 {
-    memset(report, 0, sizeof(*report));
+    if (report)
+        memset(report, 0, sizeof(*report));
 }
 
 void firn_wal_report_release(firn_wal_report *report)
@@ -105,6 +106,8 @@ void firn_wal_report_text(const firn_wal_report *report, void (*line)(void *ctx,
                           void *ctx)
 {
     char text[512];
+    if (!report || !line)
+        return;
     for (size_t i = 0; i < report->count; i++) {
         finding_text(&report->findings[i], text, sizeof(text));
         line(ctx, text);

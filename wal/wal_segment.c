@@ -58,6 +58,16 @@ uint64_t wal_segment_seq_first(const wal_segment *s)
     return s->seq_first;
 }
 
+bool wal_has_magic(fs_dir *dir, const char *name)
+{
+    uint8_t first[WAL_MAGIC_BYTES];
+    fs_file *file = NULL;
+    bool has = fs_open(dir, name, FS_READ, &file, NULL) == FIRN_OK &&
+               fs_read(file, first, sizeof(first), 0, NULL) == FIRN_OK && wal_magic_is(first);
+    fs_close(file);
+    return has;
+}
+
 uint64_t wal_segment_seq_last(const wal_segment *s)
 {
     return s->seq_last;

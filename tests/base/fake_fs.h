@@ -24,6 +24,7 @@ typedef enum call {
     DIR_LIST_ODD,
     LOOK,
     DIR_SPACE,
+    DIR_REMOVE,
     RENAME,
     UNLINK,
     LINK,
@@ -40,6 +41,7 @@ typedef enum call {
     MAP,
     POPULATE,
     LOCK,
+    LOCKED,
     RANDOM,
     DIR_LOCK,
     DIR_NAMED,
@@ -48,12 +50,11 @@ typedef enum call {
 } call;
 
 static const char *const call_names[CALLS] = {
-    "dir_open",       "dir_make",  "dir_open_in", "dir_sync",  "dir_list",
-    "dir_list_odd",   "look",      "dir_space",   "rename",    "unlink",
-    "link",           "move",      "open",        "pread",     "pwrite",
-    "pwrite_durable", "sync",      "size",        "next_data", "truncate",
-    "allocate",       "map",       "populate",    "lock",      "random",
-    "dir_lock",       "dir_named", "named"};
+    "dir_open",  "dir_make",   "dir_open_in",    "dir_sync", "dir_list", "dir_list_odd", "look",
+    "dir_space", "dir_remove", "rename",         "unlink",   "link",     "move",         "open",
+    "pread",     "pwrite",     "pwrite_durable", "sync",     "size",     "next_data",    "truncate",
+    "allocate",  "map",        "populate",       "lock",     "locked",   "random",       "dir_lock",
+    "dir_named", "named"};
 
 /* A file system with one folder and one file, that fails as it is told. */
 typedef struct fake {
@@ -181,6 +182,14 @@ static int fake_look(fs_dir *dir, const char *name, fs_entry *out)
     if (result == 0)
         *out = (fs_entry){.kind = FS_KIND_FILE, .links = 1, .size = the_fake.size};
     return result;
+}
+
+static int fake_dir_remove(fs *f, fs_dir *parent, const char *path)
+{
+    (void)f;
+    (void)parent;
+    (void)path;
+    return enter(DIR_REMOVE);
 }
 
 static int fake_dir_space(fs_dir *dir, fs_space *out)
@@ -395,6 +404,13 @@ static uint64_t fake_file_limit(fs *f)
     return the_fake.limit ? the_fake.limit : UINT64_MAX;
 }
 
+static int fake_locked(fs_file *file)
+{
+    (void)file;
+    int result = enter(LOCKED);
+    return result != 0 ? result : the_fake.holder != 0;
+}
+
 static uint64_t fake_wall_us(fs *f)
 {
     (void)f;
@@ -426,6 +442,7 @@ static const fs_ops fake_ops = {
     .dir_list_odd = fake_dir_list_odd,
     .look = fake_look,
     .dir_space = fake_dir_space,
+    .dir_remove = fake_dir_remove,
     .rename = fake_rename,
     .unlink = fake_unlink,
     .link = fake_link,
@@ -449,6 +466,7 @@ static const fs_ops fake_ops = {
     .dir_named = fake_dir_named,
     .named = fake_named,
     .file_limit = fake_file_limit,
+    .locked = fake_locked,
     .wall_us = fake_wall_us,
     .mono_us = fake_mono_us,
     .random = fake_random,

@@ -137,6 +137,7 @@ static int run(fake *f, call which, firn_error *e)
     uint64_t size, end;
     uint8_t bytes[8] = {0};
     void *address = NULL;
+    bool locked;
     switch (which) {
     case DIR_OPEN:
         return fs_dir_open(&f->base, "/store", &dir, e);
@@ -158,6 +159,8 @@ static int run(fake *f, call which, firn_error *e)
         return fs_look(&f->dir, "a.log", &entry, e);
     case DIR_SPACE:
         return fs_dir_space(&f->dir, &space, e);
+    case DIR_REMOVE:
+        return fs_dir_remove_in(&f->dir, "old", e);
     case RENAME:
         return fs_rename(&f->dir, "a.log", "b.log", e);
     case UNLINK:
@@ -197,6 +200,8 @@ static int run(fake *f, call which, firn_error *e)
     case DIR_NAMED:
     case NAMED:
         return fs_dir_held(&f->dir, &f->file, e);
+    case LOCKED:
+        return fs_dir_locked(&f->dir, "LOCK", &locked, e);
     default:
         return fs_random(&f->base, bytes, 8, e);
     }
@@ -348,6 +353,25 @@ static void ATakenLockNamesItsHolderWhenThatIsKnown(void **state)
     assert_int_equal(fs_lock(&f->file, &e), FIRN_IO);
 }
 
+static void AskingForALockTakesNoneAndMakesNoFile(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    bool locked = true;
+    assert_int_equal(fs_dir_locked(&f->dir, "LOCK", &locked, &e), FIRN_OK);
+    assert_false(locked);
+    f->holder = 1;
+    assert_int_equal(fs_dir_locked(&f->dir, "LOCK", &locked, &e), FIRN_OK);
+    assert_true(locked);
+    assert_int_equal(f->calls[LOCK], 0);
+    f->failing = OPEN;
+    f->fail_with = -ENOENT;
+    assert_int_equal(fs_dir_locked(&f->dir, "LOCK", &locked, &e), FIRN_OK);
+    assert_false(locked);
+    assert_int_equal(f->calls[OPEN], 3);
+}
+
 static void EveryFolderIsSyncedIntoItsParentBeforeTheNext(void **state)
 {
     (void)state;
@@ -485,6 +509,7 @@ int main(void)
         cmocka_unit_test(WhatCannotBeReservedIsWrittenAsZeros),
         cmocka_unit_test(PopulatingWhereItIsUnknownIsUnsupported),
         cmocka_unit_test(ATakenLockNamesItsHolderWhenThatIsKnown),
+        cmocka_unit_test(AskingForALockTakesNoneAndMakesNoFile),
         cmocka_unit_test(EveryFolderIsSyncedIntoItsParentBeforeTheNext),
         cmocka_unit_test(AParentThatIsNotOursNeedsNoSync),
         cmocka_unit_test(AFolderThatCannotBeMadeIsNamed),

@@ -106,11 +106,40 @@ static void an_empty_store_has_only_ends(void **state)
     at(it, firn_iter_last(it), NULL);
     at(it, firn_iter_seek(it, "", 0), NULL);
     at(it, firn_iter_seek_for_prev(it, "zzz", 3), NULL);
-    assert_int_equal(firn_iter_next(it), FIRN_INVALID);
-    assert_int_equal(firn_iter_prev(it), FIRN_INVALID);
-    MUST(firn_iter_status(it, error));
     firn_iter_free(it);
     firn_iter_free(NULL);
+}
+
+/* What the step returned is what the status tells, until the iterator is moved to an element or an end. */
+static void a_step_from_no_element_is_told_by_the_status_too(void **state)
+{
+    bed *b = *state;
+    int (*steps[])(firn_iter *) = {firn_iter_next, firn_iter_prev};
+    bed_put(b, "k", "v");
+    for (unsigned i = 0; i < 2; i++) {
+        firn_error err;
+        firn_iter *it = iter_between(b, NULL, NULL);
+        MUST(firn_iter_status(it, error)); /* not positioned yet is no error */
+        assert_int_equal(steps[i](it), FIRN_INVALID);
+        memset(&err, 0xa5, sizeof err);
+        assert_int_equal(firn_iter_status(it, &err), FIRN_INVALID);
+        assert_int_equal(err.status, FIRN_INVALID);
+        assert_non_null(strstr(err.message, "no element"));
+        assert_non_null(strstr(err.hint, "firn_iter_first"));
+        at(it, firn_iter_first(it), "k");
+        MUST(firn_iter_status(it, error));
+        assert_int_equal(steps[i](it), FIRN_END);
+        MUST(firn_iter_status(it, error));
+        assert_int_equal(steps[i](it), FIRN_INVALID); /* beyond the end */
+        assert_int_equal(firn_iter_status(it, NULL), FIRN_INVALID);
+        assert_int_equal(firn_iter_seek(it, NULL, 1), FIRN_INVALID);
+        assert_int_equal(firn_iter_status(it, &err), FIRN_INVALID);
+        assert_non_null(strstr(err.message, "NULL"));
+        assert_false(firn_iter_valid(it));
+        at(it, firn_iter_last(it), "k");
+        MUST(firn_iter_status(it, error));
+        firn_iter_free(it);
+    }
 }
 
 static void write_letters(bed *b, where w, const char *letters)
@@ -327,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_empty_store_has_only_ends),
+        TEST(a_step_from_no_element_is_told_by_the_status_too),
         TEST(bounds_hold_in_both_directions),
         TEST(deleted_keys_are_passed_over),
         TEST(turning_round_anywhere_keeps_the_place),

@@ -89,11 +89,13 @@ enum {
     SIMFS_NAMED = 1 << 24,
     SIMFS_LOOK = 1 << 25, /* at a name, or for names that are no plain files */
     SIMFS_MOVE = 1 << 26,
-    SIMFS_CALLS = 27,
-    SIMFS_ANY = (1 << 27) - 1,
+    SIMFS_DIR_REMOVE = 1 << 27,
+    SIMFS_CALLS = 28,
+    SIMFS_ANY = (1 << 28) - 1,
     SIMFS_CHANGING = SIMFS_DIR_MAKE | SIMFS_DIR_OPEN_IN | SIMFS_DIR_SYNC | SIMFS_RENAME |
                      SIMFS_UNLINK | SIMFS_LINK | SIMFS_CREATE | SIMFS_WRITE | SIMFS_SYNC |
-                     SIMFS_TRUNCATE | SIMFS_ALLOCATE | SIMFS_WRITE_DURABLE | SIMFS_MOVE,
+                     SIMFS_TRUNCATE | SIMFS_ALLOCATE | SIMFS_WRITE_DURABLE | SIMFS_MOVE |
+                     SIMFS_DIR_REMOVE,
     SIMFS_TRANSFERS = SIMFS_READ | SIMFS_WRITE | SIMFS_WRITE_DURABLE,
 };
 

@@ -14,10 +14,11 @@ static unsigned call_bit(unsigned call)
 const char *simfs_call_name(unsigned call)
 {
     static const char *const names[SIMFS_CALLS] = {
-        "dir_open",       "dir_make", "dir_open_in", "dir_sync", "dir_list", "dir_space", "rename",
-        "unlink",         "link",     "open",        "create",   "pread",    "pwrite",    "sync",
-        "size",           "truncate", "allocate",    "map",      "populate", "lock",      "random",
-        "pwrite_durable", "dir_lock", "dir_named",   "named",    "look",     "move",
+        "dir_open", "dir_make", "dir_open_in", "dir_sync",       "dir_list", "dir_space",
+        "rename",   "unlink",   "link",        "open",           "create",   "pread",
+        "pwrite",   "sync",     "size",        "truncate",       "allocate", "map",
+        "populate", "lock",     "random",      "pwrite_durable", "dir_lock", "dir_named",
+        "named",    "look",     "move",        "dir_remove",
     };
     return call & SIMFS_ANY ? names[call_bit(call & SIMFS_ANY)] : "none";
 }

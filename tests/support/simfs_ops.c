@@ -307,6 +307,38 @@ static int op_unlink(fs_dir *dir, const char *name)
     return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_unlink(s, dir_node(dir), name));
 }
 
+static int do_dir_remove(simfs *s, fs_dir *in, const char *path)
+{
+    char last[FS_NAME_MAX + 1];
+    sim_node *parent = NULL;
+    int rc = 0;
+    if (in) {
+        parent = dir_node(in);
+        snprintf(last, sizeof last, "%s", path);
+    } else {
+        rc = sim_walk_parent(s, path, &parent, last);
+    }
+    if (rc)
+        return rc;
+    sim_node *n = last[0] ? sim_find(parent, last) : NULL;
+    if (!n)
+        return -ENOENT;
+    if (!n->is_dir)
+        return -ENOTDIR;
+    if (n->entry_count)
+        return -ENOTEMPTY;
+    sim_note_name(s, SIM_OP_UNLINK, parent, last, n);
+    sim_name_clear(s, parent, last);
+    return 0;
+}
+
+static int op_dir_remove(fs *f, fs_dir *parent, const char *path)
+{
+    simfs *s = sim_of(f);
+    sim_verdict v = sim_enter(s, SIMFS_DIR_REMOVE, path);
+    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_dir_remove(s, parent, path));
+}
+
 static int do_link(simfs *s, sim_node *dir, const char *name, sim_node *to_dir, const char *to)
 {
     int rc = name_check(to);
@@ -713,6 +745,16 @@ static uint64_t op_file_limit(fs *f)
     return limit;
 }
 
+static int op_locked(fs_file *file)
+{
+    simfs *s = sim_of(file->owner);
+    sim_verdict v = sim_enter(s, SIMFS_LOCK, file_name(file));
+    if (v.error)
+        return (int)sim_leave(s, v, -v.error);
+    const void *holder = file_of(file)->node->locked_by;
+    return (int)sim_leave(s, v, holder && holder != file_of(file));
+}
+
 static uint64_t op_clock(fs *f)
 {
     simfs *s = sim_of(f);
@@ -741,6 +783,7 @@ const fs_ops sim_ops = {
     .dir_list_odd = op_dir_list_odd,
     .look = op_look,
     .dir_space = op_dir_space,
+    .dir_remove = op_dir_remove,
     .dir_lock = op_dir_lock,
     .dir_named = op_dir_named,
     .named = op_named,
@@ -764,6 +807,7 @@ const fs_ops sim_ops = {
     .stored = op_stored,
     .lock = op_lock,
     .file_limit = op_file_limit,
+    .locked = op_locked,
     .wall_us = op_clock,
     .mono_us = op_clock,
     .random = op_random,

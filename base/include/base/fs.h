@@ -50,6 +50,7 @@ typedef struct fs_entry {
     fs_kind kind;
     uint64_t links; /* names of the file, in this folder and others */
     uint64_t size;
+    uint64_t changed_ms; /* when its contents, names or rights last changed, milliseconds since 1970 */
 } fs_entry;
 
 typedef struct fs_space {
@@ -77,6 +78,8 @@ typedef struct fs_ops {
     int (*dir_list_odd)(fs_dir *dir, fs_list_fn fn, void *ctx); /* likewise; only what is not a plain file */
     int (*look)(fs_dir *dir, const char *name, fs_entry *out);
     int (*dir_space)(fs_dir *dir, fs_space *out);
+    /* Removes an empty folder: `path` in `parent`, or, without a parent, where the path leads. Follows no link. */
+    int (*dir_remove)(fs *f, fs_dir *parent, const char *path);
     /* An exclusive lock of the folder itself, held until this handle is closed by the process that took it. Notes by which
      * way the folder is reached, for dir_named. -EWOULDBLOCK and *holder as for `lock`; -EOPNOTSUPP and the like where
      * folders cannot be locked. */
@@ -121,6 +124,8 @@ typedef struct fs_ops {
     int (*lock)(fs_file *file, long *holder);
     /* How far a file may reach: writing or growing beyond it would kill the process. UINT64_MAX: no limit. NULL: likewise. */
     uint64_t (*file_limit)(fs *f);
+    /* Does another handle hold the lock? 1 or 0. Takes nothing and disturbs nobody. */
+    int (*locked)(fs_file *file);
 
     uint64_t (*wall_us)(fs *f); /* microseconds since 1970 */
     uint64_t (*mono_us)(fs *f); /* never goes back */
@@ -176,6 +181,10 @@ int fs_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
 int fs_look(fs_dir *dir, const char *name, fs_entry *out, firn_error *err); /* NOT_FOUND */
 const char *fs_kind_name(fs_kind kind); /* "a folder": for messages */
 int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err);
+/* Removes the empty folder `name` in `parent`. NOT_FOUND; FIRN_IO with ENOTEMPTY or EEXIST: something is in it. */
+int fs_dir_remove_in(fs_dir *parent, const char *name, firn_error *err);
+/* As fs_dir_remove_in, by path. */
+int fs_dir_remove(fs *f, const char *path, firn_error *err);
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err);
 int fs_unlink(fs_dir *dir, const char *name, firn_error *err); /* NOT_FOUND */
 int fs_remove(fs_dir *dir, const char *name, firn_error *err); /* as fs_unlink, but missing is fine */
@@ -216,6 +225,8 @@ int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err);
 /* Is the folder still what fs_dir_lock has locked? FIRN_IO when it was removed, renamed or replaced, or when its lock file
  * was: what is written from here on may be lost, or mix with what another writer does. `lock` NULL: no lock to look at. */
 int fs_dir_held(fs_dir *dir, fs_file *lock, firn_error *err);
+/* Has another handle, of this process or another, locked the folder by the file `name`? Takes no lock, and makes no file. */
+int fs_dir_locked(fs_dir *dir, const char *name, bool *out, firn_error *err);
 
 static inline void fs_stored(fs_file *file, uint64_t offset, size_t size)
 {

@@ -19,6 +19,11 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
 int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                  firn_check_summary *summary, firn_error *err);
 
+/* firn_lost and firn_destroy on another file system. */
+int engine_lost(fs *f, const char *path, bool remove, void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
+                firn_lost_summary *summary, firn_error *err);
+int engine_destroy(fs *f, const char *path, firn_error *err);
+
 /* firn_repair on another file system. */
 int engine_repair(const char *path, const firn_options *options, const engine_config *config,
                   void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,

@@ -14,11 +14,16 @@
  * ordinary. Limits: <firn/types.h>.
  *
  * Thread-safety: every function that takes a firn may be called from any thread at any time, except firn_close,
- * which must be the last call, after all iterators, snapshots and values have been given back. An iterator, and a
- * batch, belong to one thread at a time. Readers never wait for writers.
- * After fork, the child must not use the handle: calls return FIRN_INVALID.
+ * which must be the last call, after all iterators, snapshots and values have been given back; it refuses while some
+ * are not. An iterator, and a batch, belong to one thread at a time. Readers never wait for writers.
+ * After fork, the child must not use the handle, nor its iterators: calls return FIRN_INVALID.
  *
  * `error` may be NULL everywhere; it is filled in on failure, untouched otherwise.
+ * Any other pointer that is NULL, where that is not said to be allowed, makes a call return FIRN_INVALID; one that
+ * returns no status does nothing then, or returns 0, false or an empty slice. A key, value or bound of no bytes may be
+ * NULL. `*out` is NULL after a failure.
+ * What firn_close, firn_iter_free and the like have taken must not be passed to any call again: that it is gone
+ * cannot be seen from it.
  */
 #ifndef FIRN_FIRN_H
 #define FIRN_FIRN_H
@@ -67,7 +72,7 @@ typedef struct firn_options {
 FIRN_API void firn_options_init(firn_options *options);
 /* Sets one option by name from text: sizes as 4096, 64KiB, 512MiB, 2GiB; durability as sync, batch, none;
  * recovery as strict, tail, prefix, salvage; compression as auto, none, lz4, zlib; booleans as true, false.
- * FIRN_INVALID, saying which values are allowed. */
+ * FIRN_INVALID, saying which values are allowed; *options stays as it was. */
 FIRN_API int firn_options_set(firn_options *options, const char *name, const char *value,
                               firn_error *error);
 
@@ -80,8 +85,10 @@ FIRN_API int firn_options_set(firn_options *options, const char *name, const cha
  * FIRN_NO_MEMORY, FIRN_IO. */
 FIRN_API int firn_open(const char *path, const firn_options *options, firn **out, firn_error *error);
 
-/* Makes everything durable, and frees the handle whatever happens; the first error is returned. What is in the
- * log stays in the log: closing flushes nothing. NULL is allowed. */
+/* Makes everything durable, and frees the handle, also when that fails; the first error is returned. What is in the
+ * log stays in the log: closing flushes nothing. NULL is allowed.
+ * FIRN_INVALID frees nothing: iterators, snapshots or values have not been given back, and the message says how many
+ * of each. The store stays open and usable; give them back and close again. */
 FIRN_API int firn_close(firn *db, firn_error *error);
 
 /* ---- Write ---- */
@@ -106,7 +113,8 @@ FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_opti
 
 /* Makes all writes so far durable. */
 FIRN_API int firn_sync(firn *db, firn_error *error);
-FIRN_API uint64_t firn_last_seq(const firn *db);    /* newest visible write */
+/* The newest number: that of the newest visible write, or of a checkpoint behind it, which takes one too. */
+FIRN_API uint64_t firn_last_seq(const firn *db);
 FIRN_API uint64_t firn_durable_seq(const firn *db); /* all writes <= this survive power loss */
 /* timeout_ms 0: no limit. FIRN_TIMED_OUT; FIRN_READ_ONLY on a handle that only reads and would have to wait. */
 FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error);
@@ -118,10 +126,10 @@ FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn
 typedef struct firn_value {
     const uint8_t *data;
     size_t size;
-    void *pin[2]; /* private */
+    void *pin[3]; /* private */
 } firn_value;
 
-/* `snapshot` NULL: the newest. FIRN_OK or FIRN_NOT_FOUND; FIRN_DAMAGED, FIRN_IO. */
+/* `snapshot` NULL: the newest. FIRN_OK or FIRN_NOT_FOUND; FIRN_DAMAGED, FIRN_IO. *value is empty unless FIRN_OK. */
 FIRN_API int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
                       firn_value *value, firn_error *error);
 FIRN_API void firn_value_release(firn_value *value); /* once; any thread; empties it */
@@ -146,13 +154,19 @@ typedef struct firn_iter_options {
 } firn_iter_options;
 FIRN_API void firn_iter_options_init(firn_iter_options *options);
 
-/* Not positioned at first. `options` NULL: everything, newest. */
+/* Not positioned at first. `options` NULL: everything, newest.
+ *
+ * A queue (put behind the last key, take the first key and delete it) wants a lower bound. Deleted keys stay as tombstones
+ * until compaction drops them, and firn_iter_first steps over all of them: without a bound, n takes from the front cost
+ * steps in proportion to n * n. Keep the last key that was taken, and pass it as `lower`, or as the key of
+ * firn_iter_seek: nothing before it is looked at. */
 FIRN_API int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out,
                            firn_error *error);
 FIRN_API void firn_iter_free(firn_iter *it); /* NULL is allowed */
 
-/* Positioning and movement return FIRN_OK (on an element), FIRN_END, or an error. next and prev on an iterator that
- * is not on an element are FIRN_INVALID. */
+/* Positioning and movement return FIRN_OK (on an element), FIRN_END, or an error, after which the iterator is on no
+ * element and may be positioned again. next and prev on an iterator that is not on an element are FIRN_INVALID, or,
+ * behind an error, that error once more. */
 FIRN_API int firn_iter_first(firn_iter *it);
 FIRN_API int firn_iter_last(firn_iter *it);
 FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size);          /* first key >= */
@@ -163,7 +177,7 @@ FIRN_API bool firn_iter_valid(const firn_iter *it);
 /* Of the current element; valid until the next movement. Empty when there is none. */
 FIRN_API firn_slice firn_iter_key(const firn_iter *it);
 FIRN_API firn_slice firn_iter_value(const firn_iter *it);
-/* FIRN_OK at an element or an end; else what went wrong. */
+/* FIRN_OK at an element, at an end, or when never positioned; else what the last movement returned, with the detail. */
 FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
 
 /* ---- Care ---- */
@@ -198,6 +212,11 @@ typedef struct firn_stats {
     uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle that only reads */
     char store_id[33];
     bool poisoned, read_only, log_mapped;
+    uint64_t log_used_bytes;  /* of log_bytes, which are the files': up to the end of each one's last frame */
+    uint64_t newest_seq;      /* the newest write; last_seq may be a checkpoint's. Once open, of this life; when opening,
+                                 the greatest that tables and log still hold: 0 for none */
+    uint64_t lost_files, lost_bytes; /* in lost/, see firn_lost */
+    uint64_t total_bytes;     /* the room that log, tables, manifest, reserve and lost/ take on the disk */
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
@@ -210,11 +229,12 @@ FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
  * that the power cut off, which nobody was promised, or one that had been acknowledged and that a bad sector has taken.
  * Then the result is FIRN_OK, `doubts` says at how many places, and `doubt_first` and `doubt_last` which sequence numbers
  * may be concerned (0: unknown). The next open cuts these bytes off. A store is as it should be when the result is
- * FIRN_OK and `doubts` is 0. */
+ * FIRN_OK and `doubts` is 0. `summary` may be NULL. */
 typedef struct firn_check_summary {
     uint64_t tables, table_bytes, table_entries, log_segments, log_operations, log_torn_bytes;
     uint64_t findings; /* damage: more than 0 with FIRN_DAMAGED, or what else was returned */
     uint64_t doubts, doubt_first, doubt_last;
+    uint64_t lost_files, lost_bytes; /* in lost/, see firn_lost; these are no findings */
 } firn_check_summary;
 FIRN_API int firn_check(const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                         firn_check_summary *summary, firn_error *error);
@@ -254,6 +274,37 @@ typedef struct firn_repair_summary {
 FIRN_API int firn_repair(const char *path, const firn_options *options,
                          void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
                          firn_repair_summary *summary, firn_error *error);
+
+/* ---- What recovery and repair set aside ----
+ * Bytes that recovery cut off and files that repair replaced go to the folder lost/ in the store. Opening never reads
+ * it, and nothing but these two calls removes anything from it. */
+typedef struct firn_lost_file { /* everything is valid during the call */
+    const char *name;  /* in lost/ */
+    const char *from;  /* the store's file that it came from; "": it is not from firn */
+    uint64_t offset;   /* where in that file its first byte lay; FIRN_NO_OFFSET: it is the whole file, or not from firn */
+    uint64_t bytes;
+    uint64_t time_ms;  /* when it was put there, milliseconds since 1970 */
+    bool ours;         /* firn put it there, as its name tells */
+    bool removed;
+} firn_lost_file;
+
+typedef struct firn_lost_summary {
+    uint64_t files, bytes;                 /* that firn put there */
+    uint64_t removed_files, removed_bytes; /* of those */
+    uint64_t others;                       /* with other names, and folders: they are never touched */
+} firn_lost_summary;
+
+/* Passes each file in lost/ to `tell` (may be NULL). With `remove`, removes those that firn put there, under the
+ * store's lock; links are not followed. `summary` may be NULL. FIRN_NOT_FOUND (no store in the folder), FIRN_LOCKED
+ * (only with `remove`), FIRN_INVALID (lost is no folder), FIRN_NO_MEMORY, FIRN_IO. */
+FIRN_API int firn_lost(const char *path, bool remove, void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
+                       firn_lost_summary *summary, firn_error *error);
+
+/* Removes the store in the folder `path`, damaged or not, for good: every file whose name firn gives, those in lost/
+ * too, and the folder itself when nothing else is in it. A crash in the middle leaves something that does not open
+ * and can be destroyed again. FIRN_NOT_FOUND (nothing there begins as firn's files do; nothing was touched),
+ * FIRN_LOCKED (a writer has it open), FIRN_NO_MEMORY, FIRN_IO. */
+FIRN_API int firn_destroy(const char *path, firn_error *error);
 
 /* "0.1.0" */
 FIRN_API const char *firn_version(void);

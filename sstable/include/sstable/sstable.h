@@ -116,6 +116,8 @@ uint64_t sst_approximate_offset(const sst_reader *r, firn_slice key);
 /* Reads every block from the file, not from the cache, and checks checksums, order, counts, sizes, ranges, and
  * that the filter admits every key. */
 int sst_verify(sst_reader *r, firn_error *err);
+/* Does the file end as a table does? What cannot be read does not. */
+bool sst_has_magic(fs_dir *dir, const char *name);
 
 /* ---- Salvage ---- */
 

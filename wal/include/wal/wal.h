@@ -105,7 +105,8 @@ int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err)
 int wal_give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err);
 
 typedef struct wal_stats {
-    uint64_t segments, disk_bytes; /* files now, and their full sizes */
+    uint64_t segments, disk_bytes; /* files now, and the room they take */
+    uint64_t used_bytes;           /* of those, up to the end of the last frame of each */
     uint64_t appended_bytes, appended_batches, appended_entries, groups, syncs;
     uint64_t last_seq, durable_seq, floor_seq;
     uint64_t oldest_segment, newest_segment;
@@ -119,5 +120,7 @@ bool wal_owns_name(const char *name);
 /* Is it that of a finished segment, and of which? A log has at least one from before its owner first relies on it (W3).
  * segment_no may be NULL. */
 bool wal_is_segment_name(const char *name, uint64_t *segment_no);
+/* Does the file begin as a segment does? What cannot be read does not. */
+bool wal_has_magic(fs_dir *dir, const char *name);
 
 #endif
