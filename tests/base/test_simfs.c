@@ -325,6 +325,7 @@ static void EveryKindOfCallCanBeFailed(void **state)
             ops->named(b.dir, "a", f),
             ops->look(b.dir, "nothing", &entry),
             ops->move(b.dir, "nothing", b.dir, "d"),
+            ops->dir_remove(simfs_fs(b.sim), b.dir, "nothing"),
         };
         if (got[i] != -EDQUOT)
             fail_msg("%s did not fail", simfs_call_name(1u << i));

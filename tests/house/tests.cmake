@@ -26,3 +26,5 @@ set_tests_properties(house.package PROPERTIES RESOURCE_LOCK installation)
 if(FIRN_SANITIZE OR FIRN_COVERAGE)
     set_tests_properties(house.embed PROPERTIES LABELS long) # it builds firn anew, in its own way
 endif()
+# Every pointer of every public function has a case of NULL in a test.
+firn_house_test(nulls ${CMAKE_NM} $<TARGET_FILE:firn_shared> $<TARGET_FILE:test_engine_misuse>)
