@@ -50,9 +50,10 @@ static void say(check *c, const char *format, ...)
     c->line(c->ctx, text);
 }
 
-static void finding(check *c, int status, const firn_error *err)
+static void finding(check *c, int status, firn_error *err)
 {
     char text[1024];
+    (void)store_hint_repair(status, err);
     firn_error_format(err, text, sizeof text);
     say(c, "DAMAGE  %s", text);
     c->summary.findings++;

@@ -561,7 +561,7 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
         drop_views(db);
         firn_wal_close(db->wal, NULL);
         handle_free(db);
-        return rc;
+        return store_hint_repair(rc, err);
     }
     *out = db;
     return FIRN_OK;

@@ -27,6 +27,17 @@ int store_check_handle(const firn *db, firn_error *err)
     return FIRN_OK;
 }
 
+int store_hint_repair(int rc, firn_error *err)
+{
+    char hint[sizeof err->hint];
+    if (rc != FIRN_DAMAGED || !err || strstr(err->hint, "repair"))
+        return rc;
+    size_t room = sizeof hint - sizeof HINT_REPAIR;
+    snprintf(hint, sizeof hint, "%.*s", (int)room, err->hint[0] ? err->hint : "restore a backup");
+    error_hint(err, "%s" HINT_REPAIR, hint);
+    return rc;
+}
+
 void store_log(firn *db, firn_log_level lvl, const char *format, ...)
 {
     if (!db->options.log)

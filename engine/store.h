@@ -149,6 +149,8 @@ uint64_t store_next_file_no(firn *db);
 void store_background_error(firn *db, int status, const firn_error *err);
 /* The error that stopped writing, or FIRN_OK. */
 int store_writable(firn *db, firn_error *err);
+/* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it. Returns rc. */
+int store_hint_repair(int rc, firn_error *err);
 void store_log(firn *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

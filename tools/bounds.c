@@ -81,11 +81,21 @@ bool bounds_settle(const verb *v, bounds *b)
 }
 
 /* A bound that was given and is empty still needs an address: NULL means that there is none. */
-static const void *bound_data(bool has, const buf *b)
+static firn_slice bound(bool has, const buf *b)
 {
     if (!has)
-        return NULL;
-    return b->size > 0 ? (const void *)b->data : "";
+        return (firn_slice){0};
+    return b->size > 0 ? buf_slice(b) : slice_of_str("");
+}
+
+firn_slice bounds_from(const bounds *b)
+{
+    return bound(b->has_from, &b->from);
+}
+
+firn_slice bounds_to(const bounds *b)
+{
+    return bound(b->has_to, &b->to);
 }
 
 int bounds_walk(const bounds *b, firn *db, const char *path, bounds_fn fn, void *ctx)
@@ -95,10 +105,10 @@ int bounds_walk(const bounds *b, firn *db, const char *path, bounds_fn fn, void 
     firn_iter_options o;
     int code = EXIT_DONE;
     firn_iter_options_init(&o);
-    o.lower = bound_data(b->has_from, &b->from);
-    o.lower_size = b->from.size;
-    o.upper = bound_data(b->has_to, &b->to);
-    o.upper_size = b->to.size;
+    o.lower = bounds_from(b).data;
+    o.lower_size = bounds_from(b).size;
+    o.upper = bounds_to(b).data;
+    o.upper_size = bounds_to(b).size;
     o.bypass_cache = true;
     int status = firn_iter_new(db, &o, &it, &error);
     if (status != FIRN_OK)

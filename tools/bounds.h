@@ -32,6 +32,10 @@ bool bounds_take(const verb *v, bounds *b, int c, const char *value);
 /* After the last option: makes one range of what was given. */
 bool bounds_settle(const verb *v, bounds *b);
 
+/* The first key; the first key beyond the end. data NULL: no bound. */
+firn_slice bounds_from(const bounds *b);
+firn_slice bounds_to(const bounds *b);
+
 /* Calls fn for each element of the range, in order or in reverse, until it returns non-zero (which
  * is returned) or the limit is reached. EXIT_DONE, or the exit code of a failure, the user having
  * been told. */

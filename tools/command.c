@@ -33,8 +33,9 @@ static const verb verb_help = {
 };
 
 static const verb *const verbs[] = {
-    &verb_load, &verb_get, &verb_put,   &verb_del,    &verb_scan,    &verb_count, &verb_dump,
-    &verb_stat, &verb_wal, &verb_check, &verb_repair, &verb_version, &verb_help,
+    &verb_load,  &verb_get,     &verb_put,     &verb_del,     &verb_scan,   &verb_count,
+    &verb_dump,  &verb_stat,    &verb_wal,     &verb_check,   &verb_repair, &verb_lost,
+    &verb_flush, &verb_compact, &verb_destroy, &verb_version, &verb_help,
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -82,10 +83,11 @@ const char *command_nearest(const char *word)
 {
     /* What people know from other tools, too far off in letters. */
     static const char *const others[][2] = {
-        {"set", "put"},    {"insert", "put"},  {"delete", "del"},   {"rm", "del"},
-        {"remove", "del"}, {"import", "load"}, {"export", "dump"},  {"list", "scan"},
-        {"ls", "scan"},    {"range", "scan"},  {"verify", "check"}, {"fsck", "check"},
-        {"info", "stat"},  {"log", "wal"},
+        {"set", "put"},        {"insert", "put"},    {"delete", "del"},   {"rm", "del"},
+        {"remove", "del"},     {"import", "load"},   {"export", "dump"},  {"list", "scan"},
+        {"ls", "scan"},        {"range", "scan"},    {"verify", "check"}, {"fsck", "check"},
+        {"info", "stat"},      {"log", "wal"},       {"drop", "destroy"}, {"sync", "flush"},
+        {"vacuum", "compact"}, {"merge", "compact"},
     };
     const char *best = NULL;
     size_t best_edits = 3; /* three wrong letters are another word */

@@ -37,7 +37,7 @@ struct verb {
 };
 
 extern const verb verb_load, verb_get, verb_put, verb_del, verb_scan, verb_count, verb_dump,
-    verb_stat, verb_wal, verb_check, verb_repair;
+    verb_stat, verb_wal, verb_check, verb_repair, verb_lost, verb_flush, verb_compact, verb_destroy;
 
 int command_run(int argc, char **argv);
 
@@ -72,6 +72,10 @@ int fail(int status, const firn_error *error, const char *path);
 int fail_usage(const verb *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A failed system call on one of the command's own streams: EXIT_IO. */
 int fail_system(const char *what, const char *file, int sys_errno);
+/* A line that is no failure. */
+void tell_warning(const char *text);
+/* "firn: PATH: QUESTION", without a line's end. */
+void tell_question(const char *question, const char *path);
 /* Anything else. `hint` NULL: none. */
 int fail_text(int code, const char *hint, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

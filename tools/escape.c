@@ -35,14 +35,51 @@ static size_t utf8_length(const uint8_t *p, size_t available)
     return n;
 }
 
-/* How many bytes from p on stand for themselves as one character; 0: the byte must be escaped. */
-static size_t plain_length(const uint8_t *p, size_t available)
+/* Characters that show nothing of their own but change what is shown around them: they turn the direction of the text, join
+ * or split letters, end lines, or are not there at all (Unicode's classes Cf, Zl and Zp, less those that are seen, and
+ * the supplementary selectors). */
+static bool is_invisible(uint32_t c)
 {
-    if (p[0] < 0x20 || p[0] == 0x7f || p[0] == '\\')
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0x00ad, 0x00ad},   {0x034f, 0x034f},   {0x061c, 0x061c},   {0x115f, 0x1160},
+        {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
+        {0x2060, 0x206f},   {0x3164, 0x3164},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},
+        {0xfff0, 0xfffb},   {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
+        {0xe0000, 0xe0fff},
+    };
+    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return true;
+    return false;
+}
+
+/* The character of n bytes at p, which is well-formed. */
+static uint32_t utf8_value(const uint8_t *p, size_t n)
+{
+    static const uint8_t masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t c = p[0] & masks[n];
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (p[i] & 0x3f);
+    return c;
+}
+
+/* How many bytes from p on stand for themselves as one character; 0: the byte must be escaped. */
+static size_t plain_length(const uint8_t *p, size_t available, unsigned what)
+{
+    if (p[0] == '\\')
+        return !(what & ESCAPE_BACKSLASH);
+    if (p[0] == '\n' || p[0] == '\t')
+        return !(what & ESCAPE_LINES);
+    if (p[0] < 0x20 || p[0] == 0x7f)
         return 0;
+    if (p[0] < 0x7f)
+        return 1;
     if (p[0] == 0xc2 && available > 1 && p[1] < 0xa0)
         return 0; /* U+0080..U+009F, and what is not well-formed */
-    return utf8_length(p, available);
+    size_t n = utf8_length(p, available);
+    return n && (what & ESCAPE_INVISIBLE) && is_invisible(utf8_value(p, n)) ? 0 : n;
 }
 
 static size_t put_escape(uint8_t c, uint8_t out[4])
@@ -70,13 +107,13 @@ static size_t put_escape(uint8_t c, uint8_t out[4])
     }
 }
 
-int escape_encode(firn_slice bytes, buf *out)
+int escape_encode(firn_slice bytes, unsigned what, buf *out)
 {
     const uint8_t *p = bytes.data;
     size_t i = 0;
     while (i < bytes.size) {
         size_t from = i, n = 0;
-        while (i < bytes.size && (n = plain_length(p + i, bytes.size - i)) > 0)
+        while (i < bytes.size && (n = plain_length(p + i, bytes.size - i, what)) > 0)
             i += n;
         int status = i > from ? buf_append(out, p + from, i - from) : FIRN_OK;
         if (status == FIRN_OK && i < bytes.size) {

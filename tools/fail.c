@@ -1,9 +1,13 @@
 /* fail: errors, told in one shape, and the exit codes that go with them. */
 #include "command.h"
 
+#include <base/slice.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "escape.h"
 
 exit_code exit_code_of(int status)
 {
@@ -20,21 +24,34 @@ exit_code exit_code_of(int status)
     }
 }
 
-/* A file's name may hold anything, also what moves the cursor of a terminal: show it harmless, on
- * one line. */
-static void disarm(char *text)
+/* A file's name may hold anything, also what moves the cursor of a terminal or turns the direction of the text: it is shown
+ * harmless, on one line, wherever standard error leads. */
+static void tell_piece(const char *prefix, const char *text, const char *suffix)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
+    buf line = {0};
+    if (escape_encode(slice_of_str(text), ESCAPE_MESSAGE, &line) == FIRN_OK && line.size > 0)
+        fprintf(stderr, "%s%.*s%s", prefix, (int)line.size, (const char *)line.data, suffix);
+    else
+        fprintf(stderr, "%sout of memory%s", prefix,
+                suffix); /* rather than a text that may do harm */
+    buf_release(&line);
 }
 
 static void tell(const char *prefix, const char *text)
 {
-    char line[1024];
-    snprintf(line, sizeof line, "%s", text);
-    disarm(line);
-    fprintf(stderr, "%s%s\n", prefix, line);
+    tell_piece(prefix, text, "\n");
+}
+
+void tell_warning(const char *text)
+{
+    tell("firn: warning: ", text);
+}
+
+void tell_question(const char *question, const char *path)
+{
+    tell_piece("firn: ", path, ": ");
+    fprintf(stderr, "%s", question);
+    fflush(stderr);
 }
 
 int fail(int status, const firn_error *error, const char *path)

@@ -39,7 +39,7 @@ static void on_warning(void *ctx, firn_log_level level, const char *line)
 {
     (void)ctx;
     if (level >= FIRN_LOG_WARNING)
-        fprintf(stderr, "firn: warning: %s\n", line);
+        tell_warning(line);
 }
 
 int open_to_write(const char *path, const firn_options *options, firn **db)

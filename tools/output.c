@@ -1,6 +1,8 @@
 /* output: see output.h. */
 #include "output.h"
 
+#include <base/slice.h>
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,7 +17,7 @@
 
 void output_init(output *out, int fd, const char *name)
 {
-    *out = (output){.fd = fd, .name = name};
+    *out = (output){.fd = fd, .name = name, .terminal = isatty(fd) == 1};
 }
 
 void output_flush(output *out)
@@ -65,14 +67,32 @@ void output_format(output *out, const char *format, ...)
         output_bytes(out, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
-void output_escaped(output *out, firn_slice bytes)
+static void encode(output *out, firn_slice bytes, unsigned what)
 {
     while (output_ok(out) && bytes.size > 0) {
         size_t n = escape_cut(bytes, bytes.size < PIECE_BYTES ? bytes.size : PIECE_BYTES);
-        added(out, escape_encode((firn_slice){bytes.data, n}, &out->pending));
+        added(out, escape_encode((firn_slice){bytes.data, n}, what, &out->pending));
         bytes.data += n;
         bytes.size -= n;
     }
+}
+
+void output_escaped(output *out, firn_slice bytes)
+{
+    encode(out, bytes, out->terminal ? ESCAPE_TERMINAL : ESCAPE_DATA);
+}
+
+void output_raw(output *out, firn_slice bytes)
+{
+    if (out->terminal)
+        encode(out, bytes, ESCAPE_SHOWN);
+    else
+        output_bytes(out, bytes.data, bytes.size);
+}
+
+void output_message(output *out, const char *text)
+{
+    encode(out, slice_of_str(text), ESCAPE_MESSAGE);
 }
 
 void output_shortened(output *out, firn_slice bytes, size_t limit)

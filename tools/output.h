@@ -14,6 +14,7 @@ typedef struct output {
     const char *name;
     buf pending;
     int sys_errno; /* first failure; 0: none */
+    bool terminal;
 } output;
 
 /* `name` is for messages and borrowed. */
@@ -28,10 +29,14 @@ static inline bool output_ok(const output *out)
 void output_bytes(output *out, const void *data, size_t size);
 void output_text(output *out, const char *text);
 void output_format(output *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* As text with escapes (escape.h). */
+/* As text with escapes (escape.h): for a terminal, more of them. */
 void output_escaped(output *out, firn_slice bytes);
 /* As output_escaped, at most about `limit` bytes of it, with dots behind a cut. */
 void output_shortened(output *out, firn_slice bytes, size_t limit);
+/* As it is; on a terminal, made harmless. */
+void output_raw(output *out, firn_slice bytes);
+/* A line for people that may quote names and keys: made harmless everywhere. */
+void output_message(output *out, const char *text);
 /* As a string of JSON: every byte outside of printable ASCII as \u00XX, so that any bytes survive.
  */
 void output_json(output *out, firn_slice bytes);

@@ -3,6 +3,7 @@
 #include <firn/firn.h>
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -11,7 +12,7 @@
 
 static void on_line(void *ctx, const char *line)
 {
-    output_escaped(ctx, slice_of_str(line)); /* it may quote the name of a strange file */
+    output_message(ctx, line); /* it may quote the name of a strange file */
     output_text(ctx, "\n");
 }
 
@@ -38,35 +39,108 @@ static void print_summary(output *out, const firn_check_summary *s, int status)
         output_format(out, "%sclean%s\n", colour ? COLOUR_GREEN : "", colour ? COLOUR_OFF : "");
 }
 
+/* As JSON the lines come behind the figures, which are known last. */
+static void keep_line(void *ctx, const char *line)
+{
+    buf *lines = ctx;
+    if (buf_append(lines, line, strlen(line) + 1) != FIRN_OK)
+        buf_clear(lines); /* out of memory: the figures are still right */
+}
+
+static void print_json_lines(output *out, const buf *lines)
+{
+    for (size_t at = 0; at < lines->size;) {
+        const char *line = (const char *)lines->data + at;
+        output_text(out, at > 0 ? ",\n    " : "\n    ");
+        output_json(out, slice_of_str(line));
+        at += strlen(line) + 1;
+    }
+}
+
+static void print_json(output *out, const firn_check_summary *s, int status, const buf *lines)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+        {"tables", s->tables},
+        {"table_bytes", s->table_bytes},
+        {"table_entries", s->table_entries},
+        {"log_segments", s->log_segments},
+        {"log_operations", s->log_operations},
+        {"log_torn_bytes", s->log_torn_bytes},
+        {"findings", s->findings},
+        {"doubts", s->doubts},
+        {"doubt_first", s->doubt_first},
+        {"doubt_last", s->doubt_last},
+        {"lost_files", s->lost_files},
+        {"lost_bytes", s->lost_bytes},
+    };
+    output_format(out, "{\n  \"damaged\": %s,\n", status == FIRN_DAMAGED ? "true" : "false");
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        output_format(out, "  \"%s\": %llu,\n", fields[i].name,
+                      (unsigned long long)fields[i].value);
+    output_text(out, "  \"lines\": [");
+    print_json_lines(out, lines);
+    output_text(out, "\n  ]\n}\n");
+}
+
+static int end_code(int code, int status, const firn_check_summary *s, const firn_error *error,
+                    const char *path)
+{
+    if (status != FIRN_OK)
+        return fail(status, error, path);
+    return code == EXIT_DONE && s->doubts > 0 ? EXIT_DOUBT : code;
+}
+
+static int check_json(const char *path)
+{
+    firn_check_summary summary = {0};
+    firn_error error = {0};
+    buf lines = {0};
+    output out;
+    output_init(&out, STDOUT_FILENO, "standard output");
+    int status = firn_check(path, keep_line, &lines, &summary, &error);
+    if (status == FIRN_OK || status == FIRN_DAMAGED)
+        print_json(&out, &summary, status, &lines);
+    int code = output_finish(&out);
+    buf_release(&lines);
+    return end_code(code, status, &summary, &error, path);
+}
+
 static int run(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {{"quiet", no_argument, NULL, 'q'}, {0}};
+    static const struct option longs[] = {
+        {"quiet", no_argument, NULL, 'q'}, {"json", no_argument, NULL, 'j'}, {0}};
     firn_check_summary summary = {0};
     firn_error error = {0};
     output out;
-    bool quiet = false;
+    bool quiet = false, json = false;
     int c;
     while ((c = args_next(v, argc, argv, "q", longs)) != -1) {
-        if (c != 'q')
+        if (c == 'q')
+            quiet = true;
+        else if (c == 'j')
+            json = true;
+        else
             return args_stop(c);
-        quiet = true;
     }
     if (!args_count(v, argc, 1, 1))
         return EXIT_USAGE;
     const char *path = argv[optind];
+    if (json)
+        return check_json(path);
     output_init(&out, STDOUT_FILENO, "standard output");
     int status = firn_check(path, quiet ? NULL : on_line, &out, &summary, &error);
     if ((status == FIRN_OK || status == FIRN_DAMAGED) && !quiet)
         print_summary(&out, &summary, status);
     int code = output_finish(&out);
-    if (status != FIRN_OK)
-        return fail(status, &error, path);
-    return code == EXIT_DONE && summary.doubts > 0 ? EXIT_DOUBT : code;
+    return end_code(code, status, &summary, &error, path);
 }
 
 const verb verb_check = {
     .name = "check",
-    .usage = "DB [-q]",
+    .usage = "DB [-q] [--json]",
     .summary = "read every byte and look for damage",
     .help =
         "Reads everything that nobody is writing: the list of tables, the log, each table, the "
@@ -87,6 +161,7 @@ const verb verb_check = {
         "\n"
         "options:\n"
         "  -q, --quiet         no report, only the exit code and the first damage\n"
+        "  --json              the report as one object, for programs\n"
         "\n"
         "examples:\n"
         "  firn check packages\n"

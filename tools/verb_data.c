@@ -38,7 +38,18 @@ static int decode_key(const verb *v, const char *text, buf *out)
 
 /* ---- get ---- */
 
-static int print_value(firn *db, const char *path, const buf *key, bool raw)
+typedef enum form { FORM_LINE, FORM_RAW, FORM_JSON } form;
+
+static void print_json(output *out, firn_slice key, firn_slice value)
+{
+    output_text(out, "{\"key\": ");
+    output_json(out, key);
+    output_text(out, ", \"value\": ");
+    output_json(out, value);
+    output_text(out, "}\n");
+}
+
+static int print_value(firn *db, const char *path, const buf *key, form how)
 {
     firn_value value;
     firn_error error = {0};
@@ -46,7 +57,7 @@ static int print_value(firn *db, const char *path, const buf *key, bool raw)
     int status = firn_get(db, key->data, key->size, NULL, &value, &error);
     if (status == FIRN_NOT_FOUND) {
         buf text = {0};
-        escape_encode(buf_slice(key), &text);
+        escape_encode(buf_slice(key), ESCAPE_TERMINAL, &text);
         int code = fail_text(EXIT_NOT_FOUND, NULL, "the key is not there: %.*s", (int)text.size,
                              text.size > 0 ? (const char *)text.data : "");
         buf_release(&text);
@@ -55,10 +66,13 @@ static int print_value(firn *db, const char *path, const buf *key, bool raw)
     if (status != FIRN_OK)
         return fail(status, &error, path);
     output_init(&out, STDOUT_FILENO, "standard output");
-    if (raw) {
-        output_bytes(&out, value.data, value.size);
+    firn_slice bytes = slice_of(value.data, value.size);
+    if (how == FORM_RAW) {
+        output_raw(&out, bytes);
+    } else if (how == FORM_JSON) {
+        print_json(&out, buf_slice(key), bytes);
     } else {
-        output_escaped(&out, slice_of(value.data, value.size));
+        output_escaped(&out, bytes);
         output_text(&out, "\n");
     }
     int code = output_finish(&out);
@@ -68,17 +82,21 @@ static int print_value(firn *db, const char *path, const buf *key, bool raw)
 
 static int run_get(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"raw", no_argument, NULL, 'r'}, {"set", required_argument, NULL, 'S'}, {0}};
+    static const struct option longs[] = {{"raw", no_argument, NULL, 'r'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"set", required_argument, NULL, 'S'},
+                                          {0}};
     firn_options options;
     firn *db = NULL;
     buf key = {0};
-    bool raw = false;
+    form how = FORM_LINE;
     int c;
     firn_options_init(&options);
     while ((c = args_next(v, argc, argv, "r", longs)) != -1) {
         if (c == 'r')
-            raw = true;
+            how = FORM_RAW;
+        else if (c == 'j')
+            how = FORM_JSON;
         else if (c != 'S')
             return args_stop(c);
         else if (!open_set(v, &options, optarg))
@@ -91,24 +109,27 @@ static int run_get(const verb *v, int argc, char **argv)
     if (code == EXIT_DONE)
         code = open_to_look(path, &options, &db);
     if (code == EXIT_DONE)
-        code = open_close(path, db, print_value(db, path, &key, raw));
+        code = open_close(path, db, print_value(db, path, &key, how));
     buf_release(&key);
     return code;
 }
 
 const verb verb_get = {
     .name = "get",
-    .usage = "DB KEY [--raw]",
+    .usage = "DB KEY [--raw|--json]",
     .summary = "print a value",
-    .help = "Prints the value of KEY, with escapes, as a line. Exit code 1 when KEY is not there.\n"
-            "\n"
-            "options:\n"
-            "  --raw               the bytes of the value and nothing else\n"
-            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-            "\n"
-            "examples:\n"
-            "  firn get fruits grape\n"
-            "  firn get photos 2026/matterhorn.jpg --raw > matterhorn.jpg\n",
+    .help =
+        "Prints the value of KEY, with escapes, as a line. Exit code 1 when KEY is not there.\n"
+        "\n"
+        "options:\n"
+        "  --raw               the bytes of the value and nothing else; on a terminal, control\n"
+        "                      characters are escaped all the same\n"
+        "  --json              an object with key and value, for programs\n"
+        "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
+        "\n"
+        "examples:\n"
+        "  firn get fruits grape\n"
+        "  firn get photos 2026/matterhorn.jpg --raw > matterhorn.jpg\n",
     .run = run_get,
 };
 

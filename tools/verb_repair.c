@@ -15,8 +15,48 @@
 
 typedef struct printer {
     output out;
-    bool colour, quiet;
+    bool colour, quiet, json;
 } printer;
+
+static void print_json_key(output *out, const char *name, firn_slice key)
+{
+    output_format(out, ", \"%s\": ", name);
+    if (key.data)
+        output_json(out, key);
+    else
+        output_text(out, "null");
+}
+
+static void print_json_event(output *out, const firn_repair_event *e)
+{
+    static const char *const kinds[] = {[FIRN_REPAIR_NOTE] = "note",
+                                        [FIRN_REPAIR_LOST_KEYS] = "lost_keys",
+                                        [FIRN_REPAIR_LOST_OPERATIONS] = "lost_operations"};
+    output_format(out, "{\"event\": \"%s\", \"file\": ", kinds[e->kind]);
+    output_json(out, slice_of_str(e->file));
+    output_format(out, ", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64, e->offset, e->bytes);
+    if (e->kind == FIRN_REPAIR_LOST_KEYS) {
+        print_json_key(out, "from", e->after);
+        print_json_key(out, "to", e->before);
+    }
+    if (e->kind == FIRN_REPAIR_LOST_OPERATIONS)
+        output_format(out, ", \"seq_first\": %" PRIu64 ", \"seq_last\": %" PRIu64, e->seq_first,
+                      e->seq_last);
+    output_text(out, ", \"text\": ");
+    output_json(out, slice_of_str(e->text));
+    output_text(out, "}\n");
+}
+
+static void print_json_summary(output *out, const firn_repair_summary *s)
+{
+    output_format(out,
+                  "{\"losses\": %" PRIu64 ", \"tables\": %" PRIu64 ", \"entries\": %" PRIu64
+                  ", \"tables_rewritten\": %" PRIu64 ", \"tables_lost\": %" PRIu64
+                  ", \"log_operations\": %" PRIu64 ", \"operations_lost\": %" PRIu64
+                  ", \"manifest_rebuilt\": %s}\n",
+                  s->losses, s->tables, s->entries, s->tables_rewritten, s->tables_lost,
+                  s->log_operations, s->operations_lost, s->manifest_rebuilt ? "true" : "false");
+}
 
 static void print_key(output *out, firn_slice key, const char *unbounded)
 {
@@ -48,6 +88,10 @@ static void on_event(void *ctx, const firn_repair_event *e)
     bool loss = e->kind != FIRN_REPAIR_NOTE;
     if (!loss && p->quiet)
         return;
+    if (p->json) {
+        print_json_event(out, e);
+        return;
+    }
     output_format(out, "%s%s%s  ", loss && p->colour ? COLOUR_RED : "", loss ? "LOST" : "note",
                   loss && p->colour ? COLOUR_OFF : "");
     print_place(out, e);
@@ -61,7 +105,7 @@ static void on_event(void *ctx, const firn_repair_event *e)
         output_format(out, "operations %s to %s: ", text_count(e->seq_first).s,
                       text_count(e->seq_last).s);
     }
-    output_escaped(out, slice_of_str(e->text));
+    output_message(out, e->text);
     output_text(out, "\n");
 }
 
@@ -89,8 +133,10 @@ static void print_summary(printer *p, const firn_repair_summary *s)
 
 static int run(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"quiet", no_argument, NULL, 'q'}, {"set", required_argument, NULL, 's'}, {0}};
+    static const struct option longs[] = {{"quiet", no_argument, NULL, 'q'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"set", required_argument, NULL, 's'},
+                                          {0}};
     firn_repair_summary summary = {0};
     firn_error error = {0};
     firn_options options;
@@ -100,6 +146,8 @@ static int run(const verb *v, int argc, char **argv)
     while ((c = args_next(v, argc, argv, "q", longs)) != -1) {
         if (c == 'q')
             p.quiet = true;
+        else if (c == 'j')
+            p.json = true;
         else if (c != 's')
             return args_stop(c);
         else if (!open_set(v, &options, optarg))
@@ -110,7 +158,9 @@ static int run(const verb *v, int argc, char **argv)
     const char *path = argv[optind];
     output_init(&p.out, STDOUT_FILENO, "standard output");
     int status = firn_repair(path, &options, on_event, &p, &summary, &error);
-    if (status == FIRN_OK && !p.quiet)
+    if (status == FIRN_OK && p.json)
+        print_json_summary(&p.out, &summary);
+    else if (status == FIRN_OK && !p.quiet)
         print_summary(&p, &summary);
     int code = output_finish(&p.out);
     if (status != FIRN_OK)
@@ -120,7 +170,7 @@ static int run(const verb *v, int argc, char **argv)
 
 const verb verb_repair = {
     .name = "repair",
-    .usage = "DB [-q] [--set NAME=VALUE]...",
+    .usage = "DB [-q] [--json] [--set NAME=VALUE]...",
     .summary = "save the most of a damaged store",
     .help = "For a store that does not open, or that `firn check` calls damaged, when there is no "
             "backup. Keeps\n"
@@ -132,7 +182,7 @@ const verb verb_repair = {
             "Every loss is printed, with its range of keys or of operations. In such a range a key "
             "may be missing,\n"
             "have an older value, or be there again although it had been deleted. Damaged files "
-            "stay in DB/lost.\n"
+            "stay in DB/lost; see `firn help lost`.\n"
             "\n"
             "Can be stopped at any moment and started again. Better still, copy the folder first. "
             "Exit code 0 when\n"
@@ -140,6 +190,8 @@ const verb verb_repair = {
             "\n"
             "options:\n"
             "  -q, --quiet         print losses only\n"
+            "  --json              an object for each loss and note, a line each, then one with "
+            "the sums\n"
             "  --set NAME=VALUE    an option of the store, such as compression=lz4: how new tables "
             "are written\n"
             "\n"

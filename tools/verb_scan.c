@@ -13,12 +13,13 @@
 #include "command.h"
 #include "open.h"
 #include "output.h"
+#include "replace.h"
 
 typedef struct scan {
     const char *path;
     firn_options options;
     bounds bounds;
-    bool keys_only;
+    bool keys_only, json;
     const char *format; /* dump */
     const char *target; /* dump: a file, or NULL */
     output out;
@@ -28,6 +29,16 @@ typedef struct scan {
 static int print_element(void *ctx, firn_slice key, firn_slice value)
 {
     scan *s = ctx;
+    if (s->json) {
+        output_text(&s->out, "{\"key\": ");
+        output_json(&s->out, key);
+        if (!s->keys_only) {
+            output_text(&s->out, ", \"value\": ");
+            output_json(&s->out, value);
+        }
+        output_text(&s->out, "}\n");
+        return output_ok(&s->out) ? EXIT_DONE : EXIT_IO;
+    }
     output_escaped(&s->out, key);
     if (!s->keys_only) {
         output_bytes(&s->out, "\t", 1);
@@ -76,6 +87,9 @@ static int take_option(const verb *v, scan *s, int c)
         break;
     case 'k':
         s->keys_only = true;
+        break;
+    case 'j':
+        s->json = true;
         break;
     case 'F':
         good = strcmp(optarg, "tsv") == 0;
@@ -137,6 +151,7 @@ static int run_scan(const verb *v, int argc, char **argv)
     static const struct option longs[] = {BOUNDS_LONGS,
                                           {"reverse", no_argument, NULL, 'R'},
                                           {"keys", no_argument, NULL, 'k'},
+                                          {"json", no_argument, NULL, 'j'},
                                           {"set", required_argument, NULL, 'S'},
                                           {0}};
     scan s;
@@ -152,10 +167,14 @@ const verb verb_scan = {
     .name = "scan",
     .usage = "DB [option...]",
     .summary = "print a range of keys and values",
-    .help = "Prints lines KEY<TAB>VALUE in the order of the keys, with escapes.\n"
+    .help = "Prints lines KEY<TAB>VALUE in the order of the keys, with escapes. On a terminal, "
+            "characters that\n"
+            "turn the direction of text or are not seen are escaped too.\n"
             "\n"
             "options:\n" BOUNDS_HELP "  --reverse           from the last key to the first\n"
-            "  --keys              keys only\n" SET_HELP "\n"
+            "  --keys              keys only\n"
+            "  --json              an object a line, for programs; bytes beyond ASCII as "
+            "\\u00XX\n" SET_HELP "\n"
             "examples:\n"
             "  firn scan fruits --from grape --limit 10\n"
             "  firn scan photos --prefix 2026/ --keys\n"
@@ -167,7 +186,8 @@ const verb verb_scan = {
 
 static int run_count(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {BOUNDS_LONGS, {"set", required_argument, NULL, 'S'}, {0}};
+    static const struct option longs[] = {
+        BOUNDS_LONGS, {"json", no_argument, NULL, 'j'}, {"set", required_argument, NULL, 'S'}, {0}};
     scan s;
     int code = take_arguments(v, &s, argc, argv, longs);
     if (code != -1)
@@ -175,7 +195,8 @@ static int run_count(const verb *v, int argc, char **argv)
     code = walk(&s, count_element);
     if (code == EXIT_DONE) {
         output_init(&s.out, STDOUT_FILENO, "standard output");
-        output_format(&s.out, "%llu\n", (unsigned long long)s.count);
+        output_format(&s.out, "%s%llu%s\n", s.json ? "{\"count\": " : "",
+                      (unsigned long long)s.count, s.json ? "}" : "");
         code = output_finish(&s.out);
     }
     bounds_release(&s.bounds);
@@ -188,7 +209,7 @@ const verb verb_count = {
     .summary = "count keys",
     .help = "Prints how many keys there are, by looking at each of them.\n"
             "\n"
-            "options:\n" BOUNDS_HELP SET_HELP "\n"
+            "options:\n" BOUNDS_HELP "  --json              an object, for programs\n" SET_HELP "\n"
             "examples:\n"
             "  firn count fruits\n"
             "  firn count photos --prefix 2026/\n",
@@ -197,30 +218,39 @@ const verb verb_count = {
 
 /* ---- dump ---- */
 
-/* Writes beside the target and puts it in its place when all of it is durable: a dump that fails
- * leaves an older one as it was. What is no plain file (a pipe, a device) is written to as it is.
- */
+/* A pipe or device is written to as it is: opened without making or cutting anything, and looked at again, for what lies
+ * there now may be another file. */
+static int dump_to_device(scan *s)
+{
+    struct stat st;
+    int fd = open(s->target, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_system("cannot open", s->target, errno);
+    int code;
+    if (fstat(fd, &st) != 0)
+        code = fail_system("cannot look at", s->target, errno);
+    else if (S_ISREG(st.st_mode))
+        code =
+            fail_text(EXIT_IO, "try again", "the file changed while it was opened: %s", s->target);
+    else
+        code = print_to(s, fd, s->target);
+    if (close(fd) != 0 && code == EXIT_DONE)
+        code = fail_system("cannot close", s->target, errno);
+    return code;
+}
+
+/* A plain file is replaced when all of the dump is durable: a dump that fails leaves an older one as it was. */
 static int dump_to_file(scan *s)
 {
-    char part[4096];
     struct stat st;
-    bool plain = stat(s->target, &st) != 0 || S_ISREG(st.st_mode);
-    int n = snprintf(part, sizeof part, "%s%s", s->target, plain ? ".part" : "");
-    if (n < 0 || (size_t)n >= sizeof part)
-        return fail_system("cannot open", s->target, ENAMETOOLONG);
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return fail_system("cannot open", part, errno);
-    int code = print_to(s, fd, part);
-    if (code == EXIT_DONE && plain && fsync(fd) != 0)
-        code = fail_system("cannot sync", part, errno);
-    if (close(fd) != 0 && code == EXIT_DONE)
-        code = fail_system("cannot close", part, errno);
-    if (code == EXIT_DONE && plain && rename(part, s->target) != 0)
-        code = fail_system("cannot rename to the dump's name", part, errno);
-    if (code != EXIT_DONE && plain)
-        unlink(part);
-    return code;
+    replace r;
+    /* The path is the user's own word: a link to a device is followed, one to a plain file is replaced. */
+    if (stat(s->target, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return dump_to_device(s);
+    int code = replace_begin(&r, s->target);
+    if (code != EXIT_DONE)
+        return code;
+    return replace_end(&r, print_to(s, r.fd, s->target));
 }
 
 static int run_dump(const verb *v, int argc, char **argv)
@@ -249,7 +279,9 @@ const verb verb_dump = {
             "another process writes.\n"
             "\n"
             "options:\n"
-            "  -o, --output FILE   write to FILE, which is replaced when the dump is complete\n"
+            "  -o, --output FILE   write to FILE, which is replaced when the dump is complete and "
+            "durable;\n"
+            "                      a link of that name is replaced, not followed\n"
             "  --format tsv        the format; tsv is the only one\n" SET_HELP "\n"
             "examples:\n"
             "  firn dump fruits > fruits.tsv\n"

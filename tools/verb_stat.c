@@ -27,6 +27,7 @@ static void print_json_array(output *out, const char *name, const uint64_t value
 static void print_json(output *out, const firn_stats *s)
 {
     const field fields[] = {
+        {"newest_seq", s->newest_seq},
         {"last_seq", s->last_seq},
         {"durable_seq", s->durable_seq},
         {"flushed_seq", s->flushed_seq},
@@ -34,7 +35,9 @@ static void print_json(output *out, const firn_stats *s)
         {"memtable_entries", s->memtable_entries},
         {"memtable_bytes", s->memtable_bytes},
         {"log_segments", s->log_segments},
+        {"total_bytes", s->total_bytes},
         {"log_bytes", s->log_bytes},
+        {"log_used_bytes", s->log_used_bytes},
         {"log_first_segment", s->log_first_segment},
         {"log_last_segment", s->log_last_segment},
         {"cache_bytes", s->cache_bytes},
@@ -44,6 +47,8 @@ static void print_json(output *out, const firn_stats *s)
         {"snapshots", s->snapshots},
         {"recovered_entries", s->recovered_entries},
         {"recovery_cut_bytes", s->recovery_cut_bytes},
+        {"lost_files", s->lost_files},
+        {"lost_bytes", s->lost_bytes},
     };
     output_format(out, "{\n  \"version\": \"%s\",\n  \"store_id\": \"%s\",\n", firn_version(),
                   s->store_id);
@@ -81,22 +86,34 @@ static void print_table(output *out, const char *path, const firn_stats *s)
 {
     const bool colour = text_colour(STDOUT_FILENO);
     const char *bold = colour ? COLOUR_BOLD : "", *off = colour ? COLOUR_OFF : "";
-    output_format(out, "%sstore%s %s\n", bold, off, path);
-    output_format(out, "  id                %s\n", s->store_id);
-    output_format(out, "  newest number     %s\n", text_count(s->last_seq).s);
+    output_format(out, "%sstore%s ", bold, off);
+    output_message(out, path);
+    output_format(out, "\n  id                %s\n", s->store_id);
+    output_format(out, "  size              %s\n", text_size(s->total_bytes).s);
+    output_format(out, "  newest write      %s", text_count(s->newest_seq).s);
+    if (s->last_seq > s->newest_seq)
+        output_format(out, "; numbers are used up to %s: checkpoints take some too",
+                      text_count(s->last_seq).s);
+    output_text(out, "\n");
     output_format(out, "  in tables up to   %s\n", text_count(s->flushed_seq).s);
     output_format(out, "%slog%s\n", bold, off);
     output_format(out, "  segments          %s", text_count(s->log_segments).s);
     if (s->log_segments > 0)
         output_format(out, " (%llu to %llu)", (unsigned long long)s->log_first_segment,
                       (unsigned long long)s->log_last_segment);
-    output_format(out, "\n  size              %s\n", text_size(s->log_bytes).s);
+    output_format(out, "\n  size              %s, %s of it used\n", text_size(s->log_bytes).s,
+                  text_size(s->log_used_bytes).s);
     output_format(out, "  not yet in tables %s entries\n", text_count(s->memtable_entries).s);
     if (s->recovery_cut_bytes > 0)
         output_format(out, "  torn tail         %s, not known to be synced\n",
                       text_size(s->recovery_cut_bytes).s);
     output_format(out, "%stables%s\n", bold, off);
     print_levels(out, s);
+    if (s->lost_files > 0)
+        output_format(
+            out,
+            "%sset aside%s by recovery or repair\n  files             %s, %s; see `firn lost`\n",
+            bold, off, text_count(s->lost_files).s, text_size(s->lost_bytes).s);
     output_format(out, "%smemory%s\n", bold, off);
     output_format(out, "  memtables         %s in %u\n", text_size(s->memtable_bytes).s,
                   s->memtables);
@@ -146,14 +163,19 @@ const verb verb_stat = {
     .name = "stat",
     .usage = "DB [--json]",
     .summary = "show what the store is made of",
-    .help = "Shows the log, the tables level by level, and the memory that opening them takes.\n"
-            "\n"
-            "options:\n"
-            "  --json              one object, for programs; sizes in bytes\n"
-            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-            "\n"
-            "examples:\n"
-            "  firn stat packages\n"
-            "  firn stat packages --json\n",
+    .help =
+        "Shows the room that the store takes on the disk, its log, the tables level by level, "
+        "what\n"
+        "recovery has set aside, and the memory that opening them takes. The files of a log that "
+        "is\n"
+        "open for writing are made in full size ahead: how much of them is used stands beside.\n"
+        "\n"
+        "options:\n"
+        "  --json              one object, for programs; sizes in bytes\n"
+        "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
+        "\n"
+        "examples:\n"
+        "  firn stat packages\n"
+        "  firn stat packages --json\n",
     .run = run,
 };

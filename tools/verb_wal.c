@@ -63,15 +63,19 @@ static void draw_segment(drawing *d, const char *file)
 {
     segment_head head;
     firn_error error = {0};
-    output_format(&d->out, "%s%s%s%s", d->file[0] ? "\n" : "", d->bold ? COLOUR_BOLD : "", file,
-                  d->bold ? COLOUR_OFF : "");
+    output_format(&d->out, "%s%s", d->file[0] ? "\n" : "", d->bold ? COLOUR_BOLD : "");
+    output_message(&d->out, file);
+    output_text(&d->out, d->bold ? COLOUR_OFF : "");
     if (segment_head_read(d->path, file, &head, &error) == FIRN_OK)
         output_format(&d->out, "  segment %" PRIu64 ", %s of %s, salt %016" PRIx64 ", made %s\n",
                       head.segment_no, text_size(head.file_bytes).s,
                       text_size(head.segment_bytes).s, head.salt,
                       text_date_ms(head.created_us / 1000).s);
-    else
-        output_format(&d->out, "  (header: %s)\n", error.message);
+    else {
+        output_text(&d->out, "  (header: ");
+        output_message(&d->out, error.message);
+        output_text(&d->out, ")\n");
+    }
     output_format(&d->out, "%12s %9s  %-10s  %s\n", "offset", "bytes", "frame", "what it says");
     snprintf(d->file, sizeof d->file, "%s", file);
 }
@@ -167,8 +171,9 @@ static void draw_finding(drawing *d, const firn_wal_finding *f)
                *off = d->bold ? COLOUR_OFF : "";
     bool whole = f->kind == FIRN_WAL_MISSING_SEGMENT || f->kind == FIRN_WAL_WRONG_SEGMENT;
     if (whole) {
-        output_format(&d->out, "%s%s%s  %s", d->file[0] ? "\n" : "", colour, f->file,
-                      finding_name(f->kind));
+        output_format(&d->out, "%s%s", d->file[0] ? "\n" : "", colour);
+        output_message(&d->out, f->file);
+        output_format(&d->out, "  %s", finding_name(f->kind));
         snprintf(d->file, sizeof d->file, "%s", f->file);
     } else {
         if (strcmp(d->file, f->file) != 0)
@@ -178,7 +183,9 @@ static void draw_finding(drawing *d, const firn_wal_finding *f)
     }
     if (f->seq_first)
         output_format(&d->out, "  numbers %" PRIu64 " to %" PRIu64 ":", f->seq_first, f->seq_last);
-    output_format(&d->out, "%s%s%s\n", f->seq_first ? " " : "  ", f->proof, off);
+    output_text(&d->out, f->seq_first ? " " : "  ");
+    output_message(&d->out, f->proof);
+    output_format(&d->out, "%s\n", off);
 }
 
 /* Names of more digits are of greater numbers. */
@@ -206,11 +213,12 @@ static void print_json_findings(drawing *d)
 {
     for (size_t i = 0; i < d->report->count; i++) {
         const firn_wal_finding *f = &d->report->findings[i];
-        output_format(
-            &d->out,
-            "{\"finding\": \"%s\", \"file\": \"%s\", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64
-            ", \"seq_first\": %" PRIu64 ", \"seq_last\": %" PRIu64 ", \"proof\": ",
-            finding_name(f->kind), f->file, f->offset, f->bytes, f->seq_first, f->seq_last);
+        output_format(&d->out, "{\"finding\": \"%s\", \"file\": ", finding_name(f->kind));
+        output_json(&d->out, slice_of_str(f->file));
+        output_format(&d->out,
+                      ", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"seq_first\": %" PRIu64
+                      ", \"seq_last\": %" PRIu64 ", \"proof\": ",
+                      f->offset, f->bytes, f->seq_first, f->seq_last);
         output_json(&d->out, slice_of_str(f->proof));
         output_text(&d->out, "}\n");
     }
@@ -255,7 +263,9 @@ static int on_record(void *ctx, const firn_wal_record *r)
 static void on_line(void *ctx, const char *line)
 {
     drawing *d = ctx;
-    output_format(&d->out, "  %s\n", line);
+    output_text(&d->out, "  ");
+    output_message(&d->out, line);
+    output_text(&d->out, "\n");
 }
 
 static void print_report(drawing *d, const firn_wal_report *report)
@@ -285,9 +295,12 @@ static int tell_damage(const firn_wal_report *report)
     const firn_wal_finding *f = first_damage(report);
     if (!f)
         return EXIT_DONE;
-    return fail_text(
-        EXIT_DAMAGE, "`firn check` looks at the whole store; keep a copy of the folder",
-        "the log is damaged: %s at offset %" PRIu64 ": %s", f->file, f->offset, f->proof);
+    return fail_text(EXIT_DAMAGE,
+                     "`firn check` looks at the whole store; restore a backup, or copy the folder "
+                     "and save what is "
+                     "intact with `firn repair`",
+                     "the log is damaged: %s at offset %" PRIu64 ": %s", f->file, f->offset,
+                     f->proof);
 }
 
 /* Opens the log for looking. Of a store's log, what the tables have is not missed. */

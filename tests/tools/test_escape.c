@@ -15,7 +15,7 @@
 static buf encode(firn_slice bytes)
 {
     buf out = {0};
-    assert_int_equal(escape_encode(bytes, &out), FIRN_OK);
+    assert_int_equal(escape_encode(bytes, ESCAPE_DATA, &out), FIRN_OK);
     return out;
 }
 
@@ -170,7 +170,7 @@ static void encoding_in_pieces_gives_the_same_text(void **state)
             size_t limit = 4 + rng_below(&r, 5);
             size_t n = escape_cut(rest, rest.size < limit ? rest.size : limit);
             assert_true(n > 0 && n <= rest.size);
-            assert_int_equal(escape_encode(slice_of(rest.data, n), &pieces), FIRN_OK);
+            assert_int_equal(escape_encode(slice_of(rest.data, n), ESCAPE_DATA, &pieces), FIRN_OK);
             rest = slice_of(rest.data + n, rest.size - n);
         }
         if (!slice_equal(buf_slice(&pieces), buf_slice(&whole)))

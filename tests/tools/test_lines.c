@@ -179,7 +179,7 @@ static void long_lines_full_of_escapes_come_back_whole(void **state)
     bytes.size = size;
     rng_fill(&r, bytes.data, size);
     assert_int_equal(buf_append(&text, "k\t", 2), FIRN_OK);
-    assert_int_equal(escape_encode(buf_slice(&bytes), &text), FIRN_OK);
+    assert_int_equal(escape_encode(buf_slice(&bytes), ESCAPE_DATA, &text), FIRN_OK);
     assert_int_equal(buf_append(&text, "\nnext\tline\n", 11), FIRN_OK);
     bench b = start(text.data, text.size);
     firn_slice k, v;

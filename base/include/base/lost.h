@@ -1,5 +1,5 @@
 /* lost: the folder "lost" in a store's folder, which keeps what recovery and repair give up: bytes cut off, damaged
- * files. Nothing in it is ever read or removed by firn.
+ * files. Opening never reads it; what is in it stays until the user has it removed (firn_lost, firn_destroy).
  *
  * Names in it end with a number of their own, so that an interrupted run overwrites nothing. What was put there is
  * durable after lost_sync. What stands in the place of the folder itself is moved to a name of its own first. Belongs to
