@@ -182,7 +182,7 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     cut_place(scan, spot, &keep, &offset);
     bool left = keep != WAL_NOWHERE && stays(r, &scan->segments[keep], offset);
     /* What proves that there was more would prove it again, in front of another end. */
-    bool claimed = scan->durable_seq >= spot->seq_first;
+    bool claimed = spot->kind != FIRN_WAL_TORN;
     if (keep != WAL_NOWHERE && !left && !claimed && !anything_behind(scan, keep, offset))
         return wal_repair_cut_in_place(r, &scan->segments[keep], offset);
 
