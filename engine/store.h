@@ -13,7 +13,8 @@
  *   build.c       what flush and compaction write with
  *   worker.c      the two background threads
  *   stats.c, check.c
- *   repair.c      the most that can be saved of a damaged store
+ *   version_build.c  the next version, out of edits
+ *   repair.c, repair_folder.c, repair_tables.c   the most that can be saved of a damaged store
  *
  * Lock order (engine/README.md): compact_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
  * log's own locks are never held while a hook runs, and a hook takes only state_mu.

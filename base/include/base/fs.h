@@ -8,7 +8,8 @@
  *                firn_error with file and offset.
  *
  * Files are named relative to an open folder, never by path; links are not followed; only regular files
- * are opened; new files are created exclusively, mode 0600, folders 0700.
+ * are opened, and to be written only those without another name; new files are created exclusively, mode 0600,
+ * folders 0700.
  *
  * A file may be mapped. One page cache: bytes written with fs_write are seen through the mapping and the
  * other way round. Who stores into a mapping announces the range with fs_stored(), which the strict file
