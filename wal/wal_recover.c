@@ -240,7 +240,7 @@ static int set_aside(wal_repair *r)
 static int zero_behind(wal_segment *s, firn_error *err)
 {
     static const uint8_t zeros[WAL_PAGE_BYTES];
-    uint64_t to = wal_used_end(s->base, s->end, s->base_bytes);
+    uint64_t to = wal_segment_used_end(s, s->end, s->base_bytes);
     if (to == s->end)
         return FIRN_OK;
     for (uint64_t at = s->end; at < to;) {

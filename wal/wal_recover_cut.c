@@ -96,7 +96,7 @@ int wal_repair_cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
 {
     static const uint8_t zeros[4096];
     const wal_segment *s = p->segment;
-    uint64_t to = wal_used_end(s->base, from, s->base_bytes);
+    uint64_t to = wal_segment_used_end(s, from, s->base_bytes);
     fs_file *file = NULL;
     int status = wal_repair_save_range(r, p, from, to);
     if (status == FIRN_OK)
@@ -141,7 +141,7 @@ static bool anything_behind(const wal_scan *scan, size_t keep, uint64_t offset)
 static bool stays(const wal_repair *r, const wal_scanned *p, uint64_t offset)
 {
     const wal_segment *s = p->segment;
-    return r->tight && wal_used_end(s->base, offset, s->base_bytes) - offset > TIGHT_COPY_BYTES;
+    return r->tight && wal_segment_used_end(s, offset, s->base_bytes) - offset > TIGHT_COPY_BYTES;
 }
 
 /* Everything that will be superseded goes to lost/. */
@@ -151,7 +151,7 @@ static int save_behind(wal_repair *r, size_t keep, uint64_t offset)
     int status = FIRN_OK;
     if (keep != WAL_NOWHERE && !stays(r, &scan->segments[keep], offset)) {
         const wal_scanned *p = &scan->segments[keep];
-        uint64_t to = wal_used_end(p->segment->base, 0, p->limit);
+        uint64_t to = wal_segment_used_end(p->segment, 0, p->limit);
         status = wal_repair_save_range(r, p, offset, to);
     }
     for (size_t i = keep == WAL_NOWHERE ? 0 : keep + 1; i < scan->count && status == FIRN_OK; i++) {

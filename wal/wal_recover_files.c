@@ -83,7 +83,7 @@ int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
     const wal_segment *s = p->segment;
     if (p->part == WAL_PART_HEADLESS || p->part == WAL_PART_WRONG)
         return keep_stranger(r, p);
-    uint64_t used = wal_used_end(s->base, 0, s->base_bytes);
+    uint64_t used = wal_segment_used_end(s, 0, s->base_bytes);
     if (used == 0)
         return FIRN_OK;
     int status = wal_repair_save_range(r, p, 0, used);
@@ -103,7 +103,7 @@ bool wal_repair_worth_saving(const wal_scanned *p)
     case WAL_PART_WRONG:
         return true;
     case WAL_PART_UNUSED: /* may have got a first group that did not survive */
-        return wal_used_end(p->segment->base, WAL_DATA_OFFSET, p->limit) > WAL_DATA_OFFSET;
+        return wal_segment_used_end(p->segment, WAL_DATA_OFFSET, p->limit) > WAL_DATA_OFFSET;
     case WAL_PART_TRUNCATED:
     case WAL_PART_SUPERSEDED:
         break;

@@ -88,9 +88,13 @@ static bool stale_behind(const wal_scanned *p)
         return true;
     uint64_t left = s->base_bytes - s->end;
     uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
-    wal_cursor c = {.base = s->base, .limit = s->base_bytes, .salt = s->salt, .offset = s->end};
+    wal_cursor c = {.base = s->base,
+                    .limit = s->base_bytes,
+                    .used_end = s->used_end,
+                    .salt = s->salt,
+                    .offset = s->end};
     return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0 &&
-           wal_used_end(s->base, s->end, s->end + mark) == s->end &&
+           wal_segment_used_end(s, s->end, s->end + mark) == s->end &&
            wal_cursor_next(&c) == FIRN_END;
 }
 

@@ -149,6 +149,7 @@ static wal_cursor cursor_of(const wal_scanned *p)
     return (wal_cursor){
         .base = p->segment->base,
         .limit = p->limit,
+        .used_end = p->segment->used_end,
         .salt = p->segment->salt,
         .offset = WAL_DATA_OFFSET,
     };

@@ -16,6 +16,7 @@
 typedef struct wal_cursor {
     const uint8_t *base;
     uint64_t limit; /* bytes from here on are not looked at */
+    uint64_t used_end; /* bytes from here on are zero; 0: unknown */
     uint64_t salt;
     uint64_t offset;   /* where the next frame should start */
     uint64_t expected; /* the number it should carry; 0: any */
@@ -44,6 +45,14 @@ static inline firn_slice wal_cursor_payload(const wal_cursor *c)
 
 /* The byte behind the last one in [from, limit) that is not zero; `from` when all are. */
 uint64_t wal_used_end(const uint8_t *base, uint64_t from, uint64_t limit);
+
+/* The same of a segment that was opened. Leaves the zeros at its end alone. */
+static inline uint64_t wal_segment_used_end(const wal_segment *s, uint64_t from, uint64_t limit)
+{
+    if (limit > s->used_end)
+        limit = s->used_end;
+    return from < limit ? wal_used_end(s->base, from, limit) : from;
+}
 
 /* Walks the intact frames of one segment in order, up to `end`, over damage. fn's non-zero return
  * stops. */

@@ -120,11 +120,17 @@ static bool zero_64(const uint8_t *p)
     return (w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7]) == 0;
 }
 
+/* Is there nothing but zeros? No frame begins with them. */
+static bool beyond_used(const wal_cursor *c, uint64_t offset)
+{
+    return c->used_end != 0 && offset >= c->used_end;
+}
+
 /* Looks behind damage for the next frame that passes. */
 static int resync(wal_cursor *c, uint64_t from)
 {
     uint64_t offset = from;
-    while (offset < c->limit && c->limit - offset >= WAL_FRAME_BYTES) {
+    while (offset < c->limit && !beyond_used(c, offset) && c->limit - offset >= WAL_FRAME_BYTES) {
         /* A frame's first eight bytes hold its type and are never all zero. */
         if (c->limit - offset >= 64 && zero_64(c->base + offset)) {
             offset += 64;
@@ -147,7 +153,8 @@ static int resync(wal_cursor *c, uint64_t from)
 
 int wal_cursor_next(wal_cursor *c)
 {
-    if (c->offset >= c->limit || c->limit - c->offset < WAL_FRAME_BYTES)
+    if (c->offset >= c->limit || c->limit - c->offset < WAL_FRAME_BYTES ||
+        beyond_used(c, c->offset))
         return FIRN_END;
     uint64_t skip;
     int status = judge_frame(c, c->offset, &c->frame, &skip);

@@ -53,12 +53,12 @@ static uint64_t tail_end(const wal_scanned *p)
         return s->end;
     uint64_t left = p->limit - s->end;
     uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
-    if (recycled(p) && wal_used_end(s->base, s->end, s->end + mark) == s->end)
+    if (recycled(p) && wal_segment_used_end(s, s->end, s->end + mark) == s->end)
         return s->end;
     uint64_t limit = recycled(p) && p->note_at != 0 ? p->note_at : p->limit;
-    uint64_t end = wal_used_end(s->base, s->end, limit);
+    uint64_t end = wal_segment_used_end(s, s->end, limit);
     while (end > s->end && is_note(p, (end - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES))
-        end = wal_used_end(s->base, s->end, (end - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES);
+        end = wal_segment_used_end(s, s->end, (end - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES);
     return end;
 }
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "wal_impl.h"
+#include "wal_scan.h"
 
 /* What is read at a time to prove that a mapping can be read. */
 #define PROBE_BYTES ((size_t)256 << 10)
@@ -218,9 +219,33 @@ static int probe(fs_file *file, uint64_t size, firn_error *err)
     return status;
 }
 
+/* Where the zeros begin that reach to the end of the file, to a page. Reads them, from the end on, without keeping them. */
+static int find_used_end(fs_file *file, uint64_t size, uint64_t *out, firn_error *err)
+{
+    uint8_t *scratch = mem_alloc(PROBE_BYTES);
+    if (!scratch)
+        return error_no_memory(err, PROBE_BYTES);
+    int status = FIRN_OK;
+    uint64_t end = size;
+    while (end > 0 && status == FIRN_OK) {
+        size_t piece = end < PROBE_BYTES ? (size_t)end : PROBE_BYTES;
+        status = fs_read(file, scratch, piece, end - piece, err);
+        uint64_t used = status == FIRN_OK ? wal_used_end(scratch, 0, piece) : 0;
+        end -= piece;
+        if (used > 0) {
+            end += used;
+            break;
+        }
+    }
+    mem_free(scratch);
+    end = (end + WAL_PAGE_BYTES - 1) & ~(uint64_t)(WAL_PAGE_BYTES - 1);
+    *out = end < size ? end : size;
+    return status;
+}
+
 /* `size` bytes of the segment's file in memory, of which the first `used` are brought in now; what lies
- * behind them has been allocated and never written, so that reading it cannot fail for a bad
- * sector. What the segment holds so far is left alone. *out is empty after a failure. */
+ * behind them is zero: it has been read a moment ago, or was allocated and never written, so that reading it cannot fail
+ * for a bad sector. What the segment holds so far is left alone. *out is empty after a failure. */
 static int bytes_load(const wal_segment *s, uint64_t size, uint64_t used, held_bytes *out,
                       firn_error *err)
 {
@@ -236,7 +261,8 @@ static int bytes_load(const wal_segment *s, uint64_t size, uint64_t used, held_b
         if (status != FIRN_OK)
             return status;
         firn_error unsupported;
-        status = fs_populate(s->file, address, (size_t)used, false, &unsupported);
+        status =
+            used == 0 ? FIRN_OK : fs_populate(s->file, address, (size_t)used, false, &unsupported);
         if (status == FIRN_UNSUPPORTED)
             status = probe(s->file, used, err);
         else if (status != FIRN_OK && err)
@@ -277,7 +303,9 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
     if (*copies_ok > 0) {
         uint64_t size = header->segment_bytes < *file_bytes ? header->segment_bytes : *file_bytes;
         held_bytes held = {.mapped = mapped};
-        status = bytes_load(s, size, size, &held, err);
+        status = find_used_end(s->file, size, &s->used_end, err);
+        if (status == FIRN_OK)
+            status = bytes_load(s, size, s->used_end, &held, err);
         if (status != FIRN_OK)
             goto fail;
         bytes_take(s, &held);

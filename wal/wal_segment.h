@@ -25,6 +25,7 @@ struct wal_segment {
     uint8_t *base;
     uint64_t base_bytes; /* of the mapping or buffer; may be less than `bytes` for a closed segment that was
                             opened for reading only */
+    uint64_t used_end;   /* of one that was opened: from here on the file held zeros, which nobody needs to look at */
     bool mapped;         /* base is a shared mapping */
     bool writable;
     char name[WAL_NAME_BYTES];
@@ -51,7 +52,8 @@ struct wal_segment {
  * and, when `mapped`, mapped for stores; otherwise a read-only mapping is used where mapping is sound, else a private
  * copy. The actual file size goes to *file_bytes; base_bytes is min(file size, header's size) rounded to what
  * exists. Every page is brought in with fs_populate or fs_read first, so that an I/O error is FIRN_IO here
- * and not a signal later. */
+ * and not a signal later. What is zero up to the end of the file (it may be a hole of gigabytes) is read once and takes no
+ * memory. */
 int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_segment **out,
                      wal_header *header, int *copies_ok, uint64_t *file_bytes, firn_error *err);
 
