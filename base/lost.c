@@ -38,12 +38,17 @@ static int note_name(void *ctx, const char *name)
 static int free_name(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn_error *err)
 {
     fs_entry entry;
+    firn_error cannot;
     int status = FIRN_OK;
     for (uint64_t n = 1; status == FIRN_OK; n++) {
         snprintf(to, FS_NAME_MAX + 1, "%.40s-%llu", name, (unsigned long long)n);
-        status = fs_look(l->store, to, &entry, err);
+        status = fs_look(l->store, to, &entry, &cannot);
     }
-    return status == FIRN_NOT_FOUND ? FIRN_OK : status;
+    if (status == FIRN_NOT_FOUND)
+        return FIRN_OK;
+    if (err)
+        *err = cannot;
+    return status;
 }
 
 static int move_beside(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn_error *err)
@@ -167,9 +172,8 @@ int lost_unshare(fs_dir *dir, const char *file, firn_error *err)
 {
     char temporary[FS_NAME_MAX + 1];
     snprintf(temporary, sizeof temporary, "%.40s.new", file);
-    int status = fs_unlink(dir, temporary, err); /* left by an attempt that failed */
-    if (status == FIRN_OK || status == FIRN_NOT_FOUND)
-        status = copy(dir, file, dir, temporary, err);
+    (void)fs_unlink(dir, temporary, NULL); /* left by an attempt that failed */
+    int status = copy(dir, file, dir, temporary, err);
     if (status == FIRN_OK)
         status = fs_rename(dir, temporary, file, err);
     return status == FIRN_OK ? fs_dir_sync(dir, err) : status;
@@ -234,14 +238,12 @@ int lost_set_odd_aside(lost *l, bool (*ours)(const char *name),
     for (size_t at = 0; status == FIRN_OK && at < o.names.size; at += FS_NAME_MAX + 1) {
         const char *name = (const char *)o.names.data + at;
         char moved[LOST_MOVED_BYTES];
-        fs_entry entry;
-        status = fs_look(l->store, name, &entry, err);
-        if (status == FIRN_OK)
-            status = lost_set_aside(l, name, moved, err);
+        fs_entry entry = {.kind = FS_KIND_OTHER};
+        if (fs_look(l->store, name, &entry, NULL) == FIRN_NOT_FOUND)
+            continue; /* that it is gone is what was wanted */
+        status = lost_set_aside(l, name, moved, err);
         if (status == FIRN_OK && tell)
             tell(ctx, name, fs_kind_name(entry.kind), moved);
-        if (status == FIRN_NOT_FOUND) /* that it is gone is what was wanted */
-            status = FIRN_OK;
     }
     if (status == FIRN_OK && o.names.size)
         status = lost_sync(l, err);

@@ -24,11 +24,10 @@ int repair_clear_lock(repair *r)
 {
     fs_entry entry;
     char moved[LOST_MOVED_BYTES];
-    int rc = fs_look(r->db->dir, NAME_LOCK, &entry, r->err);
-    if (rc == FIRN_NOT_FOUND || (rc == FIRN_OK && entry.kind == FS_KIND_FILE))
+    /* Where it cannot be looked at, locking will say why. */
+    if (fs_look(r->db->dir, NAME_LOCK, &entry, NULL) != FIRN_OK || entry.kind == FS_KIND_FILE)
         return FIRN_OK;
-    if (rc == FIRN_OK)
-        rc = lost_set_aside(&r->lost, NAME_LOCK, moved, r->err);
+    int rc = lost_set_aside(&r->lost, NAME_LOCK, moved, r->err);
     if (rc == FIRN_OK)
         tell_aside(r, NAME_LOCK, fs_kind_name(entry.kind), moved);
     return rc;

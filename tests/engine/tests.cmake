@@ -4,7 +4,7 @@ set(ENGINE_BED ${CMAKE_CURRENT_LIST_DIR}/bed.c ${CMAKE_CURRENT_LIST_DIR}/../supp
 firn_test(engine model model ${CMAKE_CURRENT_LIST_DIR}/script.c ${ENGINE_BED})
 firn_test(engine crash crash ${CMAKE_CURRENT_LIST_DIR}/history.c ${ENGINE_BED})
 firn_test(engine open unit ${ENGINE_BED})
-firn_test(engine folder damage ${ENGINE_BED})
+firn_test(engine hostile damage ${ENGINE_BED})
 firn_test(engine manifest damage ${ENGINE_BED})
 firn_test(engine damage damage ${CMAKE_CURRENT_LIST_DIR}/sample.c
     ${CMAKE_CURRENT_LIST_DIR}/history.c ${ENGINE_BED})
