@@ -41,15 +41,29 @@ void repair_drop_parts(repair *r)
 
 /* ---- One damaged table ---- */
 
+enum { GAPS_MOST = 1024, GAP_KEYS_BYTES = 1 << 20 };
+
+/* What is told of a gap once the whole table has been read. Its keys stand in saving.keys, one behind the other. */
+typedef struct table_gap {
+    uint64_t offset, bytes;
+    size_t after_at, before_at; /* behind it: before_size */
+    size_t before_size;
+    bool has_after, has_before;
+    bool many; /* so many gaps that the last ones were made one */
+} table_gap;
+
 typedef struct saving {
     repair *r;
     const sst_properties
-        *listed; /* what the manifest says of the table; NULL: nobody says anything */
+        *listed; /* what the manifest says of the table; NULL: nothing says anything */
     char name[NAME_BYTES];
     build build;
     buf last_key;
     uint64_t last_seq;
-    uint64_t saved, strange, gaps;
+    uint64_t saved, strange;
+    table_gap *gaps;
+    size_t gap_count, gap_room;
+    buf keys;
 } saving;
 
 /* A table that is not the one the manifest lists could break the order of levels: only what fits into its place is taken.
@@ -70,7 +84,7 @@ static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, fir
     saving *s = ctx;
     if (!fits(s, key, seq)) {
         s->strange++;
-        return FIRN_OK;
+        return SST_SALVAGE_REFUSED;
     }
     iter here = {.key = key, .value = value, .seq = seq, .kind = kind, .valid = true};
     if (buf_assign(&s->last_key, key.data, key.size) != FIRN_OK)
@@ -80,37 +94,71 @@ static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, fir
     return build_add(&s->build, &here, s->r->err);
 }
 
-static int no_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
+/* Keeps one of the two keys of a gap. */
+static int keep_key(saving *s, firn_slice key, bool *has, size_t *at)
 {
-    (void)ctx, (void)offset, (void)bytes, (void)after, (void)before;
-    return FIRN_OK;
+    *has = key.data != NULL;
+    *at = s->keys.size;
+    return buf_append(&s->keys, key.data, key.size) == FIRN_OK
+               ? FIRN_OK
+               : error_no_memory(s->r->err, key.size);
 }
 
-static int no_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value)
+/* The last gap then reaches from where it began to where this one ends. */
+static int widen_gap(saving *s, uint64_t behind, firn_slice before)
 {
-    (void)ctx, (void)key, (void)seq, (void)kind, (void)value;
-    return FIRN_OK;
+    table_gap *g = &s->gaps[s->gap_count - 1];
+    s->keys.size = g->before_at;
+    g->bytes = behind - g->offset;
+    g->before_size = before.size;
+    g->many = true;
+    return keep_key(s, before, &g->has_before, &g->before_at);
 }
 
-static int tell_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
+/* Not told yet: a table of which all versions are saved has lost nothing. Memory stays within bounds, however many there
+ * are. */
+static int keep_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
 {
     saving *s = ctx;
-    s->gaps++;
-    if (s->listed && !after.data)
+    if (s->gap_count == GAPS_MOST || (s->gap_count && s->keys.size > GAP_KEYS_BYTES))
+        return widen_gap(s, offset + bytes, before);
+    if (s->gap_count == s->gap_room) {
+        size_t wanted = s->gap_room ? s->gap_room * 2 : 16;
+        table_gap *grown = mem_realloc(s->gaps, wanted * sizeof *grown);
+        if (!grown)
+            return error_no_memory(s->r->err, wanted * sizeof *grown);
+        s->gaps = grown;
+        s->gap_room = wanted;
+    }
+    table_gap *g = &s->gaps[s->gap_count++];
+    *g = (table_gap){.offset = offset, .bytes = bytes, .before_size = before.size};
+    int rc = keep_key(s, after, &g->has_after, &g->after_at);
+    return rc == FIRN_OK ? keep_key(s, before, &g->has_before, &g->before_at) : rc;
+}
+
+static void tell_gap(const saving *s, const table_gap *g)
+{
+    const uint8_t *keys = s->keys.data ? s->keys.data : (const uint8_t *)"";
+    firn_slice after = {0}, before = {0};
+    if (g->has_after)
+        after = (firn_slice){keys + g->after_at, g->before_at - g->after_at};
+    else if (s->listed)
         after = s->listed->key_min;
-    if (s->listed && !before.data)
+    if (g->has_before)
+        before = (firn_slice){keys + g->before_at, g->before_size};
+    else if (s->listed)
         before = s->listed->key_max;
     repair_loss(s->r, &(firn_repair_event){
                           .kind = FIRN_REPAIR_LOST_KEYS,
-                          .text = bytes ? "a part of a table is damaged"
-                                        : "a table was cut, perhaps between two of its blocks",
+                          .text = g->many    ? "a table is damaged in very many places"
+                                  : g->bytes ? "a part of a table is damaged"
+                                             : "a table was cut, perhaps between two of its blocks",
                           .file = s->name,
-                          .offset = offset,
-                          .bytes = bytes,
+                          .offset = g->offset,
+                          .bytes = g->bytes,
                           .after = after,
                           .before = before,
                       });
-    return FIRN_OK;
 }
 
 static void tell_whole_table(repair *r, const char *name, const sst_properties *listed,
@@ -124,32 +172,28 @@ static void tell_whole_table(repair *r, const char *name, const sst_properties *
     repair_loss(r, &e);
 }
 
-static int salvage(saving *s, uint64_t no,
-                   int (*entry)(void *, firn_slice, uint64_t, uint8_t, firn_slice),
-                   int (*gap)(void *, uint64_t, uint64_t, firn_slice, firn_slice))
+static int salvage(saving *s, uint64_t no)
 {
     const repair *r = s->r;
-    sst_salvage_sink sink = {.ctx = s, .entry = entry, .gap = gap};
+    sst_salvage_sink sink = {.ctx = s, .entry = save_entry, .gap = keep_gap};
     return sst_salvage(r->db->dir, s->name, r->db->env.store_id, no, &sink, r->err);
 }
 
-/* Once what could be saved has been. A table whose versions are all there has lost nothing, wherever it is damaged; of
- * others the file is gone through once more for the gaps. */
-static int tell_what_is_missing(saving *s, uint64_t no)
+/* Once what could be saved has been. A table whose versions are all there has lost nothing, wherever it is damaged. */
+static void tell_what_is_missing(const saving *s)
 {
     repair *r = s->r;
-    if (!s->listed) {
+    if (s->listed)
+        repair_note(r, s->name, "%" PRIu64 " of %" PRIu64 " versions were saved", s->saved,
+                    s->listed->entries);
+    else
         repair_note(r, s->name, "%" PRIu64 " versions were saved", s->saved);
-        return salvage(s, no, no_entry, tell_gap);
-    }
-    repair_note(r, s->name, "%" PRIu64 " of %" PRIu64 " versions were saved", s->saved,
-                s->listed->entries);
-    if (s->saved == s->listed->entries && !s->strange)
-        return FIRN_OK;
-    int rc = salvage(s, no, no_entry, tell_gap);
-    if (rc == FIRN_OK && s->gaps == 0)
+    if (s->listed && s->saved == s->listed->entries && !s->strange)
+        return;
+    for (size_t i = 0; i < s->gap_count; i++)
+        tell_gap(s, &s->gaps[i]);
+    if (s->strange || (s->listed && s->gap_count == 0))
         tell_whole_table(r, s->name, s->listed, "a table does not hold what it should");
-    return rc;
 }
 
 /* Makes a new table of what is left of the one in the file; none when nothing is. */
@@ -160,7 +204,7 @@ static int save_table(repair *r, uint64_t no, unsigned lvl, const sst_properties
     build_init(&s.build, r->db, lvl, UINT64_MAX);
     int rc = lost_keep(&r->lost, s.name, r->err);
     if (rc == FIRN_OK)
-        rc = salvage(&s, no, save_entry, no_gap);
+        rc = salvage(&s, no);
     if (rc == FIRN_OK)
         rc = build_finish(&s.build, r->err);
     for (size_t i = 0; rc == FIRN_OK && i < s.build.count; i++)
@@ -168,9 +212,11 @@ static int save_table(repair *r, uint64_t no, unsigned lvl, const sst_properties
     r->summary.tables_rewritten += s.build.count > 0;
     r->summary.tables_lost += s.build.count == 0;
     if (rc == FIRN_OK)
-        rc = tell_what_is_missing(&s, no);
+        tell_what_is_missing(&s);
     build_release(&s.build, rc == FIRN_OK);
     buf_release(&s.last_key);
+    buf_release(&s.keys);
+    mem_free(s.gaps);
     return rc;
 }
 

@@ -32,8 +32,9 @@
 #define SST_META_BYTES_MAX  (UINT32_C(1) << 30) /* filter or index */
 #define SST_PROPS_BYTES_MAX (UINT32_C(1) << 18)
 
-#define SST_HINT_DAMAGED "restore the table from a backup, or save what is intact with `firn repair`"
-#define SST_HINT_NEWER   "open the store with the newer version of firn that wrote it"
+#define SST_HINT_DAMAGED                                                                           \
+    "restore the table from a backup, or save what is intact with `firn repair`"
+#define SST_HINT_NEWER "open the store with the newer version of firn that wrote it"
 
 /* Where a block's payload lies. A handle of size 0 means: there is none. */
 typedef struct sst_handle {

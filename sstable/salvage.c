@@ -85,8 +85,8 @@ static int view_block(salvage *s, const salvage_found *f, sst_block *out, firn_s
     if (f->size > SST_BLOCK_BYTES_MAX)
         return FIRN_DAMAGED;
     int status = load_block(s, f, loaded);
-    if (status == FIRN_OK && sst_block_check(loaded->data, (uint32_t)loaded->size,
-                                             FIRN_MAX_KEY_BYTES, &why) != FIRN_OK)
+    if (status == FIRN_OK &&
+        sst_block_check(loaded->data, (uint32_t)loaded->size, FIRN_MAX_KEY_BYTES, &why) != FIRN_OK)
         status = FIRN_DAMAGED;
     if (status == FIRN_OK)
         *out = sst_block_view(loaded->data, (uint32_t)loaded->size);

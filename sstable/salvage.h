@@ -21,10 +21,13 @@
 enum {
     SALVAGE_PAYLOAD_MIN = 16 + 1 + 4 + 2 + 3, /* a block of one entry, not packed */
     SALVAGE_PACKED_MIN = 8,
-    SALVAGE_SEARCH_BYTES = 64 << 10, /* a packed block that begins behind damage unpacks to no more */
-    SALVAGE_KEPT_BYTES = SALVAGE_SEARCH_BYTES + 4096, /* stay in the window behind where the walk is */
+    SALVAGE_SEARCH_BYTES =
+        64 << 10, /* a packed block that begins behind damage unpacks to no more */
+    SALVAGE_KEPT_BYTES =
+        SALVAGE_SEARCH_BYTES + 4096, /* stay in the window behind where the walk is */
     SALVAGE_WINDOW_BYTES = 1 << 20,
-    SALVAGE_PAD_BYTES = 64, /* zeros behind the bytes of a block, so that they may be read in place (B3) */
+    SALVAGE_PAD_BYTES =
+        64, /* zeros behind the bytes of a block, so that they may be read in place (B3) */
 };
 
 /* What was done, for the tests: time would tell the same, but not twice. */
@@ -44,9 +47,10 @@ typedef struct salvage {
 
     uint8_t *window; /* of the file: [from, to) */
     uint64_t from, to;
-    uint64_t asked_from, stored_from, stored_to; /* a hole up to stored_from, and the run of data behind it */
-    buf large;                       /* a block that is not in the window */
-    uint8_t small[256];              /* a few bytes that are not */
+    uint64_t asked_from, stored_from,
+        stored_to;      /* a hole up to stored_from, and the run of data behind it */
+    buf large;          /* a block that is not in the window */
+    uint8_t small[256]; /* a few bytes that are not */
 
     int64_t budget;
     uint64_t earned_to; /* up to there the file has been paid for */
@@ -92,6 +96,8 @@ uint64_t salvage_price(const salvage *s, uint64_t at, uint64_t size);
 
 /* ---- salvage_walk.c ---- */
 
+typedef struct salvage_front_table salvage_front_table;
+
 typedef struct salvage_found {
     uint64_t at, size; /* of the payload */
     sst_trailer trailer;
@@ -105,7 +111,7 @@ typedef struct salvage_walk {
     /* The checksum of what is behind `from`, as far as it goes. */
     uint32_t sum;
     uint64_t summed;
-    uint32_t (*front)[8]; /* see salvage_front.c; NULL until it is wanted */
+    salvage_front_table *front; /* NULL until it is wanted */
 } salvage_walk;
 
 void salvage_walk_start(salvage_walk *w, salvage *s);
@@ -123,9 +129,9 @@ typedef struct salvage_end {
     uint32_t min, max;
 } salvage_end;
 
-/* For salvage_front; freed by the caller. NULL: no memory. */
-uint32_t (*salvage_front_table(void))[8];
+/* For salvage_front; the caller frees it. NULL: no memory. */
+salvage_front_table *salvage_front_table_new(void);
 /* The smallest size with which the trailer's checksum is right, or 0. Takes about five units a size. */
-uint32_t salvage_front(uint32_t (*table)[8], const salvage_end *e, uint32_t salt);
+uint32_t salvage_front(const salvage_front_table *t, const salvage_end *e, uint32_t salt);
 
 #endif

@@ -7,7 +7,7 @@
 enum {
     CHUNK_BYTES = 64 << 10, /* read at a time ... */
     SECTOR_BYTES = 4096,    /* ... and where that fails */
-    EARNED = 8,             /* units for each byte of data */
+    EARNED = 6,             /* units for each byte of data */
     BEYOND_UNITS = 2000,    /* a read outside of the window */
 };
 

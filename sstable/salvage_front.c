@@ -32,20 +32,32 @@ static uint32_t register_of(const uint8_t *bytes, size_t size)
     return ~crc32_update(UINT32_MAX, bytes, size);
 }
 
-uint32_t (*salvage_front_table(void))[8]
+/* What does not depend on the file. */
+struct salvage_front_table {
+    uint32_t by_byte[256];                  /* a register's low byte, pushed on by one zero */
+    uint32_t by_low[256];                   /* an offset's low byte */
+    uint32_t bits[SALVAGE_SEARCH_BYTES][8]; /* of a byte, by how many of the payload follow it */
+};
+
+salvage_front_table *salvage_front_table_new(void)
 {
-    uint32_t(*table)[8] = mem_alloc((size_t)SALVAGE_SEARCH_BYTES * sizeof *table);
-    if (!table)
+    salvage_front_table *t = mem_alloc(sizeof *t);
+    if (!t)
         return NULL;
+    for (unsigned i = 0; i < 256; i++) {
+        uint8_t low[8] = {(uint8_t)i};
+        t->by_byte[i] = register_of(low, 1);
+        t->by_low[i] = register_of(low, 8);
+    }
     uint8_t last[1 + TAIL_BYTES] = {0x80};
     uint32_t v = register_of(last, sizeof last);
     for (size_t distance = 0; distance < SALVAGE_SEARCH_BYTES; distance++) {
-        table[distance][7] = v;
+        t->bits[distance][7] = v;
         for (int bit = 6; bit >= 0; bit--) /* a bit less is one power of x more */
-            table[distance][bit] = times_x(table[distance][bit + 1]);
-        v = times_x(table[distance][0]);
+            t->bits[distance][bit] = times_x(t->bits[distance][bit + 1]);
+        v = times_x(t->bits[distance][0]);
     }
-    return table;
+    return t;
 }
 
 /* What the byte gives that so many of the payload's bytes follow. */
@@ -66,24 +78,18 @@ static uint32_t given_by_tail(const salvage_end *e, uint64_t offset)
     return register_of(tail, sizeof tail);
 }
 
-uint32_t salvage_front(uint32_t (*table)[8], const salvage_end *e, uint32_t salt)
+uint32_t salvage_front(const salvage_front_table *t, const salvage_end *e, uint32_t salt)
 {
-    uint32_t by_byte[256], by_low[256]; /* a register pushed on by one zero; the offset's low byte */
-    for (unsigned i = 0; i < 256; i++) {
-        uint8_t zero[1] = {(uint8_t)i}, low[8] = {(uint8_t)i};
-        by_byte[i] = register_of(zero, 1);
-        by_low[i] = register_of(low, 8);
-    }
     static const uint8_t zeros[TAIL_BYTES];
     uint32_t salted = ~crc32_update(salt, zeros, sizeof zeros);
     uint32_t payload = 0, wanted = ~get_u32(e->trailer + 5), high = 0;
     for (uint32_t size = 1; size <= e->max; size++) {
         uint64_t at = e->at - size;
-        payload ^= given_by(table[size - 1], e->trailer[-(ptrdiff_t)size]);
-        salted = (salted >> 8) ^ by_byte[salted & 255];
+        payload ^= given_by(t->bits[size - 1], e->trailer[-(ptrdiff_t)size]);
+        salted = (salted >> 8) ^ t->by_byte[salted & 255];
         if (size == 1 || (at & 255) == 255)
             high = wanted ^ given_by_tail(e, at & ~UINT64_C(255));
-        if ((salted ^ payload ^ by_low[at & 255]) == high && size >= e->min)
+        if ((salted ^ payload ^ t->by_low[at & 255]) == high && size >= e->min)
             return size;
     }
     return 0;

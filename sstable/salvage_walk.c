@@ -19,7 +19,7 @@
 
 enum {
     PAIR_UNITS = 5,    /* for each size that salvage_front tries ... */
-    FRONT_UNITS = 600, /* ... and to begin with */
+    FRONT_UNITS = 100, /* ... and to begin with */
     PEEK_UNITS = 3000, /* a header that lies outside of the window */
 };
 
@@ -133,8 +133,8 @@ static uint32_t packed_least(uint8_t compression, uint32_t raw)
     return least < 2 + SALVAGE_PACKED_MIN ? SALVAGE_PACKED_MIN : least - 2;
 }
 
-static bool packed_before(salvage_walk *w, uint64_t end, const uint8_t *trailer,
-                          salvage_found *out, int *status)
+static bool packed_before(salvage_walk *w, uint64_t end, const uint8_t *trailer, salvage_found *out,
+                          int *status)
 {
     salvage *s = w->s;
     uint32_t raw = get_u32(trailer + 1), least = packed_least(trailer[0], raw);
@@ -147,7 +147,7 @@ static bool packed_before(salvage_walk *w, uint64_t end, const uint8_t *trailer,
         most = raw - 1;
     if (raw > SALVAGE_SEARCH_BYTES || !salvage_pay(s, FRONT_UNITS + PAIR_UNITS * most))
         return false;
-    if (!w->front && !(w->front = salvage_front_table())) {
+    if (!w->front && !(w->front = salvage_front_table_new())) {
         *status = FIRN_NO_MEMORY;
         return false;
     }
