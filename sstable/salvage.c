@@ -167,7 +167,7 @@ static bool is_intact(salvage *s, uint64_t at, uint64_t behind, salvage_found *o
     if (sst_trailer_get(trailer, (uint32_t)size, &out->trailer, &why) != FIRN_OK)
         return false;
     salvage_earn(s, behind);
-    if (!salvage_pay(s, salvage_price(s, at, size)))
+    if (!salvage_pay_sum(s, at, size))
         return false;
     return sst_trailer_sum(salvage_sum(s, s->salt, at, size), trailer, at) == get_u32(trailer + 5);
 }

@@ -53,6 +53,7 @@ typedef struct salvage {
     uint8_t small[256]; /* a few bytes that are not */
 
     int64_t budget;
+    uint64_t holes;     /* bytes of holes that may still be summed */
     uint64_t earned_to; /* up to there the file has been paid for */
     sst_salvage_cost cost;
 
@@ -91,8 +92,8 @@ void salvage_earn(salvage *s, uint64_t to);
 bool salvage_pay(salvage *s, uint64_t units);
 /* Work that was done and proved to be for nothing: later tries wait until it has been earned again. */
 void salvage_owe(salvage *s, uint64_t units);
-/* What it takes to checksum so many bytes there. */
-uint64_t salvage_price(const salvage *s, uint64_t at, uint64_t size);
+/* Pays for the checksum of so many bytes there. Holes within them have a budget of their own. */
+bool salvage_pay_sum(salvage *s, uint64_t at, uint64_t size);
 
 /* ---- salvage_walk.c ---- */
 

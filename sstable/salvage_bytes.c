@@ -11,7 +11,8 @@ enum {
     BEYOND_UNITS = 2000,    /* a read outside of the window */
 };
 
-#define FIRST_BUDGET (INT64_C(16) << 20)
+#define FIRST_BUDGET (INT64_C(2) << 20)
+#define FIRST_HOLES  (UINT64_C(4) << 30)
 
 /* ---- The bytes ---- */
 
@@ -46,6 +47,7 @@ int salvage_open(salvage *s, firn_error *err)
         return error_no_memory(err, room);
     s->end = s->size;
     s->budget = FIRST_BUDGET;
+    s->holes = FIRST_HOLES;
     salvage_move(s, 0);
     return FIRN_OK;
 }
@@ -161,8 +163,32 @@ void salvage_owe(salvage *s, uint64_t units)
     s->cost.units += units;
 }
 
-uint64_t salvage_price(const salvage *s, uint64_t at, uint64_t size)
+/* How much of the range is stored. Stops counting behind `most`: there may be very many holes. */
+static uint64_t stored_in(salvage *s, uint64_t at, uint64_t size, uint64_t most)
 {
-    enum { FIXED = 40 };
-    return in_window(s, at, size) ? FIXED + size / 8 : FIXED + BEYOND_UNITS + size / 2;
+    uint64_t stored = 0, end = at + size, next;
+    while (at < end && stored <= most) {
+        bool hole = salvage_hole(s, at, &next);
+        if (!hole)
+            next = s->stored_to;
+        if (next > end)
+            next = end;
+        stored += hole ? 0 : next - at;
+        at = next;
+    }
+    return stored;
+}
+
+bool salvage_pay_sum(salvage *s, uint64_t at, uint64_t size)
+{
+    enum { FIXED = 60 };
+    if (in_window(s, at, size))
+        return salvage_pay(s, FIXED + size / 8);
+    if (s->budget < 0)
+        return false;
+    uint64_t stored = stored_in(s, at, size, (uint64_t)s->budget);
+    if (size - stored > s->holes || !salvage_pay(s, FIXED + BEYOND_UNITS + stored / 2))
+        return false;
+    s->holes -= size - stored;
+    return true;
 }

@@ -18,9 +18,12 @@
 #include <base/checksum.h>
 
 enum {
-    PAIR_UNITS = 5,    /* for each size that salvage_front tries ... */
-    FRONT_UNITS = 100, /* ... and to begin with */
-    PEEK_UNITS = 3000, /* a header that lies outside of the window */
+    LEAST_BUDGET = 4 * 60, /* else no checksum can be paid */
+    PAIR_UNITS = 5,        /* for each size that salvage_front tries ... */
+    FRONT_UNITS = 100,     /* ... and to begin with */
+    PEEK_UNITS = 3000,     /* a header that lies outside of the window */
+    STRETCH_BYTES =
+        512, /* earned ahead of being looked at: what costs much shall not spend what is for later ones */
 };
 
 void salvage_walk_start(salvage_walk *w, salvage *s)
@@ -70,7 +73,7 @@ static bool trailer_fits(salvage *s, uint64_t at, uint64_t size, salvage_found *
 /* Sums all of it. */
 static bool block_fits(salvage *s, uint64_t at, uint64_t size, salvage_found *out)
 {
-    if (!trailer_fits(s, at, size, out) || !salvage_pay(s, salvage_price(s, at, size)))
+    if (!trailer_fits(s, at, size, out) || !salvage_pay_sum(s, at, size))
         return false;
     uint32_t sum = salvage_sum(s, s->salt, at, size);
     const uint8_t *trailer = salvage_peek(s, at + size, SST_TRAILER_BYTES);
@@ -103,7 +106,7 @@ static bool all_since_from(salvage_walk *w, uint64_t end, salvage_found *out)
     salvage *s = w->s;
     uint64_t size = end - w->from;
     if (size > SST_META_BYTES_MAX || !trailer_fits(s, w->from, size, out) ||
-        !salvage_pay(s, salvage_price(s, w->summed, end - w->summed)))
+        !salvage_pay_sum(s, w->summed, end - w->summed))
         return false;
     w->sum = salvage_sum(s, w->sum, w->summed, end - w->summed);
     w->summed = end;
@@ -156,8 +159,8 @@ static bool packed_before(salvage_walk *w, uint64_t end, const uint8_t *trailer,
     return size && trailer_fits(s, end - size, size, out);
 }
 
-/* All places of the window before `to`. */
-static bool scan_window(salvage_walk *w, uint64_t to, salvage_found *out, int *status)
+/* All places before `to`, which the window holds. */
+static bool scan_stretch(salvage_walk *w, uint64_t to, salvage_found *out, int *status)
 {
     salvage *s = w->s;
     uint64_t began = w->scan;
@@ -168,7 +171,7 @@ static bool scan_window(salvage_walk *w, uint64_t to, salvage_found *out, int *s
         if (p[0] > SST_COMPRESSION_ZLIB)
             continue;
         uint32_t raw = get_u32(p + 1);
-        if (raw < SALVAGE_PACKED_MIN || raw > SST_META_BYTES_MAX)
+        if (raw < SALVAGE_PACKED_MIN || raw > SST_META_BYTES_MAX || s->budget < LEAST_BUDGET)
             continue;
         found = p[0] == SST_COMPRESSION_NONE ? plain_before(w, w->scan, raw, out)
                                              : packed_before(w, w->scan, p, out, status);
@@ -216,7 +219,9 @@ bool salvage_walk_next(salvage_walk *w, salvage_found *out, int *status)
         to -= SST_TRAILER_BYTES - 1;
         if (to > s->stored_to && s->stored_to > w->scan)
             to = s->stored_to;
-        found = scan_window(w, to, out, status);
+        if (to > w->scan + STRETCH_BYTES)
+            to = w->scan + STRETCH_BYTES;
+        found = scan_stretch(w, to, out, status);
     }
     if (found)
         begin_at(w, out->at + out->size + SST_TRAILER_BYTES);
