@@ -240,6 +240,98 @@ static void a_table_that_is_missing_from_an_older_manifest_is_told(void **state)
     bed_release(&b);
 }
 
+/* ---- very many gaps ---- */
+
+#define MANY 2200
+
+typedef struct counted {
+    const char *name; /* of the table */
+    uint64_t reads;
+    bool lost[MANY];
+    uint64_t losses;
+} counted;
+
+static int count_reads(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    counted *c = ctx;
+    (void)index;
+    c->reads += call == SIMFS_READ && strcmp(name, c->name) == 0;
+    return 0;
+}
+
+static void many_key(char key[16], unsigned i)
+{
+    snprintf(key, 16, "k%05u", i);
+}
+
+static void on_many(void *ctx, const firn_repair_event *e)
+{
+    counted *c = ctx;
+    if (e->kind != FIRN_REPAIR_LOST_KEYS)
+        return;
+    c->losses++;
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[16];
+        many_key(key, i);
+        firn_slice k = slice_of_str(key);
+        if ((!e->after.data || slice_compare(e->after, k) <= 0) &&
+            (!e->before.data || slice_compare(k, e->before) <= 0))
+            c->lost[i] = true;
+    }
+}
+
+/* One key a block, and every second block damaged. What is told is bounded, whatever there is; and still covers what is
+ * gone. The table is read once to be checked, up to its first damage, and once to be saved. */
+static void a_table_with_very_many_gaps_is_read_once_and_told_in_few_words(void **state)
+{
+    (void)state;
+    static uint8_t value[4000];
+    bed b;
+    bed_on_simfs(&b, 1);
+    b.options.memory = UINT64_C(64) << 20;
+    b.options.segment_bytes = UINT64_C(32) << 20;
+    b.options.table_bytes = UINT64_C(32) << 20;
+    bed_must_open(&b);
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[16];
+        many_key(key, i);
+        assert_int_equal(firn_put(b.db, key, strlen(key), value, sizeof value, NULL, NULL),
+                         FIRN_OK);
+    }
+    bed_flush(&b);
+    bed_must_close(&b);
+    files f = look(&b);
+    assert_int_equal(f.count, 1);
+    size_t size = 0;
+    (void)simfs_peek(b.sim, f.tables[0], &size);
+    for (unsigned i = 0; i < MANY; i += 2)
+        simfs_flip_bit(b.sim, f.tables[0], (uint64_t)(i * (size / MANY) + 2000) * 8);
+    counted c = {.name = strrchr(f.tables[0], '/') + 1};
+    firn_repair_summary m = {0};
+    firn_error err = {0};
+    simfs_on_call(b.sim, count_reads, &c);
+    assert_int_equal(engine_repair(b.folder, &b.options, &b.config, on_many, &c, &m, &err),
+                     FIRN_OK);
+    simfs_on_call(b.sim, NULL, NULL);
+    assert_int_equal(c.losses, m.losses);
+    assert_in_range(m.losses, 1000, 1024);
+    assert_in_range(c.reads, 1, size / 65536 * 3 / 2 + 20);
+    bed_must_open(&b);
+    unsigned kept = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[16];
+        firn_value v;
+        many_key(key, i);
+        int rc = firn_get(b.db, key, strlen(key), NULL, &v, NULL);
+        if (rc == FIRN_OK)
+            firn_value_release(&v);
+        assert_true(rc == FIRN_OK || c.lost[i]);
+        kept += rc == FIRN_OK;
+    }
+    assert_in_range(kept, MANY / 2 - 50, MANY / 2 + 50);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_table_of_another_life_is_not_taken_for_the_listed_one),
         cmocka_unit_test(nothing_in_tables_is_lost_with_the_end_of_the_manifest),
         cmocka_unit_test(a_table_that_is_missing_from_an_older_manifest_is_told),
+        cmocka_unit_test(a_table_with_very_many_gaps_is_read_once_and_told_in_few_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

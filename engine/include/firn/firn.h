@@ -267,8 +267,10 @@ typedef struct firn_repair_summary {
 /* Makes a store in the folder `path` that opens and passes firn_check, out of what is intact there. Nothing intact is
  * given up, nothing is invented; each loss is passed to `tell` (may be NULL). Damaged files go to the folder lost/ in the
  * store, which firn never reads. A store without damage stays as it is. `options` as for firn_open (NULL: defaults) say
- * how new tables are written. May be interrupted at any moment, and be called again. Needs the memory of the largest
- * damaged table, and room on the disk for the tables that are written anew: of all, when the manifest is lost.
+ * how new tables are written. May be interrupted at any moment, and be called again. Takes time in proportion to
+ * the data in the folder, whatever they are: holes in files cost nothing, and what would take more to find in a damaged
+ * table is told to be lost. Needs memory for the largest entry and for the index of a table, and room on the disk for the
+ * tables that are written anew: of all, when the manifest is lost.
  * FIRN_OK: the store is usable, see the summary. FIRN_NOT_FOUND, FIRN_LOCKED, FIRN_UNSUPPORTED (a newer firn's; not
  * touched), FIRN_NO_SPACE, FIRN_NO_MEMORY, FIRN_IO. */
 FIRN_API int firn_repair(const char *path, const firn_options *options,
