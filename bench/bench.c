@@ -1,8 +1,12 @@
 /* bench: firn beside other engines on the same work, in the same run (bench/README.md).
  *
  * Start reading at bench.h, then rounds.c, run.c, workloads.c. */
+#include <errno.h>
+#include <firn/firn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "results.h"
 
@@ -54,6 +58,10 @@ void bench_fail(const char *engine, const char *what, const char *why)
 
 static void print_settings(const settings *s)
 {
+    const machine *m = &s->machine;
+    printf("%s; %s, %u core%s, %.1f GiB; %s, %s; firn %s\n", m->date, m->cpu, m->cores,
+           m->cores == 1 ? "" : "s", (double)m->memory_bytes / (1 << 30), m->kernel, m->file_system,
+           firn_version());
     printf("%llu records of %zu + %zu bytes (%u %% compressible), %llu reads, %u thread%s, "
            "%u rounds interleaved\n"
            "memtable %llu MiB, cache %llu MiB, %u filter bits a key, compression %s, %s\n",
@@ -73,16 +81,55 @@ static void print_settings(const settings *s)
         printf("  built%s\n", bench_left_out + 1);
 }
 
+/* ---- where results shall go: asked before they are measured ---- */
+
+static void refuse_output(const char *option, const char *path, const char *why)
+{
+    fprintf(stderr, "bench: --%s %s: %s\n", option, path, why);
+    exit(2);
+}
+
+static void check_folder(const char *option, const char *path, bool make)
+{
+    struct stat st;
+    if (make && mkdir(path, 0777) != 0 && errno != EEXIST)
+        refuse_output(option, path, strerror(errno));
+    if (stat(path, &st) != 0)
+        refuse_output(option, path, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        refuse_output(option, path, "this is not a folder");
+    if (access(path, W_OK | X_OK) != 0)
+        refuse_output(option, path, strerror(errno));
+}
+
+/* What is there stays as it is until there is something to put in its place. */
+static void check_file(const char *option, const char *path)
+{
+    bool there = access(path, F_OK) == 0;
+    FILE *out = fopen(path, "a");
+    if (!out || fclose(out) != 0)
+        refuse_output(option, path, strerror(errno));
+    if (!there)
+        remove(path);
+}
+
+static void check_outputs(const settings *s)
+{
+    check_folder("folder", s->folder, false);
+    if (s->csv)
+        check_file("csv", s->csv);
+    if (s->json)
+        check_file("json", s->json);
+    if (s->plot)
+        check_folder("plot", s->plot, true);
+}
+
 int main(int argc, char **argv)
 {
     char all[512] = "";
-    settings s = {.records = 2000000,
-                  .reads = 1000000,
-                  .data = {.seed = 1, .key_bytes = 16, .value_bytes = 100, .compressible = 50},
-                  .rounds = 3,
+    settings s = {.data = {.seed = 1, .key_bytes = 16, .value_bytes = 100, .compressible = 50},
                   .threads = 1,
                   .distribution = ZIPFIAN,
-                  .recover_bytes = UINT64_C(256) << 20,
                   .folder = ".",
                   .engines = all,
                   .config = {.memtable_bytes = 64 << 20,
@@ -94,14 +141,28 @@ int main(int argc, char **argv)
         at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", i ? "," : "",
                                bench_engines[i]->name);
     options_parse(argc, argv, &s);
+    check_outputs(&s);
+    machine_read(&s.machine, s.folder);
     print_settings(&s);
-    rounds_run(&s);
-    report_print(&s);
+    unsigned rounds = 0;
+    outcome end = rounds_run(&s, &rounds);
+    if (end == INTERRUPTED)
+        printf("\nInterrupted in round %u of %u: what follows is what there is.\n", rounds + 1,
+               s.rounds);
+    else if (end == FAILED)
+        printf("\nA failure ended round %u of %u: what follows is what there is.\n", rounds + 1,
+               s.rounds);
+    s.whole_rounds = rounds;
+    if (results_count() > 0)
+        report_print(&s);
+    else
+        printf("Nothing was measured: there are no figures and no charts.\n");
     if (s.csv)
-        export_csv(s.csv);
+        export_csv(&s, s.csv);
     if (s.json)
         export_json(&s, s.json);
     if (s.plot)
-        plot_write(s.plot);
-    return 0;
+        plot_write(&s, s.plot);
+    fflush(stdout);
+    return end == INTERRUPTED ? 130 : end == FAILED || results_count() == 0 ? 1 : 0;
 }

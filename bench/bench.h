@@ -12,6 +12,7 @@
 #include "adapter.h"
 #include "data.h"
 #include "histogram.h"
+#include "machine.h"
 #include "measure.h"
 
 #define ROUNDS_MAX  32
@@ -25,6 +26,7 @@ typedef struct settings {
     double seconds; /* 0: workloads end by count */
     data data;
     unsigned rounds, threads;
+    unsigned whole_rounds; /* once it has run: fewer than `rounds` when it was interrupted */
     distribution distribution;
     uint64_t recover_bytes;
     uint64_t limit_bytes; /* of memory and page cache, for each store; 0: none */
@@ -34,6 +36,7 @@ typedef struct settings {
     unsigned store;  /* which of the list's */
     bool only_syncs; /* it runs nothing but fillsync */
     bench_config config;
+    machine machine;
 } settings;
 
 /* What a workload measured; sent through a pipe as it lies in memory. */
@@ -137,7 +140,10 @@ void worker_read(worker *w, uint64_t index);
 void worker_scan_all(worker *w, bool backwards);
 
 /* rounds.c */
-void rounds_run(const settings *s);
+typedef enum outcome { COMPLETE, INTERRUPTED, FAILED } outcome;
+/* Measures, round by round. Whatever it comes to, the rows that were measured are there. *rounds: how many rounds are
+ * whole. */
+outcome rounds_run(const settings *s, unsigned *rounds);
 bool bench_chosen(const char *list, const char *name);
 
 /* bench.c */

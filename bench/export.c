@@ -2,6 +2,7 @@
 #include "results.h"
 
 #include <errno.h>
+#include <firn/firn.h>
 #include <string.h>
 
 static const struct {
@@ -44,6 +45,18 @@ static void each_row(FILE *out, row_writer write)
                 write(out, results_at(n), i, k);
 }
 
+static const settings *origin; /* of the rows that are written */
+
+/* Where it was measured stands in every line: lines of several files may be put together. */
+static void write_origin(FILE *out)
+{
+    const machine *m = &origin->machine;
+    fprintf(out, ",%llu,%llu,%u,%u,%s,%s,%u,%llu,%s,%s,%s\n", (unsigned long long)origin->records,
+            (unsigned long long)origin->reads, origin->rounds, origin->whole_rounds, m->date,
+            m->cpu, m->cores, (unsigned long long)m->memory_bytes, m->kernel, m->file_system,
+            firn_version());
+}
+
 static void write_csv(FILE *out, const result *r, size_t engine, unsigned round)
 {
     const bench_row *row = r->rows[engine][round];
@@ -54,19 +67,22 @@ static void write_csv(FILE *out, const result *r, size_t engine, unsigned round)
             (unsigned long long)row->written_bytes, (unsigned long long)row->disk_bytes);
     for (size_t i = 0; i < FIGURES; i++)
         fprintf(out, ",%.3f", figures[i].figure(row));
-    fputc('\n', out);
+    write_origin(out);
 }
 
-void export_csv(const char *path)
+void export_csv(const settings *s, const char *path)
 {
     FILE *out = create(path);
+    origin = s;
     fprintf(
         out,
         "store,position,workload,durability,engine,round,threads,key_bytes,value_bytes,ops,seconds,"
         "cpu_seconds,user_bytes,written_bytes,disk_bytes");
     for (size_t i = 0; i < FIGURES; i++)
         fprintf(out, ",%s", figures[i].name);
-    fputc('\n', out);
+    fputs(
+        ",records,reads,rounds,whole_rounds,date,cpu,cores,memory_bytes,kernel,file_system,firn\n",
+        out);
     each_row(out, write_csv);
     finish(out, path);
 }
@@ -99,17 +115,21 @@ static void write_json(FILE *out, const result *r, size_t engine, unsigned round
 
 void export_json(const settings *s, const char *path)
 {
+    const machine *m = &s->machine;
     FILE *out = create(path);
     fprintf(
         out,
-        "{\"records\": %llu, \"reads\": %llu, \"rounds\": %u, \"seed\": %llu, "
+        "{\"date\": \"%s\", \"machine\": {\"cpu\": \"%s\", \"cores\": %u, \"memory_bytes\": %llu, "
+        "\"kernel\": \"%s\", \"file_system\": \"%s\"}, \"firn\": \"%s\", \"whole_rounds\": %u,\n "
+        "\"records\": %llu, \"reads\": %llu, \"rounds\": %u, \"seed\": %llu, "
         "\"compressible_percent\": %u, \"memtable_bytes\": %llu, \"cache_bytes\": %llu, "
         "\"memory_limit_bytes\": %llu, \"filter_bits\": %u, \"compression\": %s,\n \"engines\": {",
-        (unsigned long long)s->records, (unsigned long long)s->reads, s->rounds,
-        (unsigned long long)s->data.seed, s->data.compressible,
-        (unsigned long long)s->config.memtable_bytes, (unsigned long long)s->config.cache_bytes,
-        (unsigned long long)s->limit_bytes, s->config.filter_bits,
-        s->config.compress ? "true" : "false");
+        m->date, m->cpu, m->cores, (unsigned long long)m->memory_bytes, m->kernel, m->file_system,
+        firn_version(), s->whole_rounds, (unsigned long long)s->records,
+        (unsigned long long)s->reads, s->rounds, (unsigned long long)s->data.seed,
+        s->data.compressible, (unsigned long long)s->config.memtable_bytes,
+        (unsigned long long)s->config.cache_bytes, (unsigned long long)s->limit_bytes,
+        s->config.filter_bits, s->config.compress ? "true" : "false");
     for (size_t i = 0; i < bench_engine_count; i++)
         fprintf(out, "%s\n  \"%s\": \"%s\"", i ? "," : "", bench_engines[i]->name,
                 bench_engines[i]->settings);

@@ -18,8 +18,7 @@ void *bench_alloc(size_t size)
     return memory;
 }
 
-/* The number behind "name:" in a file of /proc, or 0. */
-static uint64_t proc_number(const char *file, const char *name)
+uint64_t proc_number(const char *file, const char *name)
 {
     char line[256];
     unsigned long long value = 0;

@@ -13,6 +13,9 @@ static inline uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
+/* The number behind "name:" in a file of /proc, or 0. */
+uint64_t proc_number(const char *file, const char *name);
+
 typedef struct usage {
     double cpu_s;           /* user and system, all threads */
     uint64_t written_bytes; /* caused to be written to storage, as the kernel counts it */

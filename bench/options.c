@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_WORKLOADS "fillrandom,settle,readrandom,readmissing,readseq,readreverse,seek10"
-
 /* The six figures that matter, in under three minutes. */
 #define QUICK_WORKLOADS                                                                            \
     "fillrandom,settle,readrandom,seek10,readwhilewriting/records=2000,fillsync@4/recover"
@@ -32,8 +30,10 @@
 
 static const char help[] =
     "usage: firn-bench [options]\n"
-    "  --profile NAME     quick: six figures in under three minutes; full: everything\n"
-    "  --records N        records to fill (2000000)       --reads N     random reads (1000000)\n"
+    "  --profile NAME     what all other options refine, wherever it stands:\n"
+    "                     quick: six figures in under three minutes, of 100,000 records (default)\n"
+    "                     full: everything, of 2,000,000 records\n"
+    "  --records N        records to fill                 --reads N     random reads\n"
     "  --value N          value bytes, 16 to 65536 (100)  --key N       key bytes, 16 to 511 (16)\n"
     "  --threads N        of each workload (1)            --rounds N    interleaved rounds (3)\n"
     "  --seconds S        end reads and mixes after S seconds, not by count\n"
@@ -42,7 +42,7 @@ static const char help[] =
     "  --compressible P   percent of a value (50)         --compression yes|no  in the engines\n"
     "  --memtable MIB     (64)  --cache MIB (512)         --filter-bits N  a key (10)\n"
     "  --memory-limit MIB of a store's process and its page cache, by a control group (none)\n"
-    "  --recover-mib N    of keys and values in the log that recover reads (256)\n"
+    "  --recover-mib N    of keys and values in the log that recover reads\n"
     "  --folder PATH      where stores are made (.)       --seed N      (1)\n"
     "  --engines LIST     of those that were built in (all)\n"
     "  --workloads LIST   in this order on one store; a / begins a new one. name@N runs on N\n"
@@ -96,15 +96,12 @@ const char *class_name(bench_class c)
 
 static void set_profile(settings *s, const char *value)
 {
-    if (word("profile", value, "quick full") == 0) {
-        s->workloads = QUICK_WORKLOADS;
-        s->records = 100000;
-        s->reads = 100000;
-        s->recover_bytes = UINT64_C(32) << 20;
-        s->rounds = 3;
-    } else {
-        s->workloads = FULL_WORKLOADS;
-    }
+    bool quick = word("profile", value, "quick full") == 0;
+    s->workloads = quick ? QUICK_WORKLOADS : FULL_WORKLOADS;
+    s->records = quick ? 100000 : 2000000;
+    s->reads = quick ? 100000 : 1000000;
+    s->recover_bytes = (quick ? UINT64_C(32) : UINT64_C(256)) << 20;
+    s->rounds = 3;
 }
 
 static bool set_number(settings *s, const char *name, const char *v)
@@ -145,9 +142,7 @@ static bool set_number(settings *s, const char *name, const char *v)
 
 bool options_set(settings *s, const char *name, const char *v)
 {
-    if (strcmp(name, "profile") == 0)
-        set_profile(s, v);
-    else if (strcmp(name, "durability") == 0)
+    if (strcmp(name, "durability") == 0)
         s->config.durability = (bench_class)(1U << word(name, v, "D0 D1 D2"));
     else if (strcmp(name, "distribution") == 0)
         s->distribution = (distribution)word(name, v, "uniform zipfian latest");
@@ -178,12 +173,21 @@ static void print_help(void)
     printf("%s\n", bench_left_out);
 }
 
+static void give_up(const char *what, const char *value)
+{
+    fprintf(stderr, "bench: %s \"%s\"; see --help\n", what, value);
+    exit(2);
+}
+
 static void check_engines(const settings *s)
 {
     char list[512];
+    unsigned chosen = 0;
+    if (strlen(s->engines) >= sizeof list)
+        give_up("this list of engines is too long:", s->engines);
     snprintf(list, sizeof list, "%s", s->engines);
     for (char *save = NULL, *name = strtok_r(list, ",", &save); name;
-         name = strtok_r(NULL, ",", &save)) {
+         name = strtok_r(NULL, ",", &save), chosen++) {
         bool known = false;
         for (size_t i = 0; i < bench_engine_count; i++)
             known |= strcmp(bench_engines[i]->name, name) == 0;
@@ -193,59 +197,100 @@ static void check_engines(const settings *s)
             exit(2);
         }
     }
+    if (chosen == 0)
+        give_up("no engine is named in", s->engines);
+}
+
+/* Those that make sense for one store of several. */
+static const char *const store_options[] = {
+    "records",     "reads",       "value",        "key",          "threads",      "seconds",
+    "durability",  "memtable",    "cache",        "distribution", "compressible", "compression",
+    "filter-bits", "recover-mib", "memory-limit", "seed"};
+
+static void check_store_option(settings *scratch, char *text)
+{
+    char *value = strchr(text, '=');
+    *value++ = 0;
+    for (size_t i = 0; i < sizeof store_options / sizeof *store_options; i++)
+        if (strcmp(store_options[i], text) == 0) {
+            options_set(scratch, text, value);
+            return;
+        }
+    give_up("a list of workloads cannot set the option", text);
 }
 
 /* Before anything is measured: a slip at the end of a list would cost the whole run. */
-static void check_workloads(const char *list)
+static void check_workloads(const settings *s)
 {
-    size_t length;
-    for (const char *at = list; *at; at += length + (at[length] != 0)) {
-        char name[40];
+    settings scratch = *s;
+    size_t length, count = 0;
+    for (const char *at = s->workloads; *at; at += length + (at[length] != 0)) {
+        char name[64];
         length = strcspn(at, ",/");
-        snprintf(name, sizeof name, "%.*s", (int)(length < 39 ? length : 39), at);
-        if (strchr(name, '=') || length == 0)
+        if (length >= sizeof name)
+            give_up("there is no workload", at);
+        snprintf(name, sizeof name, "%.*s", (int)length, at);
+        char *text = name + strspn(name, " ");
+        if (*text == 0)
             continue;
-        name[strcspn(name, "@")] = 0;
-        (void)word("a workload", name, WRITES " " READS " " MIXES);
+        if (strchr(text, '=')) {
+            check_store_option(&scratch, text);
+            continue;
+        }
+        char *threads = strchr(text, '@');
+        if (threads) {
+            *threads++ = 0;
+            (void)number("the threads of a workload", threads, 1, THREADS_MAX);
+        }
+        (void)word("a workload", text, WRITES " " READS " " MIXES);
+        count++;
     }
+    if (count == 0)
+        give_up("no workload is named in", s->workloads);
 }
 
-void options_parse(int argc, char **argv, settings *s)
+enum { NAMES = 24 };
+static const char *const names[NAMES] = {
+    "profile",      "records",     "reads",       "value",        "key",         "threads",
+    "rounds",       "seconds",     "durability",  "memtable",     "cache",       "distribution",
+    "compressible", "compression", "filter-bits", "memory-limit", "recover-mib", "folder",
+    "seed",         "engines",     "workloads",   "csv",          "json",        "plot"};
+
+/* The profile is only where the other options start from, wherever it stands: it is read in a pass of its own. */
+static void read_options(int argc, char **argv, settings *s, bool profile)
 {
-    static const char *const names[] = {
-        "profile",      "records",     "reads",       "value",        "key",         "threads",
-        "rounds",       "seconds",     "durability",  "memtable",     "cache",       "distribution",
-        "compressible", "compression", "filter-bits", "memory-limit", "recover-mib", "folder",
-        "seed",         "engines",     "workloads",   "csv",          "json",        "plot"};
-    enum { NAMES = sizeof names / sizeof *names };
     struct option options[NAMES + 3] = {{0}};
     int c, index = 0;
     for (int i = 0; i < NAMES; i++)
         options[i] = (struct option){names[i], required_argument, NULL, 'o'};
     options[NAMES] = (struct option){"details", no_argument, NULL, 'd'};
     options[NAMES + 1] = (struct option){"help", no_argument, NULL, 'h'};
-    s->workloads = DEFAULT_WORKLOADS;
-    /* A profile is only where the other options start from, wherever it stands. */
-    for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--profile=", 10) == 0)
-            set_profile(s, argv[i] + 10);
-        else if (strcmp(argv[i], "--profile") == 0 && i + 1 < argc)
-            set_profile(s, argv[i + 1]);
-    }
+    optind = 0; /* getopt begins anew */
     while ((c = getopt_long(argc, argv, "", options, &index)) != -1) {
-        if (c == 'o' && index > 0) {
-            options_set(s, names[index], optarg);
+        if (c == 'o' && profile == (index == 0)) {
+            if (profile)
+                set_profile(s, optarg);
+            else
+                options_set(s, names[index], optarg);
         } else if (c == 'd') {
             s->details = true;
-        } else if (c != 'o') {
+        } else if (c == 'h') {
             print_help();
-            exit(c == 'h' ? 0 : 2);
+            exit(0);
+        } else if (c != 'o') {
+            fprintf(stderr, "bench: see --help\n");
+            exit(2);
         }
     }
-    if (optind < argc) {
-        fprintf(stderr, "bench: what is \"%s\"? see --help\n", argv[optind]);
-        exit(2);
-    }
+    if (optind < argc)
+        give_up("what is", argv[optind]);
+}
+
+void options_parse(int argc, char **argv, settings *s)
+{
+    set_profile(s, "quick");
+    read_options(argc, argv, s, true);
+    read_options(argc, argv, s, false);
     check_engines(s);
-    check_workloads(s->workloads);
+    check_workloads(s);
 }

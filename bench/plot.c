@@ -3,23 +3,27 @@
 #include "plot.h"
 
 #include <errno.h>
+#include <firn/firn.h>
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define ROW    22.0 /* points from one workload to the next */
 #define GAP    12.0 /* more between two stores */
 #define TOP    92.0
-#define BOTTOM 34.0
+#define BOTTOM (30.0 + PLOT_FOOT)
 #define WIDTH  960.0
 #define NAMES  216.0 /* where the names of workloads end */
 #define BAR    12.0
-#define FASTER "#0072b2"
-#define SLOWER "#d55e00"
-#define TICKS  2.0 /* an axis of less than so many powers of ten has ticks at 2 and 5, too */
+#define LABELS 220.0     /* to the right of a bar */
+#define BLUE   "#0072b2" /* firn is faster */
+#define ORANGE "#d55e00" /* firn is slower */
+#define DULL   "#c3c8d0" /* neither can be said */
+#define TICKS  2.0       /* an axis of less than so many powers of ten has ticks at 2 and 5, too */
 
-void chart_open(chart *c, const char *folder, const char *file, double width, double height)
+void chart_open(chart *c, const settings *s, const char *folder, const char *file, double width,
+                double height)
 {
+    c->s = s;
     snprintf(c->path, sizeof c->path, "%.400s/%.190s", folder, file);
     c->width = width;
     c->height = height;
@@ -29,12 +33,53 @@ void chart_open(chart *c, const char *folder, const char *file, double width, do
     fprintf(c->out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" "
             "viewBox=\"0 0 %.0f %.0f\" font-family=\"DejaVu Sans, Helvetica, Arial, sans-serif\" "
-            "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
+            "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
+            "<defs><pattern id=\"noise\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
+            "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#f3f4f6\"/>"
+            "<rect width=\"2.4\" height=\"6\" fill=\"" DULL "\"/></pattern></defs>\n",
             width, height, width, height);
+}
+
+static void small_text(const chart *c, double y, const char *text)
+{
+    fprintf(c->out,
+            "<text x=\"24\" y=\"%.1f\" font-size=\"10.5\" fill=\"" PLOT_GREY "\">%s</text>\n", y,
+            text);
+}
+
+/* What was measured, where and when. */
+static void draw_foot(const chart *c)
+{
+    char text[400], records[32], reads[32];
+    const settings *s = c->s;
+    const machine *m = &s->machine;
+    double y = c->height - PLOT_FOOT + 18;
+    chart_line(c, 24, y - 14, c->width - 24, y - 14, PLOT_GRID);
+    int n = snprintf(
+        text, sizeof text,
+        "%s records of %zu + %zu bytes, %s reads; %u thread%s; memtable %llu MiB, cache %llu "
+        "MiB, compression %s; %s",
+        human((double)s->records, records, sizeof records), s->data.key_bytes, s->data.value_bytes,
+        human((double)s->reads, reads, sizeof reads), s->threads, s->threads == 1 ? "" : "s",
+        (unsigned long long)(s->config.memtable_bytes >> 20),
+        (unsigned long long)(s->config.cache_bytes >> 20), s->config.compress ? "on" : "off",
+        class_name(s->config.durability));
+    if (s->whole_rounds < s->rounds && n > 0 && (size_t)n < sizeof text)
+        snprintf(text + n, sizeof text - (size_t)n, "; %u of %u rounds: ended early",
+                 s->whole_rounds, s->rounds);
+    else if (n > 0 && (size_t)n < sizeof text)
+        snprintf(text + n, sizeof text - (size_t)n, "; %u round%s", s->rounds,
+                 s->rounds == 1 ? "" : "s");
+    small_text(c, y, text);
+    snprintf(text, sizeof text, "%s, %u core%s, %.1f GiB; %s, %s; firn %s; %s", m->cpu, m->cores,
+             m->cores == 1 ? "" : "s", (double)m->memory_bytes / (1 << 30), m->kernel,
+             m->file_system, firn_version(), m->date);
+    small_text(c, y + 16, text);
 }
 
 void chart_close(chart *c)
 {
+    draw_foot(c);
     fputs("</svg>\n", c->out);
     bool failed = ferror(c->out) != 0;
     if (fclose(c->out) != 0 || failed)
@@ -54,12 +99,20 @@ void chart_line(const chart *c, double x1, double y1, double x2, double y2, cons
             y1, x2, y2, colour);
 }
 
+void chart_range(const chart *c, double x1, double x2, double y, const char *colour)
+{
+    fprintf(c->out,
+            "<path d=\"M%.1f %.1fH%.1fM%.1f %.1fv7M%.1f %.1fv7\" fill=\"none\" stroke=\"%s\" "
+            "stroke-width=\"1.2\"/>\n",
+            x1, y, x2, x1, y - 3.5, x2, y - 3.5, colour);
+}
+
 void chart_title(const chart *c, const char *title, const char *below)
 {
     fprintf(c->out,
-            "<text x=\"24\" y=\"32\" font-size=\"17\" font-weight=\"bold\" fill=\"" PLOT_INK
-            "\">%s</text>\n",
-            title);
+            "<title>%s</title>\n<text x=\"24\" y=\"32\" font-size=\"17\" font-weight=\"bold\" "
+            "fill=\"" PLOT_INK "\">%s</text>\n",
+            title, title);
     chart_text(c, 24, 51, PLOT_LEFT, PLOT_GREY, below);
 }
 
@@ -186,44 +239,100 @@ static void draw_name(const chart *c, const result *r, double y)
     chart_text(c, NAMES, y + 4, PLOT_RIGHT, PLOT_INK, text);
 }
 
-static void draw_ratio(const chart *c, const axis *a, const result *r, double y)
+static const char *bar_style(verdict v)
 {
-    char text[96];
-    standing s = {0};
-    result_standing(r, &s);
-    double one = axis_at(a, 1), end = axis_at(a, s.ratio);
-    double left = one < end ? one : end, right = one < end ? end : one;
-    draw_name(c, r, y);
-    fprintf(c->out,
-            "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"2\" fill=\"%s\"/>\n",
-            left, y - BAR / 2, right - left, BAR, s.ratio >= 1 ? FASTER : SLOWER);
-    snprintf(text, sizeof text, s.ratio < 0.1 ? "%.1g&#215; %s" : "%.2f&#215; %s", s.ratio,
-             bench_engines[s.peer]->name);
-    chart_text(c, right + 7, y + 4, PLOT_LEFT, PLOT_INK, text);
+    return v == FASTER   ? "fill=\"" BLUE "\""
+           : v == SLOWER ? "fill=\"" ORANGE "\""
+                         : "fill=\"url(#noise)\" stroke=\"" DULL "\"";
 }
 
-static void plot_ratios(const char *folder)
+static void draw_bar(const chart *c, double left, double right, double y, verdict v)
+{
+    fprintf(c->out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"2\" %s/>\n",
+            left, y - BAR / 2, right - left < 1 ? 1 : right - left, BAR, bar_style(v));
+}
+
+/* The range that noise alone could make of the ratio. */
+static void noise_range(const standing *s, double *least, double *most)
+{
+    *least = s->ratio / (1 + s->noise);
+    *most = s->ratio * (1 + s->noise);
+}
+
+static void draw_ratio(const chart *c, const axis *a, const result *r, double y)
+{
+    char text[128], ratio[32];
+    standing s = {0};
+    double least, most;
+    result_standing(r, &s);
+    noise_range(&s, &least, &most);
+    double one = axis_at(a, 1), end = axis_at(a, s.ratio);
+    double right = one < end ? end : one;
+    draw_name(c, r, y);
+    draw_bar(c, one < end ? one : end, right, y, s.verdict);
+    if (s.noise > 0) {
+        chart_range(c, axis_at(a, least), axis_at(a, most), y, PLOT_INK);
+        right = right < axis_at(a, most) ? axis_at(a, most) : right;
+    }
+    snprintf(ratio, sizeof ratio, s.ratio < 0.1 ? "%.1g" : "%.2f", s.ratio);
+    if (s.verdict == ONE_ROUND)
+        snprintf(text, sizeof text, "%s&#215; %s, one round", ratio, bench_engines[s.peer]->name);
+    else
+        snprintf(text, sizeof text, "%s&#215; %s &#177; %.0f %%%s", ratio,
+                 bench_engines[s.peer]->name, 100 * s.noise,
+                 s.verdict == WITHIN_NOISE ? " = noise" : "");
+    chart_text(c, right + 8, y + 4, PLOT_LEFT,
+               s.verdict == FASTER || s.verdict == SLOWER ? PLOT_INK : PLOT_GREY, text);
+}
+
+static void draw_ratio_legend(const chart *c)
+{
+    static const struct {
+        verdict verdict;
+        double width;
+        const char *text;
+    } entries[] = {{FASTER, 110, "firn is faster"},
+                   {SLOWER, 112, "firn is slower"},
+                   {WITHIN_NOISE, 262, "not told apart: within the noise, or one round"}};
+    double x = NAMES + 14;
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        draw_bar(c, x, x + 18, 70, entries[i].verdict);
+        chart_text(c, x + 24, 74, PLOT_LEFT, PLOT_INK, entries[i].text);
+        x += 24 + entries[i].width;
+    }
+    chart_range(c, x + 10, x + 36, 70, PLOT_INK);
+    chart_text(c, x + 42, 74, PLOT_LEFT, PLOT_INK, "noise of the rounds");
+}
+
+static void plot_ratios(const settings *s, const char *folder)
 {
     double least = 0.9, most = 1.1;
+    bool any = false;
     chart c;
     for (size_t i = 0; i < results_count(); i++) {
-        standing s = {0};
-        if (result_standing(results_at(i), &s)) {
-            least = s.ratio < least ? s.ratio : least;
-            most = s.ratio > most ? s.ratio : most;
-        }
+        standing where = {0};
+        double low, high;
+        if (!result_standing(results_at(i), &where))
+            continue;
+        noise_range(&where, &low, &high);
+        least = low < least ? low : least;
+        most = high > most ? high : most;
+        any = true;
     }
-    chart_open(&c, folder, "ratios.svg", WIDTH,
+    if (!any)
+        return;
+    chart_open(&c, s, folder, "ratios.svg", WIDTH,
                row_top(results_count(), has_standing) + BOTTOM - ROW / 2 + 4);
     chart_title(&c, "firn and the best other engine",
-                "operations a second, firn / the fastest peer, which is named; medians, "
-                "logarithmic; right of 1 firn is faster");
-    axis a = axis_of(least, most, NAMES + 14, WIDTH - 130);
+                "operations a second, firn / the fastest peer, which is named; medians of the "
+                "rounds, logarithmic");
+    draw_ratio_legend(&c);
+    axis a = axis_of(least, most, NAMES + 14, WIDTH - LABELS);
     draw_axis(&c, &a, "&#215;");
+    chart_line(&c, axis_at(&a, 1), TOP - 8, axis_at(&a, 1), c.height - BOTTOM, PLOT_INK);
     for (size_t i = 0; i < results_count(); i++)
         if (has_standing(results_at(i)))
             draw_ratio(&c, &a, results_at(i), row_top(i, has_standing));
-    chart_line(&c, axis_at(&a, 1), TOP - 12, axis_at(&a, 1), c.height - BOTTOM, PLOT_INK);
     chart_close(&c);
 }
 
@@ -235,16 +344,19 @@ static void draw_rates(const chart *c, const axis *a, const result *r, double y)
     chart_line(c, a->from, y, a->to, y, PLOT_GRID);
     for (size_t n = bench_engine_count; n > 0; n--) { /* firn on top */
         size_t i = n - 1;
-        double rate = result_median(r, i, row_rate);
-        if (took_part(r, i) && rate > 0)
-            fprintf(c->out,
-                    "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\" stroke=\"white\"/>\n",
-                    axis_at(a, rate), y, bench_engines[i] == &bench_firn ? 7.0 : 5.0,
-                    chart_colour(i));
+        double rate = result_median(r, i, row_rate), least = result_least(r, i, row_rate);
+        if (!took_part(r, i) || rate <= 0)
+            continue;
+        if (r->count[i] > 1 && least > 0)
+            chart_range(c, axis_at(a, least), axis_at(a, result_most(r, i, row_rate)), y,
+                        chart_colour(i));
+        fprintf(c->out,
+                "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"%s\" stroke=\"white\"/>\n",
+                axis_at(a, rate), y, bench_engines[i] == &bench_firn ? 7.0 : 5.0, chart_colour(i));
     }
 }
 
-static void plot_rates(const char *folder)
+static void plot_rates(const settings *s, const char *folder)
 {
     double least = 0, most = 0;
     bool seen[ENGINES_MAX] = {false};
@@ -254,15 +366,21 @@ static void plot_rates(const char *folder)
             double rate = result_median(results_at(n), i, row_rate);
             if (!took_part(results_at(n), i) || rate <= 0)
                 continue;
+            double low = result_least(results_at(n), i, row_rate);
+            double high = result_most(results_at(n), i, row_rate);
             seen[i] = true;
-            least = least == 0 || rate < least ? rate : least;
-            most = rate > most ? rate : most;
+            low = low > 0 ? low : rate;
+            least = least == 0 || low < least ? low : least;
+            most = high > most ? high : most;
         }
     if (most <= 0)
         return;
-    chart_open(&c, folder, "rates.svg", WIDTH,
+    chart_open(&c, s, folder, "rates.svg", WIDTH,
                row_top(results_count(), has_rate) + BOTTOM - ROW / 2 + 4);
-    chart_title(&c, "Every engine on every workload", "operations a second, medians, logarithmic");
+    chart_title(
+        &c, "Every engine on every workload",
+        "operations a second, logarithmic; dots are medians of the rounds, lines go from the "
+        "slowest round to the fastest");
     double x = NAMES + 14;
     for (size_t i = 0; i < bench_engine_count; i++)
         if (seen[i])
@@ -275,11 +393,9 @@ static void plot_rates(const char *folder)
     chart_close(&c);
 }
 
-void plot_write(const char *folder)
+void plot_write(const settings *s, const char *folder)
 {
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        bench_fail("bench", folder, strerror(errno));
-    plot_ratios(folder);
-    plot_rates(folder);
-    plot_series(folder);
+    plot_ratios(s, folder);
+    plot_rates(s, folder);
+    plot_series(s, folder);
 }

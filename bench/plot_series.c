@@ -6,15 +6,15 @@
 #include <ctype.h>
 
 #define WIDTH       960.0
-#define HEIGHT      420.0
+#define HEIGHT      (420.0 + PLOT_FOOT)
 #define LEFT        70.0
 #define RIGHT       24.0
 #define TOP         92.0
-#define BOTTOM      44.0
+#define BOTTOM      (40.0 + PLOT_FOOT)
 #define SAMPLES_MIN 5
 #define POINTS      160 /* of a line, at most: neighbouring samples are averaged */
 #define PATIENCE    3.0 /* the axis ends at so many times the median duration */
-#define DECADES     3.0 /* shown below the highest rate; what is lower lies on the ground */
+#define DECADES     3.0 /* shown below the highest rate; what is lower leaves a gap, as zero does */
 
 static const bench_row *middle_round(const result *r, size_t engine)
 {
@@ -66,22 +66,44 @@ static double group_rate(const bench_row *row, unsigned first)
     return sum / n;
 }
 
+/* A piece of a line between two gaps; of a single sample, a dot. */
+static void draw_piece(const chart *c, size_t engine, const char *points, unsigned count)
+{
+    bool own = bench_engines[engine] == &bench_firn;
+    if (count > 1)
+        fprintf(c->out,
+                "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" "
+                "stroke-linejoin=\"round\" points=\"%s\"/>\n",
+                chart_colour(engine), own ? "2.6" : "1.5", points);
+    else if (count == 1) {
+        double x = 0, y = 0;
+        if (sscanf(points, "%lf,%lf", &x, &y) == 2)
+            fprintf(c->out, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\" fill=\"%s\"/>\n", x, y,
+                    own ? "2.0" : "1.5", chart_colour(engine));
+    }
+}
+
+/* A logarithmic axis has no place for zero: where nothing was finished, the line is interrupted. */
 static void draw_series(const chart *c, const axis *a, size_t engine, const bench_row *row,
                         double seconds)
 {
-    unsigned group = group_of(row);
-    fprintf(c->out,
-            "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-linejoin=\"round\" "
-            "points=\"",
-            chart_colour(engine), bench_engines[engine] == &bench_firn ? "2.6" : "1.5");
+    char points[POINTS * 24 + 64];
+    size_t size = 0;
+    unsigned group = group_of(row), count = 0;
     for (unsigned i = 0; i < row->samples; i += group) {
         double at = (i + group * 0.5) * row->sample_s, rate = group_rate(row, i);
         if (at > seconds)
             break;
-        fprintf(c->out, "%.1f,%.1f ", LEFT + (WIDTH - LEFT - RIGHT) * at / seconds,
-                axis_at(a, rate > a->low ? rate : a->low));
+        if (rate < a->low) {
+            draw_piece(c, engine, points, count);
+            size = count = 0;
+            continue;
+        }
+        size += (size_t)snprintf(points + size, sizeof points - size, "%.1f,%.1f ",
+                                 LEFT + (WIDTH - LEFT - RIGHT) * at / seconds, axis_at(a, rate));
+        count++;
     }
-    fprintf(c->out, "\"/>\n");
+    draw_piece(c, engine, points, count);
 }
 
 /* Where the axis of time ends, so that one slow engine does not press the others together. */
@@ -104,7 +126,7 @@ static double end_of_time(const result *r)
     return longest < limit ? longest : limit;
 }
 
-static void plot_one(const result *r, const char *folder)
+static void plot_one(const settings *s, const result *r, const char *folder)
 {
     chart c;
     char file[128], text[128], number[32];
@@ -127,11 +149,12 @@ static void plot_one(const result *r, const char *folder)
     for (char *at = file; *at; at++)
         if (!isalnum((unsigned char)*at) && *at != '.' && *at != '-')
             *at = '_';
-    chart_open(&c, folder, file, WIDTH, HEIGHT);
+    chart_open(&c, s, folder, file, WIDTH, HEIGHT);
     snprintf(text, sizeof text, "%s over time", r->name);
-    chart_title(&c, text,
-                "operations a second, logarithmic, of the round with the median rate; a line ends "
-                "when the engine is done or the chart is full");
+    chart_title(
+        &c, text,
+        "operations a second, logarithmic, of the round with the median rate; a gap: nothing "
+        "was finished, or too little for the axis; the end: done, or the chart is full");
     for (size_t i = 0, x = 0; i < bench_engine_count; i++)
         if (drawn(r, i))
             x = (size_t)chart_legend_entry(&c, i, LEFT + (double)x, 74) - (size_t)LEFT;
@@ -147,8 +170,8 @@ static void plot_one(const result *r, const char *folder)
     chart_close(&c);
 }
 
-void plot_series(const char *folder)
+void plot_series(const settings *s, const char *folder)
 {
     for (size_t n = 0; n < results_count(); n++)
-        plot_one(results_at(n), folder);
+        plot_one(s, results_at(n), folder);
 }

@@ -32,6 +32,15 @@ static bool took_part(size_t engine)
     return false;
 }
 
+static void print_standing(const standing *s)
+{
+    printf("%8.2f x %-8s ", s->ratio, bench_engines[s->peer]->name);
+    if (s->verdict == ONE_ROUND)
+        printf("+-? (one round)");
+    else
+        printf("+-%.0f %%%s", 100 * s->noise, s->verdict == WITHIN_NOISE ? " = noise" : "");
+}
+
 static void print_ratios(void)
 {
     char text[32];
@@ -51,13 +60,12 @@ static void print_ratios(void)
                 printf("%9s",
                        r->count[i] ? human(result_median(r, i, row_rate), text, sizeof text) : "-");
         if (result_standing(r, &where))
-            printf("%8.2f x %-8s +-%.0f %%", where.ratio, bench_engines[where.peer]->name,
-                   50 * (result_spread(r, where.own, row_rate) +
-                         result_spread(r, where.peer, row_rate)));
+            print_standing(&where);
         printf("\n");
     }
-    printf("+- is half the spread of the rounds, (largest - smallest) / median, of both added. D1 "
-           "and D2 are\nnot to be compared. \"empty\" is the harness alone, \"bare\" a loop of "
+    printf("+- is half the spread of the rounds, (largest - smallest) / median, of both added; a "
+           "ratio within it\nis marked \"= noise\": it says nothing. D1 and D2 are not to be "
+           "compared. \"empty\" is the harness alone, \"bare\" a loop of "
            "pwrite and fdatasync.\n");
 }
 

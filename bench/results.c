@@ -69,6 +69,19 @@ double result_spread(const result *r, size_t engine, row_figure figure)
     return n == 0 || median <= 0 ? 0 : (values[n - 1] - values[0]) / median;
 }
 
+double result_least(const result *r, size_t engine, row_figure figure)
+{
+    double values[ROUNDS_MAX];
+    return sorted(r, engine, figure, values) == 0 ? 0 : values[0];
+}
+
+double result_most(const result *r, size_t engine, row_figure figure)
+{
+    double values[ROUNDS_MAX];
+    size_t n = sorted(r, engine, figure, values);
+    return n == 0 ? 0 : values[n - 1];
+}
+
 static double quotient(double a, double b)
 {
     return b > 0 ? a / b : 0;
@@ -137,6 +150,16 @@ bool result_standing(const result *r, standing *out)
             best = rate;
         }
     }
-    out->ratio = quotient(mine, best);
-    return mine > 0 && best > 0;
+    if (mine <= 0 || best <= 0)
+        return false;
+    out->ratio = mine / best;
+    out->noise = (result_spread(r, out->own, row_rate) + result_spread(r, out->peer, row_rate)) / 2;
+    double away = out->ratio > 1 ? out->ratio : 1 / out->ratio;
+    if (r->count[out->own] < 2 || r->count[out->peer] < 2)
+        out->verdict = ONE_ROUND;
+    else if (away <= 1 + out->noise)
+        out->verdict = WITHIN_NOISE;
+    else
+        out->verdict = out->ratio > 1 ? FASTER : SLOWER;
+    return true;
 }

@@ -24,6 +24,8 @@ const result *results_at(size_t index);
 double result_median(const result *r, size_t engine, row_figure figure);
 /* (largest - smallest) / median. */
 double result_spread(const result *r, size_t engine, row_figure figure);
+double result_least(const result *r, size_t engine, row_figure figure);
+double result_most(const result *r, size_t engine, row_figure figure);
 
 double row_rate(const bench_row *row); /* operations a second */
 double row_mib(const bench_row *row);  /* user data written, MiB a second */
@@ -38,17 +40,20 @@ double row_space_amp(const bench_row *row); /* bytes on disk / bytes of live key
 
 /* Where firn stands: its engine index, the best peer on this workload (no reference), and the
  * ratio of the medians; false when either is missing. */
+typedef enum verdict { WITHIN_NOISE, FASTER, SLOWER, ONE_ROUND } verdict;
 typedef struct standing {
     size_t own, peer;
     double ratio;
+    double noise;    /* half the spread of both added: 0.1 is 10 % */
+    verdict verdict; /* ONE_ROUND: nothing is known about noise */
 } standing;
 bool result_standing(const result *r, standing *out);
 
 /* report.c; export.c; plot.c */
 void report_print(const settings *s);
-void export_csv(const char *path);
+void export_csv(const settings *s, const char *path);
 void export_json(const settings *s, const char *path);
-void plot_write(const char *folder);
+void plot_write(const settings *s, const char *folder);
 /* 1234567 as "1.23 M"; returns `text`. */
 const char *human(double value, char *text, size_t size);
 

@@ -2,12 +2,16 @@
  *
  * The list of workloads is cut at "/" into stores. Each store of each engine is a child process of
  * its own, so that memory, threads and page tables of one do not weigh on another, and is removed
- * afterwards. Engines take turns at each store: a machine that drifts drifts under all of them. */
+ * afterwards. Engines take turns at each store: a machine that drifts drifts under all of them.
+ *
+ * An interrupt or a failure ends the run, not what it has measured so far. */
 #include "limit.h"
 #include "results.h"
 
 #include <errno.h>
 #include <ftw.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -86,8 +90,44 @@ static void read_store(settings *s, const char *text, char *names, size_t size)
     s->workloads = names;
 }
 
+/* ---- what it tells meanwhile ---- */
+
+#define QUIET_MS 15000 /* without a row for so long, it says that it is still there */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+typedef struct progress {
+    uint64_t begun_ns;
+    unsigned round, rounds, store, stores;
+} progress;
+
+/* On a terminal one line that changes; elsewhere a line for each step, so that a file or a pipe shows where it stands. */
+static void tell(const progress *p, const char *engine, const char *what)
+{
+    bool terminal = isatty(STDERR_FILENO) != 0;
+    unsigned seconds = (unsigned)((now_ns() - p->begun_ns) / 1000000000);
+    fprintf(stderr, "%s[%u:%02u] round %u of %u, store %u of %u: %s: %.70s%s",
+            terminal ? "\r\033[K" : "", seconds / 60, seconds % 60, p->round, p->rounds, p->store,
+            p->stores, engine, what, terminal ? "" : "\n");
+}
+
+static void tell_no_more(void)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K");
+}
+
+/* ---- one store ---- */
+
 static void child(const settings *s, size_t engine, const char *path, int to)
 {
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     FILE *out = fdopen(to, "w");
     if (!out)
         bench_fail("bench", "pipe", strerror(errno));
@@ -98,7 +138,45 @@ static void child(const settings *s, size_t engine, const char *path, int to)
     exit(0);
 }
 
-static void run_store(const settings *s, size_t engine)
+/* The next row that the child sends; false: there are no more, or the run was interrupted. */
+static bool read_row(int from, bench_row *row, const progress *p, const char *engine)
+{
+    size_t have = 0;
+    char text[80];
+    while (have < sizeof *row && !interrupted) {
+        struct pollfd fd = {.fd = from, .events = POLLIN};
+        int ready = poll(&fd, 1, QUIET_MS);
+        if (ready == 0) {
+            snprintf(text, sizeof text, "still at work%s%.40s", row->name[0] ? " behind " : "",
+                     row->name);
+            tell(p, engine, text);
+        }
+        ssize_t n = ready > 0 ? read(from, (char *)row + have, sizeof *row - have) : -1;
+        if (n == 0 || (n < 0 && ready > 0 && errno != EINTR))
+            return false;
+        have += n > 0 ? (size_t)n : 0;
+    }
+    return have == sizeof *row;
+}
+
+static void take_rows(int from, size_t engine, const progress *p)
+{
+    char text[96], number[32];
+    const char *name = bench_engines[engine]->name;
+    bench_row *row = bench_alloc(sizeof *row);
+    while (read_row(from, row, p, name)) {
+        results_add(engine, row);
+        if (row->ops > 1)
+            snprintf(text, sizeof text, "%s: %s a second", row->name,
+                     human(row_rate(row), number, sizeof number));
+        else
+            snprintf(text, sizeof text, "%s: %.3g s", row->name, row->seconds);
+        tell(p, name, text);
+    }
+    free(row);
+}
+
+static bool run_store(const settings *s, size_t engine, const progress *p)
 {
     char path[512];
     int ends[2], status = 0;
@@ -116,52 +194,87 @@ static void run_store(const settings *s, size_t engine)
         child(s, engine, path, ends[1]);
     }
     close(ends[1]);
-    FILE *in = fdopen(ends[0], "r");
-    bench_row *row = bench_alloc(sizeof *row);
-    while (in && fread(row, sizeof *row, 1, in) == 1)
-        results_add(engine, row);
-    free(row);
-    if (in)
-        fclose(in);
-    waitpid(pid, &status, 0);
+    take_rows(ends[0], engine, p);
+    close(ends[0]);
+    if (interrupted)
+        kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
     if (s->limit_bytes > 0)
         limit_remove(pid);
     remove_stores(path);
-    if (status != 0)
-        bench_fail(name, s->workloads, "the process that ran it failed; what it said stands above");
+    if (status == 0 || interrupted)
+        return status == 0;
+    tell_no_more();
+    fprintf(stderr, "bench: %s: %s: the process that ran it failed; what it said stands above\n",
+            name, s->workloads);
+    return false;
 }
 
-static void run_stores(const settings *all, unsigned round)
+/* ---- all of them ---- */
+
+static bool run_engines(const settings *s, const char *names, progress *p)
 {
-    char list[4096], names[1024];
-    unsigned store = 0;
-    snprintf(list, sizeof list, "%s", all->workloads);
-    for (char *save = NULL, *text = strtok_r(list, "/", &save); text;
-         text = strtok_r(NULL, "/", &save)) {
-        settings s = *all;
-        s.store = ++store;
-        read_store(&s, text, names, sizeof names);
-        for (size_t i = 0; i < bench_engine_count; i++) {
-            const bench_engine *e = bench_engines[i];
-            if (!bench_chosen(s.engines, e->name) || (e->only_syncs && !s.only_syncs))
-                continue;
-            if (e->classes & s.config.durability) {
-                if (isatty(STDERR_FILENO))
-                    fprintf(stderr, "\r\033[Kround %u of %u: %s: %.60s", round + 1, s.rounds,
-                            e->name, names);
-                run_store(&s, i);
-            } else if (round == 0) {
-                printf("%s is left out of %s: it does not offer %s\n", e->name, names,
-                       class_name(s.config.durability));
-            }
+    for (size_t i = 0; i < bench_engine_count; i++) {
+        const bench_engine *e = bench_engines[i];
+        if (!bench_chosen(s->engines, e->name) || (e->only_syncs && !s->only_syncs))
+            continue;
+        if (e->classes & s->config.durability) {
+            tell(p, e->name, names);
+            if (!run_store(s, i, p))
+                return false;
+        } else if (p->round == 1) {
+            tell_no_more();
+            printf("%s is left out of %s: it does not offer %s\n", e->name, names,
+                   class_name(s->config.durability));
         }
     }
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r\033[K");
+    return true;
 }
 
-void rounds_run(const settings *s)
+static bool run_stores(const settings *all, progress *p)
 {
-    for (unsigned round = 0; round < s->rounds; round++)
-        run_stores(s, round);
+    char list[4096], names[1024];
+    bool went_well = true;
+    p->store = 0;
+    snprintf(list, sizeof list, "%s", all->workloads);
+    for (char *save = NULL, *text = strtok_r(list, "/", &save); text && went_well;
+         text = strtok_r(NULL, "/", &save)) {
+        settings s = *all;
+        s.store = ++p->store;
+        read_store(&s, text, names, sizeof names);
+        went_well = run_engines(&s, names, p);
+    }
+    return went_well;
+}
+
+/* Reads every store's part of the list once before anything is measured: what is wrong in it ends the program here. */
+static unsigned count_stores(const settings *all)
+{
+    char list[4096], names[1024];
+    unsigned count = 0;
+    if (strlen(all->workloads) >= sizeof list)
+        bench_fail("bench", "workloads", "the list is too long");
+    snprintf(list, sizeof list, "%s", all->workloads);
+    for (char *save = NULL, *text = strtok_r(list, "/", &save); text;
+         text = strtok_r(NULL, "/", &save), count++) {
+        settings s = *all;
+        read_store(&s, text, names, sizeof names);
+    }
+    return count;
+}
+
+outcome rounds_run(const settings *s, unsigned *rounds)
+{
+    struct sigaction act = {.sa_handler = on_signal}; /* calls that wait are interrupted */
+    progress p = {.begun_ns = now_ns(), .rounds = s->rounds, .stores = count_stores(s)};
+    bool went_well = true;
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+    for (*rounds = 0; *rounds < s->rounds && went_well; *rounds += went_well) {
+        p.round = *rounds + 1;
+        went_well = run_stores(s, &p);
+    }
+    tell_no_more();
+    return went_well ? COMPLETE : interrupted ? INTERRUPTED : FAILED;
 }
