@@ -1,4 +1,4 @@
-# tap: what the scripts share. Sourced, with the command's path in $FIRN. Prints a line "ok" or "not ok" for
+# tap: what the scripts share. Sourced, with the command's path in $FIRN, or behind a build by `sh tests/run`. Prints a line "ok" or "not ok" for
 # each case; `finish` ends with failure when one was not ok.
 #
 #   run CODE NAME command...    the case NAME: the command ends with CODE; its output goes to $T/out and $T/err
@@ -6,7 +6,11 @@
 #   is NAME a b                 two strings are equal
 #   same NAME file file         two files are equal
 set -u
-: "${FIRN:?set FIRN to the path of the command}"
+FIRN=${FIRN:-$(cd "$(dirname "$0")/../.." && pwd)/build/test/tools/firn}
+if [ ! -x "$FIRN" ]; then
+    echo "there is no command $FIRN: build it with \`sh tests/run\`, or set FIRN to its path" >&2
+    exit 1
+fi
 LC_ALL=C
 export LC_ALL
 T=$(mktemp -d "${TMPDIR:-/tmp}/firn-test.XXXXXX") || exit 1
