@@ -47,6 +47,11 @@ expect() {
     build
 }
 
+# A verb, and the test's own awk.
+prepare_blocks() {
+    mkdir -p tools && printf '    .name = "get",\n' >tools/verb_get.c && cp "$house/blocks.awk" tests/house/
+}
+
 build
 expect passes arrows ''
 echo '#include <firn/wal.h>' >>base/base.c && expect fails arrows 'which base may not see (A1)'
@@ -61,6 +66,38 @@ echo '`gone()`' >>README.md && expect fails readmes 'is no function (R2)'
 echo '`gone_by_now`' >>README.md && expect fails readmes 'no source file has (R2)'
 echo '`ATestThatWent`' >>README.md && expect fails readmes 'is no test (R3)'
 echo '`some_other_name` and `verb_NAME.c`' >>README.md && expect passes readmes ''
+
+# A block is what it says it is, and what looks like a command is run.
+blocks() { printf '%s\n' "$@" >>README.md; }
+blocks '```sh' 'sh tests/run -R wal' '```' '`sh tests/run -R wal`' '`firn get`' && prepare_blocks && expect passes blocks ''
+blocks '```shell' 'true' '```' '`firn get`' && prepare_blocks && expect fails blocks 'is no form of a block (B1)'
+blocks '```sh sometimes' 'true' '```' '`firn get`' && prepare_blocks && expect fails blocks 'says nothing about commands (B1)'
+blocks '```c' 'int x;' '```' '`firn get`' && prepare_blocks && expect fails blocks 'a program wants a name'
+blocks '```sh' 'true' && prepare_blocks && expect fails blocks 'does not end (B1)'
+blocks '```' 'cmake --preset x' '```' '`firn get`' && prepare_blocks && expect fails blocks 'looks like a command (B2)'
+blocks '```text' 'FIRN_TEST=a sh tests/run' '```' '`firn get`' && prepare_blocks && expect fails blocks 'looks like a command (B2)'
+blocks '```c of:wal/wal.c' 'int nothing;' '```' '`firn get`' && prepare_blocks && expect fails blocks 'is no line of wal/wal.c (B3)'
+blocks '```sh needs:perf' 'true' '```' '`firn get`' && prepare_blocks && expect fails blocks 'nothing uses perf (B4)'
+blocks '`sh tests/run -R wal`, and `firn get`' '```sh' 'true' '```' && prepare_blocks && expect fails blocks 'is run by no test (B5)'
+blocks 'a command that goes on `sh tests/run' '-R wal`, and `firn get`' && prepare_blocks && expect fails blocks 'is run by no test (B5)'
+blocks '`firn got`' '```sh' 'true' '```' && prepare_blocks && expect fails blocks 'is no verb (B5)'
+blocks '`firn get`' '```sh' 'true' '```' && prepare_blocks && echo 'packages="gcc lz4"' >tests/run &&
+    expect fails blocks 'tests/run installs "gcc lz4" (B6)'
+
+# An exercise has its command, its mutant, and a test.
+exercise() {
+    mkdir -p tests/mutants tests/wal && cp "$house"/../mutants/*.awk tests/mutants/
+    echo 'static void it_holds(void **state)' >tests/wal/test_one.c
+    printf 'mutant: exercise wal 1: two is one\nin: wal/wal.c\nby: wal.one it_*\n-    return 2;\n+    return 1;\n' >tests/mutants/exercises.list
+    printf '%s\n' '## Exercises' "\`sh tests/mutants/run 'exercise wal'\`" '1. Break it.' \
+        "   \`FIRN_TEST='it_*' sh tests/run -R 'wal.one\$'\`" >wal/README.md
+}
+exercise && expect passes exercises ''
+exercise && sed -i 's/it_\*. sh/all. sh/' wal/README.md && expect fails exercises '(X1, X2)'
+exercise && echo '2. Break more.' >>wal/README.md && expect fails exercises 'exercise 2 of wal has no mutant (X1)'
+exercise && sed -i 's/return 2/return 3/' wal/wal.c && expect fails exercises 'does not find its lines in wal/wal.c (X3)'
+exercise && sed -i 's/it_holds/nothing/' tests/wal/test_one.c && expect fails exercises 'no test it_\* in tests/wal/test_one.c (X4)'
+exercise && sed -i '/mutants.run/d' wal/README.md && expect fails exercises '(X5)'
 
 expect passes words ''
 echo '/* TO''DO: more */' >>wal/wal.c && expect fails words 'wal.c:8: something is left for later (H1)'

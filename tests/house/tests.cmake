@@ -12,6 +12,7 @@ firn_house_test(arrows)
 firn_house_test(readmes)
 firn_house_test(words)
 firn_house_test(exercises)
+firn_house_test(blocks)
 firn_house_test(symbols ${CMAKE_NM} ${FIRN_HOUSE_LIBRARIES})
 # Each of them finds a breach that was put there on purpose.
 add_test(NAME house.breaches COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/breaches.sh ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER}
@@ -22,6 +23,14 @@ foreach(topic package embed)
     add_test(NAME house.${topic} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/${topic}.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
     set_tests_properties(house.${topic} PROPERTIES LABELS unit TIMEOUT 600)
 endforeach()
+# The READMEs' commands, as printed; and all of them, with builds of their own.
+if(NOT FIRN_SANITIZE AND NOT FIRN_COVERAGE)
+    add_test(NAME house.commands COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/commands.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR})
+    add_test(NAME house.all_commands COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/commands.sh ${PROJECT_BINARY_DIR}
+             ${PROJECT_SOURCE_DIR} long)
+    set_tests_properties(house.commands PROPERTIES LABELS unit TIMEOUT 600 RESOURCE_LOCK installation)
+    set_tests_properties(house.all_commands PROPERTIES LABELS long TIMEOUT 7200)
+endif()
 # One installation at a time: the build keeps one list of what was installed.
 set_tests_properties(house.package PROPERTIES RESOURCE_LOCK installation)
 if(FIRN_SANITIZE OR FIRN_COVERAGE)
