@@ -99,6 +99,22 @@ exercise && sed -i 's/return 2/return 3/' wal/wal.c && expect fails exercises 'd
 exercise && sed -i 's/it_holds/nothing/' tests/wal/test_one.c && expect fails exercises 'no test it_\* in tests/wal/test_one.c (X4)'
 exercise && sed -i '/mutants.run/d' wal/README.md && expect fails exercises '(X5)'
 
+# Words.
+glossary() {
+    printf '## Words\n\n| word | meaning |\n|---|---|\n' >base/README.md
+    for word in bucket compaction entry filter floor frame keeper level life manifest mem memtable segment snapshot table \
+        timeline tombstone version '`version`' view; do
+        echo "| $word | what it is, beside *entries* |"
+    done >>base/README.md
+}
+glossary && expect passes glossary ''
+glossary && sed -i 's/^| bucket/| zebra/' base/README.md && expect fails glossary 'not in order'
+glossary && for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21; do echo "| z$n | |"; done >>base/README.md &&
+    expect fails glossary 'has 41 words'
+glossary && sed -i 's/\*entries\*/*orphans*/' base/README.md && expect fails glossary '\*orphans\* has no line (L2)'
+glossary && echo '[x](README.md#gone)' >>base/README.md && expect fails glossary 'leads nowhere (L3)'
+glossary && sed -i '/^| keeper/d' base/README.md && expect fails glossary 'keeper is not among'
+
 expect passes words ''
 echo '/* TO''DO: more */' >>wal/wal.c && expect fails words 'wal.c:8: something is left for later (H1)'
 echo '/* a place''holder */' >>wal/wal.c && expect fails words 'left for later (H1)'

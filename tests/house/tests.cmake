@@ -13,6 +13,7 @@ firn_house_test(readmes)
 firn_house_test(words)
 firn_house_test(exercises)
 firn_house_test(blocks)
+firn_house_test(glossary)
 firn_house_test(symbols ${CMAKE_NM} ${FIRN_HOUSE_LIBRARIES})
 # Each of them finds a breach that was put there on purpose.
 add_test(NAME house.breaches COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/breaches.sh ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER}

@@ -1,0 +1,161 @@
+/* The figures of "An LSM tree in one page" (engine/README.md) are those of the code. Each sentence is made here from the constants
+ * and options that the engine works with, and must stand in the README, whatever its line breaks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bed.h"
+#include "store.h"
+
+/* For what only these files know. */
+#include "build.c"
+#include "pick.c"
+
+static char *readme; /* in one line, single blanks */
+
+static int read_the_readme(void **state)
+{
+    (void)state;
+    FILE *f = fopen(FIRN_SOURCE_DIR "/engine/README.md", "r");
+    size_t size = 0, capacity = 0;
+    if (!f)
+        return -1;
+    for (int c = getc(f); c != EOF; c = getc(f)) {
+        if (size + 2 > capacity) {
+            capacity = capacity * 2 + 4096;
+            readme = realloc(readme, capacity);
+        }
+        if (c == '\n')
+            c = ' ';
+        if (c != ' ' || size == 0 || readme[size - 1] != ' ')
+            readme[size++] = (char)c;
+        readme[size] = '\0';
+    }
+    fclose(f);
+    return readme ? 0 : -1;
+}
+
+static int forget_the_readme(void **state)
+{
+    (void)state;
+    free(readme);
+    return 0;
+}
+
+static void says(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void says(const char *format, ...)
+{
+    char sentence[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    if (!strstr(readme, sentence))
+        fail_msg("engine/README.md does not say: %s", sentence);
+}
+
+static const char *size_text(uint64_t bytes)
+{
+    static char text[4][24];
+    static unsigned next;
+    char *out = text[next++ % 4];
+    bool gib = bytes % (UINT64_C(1) << 30) == 0;
+    snprintf(out, sizeof text[0], "%llu %s", (unsigned long long)(bytes >> (gib ? 30 : 20)),
+             gib ? "GiB" : "MiB");
+    return out;
+}
+
+static void the_readme_names_what_makes_a_level_due(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_simfs(&b, 1);
+    firn_options_init(&b.options);
+    bed_must_open(&b);
+    const firn *db = b.db;
+    says("%u tables: compaction", L0_COMPACT_AT);
+    says("| 0 | %u tables |", L0_COMPACT_AT);
+    for (unsigned n = 1; n + 1 < FIRN_LEVELS; n++)
+        says("| %u | %s |", n, size_text(level_limit(db, n)));
+    says("| %u | never |", FIRN_LEVELS - 1);
+    says("%u times as large", LEVEL_RATIO);
+    says("%u times the level above", LEVEL_RATIO);
+    assert_int_equal(level_limit(db, 3), level_limit(db, 2) * LEVEL_RATIO);
+    assert_int_equal(db->options.memory, db->options.segment_bytes * 8);
+    assert_int_equal(level_limit(db, 1), db->options.segment_bytes * 4);
+    says("for a log segment of %s, the default (an eighth of `memory`, %s): level 1 holds 4 "
+         "segments",
+         size_text(db->options.segment_bytes), size_text(db->options.memory));
+    says("into new tables of %s there", size_text(db->options.table_bytes));
+    bed_release(&b);
+}
+
+static void the_readme_names_from_where_tables_are_compressed(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_simfs(&b, 1);
+    firn_options_init(&b.options);
+    bed_must_open(&b);
+    unsigned n = 0;
+    while (n < FIRN_LEVELS && compression_of(b.db, n) == SST_COMPRESSION_NONE)
+        n++;
+    says("not from level %u to level %u when compression is automatic, since tables are compressed "
+         "from level %u on",
+         n - 1, n, n);
+    bed_release(&b);
+}
+
+static void the_readme_names_what_holds_writers_back(void **state)
+{
+    (void)state;
+    says("Above %u tables in level 0 writers are slowed", L0_SLOW_AT);
+    says("at %u tables, or when more than %u memtables wait for their flush, they wait", L0_STOP_AT,
+         FROZEN_MAX);
+}
+
+/* The versions 90 (a put), 70 (a delete), 50 and 30 of one key, with a snapshot at `seq` or, when that is 0, without any. */
+static void row_of_versions(const char *words, uint64_t seq, const char *behind)
+{
+    static const uint64_t versions[] = {90, 70, 50, 30};
+    char row[128];
+    buf snapshots = {0};
+    keeper k;
+    if (seq)
+        assert_int_equal(buf_append(&snapshots, &seq, sizeof seq), FIRN_OK);
+    keeper_init(&k, &snapshots);
+    int at = snprintf(row, sizeof row, "%s", words);
+    for (unsigned i = 0; i < 4; i++) {
+        bool keep, oldest;
+        assert_int_equal(keeper_feed(&k, slice_of("k", 1), versions[i], &keep, &oldest), FIRN_OK);
+        bool may_go = keep && oldest && i == 1; /* the tombstone, where nothing lies below */
+        at += snprintf(row + at, sizeof row - (size_t)at, " %s%s", keep ? "kept" : "dropped",
+                       may_go ? "*" : "");
+    }
+    keeper_release(&k);
+    buf_release(&snapshots);
+    says("%s %s", row, behind);
+}
+
+static void the_readme_says_which_versions_stay(void **state)
+{
+    (void)state;
+    row_of_versions("no snapshot", 0, "a snapshot");
+    row_of_versions("a snapshot at 60", 60, "it reads k = 2");
+    row_of_versions("a snapshot at 80", 80, "it reads \"not there\"");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_readme_names_what_makes_a_level_due),
+        cmocka_unit_test(the_readme_names_from_where_tables_are_compressed),
+        cmocka_unit_test(the_readme_names_what_holds_writers_back),
+        cmocka_unit_test(the_readme_says_which_versions_stay),
+    };
+    return cmocka_run_group_tests(tests, read_the_readme, forget_the_readme);
+}
