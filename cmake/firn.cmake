@@ -1,12 +1,13 @@
 # firn_room(NAME file...) makes the library target firn_NAME from the room's sources.
-# Headers for other rooms lie in NAME/include/; headers that stay in the room lie beside its sources.
+# Headers for other rooms lie in NAME/include/; headers that stay in the room lie beside its sources. Both come before what a parent
+# project includes everywhere.
 include(${CMAKE_CURRENT_LIST_DIR}/arrows.cmake)
 
 function(firn_room name)
     add_library(firn_${name} STATIC ${ARGN})
-    target_include_directories(firn_${name} PRIVATE ${PROJECT_SOURCE_DIR}/${name}/include)
+    target_include_directories(firn_${name} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/${name}/include)
     foreach(seen IN LISTS FIRN_ARROWS_${name})
-        target_include_directories(firn_${name} PRIVATE ${PROJECT_SOURCE_DIR}/${seen}/include)
+        target_include_directories(firn_${name} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/${seen}/include)
         target_link_libraries(firn_${name} PUBLIC firn_${seen})
     endforeach()
     target_link_libraries(firn_${name} PUBLIC firn_options)

@@ -4,7 +4,7 @@
 #
 # Without `long`, blocks that are marked so are left out, and what they would have made is there already: firn is installed, and
 # build/release and build/test are the build at hand. With it, the blocks build and install everything themselves, and the
-# commands of the exercises are run on firn as it is.
+# commands of the exercises are run on firn as it is. What .ci/run runs itself (`run_script`) is left to it.
 #
 # Nothing outside of the copy is written to: DESTDIR takes what is installed, and `ldconfig` keeps its cache there.
 set -u
@@ -55,7 +55,12 @@ script_of() {
     awk -f "$source/tests/house/blocks.awk" "$1" | awk -F '\t' -v readme="$1" -v long="$long" -v lacking="$work/lacking" '
         function quoted(text) { gsub(/\047/, "\047\\\047\047", text); return "\047" text "\047" }
         function failed(what) { return "{ printf \"%s\\n\" " quoted(readme ":" $2 ": " what) "; exit 1; }" }
-        BEGIN { while ((getline tool <lacking) > 0) lacks[tool] = 1; print "set -u" }
+        BEGIN {
+            while ((getline tool <lacking) > 0) lacks[tool] = 1
+            while ((getline text <".ci/run") > 0)
+                if (text ~ /^run_script /) { split(text, word, " "); elsewhere["sh " word[2]] = 1 }
+            print "set -u"
+        }
         $1 == "block" {
             kind = $3; on = kind == "sh"; file = ""
             n = split($4, word, " ")
@@ -76,6 +81,9 @@ script_of() {
             if (pending != "") text = pending "\n" text
             if (text ~ /\\$/) { pending = text; next }
             pending = ""
+            bare = text
+            sub(/ +#.*$/, "", bare)
+            if (bare in elsewhere) next
             if (match(text, / # prints: /)) {
                 wanted = substr(text, RSTART + 11)
                 print "printed=$(" substr(text, 1, RSTART - 1) "\n) || " failed(text)

@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 #if defined(__has_include)
-#if __has_include(<base/buf.h>) || __has_include(<engine/engine.h>)
+#if __has_include(<base/alloc.h>) || __has_include(<engine/engine.h>)
 #error "firn's own headers are in the way of its users' headers"
 #endif
 #endif
