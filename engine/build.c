@@ -69,6 +69,15 @@ static int end_table(build *b, firn_error *err)
     return FIRN_OK;
 }
 
+/* The merge gives what the tables give. A writer of tables refuses what no table may hold. */
+static int refuse_entry(const build *b, firn_error *err)
+{
+    error_file(err, FIRN_DAMAGED, b->db->dir->path, FIRN_NO_OFFSET,
+               "a table holds entries that are out of order, although its checksums are right");
+    error_hint(err, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
+    return FIRN_DAMAGED;
+}
+
 int build_add(build *b, const iter *it, firn_error *err)
 {
     int rc = FIRN_OK;
@@ -79,6 +88,8 @@ int build_add(build *b, const iter *it, firn_error *err)
         rc = start_table(b, err);
     if (rc == FIRN_OK)
         rc = sst_writer_add(b->writer, it->key, it->seq, it->kind, it->value, err);
+    if (rc == FIRN_INVALID)
+        rc = refuse_entry(b, err);
     /* The last key is only needed once the table is about to be full. */
     if (rc == FIRN_OK && sst_writer_file_bytes(b->writer) >= b->table_bytes &&
         buf_assign(&b->last_key, it->key.data, it->key.size) != FIRN_OK)

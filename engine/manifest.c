@@ -185,7 +185,8 @@ int manifest_settle(fs_dir *dir, const manifest_state *state, firn_error *err)
 {
     char name[NAME_BYTES];
     fs_file *file = NULL;
-    size_t bytes = (size_t)(state->end - state->last);
+    uint64_t end = state->end < state->file_bytes ? state->end : state->file_bytes;
+    size_t bytes = (size_t)(end - state->last);
     name_manifest(state->manifest_no, false, name);
     uint8_t *record = mem_alloc(bytes);
     /* The bytes stay what they are, also under another name. */

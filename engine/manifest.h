@@ -28,7 +28,7 @@ typedef struct manifest_state {
     bool closed_clean;   /* the last record says that the store was closed */
     uint64_t closed_seq; /* the log held everything up to here when it was last closed */
     bool torn;           /* the tail held a record that had never been completed */
-    uint64_t last, end;  /* where the last good record begins and ends */
+    uint64_t last, end;  /* where the last good record begins, and the next one would */
     uint64_t file_bytes;
     uint64_t records;
     bool shared;    /* the file has another name, which must not change: it takes no more records */

@@ -365,7 +365,8 @@ static int read_records(reader *r)
         s->last = offset;
         offset += (bytes + 7) & ~UINT64_C(7);
     }
-    s->end = offset < s->file_bytes || s->torn ? offset : s->file_bytes;
+    /* The next record's place, also when the file ends in the padding of the last one: it is looked for there. */
+    s->end = offset;
     if (s->records == 0)
         return damaged(r, MANIFEST_HEADER_BYTES, "the manifest has no records");
     return FIRN_OK;

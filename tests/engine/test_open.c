@@ -288,6 +288,36 @@ static void a_manifest_under_another_name_is_refused(void **state)
     bed_expect(b, NULL, "k", "v");
 }
 
+/* A write to the manifest may be cut behind the record's checksummed bytes: at a page, by a crash or a kill. */
+static void a_manifest_that_ends_in_its_padding_is_gone_on_with(void **state)
+{
+    bed *b = *state;
+    char name[64], path[4200];
+    for (off_t cut = 1; cut <= 4;
+         cut++) { /* the record of a close takes 20 bytes, and 4 of padding */
+        char key[16];
+        struct stat st;
+        bed_must_open(b);
+        bed_put(b, "k", "v");
+        bed_flush(b);
+        bed_must_close(b);
+        assert_true(find_file(b, ".manifest", 0, name));
+        snprintf(path, sizeof path, "%s/%s", b->folder, name);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(truncate(path, st.st_size - cut), 0);
+        snprintf(key, sizeof key, "cut %d", (int)cut);
+        bed_must_open(b);
+        bed_put(b, key, "v");
+        bed_flush(b);
+        bed_must_close(b);
+        bed_must_open(b);
+        bed_expect(b, NULL, "k", "v");
+        bed_expect(b, NULL, key, "v");
+        bed_must_close(b);
+        MUST(firn_check(b->folder, NULL, NULL, NULL, error));
+    }
+}
+
 /* Nothing has been flushed: all there is lies in the log. */
 static void a_log_without_its_manifest_is_not_thrown_away(void **state)
 {
@@ -745,6 +775,7 @@ int main(void)
         TEST(a_log_that_is_gone_is_missed_whatever_its_leftovers),
         TEST(a_table_that_is_gone_is_missed),
         TEST(a_manifest_under_another_name_is_refused),
+        TEST(a_manifest_that_ends_in_its_padding_is_gone_on_with),
         TEST(a_log_without_its_manifest_is_not_thrown_away),
         TEST(error_if_exists_refuses_a_store_and_makes_a_new_one),
         TEST(an_empty_store_is_opened_again_and_again),
