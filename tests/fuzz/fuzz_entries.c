@@ -14,6 +14,9 @@
 #include <support/guarded.h>
 
 #include "fuzz.h"
+#include "fuzz_memory.h"
+
+#define MEMORY_MAX ((size_t)2 << 20) /* that firn may hold for one input */
 
 /* ---- A payload from anywhere ---- */
 
@@ -195,10 +198,12 @@ static void batch_target(fuzz_input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input in = {.data = data, .size = size};
+    fuzz_memory_limit(MEMORY_MAX);
     uint8_t choice = fuzz_u8(&in);
     if (choice & 1)
         batch_target(&in);
     else
         payload_target(&in, (choice & 2) == 0);
+    fuzz_memory_all_back();
     return 0;
 }

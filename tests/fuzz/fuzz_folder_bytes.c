@@ -19,8 +19,7 @@ void fuzz_folder_init(fuzz_folder *f, unsigned store, unsigned age)
     const fuzz_image *image = fuzz_folder_image(store, age);
     *f = (fuzz_folder){.sim = simfs_new(1), .store = store, .age = age};
     for (size_t i = 0; i < image->count; i++)
-        simfs_write_file(f->sim, image->files[i].path, image->files[i].data,
-                         image->files[i].size);
+        simfs_write_file(f->sim, image->files[i].path, image->files[i].data, image->files[i].size);
 }
 
 void fuzz_folder_release(fuzz_folder *f)

@@ -42,7 +42,7 @@ static void take_image(fuzz_image *i, simfs *sim)
 void fuzz_folder_options(firn_options *o)
 {
     firn_options_init(o);
-    o->memory = 1 << 20;
+    o->memory = 4 << 20;
     o->segment_bytes = 8 << 10;
     o->table_bytes = 4 << 10;
 }

@@ -14,8 +14,11 @@
 #include <wal/wal.h>
 
 #include "fuzz.h"
+#include "fuzz_memory.h"
 #include "fuzz_fix.h"
 #include "wal_scan.h"
+
+#define MEMORY_MAX ((size_t)1 << 20) /* that firn may hold for one input */
 
 enum {
     FIX_HEADER = 8,   /* the checksum of a frame's header, or of a segment's */
@@ -225,6 +228,7 @@ static void name_target(fuzz_input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input in = {.data = data, .size = size};
+    fuzz_memory_limit(MEMORY_MAX);
     uint8_t choice = fuzz_u8(&in);
     switch (choice & 7) {
     case 0:
@@ -244,5 +248,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         name_target(&in);
         break;
     }
+    fuzz_memory_all_back();
     return 0;
 }

@@ -20,8 +20,11 @@
 #include <string.h>
 
 #include "fuzz_log_bytes.h"
+#include "fuzz_memory.h"
 #include "fuzz_log_kept.h"
 #include "fuzz_log_open.h"
+
+#define MEMORY_MAX ((size_t)8 << 20) /* that firn may hold for one input */
 
 /* Log numbers that the harness does not take the owner to have covered: skipping up to them would
  * take as many frames as they have multiples of 2^32. */
@@ -310,6 +313,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static fuzz_log l;
     fuzz_input in = {.data = data, .size = size};
+    fuzz_memory_limit(MEMORY_MAX);
     wal_config config = choose_config(&in);
     firn_slice steps = fuzz_bytes(&in, fuzz_small(&in));
     const usage u = {.steps = steps.data, .count = steps.size};
@@ -330,5 +334,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_kept_release(&k.kept);
     fuzz_log_release(&l);
     simfs_free(sim);
+    fuzz_memory_all_back();
     return 0;
 }

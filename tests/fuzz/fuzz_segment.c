@@ -15,7 +15,10 @@
 #include <support/guarded.h>
 
 #include "fuzz_log_bytes.h"
+#include "fuzz_memory.h"
 #include "wal_scan.h"
+
+#define MEMORY_MAX ((size_t)4 << 20) /* that firn may hold for one input */
 
 typedef struct bytes_of {
     const uint8_t *data;
@@ -309,6 +312,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static fuzz_log l;
     fuzz_input in = {.data = data, .size = size};
+    fuzz_memory_limit(MEMORY_MAX);
     uint8_t choice = fuzz_u8(&in);
     /* They serve a second time: for where to look. */
     fuzz_input numbers = {.data = data + in.at, .size = size - in.at < 24 ? size - in.at : 24};
@@ -332,5 +336,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_scan(&l, &w, choice, &numbers);
     guarded_release(&g);
     fuzz_log_release(&l);
+    fuzz_memory_all_back();
     return 0;
 }

@@ -205,6 +205,8 @@ void fuzz_table_join(fuzz_table *t, fuzz_buf *out)
     for (size_t i = 0; i < t->count; i++) {
         fuzz_part *p = &t->parts[i];
         pack(p);
+        if (p->role == FUZZ_FILTER && p->stored.size == 0)
+            continue; /* a filter of no keys is none */
         note_unpacked(t, p);
         fuzz_append(out, zeros, p->gap);
         if (p->gap > 0)

@@ -38,7 +38,7 @@ if(FIRN_FUZZ)
     file(GLOB bench ${CMAKE_CURRENT_SOURCE_DIR}/support/*.c ${CMAKE_CURRENT_SOURCE_DIR}/wal/build_log.c
          ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_kept.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_open.c
          ${CMAKE_CURRENT_LIST_DIR}/fuzz_memory.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_edit.c
-         ${CMAKE_CURRENT_LIST_DIR}/fuzz_run.c)
+         ${CMAKE_CURRENT_LIST_DIR}/fuzz_run.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_folder_make.c)
     set_source_files_properties(${bench} PROPERTIES COMPILE_OPTIONS -fno-sanitize=fuzzer-no-link)
 endif()
 
