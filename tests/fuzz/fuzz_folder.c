@@ -1,4 +1,4 @@
-/* fuzz_folder: the folder of a whole store that somebody has been at (fuzz_folder_bytes.c).
+/* fuzz_folder: the folder of a whole store whose files were changed from outside (fuzz_folder_bytes.c).
  *
  * The first byte chooses a store and its age; what follows is done to its folder. Then it is checked,
  * opened to read, opened to write, and repaired, each on a copy.
@@ -15,7 +15,7 @@
  *   - repair of any folder that held a store ends with one that passes, opens and reads; a second
  *     repair finds no loss.
  *
- * FUZZ_TALK=1 in the environment says what each step did.
+ * FIRN_FUZZ_TALK=1 in the environment says what each step did.
  */
 #include <base/slice.h>
 #include <engine/engine.h>
@@ -29,7 +29,7 @@
 
 static void talk(const char *what, int status, const firn_error *err)
 {
-    if (!getenv("FUZZ_TALK"))
+    if (!getenv("FIRN_FUZZ_TALK"))
         return;
     fprintf(stderr, "%s: %s", what, firn_status_name(status));
     if (status != FIRN_OK)
@@ -150,7 +150,7 @@ static void copy_release(copy *c)
 static void say(void *ctx, const char *line)
 {
     (void)ctx;
-    if (getenv("FUZZ_TALK"))
+    if (getenv("FIRN_FUZZ_TALK"))
         fprintf(stderr, "    %s\n", line);
 }
 
@@ -308,7 +308,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     try_reading(f.sim, good);
     bool opened = try_writing(f.sim, good, &before);
     try_repair(f.sim, good, opened ? &before : NULL);
-    if (getenv("FUZZ_TALK"))
+    if (getenv("FIRN_FUZZ_TALK"))
         fprintf(stderr, "%zu bytes held at most\n", fuzz_memory_peak());
     fuzz_memory_all_back();
     fuzz_run_release(&before);
