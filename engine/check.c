@@ -258,6 +258,13 @@ static int look_at_log(check *c, firn_error *err)
                         "the manifest is older than the log, which begins after %" PRIu64,
                         stats.floor_seq);
         error_hint(err, "restore the whole folder from one backup");
+    } else if (c->state.flushed_seq > WAL_SKIP_MAX &&
+               stats.last_seq < c->state.flushed_seq - WAL_SKIP_MAX) {
+        rc = error_file(err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
+                        "the manifest speaks of operations up to %" PRIu64
+                        ", which the log, that ends at %" PRIu64 ", cannot reach",
+                        c->state.flushed_seq, stats.last_seq);
+        error_hint(err, "restore the whole folder from one backup" HINT_REPAIR);
     } else if (stats.last_seq < c->state.closed_seq && c->state.flushed_seq < c->state.closed_seq) {
         rc = error_file(err, FIRN_DAMAGED, c->dir->path, FIRN_NO_OFFSET,
                         "the log ends at operation %" PRIu64

@@ -129,6 +129,7 @@ static bool misses_a_table(const repair *r)
 typedef struct log_look {
     bool front_damaged;    /* something is lost in front of its first operation */
     uint64_t before_first; /* the last number in front of what the log holds */
+    uint64_t last_seq;     /* the last number that the log holds */
     uint8_t store_id[16];
 } log_look;
 
@@ -162,6 +163,7 @@ static void look_at_log(const repair *r, log_look *out)
     if (wal_open(r->db->dir, &config, &report, &w, NULL) == FIRN_OK) {
         wal_get_stats(w, &stats);
         out->before_first = report.seq_first ? report.seq_first - 1 : 0;
+        out->last_seq = stats.last_seq;
         if (stats.floor_seq > out->before_first)
             out->before_first = stats.floor_seq;
         memcpy(out->store_id, stats.store_id, sizeof out->store_id);
@@ -172,6 +174,16 @@ static void look_at_log(const repair *r, log_look *out)
     }
     firn_wal_close(w, NULL);
     firn_wal_report_release(&report);
+}
+
+/* Operations far beyond the end of the log are said to be in tables: nobody can have given them out. */
+static bool manifest_exceeds_log(const repair *r)
+{
+    log_look look;
+    if (r->flushed_seq <= WAL_SKIP_MAX)
+        return false;
+    look_at_log(r, &look);
+    return look.last_seq < r->flushed_seq - WAL_SKIP_MAX;
 }
 
 /* A manifest whose end has been lost is an older one: tables that it lists have been removed since, or the log has been
@@ -466,13 +478,15 @@ static int put_together(repair *r, const char *path)
     store_number_files(r->db, &r->folder, r->state.next_file_no);
     r->flushed_seq = r->state.flushed_seq;
     r->covered_no = r->state.covered_no;
-    bool old = false;
-    if (r->state.version)
+    bool beyond = r->state.version && manifest_exceeds_log(r), old = false;
+    if (r->state.version && !beyond)
         rc = manifest_is_old(r, &old);
+    if (beyond)
+        repair_note(r, "", "the manifest speaks of operations that no log of the store can reach");
     if (old)
         repair_note(r, "", "the manifest is older than the tables and the log");
     if (rc == FIRN_OK)
-        rc = r->state.version && !old ? repair_listed_tables(r) : rebuild(r);
+        rc = r->state.version && !old && !beyond ? repair_listed_tables(r) : rebuild(r);
     if (rc == FIRN_OK)
         rc = salvage_log(r);
     if (rc == FIRN_OK && r->changed)

@@ -70,8 +70,10 @@ typedef struct saving {
  */
 static bool fits(const saving *s, firn_slice key, uint64_t seq)
 {
-    if (s->listed &&
-        (slice_compare(key, s->listed->key_min) < 0 || slice_compare(key, s->listed->key_max) > 0))
+    const sst_properties *listed = s->listed;
+    if (listed &&
+        (slice_compare(key, listed->key_min) < 0 || slice_compare(key, listed->key_max) > 0 ||
+         seq < listed->seq_min || seq > listed->seq_max))
         return false;
     if (s->saved == 0)
         return true;

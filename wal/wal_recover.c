@@ -29,10 +29,6 @@
 /* A segment with less room than this is not gone on with: a LINK, a SKIP, and some use. */
 #define ROOM_MIN (WAL_TAIL_RESERVE + 256)
 
-/* A SKIP uses up 2^32 - 1 numbers. Who would have to skip more than this many SKIPs can has files
- * that do not belong together, and would write for hours. */
-#define SKIPS_MAX 1024
-
 /* How often somebody who looks on beside a busy writer tries to see one state. */
 #define LOOKS_MAX 50
 
@@ -341,7 +337,7 @@ static void fill_in(const wal_repair *r, const wal_spot *cut, wal_recovered_log 
 /* W10: can what was seen behind the end be skipped? */
 static int check_skip(const wal_repair *r, const wal_recovered_log *log)
 {
-    if (log->skip_to_seq - log->last_seq <= (uint64_t)SKIPS_MAX * UINT32_MAX)
+    if (log->skip_to_seq - log->last_seq <= WAL_SKIP_MAX)
         return FIRN_OK;
     error_file(r->err, FIRN_DAMAGED, r->dir->path, FIRN_NO_OFFSET,
                "the log ends at number %llu, but %llu has been given out: more than can be skipped",

@@ -18,6 +18,10 @@ typedef struct wal_segment wal_segment;
 /* What twelve digits of a name can hold; a file with a greater number would not be found again. */
 #define WAL_SEGMENT_NO_MAX UINT64_C(999999999999)
 
+/* A SKIP uses up 2^32 - 1 numbers. Who would have to skip more than 1024 SKIPs can has files that do not belong
+ * together, and would write for hours: numbers may have been given out so far beyond the end of the log, and no further. */
+#define WAL_SKIP_MAX (UINT64_C(1024) * UINT32_MAX)
+
 /* A file that is kept so that opening finds room on a full disk (wal_reserve.c). The log works without it. */
 #define WAL_RESERVE_NAME "RESERVE"
 
