@@ -80,9 +80,9 @@ void export_csv(const settings *s, const char *path)
         "cpu_seconds,user_bytes,written_bytes,disk_bytes");
     for (size_t i = 0; i < FIGURES; i++)
         fprintf(out, ",%s", figures[i].name);
-    fputs(
-        ",records,reads,rounds,whole_rounds,date,cpu,cores,memory_bytes,kernel,file_system,firn\n",
-        out);
+    fputs(",records,reads,rounds,whole_rounds,date,cpu,cores,memory_bytes,kernel,file_system,firn_"
+          "version\n",
+          out);
     each_row(out, write_csv);
     finish(out, path);
 }
@@ -120,7 +120,8 @@ void export_json(const settings *s, const char *path)
     fprintf(
         out,
         "{\"date\": \"%s\", \"machine\": {\"cpu\": \"%s\", \"cores\": %u, \"memory_bytes\": %llu, "
-        "\"kernel\": \"%s\", \"file_system\": \"%s\"}, \"firn\": \"%s\", \"whole_rounds\": %u,\n "
+        "\"kernel\": \"%s\", \"file_system\": \"%s\"}, \"firn_version\": \"%s\", \"whole_rounds\": "
+        "%u,\n "
         "\"records\": %llu, \"reads\": %llu, \"rounds\": %u, \"seed\": %llu, "
         "\"compressible_percent\": %u, \"memtable_bytes\": %llu, \"cache_bytes\": %llu, "
         "\"memory_limit_bytes\": %llu, \"filter_bits\": %u, \"compression\": %s,\n \"engines\": {",

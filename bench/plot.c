@@ -9,7 +9,7 @@
 
 #define ROW    22.0 /* points from one workload to the next */
 #define GAP    12.0 /* more between two stores */
-#define TOP    92.0
+#define TOP    104.0
 #define BOTTOM (30.0 + PLOT_FOOT)
 #define WIDTH  960.0
 #define NAMES  216.0 /* where the names of workloads end */
@@ -47,10 +47,19 @@ static void small_text(const chart *c, double y, const char *text)
             text);
 }
 
+/* Rows that are of a stronger class than the run. */
+static bool any_syncs(const settings *s)
+{
+    bool any = false;
+    for (size_t i = 0; i < results_count(); i++)
+        any |= results_at(i)->durability == BENCH_D2;
+    return any && s->config.durability != BENCH_D2;
+}
+
 /* What was measured, where and when. */
 static void draw_foot(const chart *c)
 {
-    char text[400], records[32], reads[32];
+    char text[600], records[32], reads[32];
     const settings *s = c->s;
     const machine *m = &s->machine;
     double y = c->height - PLOT_FOOT + 18;
@@ -64,10 +73,12 @@ static void draw_foot(const chart *c)
         (unsigned long long)(s->config.memtable_bytes >> 20),
         (unsigned long long)(s->config.cache_bytes >> 20), s->config.compress ? "on" : "off",
         class_name(s->config.durability));
-    if (s->whole_rounds < s->rounds && n > 0 && (size_t)n < sizeof text)
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s",
+                  any_syncs(s) ? " where not marked D2" : "");
+    if (s->whole_rounds < s->rounds)
         snprintf(text + n, sizeof text - (size_t)n, "; %u of %u rounds: ended early",
                  s->whole_rounds, s->rounds);
-    else if (n > 0 && (size_t)n < sizeof text)
+    else
         snprintf(text + n, sizeof text - (size_t)n, "; %u round%s", s->rounds,
                  s->rounds == 1 ? "" : "s");
     small_text(c, y, text);
@@ -89,8 +100,11 @@ void chart_close(chart *c)
 void chart_text(const chart *c, double x, double y, const char *anchor, const char *colour,
                 const char *text)
 {
-    fprintf(c->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" fill=\"%s\">%s</text>\n", x, y,
-            anchor, colour, text);
+    /* With a rim, so that it can be read across lines. */
+    fprintf(c->out,
+            "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" fill=\"%s\" stroke=\"white\" "
+            "stroke-width=\"3\" stroke-linejoin=\"round\" paint-order=\"stroke\">%s</text>\n",
+            x, y, anchor, colour, text);
 }
 
 void chart_line(const chart *c, double x1, double y1, double x2, double y2, const char *colour)
@@ -293,8 +307,8 @@ static void draw_ratio_legend(const chart *c)
         const char *text;
     } entries[] = {{FASTER, 110, "firn is faster"},
                    {SLOWER, 112, "firn is slower"},
-                   {WITHIN_NOISE, 262, "not told apart: within the noise, or one round"}};
-    double x = NAMES + 14;
+                   {WITHIN_NOISE, 300, "not told apart: within the noise, or one round"}};
+    double x = 24;
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
         draw_bar(c, x, x + 18, 70, entries[i].verdict);
         chart_text(c, x + 24, 74, PLOT_LEFT, PLOT_INK, entries[i].text);
@@ -319,14 +333,18 @@ static void plot_ratios(const settings *s, const char *folder)
         most = high > most ? high : most;
         any = true;
     }
-    if (!any)
+    if (results_count() == 0)
         return;
     chart_open(&c, s, folder, "ratios.svg", WIDTH,
                row_top(results_count(), has_standing) + BOTTOM - ROW / 2 + 4);
     chart_title(&c, "firn and the best other engine",
                 "operations a second, firn / the fastest peer, which is named; medians of the "
                 "rounds, logarithmic");
-    draw_ratio_legend(&c);
+    if (any)
+        draw_ratio_legend(&c);
+    else
+        chart_text(&c, 24, 74, PLOT_LEFT, PLOT_INK,
+                   "No other engine took part: there is nothing to compare.");
     axis a = axis_of(least, most, NAMES + 14, WIDTH - LABELS);
     draw_axis(&c, &a, "&#215;");
     chart_line(&c, axis_at(&a, 1), TOP - 8, axis_at(&a, 1), c.height - BOTTOM, PLOT_INK);
@@ -381,7 +399,7 @@ static void plot_rates(const settings *s, const char *folder)
         &c, "Every engine on every workload",
         "operations a second, logarithmic; dots are medians of the rounds, lines go from the "
         "slowest round to the fastest");
-    double x = NAMES + 14;
+    double x = 29;
     for (size_t i = 0; i < bench_engine_count; i++)
         if (seen[i])
             x = chart_legend_entry(&c, i, x, 74);

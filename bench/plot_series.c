@@ -9,7 +9,7 @@
 #define HEIGHT      (420.0 + PLOT_FOOT)
 #define LEFT        70.0
 #define RIGHT       24.0
-#define TOP         92.0
+#define TOP         100.0
 #define BOTTOM      (40.0 + PLOT_FOOT)
 #define SAMPLES_MIN 5
 #define POINTS      160 /* of a line, at most: neighbouring samples are averaged */
@@ -150,14 +150,15 @@ static void plot_one(const settings *s, const result *r, const char *folder)
         if (!isalnum((unsigned char)*at) && *at != '.' && *at != '-')
             *at = '_';
     chart_open(&c, s, folder, file, WIDTH, HEIGHT);
-    snprintf(text, sizeof text, "%s over time", r->name);
+    snprintf(text, sizeof text, "%s%s over time", r->name,
+             r->durability == BENCH_D2 ? " (D2)" : "");
     chart_title(
         &c, text,
-        "operations a second, logarithmic, of the round with the median rate; a gap: nothing "
-        "was finished, or too little for the axis; the end: done, or the chart is full");
+        "operations a second, logarithmic; of each engine the round with the median rate; a "
+        "gap: nothing was finished, or too little");
     for (size_t i = 0, x = 0; i < bench_engine_count; i++)
         if (drawn(r, i))
-            x = (size_t)chart_legend_entry(&c, i, LEFT + (double)x, 74) - (size_t)LEFT;
+            x = (size_t)chart_legend_entry(&c, i, 29 + (double)x, 74) - 29;
     for (double at = a.low; at <= a.high * 1.0001; at = axis_next(at)) {
         chart_line(&c, LEFT, axis_at(&a, at), WIDTH - RIGHT, axis_at(&a, at), PLOT_GRID);
         chart_text(&c, LEFT - 8, axis_at(&a, at) + 4, PLOT_RIGHT, PLOT_GREY,
