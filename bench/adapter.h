@@ -7,6 +7,7 @@
 #ifndef BENCH_ADAPTER_H
 #define BENCH_ADAPTER_H
 
+#include <stdio.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -92,5 +93,7 @@ extern const bench_engine bench_sqlite;
 double bench_wait_until_quiet(void);
 void *bench_alloc(size_t size); /* zeroed, never NULL */
 void bench_fail(const char *engine, const char *what, const char *why) __attribute__((noreturn));
+/* A file for results. A link to a plain file is not followed: it could lead anywhere. Ends the program when it cannot. */
+FILE *bench_create(const char *path);
 
 #endif

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <firn/firn.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct {
     const char *name;
@@ -17,9 +19,13 @@ static const struct {
 
 typedef void (*row_writer)(FILE *out, const result *r, size_t engine, unsigned round);
 
-static FILE *create(const char *path)
+FILE *bench_create(const char *path)
 {
-    FILE *out = fopen(path, "w");
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == ELOOP && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        fd = open(path, O_WRONLY | O_CLOEXEC); /* such as /dev/stdout */
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (!out)
         bench_fail("bench", path, strerror(errno));
     return out;
@@ -72,7 +78,7 @@ static void write_csv(FILE *out, const result *r, size_t engine, unsigned round)
 
 void export_csv(const settings *s, const char *path)
 {
-    FILE *out = create(path);
+    FILE *out = bench_create(path);
     origin = s;
     fprintf(
         out,
@@ -116,7 +122,7 @@ static void write_json(FILE *out, const result *r, size_t engine, unsigned round
 void export_json(const settings *s, const char *path)
 {
     const machine *m = &s->machine;
-    FILE *out = create(path);
+    FILE *out = bench_create(path);
     fprintf(
         out,
         "{\"date\": \"%s\", \"machine\": {\"cpu\": \"%s\", \"cores\": %u, \"memory_bytes\": %llu, "

@@ -27,9 +27,7 @@ void chart_open(chart *c, const settings *s, const char *folder, const char *fil
     snprintf(c->path, sizeof c->path, "%.400s/%.190s", folder, file);
     c->width = width;
     c->height = height;
-    c->out = fopen(c->path, "w");
-    if (!c->out)
-        bench_fail("bench", c->path, strerror(errno));
+    c->out = bench_create(c->path);
     fprintf(c->out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" "
             "viewBox=\"0 0 %.0f %.0f\" font-family=\"DejaVu Sans, Helvetica, Arial, sans-serif\" "

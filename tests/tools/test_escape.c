@@ -182,9 +182,81 @@ static void encoding_in_pieces_gives_the_same_text(void **state)
     }
 }
 
+static size_t utf8_of(uint32_t c, uint8_t out[4])
+{
+    if (c < 0x80) {
+        out[0] = (uint8_t)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (uint8_t)(0xc0 | c >> 6);
+        out[1] = (uint8_t)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (uint8_t)(0xe0 | c >> 12);
+        out[1] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+        out[2] = (uint8_t)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    out[0] = (uint8_t)(0xf0 | c >> 18);
+    out[1] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
+    out[2] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+    out[3] = (uint8_t)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+static bool is_escaped(uint32_t c, unsigned what)
+{
+    uint8_t bytes[4];
+    buf out = {0}, back = {0};
+    size_t bad, n = utf8_of(c, bytes);
+    assert_int_equal(escape_encode(slice_of(bytes, n), what, &out), FIRN_OK);
+    bool escaped = out.size != n || memcmp(out.data, bytes, n) != 0;
+    for (size_t i = 0; escaped && i < out.size; i++)
+        assert_true(out.data[i] > 0x20 && out.data[i] < 0x7f);
+    if (what & ESCAPE_BACKSLASH) { /* it decodes to what it was */
+        assert_int_equal(escape_decode(buf_slice(&out), &back, &bad), FIRN_OK);
+        assert_int_equal(back.size, n);
+        assert_memory_equal(back.data, bytes, n);
+    }
+    buf_release(&out);
+    buf_release(&back);
+    return escaped;
+}
+
+/* The ends of each range, and the neighbours that are letters or signs. */
+static void ATerminalGetsNothingThatTurnsTheTextOrIsNotSeen(void **state)
+{
+    (void)state;
+    static const uint32_t hidden[] = {0x00ad,  0x061c,  0x180e,  0x200b,  0x200c, 0x200d,  0x200e,
+                                      0x200f,  0x2028,  0x2029,  0x202a,  0x202b, 0x202c,  0x202d,
+                                      0x202e,  0x2060,  0x2064,  0x2066,  0x2067, 0x2068,  0x2069,
+                                      0x206a,  0x206f,  0xfeff,  0xfff9,  0xfffb, 0x1d173, 0x1d17a,
+                                      0xe0001, 0xe0020, 0xe007f, 0xe0100, 0xe01ef};
+    static const uint32_t seen[] = {0xa0,   0xac,   0xae,   0xe9,    0x61b,   0x61d,  0x5d3,
+                                    0x200a, 0x2010, 0x2027, 0x202f,  0x205f,  0x2070, 0xfefe - 0x10,
+                                    0xff01, 0xfffd, 0x4e2d, 0x1f600, 0x1d172, 0x1d17b};
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
+        if (!is_escaped(hidden[i], ESCAPE_TERMINAL) || !is_escaped(hidden[i], ESCAPE_MESSAGE) ||
+            !is_escaped(hidden[i], ESCAPE_SHOWN) || is_escaped(hidden[i], ESCAPE_DATA))
+            fail_msg("U+%04X", hidden[i]);
+    }
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
+        if (is_escaped(seen[i], ESCAPE_TERMINAL))
+            fail_msg("U+%04X is escaped", seen[i]);
+    for (uint32_t c = 0; c < 0xa0; c++) {
+        bool control = c < 0x20 || c >= 0x7f;
+        assert_int_equal(is_escaped(c, ESCAPE_TERMINAL), control || c == '\\');
+        assert_int_equal(is_escaped(c, ESCAPE_MESSAGE), control);
+        assert_int_equal(is_escaped(c, ESCAPE_SHOWN), control && c != '\n' && c != '\t');
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ATerminalGetsNothingThatTurnsTheTextOrIsNotSeen),
         cmocka_unit_test(every_single_byte_comes_back),
         cmocka_unit_test(every_pair_of_bytes_comes_back),
         cmocka_unit_test(random_bytes_come_back),
