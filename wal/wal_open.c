@@ -109,19 +109,22 @@ static NO_THREAD_ANALYSIS int adopt(wal *w, wal_recovered_log *log, firn_error *
     return FIRN_OK;
 }
 
+static NO_THREAD_ANALYSIS void go_on_in_last(wal *w, const wal_recovered_log *log)
+{
+    wal_segment *last = w->live[w->live_count - 1];
+    last->synced = false;
+    /* One that was made ahead and is kept as the next one starts like a new one. */
+    w->link.reopened = last->end > WAL_DATA_OFFSET;
+    w->link.seq_first = w->link.reopened ? last->seq_first : log->last_seq + 1;
+    w->current = last;
+}
+
 /* Decides where the first append goes: behind the last frame, or into a new segment. */
 static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *log, firn_error *err)
 {
-    if (log->append_to_last) {
-        wal_segment *last = w->live[w->live_count - 1];
-        if (last->bytes - last->end >= WAL_TAIL_RESERVE) {
-            last->synced = false;
-            /* One that was made ahead and is kept as the next one starts like a new one. */
-            w->link.reopened = last->end > WAL_DATA_OFFSET;
-            w->link.seq_first = w->link.reopened ? last->seq_first : log->last_seq + 1;
-            w->current = last;
-            return FIRN_OK;
-        }
+    if (log->append_to_last && !log->last_is_worn) {
+        go_on_in_last(w, log);
+        return FIRN_OK;
     }
     mutex_lock(&w->making);
     int status = wal_ready_ensure(w, log->next_segment_no, w->config.options.segment_bytes, err);
@@ -132,6 +135,11 @@ static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *lo
         status = wal_ready_ensure(w, log->next_segment_no, WAL_SEGMENT_MIN, err);
     }
     mutex_unlock(&w->making);
+    if (status == FIRN_NO_SPACE && log->append_to_last) {
+        error_clear(err);
+        go_on_in_last(w, log);
+        return FIRN_OK;
+    }
     if (status != FIRN_OK)
         return status;
     wal_segment *first = w->ready;

@@ -69,11 +69,12 @@ bool wal_recycler_take(wal_recycler *r, wal_segment *s)
     return wanted;
 }
 
-/* Announces that `s` will come back. False when there are enough. */
+/* Announces that `s` will come back. False when there are enough, or when it stems from an earlier life: a
+ * write into its file may have failed then, and what is written there again may never be durable. */
 static bool recycler_expect(wal *w, const wal_segment *s)
 {
     wal_recycler *r = w->recycler;
-    bool fits = s->writable && s->mapped == w->mapped && s->base_bytes == s->bytes &&
+    bool fits = s->ours && s->mapped == w->mapped && s->base_bytes == s->bytes &&
                 s->bytes == w->config.options.segment_bytes;
     mutex_lock(&r->m);
     bool wanted = fits && !r->closed && r->count + r->expected_count < WAL_SPARES_MAX;

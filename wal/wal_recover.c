@@ -5,11 +5,11 @@
  *   1  scan; refuse what the policy does not allow                           nothing is written
  *   2  save what will be overwritten or given up to lost/, sync it           wal_recover_cut.c,
  *   3  cut, or mark losses with SKIPs; scan again from 1                     wal_recover_salvage.c
- *   4  write what is not proven durable once more, sync all, then the folder  make_durable
+ *   4  carry what is not proven durable into new files; sync the folder       make_durable
  *   5  remove what truncation, an interrupted recovery or a helper left      remove_leftovers
  *      move what does no harm and does not belong to the log to lost/        set_aside
  *   6  sync the folder
- *   7  zero the stale bytes behind the end, grow the last segment            make_appendable
+ *   7  grow the last segment, zero the stale bytes behind its end            make_appendable
  * 4 comes before 5, because the FLOOR or LINK that allows the removal may have been in the page
  * cache only. What the owner's note allows to remove needs the note to be durable: the owner sees to that.
  *
@@ -86,39 +86,6 @@ static int repair(wal_repair *r, bool *changed)
         return wal_repair_cut(r, cut);
     *changed = false;
     return FIRN_OK;
-}
-
-/* A segment with one intact header copy gets the other one back: the next bad sector would lose it
- * all. */
-static int mend_headers(wal_repair *r, size_t reuse)
-{
-    for (size_t i = 0; i < r->scan->count; i++) {
-        const wal_scanned *p = &r->scan->segments[i];
-        if ((p->part != WAL_PART_LIVE && i != reuse) || p->copies_ok != 1)
-            continue;
-        wal_header first;
-        uint8_t bytes[WAL_HEADER_BYTES];
-        bool first_ok = wal_header_decode(p->segment->base, &first) == FIRN_OK;
-        wal_header_encode(&p->header, bytes);
-        fs_file *file;
-        int status = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
-        if (status != FIRN_OK)
-            return status;
-        status =
-            fs_write(file, bytes, sizeof(bytes), first_ok ? WAL_HEADER_COPY_OFFSET : 0, r->err);
-        fs_close(file);
-        if (status != FIRN_OK)
-            return status;
-    }
-    return FIRN_OK;
-}
-
-static int make_durable(wal_repair *r)
-{
-    int status = wal_repair_rewrite(r);
-    if (status == FIRN_OK)
-        status = wal_repair_sync(r);
-    return status == FIRN_OK ? fs_dir_sync(r->dir, r->err) : status;
 }
 
 /* The live segment that comes last, or WAL_NOWHERE. */
@@ -231,12 +198,19 @@ static int set_aside(wal_repair *r)
 
 /* ---- Handing over ---- */
 
+/* What was read may have been in the page cache only: it goes into new files. */
+static int make_durable(wal_repair *r, size_t last, bool mapped)
+{
+    int status = wal_repair_carry(r, last, mapped);
+    return status == FIRN_OK ? fs_dir_sync(r->dir, r->err) : status;
+}
+
 /* Zeroes what an earlier use of the file, or frames that never became whole, left behind the end:
  * new frames will be written between such bytes, and must not make one of them look intact. */
-static int zero_behind(wal_segment *s, firn_error *err)
+static int zero_behind(wal_segment *s, uint64_t limit, firn_error *err)
 {
     static const uint8_t zeros[WAL_PAGE_BYTES];
-    uint64_t to = wal_segment_used_end(s, s->end, s->base_bytes);
+    uint64_t to = wal_segment_used_end(s, s->end, limit);
     if (to == s->end)
         return FIRN_OK;
     for (uint64_t at = s->end; at < to;) {
@@ -255,23 +229,34 @@ static int zero_behind(wal_segment *s, firn_error *err)
     return fs_sync(s->file, err);
 }
 
+/* Can the log go on in this segment? */
+static bool has_room(const wal_repair *r, const wal_recovered_log *out, const wal_scanned *last)
+{
+    const wal_segment *s = last->segment;
+    /* W1: where the floor lies behind the end, the LINK of a new segment says where numbers go on. */
+    return last->seal != WAL_SEAL_ROTATION && s->bytes - s->end >= ROOM_MIN &&
+           out->last_seq <= r->scan->last_seq;
+}
+
 static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scanned *last,
                            bool mapped)
 {
     wal_segment *s = last->segment;
-    if (last->seal == WAL_SEAL_ROTATION || s->bytes - s->end < ROOM_MIN)
+    if (!has_room(r, out, last))
         return FIRN_OK;
     if (s->shared) /* what is appended would show under the other name, too */
         return FIRN_OK;
-    /* W1: where the floor lies behind the end, the LINK of a new segment says where numbers go on. */
-    if (out->last_seq > r->scan->last_seq)
-        return FIRN_OK;
+    uint64_t used = s->base_bytes;
     bool grown = true;
-    int status = zero_behind(s, r->err);
+    /* First: a file of full size is not taken for one that was closed in order, should we fail behind it. */
+    int status = used < s->bytes ? wal_segment_regrow(s, mapped, &grown, r->err) : FIRN_OK;
     /* Closed with less, and no room on the disk: the next append needs a new one, when there is room. */
-    if (status == FIRN_OK && s->base_bytes < s->bytes)
-        status = wal_segment_regrow(s, mapped, &grown, r->err);
-    out->append_to_last = status == FIRN_OK && grown;
+    if (status == FIRN_OK && !grown)
+        return FIRN_OK;
+    if (status == FIRN_OK && !s->ours)
+        status = zero_behind(s, used, r->err);
+    out->append_to_last = status == FIRN_OK;
+    out->last_is_worn = !s->ours && !wal_repair_closed(last);
     return status;
 }
 
@@ -351,20 +336,18 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
 {
     const wal_spot *cut = write ? NULL : wal_scan_cut(scan, r->config->options.recovery);
     size_t reuse = write ? reused(scan) : WAL_NOWHERE;
+    size_t last = reuse != WAL_NOWHERE ? reuse : last_live(scan);
     int status = FIRN_OK;
     fill_in(r, cut, out);
     if (write) {
         status = check_skip(r, out);
         if (status == FIRN_OK)
-            status = mend_headers(r, reuse);
-        if (status == FIRN_OK)
-            status = make_durable(r);
+            status = make_durable(r, last, mapped);
         if (status == FIRN_OK)
             status = remove_leftovers(r);
         if (status == FIRN_OK)
             status = set_aside(r);
     }
-    size_t last = reuse != WAL_NOWHERE ? reuse : last_live(scan);
     if (write) /* unused ones behind it have been removed */
         out->next_segment_no =
             (last == WAL_NOWHERE ? scan->covered_no : scan->segments[last].segment->no) + 1;
@@ -376,6 +359,13 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
 }
 
 /* ---- All of it ---- */
+
+/* The owner makes durable what it has said of itself, before anything is built on it. */
+static int accept(const wal_repair *r)
+{
+    const wal_config *c = r->config;
+    return c->accepted ? c->accepted(c->accepted_ctx, r->err) : FIRN_OK;
+}
 
 /* Scans and repairs until there is nothing left to repair. The first scan's report is the one that
  * counts. */
@@ -394,11 +384,13 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
             bad = &scan->report.findings[0];
         if (bad)
             status = wal_report_refuse(r->dir, bad, policy, r->err);
-        bool changed = false;
+        if (status == FIRN_OK && write && round == 0)
+            status = accept(r);
+        bool accepted = status == FIRN_OK, changed = false;
         uint64_t cut_before = r->cut_bytes;
         if (status == FIRN_OK && write)
             status = repair(r, &changed);
-        if (status == FIRN_NO_SPACE && !r->tight && wal_reserve_spend(r->dir)) {
+        if (status == FIRN_NO_SPACE && accepted && !r->tight && wal_reserve_spend(r->dir)) {
             r->tight = true;
             r->cut_bytes = cut_before;
             changed = true; /* whatever the attempt has left: it is found by the next scan */
@@ -458,6 +450,7 @@ static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_
         status = hand_over(&r, &scan, mapped, write, &log);
     report->cut_bytes = r.cut_bytes;
     lost_close(&r.lost);
+    mem_free(r.made);
     wal_scan_release(&scan);
     if (status == FIRN_OK)
         *out = log;

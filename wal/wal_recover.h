@@ -4,10 +4,11 @@
  *   wal_recover_cut.c      give up the end of a log
  *   wal_recover_salvage.c  keep what is behind damage
  *   wal_recover_files.c    lost/, and segments written in one piece
+ *   wal_recover_carry.c    new files for what is not proven durable
  *
- * A repair changes files, never what is in memory; the log is scanned anew afterwards. Only what
- * must be durable before the next step is synced by a repair itself; the rest is by
- * wal_repair_sync, before anybody builds on it.
+ * A repair changes files, never what is in memory; the log is scanned anew afterwards. What a repair
+ * has done is durable when it returns. No file of an earlier life is written into, unless the disk is
+ * full.
  */
 #ifndef WAL_RECOVER_H
 #define WAL_RECOVER_H
@@ -23,6 +24,8 @@ typedef struct wal_repair {
     const wal_scan *scan;
     uint64_t max_seen_seq; /* W10: of all scans; what a repair gives up had numbers, too */
     uint64_t cut_bytes;
+    uint64_t *made; /* segments whose files this recovery has made: no write into them failed */
+    size_t made_count, made_capacity;
     bool tight; /* the disk is full and the reserve is spent: as little as possible is written */
     firn_error *err;
 } wal_repair;
@@ -36,14 +39,6 @@ int wal_repair_saved(wal_repair *r);
 /* Must the file be saved before it is given up? Not when a truncation or an interrupted recovery has
  * given it up already, nor when it was made ahead and holds nothing. */
 bool wal_repair_worth_saving(const wal_scanned *p);
-
-/* Makes the kept segments durable: what was read may have been in the page cache only. */
-int wal_repair_sync(wal_repair *r);
-
-/* Writes the frames that are not proven durable once more. After a failed sync the kernel may hold
- * pages that it takes for clean and that the disk does not have: reads show them, syncing them
- * again does nothing. */
-int wal_repair_rewrite(wal_repair *r);
 
 /* What takes the place of [offset, end): a SKIP over the numbers [seq_first, seq_next) and, unless
  * floor_seq is 0, a FLOOR behind it. Both ends are multiples of 8, at least 40 bytes apart, with a
@@ -66,12 +61,34 @@ typedef struct wal_made {
 } wal_made;
 int wal_repair_make(wal_repair *r, const wal_made *made);
 
+/* ---- wal_recover_carry.c ---- */
+
+bool wal_repair_has_made(const wal_repair *r, uint64_t no);
+int wal_repair_note_made(wal_repair *r, uint64_t no);
+/* Is this the last segment of a log that was closed in order? */
+bool wal_repair_closed(const wal_scanned *p);
+
+/* What a copy of a segment holds instead of what the old file does. */
+typedef struct wal_copy {
+    uint64_t end;               /* zeros from here on */
+    uint64_t bytes;             /* its full size, as in the header */
+    uint64_t size;              /* of the file; 0: the same */
+    const wal_filling *filling; /* NULL: none */
+} wal_copy;
+/* A new file with the bytes of a segment, its salt included, takes the name of the old one. Durable when this
+ * returns. *out, when wanted, is the file, open for writing. */
+int wal_repair_copy(wal_repair *r, const wal_scanned *p, const wal_copy *copy, fs_file **out);
+
+/* Copies each segment that holds what is not proven durable, and goes on with the copies. `last` is the one that the
+ * log may go on in, or WAL_NOWHERE. */
+int wal_repair_carry(wal_repair *r, size_t last, bool mapped);
+
 /* ---- The repairs ---- */
 
 /* Gives up everything from `spot` on. */
 int wal_repair_cut(wal_repair *r, const wal_spot *spot);
-/* Saves and zeroes [from, end of what is not zero) of a segment. */
-int wal_repair_cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from);
+/* Saves [from, end of what is not zero) of a segment, which then ends at `from`. */
+int wal_repair_cut_off(wal_repair *r, const wal_scanned *p, uint64_t from);
 /* Puts SKIPs in the place of all proven losses. */
 int wal_repair_salvage(wal_repair *r);
 /* A new segment behind everything, which follows `prev` (WAL_NOWHERE: nothing) at `end`. */

@@ -1,7 +1,7 @@
 /* wal_recover_cut: give up the end of a log (README.md, "Recovery").
  *
- * When nothing intact follows the cut, the bytes behind it are saved and zeroed in place, and the
- * segment goes on from there: a crash in between leaves another torn tail at the same spot.
+ * When nothing intact follows the cut, the bytes behind it are saved, and a copy of the segment
+ * without them takes its place: a crash in between leaves the same torn tail.
  *
  * When intact frames follow, that would not do: they hold numbers that must not be given out again
  * (W10) and perhaps a floor, and zeroing takes more than one step. So a new segment is made whose
@@ -92,17 +92,13 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
     return status == FIRN_OK ? remove_strays(r) : status;
 }
 
-int wal_repair_cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
+/* In a file of this recovery, or where there is no room for another. */
+static int zero_from(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to)
 {
     static const uint8_t zeros[4096];
     const wal_segment *s = p->segment;
-    uint64_t to = wal_segment_used_end(s, from, s->base_bytes);
     fs_file *file = NULL;
-    int status = wal_repair_save_range(r, p, from, to);
-    if (status == FIRN_OK)
-        status = wal_repair_saved(r);
-    if (status == FIRN_OK)
-        status = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
+    int status = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
     /* A file that was cut short gets its size back, or it would count as cut short again. */
     if (status == FIRN_OK && p->short_file && p->seal != WAL_SEAL_CLOSE)
         status = fs_allocate(file, s->bytes, r->err);
@@ -111,8 +107,28 @@ int wal_repair_cut_in_place(wal_repair *r, const wal_scanned *p, uint64_t from)
         status =
             fs_write(file, zeros, left < sizeof(zeros) ? (size_t)left : sizeof(zeros), at, r->err);
     }
+    if (status == FIRN_OK)
+        status = fs_sync(file, r->err);
     fs_close(file);
     return status;
+}
+
+int wal_repair_cut_off(wal_repair *r, const wal_scanned *p, uint64_t from)
+{
+    const wal_segment *s = p->segment;
+    uint64_t to = wal_segment_used_end(s, from, s->base_bytes);
+    int status = wal_repair_save_range(r, p, from, to);
+    if (status == FIRN_OK)
+        status = wal_repair_saved(r);
+    if (status != FIRN_OK)
+        return status;
+    if (!wal_repair_has_made(r, s->no)) {
+        const wal_copy copy = {.end = from, .bytes = s->bytes};
+        status = wal_repair_copy(r, p, &copy, NULL);
+        if (status != FIRN_NO_SPACE || !r->tight)
+            return status;
+    }
+    return zero_from(r, p, from, to);
 }
 
 /* Where the log is cut: behind `keep` (WAL_NOWHERE: nothing is kept) at `offset`. */
@@ -184,7 +200,7 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     /* What proves that there was more would prove it again, in front of another end. */
     bool claimed = spot->kind != FIRN_WAL_TORN;
     if (keep != WAL_NOWHERE && !left && !claimed && !anything_behind(scan, keep, offset))
-        return wal_repair_cut_in_place(r, &scan->segments[keep], offset);
+        return wal_repair_cut_off(r, &scan->segments[keep], offset);
 
     int status = save_behind(r, keep, offset);
     if (status == FIRN_OK)

@@ -116,62 +116,6 @@ int wal_repair_saved(wal_repair *r)
     return lost_sync(&r->lost, r->err);
 }
 
-int wal_repair_sync(wal_repair *r)
-{
-    for (size_t i = 0; i < r->scan->count; i++) {
-        const wal_scanned *p = &r->scan->segments[i];
-        if (p->part != WAL_PART_LIVE)
-            continue;
-        int status = fs_sync(p->segment->file, r->err);
-        if (status != FIRN_OK)
-            return status;
-    }
-    return FIRN_OK;
-}
-
-/* Has everything in this segment been synced, by what the log itself says? The next segment holds a
- * number that was synced (W4: oldest first); or the log was closed and its file cut, which only
- * happens behind a synced SEAL. */
-static bool proven_durable(const wal_scan *scan, size_t index)
-{
-    bool is_last = true;
-    for (size_t i = index + 1; i < scan->count; i++) {
-        const wal_scanned *later = &scan->segments[i];
-        if (later->part != WAL_PART_LIVE)
-            continue;
-        if (later->seq_first != 0 && later->seq_first <= scan->durable_seq)
-            return true;
-        is_last = false;
-    }
-    const wal_scanned *p = &scan->segments[index];
-    return is_last && p->seal == WAL_SEAL_CLOSE && p->short_file;
-}
-
-int wal_repair_rewrite(wal_repair *r)
-{
-    uint8_t *chunk = NULL;
-    int status = FIRN_OK;
-    for (size_t i = r->scan->count; i-- > 0 && status == FIRN_OK;) {
-        const wal_scanned *p = &r->scan->segments[i];
-        if (p->part != WAL_PART_LIVE)
-            continue;
-        if (proven_durable(r->scan, i))
-            break; /* and so is everything before it */
-        if (!chunk && !(chunk = mem_alloc(CHUNK_BYTES))) {
-            status = error_no_memory(r->err, CHUNK_BYTES);
-            break;
-        }
-        const wal_segment *s = p->segment;
-        for (uint64_t at = WAL_DATA_OFFSET; at < s->end && status == FIRN_OK; at += CHUNK_BYTES) {
-            size_t n = (size_t)min_u64(CHUNK_BYTES, s->end - at);
-            memcpy(chunk, s->base + at, n); /* the source may be a mapping of the very file */
-            status = fs_write(s->file, chunk, n, at, r->err);
-        }
-    }
-    mem_free(chunk);
-    return status;
-}
-
 /* ---- Frames ---- */
 
 static uint64_t now_ms(const wal_repair *r)
@@ -392,6 +336,8 @@ int wal_repair_make(wal_repair *r, const wal_made *made)
         status = fs_sync(file, r->err);
     if (status == FIRN_OK) /* the commit point, once the folder has been synced */
         status = fs_rename_file(r->dir, temporary, name, file, r->err);
+    if (status == FIRN_OK)
+        status = wal_repair_note_made(r, made->no);
     if (status == FIRN_OK)
         status = fs_dir_sync(r->dir, r->err);
 done:

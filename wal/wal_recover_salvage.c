@@ -19,8 +19,8 @@ static int cannot(wal_repair *r, const wal_spot *spot, const char *why)
     return FIRN_DAMAGED;
 }
 
-/* Puts what takes the place of damaged bytes there; without room for a frame, nothing. */
-static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
+/* In a file of this recovery, or where there is no room for another. */
+static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
 {
     uint64_t bytes = p->segment->bytes;
     fs_file *file;
@@ -30,10 +30,31 @@ static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
     /* A file that was cut short gets its size back, or it would count as cut short again. */
     if (p->short_file)
         status = fs_allocate(file, bytes, r->err);
-    if (status == FIRN_OK && filling->end - filling->offset >= WAL_FRAME_BYTES)
+    if (status == FIRN_OK && filling)
         status = wal_repair_fill(r, file, p, filling);
+    if (status == FIRN_OK)
+        status = fs_sync(file, r->err);
     fs_close(file);
     return status;
+}
+
+/* Puts what takes the place of damaged bytes there; without room for a frame, nothing. */
+static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
+{
+    const wal_segment *s = p->segment;
+    if (filling->end - filling->offset < WAL_FRAME_BYTES)
+        filling = NULL;
+    if (!wal_repair_has_made(r, s->no)) {
+        const wal_copy copy = {
+            .end = wal_segment_used_end(s, 0, s->base_bytes),
+            .bytes = s->bytes,
+            .filling = filling,
+        };
+        int status = wal_repair_copy(r, p, &copy, NULL);
+        if (status != FIRN_NO_SPACE || !r->tight)
+            return status;
+    }
+    return fill_in_place(r, p, filling);
 }
 
 static int salvage_range(wal_repair *r, const wal_spot *spot)
@@ -118,7 +139,7 @@ static int carry_out_link(wal_repair *r, const wal_spot *spot)
     const wal_scanned *prev = &scan->segments[spot->segment];
     if (stale_behind(prev))
         return FIRN_OK;
-    return wal_repair_cut_in_place(r, prev, prev->segment->end);
+    return wal_repair_cut_off(r, prev, prev->segment->end);
 }
 
 /* A frame that is intact but at odds with others makes room for a SKIP. What a LINK knows of the

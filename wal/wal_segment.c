@@ -161,6 +161,7 @@ int wal_segment_new(fs_file *file, const wal_header *header, bool mapped, wal_se
     }
     s->base_bytes = s->bytes;
     s->file = file;
+    s->ours = true;
     *out = s;
     return FIRN_OK;
 }
@@ -348,5 +349,32 @@ int wal_segment_regrow(wal_segment *s, bool mapped, bool *grown, firn_error *err
     bytes_free(s->file, &held);
     atomic_store_explicit(&s->populated, 0, memory_order_relaxed);
     *grown = true;
+    return FIRN_OK;
+}
+
+int wal_segment_move(wal_segment *s, fs_file *file, uint64_t size, uint64_t used, bool mapped,
+                     firn_error *err)
+{
+    assert(s->writable && atomic_load(&s->refs) == 1);
+    if (!mapped && !s->mapped && s->base_bytes == size) {
+        /* The buffer has it all, and perhaps what was left behind the end. */
+        memset(s->base + s->end, 0, (size_t)(wal_used_end(s->base, s->end, size) - s->end));
+        fs_close(s->file);
+    } else {
+        const wal_segment moved = {.file = file, .writable = true};
+        held_bytes held = bytes_of(s), wanted = {.mapped = mapped};
+        int status = bytes_load(&moved, size, used, &wanted, err);
+        if (status != FIRN_OK) {
+            fs_close(file);
+            return status;
+        }
+        bytes_free(s->file, &held);
+        fs_close(s->file);
+        bytes_take(s, &wanted);
+    }
+    s->file = file;
+    s->ours = true;
+    s->shared = false;
+    atomic_store_explicit(&s->populated, 0, memory_order_relaxed);
     return FIRN_OK;
 }

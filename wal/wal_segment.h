@@ -42,6 +42,7 @@ struct wal_segment {
     uint64_t note_durable, note_intent; /* what it says */
     bool recycled;                   /* stale bytes of an earlier use lie behind `end`: WAL_OPTIONAL_RECYCLED */
     bool shared;                     /* the file had another name when it was opened: it takes no more frames */
+    bool ours;                       /* the file was made in this life, so that no write into it failed unseen */
     bool synced;                     /* sealed and synced; guarded by the log's mutex */
     void *recycler;                  /* who may want it back when the last reference goes, or NULL */
 };
@@ -61,6 +62,11 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
  * index refers to its bytes: base may move. *grown is false, and all is as it was, when the disk has no room for it:
  * that alone is no failure. After a failure the segment can still be read. */
 int wal_segment_regrow(wal_segment *s, bool mapped, bool *grown, firn_error *err);
+
+/* Goes on with another file of the same contents, of `size` bytes, of which those from `used` on are zero: takes over
+ * `file`, also on failure. Only before any index refers to its bytes: base moves. */
+int wal_segment_move(wal_segment *s, fs_file *file, uint64_t size, uint64_t used, bool mapped,
+                     firn_error *err);
 
 /* ---- wal_reserve.c ---- */
 

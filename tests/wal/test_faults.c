@@ -21,6 +21,9 @@ enum { STEPS = 40 };
 
 /* What a script did: for each number that may be in the log, whether it must be. */
 typedef struct story {
+    bool cuts; /* behind a fault, the power may go at any step */
+    rng chance;
+    uint64_t power_cuts;
     uint64_t acknowledged; /* newest number of a write that returned OK */
     uint64_t durable;      /* newest number that was durable at some time */
     uint64_t possible;     /* newest number that may be there */
@@ -93,11 +96,35 @@ static void upkeep_step(story *t, wal *log, int i)
     }
 }
 
+static void check_story(const story *t, simfs *sim, const wal_config *config, uint64_t least,
+                        const char *what);
+
+/* What is durable by now must be there, whatever else a power cut leaves: also what was acknowledged by a log that was
+ * closed and opened again behind a failed call, in the same mount. */
+static void maybe_cut(story *t, simfs *sim, const wal_config *config)
+{
+    if (!t->cuts || simfs_faults_hit(sim) == 0 || rng_below(&t->chance, crash_long() ? 1 : 24) != 0)
+        return;
+    char line[256];
+    crash_model how = rng_below(&t->chance, 2) ? CRASH_STRICT : CRASH_ORDERED;
+    simfs *left = crash_now(sim, how, rng_next(&t->chance), line, sizeof(line));
+    check_story(t, left, config, t->durable, "a power cut behind the fault");
+    simfs_free(left);
+    t->power_cuts++;
+}
+
+static void note_durable(story *t, simfs *sim, wal *log)
+{
+    uint64_t durable = firn_wal_durable_seq(log);
+    t->durable = durable > t->durable ? durable : t->durable;
+    simfs_mark(sim, 0, t->durable);
+}
+
 /* Runs the script on whatever the calls allow. A log that does not open, or does not close, is fine
  * here. */
 static void run_script(story *t, simfs *sim, const wal_config *config)
 {
-    for (int life = 0; life < 2; life++) {
+    for (int life = 0; life < (t->cuts ? 3 : 2); life++) {
         firn_error error = {0};
         wal *log;
         int status = wal_open_path(simfs_fs(sim), BED_PATH, config, NULL, &log, &error);
@@ -108,12 +135,13 @@ static void run_script(story *t, simfs *sim, const wal_config *config)
         }
         if (firn_wal_last_seq(log) < t->acknowledged)
             tell_wrong(t, "lost while reopening", status, firn_wal_last_seq(log));
+        note_durable(t, sim, log); /* what was found is durable by now */
+        maybe_cut(t, sim, config);
         for (int i = 0; i < STEPS / 2; i++) {
             write_step(t, log, i);
             upkeep_step(t, log, i);
-            uint64_t durable = firn_wal_durable_seq(log);
-            t->durable = durable > t->durable ? durable : t->durable;
-            simfs_mark(sim, 0, t->durable);
+            note_durable(t, sim, log);
+            maybe_cut(t, sim, config);
         }
         status = firn_wal_close(log, &error);
         if (status != FIRN_OK) {
@@ -122,6 +150,7 @@ static void run_script(story *t, simfs *sim, const wal_config *config)
         } else {
             t->durable = t->acknowledged;
         }
+        maybe_cut(t, sim, config);
     }
 }
 
@@ -198,10 +227,11 @@ static const fault_kind fault_kinds[] = {
 };
 
 /* One run of the script with the at-th call failing. False when the script makes fewer calls. */
-static bool run_with_fault(const wal_config *config, const fault_kind *kind, uint64_t at)
+static bool run_with_fault(const wal_config *config, const fault_kind *kind, uint64_t at,
+                           uint64_t *power_cuts)
 {
     simfs *sim = simfs_new(at);
-    story t = {0};
+    story t = {.cuts = true, .chance = rng_init(at)};
     simfs_fault fault = {.calls = kind->calls,
                          .at = at,
                          .error = kind->error,
@@ -228,6 +258,7 @@ static bool run_with_fault(const wal_config *config, const fault_kind *kind, uin
         simfs_free(after);
     }
     check_story(&t, sim, config, t.acknowledged, what);
+    *power_cuts += t.power_cuts + 2;
     simfs_free(sim);
     return hit;
 }
@@ -235,12 +266,17 @@ static bool run_with_fault(const wal_config *config, const fault_kind *kind, uin
 static void every_call_fails(firn_wal_backing backing)
 {
     wal_config c = fault_config(backing);
+    uint64_t calls = 0, power_cuts = 0;
     for (size_t k = 0; k < sizeof(fault_kinds) / sizeof(fault_kinds[0]); k++) {
         uint64_t at = 1;
-        while (run_with_fault(&c, &fault_kinds[k], at))
+        while (run_with_fault(&c, &fault_kinds[k], at, &power_cuts))
             at++;
         assert_true(at > 30);
+        calls += at;
     }
+    print_message("%llu failed calls, %llu power cuts behind them\n", (unsigned long long)calls,
+                  (unsigned long long)power_cuts);
+    assert_true(power_cuts > 2 * calls + calls / 2);
 }
 
 static void NoFailingCallIsSwallowedMapped(void **state)
@@ -273,8 +309,8 @@ static void sizing_and_mapping_fails(firn_wal_backing backing)
                 .after = mode == 2 && errors[e] != EINTR,
                 .calls = SIZING,
             };
-            uint64_t at = 1;
-            while (run_with_fault(&c, &kind, at))
+            uint64_t at = 1, power_cuts = 0;
+            while (run_with_fault(&c, &kind, at, &power_cuts))
                 at++;
             assert_true(at > 10);
         }

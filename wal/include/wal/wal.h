@@ -66,8 +66,12 @@ typedef struct wal_config {
                               reported as harmless, and the log's floor may lie anywhere up to here */
     uint64_t covered_no;   /* segments with numbers <= this hold nothing else and may have been given up
                               (wal_give_up): their files are not looked at and, if they are still there,
-                              removed. The next one must be there. 0: none. Like covered_seq, it must have been
-                              made durable before wal_open */
+                              removed. The next one must be there. 0: none. Like covered_seq, it must be durable
+                              before the log changes anything: before wal_open, or by `accepted` */
+    /* Called by wal_open, unless the log is opened for reading only, when the log has been judged and will be opened,
+     * and nothing has been changed yet. A failure fails the opening. May be NULL. */
+    int (*accepted)(void *ctx, firn_error *err);
+    void *accepted_ctx;
     fs_file *lock;         /* borrowed: the file by which the folder is locked (fs_dir_lock). Looked at whenever a
                               segment is taken into use and when the log is closed: a folder or a lock that is not
                               the same any more stops all writing. NULL: the folder alone is looked at */
