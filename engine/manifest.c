@@ -16,6 +16,7 @@ struct manifest {
     uint64_t end;
     uint64_t records;
     bool poisoned;
+    bool worn; /* the file is an earlier life's: a write into it may have failed then */
     buf scratch;
 };
 
@@ -102,7 +103,9 @@ static int encode_state(buf *b, const manifest_state *s, uint64_t salt)
     int rc = buf_append(b, head, sizeof head);
     edit e = {.flushed_seq = s->flushed_seq,
               .covered_no = s->covered_no,
-              .next_file_no = s->next_file_no};
+              .next_file_no = s->next_file_no,
+              .closed = s->closed_seq != 0,
+              .closed_seq = s->closed_seq};
     if (rc == FIRN_OK)
         rc = put_edit(b, &e);
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
@@ -181,7 +184,8 @@ fail:
     return rc;
 }
 
-int manifest_settle(fs_dir *dir, const manifest_state *state, firn_error *err)
+/* Without room for a new file: all that can be done, unless a write into this very file has failed. */
+static int settle_in_place(fs_dir *dir, const manifest_state *state, firn_error *err)
 {
     char name[NAME_BYTES];
     fs_file *file = NULL;
@@ -205,6 +209,17 @@ int manifest_settle(fs_dir *dir, const manifest_state *state, firn_error *err)
     return rc;
 }
 
+int manifest_settle(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
+                    firn_error *err)
+{
+    *out = NULL;
+    int rc = manifest_create(dir, no, state, out, err);
+    if (rc != FIRN_NO_SPACE)
+        return rc;
+    error_clear(err);
+    return settle_in_place(dir, state, err);
+}
+
 int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, firn_error *err)
 {
     char name[NAME_BYTES];
@@ -214,6 +229,7 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
         return error_no_memory(err, sizeof *m);
     m->dir = dir;
     m->no = state->manifest_no;
+    m->worn = true;
     m->salt = state->salt;
     m->end = state->end;
     m->records = state->records;
@@ -282,6 +298,11 @@ bool manifest_has_magic(fs_dir *dir, const char *name)
                memcmp(first, MANIFEST_MAGIC, sizeof first) == 0;
     fs_close(file);
     return has;
+}
+
+bool manifest_is_worn(const manifest *m)
+{
+    return m->worn;
 }
 
 uint64_t manifest_bytes(const manifest *m)

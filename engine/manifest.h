@@ -25,7 +25,7 @@ typedef struct manifest_state {
     uint64_t manifest_no;
     uint64_t salt;       /* of its records' checksums */
     version *version;    /* owned reference */
-    bool closed_clean;   /* the last record says that the store was closed */
+    bool closed_clean;   /* the last record says that, and where, the store was closed */
     uint64_t closed_seq; /* the log held everything up to here when it was last closed */
     bool torn;           /* the tail held a record that had never been completed */
     uint64_t last, end;  /* where the last good record begins, and the next one would */
@@ -45,12 +45,15 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
 int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
 /* Makes what manifest_load has read durable, before anybody relies on it: it may have come from the page cache, of a
- * process that died before its sync, or whose sync failed. After a failed sync the kernel may hold pages that it takes for
- * clean and that the disk does not have, so the last record is written once more; those before it were synced before it
- * was begun. */
-int manifest_settle(fs_dir *dir, const manifest_state *state, firn_error *err);
-/* Goes on in a manifest that is settled. What stands behind its last good record is cut off. */
+ * process that died before its sync, or whose sync failed. Behind such a failure the same bytes, written again into the
+ * same file, may never be durable, though syncing them succeeds; so a new manifest says the same under number `no`,
+ * which is in *out. Without room for one *out is NULL, and the last record has been written once more where it is. */
+int manifest_settle(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
+                    firn_error *err);
+/* Goes on in a manifest of an earlier life, where there is no room for a new one: it is worn, and no edit may be written
+ * to it before it has been replaced, but the mark of a close. What stands behind its last good record is cut off. */
 int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, firn_error *err);
+bool manifest_is_worn(const manifest *m);
 
 /* Appends an edit and syncs it. FIRN_NO_SPACE: nothing happened, may be tried again. Any other
  * error: unknown whether it happened; the manifest refuses further edits with FIRN_POISONED. */

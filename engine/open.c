@@ -1,8 +1,7 @@
 /* open: from a folder to a store, and back.
  *
- *   folder -> lock -> manifest, settled -> flushed_seq -> log (scanned, judged, repaired)
- *          -> memtables over its segments -> view -> a manifest to append to
- *          -> leftovers removed -> background threads
+ *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged; the manifest settled; repaired)
+ *          -> memtables over its segments -> view -> leftovers removed -> background threads
  *
  * The work is proportional to the unflushed log. No table or manifest is removed before everything has been read
  * and found good, and no segment of the log before the log has. A store exists from the moment its first manifest has its final name; what a
@@ -158,22 +157,56 @@ static int new_state(firn *db, manifest_state *s, firn_error *err)
     return rc;
 }
 
-/* Keeps appending to a small, whole manifest; starts a new one otherwise. */
-static int open_manifest(firn *db, const folder *f, manifest_state *s, firn_error *err)
+/* What opening goes through with the log. */
+typedef struct opening {
+    firn *db;
+    const folder *folder;
+    manifest_state *state;
+} opening;
+
+static int write_new_manifest(firn *db, manifest_state *s,
+                              int (*write)(fs_dir *dir, uint64_t no, const manifest_state *state,
+                                           manifest **out, firn_error *err),
+                              firn_error *err) REQUIRES(db->manifest_mu)
 {
-    int rc;
-    store_number_files(db, f, s->next_file_no);
+    uint64_t no = store_next_file_no(db);
+    s->next_file_no = no + 1;
+    return write(db->dir, no, s, &db->manifest, err);
+}
+
+/* E5: the log has been looked at, and is about to remove what it is told that the tables hold. */
+static int settle_manifest(void *ctx, firn_error *err)
+{
+    const opening *o = ctx;
+    firn *db = o->db;
+    if (!o->state->manifest_no)
+        return FIRN_OK; /* a new store: nothing was said yet */
+    mutex_lock(&db->manifest_mu);
+    int rc = write_new_manifest(db, o->state, manifest_settle, err);
+    mutex_unlock(&db->manifest_mu);
+    /* Those that an open behind this step left when it failed must not become more and more. */
+    for (size_t i = 0; rc == FIRN_OK && i + 1 < folder_count(&o->folder->manifests); i++) {
+        char name[NAME_BYTES];
+        name_manifest(folder_at(&o->folder->manifests, i), false, name);
+        (void)fs_unlink(db->dir, name, NULL);
+    }
+    return rc;
+}
+
+/* The manifest of this life: the one that settled what was read, if there is nothing to change in it. */
+static int open_manifest(firn *db, manifest_state *s, firn_error *err)
+{
+    int rc = FIRN_OK;
     mutex_lock(&db->manifest_mu);
     db->covered_no = s->covered_no;
     /* What was given up must not be missed again: the new manifest does not ask for it. */
     bool gave_up = atomic_load_explicit(&db->visible_seq, memory_order_relaxed) < s->closed_seq;
-    if (s->manifest_no && !s->torn && s->end == s->file_bytes && s->end < MANIFEST_REWRITE_BYTES &&
-        !s->shared && !gave_up) {
-        rc = manifest_continue(db->dir, s, &db->manifest, err);
-    } else {
-        uint64_t no = store_next_file_no(db);
-        s->next_file_no = no + 1;
-        rc = manifest_create(db->dir, no, s, &db->manifest, err);
+    if (gave_up)
+        s->closed_seq = 0;
+    if (!db->manifest || gave_up) {
+        manifest_close(db->manifest);
+        db->manifest = NULL;
+        rc = write_new_manifest(db, s, manifest_create, err);
         /* On a full disk the old one will do, without the record that was never completed. */
         if (error_curable(rc) && s->manifest_no && !gave_up)
             rc = manifest_continue(db->dir, s, &db->manifest, err);
@@ -354,15 +387,18 @@ static uint64_t torn_bytes(const firn_wal_report *report)
     return bytes;
 }
 
-static int open_log(firn *db, const manifest_state *s, firn_error *err)
+static int open_log(firn *db, const folder *f, manifest_state *s, firn_error *err)
 {
     wal_config config;
     firn_wal_report report;
     recovery r = {.db = db, .version = s->version, .err = err};
+    opening o = {db, f, s};
     log_config(db, s, &config);
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         for (size_t i = 0; i < s->version->levels[n].count; i++)
             note_newest(db, s->version->levels[n].tables[i]->properties.seq_max);
+    config.accepted = settle_manifest;
+    config.accepted_ctx = &o;
     firn_wal_report_init(&report);
     int rc = wal_open(db->dir, &config, &report, &db->wal, err);
     db->recovery_cut_bytes = db->options.read_only ? torn_bytes(&report) : report.cut_bytes;
@@ -446,8 +482,6 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         rc = load_manifest(db, &f, &s, err);
         if (rc == FIRN_OK)
             rc = check_log_exists(db, &f, err);
-        if (rc == FIRN_OK) /* E5: the log removes what it is told that the tables hold */
-            rc = manifest_settle(db->dir, &s, err);
     } else {
         /* A folder that was there may be anybody's work, and not on the disk yet: then a power cut would take it,
          * and all that we put into it. */
@@ -462,9 +496,11 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         }
     }
     if (rc == FIRN_OK)
-        rc = open_log(db, &s, err);
+        store_number_files(db, &f, s.next_file_no);
     if (rc == FIRN_OK)
-        rc = open_manifest(db, &f, &s, err);
+        rc = open_log(db, &f, &s, err);
+    if (rc == FIRN_OK)
+        rc = open_manifest(db, &s, err);
     if (rc == FIRN_OK)
         rc = remove_leftovers(db, s.version, err);
     if (rc == FIRN_OK)
@@ -512,7 +548,7 @@ static int try_reading(firn *db, firn_error *err)
     if (rc == FIRN_OK)
         rc = open_all_tables(s.version, err);
     if (rc == FIRN_OK)
-        rc = open_log(db, &s, err);
+        rc = open_log(db, &f, &s, err);
     manifest_state_release(&s);
     folder_release(&f);
     return rc;

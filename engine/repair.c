@@ -99,7 +99,7 @@ static int read_manifest(repair *r)
         if (rc == FIRN_OK) {
             handle_set_id(r->db, r->state.store_id);
             r->changed = i + 1 < count;
-            return manifest_settle(r->db->dir, &r->state, r->err);
+            return FIRN_OK;
         }
         if (!repair_is_damage(rc, &why)) {
             if (r->err)
@@ -440,6 +440,17 @@ static int write_manifest(repair *r)
     return rc;
 }
 
+/* What the log is told that the tables hold must be on the disk before it removes anything. */
+static int settle_manifest(repair *r)
+{
+    manifest *m = NULL;
+    uint64_t no = store_next_file_no(r->db);
+    r->state.next_file_no = no + 1;
+    int rc = manifest_settle(r->db->dir, no, &r->state, &m, r->err);
+    manifest_close(m);
+    return rc;
+}
+
 /* ---- All of it ---- */
 
 static int enter(repair *r, const char *path)
@@ -487,6 +498,8 @@ static int put_together(repair *r, const char *path)
         repair_note(r, "", "the manifest is older than the tables and the log");
     if (rc == FIRN_OK)
         rc = r->state.version && !old && !beyond ? repair_listed_tables(r) : rebuild(r);
+    if (rc == FIRN_OK && r->state.version)
+        rc = settle_manifest(r);
     if (rc == FIRN_OK)
         rc = salvage_log(r);
     if (rc == FIRN_OK && r->changed)

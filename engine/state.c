@@ -146,14 +146,14 @@ uint64_t store_next_file_no(firn *db)
     return atomic_fetch_add_explicit(&db->next_file_no, 1, memory_order_relaxed);
 }
 
-/* A manifest only grows. When it has grown large it is replaced by one that holds nothing but the
- * present state. Failing before the new one has its name changes nothing; failing behind that, it
+/* A manifest only grows. When it has grown large, or is an earlier life's, it is replaced by one that
+ * holds nothing but the present state. Failing before the new one has its name changes nothing; failing behind that, it
  * is unknown which of the two the next open finds, so neither may get another edit. */
 static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->manifest_mu)
 {
     uint64_t limit =
         db->manifest_limit > MANIFEST_REWRITE_BYTES ? db->manifest_limit : MANIFEST_REWRITE_BYTES;
-    if (manifest_bytes(db->manifest) < limit)
+    if (manifest_bytes(db->manifest) < limit && !manifest_is_worn(db->manifest))
         return FIRN_OK;
     char name[NAME_BYTES];
     manifest *fresh = NULL;
@@ -218,6 +218,15 @@ static int check_numbers(const firn *db, const edit *e, firn_error *err)
     return FIRN_TOO_LARGE;
 }
 
+/* No edit goes into the file of an earlier life. */
+static int replace_worn(firn *db, version *v, firn_error *err) REQUIRES(db->manifest_mu)
+{
+    if (!manifest_is_worn(db->manifest))
+        return FIRN_OK;
+    int rc = renew_manifest(db, v, err);
+    return rc == FIRN_OK && manifest_is_worn(db->manifest) ? err->status : rc;
+}
+
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
 {
     version *next = NULL;
@@ -226,10 +235,12 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     if (!err)
         err = &local;
     mutex_lock(&db->manifest_mu);
-    e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
     /* manifest_mu makes us the only one who replaces versions, so the current one stays current. */
     view *v = store_view(db);
-    int rc = check_numbers(db, e, err);
+    int rc = replace_worn(db, v->version, err);
+    e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
+    if (rc == FIRN_OK)
+        rc = check_numbers(db, e, err);
     if (rc == FIRN_OK)
         rc = version_apply(v->version, e, &next, err);
     view_unref(v);

@@ -95,6 +95,22 @@ static void begin_with_a_record_in_the_page_cache(bed *b)
     simfs_heal(b->sim);
 }
 
+typedef struct look {
+    bool no_room; /* for a manifest */
+    unsigned
+        in_place; /* writes into manifests of an earlier life; simfs knows a file by the name it was opened under */
+} look;
+
+static int look_at_manifests(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    look *l = ctx;
+    (void)index;
+    const char *dot = name ? strstr(name, ".manifest") : NULL;
+    if (dot && call == SIMFS_WRITE && strcmp(dot, ".manifest") == 0)
+        l->in_place++;
+    return dot && call == SIMFS_CREATE && l->no_room ? ENOSPC : 0;
+}
+
 /* Power cut while the next open runs. */
 static void a_record_that_is_only_in_the_page_cache_gives_nothing_up(void **state)
 {
@@ -103,6 +119,37 @@ static void a_record_that_is_only_in_the_page_cache_gives_nothing_up(void **stat
     begin_with_a_record_in_the_page_cache(&b);
     bed_must_open(&b);
     crashes(&b, "page-cache", CRASH_ALL, still_there);
+}
+
+static int still_there_without_room(void *ctx, crash_state *state)
+{
+    look l = {.no_room = true};
+    simfs_on_call(state->sim, look_at_manifests, &l);
+    int rc = still_there(ctx, state);
+    simfs_on_call(state->sim, NULL, NULL);
+    return rc;
+}
+
+/* Killed at any step of a flush, then a power cut while the next open runs, on a disk without room for a manifest. */
+static void without_room_a_record_in_the_page_cache_is_synced_where_it_stands(void **state)
+{
+    (void)state;
+    bed b;
+    begin(&b, true);
+    bed_put(&b, "a", "value");
+    simfs_mark(b.sim, 0, 5);
+    bed_flush(&b);
+    simfs_record_stop(b.sim);
+    crash_stats stats = {0};
+    crash_options options =
+        crash_options_default("page-cache-full", 1, still_there_without_room, &b);
+    options.models = CRASH_KILL | CRASH_ORDERED;
+    options.nest_every = 1;
+    uint64_t bad = crash_run(b.sim, &options, &stats);
+    crash_print("page-cache-full", &stats, stdout);
+    bed_release(&b);
+    assert_int_equal(bad, 0);
+    assert_true(stats.nested > 100);
 }
 
 /* The same while a repair runs, which looks into the log before it opens the store. */
@@ -118,7 +165,7 @@ static void a_repair_relies_on_no_record_that_is_only_in_the_page_cache(void **s
 }
 
 /* That sync fails; close; open; the power goes any time later. */
-static void a_record_whose_sync_failed_is_written_again_before_it_counts(void **state)
+static void a_record_whose_sync_failed_goes_into_a_new_manifest_before_it_counts(void **state)
 {
     (void)state;
     bed b;
@@ -135,6 +182,76 @@ static void a_record_whose_sync_failed_is_written_again_before_it_counts(void **
     simfs_mark(b.sim, 1, 1); /* long since open again */
     bed_put(&b, "b", "value");
     crashes(&b, "failed-sync", CRASH_ALL, still_there);
+}
+
+static void a_manifest_of_an_earlier_life_gets_no_edit(void **state)
+{
+    (void)state;
+    bed b;
+    look l = {0};
+    firn_error err = {0};
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    for (int life = 0; life < 3; life++) {
+        bed_put(&b, "a", "value");
+        bed_flush(&b);
+        bed_must_close(&b);
+        simfs_on_call(b.sim, look_at_manifests, &l);
+        bed_must_open(&b);
+        bed_put(&b, "b", "value");
+        bed_flush(&b);
+        assert_int_equal(l.in_place, 0);
+    }
+    bed_must_close(&b);
+    l.no_room = true; /* now it has to be relied on as it is, but nothing is built on it */
+    bed_must_open(&b);
+    l.in_place = 0;
+    bed_put(&b, "c", "value");
+    assert_int_equal(firn_flush(b.db, &err), FIRN_NO_SPACE);
+    assert_int_equal(l.in_place, 0);
+    l.no_room = false;
+    bed_flush(&b);
+    bed_expect(&b, NULL, "c", "value");
+    bed_must_close(&b);
+    assert_int_equal(l.in_place, 0);
+    bed_must_open(&b);
+    bed_expect(&b, NULL, "a", "value");
+    bed_expect(&b, NULL, "c", "value");
+    simfs_on_call(b.sim, NULL, NULL);
+    bed_release(&b);
+}
+
+/* Opening makes a new manifest before it knows all that it will find: what the old one insists on, the new one does. */
+static void where_the_store_was_closed_outlives_an_open_that_fails(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "value");
+    bed_must_close(&b);
+    for (int i = 0; i < 5; i++) {
+        simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_ALLOCATE, .at = 1, .error = EIO});
+        assert_int_equal(bed_open(&b, &err), FIRN_IO); /* behind the new manifest */
+        simfs_heal(b.sim);
+    }
+    size_t manifests = 0;
+    for (int no = 1; no < 20; no++) {
+        char path[64];
+        snprintf(path, sizeof path, "%s/%012d.manifest", b.folder, no);
+        manifests += simfs_exists(b.sim, path);
+    }
+    assert_int_equal(manifests, 2); /* they do not pile up */
+    char log[64];
+    uint8_t none[4096] = {0};
+    snprintf(log, sizeof log, "%s/000000000001.wal", b.folder);
+    simfs_cut(b.sim, log,
+              b.options.segment_bytes); /* nothing in the log says any more that it was closed */
+    simfs_poke(b.sim, log, 4096, none, sizeof none);
+    assert_int_equal(bed_open(&b, &err), FIRN_DAMAGED);
+    assert_non_null(strstr(err.message, "the store was closed at"));
+    bed_release(&b);
 }
 
 /* ENOSPC on the SEAL, then a write that needs a larger segment; then SIGKILL. */
@@ -336,8 +453,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_that_is_only_in_the_page_cache_gives_nothing_up),
+        cmocka_unit_test(without_room_a_record_in_the_page_cache_is_synced_where_it_stands),
         cmocka_unit_test(a_repair_relies_on_no_record_that_is_only_in_the_page_cache),
-        cmocka_unit_test(a_record_whose_sync_failed_is_written_again_before_it_counts),
+        cmocka_unit_test(a_record_whose_sync_failed_goes_into_a_new_manifest_before_it_counts),
+        cmocka_unit_test(a_manifest_of_an_earlier_life_gets_no_edit),
+        cmocka_unit_test(where_the_store_was_closed_outlives_an_open_that_fails),
         cmocka_unit_test(a_segment_that_the_store_knows_is_not_replaced_by_a_larger_one),
         cmocka_unit_test(numbers_beyond_32_bits_keep_their_order),
         cmocka_unit_test(who_looks_on_finds_no_more_damage_than_who_opens),

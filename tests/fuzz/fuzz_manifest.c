@@ -108,21 +108,31 @@ static bool load(const table_env *env, uint64_t no, manifest_state *s)
     return false;
 }
 
-/* Goes on in manifest `no`, which holds `s`, as a store does that was closed at operation 7. */
-static void check_goes_on(const table_env *env, const manifest_state *s)
+/* A store that was closed at operation 7 says so in `m`, which is manifest `no` and holds `s` in `records` records. */
+static void check_close(const table_env *env, uint64_t no, manifest *m, const manifest_state *s,
+                        uint64_t records)
 {
-    manifest *m;
     manifest_state after;
     const edit e = {.closed = true, .closed_seq = 7};
-    FUZZ_CHECK(manifest_settle(env->dir, s, NULL) == FIRN_OK);
-    FUZZ_CHECK(manifest_continue(env->dir, s, &m, NULL) == FIRN_OK);
     FUZZ_CHECK(manifest_write(m, &e, NULL) == FIRN_OK);
     manifest_close(m);
-    FUZZ_CHECK(load(env, s->manifest_no, &after));
-    FUZZ_CHECK(after.records == s->records + 1 && after.closed_clean && after.closed_seq == 7 &&
+    FUZZ_CHECK(load(env, no, &after));
+    FUZZ_CHECK(after.records == records + 1 && after.closed_clean && after.closed_seq == 7 &&
                !after.torn);
     check_same(s, &after);
     manifest_state_release(&after);
+}
+
+/* In a new manifest, and, as where there is no room for one, in the one that was read. */
+static void check_goes_on(const table_env *env, const manifest_state *s)
+{
+    manifest *m;
+    FUZZ_CHECK(manifest_settle(env->dir, 5, s, &m, NULL) == FIRN_OK && m);
+    FUZZ_CHECK(!manifest_is_worn(m));
+    check_close(env, 5, m, s, 1);
+    FUZZ_CHECK(manifest_continue(env->dir, s, &m, NULL) == FIRN_OK);
+    FUZZ_CHECK(manifest_is_worn(m));
+    check_close(env, s->manifest_no, m, s, s->records);
 }
 
 static void check_state(const table_env *env, const manifest_state *s, uint64_t file_bytes)
