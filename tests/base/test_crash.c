@@ -245,7 +245,7 @@ static void AFailedSyncLosesDataAndTheNextOneLies(void **state)
 {
     (void)state;
     script s = script_new();
-    given(&s, "a", "AA");
+    given(&s, "a", "AAAAAAAAA"); /* a page and a sector */
     fs_file *f = reopen(&s, "a");
     uint8_t got[1];
     simfs_record(s.sim);
@@ -254,18 +254,117 @@ static void AFailedSyncLosesDataAndTheNextOneLies(void **state)
     assert_int_equal(fs_sync(f, NULL), FIRN_IO);
     assert_int_equal(fs_read(f, got, 1, 0, NULL), FIRN_OK);
     assert_int_equal(got[0], 'X'); /* reads see it */
-    write_letters(f, 1, "Y");
+    write_letters(f, 8, "Y");
     sync_file(f); /* success, for what was written since */
     outcomes *o = at_end(&s, CRASH_STRICT);
     assert_int_equal(o->count, 3);
-    assert_may_be(o, "a=AY");
-    assert_may_be(o, "a=XY");
-    free(o);
-    write_letters(f, 0, "Z"); /* written anew, it is saved by the next sync */
+    assert_may_be(o, "a=AAAAAAAAY");
+    assert_may_be(o, "a=XAAAAAAAY");
+    end(&s, f, o);
+}
+
+static void WhatFailedOnceStaysLostWhenItIsWrittenAgain(void **state)
+{
+    (void)state;
+    for (unsigned call = SIMFS_WRITE; call <= SIMFS_SYNC; call <<= 1) {
+        script s = script_new();
+        given(&s, "a", "AAAAAAAAA");
+        fs_file *f = reopen(&s, "a");
+        uint8_t got[1];
+        simfs_record(s.sim);
+        simfs_fail(s.sim, (simfs_fault){.calls = call, .at = 1, .error = EIO});
+        uint8_t first[SECTOR];
+        memset(first, 'X', sizeof first);
+        int wrote = fs_write(f, first, sizeof first, 0, NULL);
+        assert_int_equal(call == SIMFS_WRITE ? wrote : fs_sync(f, NULL), FIRN_IO);
+        fs_close(f);
+        f = reopen(&s, "a"); /* the page cache does not care */
+        write_letters(f, 0, "ZZ");
+        write_letters(f, 8, "Z");
+        sync_file(f);
+        assert_int_equal(fs_read(f, got, 1, 0, NULL), FIRN_OK);
+        assert_int_equal(got[0], 'Z');
+        simfs_mark(s.sim, 0, 1);
+        outcomes *o = at_end(&s, CRASH_STRICT);
+        assert_true(has_since_mark(o, "a=AAAAAAAAZ")); /* the whole page is lost, no other is */
+        assert_true(has_since_mark(o, "a=ZAAAAAAAZ"));
+        assert_true(has_since_mark(o, "a=ZZAAAAAAZ"));
+        assert_false(has_since_mark(o, "a=AAAAAAAAA"));
+        assert_int_equal(has_since_mark(o, "a=XAAAAAAAZ"), call == SIMFS_SYNC);
+        free(o);
+        o = at_end(&s, CRASH_ORDERED);
+        for (size_t i = 0; i < o->count; i++)
+            assert_string_equal(o->text[i], o->mark[i] ? "a=AAAAAAAAZ" : "a=AAAAAAAAA");
+        end(&s, f, o);
+    }
+}
+
+static void AStoreBehindAFailedSyncIsLostLikeAWrite(void **state)
+{
+    (void)state;
+    script s = script_new();
+    given(&s, "a", "A");
+    fs_file *f = reopen(&s, "a");
+    void *map = NULL;
+    assert_int_equal(fs_map(f, SECTOR, true, &map, NULL), FIRN_OK);
+    simfs_record(s.sim);
+    memset(map, 'X', SECTOR);
+    fs_stored(f, 0, SECTOR);
+    simfs_fail(s.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
+    assert_int_equal(fs_sync(f, NULL), FIRN_IO);
+    memset(map, 'Z', SECTOR);
+    fs_stored(f, 0, SECTOR);
     sync_file(f);
-    o = at_end(&s, CRASH_STRICT);
-    assert_int_equal(o->count, 2);
-    assert_may_be(o, "a=ZY");
+    simfs_mark(s.sim, 0, 1);
+    outcomes *o = at_end(&s, CRASH_STRICT);
+    assert_true(has_since_mark(o, "a=A"));
+    assert_true(has_since_mark(o, "a=Z"));
+    free(o);
+    o = at_end(&s, CRASH_ORDERED);
+    for (size_t i = 0; i < o->count; i++)
+        assert_string_equal(o->text[i], "a=A");
+    fs_unmap(f, map, SECTOR);
+    end(&s, f, o);
+}
+
+static void ANewFileUnderTheNameOfASpoiledOneIsFine(void **state)
+{
+    (void)state;
+    script s = script_new();
+    given(&s, "a", "A");
+    fs_file *f = reopen(&s, "a");
+    simfs_record(s.sim);
+    write_letters(f, 0, "X");
+    simfs_fail(s.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
+    assert_int_equal(fs_sync(f, NULL), FIRN_IO);
+    fs_close(f);
+    f = create(&s, "b");
+    write_letters(f, 0, "X");
+    sync_file(f);
+    assert_int_equal(fs_rename(s.dir, "b", "a", NULL), FIRN_OK);
+    sync_dir(&s);
+    simfs_mark(s.sim, 0, 1);
+    outcomes *o = at_end(&s, CRASH_STRICT);
+    for (size_t i = 0; i < o->count; i++)
+        assert_true(o->mark[i] == 0 || strcmp(o->text[i], "a=X") == 0);
+    assert_true(has_since_mark(o, "a=X"));
+    end(&s, f, o);
+}
+
+static void AWriteThatFoundNoRoomSpoilsNothing(void **state)
+{
+    (void)state;
+    script s = script_new();
+    given(&s, "a", "A");
+    fs_file *f = reopen(&s, "a");
+    simfs_record(s.sim);
+    simfs_fail(s.sim, (simfs_fault){.calls = SIMFS_WRITE, .at = 1, .error = ENOSPC});
+    assert_int_equal(fs_write(f, "X", 1, 0, NULL), FIRN_NO_SPACE);
+    write_letters(f, 0, "Z");
+    sync_file(f);
+    simfs_mark(s.sim, 0, 1);
+    outcomes *o = at_end(&s, CRASH_STRICT);
+    assert_false(has_since_mark(o, "a=A"));
     end(&s, f, o);
 }
 
@@ -333,12 +432,12 @@ static void ASizeLostByAFailedSyncStaysOpenButCoversWhatIsSyncedLater(void **sta
     assert_true(has_since_mark(o, "a=A"));
     assert_true(has_since_mark(o, "a=A0X"));
     free(o);
-    write_letters(f, 1, "Y");
+    write_letters(f, 8, "Y"); /* in another page than the one that is lost */
     sync_file(f);
     o = at_end(&s, CRASH_STRICT);
     assert_false(has_since_mark(o, "a=A"));
-    assert_true(has_since_mark(o, "a=AY"));
-    assert_true(has_since_mark(o, "a=AYX"));
+    assert_true(has_since_mark(o, "a=A0000000Y"));
+    assert_true(has_since_mark(o, "a=A0X00000Y"));
     end(&s, f, o);
 }
 
@@ -632,6 +731,10 @@ int main(void)
         cmocka_unit_test(AStoreThatNobodyAnnouncedIsLost),
         cmocka_unit_test(AMappedStoreMayBeTornInsideASector),
         cmocka_unit_test(AFailedSyncLosesDataAndTheNextOneLies),
+        cmocka_unit_test(WhatFailedOnceStaysLostWhenItIsWrittenAgain),
+        cmocka_unit_test(AStoreBehindAFailedSyncIsLostLikeAWrite),
+        cmocka_unit_test(ANewFileUnderTheNameOfASpoiledOneIsFine),
+        cmocka_unit_test(AWriteThatFoundNoRoomSpoilsNothing),
         cmocka_unit_test(ADurableWriteTakesNoOtherSectorAlong),
         cmocka_unit_test(AnInterruptedSyncLosesNothing),
         cmocka_unit_test(ASizeLostByAFailedSyncStaysOpenButCoversWhatIsSyncedLater),

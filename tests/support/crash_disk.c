@@ -66,11 +66,13 @@ static void node_reserve(disk_node *n, uint64_t size)
     n->durable = sim_grow(n->durable, room);
     n->sums = sim_grow(n->sums, after * sizeof *n->sums);
     n->slot_of = sim_grow(n->slot_of, after * sizeof *n->slot_of);
+    n->spoiled = sim_grow(n->spoiled, after * sizeof *n->spoiled);
     memset(n->now + n->room, 0, room - n->room);
     memset(n->durable + n->room, 0, room - n->room);
     for (uint32_t i = before; i < after; i++) {
         n->sums[i] = 0;
         n->slot_of[i] = -1;
+        n->spoiled[i] = false;
     }
     n->room = room;
 }
@@ -105,7 +107,7 @@ static void sector_add(disk *d, disk_node *n, uint32_t index, const uint8_t *dat
     DISK_ROOM(s->versions, s->count, s->room);
     disk_version *v = &s->versions[s->count++];
     v->order = order;
-    v->lost = false;
+    v->lost = n->spoiled[index];
     v->data = version_data(d);
     memcpy(v->data, data, SIM_SECTOR);
     v->sum = disk_sector_sum(data, index);
@@ -199,7 +201,18 @@ static bool syncs_sector(const sim_op *op, uint32_t index)
     return op->size == 0 || (start < op->offset + op->size && op->offset < start + SIM_SECTOR);
 }
 
-/* What was lost by a failed sync stays optional; everything else that is synced is on disk now. */
+/* A write or sync of these bytes failed: whatever is written to their pages from now on, in this file, is
+ * seen by those who read and is never durable, though syncing it succeeds (simfs.h, S7). */
+static void spoil(disk_node *n, uint64_t offset, uint64_t size)
+{
+    uint64_t from = offset / SIM_PAGE * SIM_PAGE;
+    uint64_t to = (offset + size + SIM_PAGE - 1) / SIM_PAGE * SIM_PAGE;
+    node_reserve(n, to);
+    for (uint64_t i = from / SIM_SECTOR; i < to / SIM_SECTOR; i++)
+        n->spoiled[i] = true;
+}
+
+/* What is spoiled stays optional; everything else that is synced is on disk now. */
 static void apply_sync(disk *d, disk_node *n, const sim_op *op)
 {
     uint32_t kept = 0;
@@ -207,7 +220,7 @@ static void apply_sync(disk *d, disk_node *n, const sim_op *op)
     for (uint32_t i = 0; i < n->sector_count; i++) {
         disk_sector s = n->sectors[i];
         const disk_version *newest = &s.versions[s.count - 1];
-        if (newest->lost || !syncs_sector(op, s.index)) {
+        if (n->spoiled[s.index] || !syncs_sector(op, s.index)) {
             n->slot_of[s.index] = (int32_t)kept;
             n->sectors[kept++] = s;
             continue;
@@ -236,6 +249,7 @@ static void apply_sync_lost(disk_node *n, const sim_op *op)
             continue;
         for (uint32_t v = 0; v < n->sectors[i].count; v++)
             n->sectors[i].versions[v].lost = true;
+        spoil(n, (uint64_t)n->sectors[i].index * SIM_SECTOR, SIM_SECTOR);
     }
     for (uint32_t i = 0; i < n->size_count && op->size == 0; i++)
         n->sizes[i].lost = true;
@@ -343,6 +357,9 @@ void disk_apply(disk *d, const sim_op *op)
     case SIM_OP_SYNC_LOST:
         apply_sync_lost(node_at(d, op->node, false), op);
         break;
+    case SIM_OP_WRITE_LOST:
+        spoil(node_at(d, op->node, false), op->offset, op->size);
+        break;
     case SIM_OP_DIR_SYNC:
         dir_commit(node_at(d, op->node, true));
         journal_commit(d);
@@ -390,6 +407,7 @@ void disk_release(disk *d)
         free(n->sums);
         free(n->sectors);
         free(n->slot_of);
+        free(n->spoiled);
         free(n->sizes);
         free(n->entries);
         free(n->changes);

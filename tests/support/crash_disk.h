@@ -17,7 +17,8 @@ typedef struct disk_version {
     uint64_t order; /* of the change, and the part of it */
     uint8_t *data;  /* SIM_SECTOR bytes */
     uint64_t sum;
-    bool lost; /* a failed sync: stays optional whatever is synced later */
+    bool
+        lost; /* stays optional whatever is synced later: behind a failed sync, or in a spoiled page */
 } disk_version;
 
 typedef struct disk_sector {
@@ -63,6 +64,7 @@ typedef struct disk_node {
     uint32_t sector_count;
     uint32_t sector_room;
     int32_t *slot_of; /* sector -> its place in `sectors`, or -1 */
+    bool *spoiled; /* of each sector: a write or sync of its page failed, so no later one counts */
     disk_size *sizes; /* pending */
     uint32_t size_count;
     uint32_t size_room;

@@ -22,6 +22,11 @@
  *       fs_write_durable does the same to the bytes that it was to write.
  *   S5  Paths: folders separated by '/', from one root; "a/b" and "/a/b" are the same.
  *   S6  Names and clocks are deterministic: the same seed and the same calls give the same answers.
+ *   S7  A page (4096 bytes) of a file that a write or sync failed on stays lost in that file: it may be
+ *       written and synced again, reads show that and the sync reports success, and a power cut leaves
+ *       what was durable before, or zeros. So does ext4, whose extent stays unwritten. Another file is
+ *       fine, under the same name too. A write that is refused for want of space or memory, or
+ *       interrupted, has touched nothing and spoils nothing.
  *
  * The simulator allocates with malloc and aborts when that fails: alloc_fail_at() must hit the code
  * under test, never its test bench.

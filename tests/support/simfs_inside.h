@@ -15,6 +15,7 @@
 #include <base/thread.h>
 
 #define SIM_SECTOR  512
+#define SIM_PAGE    4096
 #define SIM_NO_NODE UINT32_MAX
 
 /* ---- Memory that never fails and that alloc_fail_at does not see ---- */
@@ -78,13 +79,14 @@ typedef enum sim_op_kind {
     SIM_OP_UNLINK,
     SIM_OP_RENAME, /* name to `to`, both in dir */
     SIM_OP_DIR_SYNC,
-    SIM_OP_WRITE,    /* data at offset of node */
-    SIM_OP_STORED,   /* the same through a mapping */
-    SIM_OP_TRUNCATE, /* node to offset bytes */
-    SIM_OP_ALLOCATE, /* node to at least offset bytes */
-    SIM_OP_SYNC,      /* of size bytes from offset on; size 0: of all of node, its size too */
-    SIM_OP_SYNC_LOST, /* a failed one (S4) */
-    SIM_OP_MARK,      /* mark `node` is now `offset`; not a change */
+    SIM_OP_WRITE,      /* data at offset of node */
+    SIM_OP_STORED,     /* the same through a mapping */
+    SIM_OP_TRUNCATE,   /* node to offset bytes */
+    SIM_OP_ALLOCATE,   /* node to at least offset bytes */
+    SIM_OP_SYNC,       /* of size bytes from offset on; size 0: of all of node, its size too */
+    SIM_OP_SYNC_LOST,  /* a failed one (S4, S7) */
+    SIM_OP_WRITE_LOST, /* a failed write of size bytes at offset of node (S7) */
+    SIM_OP_MARK,       /* mark `node` is now `offset`; not a change */
 } sim_op_kind;
 
 typedef struct sim_op {

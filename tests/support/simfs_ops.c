@@ -1,5 +1,5 @@
 /* simfs_ops: the calls of base/fs.h on the simulated tree. Each is sim_enter (count, fail), the
- * effect under the lock, the note in the recording, sim_leave. Rules S1 to S6 stand in simfs.h.
+ * effect under the lock, the note in the recording, sim_leave. Rules S1 to S7 stand in simfs.h.
  */
 #include "simfs_inside.h"
 #include <assert.h>
@@ -521,10 +521,29 @@ static ssize_t do_pwrite(simfs *s, sim_file *f, const void *data, size_t size, u
     return (ssize_t)size;
 }
 
+/* Has a write that failed so reached the device? (S7) */
+static bool spoils(int error)
+{
+    switch (error) {
+    case EINTR:
+    case EAGAIN:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case ENOMEM:
+    case EMFILE:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static ssize_t op_pwrite(fs_file *file, const void *data, size_t size, uint64_t offset)
 {
     simfs *s = sim_of(file->owner);
     sim_verdict v = sim_enter(s, SIMFS_WRITE, file_name(file));
+    if (v.error && spoils(v.error) && size > 0)
+        sim_note_range(s, SIM_OP_WRITE_LOST, file_of(file)->node->number, offset, size);
     if (sim_refused(v))
         return sim_leave(s, v, -v.error);
     return sim_leave(s, v,
