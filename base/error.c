@@ -190,7 +190,7 @@ static const char *hint_of_errno(int sys_errno)
     case ENOENT:
         return "another program may have removed or moved it: put it back, then open again";
     default:
-        return "";
+        return "find the cause of this error of the system, then close and open again";
     }
 }
 
@@ -209,13 +209,12 @@ int error_system(firn_error *err, const char *file, uint64_t offset, int sys_err
 int error_thread(firn_error *err, const char *file, int sys_errno)
 {
     int status = error_system(err, file, FIRN_NO_OFFSET, sys_errno, "start a thread");
-    if (sys_errno == EAGAIN) {
-        status = FIRN_NO_MEMORY;
-        error_hint(err, "raise the limit of threads (ulimit -u), or free memory");
-    }
+    if (sys_errno != EAGAIN && sys_errno != ENOMEM)
+        return status;
     if (err)
-        err->status = status;
-    return status;
+        err->status = FIRN_NO_MEMORY;
+    error_hint(err, "raise the limit of threads (ulimit -u), or free memory");
+    return FIRN_NO_MEMORY;
 }
 
 int error_give(firn_error *err, int status, const firn_error *found)

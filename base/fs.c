@@ -149,9 +149,12 @@ static int sync_parent(fs *f, char *path, size_t length, firn_error *err)
     fs_dir *dir = NULL;
     int status = fs_dir_open(f, parent ? path : ".", &dir, err);
     path[parent] = kept;
-    if (status == FIRN_NOT_FOUND)
-        return error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
-                          "the folder above this one went away while it was made");
+    if (status == FIRN_NOT_FOUND) {
+        status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
+                            "the folder above this one went away while it was made");
+        error_hint(err, "find out what removed it, then try again");
+        return status;
+    }
     if (status != FIRN_OK)
         return status;
     status = fs_dir_sync(dir, err);
@@ -259,7 +262,7 @@ int fs_dir_make(fs *f, const char *path, firn_error *err)
     if (status == FIRN_OK) {
         /* What exists may be a file. */
         fs_dir *dir = NULL;
-        status = fs_dir_open(f, copy, &dir, err);
+        status = error_needed(err, fs_dir_open(f, copy, &dir, err));
         fs_dir_close(dir);
     }
     mem_free(copy);
@@ -844,6 +847,7 @@ int fs_random(fs *f, void *data, size_t size, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, f->ops->random(f, data, size));
-    return result == 0 ? FIRN_OK
-                       : error_system(err, NULL, FIRN_NO_OFFSET, -result, "get random bytes");
+    if (result == 0)
+        return FIRN_OK;
+    return error_needed(err, error_system(err, NULL, FIRN_NO_OFFSET, -result, "get random bytes"));
 }

@@ -260,19 +260,25 @@ static int posix_dir_lock(fs_dir *dir, long *holder)
     return result;
 }
 
+/* A server that has forgotten the folder says ESTALE, which means another thing in fs_ops. */
+static int folder_outcome(int sys_errno)
+{
+    return sys_errno == ENOTDIR || sys_errno == ESTALE ? -ENOENT : -sys_errno;
+}
+
 static int posix_dir_named(fs_dir *dir)
 {
     const posix_dir *d = (const posix_dir *)dir;
     struct stat here, there, root;
     if (fstat(d->fd, &here) != 0)
-        return -errno;
+        return folder_outcome(errno);
     if (here.st_nlink == 0)
         return -ENOENT;
     /* From another root, the way leads anywhere. */
     if (!d->way || stat("/", &root) != 0 || !same_inode(&root, &d->root))
         return 0;
     if (stat(d->way, &there) != 0)
-        return errno == ENOTDIR ? -ENOENT : -errno;
+        return folder_outcome(errno);
     return same_inode(&here, &there) ? 0 : -ESTALE;
 }
 

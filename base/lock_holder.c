@@ -24,8 +24,8 @@
 
 typedef struct candidates {
     struct statx file;
-    long self, parent;
-    bool self_locked, parent_locked;
+    long self;
+    bool self_locked;
     long other_locked;
     long other_open;
 } candidates;
@@ -81,8 +81,6 @@ static void look_at_process(candidates *c, int process, long pid)
         bool locked = has_lock(process, d->d_name);
         if (pid == c->self)
             c->self_locked = c->self_locked || locked;
-        else if (pid == c->parent && locked)
-            c->parent_locked = true;
         else if (locked)
             c->other_locked = pid;
         else
@@ -91,30 +89,44 @@ static void look_at_process(candidates *c, int process, long pid)
     closedir(descriptors);
 }
 
+/* `name` is that of a process in /proc. */
+static void look_at(candidates *c, int proc, const char *name, long pid)
+{
+    int process = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (process < 0)
+        return;
+    look_at_process(c, process, pid);
+    close(process);
+}
+
+static void look_at_pid(candidates *c, int proc, long pid)
+{
+    char name[24];
+    snprintf(name, sizeof(name), "%ld", pid);
+    look_at(c, proc, name, pid);
+}
+
 long lock_holder_find(int fd)
 {
-    candidates c = {.self = getpid(), .parent = getppid()};
+    candidates c = {.self = getpid()};
+    const long parent = getppid();
     if (statx(fd, "", AT_EMPTY_PATH, STATX_INO, &c.file) != 0)
         return 0;
     DIR *processes = open_stream(AT_FDCWD, "/proc");
     if (!processes)
         return 0;
+    look_at_pid(&c, dirfd(processes), parent);
+    if (c.other_locked == 0)
+        look_at_pid(&c, dirfd(processes), c.self);
     const struct dirent *d;
-    while ((d = readdir(processes)) != NULL) {
+    while (c.other_locked == 0 && !c.self_locked && (d = readdir(processes)) != NULL) {
         char *end;
         long pid = strtol(d->d_name, &end, 10);
-        if (*end != '\0' || pid <= 0)
-            continue;
-        int process = openat(dirfd(processes), d->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (process < 0)
-            continue;
-        look_at_process(&c, process, pid);
-        close(process);
+        if (*end == '\0' && pid > 0 && pid != parent && pid != c.self)
+            look_at(&c, dirfd(processes), d->d_name, pid);
     }
     closedir(processes);
-    if (c.parent_locked)
-        return c.parent;
-    if (c.self_locked)
-        return FS_HOLDER_SELF;
-    return c.other_locked != 0 ? c.other_locked : c.other_open;
+    if (c.other_locked != 0)
+        return c.other_locked;
+    return c.self_locked ? FS_HOLDER_SELF : c.other_open;
 }

@@ -48,9 +48,6 @@ static int end_table(build *b, firn_error *err)
 {
     const sst_properties *properties = NULL;
     table *t = NULL;
-    int rc = sst_writer_finish(b->writer, &properties, err);
-    if (rc != FIRN_OK)
-        return rc;
     if (b->count == b->capacity) {
         size_t wanted = b->capacity ? b->capacity * 2 : 4;
         table **grown = mem_realloc(b->tables, wanted * sizeof *grown);
@@ -59,9 +56,16 @@ static int end_table(build *b, firn_error *err)
         b->tables = grown;
         b->capacity = wanted;
     }
-    rc = table_new(&b->db->env, b->writer_no, properties, &t);
+    int rc = sst_writer_finish(b->writer, &properties, err);
     if (rc != FIRN_OK)
+        return rc;
+    rc = table_new(&b->db->env, b->writer_no, properties, &t);
+    if (rc != FIRN_OK) {
+        char name[NAME_BYTES];
+        name_table(b->writer_no, name);
+        (void)fs_unlink(b->db->dir, name, NULL); /* else an orphan, which opening removes */
         return error_no_memory(err, sizeof *t);
+    }
     b->tables[b->count++] = t;
     b->bytes += properties->file_bytes;
     sst_writer_free(b->writer);

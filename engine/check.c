@@ -35,6 +35,8 @@ typedef struct check {
     firn_check_summary summary;
     int status;       /* of the first finding */
     firn_error first; /* likewise */
+    int unchecked; /* why something could not be looked at, for the first time; FIRN_OK: all could */
+    firn_error unchecked_error;
 } check;
 
 static void say(check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -50,11 +52,25 @@ static void say(check *c, const char *format, ...)
     c->line(c->ctx, text);
 }
 
+/* What the system refused says nothing about the bytes: a device that failed, or no memory or descriptors left. */
+static bool says_nothing(int status)
+{
+    return status == FIRN_IO || status == FIRN_NO_MEMORY || status == FIRN_NO_SPACE;
+}
+
 static void finding(check *c, int status, firn_error *err)
 {
     char text[1024];
     (void)store_hint_repair(status, err);
     firn_error_format(err, text, sizeof text);
+    if (says_nothing(status)) {
+        say(c, "NOT CHECKED  %s", text);
+        if (c->unchecked == FIRN_OK) {
+            c->unchecked = status;
+            c->unchecked_error = *err;
+        }
+        return;
+    }
     say(c, "DAMAGE  %s", text);
     c->summary.findings++;
     if (c->status == FIRN_OK) {
@@ -72,15 +88,13 @@ static int check_table(table *t, firn_error *err)
     return rc;
 }
 
-static int check_tables(check *c)
+static void check_tables(check *c)
 {
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         const level *l = &c->state.version->levels[n];
         for (size_t i = 0; i < l->count; i++) {
             firn_error err = {0};
             int rc = check_table(l->tables[i], &err);
-            if (rc == FIRN_NO_MEMORY)
-                return rc;
             if (rc != FIRN_OK)
                 finding(c, rc, &err);
             c->summary.tables++;
@@ -90,7 +104,6 @@ static int check_tables(check *c)
         if (l->count)
             say(c, "level %u: %zu tables, %" PRIu64 " bytes", n, l->count, l->bytes);
     }
-    return FIRN_OK;
 }
 
 static void log_line(void *ctx, const char *text)
@@ -354,9 +367,7 @@ static int check_all(check *c, const char *path, firn_error *err)
     }
     say(c, "manifest %" PRIu64 ": %" PRIu64 " records, operations up to %" PRIu64 " are in tables",
         c->state.manifest_no, c->state.records, c->state.flushed_seq);
-    rc = check_tables(c);
-    if (rc != FIRN_OK)
-        return error_no_memory(err, sizeof *c);
+    check_tables(c);
     check_log(c);
     rc = ask_for_writer(c, err);
     if (rc != FIRN_OK)
@@ -375,7 +386,9 @@ int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *te
         return error_set(err, FIRN_INVALID, "the path of the store is NULL");
     check c = {.fs = f ? f : fs_posix(), .line = line, .ctx = ctx};
     firn_wal_report_init(&c.report);
-    int rc = check_all(&c, path, err);
+    firn_error why;
+    error_clear(&why);
+    int rc = check_all(&c, path, &why);
     look_release(&c);
     sst_cache_free(c.env.cache);
     fs_dir_close(c.dir);
@@ -383,10 +396,12 @@ int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *te
         *summary = c.summary;
     if (rc == FIRN_OK && c.status != FIRN_OK) {
         rc = c.status;
-        if (err)
-            *err = c.first;
+        why = c.first;
+    } else if (rc == FIRN_OK && c.unchecked != FIRN_OK) {
+        rc = c.unchecked;
+        why = c.unchecked_error;
     }
-    return rc;
+    return error_give(err, rc, &why);
 }
 
 int firn_check(const char *path, void (*line)(void *ctx, const char *text), void *ctx,

@@ -286,12 +286,14 @@ int firn_compact(firn *db, const void *from, size_t from_size, const void *to, s
     unsigned last = deepest(db, lower, upper);
     if (last == 0)
         last = 1;
+    firn_error why;
+    error_clear(&why);
     for (unsigned n = 0; rc == FIRN_OK && n < last; n++)
-        rc = compact_level(db, n, lower, upper, error);
+        rc = compact_level(db, n, lower, upper, &why);
     mutex_lock(&db->state_mu);
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
     if (rc == FIRN_END)
-        rc = error_set(error, FIRN_INVALID, "the store is being closed");
-    return rc;
+        rc = error_set(&why, FIRN_INVALID, "the store is being closed");
+    return error_give(error, rc, &why);
 }

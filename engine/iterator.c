@@ -152,9 +152,12 @@ static int stop(firn_iter *it, int status)
     it->valid = false;
     it->status = status;
     it->current_key = it->current_value = (firn_slice){0};
-    if (status == FIRN_NO_MEMORY)
-        error_no_memory(&it->error, it->key.size);
-    return status;
+    return status; /* described already by the place that noticed */
+}
+
+static int stop_no_memory(firn_iter *it, size_t bytes)
+{
+    return stop(it, error_no_memory(&it->error, bytes));
 }
 
 /* The merge has no further element: its end, or its error. */
@@ -197,7 +200,7 @@ static int find_forward(firn_iter *it, bool skipping)
             return stop(it, FIRN_UNSUPPORTED);
         }
         if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-            return stop(it, FIRN_NO_MEMORY);
+            return stop_no_memory(it, m->key.size);
         skipping = true;
     }
     return stop_at_end(it);
@@ -223,7 +226,7 @@ static int find_backward(firn_iter *it)
             if (it->has_lower && slice_compare(m->key, buf_slice(&it->lower)) < 0)
                 return stop(it, FIRN_END);
             if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-                return stop(it, FIRN_NO_MEMORY);
+                return stop_no_memory(it, m->key.size);
             inside = true;
             found = false;
         }
@@ -234,7 +237,7 @@ static int find_backward(firn_iter *it)
             }
             found = m->kind == FIRN_PUT;
             if (found && buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)
-                return stop(it, FIRN_NO_MEMORY);
+                return stop_no_memory(it, m->value.size);
         }
         m->ops->prev(m);
     }
@@ -307,7 +310,7 @@ static int take_target(firn_iter *it, const void *key, size_t key_size, firn_sli
     if (!it->valid || it->backward) /* N2: what backwards shows are copies already */
         return FIRN_OK;
     if (buf_assign(&it->key, key, key_size) != FIRN_OK)
-        return stop(it, FIRN_NO_MEMORY);
+        return stop_no_memory(it, key_size);
     *out = buf_slice(&it->key);
     return FIRN_OK;
 }
@@ -357,7 +360,7 @@ int firn_iter_next(firn_iter *it)
         return find_forward(it, false);
     }
     if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-        return stop(it, FIRN_NO_MEMORY);
+        return stop_no_memory(it, m->key.size);
     m->ops->next(m);
     return find_forward(it, true);
 }
@@ -369,7 +372,7 @@ int firn_iter_prev(firn_iter *it)
         return rc;
     if (!it->backward) {
         if (buf_assign(&it->key, it->current_key.data, it->current_key.size) != FIRN_OK)
-            return stop(it, FIRN_NO_MEMORY);
+            return stop_no_memory(it, it->current_key.size);
         return seek_backward(it, buf_slice(&it->key));
     }
     return find_backward(it);

@@ -126,12 +126,15 @@ static void encode_header(uint8_t h[MANIFEST_HEADER_BYTES], uint64_t no, const u
     put_u32(h + 60, crc32_update(0, h, 60));
 }
 
-/* A new manifest that may or may not be the one that the next open finds must not stay beside an older one that goes on.
- * A curable error: it is gone. */
-static int sync_name(fs_dir *dir, const char *name, firn_error *err)
+/* Gives the file its name, durably. A new manifest that may or may not be the one that the next open finds must not stay
+ * beside an older one that goes on. A curable error: it is gone. */
+static int give_name(manifest *m, const char *temporary, const char *name, firn_error *err)
 {
-    int rc = fs_dir_sync(dir, err);
-    if (error_curable(rc) && fs_unlink(dir, name, NULL) != FIRN_OK) {
+    fs_dir *dir = m->dir;
+    int rc = fs_rename_file(dir, temporary, name, m->file, err);
+    if (rc == FIRN_OK)
+        rc = fs_dir_sync(dir, err);
+    if (error_curable(rc) && fs_remove(dir, name, NULL) != FIRN_OK) {
         rc = FIRN_IO;
         if (err)
             err->status = rc;
@@ -172,9 +175,7 @@ int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manif
     if (rc == FIRN_OK)
         rc = fs_sync(m->file, err);
     if (rc == FIRN_OK)
-        rc = fs_rename(dir, temporary, name, err);
-    if (rc == FIRN_OK)
-        rc = sync_name(dir, name, err);
+        rc = give_name(m, temporary, name, err);
     if (rc != FIRN_OK)
         goto fail;
     *out = m;
@@ -194,7 +195,7 @@ static int settle_in_place(fs_dir *dir, const manifest_state *state, firn_error 
     name_manifest(state->manifest_no, false, name);
     uint8_t *record = mem_alloc(bytes);
     /* The bytes stay what they are, also under another name. */
-    int rc = record ? fs_open(dir, name, FS_WRITE | FS_ANY_LINKS, &file, err)
+    int rc = record ? error_needed(err, fs_open(dir, name, FS_WRITE | FS_ANY_LINKS, &file, err))
                     : error_no_memory(err, bytes);
     if (rc == FIRN_OK)
         rc = fs_read(file, record, bytes, state->last, err);
@@ -233,7 +234,7 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
     m->salt = state->salt;
     m->end = state->end;
     m->records = state->records;
-    int rc = fs_open(dir, name, FS_WRITE, &m->file, err);
+    int rc = error_needed(err, fs_open(dir, name, FS_WRITE, &m->file, err));
     if (rc == FIRN_OK && state->end < state->file_bytes) {
         rc = fs_truncate(m->file, state->end, err);
         if (rc == FIRN_OK)

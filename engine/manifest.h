@@ -41,7 +41,8 @@ void manifest_state_release(manifest_state *s);
  * created as objects. What is read makes sense (version_build.h, B1 to B5), whoever wrote it. */
 int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_error *err);
 
-/* Writes a new manifest holding `state` as its first record, durably, under number `no`. */
+/* Writes a new manifest holding `state` as its first record, durably, under number `no`. A curable error: there is no
+ * manifest of that number. */
 int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
 /* Makes what manifest_load has read durable, before anybody relies on it: it may have come from the page cache, of a

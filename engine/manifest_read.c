@@ -426,7 +426,7 @@ static int open_file(reader *r, const char *name)
 {
     fs_entry entry;
     fs_dir *dir = r->env->dir;
-    int rc = fs_open(dir, name, FS_READ, &r->file, r->err);
+    int rc = error_needed(r->err, fs_open(dir, name, FS_READ, &r->file, r->err));
     if (rc != FIRN_OK)
         return not_plain(rc, r->err);
     rc = fs_size(r->file, &r->s->file_bytes, r->err);

@@ -234,6 +234,7 @@ static void log_config(firn *db, const manifest_state *s, wal_config *c)
     memcpy(c->store_id, db->store_id, sizeof c->store_id);
     c->covered_seq = s->flushed_seq;
     c->covered_no = s->covered_no;
+    c->lock = db->lock;
     c->inline_work = db->inline_work;
     c->hooks = store_hooks(db);
 }
@@ -588,16 +589,19 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
         return error_set(err, FIRN_INVALID, "%s",
                          path ? "there is nowhere to put the handle" : "the path is NULL");
     firn *db = NULL;
+    firn_error why;
     int rc = handle_new(options, config, &db, err);
     if (rc != FIRN_OK)
         return rc;
-    rc = db->options.read_only ? open_reading(db, path, err) : open_writing(db, path, err);
+    error_clear(&why);
+    rc = db->options.read_only ? open_reading(db, path, &why) : open_writing(db, path, &why);
     if (rc != FIRN_OK) {
         workers_stop(db);
         drop_views(db);
         firn_wal_close(db->wal, NULL);
         handle_free(db);
-        return store_hint_repair(rc, err);
+        (void)store_hint_repair(rc, &why);
+        return error_give(err, rc, &why);
     }
     *out = db;
     return FIRN_OK;
@@ -616,7 +620,9 @@ static int record_close(firn *db, uint64_t last_seq, firn_error *err)
 {
     edit e = {.closed = true, .closed_seq = last_seq};
     mutex_lock(&db->manifest_mu);
-    int rc = manifest_write(db->manifest, &e, err);
+    int rc = store_check_held(db, err);
+    if (rc == FIRN_OK)
+        rc = manifest_write(db->manifest, &e, err);
     mutex_unlock(&db->manifest_mu);
     return rc;
 }
@@ -653,12 +659,14 @@ int firn_close(firn *db, firn_error *error)
     workers_stop(db);
     drop_views(db);
     uint64_t last_seq = firn_wal_last_seq(db->wal);
-    int log_rc = firn_wal_close(db->wal, error);
+    firn_error why;
+    error_clear(&why);
+    rc = firn_wal_close(db->wal, &why);
     db->wal = NULL;
-    if (!db->options.read_only && log_rc == FIRN_OK)
-        rc = record_close(db, last_seq, error);
+    if (!db->options.read_only && rc == FIRN_OK)
+        rc = record_close(db, last_seq, &why);
     handle_free(db);
-    return log_rc != FIRN_OK ? log_rc : rc;
+    return error_give(error, rc, &why);
 }
 
 const char *firn_version(void)

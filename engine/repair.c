@@ -562,5 +562,8 @@ int firn_repair(const char *path, const firn_options *options,
                 void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
                 firn_repair_summary *summary, firn_error *error)
 {
-    return engine_repair(path, options, NULL, tell, ctx, summary, error);
+    firn_error why;
+    error_clear(&why);
+    int rc = engine_repair(path, options, NULL, tell, ctx, summary, &why);
+    return error_give(error, rc, &why);
 }

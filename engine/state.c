@@ -2,6 +2,7 @@
  *
  * A view is replaced in one step under state_mu. Readers load the pointer without a lock, so a
  * replaced view is parked in `retired` until readers_wait has seen everybody leave. */
+#include <assert.h>
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
@@ -67,19 +68,6 @@ static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
     atomic_store_explicit(&db->pressure, p, memory_order_relaxed);
 }
 
-static int retire_reserve(firn *db) REQUIRES(db->state_mu)
-{
-    if (db->retired_count < db->retired_capacity)
-        return FIRN_OK;
-    size_t wanted = db->retired_capacity ? db->retired_capacity * 2 : 16;
-    view **grown = mem_realloc(db->retired, wanted * sizeof *grown);
-    if (!grown)
-        return FIRN_NO_MEMORY;
-    db->retired = grown;
-    db->retired_capacity = wanted;
-    return FIRN_OK;
-}
-
 /* The next memtable's keys probably begin like this one's. */
 static void remember_prefix(firn *db, const mem *m) REQUIRES(db->state_mu)
 {
@@ -91,54 +79,110 @@ static void remember_prefix(firn *db, const mem *m) REQUIRES(db->state_mu)
         memcpy(db->prefix, p.data, db->prefix_size);
 }
 
-static int install_locked(firn *db, mem *fresh, mem *flushed, version *v) REQUIRES(db->state_mu)
+/* `next` has been filled in. */
+static void replace_view(firn *db, view *old, view *next) REQUIRES(db->state_mu)
 {
-    view *old = atomic_load_explicit(&db->view, memory_order_relaxed);
-    view *next = NULL;
-    mem **frozen = mem_alloc((old->frozen_count + 1) * sizeof *frozen);
-    int rc = frozen ? retire_reserve(db) : FIRN_NO_MEMORY;
-    if (rc == FIRN_OK) {
-        size_t count = 0;
-        if (fresh && old->active)
-            frozen[count++] = old->active;
-        for (size_t i = 0; i < old->frozen_count; i++)
-            if (old->frozen[i] != flushed)
-                frozen[count++] = old->frozen[i];
-        rc = view_new(v ? v : old->version, fresh ? fresh : old->active, frozen, count, &next);
-    }
-    mem_free(frozen);
-    if (rc != FIRN_OK)
-        return rc;
-    if (fresh && old->active)
-        remember_prefix(db, old->active);
     atomic_store_explicit(&db->view, next, memory_order_seq_cst);
-    db->retired[db->retired_count++] = old;
+    old->next_retired = db->retired;
+    db->retired = old;
     update_pressure(db, next);
     cond_broadcast(&db->state_changed);
+}
+
+/* One mem more will be frozen: a commit that is under way must have room for it, too. */
+static int reserve_one_more(firn *db, size_t frozen_count) REQUIRES(db->state_mu)
+{
+    if (!db->reserved || db->reserved->frozen_room >= frozen_count)
+        return FIRN_OK;
+    view *larger = view_room(frozen_count);
+    if (!larger)
+        return FIRN_NO_MEMORY;
+    view_room_free(db->reserved);
+    db->reserved = larger;
     return FIRN_OK;
 }
 
-int store_install(firn *db, mem *fresh, mem *flushed, version *v)
+int store_install_mem(firn *db, mem *fresh)
 {
     mutex_lock(&db->state_mu);
-    int rc = install_locked(db, fresh, flushed, v);
+    view *old = atomic_load_explicit(&db->view, memory_order_relaxed);
+    size_t count = 0;
+    mem **frozen = mem_alloc((old->frozen_count + 1) * sizeof *frozen);
+    view *next = frozen ? view_room(old->frozen_count + 1) : NULL;
+    int rc = next ? reserve_one_more(db, old->frozen_count + 1) : FIRN_NO_MEMORY;
+    if (rc == FIRN_OK) {
+        if (old->active)
+            frozen[count++] = old->active;
+        for (size_t i = 0; i < old->frozen_count; i++)
+            frozen[count++] = old->frozen[i];
+        view_fill(next, old->version, fresh, frozen, count);
+        if (old->active)
+            remember_prefix(db, old->active);
+        replace_view(db, old, next);
+    } else {
+        view_room_free(next);
+    }
+    mem_free(frozen);
     mutex_unlock(&db->state_mu);
     return rc;
+}
+
+int store_reserve(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    const view *now = atomic_load_explicit(&db->view, memory_order_relaxed);
+    assert(!db->reserved);
+    db->reserved = view_room(now->frozen_count);
+    int rc = db->reserved ? FIRN_OK : FIRN_NO_MEMORY;
+    mutex_unlock(&db->state_mu);
+    return rc;
+}
+
+void store_unreserve(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    view_room_free(db->reserved);
+    db->reserved = NULL;
+    mutex_unlock(&db->state_mu);
+}
+
+void store_install_version(firn *db, mem *flushed, version *v)
+{
+    mutex_lock(&db->state_mu);
+    view *old = atomic_load_explicit(&db->view, memory_order_relaxed);
+    view *next = db->reserved;
+    size_t count = 0;
+    db->reserved = NULL;
+    assert(next && next->frozen_room >= old->frozen_count);
+    view_fill(next, v, old->active, old->frozen, old->frozen_count);
+    for (size_t i = 0; i < next->frozen_count; i++) {
+        if (next->frozen[i] != flushed)
+            next->frozen[count++] = next->frozen[i];
+        else
+            mem_unref(flushed); /* the old view keeps it alive */
+    }
+    next->frozen_count = count;
+    replace_view(db, old, next);
+    mutex_unlock(&db->state_mu);
+}
+
+int store_check_held(firn *db, firn_error *err)
+{
+    return fs_dir_held(db->dir, db->lock, err);
 }
 
 void store_reap(firn *db)
 {
     mutex_lock(&db->state_mu);
-    view **views = db->retired;
-    size_t count = db->retired_count;
+    view *first = db->retired;
     db->retired = NULL;
-    db->retired_count = db->retired_capacity = 0;
     mutex_unlock(&db->state_mu);
-    if (count)
+    if (first)
         readers_wait(&db->readers);
-    for (size_t i = 0; i < count; i++)
-        view_unref(views[i]);
-    mem_free(views);
+    for (view *next; first; first = next) {
+        next = first->next_retired;
+        view_unref(first);
+    }
 }
 
 uint64_t store_next_file_no(firn *db)
@@ -179,6 +223,8 @@ static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->ma
     fs_file *there = NULL;
     name_manifest(no, true, name);
     (void)fs_unlink(db->dir, name, NULL); /* likewise */
+    if (error_curable(rc))
+        return FIRN_OK; /* there is none of that number: tried again behind the next edit */
     name_manifest(no, false, name);
     if (fs_open(db->dir, name, FS_READ, &there, NULL) == FIRN_NOT_FOUND)
         return FIRN_OK; /* tried again behind the next edit */
@@ -187,24 +233,27 @@ static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->ma
     return rc;
 }
 
+/* An edit that is durable cannot be taken back, so nothing behind its commit may fail: what the new view takes is reserved
+ * before. */
 static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn_error *err)
     REQUIRES(db->manifest_mu)
 {
-    int rc = manifest_write(db->manifest, e, err);
+    int rc = store_check_held(db, err);
     if (rc != FIRN_OK)
         return rc;
+    if (store_reserve(db) != FIRN_OK)
+        return error_no_memory(err, sizeof(view));
+    rc = manifest_write(db->manifest, e, err);
+    if (rc != FIRN_OK) {
+        store_unreserve(db);
+        return rc;
+    }
     if (e->flushed_seq)
         atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
     if (e->covered_no)
         db->covered_no = e->covered_no;
-    if (store_install(db, NULL, flushed, next) == FIRN_OK)
-        return FIRN_OK;
-    /* The edit is durable and cannot be taken back: without memory for the view, disk and memory
-     * disagree. */
-    manifest_poison(db->manifest);
-    error_set(err, FIRN_POISONED, "out of memory behind a commit of the manifest");
-    error_hint(err, "close the store and open it again");
-    return FIRN_POISONED;
+    store_install_version(db, flushed, next);
+    return FIRN_OK;
 }
 
 /* The next open would not take a manifest with a greater number. */

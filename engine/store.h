@@ -74,9 +74,9 @@ struct firn {
     mutex state_mu;
     cond
         state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
-    view **retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
-    size_t retired_count GUARDED_BY(state_mu);
-    size_t retired_capacity GUARDED_BY(state_mu);
+    view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
+    /* Of the commit that is under way: room for the view that follows it, enough for the present frozen mems. */
+    view *reserved GUARDED_BY(state_mu);
     uint8_t
         prefix[PREFIX_KEPT] GUARDED_BY(state_mu); /* what keys of the last memtable began with */
     size_t prefix_size GUARDED_BY(state_mu);
@@ -137,10 +137,16 @@ size_t options_cache_bytes(const firn_options *o);
 /* ---- state.c ---- */
 /* The current view, with a reference. Any thread. */
 view *store_view(firn *db);
-/* Replaces the current view by a new one with the same parts but for those given; `fresh` becomes
- * the active mem and the old one is frozen; `flushed` (or NULL) leaves the frozen list; `v` (or
- * NULL) is the new version. */
-int store_install(firn *db, mem *fresh, mem *flushed, version *v);
+/* Replaces the current view by one in which `fresh` is the active mem and the old active one is frozen. FIRN_NO_MEMORY:
+ * nothing has changed. */
+int store_install_mem(firn *db, mem *fresh);
+/* Makes sure that store_install_version cannot fail; store_unreserve gives that up. FIRN_NO_MEMORY. */
+int store_reserve(firn *db) REQUIRES(db->manifest_mu);
+void store_unreserve(firn *db) REQUIRES(db->manifest_mu);
+/* Replaces the current view by one with the version `v`, without the mem `flushed` (or NULL). Behind store_reserve. */
+void store_install_version(firn *db, mem *flushed, version *v) REQUIRES(db->manifest_mu);
+/* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may be committed. */
+int store_check_held(firn *db, firn_error *err);
 /* Frees replaced views once nobody can be looking at them. */
 void store_reap(firn *db);
 /* Writes an edit to the manifest and installs the version that follows; `flushed` as above. */

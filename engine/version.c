@@ -82,6 +82,24 @@ static bool is_as_listed(const table *t, const sst_reader *r)
            slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
 }
 
+static int fail_listed(const table *t, const char *name, const char *message, firn_error *err)
+{
+    char path[512];
+    fs_path(path, sizeof path, t->env->dir, name);
+    error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET, "%s", message);
+    error_hint(err, "restore the file from a backup" HINT_REPAIR);
+    return FIRN_DAMAGED;
+}
+
+/* The manifest lists it, so a missing file is damage and not an answer; unless the whole folder went. */
+static int is_missing(const table *t, const char *name, firn_error *err)
+{
+    int rc = fs_dir_held(t->env->dir, NULL, err);
+    if (rc == FIRN_OK)
+        rc = fail_listed(t, name, "a table that the manifest lists is missing", err);
+    return rc;
+}
+
 int table_reader(table *t, sst_reader **out, firn_error *err)
 {
     sst_reader *r = atomic_load_explicit(&t->reader, memory_order_acquire);
@@ -90,6 +108,7 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
         mutex_lock(&t->opening);
         r = atomic_load_explicit(&t->reader, memory_order_acquire);
         if (!r) {
+            firn_error why;
             sst_reader_options o = {.cache = t->env->cache,
                                     .mapped = t->env->mapped,
                                     .store_id = {t->env->store_id[0], t->env->store_id[1]},
@@ -97,20 +116,16 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
                                     .file_bytes = t->properties.file_bytes};
             char name[NAME_BYTES];
             name_table(t->no, name);
-            rc = sst_reader_open(t->env->dir, name, &o, &r, err);
-            if (rc == FIRN_NOT_FOUND) {
-                /* The manifest lists it, so a missing file is damage and not an answer. */
-                rc = error_file(err, FIRN_DAMAGED, name, FIRN_NO_OFFSET,
-                                "a table that the manifest lists is missing");
-                error_hint(err, "restore the file from a backup" HINT_REPAIR);
-            }
-            rc = not_plain(rc, err);
+            error_clear(&why);
+            rc = sst_reader_open(t->env->dir, name, &o, &r, &why);
+            if (rc == FIRN_NOT_FOUND)
+                rc = is_missing(t, name, &why);
+            rc = not_plain(rc, &why);
             if (rc == FIRN_OK && !is_as_listed(t, r)) {
-                rc = error_file(err, FIRN_DAMAGED, name, FIRN_NO_OFFSET,
-                                "the table is not the one that the manifest lists");
-                error_hint(err, "restore the file from a backup" HINT_REPAIR);
+                rc = fail_listed(t, name, "the table is not the one that the manifest lists", &why);
                 sst_reader_close(r);
             }
+            (void)error_give(err, rc, &why);
             if (rc == FIRN_OK)
                 atomic_store_explicit(&t->reader, r, memory_order_release);
         }

@@ -51,11 +51,23 @@ void mem_apply(mem *m, const wal_applied *frame)
     }
 }
 
-int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, view **out)
+view *view_room(size_t frozen_room)
 {
-    view *w = mem_zalloc(sizeof *w + frozen_count * sizeof *w->frozen);
-    if (!w)
-        return FIRN_NO_MEMORY;
+    view *w = mem_zalloc(sizeof *w + frozen_room * sizeof *w->frozen);
+    if (w)
+        w->frozen_room = frozen_room;
+    return w;
+}
+
+void view_room_free(view *w)
+{
+    assert(!w || !w->version);
+    mem_free(w);
+}
+
+void view_fill(view *w, version *v, mem *active, mem *const *frozen, size_t frozen_count)
+{
+    assert(frozen_count <= w->frozen_room);
     atomic_init(&w->refs, 1);
     w->version = v;
     version_ref(v);
@@ -67,6 +79,14 @@ int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, v
         w->frozen[i] = frozen[i];
         mem_ref(frozen[i]);
     }
+}
+
+int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, view **out)
+{
+    view *w = view_room(frozen_count);
+    if (!w)
+        return FIRN_NO_MEMORY;
+    view_fill(w, v, active, frozen, frozen_count);
     *out = w;
     return FIRN_OK;
 }

@@ -35,15 +35,23 @@ void mem_unref(mem *m); /* NULL is allowed */
 /* Indexes the entries of a frame that lies in m's segment; room has been reserved. */
 void mem_apply(mem *m, const wal_applied *frame);
 
-typedef struct view {
+typedef struct view view;
+struct view {
     atomic_uint refs;
+    view *next_retired; /* in store.retired, once it is replaced */
+    size_t frozen_room; /* how many mems fit into `frozen` */
     version *version;
     mem *active; /* NULL when the store is open for reading only and its log is empty */
     size_t frozen_count;
     mem *frozen[]; /* newest first */
-} view;
+};
 
-/* Takes new references to all parts. */
+/* A view is made in two steps, so that what must not fail needs no memory: room for it, and its parts. NULL: no memory. */
+view *view_room(size_t frozen_room);
+/* Takes new references to all parts. The room suffices. */
+void view_fill(view *w, version *v, mem *active, mem *const *frozen, size_t frozen_count);
+void view_room_free(view *w); /* not filled; NULL is allowed */
+/* Both steps. FIRN_NO_MEMORY. */
 int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, view **out);
 void view_ref(view *v);
 void view_unref(view *v); /* NULL is allowed */

@@ -32,7 +32,7 @@ static bool wait_for_flush(firn *db)
     cond_broadcast(&db->state_changed);
     for (;;) {
         view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-        if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired_count)
+        if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired)
             break;
         cond_wait(&db->state_changed, &db->state_mu);
     }
@@ -97,9 +97,10 @@ static void compaction_fails(firn *db, int status, const firn_error *err)
     store_log(db, FIRN_LOG_ERROR, "compaction has stopped: %s", text);
     mutex_lock(&db->state_mu);
     db->compaction_failed = true;
-    if (db->background_status == FIRN_OK)
+    if (db->background_status == FIRN_OK) {
         db->background_error = *err;
-    db->background_error.status = status;
+        db->background_error.status = status;
+    }
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
 }
@@ -133,7 +134,7 @@ int workers_start(firn *db, firn_error *err)
     int rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
     if (rc == 0)
         rc = thread_start(&db->compactor, "firn-compact", compactor_run, db);
-    return rc == 0 ? FIRN_OK : error_system(err, "", FIRN_NO_OFFSET, rc, "start a thread");
+    return rc == 0 ? FIRN_OK : error_thread(err, db->dir->path, rc);
 }
 
 void workers_stop(firn *db)
@@ -221,15 +222,18 @@ static bool is_settled(firn *db,
 
 int firn_flush(firn *db, firn_error *error)
 {
+    firn_error why;
     int rc = store_check_handle(db, error);
     if (rc == FIRN_OK && db->options.read_only)
         rc = error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
-    uint64_t target = rc == FIRN_OK ? firn_last_seq(db) : 0;
-    if (rc == FIRN_OK)
-        rc = firn_wal_rotate(db->wal, error);
     if (rc != FIRN_OK)
         return rc;
-    return db->inline_work ? work_inline(db, error) : wait_until(db, is_flushed, target, error);
+    uint64_t target = firn_last_seq(db);
+    error_clear(&why);
+    rc = firn_wal_rotate(db->wal, &why);
+    if (rc == FIRN_OK)
+        rc = db->inline_work ? work_inline(db, &why) : wait_until(db, is_flushed, target, &why);
+    return error_give(error, rc, &why);
 }
 
 int firn_settle(firn *db, firn_error *error)
@@ -237,5 +241,8 @@ int firn_settle(firn *db, firn_error *error)
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK || db->options.read_only)
         return rc;
-    return db->inline_work ? work_inline(db, error) : wait_until(db, is_settled, 0, error);
+    firn_error why;
+    error_clear(&why);
+    rc = db->inline_work ? work_inline(db, &why) : wait_until(db, is_settled, 0, &why);
+    return error_give(error, rc, &why);
 }

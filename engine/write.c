@@ -35,7 +35,7 @@ static int hook_rotating(void *ctx, wal_segment *next, uint64_t seq_last, firn_e
     int rc = mem_new(next, seq_last + 1, slice_of(prefix, prefix_size), &fresh);
     if (rc == FIRN_OK) {
         active->seq_last = seq_last;
-        rc = store_install(db, fresh, NULL, NULL);
+        rc = store_install_mem(db, fresh);
     }
     if (rc == FIRN_OK)
         db->active = fresh;

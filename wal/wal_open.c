@@ -39,10 +39,8 @@ static wal *wal_alloc(const wal_config *config, fs_dir *dir, firn_error *err)
     mutex_init(&w->truncating);
     cond_init(&w->durable_cond);
     cond_init(&w->helper_cond);
-    if (wal_recycler_new(&w->recycler) != FIRN_OK) {
-        error_no_memory(err, sizeof(wal_recycler));
+    if (wal_recycler_new(&w->recycler) != FIRN_OK)
         w->recycler = NULL;
-    }
     return w;
 }
 
@@ -257,14 +255,15 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
     w->populate_ahead = checked.options.durability == FIRN_DURABILITY_BATCH
                             ? POPULATE_AHEAD_BATCH_BYTES
                             : POPULATE_AHEAD_BYTES;
-    status = w->recycler ? decide_backing(w, err) : FIRN_NO_MEMORY; /* described by wal_alloc */
+    firn_error why; /* opening goes on behind some failures, and then tells nothing of them */
+    status = w->recycler ? decide_backing(w, &why) : error_no_memory(&why, sizeof(wal_recycler));
     if (status == FIRN_OK)
-        status = wal_recover(dir, &w->config, w->mapped, &log, &found, err);
+        status = wal_recover(dir, &w->config, w->mapped, &log, &found, &why);
     if (status == FIRN_OK)
-        status = adopt(w, &log, err);
+        status = adopt(w, &log, &why);
     if (status == FIRN_OK && !w->read_only) {
         w->fresh = found.closed_clean || w->live_count == 0;
-        status = start_writing(w, &log, err);
+        status = start_writing(w, &log, &why);
     }
     wal_recovered_log_release(&log);
     if (report)
@@ -276,9 +275,10 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
         return FIRN_OK;
     }
     if (w->recycler)
-        (void)wal_ready_release(w, NULL); /* the failure that counts is in *err */
+        (void)wal_ready_release(w, NULL); /* the failure that counts is in `why` */
     wal_free(w);
-    return error_needed(err, status); /* the folder is there: what is missing in it went away */
+    status = error_needed(&why, status); /* the folder is there: what is missing in it went away */
+    return error_give(err, status, &why);
 }
 
 /* ---- Opening a folder ---- */
@@ -286,10 +286,12 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
 static int open_folder(fs *f, const char *path, const firn_wal_options *o, fs_dir **out,
                        firn_error *err)
 {
-    bool writes = !o->read_only && o->recovery != FIRN_RECOVERY_INSPECT;
-    int status = writes && o->create_if_missing ? fs_dir_make(f, path, err) : FIRN_OK;
+    bool makes = !o->read_only && o->recovery != FIRN_RECOVERY_INSPECT && o->create_if_missing;
+    int status = makes ? fs_dir_make(f, path, err) : FIRN_OK;
     if (status == FIRN_OK)
         status = fs_dir_open(f, path, out, err);
+    if (makes)
+        return error_needed(err, status);
     if (status == FIRN_NOT_FOUND) {
         error_file(err, status, path, FIRN_NO_OFFSET, "there is no such folder");
         error_hint(err, "check the path, or open with create_if_missing and without read_only");

@@ -184,7 +184,7 @@ static void TheHintOfACurableErrorFitsItsCause(void **state)
     static const struct {
         int sys_errno;
         const char *hint;
-    } cases[] = {{ENOSPC, "disk"},       {EDQUOT, "quota"},       {EFBIG, "ulimit -f"},
+    } cases[] = {{ENOSPC, "disk"},      {EDQUOT, "quota"},       {EFBIG, "ulimit -f"},
                  {EMFILE, "ulimit -n"}, {ENFILE, "fs.file-max"}, {ENOMEM, "memory"}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         firn_error e;

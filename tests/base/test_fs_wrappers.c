@@ -372,6 +372,114 @@ static void AskingForALockTakesNoneAndMakesNoFile(void **state)
     assert_int_equal(f->calls[OPEN], 3);
 }
 
+static void WhereFoldersCannotBeLockedTheFileAloneHasToDo(void **state)
+{
+    (void)state;
+    static const int cannot[] = {-EOPNOTSUPP, -ENOSYS, -EINVAL, -EBADF, -ENOLCK, -ENOTTY};
+    for (size_t i = 0; i < COUNT_OF(cannot); i++) {
+        fake *f = fresh();
+        fs_file *lock = NULL;
+        f->failing = DIR_LOCK;
+        f->fail_with = cannot[i];
+        assert_int_equal(fs_dir_lock(&f->dir, &lock, NULL), FIRN_OK);
+        assert_ptr_equal(lock, &f->file);
+        assert_int_equal(f->calls[LOCK], 1);
+    }
+    fake *f = fresh();
+    fs_file *lock = NULL;
+    firn_error e;
+    f->failing = DIR_LOCK;
+    f->fail_with = -EWOULDBLOCK;
+    f->holder = 4711;
+    assert_int_equal(fs_dir_lock(&f->dir, &lock, &e), FIRN_LOCKED);
+    assert_string_equal(e.message, "process 4711 holds the lock");
+    assert_string_equal(e.file, "/store/LOCK");
+    assert_int_equal(f->calls[LOCK], 0);
+    f->holder = FS_HOLDER_SELF;
+    assert_int_equal(fs_dir_lock(&f->dir, &lock, &e), FIRN_LOCKED);
+    assert_string_equal(e.message, "this process has it open already");
+    assert_null(lock);
+}
+
+/* Between the opening of the lock file and its lock, another program removed it. */
+static void ALockWithoutANameIsTakenOnceMore(void **state)
+{
+    (void)state;
+    static const int lost[] = {-ENOENT, -ESTALE};
+    for (size_t i = 0; i < COUNT_OF(lost); i++) {
+        fake *f = fresh();
+        fs_file *lock = NULL;
+        firn_error e;
+        f->failing = NAMED;
+        f->fail_with = lost[i];
+        assert_int_equal(fs_dir_lock(&f->dir, &lock, &e), FIRN_IO); /* again and again */
+        assert_int_equal(f->calls[LOCK], 10);
+        assert_int_equal(e.status, FIRN_IO);
+        assert_int_equal(e.sys_errno, -lost[i]);
+        assert_null(lock);
+    }
+}
+
+static void WhatMayNotBeLookedAtCountsAsHeld(void **state)
+{
+    (void)state;
+    static const call calls[] = {DIR_NAMED, NAMED};
+    static const struct {
+        int result, status;
+    } cases[] = {{-EACCES, FIRN_OK}, {-EPERM, FIRN_OK},         {-ENOENT, FIRN_IO},
+                 {-ESTALE, FIRN_IO}, {-ENOMEM, FIRN_NO_MEMORY}, {-EIO, FIRN_IO}};
+    for (size_t c = 0; c < COUNT_OF(calls); c++)
+        for (size_t i = 0; i < COUNT_OF(cases); i++) {
+            fake *f = fresh();
+            f->failing = calls[c];
+            f->fail_with = cases[i].result;
+            assert_int_equal(fs_dir_held(&f->dir, &f->file, NULL), cases[i].status);
+        }
+    fake *f = fresh();
+    assert_int_equal(fs_dir_held(&f->dir, NULL, NULL), FIRN_OK);
+    assert_int_equal(f->calls[NAMED], 0);
+}
+
+static void NothingReachesBeyondTheLimitOfFileSizes(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    uint8_t bytes[200] = {0};
+    f->limit = 100;
+    f->most = 7;
+    assert_int_equal(fs_write(&f->file, bytes, 100, 0, &e), FIRN_OK);
+    unsigned writes = f->calls[PWRITE];
+    assert_int_equal(fs_write(&f->file, bytes, 101, 0, &e), FIRN_NO_SPACE);
+    assert_int_equal(e.sys_errno, EFBIG);
+    assert_int_equal(fs_write(&f->file, bytes, 1, 100, &e), FIRN_NO_SPACE);
+    assert_int_equal(fs_write(&f->file, bytes, 0, 150, &e), FIRN_OK);
+    assert_int_equal(f->calls[PWRITE], writes); /* not even a part of it */
+    assert_int_equal(fs_write_durable(&f->file, bytes, 1, 100, &e), FIRN_NO_SPACE);
+    assert_int_equal(f->calls[PWRITE_DURABLE] + f->calls[SYNC], 0);
+    assert_int_equal(fs_truncate(&f->file, 101, &e), FIRN_NO_SPACE);
+    assert_int_equal(fs_allocate(&f->file, 101, &e), FIRN_NO_SPACE);
+    assert_int_equal(f->calls[TRUNCATE] + f->calls[ALLOCATE], 0);
+    f->size = 200; /* from before there was a limit */
+    assert_int_equal(fs_allocate(&f->file, 200, &e), FIRN_OK);
+    assert_int_equal(fs_truncate(&f->file, 150, &e), FIRN_OK);
+}
+
+static void ARenamedFileIsCalledByItsNewName(void **state)
+{
+    (void)state;
+    fake *f = fresh();
+    firn_error e;
+    assert_int_equal(fs_rename_file(&f->dir, "a.log", "b.log", &f->file, NULL), FIRN_OK);
+    f->failing = SYNC;
+    f->fail_with = -EIO;
+    assert_int_equal(fs_sync(&f->file, &e), FIRN_IO);
+    assert_string_equal(e.file, "/store/b.log");
+    f->failing = RENAME;
+    assert_int_equal(fs_rename_file(&f->dir, "b.log", "c.log", &f->file, &e), FIRN_IO);
+    assert_string_equal(f->file.path, "/store/b.log");
+}
+
 static void EveryFolderIsSyncedIntoItsParentBeforeTheNext(void **state)
 {
     (void)state;
@@ -510,6 +618,11 @@ int main(void)
         cmocka_unit_test(PopulatingWhereItIsUnknownIsUnsupported),
         cmocka_unit_test(ATakenLockNamesItsHolderWhenThatIsKnown),
         cmocka_unit_test(AskingForALockTakesNoneAndMakesNoFile),
+        cmocka_unit_test(WhereFoldersCannotBeLockedTheFileAloneHasToDo),
+        cmocka_unit_test(ALockWithoutANameIsTakenOnceMore),
+        cmocka_unit_test(WhatMayNotBeLookedAtCountsAsHeld),
+        cmocka_unit_test(NothingReachesBeyondTheLimitOfFileSizes),
+        cmocka_unit_test(ARenamedFileIsCalledByItsNewName),
         cmocka_unit_test(EveryFolderIsSyncedIntoItsParentBeforeTheNext),
         cmocka_unit_test(AParentThatIsNotOursNeedsNoSync),
         cmocka_unit_test(AFolderThatCannotBeMadeIsNamed),

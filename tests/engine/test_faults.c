@@ -221,6 +221,8 @@ static void run_fault(unsigned calls, int error, bool forever, uint64_t at)
     simfs_fail(r.bed.sim,
                (simfs_fault){.calls = calls, .at = at, .error = error, .forever = forever});
     run_script(&r, 2);
+    if (error == EMFILE && !(calls & SIMFS_SYNC) && !forever && r.over)
+        fail_msg("%s: a descriptor that was missing once has stopped the store", name);
     if (r.bed.db && r.over && (calls & SIMFS_TRANSFERS) != SIMFS_READ)
         must_show(&r, r.bed.db, r.history.completed, "reading while writing fails");
     survive_a_power_cut(&r, at);
@@ -305,7 +307,7 @@ static void each_write_that_is_cut_short_or_interrupted_is_completed(void **stat
 
 #define LOOKING                                                                                    \
     (SIMFS_READ | SIMFS_OPEN | SIMFS_SIZE | SIMFS_MAP | SIMFS_DIR_LIST | SIMFS_DIR_OPEN |          \
-     SIMFS_DIR_SPACE | SIMFS_LOCK | SIMFS_RANDOM)
+     SIMFS_DIR_SPACE | SIMFS_LOCK | SIMFS_RANDOM | SIMFS_DIR_LOCK | SIMFS_DIR_NAMED | SIMFS_NAMED)
 
 static void each_look_that_fails_once_with_eio(void **state)
 {
@@ -316,7 +318,16 @@ static void each_look_that_fails_once_with_eio(void **state)
 static void each_open_that_finds_no_descriptor_once(void **state)
 {
     (void)state;
-    every_call(SIMFS_OPEN | SIMFS_CREATE | SIMFS_DIR_OPEN | SIMFS_MAP, EMFILE, false);
+    every_call(SIMFS_OPEN | SIMFS_CREATE | SIMFS_DIR_OPEN | SIMFS_MAP | SIMFS_DIR_LIST, EMFILE,
+               false);
+}
+
+/* As when another program removes the folder or files in it. */
+static void each_change_that_finds_its_name_gone(void **state)
+{
+    (void)state;
+    every_call(SIMFS_CHANGING, ENOENT, false);
+    every_call(SIMFS_CREATE | SIMFS_RENAME | SIMFS_DIR_NAMED | SIMFS_NAMED, ENOENT, true);
 }
 
 /* The calls that size a file and bring it into memory. An answer that says "interrupted" is no failure. */
@@ -361,6 +372,9 @@ static void each_allocation_that_fails_once(void **state)
         run_script(&r, 2);
         alloc_fail_at(0);
         refused += r.refused;
+        if (r.over ||
+            (r.bed.db && bed_stats(&r.bed).poisoned)) /* nothing that is committed needs memory */
+            fail_msg("%s: one failed allocation has stopped the store", name);
         if (r.bed.db)
             must_show(&r, r.bed.db, r.history.completed, "reading behind it");
         come_back(&r);
@@ -497,6 +511,7 @@ int main(void)
         cmocka_unit_test(each_write_that_is_cut_short_or_interrupted_is_completed),
         cmocka_unit_test(each_look_that_fails_once_with_eio),
         cmocka_unit_test(each_open_that_finds_no_descriptor_once),
+        cmocka_unit_test(each_change_that_finds_its_name_gone),
         cmocka_unit_test(each_size_or_mapping_that_is_refused),
         cmocka_unit_test(each_change_that_meets_a_limit),
         cmocka_unit_test(each_allocation_that_fails_once),

@@ -15,9 +15,9 @@
 #include "bed.h"
 #include "support/crash.h"
 
-#define MANIFEST "000000000001.manifest.new" /* simfs knows a file by the name it was made under */
-#define SEGMENT1 "000000000001.wal.new"
-#define SEGMENT2 "000000000002.wal.new"
+#define MANIFEST "000000000001.manifest"
+#define SEGMENT1 "000000000001.wal"
+#define SEGMENT2 "000000000002.wal"
 static uint8_t room[40000];
 
 /* ---- A store, and what a crash must leave of it ---- */

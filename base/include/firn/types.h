@@ -24,8 +24,8 @@ extern "C" {
 #define FIRN_MAX_SEQ         ((UINT64_C(1) << 56) - 1)  /* sequence numbers run from 1 */
 
 /* ---- Statuses ----
- * Every call that can fail returns one of these as an int; 0 is success. NOT_FOUND and END are answers,
- * not failures: no firn_error is filled in for them. */
+ * Every call that can fail returns one of these as an int; 0 is success. END, and NOT_FOUND of a get, are answers and
+ * not failures: no firn_error is filled in for them. No write returns NOT_FOUND. */
 typedef enum firn_status {
     FIRN_OK = 0,
     FIRN_NOT_FOUND,   /* the key, file or folder is not there */
@@ -33,7 +33,8 @@ typedef enum firn_status {
     FIRN_INVALID,     /* a wrong argument or option, or a call in a wrong state; nothing was changed */
     FIRN_TOO_LARGE,   /* a key, value or batch is over its limit; nothing was changed */
     FIRN_IO,          /* the system failed a call; firn_error.sys_errno says how */
-    FIRN_NO_SPACE,    /* disk full or quota reached; nothing was acknowledged; try again later */
+    FIRN_NO_SPACE,    /* disk full, or a quota or limit of file sizes reached; nothing was acknowledged; try
+                         again later */
     FIRN_NO_MEMORY,   /* an allocation failed, or descriptors ran out; nothing was acknowledged */
     FIRN_DAMAGED,     /* bytes on disk are not what was written; firn_error names file and offset */
     FIRN_LOCKED,      /* another opener holds the folder */
@@ -48,8 +49,8 @@ typedef enum firn_status {
 FIRN_API const char *firn_status_name(int status);
 
 /* ---- Error detail ----
- * The optional last argument of calls that can fail. Caller-owned, fixed size, never allocates. Filled
- * in once, where the error is noticed; untouched on success, NOT_FOUND and END. */
+ * The optional last argument of calls that can fail. Caller-owned, fixed size, never allocates. All of it is
+ * filled in, once, where the error is noticed; untouched on success and by answers. */
 #define FIRN_NO_OFFSET UINT64_MAX
 
 typedef struct firn_error {

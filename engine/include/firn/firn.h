@@ -79,7 +79,10 @@ FIRN_API int firn_options_set(firn_options *options, const char *name, const cha
 /* ---- Open and close ---- */
 
 /* Opens the store in the folder `path`, making it (and missing parents) if it is not there and the options allow.
- * What the log holds beyond the last flush is replayed. `options` NULL: defaults.
+ * What the log holds beyond the last flush is replayed. `options` NULL: defaults. The folder is locked until firn_close, which
+ * gives the lock up also when a fork has copied the handle. The folder and the file LOCK in it must stay what they are: once
+ * another program removes, renames or replaces one of them, writing stops (FIRN_IO, then FIRN_POISONED) before the next
+ * segment of the log is opened.
  * FIRN_NOT_FOUND (no store there), FIRN_INVALID (not a folder; a folder of something else; a wrong option),
  * FIRN_LOCKED (names the process), FIRN_DAMAGED (file, offset, what to do), FIRN_UNSUPPORTED, FIRN_NO_SPACE,
  * FIRN_NO_MEMORY, FIRN_IO. */
@@ -223,7 +226,9 @@ FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
 
 /* Reads every byte of a store and checks it: manifest, log, every table, the order of levels, missing and unknown
  * files. Changes nothing; beside a writer, it checks the store as it was at one moment. Each finding and remark is passed to `line` (may be NULL).
- * FIRN_DAMAGED when there is damage, with the first one in *error.
+ * FIRN_DAMAGED when there is damage, with the first one in *error. What the system refused (a device that failed, no memory
+ * or descriptors left) is no damage but could not be checked: a line says so, the rest is checked, and without damage the
+ * status is that of the first such failure.
  *
  * One thing cannot be told from the bytes: whether what is not intact at the end of a log that was not closed is a write
  * that the power cut off, which nobody was promised, or one that had been acknowledged and that a bad sector has taken.
