@@ -10,6 +10,7 @@ target_compile_definitions(test_base_batch PRIVATE FIRN_SOURCE_DIR="${PROJECT_SO
 firn_test(base thread unit)
 firn_test(base fs_posix unit ${CMAKE_CURRENT_SOURCE_DIR}/support/tempdir.c)
 firn_test(base fs_odd unit ${CMAKE_CURRENT_SOURCE_DIR}/support/tempdir.c)
+firn_test(base fs_locks unit ${CMAKE_CURRENT_SOURCE_DIR}/support/tempdir.c)
 firn_test(base simfs unit ${FIRN_SIM})
 firn_test(base fs_wrappers unit)
 firn_test(base crash crash ${FIRN_SIM})
