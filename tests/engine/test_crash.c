@@ -286,7 +286,7 @@ static void run_seed(const crash_script *s, uint64_t seed, crash_stats *stats)
     run_words(&c, sim);
     if (!long_run()) {
         o.singles = 64;
-        o.nest_every = 200;
+        o.nest_every = 500; /* a recovery makes files of its own, and has many steps */
     }
     uint64_t violations = crash_run(sim, &o, stats);
     history_release(&c.history);
