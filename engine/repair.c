@@ -307,6 +307,7 @@ static void tell_finding(repair *r, const firn_wal_finding *f)
                            .bytes = f->bytes,
                            .seq_first = f->seq_first,
                            .seq_last = f->seq_last};
+    r->summary.doubts += f->may_be_durable;
     if (is_loss(f)) {
         if (f->seq_first)
             r->summary.operations_lost += f->seq_last - f->seq_first + 1;

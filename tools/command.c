@@ -121,7 +121,7 @@ static void print_overview(FILE *to)
     fprintf(to, "\n"
                 "Keys and values are text with the escapes \\t \\n \\r \\\\ and \\xHH.\n"
                 "exit codes: 0 done, 1 not found, 2 usage, 3 input or output, 4 damage, 5 locked,\n"
-                "6 in doubt (check).\n"
+                "6 in doubt (check, repair).\n"
                 "`firn help VERB` explains a verb and gives examples.\n");
 }
 

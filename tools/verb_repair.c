@@ -126,6 +126,11 @@ static void print_summary(printer *p, const firn_repair_summary *s)
                       "%slost%s: %s range%s of keys or operations. What was damaged is in lost/\n",
                       p->colour ? COLOUR_RED : "", p->colour ? COLOUR_OFF : "",
                       text_count(s->losses).s, s->losses == 1 ? "" : "s");
+    else if (s->doubts)
+        output_format(out,
+                      "%sin doubt%s: nothing else was lost, but the last writes of the log may be: "
+                      "see the note on its end\n",
+                      p->colour ? COLOUR_RED : "", p->colour ? COLOUR_OFF : "");
     else
         output_format(out, "%snothing was lost%s\n", p->colour ? COLOUR_GREEN : "",
                       p->colour ? COLOUR_OFF : "");
@@ -165,7 +170,9 @@ static int run(const verb *v, int argc, char **argv)
     int code = output_finish(&p.out);
     if (status != FIRN_OK)
         return fail(status, &error, path);
-    return summary.losses ? EXIT_DAMAGE : code;
+    if (summary.losses)
+        return EXIT_DAMAGE;
+    return code == EXIT_DONE && summary.doubts ? EXIT_DOUBT : code;
 }
 
 const verb verb_repair = {
@@ -186,7 +193,10 @@ const verb verb_repair = {
             "\n"
             "Can be stopped at any moment and started again. Better still, copy the folder first. "
             "Exit code 0 when\n"
-            "nothing was lost, 4 when something was.\n"
+            "nothing was lost, 4 when something was, 6 when nothing else was but the last writes "
+            "of the "
+            "log\n"
+            "may be (see `firn help check`).\n"
             "\n"
             "options:\n"
             "  -q, --quiet         print losses only\n"

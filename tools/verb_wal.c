@@ -217,8 +217,9 @@ static void print_json_findings(drawing *d)
         output_json(&d->out, slice_of_str(f->file));
         output_format(&d->out,
                       ", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"seq_first\": %" PRIu64
-                      ", \"seq_last\": %" PRIu64 ", \"proof\": ",
-                      f->offset, f->bytes, f->seq_first, f->seq_last);
+                      ", \"seq_last\": %" PRIu64 ", \"may_be_durable\": %s, \"proof\": ",
+                      f->offset, f->bytes, f->seq_first, f->seq_last,
+                      f->may_be_durable ? "true" : "false");
         output_json(&d->out, slice_of_str(f->proof));
         output_text(&d->out, "}\n");
     }

@@ -216,7 +216,13 @@ run 6 "check of a log whose end tells nothing" "$FIRN" check "$T/killed"
 has out "DOUBT   $segment at offset "
 has out "in doubt: the last writes of the log"
 is "nor is it called clean" "$(grep -cx clean "$T/out")" 0
+run 0 "wal on it" "$FIRN" wal --json "$T/killed"
+has out '"may_be_durable": true, "proof": "'
 run 6 "the same without a report" "$FIRN" check -q "$T/killed"
+cp -r "$T/killed" "$T/killed2"
+run 6 "repair of it" "$FIRN" repair "$T/killed2"
+has out "in doubt: nothing else was lost"
+run 0 "and then nothing is in doubt" "$FIRN" check -q "$T/killed2"
 run 0 "opening it cuts that off" "$FIRN" put "$T/killed" key4 value
 is "and keeps what is intact" "$("$FIRN" count "$T/killed")" 4
 run 0 "and then nothing is in doubt" "$FIRN" check "$T/killed"

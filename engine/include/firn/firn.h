@@ -266,6 +266,7 @@ typedef struct firn_repair_summary {
     uint64_t tables, entries;                   /* of the repaired store */
     uint64_t tables_rewritten, tables_lost;     /* damaged; of these nothing could be saved, or they were missing */
     uint64_t log_operations, operations_lost;   /* in the log */
+    uint64_t doubts;                            /* as in firn_check_summary; told in a note */
     bool manifest_rebuilt;                      /* the list of tables was lost: all tables were merged into new ones */
 } firn_repair_summary;
 
