@@ -7,6 +7,9 @@
 /* A filter of this size gets pages of its own, huge ones if they come. */
 enum { FILTER_PAGES_MIN = 1 << 18 };
 
+/* Of a block of this size the trailer is read before memory is asked for: a footer may claim what is not there. */
+enum { TRAILER_FIRST_MIN = 1 << 20 };
+
 static int refuse(const fs_file *file, uint64_t offset, int status, const char *why,
                   firn_error *err)
 {
@@ -29,9 +32,27 @@ static int meta_read(const sst_reader *r, sst_handle h, uint8_t *to, firn_error 
     return status;
 }
 
+/* Does the trailer of a large block fit its handle? That of a small one is looked at when it has been read. */
+static int trailer_fits(const sst_reader *r, sst_handle h, firn_error *err)
+{
+    uint8_t bytes[SST_TRAILER_BYTES];
+    sst_trailer trailer;
+    const char *why;
+    if (h.size < TRAILER_FIRST_MIN)
+        return FIRN_OK;
+    int status = fs_read(r->file, bytes, sizeof bytes, h.offset + h.size, err);
+    if (status != FIRN_OK)
+        return status;
+    status = sst_trailer_get(bytes, (uint32_t)h.size, &trailer, &why);
+    return status == FIRN_OK ? FIRN_OK : refuse(r->file, h.offset, status, why, err);
+}
+
 static int meta_load(const sst_reader *r, sst_handle h, uint8_t **out, firn_error *err)
 {
     size_t size = (size_t)h.size + SST_TRAILER_BYTES;
+    int status = trailer_fits(r, h, err);
+    if (status != FIRN_OK)
+        return status;
     *out = mem_alloc(size);
     if (!*out)
         return error_no_memory(err, size);
@@ -111,6 +132,9 @@ static int filter_load(sst_reader *r, firn_error *err)
     if (h.size == 0)
         return FIRN_OK;
     size_t size = (size_t)h.size + SST_TRAILER_BYTES;
+    int status = trailer_fits(r, h, err);
+    if (status != FIRN_OK)
+        return status;
     if (size >= FILTER_PAGES_MIN) {
         r->filter_room = size;
         r->filter_bytes = mem_pages(size);
@@ -121,7 +145,7 @@ static int filter_load(sst_reader *r, firn_error *err)
     }
     if (!r->filter_bytes)
         return error_no_memory(err, size);
-    int status = meta_read(r, h, r->filter_bytes, err);
+    status = meta_read(r, h, r->filter_bytes, err);
     if (status != FIRN_OK)
         return status;
     status = sst_filter_open((firn_slice){r->filter_bytes, (size_t)h.size}, &r->filter);

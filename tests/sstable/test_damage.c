@@ -391,6 +391,40 @@ static void forged_orders_tags_and_properties_are_found_by_verify(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* A footer and properties that are intact, and a large index where there is nothing: told by the trailer that is not there,
+ * before memory is asked for. */
+static void a_large_block_that_is_not_there_is_told_by_its_trailer(void **state)
+{
+    (void)state;
+    enum { INDEX_BYTES = 2 << 20 };
+    model m = small_model(5);
+    sst_reader *r = NULL;
+    sst_footer f;
+    const char *why;
+    firn_error err = {0};
+    size_t size;
+    CHECK(table_build(&t, &m, &err) == FIRN_OK);
+    const uint8_t *intact = simfs_peek(t.sim, TABLE_PATH, &size);
+    CHECK(sst_footer_get(intact + size - SST_FOOTER_BYTES, &f, &why) == FIRN_OK);
+    sst_handle props = {INDEX_BYTES + SST_TRAILER_BYTES, f.props.size};
+    uint64_t end = props.offset + props.size + SST_TRAILER_BYTES;
+    uint8_t *forged = calloc(1, end + SST_FOOTER_BYTES);
+    assert_non_null(forged);
+    memcpy(forged + props.offset, intact + f.props.offset, props.size);
+    sst_trailer_put(forged + props.offset, (uint32_t)props.size, SST_COMPRESSION_NONE,
+                    (uint32_t)props.size, f.salt, props.offset);
+    f.filter = (sst_handle){0, 0};
+    f.index = (sst_handle){0, INDEX_BYTES};
+    f.props = props;
+    f.file_bytes = end + SST_FOOTER_BYTES;
+    sst_footer_put(&f, forged + end);
+    simfs_write_file(t.sim, TABLE_PATH, forged, f.file_bytes);
+    free(forged);
+    CHECK(table_open(&t, &r, &err) == FIRN_DAMAGED);
+    CHECK(strstr(err.message, "unpacked size") && err.offset == 0);
+    model_release(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +437,7 @@ int main(void)
         TEST(a_newer_format_is_refused_as_unsupported_and_optional_features_are_ignored),
         TEST(forged_blocks_with_right_checksums_cause_no_wrong_access),
         TEST(forged_orders_tags_and_properties_are_found_by_verify),
+        TEST(a_large_block_that_is_not_there_is_told_by_its_trailer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
