@@ -38,7 +38,7 @@ static int note_name(void *ctx, const char *name)
 static int free_name(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn_error *err)
 {
     fs_entry entry;
-    firn_error cannot;
+    firn_error cannot = {0};
     int status = FIRN_OK;
     for (uint64_t n = 1; status == FIRN_OK; n++) {
         snprintf(to, FS_NAME_MAX + 1, "%.40s-%llu", name, (unsigned long long)n);
@@ -60,12 +60,15 @@ static int move_beside(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn
 /* Opens the folder, making it when it is not there, and finds the greatest number in it. */
 static int open_folder(lost *l, firn_error *err)
 {
-    int status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, err);
+    firn_error cannot = {0};
+    int status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, &cannot);
     if (status == FIRN_INVALID) { /* a file or a link: not to be followed, and not ours to remove */
-        status = move_beside(l, LOST_FOLDER, l->aside, err);
+        status = move_beside(l, LOST_FOLDER, l->aside, &cannot);
         if (status == FIRN_OK)
-            status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, err);
+            status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, &cannot);
     }
+    if (status != FIRN_OK && err)
+        *err = cannot;
     return status == FIRN_OK ? fs_dir_list(l->dir, note_name, l, err) : status;
 }
 
@@ -153,7 +156,7 @@ int lost_keep(lost *l, const char *file, firn_error *err)
 int lost_keep_as(lost *l, const char *file, const char *beginning, firn_error *err)
 {
     char name[FS_NAME_MAX + 1];
-    firn_error cannot;
+    firn_error cannot = {0};
     int status = lost_name(l, beginning, name, err);
     if (status != FIRN_OK)
         return status;

@@ -57,7 +57,7 @@ static void look_first(known *k, const fuzz_log *l, simfs *sim, const wal_config
     FUZZ_CHECK(fs_dir_open(simfs_fs(sim), LOG_FOLDER, &dir, &error) == FIRN_OK);
     k->scan_status = wal_scan_folder(dir, &o, &scan, &error);
     FUZZ_CHECK(k->scan_status == FIRN_OK || k->scan_status == FIRN_UNSUPPORTED ||
-               (k->scan_status == FIRN_INVALID && l->folder_under_a_name));
+               (k->scan_status == FIRN_DAMAGED && l->folder_under_a_name));
     k->max_seen = scan.max_seen_seq > config->covered_seq ? scan.max_seen_seq : config->covered_seq;
     k->highest_no = wal_scan_next_no(&scan) - 1;
     k->exhausted = k->max_seen > FIRN_MAX_SEQ - 65536 || k->highest_no > UINT64_C(999999999000);
@@ -250,14 +250,39 @@ static void check_refusal(const fuzz_opened *o, const fuzz_log *l, const known *
     }
     /* What can be seen can also be had, unless there is no number or no place for it. */
     firn_recovery policy = o->config.options.recovery;
-    bool no_place = (o->status == FIRN_INVALID && l->lost_is_a_file) ||
-                    (o->status == FIRN_IO && l->folder_under_a_name);
+    bool no_place = o->status == FIRN_IO && l->folder_under_a_name;
     bool no_number =
         (k->exhausted && o->status == FIRN_TOO_LARGE) ||
         ((k->exhausted || k->max_seen - k->last_seen > SKIPPED_MAX) && o->status == FIRN_DAMAGED);
     bool no_repair = policy == FIRN_RECOVERY_SALVAGE &&
                      (o->status == FIRN_DAMAGED || o->status == FIRN_UNSUPPORTED);
     FUZZ_CHECK_LOG(o, no_place || no_number || no_repair);
+}
+
+static int find_inside(void *ctx, const char *path, uint64_t size)
+{
+    (void)size;
+    *(bool *)ctx = *(bool *)ctx || strstr(path, "/inside");
+    return 0;
+}
+
+/* A folder under a segment's name, which is why nothing could be seen: it is moved, and what is left is a log or none. */
+static void write_in_the_way(const known *k, const wal_config *given, firn_recovery policy)
+{
+    wal_config config = *given;
+    fuzz_opened o;
+    simfs *sim = simfs_clone(k->kept.before);
+    bool kept = false;
+    config.options.recovery = policy;
+    fuzz_open(&o, sim, &config, names[policy]);
+    FUZZ_CHECK_LOG(&o, o.status != FIRN_INVALID);
+    if (o.status == FIRN_OK)
+        fuzz_read_back(&o);
+    simfs_each(sim, LOG_FOLDER, find_inside, &kept);
+    FUZZ_CHECK_LOG(&o, kept);
+    fuzz_close(&o, sim);
+    fuzz_entries_release(&o.entries);
+    simfs_free(sim);
 }
 
 static void write_with(known *k, const fuzz_log *l, const wal_config *given, firn_recovery policy,
@@ -304,7 +329,11 @@ static void check_policy(known *k, const fuzz_log *l, simfs *sim, const wal_conf
                    (policy == FIRN_RECOVERY_TAIL && fuzz_found_loss(inspected));
     int wanted = k->scan_status != FIRN_OK ? k->scan_status : refused ? FIRN_DAMAGED : FIRN_OK;
     FUZZ_CHECK(status == wanted);
-    write_with(k, l, config, policy, u, status, &seen);
+    bool moves = policy == FIRN_RECOVERY_PREFIX || policy == FIRN_RECOVERY_SALVAGE;
+    if (k->scan_status == FIRN_DAMAGED && moves)
+        write_in_the_way(k, config, policy);
+    else
+        write_with(k, l, config, policy, u, status, &seen);
     firn_wal_report_release(&report);
     fuzz_entries_release(&seen);
 }

@@ -173,6 +173,33 @@ typedef struct comparison {
     size_t made;     /* such segments */
 } comparison;
 
+/* What stood in the way: a folder under a segment's name with a file in it, or a file in the place of lost/. */
+typedef struct moved {
+    simfs *sim;
+    char part[80]; /* of the path where it is now */
+    const uint8_t *bytes;
+    size_t size;
+} moved;
+
+static int find_moved(void *ctx, const char *path, uint64_t size)
+{
+    const moved *m = ctx;
+    size_t n = 0;
+    return size == m->size && strstr(path, m->part) &&
+           memcmp(simfs_peek(m->sim, path, &n), m->bytes, m->size) == 0;
+}
+
+static bool was_moved(simfs *after, const char *path, const uint8_t *bytes, size_t size)
+{
+    moved m = {.sim = after, .bytes = bytes, .size = size};
+    const char *inside = strstr(path, ".wal/inside");
+    if (inside)
+        snprintf(m.part, sizeof m.part, "/lost/%.*s-", 12 + 4, inside - 12);
+    else if (strcmp(path, LOG_FOLDER "/lost") == 0)
+        snprintf(m.part, sizeof m.part, "/lost-");
+    return m.part[0] && simfs_each(after, LOG_FOLDER, find_moved, &m) != 0;
+}
+
 /* Non-zero: they differ. */
 static int compare_file(void *ctx, const char *path, uint64_t size)
 {
@@ -188,6 +215,8 @@ static int compare_file(void *ctx, const char *path, uint64_t size)
         return 0;
     size_t a_size = 0, b_size = 0;
     const uint8_t *a = simfs_peek(c->one, path, &a_size);
+    if (!c->all && was_moved(c->other, path, a, a_size))
+        return 0; /* a folder may have the name now */
     const uint8_t *b = simfs_exists(c->other, path) ? simfs_peek(c->other, path, &b_size) : NULL;
     size_t at = 0;
     while (at < a_size && at < b_size && a[at] == b[at])
