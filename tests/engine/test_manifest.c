@@ -381,6 +381,31 @@ static void any_edits_make_what_arrays_of_numbers_say(void **state)
     assert_true(good > 1000 && bad > 500);
 }
 
+/* B1, where no order of keys would show it: else a compaction of one level removes what the other reads. */
+static void a_number_is_not_listed_in_a_second_level(void **state)
+{
+    (void)state;
+    version_build b;
+    version *v = NULL, *next = NULL;
+    firn_error err = {0};
+    table *t = make_table(5);
+    version_build_init(&b, NULL, 0);
+    assert_int_equal(version_build_add(&b, 1, t, NULL), FIRN_OK);
+    assert_int_equal(version_build_finish(&b, &v, NULL), FIRN_OK);
+    version_build_release(&b);
+    edit e = {0};
+    assert_int_equal(edit_add(&e, 3, t), FIRN_OK);
+    assert_int_equal(version_apply(v, &e, &next, &err), FIRN_DAMAGED);
+    assert_non_null(strstr(err.message, "listed twice"));
+    assert_int_equal(edit_drop(&e, 1, t), FIRN_OK); /* it moves */
+    assert_int_equal(version_apply(v, &e, &next, &err), FIRN_OK);
+    assert_true(next->levels[1].count == 0 && next->levels[3].count == 1);
+    edit_release(&e);
+    version_unref(next);
+    version_unref(v);
+    table_unref(t);
+}
+
 /* ---- What makes no sense ---- */
 
 /* A record behind a good one, which lists tables 1 to 3 of level 1 and 4 and 5 of level 0. */
@@ -739,6 +764,7 @@ int main(void)
         cmocka_unit_test(numbers_that_are_chosen_to_collide_do_not),
         cmocka_unit_test(an_edit_costs_no_more_than_going_through_the_tables),
         cmocka_unit_test(any_edits_make_what_arrays_of_numbers_say),
+        cmocka_unit_test(a_number_is_not_listed_in_a_second_level),
         cmocka_unit_test(what_makes_no_sense_is_damage_of_the_manifest),
         cmocka_unit_test(a_store_with_such_a_manifest_is_repaired),
         cmocka_unit_test(what_makes_sense_is_taken),
