@@ -49,20 +49,20 @@ firn_fuzz(segment wal 10000 ${FIRN_FUZZ_LOG})
 firn_fuzz(log wal 900 ${FIRN_FUZZ_LOG} ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_kept.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_open.c)
 
 set(FIRN_FUZZ_RUN ${CMAKE_CURRENT_LIST_DIR}/fuzz_edit.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_run.c)
-firn_fuzz(block sstable 20000 ${FIRN_FUZZ_RUN})
-firn_fuzz(index sstable 20000 ${FIRN_FUZZ_RUN})
-firn_fuzz(filter sstable 20000 ${FIRN_FUZZ_RUN})
-firn_fuzz(properties sstable 20000 ${FIRN_FUZZ_RUN})
+firn_fuzz(block sstable 40000 ${FIRN_FUZZ_RUN})
+firn_fuzz(index sstable 40000 ${FIRN_FUZZ_RUN})
+firn_fuzz(filter sstable 60000 ${FIRN_FUZZ_RUN})
+firn_fuzz(properties sstable 60000 ${FIRN_FUZZ_RUN})
 
 set(FIRN_FUZZ_TABLE ${CMAKE_CURRENT_LIST_DIR}/fuzz_table_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_table_truth.c
     ${FIRN_FUZZ_RUN} ${FIRN_SIM})
-firn_fuzz(table sstable 2000 ${FIRN_FUZZ_TABLE})
+firn_fuzz(table sstable 6000 ${FIRN_FUZZ_TABLE})
 
 set(FIRN_FUZZ_MANIFEST ${CMAKE_CURRENT_LIST_DIR}/fuzz_manifest_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_edit.c ${FIRN_SIM})
-firn_fuzz(manifest engine 8000 ${FIRN_FUZZ_MANIFEST})
+firn_fuzz(manifest engine 20000 ${FIRN_FUZZ_MANIFEST})
 set(FIRN_FUZZ_FOLDER ${CMAKE_CURRENT_LIST_DIR}/fuzz_folder_bytes.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_folder_make.c
     ${CMAKE_CURRENT_LIST_DIR}/fuzz_manifest_bytes.c ${FIRN_FUZZ_TABLE})
-firn_fuzz(folder engine 300 ${FIRN_FUZZ_FOLDER})
+firn_fuzz(folder engine 2500 ${FIRN_FUZZ_FOLDER})
 # It changes the files of all rooms by structure.
 foreach(target test_fuzz_folder fuzz_folder)
     if(TARGET ${target})
