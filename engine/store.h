@@ -15,6 +15,8 @@
  *   stats.c, check.c
  *   version_build.c  the next version, out of edits
  *   repair.c, repair_folder.c, repair_tables.c   the most that can be saved of a damaged store
+ *   set_aside.c   what lies in lost/
+ *   destroy.c     removing a store
  *
  * Lock order (engine/README.md): compact_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
  * log's own locks are never held while a hook runs, and a hook takes only state_mu.

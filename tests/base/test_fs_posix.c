@@ -671,6 +671,68 @@ static void AnotherProcessWithTheLockIsNamedAndItsDeathFreesIt(void **state)
     fs_close(file);
 }
 
+static void AskingForTheLockNeitherTakesNorDisturbsIt(void **state)
+{
+    fixture *f = *state;
+    bool locked = true;
+    fs_file *file = NULL;
+    assert_int_equal(fs_dir_locked(f->dir, "LOCK", &locked, &f->err), FIRN_OK);
+    assert_false(locked);
+    assert_false(exists(f, "LOCK"));
+    assert_int_equal(fs_dir_lock(f->dir, "LOCK", &file, &f->err), FIRN_OK);
+    assert_int_equal(fs_dir_locked(f->dir, "LOCK", &locked, &f->err), FIRN_OK);
+    assert_true(locked);
+    fs_close(file);
+    pid_t holder = start_holder(f, "LOCK", true);
+    int status = fs_dir_locked(f->dir, "LOCK", &locked, &f->err);
+    end_holder(holder);
+    assert_int_equal(status, FIRN_OK);
+    assert_true(locked);
+    assert_int_equal(fs_dir_locked(f->dir, "LOCK", &locked, &f->err), FIRN_OK);
+    assert_false(locked);
+    assert_int_equal(fs_dir_lock(f->dir, "LOCK", &file, &f->err), FIRN_OK);
+    fs_close(file);
+}
+
+static void LookingOpensNothingAndFollowsNoLink(void **state)
+{
+    fixture *f = *state;
+    fs_entry e;
+    fs_close(create(f, "file", "12345"));
+    assert_int_equal(symlink("file", path_of(f, "link")), 0);
+    assert_int_equal(mkdir(path_of(f, "folder"), 0700), 0);
+    assert_int_equal(mkfifo(path_of(f, "pipe"), 0600), 0);
+    assert_int_equal(fs_look(f->dir, "file", &e, &f->err), FIRN_OK);
+    assert_int_equal(e.kind, FS_KIND_FILE);
+    assert_int_equal(e.size, 5);
+    assert_int_equal(e.links, 1);
+    assert_true(e.changed_ms > UINT64_C(1600000000000));
+    assert_int_equal(fs_look(f->dir, "link", &e, &f->err), FIRN_OK);
+    assert_int_equal(e.kind, FS_KIND_LINK);
+    assert_int_equal(fs_look(f->dir, "folder", &e, &f->err), FIRN_OK);
+    assert_int_equal(e.kind, FS_KIND_FOLDER);
+    assert_int_equal(fs_look(f->dir, "pipe", &e, &f->err), FIRN_OK);
+    assert_int_equal(e.kind, FS_KIND_OTHER);
+    assert_int_equal(fs_look(f->dir, "nothing", &e, &f->err), FIRN_NOT_FOUND);
+}
+
+static void OnlyAnEmptyFolderIsRemoved(void **state)
+{
+    fixture *f = *state;
+    assert_int_equal(mkdir(path_of(f, "folder"), 0700), 0);
+    assert_int_equal(symlink("folder", path_of(f, "link")), 0);
+    fs_close(create(f, "file", "x"));
+    assert_int_equal(mkdir(path_of(f, "folder/in"), 0700), 0);
+    assert_int_equal(fs_dir_remove_in(f->dir, "folder", &f->err), FIRN_IO);
+    assert_int_equal(f->err.sys_errno, ENOTEMPTY);
+    assert_int_equal(fs_dir_remove(fs_posix(), path_of(f, "folder/in"), &f->err), FIRN_OK);
+    assert_int_equal(fs_dir_remove_in(f->dir, "link", &f->err), FIRN_IO);
+    assert_int_equal(fs_dir_remove_in(f->dir, "file", &f->err), FIRN_IO);
+    assert_int_equal(fs_dir_remove_in(f->dir, "folder", &f->err), FIRN_OK);
+    assert_int_equal(fs_dir_remove_in(f->dir, "folder", &f->err), FIRN_NOT_FOUND);
+    assert_true(exists(f, "file"));
+}
+
 /* ---- Clocks and chance ---- */
 
 static void ClocksRunForwardAndChanceDiffers(void **state)
@@ -723,6 +785,9 @@ int main(void)
         FS_TEST(PopulatedPagesAreInMemoryAndKeepTheirBytes),
         FS_TEST(ASecondHandleOfThisProcessFindsTheLockTaken),
         FS_TEST(AnotherProcessWithTheLockIsNamedAndItsDeathFreesIt),
+        FS_TEST(AskingForTheLockNeitherTakesNorDisturbsIt),
+        FS_TEST(LookingOpensNothingAndFollowsNoLink),
+        FS_TEST(OnlyAnEmptyFolderIsRemoved),
         FS_TEST(ClocksRunForwardAndChanceDiffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

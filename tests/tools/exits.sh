@@ -124,14 +124,22 @@ damage "$T/hurt/${segment##*/}"
 run 4 "check of a store with a damaged log" "$FIRN" check "$T/hurt"
 has err "offset"
 has err "hint: "
+has err "\`firn repair\`"
 run 4 "wal on a damaged log" "$FIRN" wal "$T/hurt"
 has err "damaged"
+has err "\`firn repair\`"
 has out "  LOST        numbers "
 run 4 "wal on a damaged log, for programs" "$FIRN" wal --json "$T/hurt"
 has out '{"finding": "LOST", "file": "'
 run 4 "opening a damaged log to write" "$FIRN" put "$T/hurt" a b
 has err "${segment##*/}"
-has err "hint: "
+has err "\`firn repair\`"
+run 4 "opening a damaged log to look" "$FIRN" get "$T/hurt" key00001
+has err "\`firn repair\`"
+cp -r "$T/hurt" "$T/nolog"
+rm "$T/nolog/"*.wal
+run 4 "opening a store without its log" "$FIRN" get "$T/nolog" key00001
+has err "\`firn repair\`"
 run 4 "repair of a damaged log loses something" "$FIRN" repair "$T/hurt"
 has out "LOST  ${segment##*/}, "
 has out "operations "

@@ -7,7 +7,7 @@ has out "load"
 run 0 "--help does too" "$FIRN" --help
 run 0 "version prints a version" "$FIRN" version
 has out "firn "
-for verb in load get put del scan count dump stat wal check repair version help; do
+for verb in load get put del scan count dump stat wal check repair lost flush compact destroy version help; do
     run 0 "firn $verb --help explains" "$FIRN" $verb --help
     has out "usage: firn $verb"
     cp "$T/out" "$T/help"
@@ -74,7 +74,7 @@ same "and it is what dump prints" "$T/dump.tsv" "$T/dump2.tsv"
 is "and leaves nothing beside it" "$(ls "$T" | grep -c part)" 0
 
 run 0 "stat shows the store" "$FIRN" stat "$D2"
-has out "newest number"
+has out "newest write"
 run 0 "stat --json is an object" "$FIRN" stat "$D2" --json
 has out '"last_seq": 19'
 run 0 "wal draws the frames" "$FIRN" wal "$D2"
@@ -91,7 +91,8 @@ has out "clean"
 # What only looks changes nothing, not even a time stamp, beside a writer and without one.
 looks() {
     picture "$1" >"$T/before"
-    for verb in "get $1 a" "scan $1" "count $1" "dump $1" "stat $1" "wal $1" "check $1"; do
+    for verb in "get $1 a" "scan $1" "count $1" "dump $1" "stat $1" "wal $1" "check $1" \
+        "scan $1 --json" "count $1 --json" "stat $1 --json" "wal $1 --json" "check $1 --json" "lost $1" "lost $1 --json"; do
         # shellcheck disable=SC2086 # the words of the command
         "$FIRN" $verb >/dev/null 2>"$T/err"
         code=$?
