@@ -137,6 +137,9 @@ static int verify(void *ctx, crash_state *state)
     static const char *const keys[] = {"k000", "k030", "k059", "last"};
     (void)ctx;
     bool done = state->marks[0] == 1;
+    /* The folder's own entry may come back, since its parent is not ours to sync; what was in it does not. */
+    if (done && names_in(state->fs, "/store") > 0)
+        return crash_wrong(state, "it was destroyed, and files are there");
     int first = get(state->fs, "/store", keys[0]);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         int rc = get(state->fs, "/store", keys[i]);

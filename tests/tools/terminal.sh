@@ -51,16 +51,20 @@ on_terminal() { # CODE NAME command...: its output goes to $T/out
     is "$name: exit code" "$?" "$wanted"
 }
 
+# All of them together go through every verb; each alone through one of each kind.
+echo "all $(awk '{ printf "%sx", $2 }' "$T/evil")" >>"$T/evil"
 while read -r what bytes; do
     printf "v$bytes" >"$T/value"
     rm -rf "$DB"
     { printf 'k'; printf "$bytes"; printf '\tv'; printf "$bytes"; printf '\n'; } >"$T/line"
     "$FIRN" load "$DB" "$T/line" || fail "load takes $what"
     "$FIRN" scan "$DB" >"$T/piped"
-    for verb in "scan $DB" "scan $DB --keys" "scan $DB --json" "dump $DB" "wal $DB" "wal $DB --values" "wal $DB --json" \
-        "stat $DB" "check $DB" "count $DB" "lost $DB"; do
-        # shellcheck disable=SC2086 # the words of the command
-        on_terminal 0 "$what: firn ${verb%% *}" "$FIRN" $verb
+    verbs="scan wal"
+    [ "$what" != all ] || verbs="scan scan:--keys scan:--json dump wal wal:--values wal:--json stat check count lost"
+    for verb in $verbs; do
+        option=${verb#"${verb%%:*}"}
+        # shellcheck disable=SC2086 # no option is no word
+        on_terminal 0 "$what: firn $verb" "$FIRN" "${verb%%:*}" "$DB" ${option#:}
         harmless "$what: firn $verb is harmless" "$T/out"
     done
     # What a terminal shows still means the same bytes.
@@ -76,6 +80,9 @@ while read -r what bytes; do
     on_terminal 1 "$what: a key that is not there" "$FIRN" get "$DB" "no$(printf "$bytes")"
     harmless "$what: a missing key is told harmlessly" "$T/out"
     # Names of folders and files, arguments, standard error.
+    on_terminal 3 "$what: a folder that is not there" "$FIRN" stat "$T/none$(printf "$bytes")"
+    harmless "$what: a missing folder is told harmlessly" "$T/out"
+    [ "$what" = all ] || continue
     folder="$T/f$(printf "$bytes")"
     rm -rf "$folder"
     "$FIRN" put "$folder" a b
