@@ -63,7 +63,7 @@ typedef struct firn_error {
 } firn_error;
 
 /* Writes "message: file at offset N: strerror (hint)" into buf, always NUL-terminated when size > 0,
- * and returns the length it would need, as snprintf does. */
+ * and returns the length it would need, as snprintf does. `buf` NULL: as size 0. `error` NULL: "", 0. */
 FIRN_API size_t firn_error_format(const firn_error *error, char *buf, size_t size);
 
 /* ---- Slices: borrowed bytes. Whoever returns one says until when it is valid. ---- */
@@ -105,10 +105,11 @@ typedef enum firn_kind {
 } firn_kind;
 
 /* ---- Batch: operations that happen together or not at all. ----
- * Encoded once, in the form the log stores. Not thread-safe. Reusable after firn_batch_clear. */
+ * Encoded once, in the form the log stores. Not thread-safe. Reusable after firn_batch_clear. NULL for a batch is
+ * FIRN_INVALID, and to calls that return no status an empty one. */
 typedef struct firn_batch firn_batch;
 
-FIRN_API int firn_batch_new(firn_batch **out); /* FIRN_NO_MEMORY */
+FIRN_API int firn_batch_new(firn_batch **out); /* FIRN_NO_MEMORY, and *out is NULL */
 FIRN_API void firn_batch_free(firn_batch *batch); /* NULL is allowed */
 
 /* Both copy what they are given. A failed call leaves the batch as it was.

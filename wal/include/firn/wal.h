@@ -13,6 +13,10 @@
  * Thread-safety: every function that takes a firn_wal may be called from any thread at any time, except
  * firn_wal_close, which must be the last call.
  * After fork, the child must not use the handle: calls return FIRN_INVALID.
+ *
+ * `error` may be NULL everywhere. Any other pointer that is NULL, where that is not said to be allowed, makes a call
+ * return FIRN_INVALID; one that returns no status does nothing then, or returns 0. A key or value of no bytes may be
+ * NULL. `*out` is NULL after a failure. A handle that firn_wal_close has taken must not be passed to any call again.
  */
 #ifndef FIRN_WAL_H
 #define FIRN_WAL_H
@@ -94,14 +98,14 @@ FIRN_API void firn_wal_report_text(const firn_wal_report *report,
 /* ---- Open and close ---- */
 
 /* Opens the log in `path`. `options` NULL: defaults. `report` NULL: not wanted; else filled in, also when
- * opening fails for damage. FIRN_LOCKED (another opener), FIRN_DAMAGED (see the report and firn_recovery),
+ * opening fails for damage; empty when it failed before the log was looked at. FIRN_LOCKED (another opener), FIRN_DAMAGED (see the report and firn_recovery),
  * FIRN_NOT_FOUND, FIRN_UNSUPPORTED, FIRN_INVALID, FIRN_TOO_LARGE (its numbers are used up), FIRN_NO_SPACE,
  * FIRN_NO_MEMORY, FIRN_IO. */
 FIRN_API int firn_wal_open(const char *path, const firn_wal_options *options, firn_wal_report *report,
                            firn_wal **out, firn_error *error);
 
-/* Syncs what is not synced, seals the log, and frees the handle whatever happens. Returns the first error,
- * which is also logged. NULL is allowed. */
+/* Syncs what is not synced, seals the log, and frees the handle, also when that fails; but not in a child after fork.
+ * Returns the first error, which is also logged. NULL is allowed. */
 FIRN_API int firn_wal_close(firn_wal *log, firn_error *error);
 
 /* ---- Append ---- */
@@ -142,7 +146,7 @@ FIRN_API uint64_t firn_wal_floor_seq(const firn_wal *log);   /* all numbers <= t
 /* Closes the current segment and goes on in a new one. Does nothing when the current one is empty. */
 FIRN_API int firn_wal_rotate(firn_wal *log, firn_error *error);
 
-/* Records a CHECKPOINT, makes everything up to it durable, and returns its number. */
+/* Records a CHECKPOINT, makes everything up to it durable, and returns its number in *seq (may be NULL). */
 FIRN_API int firn_wal_checkpoint(firn_wal *log, uint64_t *seq, firn_error *error);
 
 /* Gives up all operations with numbers <= upto_seq: no replay or iteration shows them again, also after a
@@ -162,7 +166,7 @@ typedef struct firn_wal_entry {
 
 static inline bool firn_wal_entry_is_tombstone(const firn_wal_entry *e)
 {
-    return e->op == FIRN_DELETE;
+    return e && e->op == FIRN_DELETE;
 }
 
 /* A non-zero return stops the replay and is returned by it. */
@@ -200,8 +204,8 @@ typedef int (*firn_wal_record_fn)(void *ctx, const firn_wal_record *record);
 /* Every raw record in log order, with commit boundaries and checkpoints. */
 FIRN_API int firn_wal_iterate(firn_wal *log, firn_wal_record_fn fn, void *ctx, firn_error *error);
 
-/* Reads everything back from the files and checks it; changes nothing. FIRN_DAMAGED when there is proven
- * loss. For a log that is not open: firn_wal_verify_path. */
+/* Reads everything back from the files and checks it; changes nothing. `report` may be NULL. FIRN_DAMAGED when there
+ * is proven loss. For a log that is not open: firn_wal_verify_path. */
 FIRN_API int firn_wal_verify(firn_wal *log, firn_wal_report *report, firn_error *error);
 FIRN_API int firn_wal_verify_path(const char *path, firn_wal_report *report, firn_error *error);
 
