@@ -600,20 +600,9 @@ static void ClocksAndStoresGoThroughTheTable(void **state)
     fs_stored(&f->file, 0, 10); /* nobody asked to be told */
 }
 
-/* This one cannot tell. */
-static void WhereHolesCannotBeToldEverythingCountsAsStored(void **state)
-{
-    (void)state;
-    uint64_t begin = 0, end = 0;
-    fake *f = fresh();
-    fs_next_data(&f->file, 77, &begin, &end);
-    assert_true(begin == 77 && end == UINT64_MAX);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(WhereHolesCannotBeToldEverythingCountsAsStored),
         cmocka_unit_test(ShortTransfersAreCompleted),
         cmocka_unit_test(AFailureInTheMiddleSaysWhere),
         cmocka_unit_test(WhereADurableWriteIsUnknownItIsAWriteAndASync),

@@ -86,13 +86,13 @@ static void note_all_durable(crash_bed *c)
     simfs_mark(c->history.sim, MARK_DURABLE, c->history.durable);
 }
 
-/* Each life makes its own, and simfs knows a file by the name it was made under. */
+/* Each life makes its own. */
 static int find_manifest(void *ctx, const char *path, uint64_t size)
 {
     const char *name = strrchr(path, '/');
     (void)size;
     if (name && strstr(name, ".manifest"))
-        snprintf(ctx, 64, "%s.new", name + 1);
+        snprintf(ctx, 64, "%s", name + 1);
     return 0;
 }
 

@@ -22,8 +22,12 @@ static int count_in_order(void *ctx, const firn_wal_entry *entry)
 
 /* ---- Which files are written into ---- */
 
-/* Looks on while a log is opened. simfs knows a file by the name that it was opened or made under. */
+#define MADE_MAX 64
+
+/* Looks on while a log is opened. */
 typedef struct watch {
+    uint64_t made[MADE_MAX]; /* numbers of segments that got a file since */
+    size_t made_count;
     unsigned in_place; /* writes into segment files that were there before */
     unsigned replaced; /* segments that got a new file */
     unsigned spares;   /* segments that are kept for another use */
@@ -36,18 +40,33 @@ static bool ends_with(const char *name, const char *ending)
     return n >= e && strcmp(name + n - e, ending) == 0;
 }
 
+static bool is_made(const watch *w, uint64_t no)
+{
+    for (size_t i = 0; i < w->made_count; i++)
+        if (w->made[i] == no)
+            return true;
+    return false;
+}
+
 static int see(void *ctx, unsigned call, uint64_t index, const char *name)
 {
     watch *w = ctx;
+    uint64_t no = strtoull(name, NULL, 10);
     (void)index;
-    if ((call == SIMFS_WRITE || call == SIMFS_WRITE_DURABLE) && ends_with(name, ".wal"))
+    if ((call == SIMFS_WRITE || call == SIMFS_WRITE_DURABLE) && ends_with(name, ".wal") &&
+        !is_made(w, no))
         w->in_place++;
     if (call == SIMFS_RENAME && ends_with(name, ".wal"))
         w->replaced++;
     if (call == SIMFS_RENAME && ends_with(name, ".wal.new"))
         w->spares++;
-    bool made = call == SIMFS_CREATE && ends_with(name, ".wal.new");
-    return made && strtoull(name, NULL, 10) <= w->no_room ? ENOSPC : 0;
+    if (call != SIMFS_CREATE || !ends_with(name, ".wal.new"))
+        return 0;
+    if (no <= w->no_room)
+        return ENOSPC;
+    assert_true(w->made_count < MADE_MAX);
+    w->made[w->made_count++] = no;
+    return 0;
 }
 
 /* The process is killed: the files stay as they are. */
@@ -196,6 +215,14 @@ static void WithoutRoomForACopyTheFramesAreWrittenWhereTheyStand(void **state)
     }
 }
 
+static int find_size(void *ctx, const char *path, uint64_t size)
+{
+    uint64_t *out = ctx;
+    if (ends_with(path, ".wal"))
+        *out = size; /* of the last one */
+    return 0;
+}
+
 /* A log whose last segment had an earlier use, closed, with bytes of that use behind the seal. Returns its name. */
 static void close_in_a_used_segment(bed *b, char name[WAL_NAME_BYTES])
 {
@@ -207,6 +234,12 @@ static void close_in_a_used_segment(bed *b, char name[WAL_NAME_BYTES])
     }
     wal_name_format(b->log->current->no, name);
     bed_close(b);
+    char path[64];
+    uint64_t size = 0;
+    snprintf(path, sizeof(path), BED_PATH "/%s", name);
+    simfs_each(b->sim, BED_PATH, find_size, &size);
+    assert_true(size > 0 && size < b->config.options.segment_bytes);
+    simfs_flip_bit(b->sim, path, 8 * (size - 1));
 }
 
 /* Else they would stand between the new frames, and look like a torn one. */
