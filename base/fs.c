@@ -21,15 +21,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs_fail.h"
+
 /* The kernel moves at most 2 GiB - 4 KiB in one call; a rounder piece keeps offsets aligned. */
 #define TRANSFER_MAX_BYTES ((size_t)1 << 30)
 #define FILE_MAX_BYTES     ((uint64_t)INT64_MAX)
-#define MESSAGE_PATH_BYTES 512
-
-#define REPEAT_EINTR(result, call)                                                                 \
-    do {                                                                                           \
-        (result) = (call);                                                                         \
-    } while ((result) == -EINTR)
 
 void fs_path(char *out, size_t size, const fs_dir *dir, const char *name)
 {
@@ -55,23 +51,21 @@ void fs_path(char *out, size_t size, const fs_dir *dir, const char *name)
     out[n] = '\0';
 }
 
-static int fail_dir(const fs_dir *dir, const char *name, int result, const char *verb,
-                    firn_error *err)
+int fs_fail_dir(const fs_dir *dir, const char *name, int result, const char *verb, firn_error *err)
 {
     char path[MESSAGE_PATH_BYTES];
     fs_path(path, sizeof(path), dir, name);
     return error_system(err, path, FIRN_NO_OFFSET, -result, verb);
 }
 
-/* A name that a change needs is missing: that is no answer to anything. */
-static int fail_change(const fs_dir *dir, const char *name, int result, const char *verb,
-                       firn_error *err)
+int fs_fail_change(const fs_dir *dir, const char *name, int result, const char *verb,
+                   firn_error *err)
 {
-    return error_needed(err, fail_dir(dir, name, result, verb, err));
+    return error_needed(err, fs_fail_dir(dir, name, result, verb, err));
 }
 
-static int fail_file(const fs_file *file, uint64_t offset, int result, const char *verb,
-                     firn_error *err)
+int fs_fail_file(const fs_file *file, uint64_t offset, int result, const char *verb,
+                 firn_error *err)
 {
     return error_needed(err, error_system(err, file->path, offset, -result, verb));
 }
@@ -273,21 +267,21 @@ int fs_dir_sync(fs_dir *dir, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_sync(dir));
-    return result == 0 ? FIRN_OK : fail_change(dir, NULL, result, "sync the folder", err);
+    return result == 0 ? FIRN_OK : fs_fail_change(dir, NULL, result, "sync the folder", err);
 }
 
 int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_list(dir, fn, ctx));
-    return result >= 0 ? result : fail_change(dir, NULL, result, "list the folder", err);
+    return result >= 0 ? result : fs_fail_change(dir, NULL, result, "list the folder", err);
 }
 
 int fs_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_list_odd(dir, fn, ctx));
-    return result >= 0 ? result : fail_change(dir, NULL, result, "list the folder", err);
+    return result >= 0 ? result : fs_fail_change(dir, NULL, result, "list the folder", err);
 }
 
 int fs_look(fs_dir *dir, const char *name, fs_entry *out, firn_error *err)
@@ -297,7 +291,7 @@ int fs_look(fs_dir *dir, const char *name, fs_entry *out, firn_error *err)
         return status;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->look(dir, name, out));
-    return result == 0 ? FIRN_OK : fail_dir(dir, name, result, "look at", err);
+    return result == 0 ? FIRN_OK : fs_fail_dir(dir, name, result, "look at", err);
 }
 
 const char *fs_kind_name(fs_kind kind)
@@ -338,7 +332,7 @@ int fs_dir_remove_in(fs_dir *parent, const char *name, firn_error *err)
         return status;
     int result;
     REPEAT_EINTR(result, parent->owner->ops->dir_remove(parent->owner, parent, name));
-    return result == 0 ? FIRN_OK : fail_dir(parent, name, result, "remove the folder", err);
+    return result == 0 ? FIRN_OK : fs_fail_dir(parent, name, result, "remove the folder", err);
 }
 
 int fs_dir_remove(fs *f, const char *path, firn_error *err)
@@ -353,7 +347,8 @@ int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_space(dir, out));
-    return result == 0 ? FIRN_OK : fail_change(dir, NULL, result, "ask for the free space of", err);
+    return result == 0 ? FIRN_OK
+                       : fs_fail_change(dir, NULL, result, "ask for the free space of", err);
 }
 
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
@@ -365,7 +360,7 @@ int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
         return status;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->rename(dir, from, to));
-    return result == 0 ? FIRN_OK : fail_change(dir, from, result, "rename the file", err);
+    return result == 0 ? FIRN_OK : fs_fail_change(dir, from, result, "rename the file", err);
 }
 
 int fs_rename_file(fs_dir *dir, const char *from, const char *to, fs_file *file, firn_error *err)
@@ -383,7 +378,7 @@ int fs_unlink(fs_dir *dir, const char *name, firn_error *err)
         return status;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->unlink(dir, name));
-    return result == 0 ? FIRN_OK : fail_dir(dir, name, result, "remove the file", err);
+    return result == 0 ? FIRN_OK : fs_fail_dir(dir, name, result, "remove the file", err);
 }
 
 int fs_remove(fs_dir *dir, const char *name, firn_error *err)
@@ -402,7 +397,7 @@ int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_
         return status;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->link(dir, name, to_dir, to));
-    return result == 0 ? FIRN_OK : fail_change(to_dir, to, result, "link the file", err);
+    return result == 0 ? FIRN_OK : fs_fail_change(to_dir, to, result, "link the file", err);
 }
 
 int fs_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
@@ -414,7 +409,7 @@ int fs_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_
         return status;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->move(dir, name, to_dir, to));
-    return result == 0 ? FIRN_OK : fail_dir(dir, name, result, "move", err);
+    return result == 0 ? FIRN_OK : fs_fail_dir(dir, name, result, "move", err);
 }
 
 /* ---- Files ---- */
@@ -441,7 +436,7 @@ int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_e
     if (result == 0)
         return FIRN_OK;
     if (result == -ENOENT && (flags & FS_CREATE_NEW)) {
-        status = fail_change(dir, name, result, "create the file", err);
+        status = fs_fail_change(dir, name, result, "create the file", err);
         error_hint(err, "the folder was removed while it was open: close it, find out by what, and "
                         "restore it from a backup");
         return status;
@@ -451,8 +446,8 @@ int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_e
     if (result == -EMLINK && !(flags & FS_CREATE_NEW))
         return fail_shared(path, err);
     if (result != -ELOOP && result != -EISDIR && result != -EINVAL && result != -ENXIO)
-        return fail_dir(dir, name, result,
-                        (flags & FS_CREATE_NEW) ? "create the file" : "open the file", err);
+        return fs_fail_dir(dir, name, result,
+                           (flags & FS_CREATE_NEW) ? "create the file" : "open the file", err);
     status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a plain file");
     if (err)
         err->sys_errno = -result;
@@ -485,7 +480,7 @@ int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error 
         ssize_t n;
         REPEAT_EINTR(n, file->owner->ops->pread(file, p, piece, offset));
         if (n < 0)
-            return fail_file(file, offset, (int)n, "read", err);
+            return fs_fail_file(file, offset, (int)n, "read", err);
         if (n == 0)
             return too_short(file, offset, size, err);
         assert((size_t)n <= piece);
@@ -547,7 +542,7 @@ static int write_all(fs_file *file,
 int fs_write(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err)
 {
     int result = write_all(file, file->owner->ops->pwrite, data, size, &offset);
-    return result == 0 ? FIRN_OK : fail_file(file, offset, result, "write", err);
+    return result == 0 ? FIRN_OK : fs_fail_file(file, offset, result, "write", err);
 }
 
 int fs_write_durable(fs_file *file, const void *data, size_t size, uint64_t offset, firn_error *err)
@@ -559,7 +554,7 @@ int fs_write_durable(fs_file *file, const void *data, size_t size, uint64_t offs
     if (result == 0)
         return FIRN_OK;
     if (result != -EOPNOTSUPP && result != -ENOSYS)
-        return fail_file(file, at, result, "write and sync", err);
+        return fs_fail_file(file, at, result, "write and sync", err);
     int status = fs_write(file, data, size, offset, err);
     return status == FIRN_OK ? fs_sync(file, err) : status;
 }
@@ -568,14 +563,15 @@ int fs_sync(fs_file *file, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, file->owner->ops->sync(file));
-    return result == 0 ? FIRN_OK : fail_file(file, FIRN_NO_OFFSET, result, "sync", err);
+    return result == 0 ? FIRN_OK : fs_fail_file(file, FIRN_NO_OFFSET, result, "sync", err);
 }
 
 int fs_size(fs_file *file, uint64_t *out, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, file->owner->ops->size(file, out));
-    return result == 0 ? FIRN_OK : fail_file(file, FIRN_NO_OFFSET, result, "ask for the size", err);
+    return result == 0 ? FIRN_OK
+                       : fs_fail_file(file, FIRN_NO_OFFSET, result, "ask for the size", err);
 }
 
 int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, firn_error *err)
@@ -588,7 +584,7 @@ int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, f
     if (result == 0)
         return FIRN_OK;
     if (result != -EOPNOTSUPP && result != -EINVAL && result != -ENOSYS)
-        return fail_file(file, from, result, "look for holes in", err);
+        return fs_fail_file(file, from, result, "look for holes in", err);
     int status = fs_size(file, end, err);
     if (status == FIRN_OK)
         *start = from < *end ? from : *end;
@@ -598,11 +594,11 @@ int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, f
 int fs_truncate(fs_file *file, uint64_t size, firn_error *err)
 {
     if (size > FILE_MAX_BYTES)
-        return fail_file(file, size, -EFBIG, "set the size", err);
+        return fs_fail_file(file, size, -EFBIG, "set the size", err);
     int result = check_growth(file, size);
     if (result == 0)
         REPEAT_EINTR(result, file->owner->ops->truncate(file, size));
-    return result == 0 ? FIRN_OK : fail_file(file, size, result, "set the size", err);
+    return result == 0 ? FIRN_OK : fs_fail_file(file, size, result, "set the size", err);
 }
 
 /* Zeros take the blocks as a reservation would. Only what lies behind the end is written: what is
@@ -625,13 +621,13 @@ int fs_allocate(fs_file *file, uint64_t size, firn_error *err)
     if (size == 0)
         return FIRN_OK;
     if (size > FILE_MAX_BYTES)
-        return fail_file(file, size, -EFBIG, "reserve space", err);
+        return fs_fail_file(file, size, -EFBIG, "reserve space", err);
     int result = check_growth(file, size);
     if (result == 0)
         REPEAT_EINTR(result, file->owner->ops->allocate(file, size));
     if (result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS)
         return allocate_by_writing(file, size, err);
-    return result == 0 ? FIRN_OK : fail_file(file, size, result, "reserve space", err);
+    return result == 0 ? FIRN_OK : fs_fail_file(file, size, result, "reserve space", err);
 }
 
 /* ---- Mappings ---- */
@@ -648,7 +644,7 @@ int fs_map(fs_file *file, size_t size, bool writable, void **out, firn_error *er
         return too_short(file, file_size, size - file_size, err);
     int result;
     REPEAT_EINTR(result, file->owner->ops->map(file, size, writable, out));
-    return result == 0 ? FIRN_OK : fail_file(file, 0, result, "map", err);
+    return result == 0 ? FIRN_OK : fs_fail_file(file, 0, result, "map", err);
 }
 
 void fs_unmap(fs_file *file, void *address, size_t size)
@@ -668,166 +664,10 @@ int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_erro
         error_hint(err, "Linux 5.14 or later can; everything works without");
         return status;
     }
-    int status = fail_file(file, FIRN_NO_OFFSET, result, "make mapped pages ready", err);
+    int status = fs_fail_file(file, FIRN_NO_OFFSET, result, "make mapped pages ready", err);
     if (result == -EFAULT)
         error_hint(err, "a page could not be read or got no block: look for a full disk, a failed "
                         "device, or a file that was cut short");
-    return status;
-}
-
-/* ---- The lock ---- */
-
-static int fail_locked(const char *path, long holder, firn_error *err)
-{
-    int status;
-    if (holder == FS_HOLDER_SELF)
-        status =
-            error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "this process has it open already");
-    else if (holder > 0)
-        status = error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "process %ld holds the lock",
-                            holder);
-    else
-        status =
-            error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "another opener holds the lock");
-    error_hint(err, holder == FS_HOLDER_SELF
-                        ? "use the handle that is open, or close it first; do not remove the file"
-                        : "close it there first, or open for reading only; do not remove the file");
-    return status;
-}
-
-int fs_lock(fs_file *file, firn_error *err)
-{
-    long holder = 0;
-    int result;
-    REPEAT_EINTR(result, file->owner->ops->lock(file, &holder));
-    if (result == 0)
-        return FIRN_OK;
-    if (result != -EWOULDBLOCK && result != -EACCES)
-        return fail_file(file, FIRN_NO_OFFSET, result, "lock", err);
-    return fail_locked(file->path, holder, err);
-}
-
-/* What file systems answer that cannot lock a folder: NFS, for one, wants a descriptor that is open for writing. */
-static bool cannot_lock_folders(int result)
-{
-    return result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL || result == -EBADF ||
-           result == -ENOLCK || result == -ENOTTY;
-}
-
-/* Whoever removes the lock file, or puts another one in its place, lets a second writer through that file. So the folder is
- * locked itself. Where that is not possible, the file alone has to do, and fs_dir_held notices later. */
-static int lock_folder(fs_dir *dir, firn_error *err)
-{
-    long holder = 0;
-    int result;
-    REPEAT_EINTR(result, dir->owner->ops->dir_lock(dir, &holder));
-    if (result == 0 || cannot_lock_folders(result))
-        return FIRN_OK;
-    if (result != -EWOULDBLOCK)
-        return fail_change(dir, NULL, result, "lock the folder", err);
-    char path[MESSAGE_PATH_BYTES];
-    fs_path(path, sizeof(path), dir, FS_LOCK_NAME);
-    return fail_locked(path, holder, err);
-}
-
-/* The lock file, made when it is not there. Another opener may make it first. */
-static int open_lock(fs_dir *dir, fs_file **out, firn_error *err)
-{
-    const unsigned to_lock = FS_WRITE | FS_ANY_LINKS; /* nothing is written into it */
-    int status = fs_open(dir, FS_LOCK_NAME, to_lock, out, err);
-    if (status != FIRN_NOT_FOUND)
-        return status;
-    firn_error creating;
-    status = fs_open(dir, FS_LOCK_NAME, FS_WRITE | FS_CREATE_NEW, out, &creating);
-    if (status != FIRN_OK && fs_open(dir, FS_LOCK_NAME, to_lock, out, NULL) == FIRN_OK)
-        return FIRN_OK;
-    return error_give(err, status, &creating);
-}
-
-int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err)
-{
-    enum { TRIES = 10 };
-    firn_error found;
-    fs_file *file = NULL;
-    int status = lock_folder(dir, &found);
-    /* What is locked may have lost its name since it was opened: then its lock keeps no opener out. */
-    for (int i = 0; status == FIRN_OK && i < TRIES; i++) {
-        status = open_lock(dir, &file, &found);
-        if (status == FIRN_OK)
-            status = fs_lock(file, &found);
-        if (status != FIRN_OK)
-            break;
-        int result;
-        REPEAT_EINTR(result, dir->owner->ops->named(dir, FS_LOCK_NAME, file));
-        if (result == 0) {
-            *out = file;
-            return FIRN_OK;
-        }
-        status = FIRN_OK;
-        if ((result != -ENOENT && result != -ESTALE) || i + 1 == TRIES)
-            status = fail_change(dir, FS_LOCK_NAME, result, "keep the lock of the folder", &found);
-        fs_close(file);
-        file = NULL;
-    }
-    fs_close(file);
-    return error_give(err, status, &found);
-}
-
-static int fail_held(const char *path, int result, const char *message, const char *hint,
-                     firn_error *err)
-{
-    int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET, "%s", message);
-    if (err)
-        err->sys_errno = -result;
-    error_hint(err, "%s", hint);
-    return status;
-}
-
-int fs_dir_held(fs_dir *dir, fs_file *lock, firn_error *err)
-{
-    int result;
-    REPEAT_EINTR(result, dir->owner->ops->dir_named(dir));
-    if (result == -ENOENT || result == -ESTALE)
-        return fail_held(dir->path, result,
-                         result == -ENOENT
-                             ? "the folder was removed or renamed while it was open"
-                             : "another folder was put in the place of the one that is open",
-                         "close it; put the folder back in its place, then open it again", err);
-    /* A process that gave up rights since may not look any more: that says nothing about the folder. */
-    if (result != 0 && result != -EACCES && result != -EPERM)
-        return fail_change(dir, NULL, result, "look at the folder", err);
-    if (!lock)
-        return FIRN_OK;
-    REPEAT_EINTR(result, dir->owner->ops->named(dir, FS_LOCK_NAME, lock));
-    if (result == -ENOENT || result == -ESTALE)
-        return fail_held(
-            lock->path, result,
-            result == -ENOENT ? "the lock file was removed while the folder was open"
-                              : "the lock file was replaced while the folder was open",
-            "another process may have written here since: close it, check it, then open it again; "
-            "the file must stay",
-            err);
-    if (result != 0 && result != -EACCES && result != -EPERM)
-        return fail_file(lock, FIRN_NO_OFFSET, result, "look at the lock file", err);
-    return FIRN_OK;
-}
-
-int fs_dir_locked(fs_dir *dir, const char *name, bool *out, firn_error *err)
-{
-    fs_file *file = NULL;
-    int result = 0;
-    int status = fs_open(dir, name, FS_READ, &file, err);
-    if (status == FIRN_NOT_FOUND) {
-        *out = false;
-        return FIRN_OK;
-    }
-    if (status == FIRN_OK)
-        REPEAT_EINTR(result, dir->owner->ops->locked(file));
-    if (status == FIRN_OK && result >= 0)
-        *out = result > 0;
-    else if (status == FIRN_OK)
-        status = fail_file(file, FIRN_NO_OFFSET, result, "ask for the lock of", err);
-    fs_close(file);
     return status;
 }
 

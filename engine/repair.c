@@ -542,8 +542,10 @@ int engine_repair(const char *path, const firn_options *options, const engine_co
         *summary = (firn_repair_summary){0};
     if (!path)
         return error_set(err, FIRN_INVALID, "the path of the store is NULL");
+    firn_error why;
+    error_clear(&why);
     engine_config c = config ? *config : (engine_config){0};
-    repair r = {.tell = tell, .ctx = ctx, .err = err};
+    repair r = {.tell = tell, .ctx = ctx, .err = &why};
     int rc = handle_new(options, &c, &r.db, err);
     if (rc != FIRN_OK)
         return rc;
@@ -556,15 +558,14 @@ int engine_repair(const char *path, const firn_options *options, const engine_co
     if (summary)
         *summary = r.summary;
     repair_release(&r);
-    return rc == FIRN_OK ? prove(path, &o, &c, err) : rc;
+    if (rc == FIRN_OK)
+        rc = prove(path, &o, &c, &why);
+    return error_give(err, rc, &why);
 }
 
 int firn_repair(const char *path, const firn_options *options,
                 void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
                 firn_repair_summary *summary, firn_error *error)
 {
-    firn_error why;
-    error_clear(&why);
-    int rc = engine_repair(path, options, NULL, tell, ctx, summary, &why);
-    return error_give(error, rc, &why);
+    return engine_repair(path, options, NULL, tell, ctx, summary, error);
 }

@@ -147,6 +147,8 @@ static int carry_one(wal_repair *r, const wal_scanned *p, bool is_last, bool map
     wal_segment *s = p->segment;
     fs_file *file = NULL;
     uint64_t end = p->limit_known ? p->limit : s->end;
+    if (end > s->base_bytes)
+        end = s->base_bytes;
     uint64_t least = wal_page_up(end) > WAL_SEGMENT_MIN ? wal_page_up(end) : WAL_SEGMENT_MIN;
     wal_copy copy = {.end = end, .size = s->bytes, .bytes = s->bytes};
     if (!is_last) { /* may have been cut shorter */

@@ -127,48 +127,15 @@ static int stop_at_once(void *ctx, const char *name)
     return FIRN_END;
 }
 
-/* Runs the wrapper of `which` in a way that succeeds on a fake in order. */
-static int run(fake *f, call which, firn_error *e)
+/* What is done with a file, and the rest. */
+static int run_on_file(fake *f, call which, firn_error *e)
 {
-    fs_dir *dir = NULL;
     fs_file *file = NULL;
-    fs_space space;
-    fs_entry entry;
     uint64_t size, end;
     uint8_t bytes[8] = {0};
     void *address = NULL;
     bool locked;
     switch (which) {
-    case DIR_OPEN:
-        return fs_dir_open(&f->base, "/store", &dir, e);
-    case DIR_MAKE:
-        return fs_dir_make(&f->base, "/store/new", e);
-    case DIR_OPEN_IN:
-        return fs_dir_open_in(&f->dir, "a.log", true, &dir, e);
-    case DIR_SYNC:
-        return fs_dir_sync(&f->dir, e);
-    case DIR_LIST: {
-        int status = fs_dir_list(&f->dir, stop_at_once, NULL, e);
-        return status == FIRN_END ? FIRN_OK : status;
-    }
-    case DIR_LIST_ODD: {
-        int status = fs_dir_list_odd(&f->dir, stop_at_once, NULL, e);
-        return status == FIRN_END ? FIRN_OK : status;
-    }
-    case LOOK:
-        return fs_look(&f->dir, "a.log", &entry, e);
-    case DIR_SPACE:
-        return fs_dir_space(&f->dir, &space, e);
-    case DIR_REMOVE:
-        return fs_dir_remove_in(&f->dir, "old", e);
-    case RENAME:
-        return fs_rename(&f->dir, "a.log", "b.log", e);
-    case UNLINK:
-        return fs_unlink(&f->dir, "a.log", e);
-    case LINK:
-        return fs_link(&f->dir, "b.log", &f->dir, "a.log", e);
-    case MOVE:
-        return fs_move(&f->dir, "b.log", &f->dir, "a.log", e);
     case OPEN:
         return fs_open(&f->dir, "a.log", FS_READ, &file, e);
     case PREAD:
@@ -204,6 +171,48 @@ static int run(fake *f, call which, firn_error *e)
         return fs_dir_locked(&f->dir, "LOCK", &locked, e);
     default:
         return fs_random(&f->base, bytes, 8, e);
+    }
+}
+
+/* Runs the wrapper of `which` in a way that succeeds on a fake in order. */
+static int run(fake *f, call which, firn_error *e)
+{
+    fs_dir *dir = NULL;
+    fs_space space;
+    fs_entry entry;
+    switch (which) {
+    case DIR_OPEN:
+        return fs_dir_open(&f->base, "/store", &dir, e);
+    case DIR_MAKE:
+        return fs_dir_make(&f->base, "/store/new", e);
+    case DIR_OPEN_IN:
+        return fs_dir_open_in(&f->dir, "a.log", true, &dir, e);
+    case DIR_SYNC:
+        return fs_dir_sync(&f->dir, e);
+    case DIR_LIST: {
+        int status = fs_dir_list(&f->dir, stop_at_once, NULL, e);
+        return status == FIRN_END ? FIRN_OK : status;
+    }
+    case DIR_LIST_ODD: {
+        int status = fs_dir_list_odd(&f->dir, stop_at_once, NULL, e);
+        return status == FIRN_END ? FIRN_OK : status;
+    }
+    case LOOK:
+        return fs_look(&f->dir, "a.log", &entry, e);
+    case DIR_SPACE:
+        return fs_dir_space(&f->dir, &space, e);
+    case DIR_REMOVE:
+        return fs_dir_remove_in(&f->dir, "old", e);
+    case RENAME:
+        return fs_rename(&f->dir, "a.log", "b.log", e);
+    case UNLINK:
+        return fs_unlink(&f->dir, "a.log", e);
+    case LINK:
+        return fs_link(&f->dir, "b.log", &f->dir, "a.log", e);
+    case MOVE:
+        return fs_move(&f->dir, "b.log", &f->dir, "a.log", e);
+    default:
+        return run_on_file(f, which, e);
     }
 }
 

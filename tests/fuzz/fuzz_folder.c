@@ -156,10 +156,11 @@ static void say(void *ctx, const char *line)
 
 static bool passes(copy *c, firn_check_summary *summary)
 {
+    enum { CHANGING = SIMFS_CHANGING & ~SIMFS_DIR_OPEN_IN }; /* lost/ is looked into, not made */
     firn_error err = {0};
-    uint64_t changes = simfs_calls(c->sim, SIMFS_CHANGING);
+    uint64_t changes = simfs_calls(c->sim, CHANGING);
     int status = engine_check(simfs_fs(c->sim), FUZZ_FOLDER, say, NULL, summary, &err);
-    FUZZ_CHECK(simfs_calls(c->sim, SIMFS_CHANGING) == changes);
+    FUZZ_CHECK(simfs_calls(c->sim, CHANGING) == changes);
     return !refused("check", status, &err);
 }
 

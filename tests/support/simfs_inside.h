@@ -11,6 +11,7 @@
 #define SUPPORT_SIMFS_INSIDE_H
 
 #include "simfs.h"
+#include <string.h>
 #include "rng.h"
 #include <base/thread.h>
 
@@ -63,7 +64,7 @@ struct sim_node {
     size_t room;
     size_t touched;
     uint64_t size;
-    uint64_t charged; /* blocks it takes of the capacity, in bytes */
+    uint64_t charged;      /* blocks it takes of the capacity, in bytes */
     const void *locked_by; /* also of a folder */
     /* a folder */
     sim_entry *entries;
@@ -157,6 +158,17 @@ static inline simfs *sim_of(fs *f)
     return (simfs *)f;
 }
 
+static inline sim_file *sim_file_of(fs_file *file)
+{
+    return (sim_file *)file;
+}
+
+static inline const char *sim_file_name(const fs_file *file)
+{
+    const char *slash = strrchr(file->path, '/');
+    return slash ? slash + 1 : file->path;
+}
+
 /* simfs.c: nodes and names. The caller holds the lock. */
 sim_node *sim_node_new(simfs *s, bool is_dir, uint32_t number); /* SIM_NO_NODE: the next free one */
 void sim_node_drop(simfs *s, sim_node *n);                      /* frees it when nothing holds it */
@@ -197,5 +209,11 @@ uint64_t sim_charge(simfs *s, sim_node *n, uint64_t end);
 void sim_uncharge(simfs *s, sim_node *n, uint64_t end);
 
 extern const fs_ops sim_ops; /* simfs_ops.c */
+
+/* simfs_map.c: calls of base/fs.h */
+int sim_map(fs_file *file, size_t size, bool writable, void **out);
+void sim_unmap(fs_file *file, void *address, size_t size);
+int sim_populate(fs_file *file, void *address, size_t size, bool write);
+void sim_stored(fs_file *file, uint64_t offset, size_t size);
 
 #endif

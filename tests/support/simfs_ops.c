@@ -392,17 +392,6 @@ static int op_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to
 
 /* ---- Files ---- */
 
-static sim_file *file_of(fs_file *file)
-{
-    return (sim_file *)file;
-}
-
-static const char *file_name(const fs_file *file)
-{
-    const char *slash = strrchr(file->path, '/');
-    return slash ? slash + 1 : file->path;
-}
-
 static fs_file *file_handle(simfs *s, sim_node *n, const fs_dir *dir, const char *name)
 {
     sim_file *f = sim_alloc(sizeof *f);
@@ -443,7 +432,7 @@ static int do_open(simfs *s, fs_dir *dir, const char *name, unsigned flags, fs_f
     if ((flags & FS_WRITE) && !(flags & FS_ANY_LINKS) && n->names > 1)
         return -EMLINK;
     *out = file_handle(s, n, dir, name);
-    file_of(*out)->writable = (flags & FS_WRITE) != 0;
+    sim_file_of(*out)->writable = (flags & FS_WRITE) != 0;
     return 0;
 }
 
@@ -457,7 +446,7 @@ static int op_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
 static void op_close(fs_file *file)
 {
     simfs *s = sim_of(file->owner);
-    sim_file *f = file_of(file);
+    sim_file *f = sim_file_of(file);
     mutex_lock(&s->lock);
     if (f->prev)
         f->prev->next = f->next;
@@ -477,8 +466,8 @@ static void op_close(fs_file *file)
 static ssize_t op_pread(fs_file *file, void *data, size_t size, uint64_t offset)
 {
     simfs *s = sim_of(file->owner);
-    const sim_node *n = file_of(file)->node;
-    sim_verdict v = sim_enter(s, SIMFS_READ, file_name(file));
+    const sim_node *n = sim_file_of(file)->node;
+    sim_verdict v = sim_enter(s, SIMFS_READ, sim_file_name(file));
     if (v.error)
         return sim_leave(s, v, -v.error);
     uint64_t there = offset < n->size ? n->size - offset : 0;
@@ -541,25 +530,25 @@ static bool spoils(int error)
 static ssize_t op_pwrite(fs_file *file, const void *data, size_t size, uint64_t offset)
 {
     simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_WRITE, file_name(file));
+    sim_verdict v = sim_enter(s, SIMFS_WRITE, sim_file_name(file));
     if (v.error && spoils(v.error) && size > 0)
-        sim_note_range(s, SIM_OP_WRITE_LOST, file_of(file)->node->number, offset, size);
+        sim_note_range(s, SIM_OP_WRITE_LOST, sim_file_of(file)->node->number, offset, size);
     if (sim_refused(v))
         return sim_leave(s, v, -v.error);
     return sim_leave(s, v,
-                     do_pwrite(s, file_of(file), data, v.half ? (size + 1) / 2 : size, offset));
+                     do_pwrite(s, sim_file_of(file), data, v.half ? (size + 1) / 2 : size, offset));
 }
 
 static ssize_t op_pwrite_durable(fs_file *file, const void *data, size_t size, uint64_t offset)
 {
     simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_WRITE_DURABLE, file_name(file));
-    const sim_node *n = file_of(file)->node;
+    sim_verdict v = sim_enter(s, SIMFS_WRITE_DURABLE, sim_file_name(file));
+    const sim_node *n = sim_file_of(file)->node;
     if (sim_refused(v) && v.error == EINTR)
         return sim_leave(s, v, -v.error);
     if (size > n->size || offset > n->size - size)
         sim_die("%s: a durable write must lie inside the file", file->path);
-    ssize_t got = do_pwrite(s, file_of(file), data, v.half ? (size + 1) / 2 : size, offset);
+    ssize_t got = do_pwrite(s, sim_file_of(file), data, v.half ? (size + 1) / 2 : size, offset);
     if (got > 0)
         sim_note_range(s, sim_refused(v) ? SIM_OP_SYNC_LOST : SIM_OP_SYNC, n->number, offset,
                        (size_t)got); /* S4 */
@@ -569,20 +558,20 @@ static ssize_t op_pwrite_durable(fs_file *file, const void *data, size_t size, u
 static int op_sync(fs_file *file)
 {
     simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_SYNC, file_name(file));
+    sim_verdict v = sim_enter(s, SIMFS_SYNC, sim_file_name(file));
     if (!sim_refused(v))
-        sim_note(s, SIM_OP_SYNC, file_of(file)->node->number, 0);
+        sim_note(s, SIM_OP_SYNC, sim_file_of(file)->node->number, 0);
     else if (v.error != EINTR)
-        sim_note(s, SIM_OP_SYNC_LOST, file_of(file)->node->number, 0); /* S4 */
+        sim_note(s, SIM_OP_SYNC_LOST, sim_file_of(file)->node->number, 0); /* S4 */
     return (int)sim_leave(s, v, sim_refused(v) ? -v.error : 0);
 }
 
 static int op_size(fs_file *file, uint64_t *out)
 {
     simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_SIZE, file_name(file));
+    sim_verdict v = sim_enter(s, SIMFS_SIZE, sim_file_name(file));
     if (!v.error)
-        *out = file_of(file)->node->size;
+        *out = sim_file_of(file)->node->size;
     return (int)sim_leave(s, v, -v.error);
 }
 
@@ -592,7 +581,7 @@ static int op_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t 
     static const uint8_t zeros[4096];
     simfs *s = sim_of(file->owner);
     mutex_lock(&s->lock);
-    const sim_node *n = file_of(file)->node;
+    const sim_node *n = sim_file_of(file)->node;
     uint64_t size = n->size;
     *start = *end = size;
     for (uint64_t at = from, next; at < size; at = next) {
@@ -629,8 +618,9 @@ static int do_truncate(simfs *s, sim_file *f, uint64_t size)
 static int op_truncate(fs_file *file, uint64_t size)
 {
     simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_TRUNCATE, file_name(file));
-    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_truncate(s, file_of(file), size));
+    sim_verdict v = sim_enter(s, SIMFS_TRUNCATE, sim_file_name(file));
+    return (int)sim_leave(s, v,
+                          sim_refused(v) ? -v.error : do_truncate(s, sim_file_of(file), size));
 }
 
 static int do_allocate(simfs *s, sim_file *f, uint64_t size)
@@ -659,83 +649,9 @@ static int do_allocate(simfs *s, sim_file *f, uint64_t size)
 static int op_allocate(fs_file *file, uint64_t size)
 {
     simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_ALLOCATE, file_name(file));
-    return (int)sim_leave(s, v, sim_refused(v) ? -v.error : do_allocate(s, file_of(file), size));
-}
-
-/* ---- Mappings ---- */
-
-static int do_map(simfs *s, sim_file *f, size_t size, bool writable, void **out)
-{
-    sim_node *n = f->node;
-    if (writable && !f->writable)
-        return -EACCES;
-    /* The real call allows a mapping that reaches behind the file's last page, and kills the
-     * process at the first access there. Here such a mistake shows at once. */
-    if (size == 0 || size > (n->size + 4095) / 4096 * 4096)
-        return -EINVAL;
-    sim_node_reserve(n, size);
-    if (size > n->touched)
-        n->touched = size;
-    n->maps++;
-    n->holds++;
-    s->open_count++;
-    *out = n->data;
-    return 0;
-}
-
-static int op_map(fs_file *file, size_t size, bool writable, void **out)
-{
-    simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_MAP, file_name(file));
-    return (int)sim_leave(s, v, v.error ? -v.error : do_map(s, file_of(file), size, writable, out));
-}
-
-static void op_unmap(fs_file *file, void *address, size_t size)
-{
-    simfs *s = sim_of(file->owner);
-    sim_node *n = file_of(file)->node;
-    mutex_lock(&s->lock);
-    if (address != n->data || n->maps == 0 || size > n->room)
-        sim_die("%s: unmapped what was not mapped", file->path);
-    n->maps--;
-    n->holds--;
-    s->open_count--;
-    mutex_unlock(&s->lock);
-}
-
-static int op_populate(fs_file *file, void *address, size_t size, bool write)
-{
-    simfs *s = sim_of(file->owner);
-    sim_node *n = file_of(file)->node;
-    sim_verdict v = sim_enter(s, SIMFS_POPULATE, file_name(file));
-    if (v.error)
-        return (int)sim_leave(s, v, -v.error);
-    const uint8_t *p = address;
-    if (n->maps == 0 || p < n->data || size > n->room - (size_t)(p - n->data))
-        sim_die("%s: populated what is not mapped", file->path);
-    uint64_t end = (uint64_t)(p - n->data) + size;
-    if (end > n->size)
-        end = n->size;
-    uint64_t before = n->charged;
-    if (write && sim_charge(s, n, end) < end) {
-        sim_uncharge(s, n, before);
-        return (int)sim_leave(s, v, -ENOSPC);
-    }
-    return (int)sim_leave(s, v, 0);
-}
-
-static void op_stored(fs_file *file, uint64_t offset, size_t size)
-{
-    simfs *s = sim_of(file->owner);
-    const sim_node *n = file_of(file)->node;
-    mutex_lock(&s->lock);
-    if (n->maps == 0 || offset > n->size || size > n->size - offset)
-        sim_die("%s: announced a store of %zu bytes at %llu, outside of the file or without a "
-                "mapping",
-                file->path, size, (unsigned long long)offset);
-    sim_note_bytes(s, SIM_OP_STORED, n, offset, size);
-    mutex_unlock(&s->lock);
+    sim_verdict v = sim_enter(s, SIMFS_ALLOCATE, sim_file_name(file));
+    return (int)sim_leave(s, v,
+                          sim_refused(v) ? -v.error : do_allocate(s, sim_file_of(file), size));
 }
 
 /* ---- The rest ---- */
@@ -743,8 +659,8 @@ static void op_stored(fs_file *file, uint64_t offset, size_t size)
 static int op_lock(fs_file *file, long *holder)
 {
     simfs *s = sim_of(file->owner);
-    sim_file *f = file_of(file);
-    sim_verdict v = sim_enter(s, SIMFS_LOCK, file_name(file));
+    sim_file *f = sim_file_of(file);
+    sim_verdict v = sim_enter(s, SIMFS_LOCK, sim_file_name(file));
     if (v.error)
         return (int)sim_leave(s, v, -v.error);
     if (f->node->locked_by && f->node->locked_by != f) {
@@ -767,11 +683,11 @@ static uint64_t op_file_limit(fs *f)
 static int op_locked(fs_file *file)
 {
     simfs *s = sim_of(file->owner);
-    sim_verdict v = sim_enter(s, SIMFS_LOCK, file_name(file));
+    sim_verdict v = sim_enter(s, SIMFS_LOCK, sim_file_name(file));
     if (v.error)
         return (int)sim_leave(s, v, -v.error);
-    const void *holder = file_of(file)->node->locked_by;
-    return (int)sim_leave(s, v, holder && holder != file_of(file));
+    const void *holder = sim_file_of(file)->node->locked_by;
+    return (int)sim_leave(s, v, holder && holder != sim_file_of(file));
 }
 
 static uint64_t op_clock(fs *f)
@@ -820,10 +736,10 @@ const fs_ops sim_ops = {
     .next_data = op_next_data,
     .truncate = op_truncate,
     .allocate = op_allocate,
-    .map = op_map,
-    .unmap = op_unmap,
-    .populate = op_populate,
-    .stored = op_stored,
+    .map = sim_map,
+    .unmap = sim_unmap,
+    .populate = sim_populate,
+    .stored = sim_stored,
     .lock = op_lock,
     .file_limit = op_file_limit,
     .locked = op_locked,

@@ -51,7 +51,7 @@ static bool is_made(const watch *w, uint64_t no)
 static int see(void *ctx, unsigned call, uint64_t index, const char *name)
 {
     watch *w = ctx;
-    uint64_t no = strtoull(name, NULL, 10);
+    uint64_t no = name ? strtoull(name, NULL, 10) : 0;
     (void)index;
     if ((call == SIMFS_WRITE || call == SIMFS_WRITE_DURABLE) && ends_with(name, ".wal") &&
         !is_made(w, no))
