@@ -16,7 +16,8 @@ struct manifest {
     uint64_t end;
     uint64_t records;
     bool poisoned;
-    bool worn; /* the file is an earlier life's: a write into it may have failed then */
+    bool shared; /* the file has another name, under which it must not change */
+    bool worn;   /* the file is an earlier life's: a write into it may have failed then */
     buf scratch;
 };
 
@@ -234,8 +235,9 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
     m->salt = state->salt;
     m->end = state->end;
     m->records = state->records;
-    int rc = error_needed(err, fs_open(dir, name, FS_WRITE, &m->file, err));
-    if (rc == FIRN_OK && state->end < state->file_bytes) {
+    m->shared = state->shared;
+    int rc = error_needed(err, fs_open(dir, name, FS_WRITE | FS_ANY_LINKS, &m->file, err));
+    if (rc == FIRN_OK && state->end < state->file_bytes && !m->shared) {
         rc = fs_truncate(m->file, state->end, err);
         if (rc == FIRN_OK)
             rc = fs_sync(m->file, err);
@@ -299,6 +301,11 @@ bool manifest_has_magic(fs_dir *dir, const char *name)
                memcmp(first, MANIFEST_MAGIC, sizeof first) == 0;
     fs_close(file);
     return has;
+}
+
+bool manifest_is_shared(const manifest *m)
+{
+    return m->shared;
 }
 
 bool manifest_is_worn(const manifest *m)

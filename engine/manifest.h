@@ -55,6 +55,8 @@ int manifest_settle(fs_dir *dir, uint64_t no, const manifest_state *state, manif
  * to it before it has been replaced, but the mark of a close. What stands behind its last good record is cut off. */
 int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, firn_error *err);
 bool manifest_is_worn(const manifest *m);
+/* The file has another name (a backup of hard links): it takes no mark of a close either. */
+bool manifest_is_shared(const manifest *m);
 
 /* Appends an edit and syncs it. FIRN_NO_SPACE: nothing happened, may be tried again. Any other
  * error: unknown whether it happened; the manifest refuses further edits with FIRN_POISONED. */

@@ -621,7 +621,7 @@ static int record_close(firn *db, uint64_t last_seq, firn_error *err)
     edit e = {.closed = true, .closed_seq = last_seq};
     mutex_lock(&db->manifest_mu);
     int rc = store_check_held(db, err);
-    if (rc == FIRN_OK)
+    if (rc == FIRN_OK && !manifest_is_shared(db->manifest))
         rc = manifest_write(db->manifest, &e, err);
     mutex_unlock(&db->manifest_mu);
     return rc;

@@ -230,6 +230,46 @@ static void a_manifest_of_an_earlier_life_gets_no_edit(void **state)
     bed_release(&b);
 }
 
+/* A backup of hard links, then a disk that is full: the manifest serves as it is, and takes not even the mark of a close. */
+static void without_room_a_backup_of_hard_links_does_not_change(void **state)
+{
+    (void)state;
+    bed b;
+    look l = {.no_room = true};
+    fs_dir *store, *backup;
+    fs_file *copy;
+    uint64_t before = 0, after = 0;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "value");
+    bed_flush(&b);
+    bed_put(&b, "b", "value");
+    bed_must_close(&b);
+    MUST(fs_dir_open(simfs_fs(b.sim), b.folder, &store, error));
+    MUST(fs_dir_open_in(store, "backup", true, &backup, error));
+    MUST(fs_link(store, MANIFEST, backup, "manifest", error));
+    MUST(fs_open(backup, "manifest", FS_READ, &copy, error));
+    MUST(fs_size(copy, &before, error));
+    simfs_on_call(b.sim, look_at_manifests, &l);
+    for (int i = 0; i < 3; i++) {
+        bed_must_open(&b);
+        bed_expect(&b, NULL, "a", "value");
+        bed_expect(&b, NULL, "b", "value");
+        bed_must_close(&b);
+        MUST(fs_size(copy, &after, error));
+        assert_int_equal(after, before);
+    }
+    simfs_on_call(b.sim, NULL, NULL);
+    bed_must_open(&b);
+    bed_flush(&b);
+    bed_expect(&b, NULL, "b", "value");
+    bed_must_close(&b);
+    fs_close(copy);
+    fs_dir_close(backup);
+    fs_dir_close(store);
+    bed_release(&b);
+}
+
 /* Opening makes a new manifest before it knows all that it will find: what the old one insists on, the new one does. */
 static void where_the_store_was_closed_outlives_an_open_that_fails(void **state)
 {
@@ -466,6 +506,7 @@ int main(void)
         cmocka_unit_test(a_repair_relies_on_no_record_that_is_only_in_the_page_cache),
         cmocka_unit_test(a_record_whose_sync_failed_goes_into_a_new_manifest_before_it_counts),
         cmocka_unit_test(a_manifest_of_an_earlier_life_gets_no_edit),
+        cmocka_unit_test(without_room_a_backup_of_hard_links_does_not_change),
         cmocka_unit_test(where_the_store_was_closed_outlives_an_open_that_fails),
         cmocka_unit_test(a_segment_that_the_store_knows_is_not_replaced_by_a_larger_one),
         cmocka_unit_test(numbers_beyond_32_bits_keep_their_order),
