@@ -65,7 +65,7 @@ static uint32_t given_by(const uint32_t bits[8], uint8_t byte)
 {
     uint32_t sum = 0;
     for (unsigned bit = 0; bit < 8; bit++)
-        sum ^= bits[bit] & (0U - (byte >> bit & 1U));
+        sum ^= bits[bit] & (0U - ((uint32_t)byte >> bit & 1U));
     return sum;
 }
 

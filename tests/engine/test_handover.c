@@ -96,7 +96,7 @@ static void begin_with_a_record_in_the_page_cache(bed *b)
 }
 
 typedef struct look {
-    bool no_room; /* for a manifest */
+    bool no_room;      /* for a manifest */
     unsigned in_place; /* writes into manifests that were not made since */
     uint64_t newest;   /* number of the manifest that was made last */
 } look;
@@ -267,6 +267,67 @@ static void without_room_a_backup_of_hard_links_does_not_change(void **state)
     fs_close(copy);
     fs_dir_close(backup);
     fs_dir_close(store);
+    bed_release(&b);
+}
+
+static void refuse_torn(void *ctx, const char *line)
+{
+    (void)ctx;
+    if (strstr(line, "the manifest ends in a record"))
+        fail_msg("%s", line);
+}
+
+/* The last record's padding never reached the disk: the next one does not begin in the middle of it. */
+static void without_room_a_manifest_that_ends_in_its_padding_takes_the_mark_of_a_close(void **state)
+{
+    (void)state;
+    for (uint64_t cut = 1; cut <= 4;
+         cut++) { /* the record of a close takes 20 bytes, and 4 of padding */
+        bed b;
+        look l = {.no_room = true};
+        size_t size;
+        char path[64];
+        bed_on_simfs(&b, 1);
+        bed_must_open(&b);
+        bed_put(&b, "a", "value");
+        bed_flush(&b);
+        bed_must_close(&b);
+        snprintf(path, sizeof path, "%s/%s", b.folder, MANIFEST);
+        (void)simfs_peek(b.sim, path, &size);
+        simfs_cut(b.sim, path, size - cut);
+        simfs_on_call(b.sim, look_at_manifests, &l);
+        bed_must_open(&b);
+        bed_must_close(&b);
+        MUST(engine_check(simfs_fs(b.sim), b.folder, refuse_torn, NULL, NULL, error));
+        bed_must_open(&b);
+        bed_expect(&b, NULL, "a", "value");
+        simfs_on_call(b.sim, NULL, NULL);
+        bed_release(&b);
+    }
+}
+
+/* A damaged manifest of a higher number is in the way until a new one of a higher number still is there. */
+static void without_room_a_repair_does_not_call_a_store_repaired(void **state)
+{
+    (void)state;
+    bed b;
+    look l = {.no_room = true};
+    firn_error err = {0};
+    char path[64];
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "value");
+    bed_flush(&b);
+    bed_must_close(&b);
+    snprintf(path, sizeof path, "%s/000000000005.manifest", b.folder);
+    simfs_write_file(b.sim, path, "no manifest", 11);
+    simfs_on_call(b.sim, look_at_manifests, &l);
+    assert_int_equal(engine_repair(b.folder, &b.options, &b.config, NULL, NULL, NULL, &err),
+                     FIRN_NO_SPACE);
+    simfs_on_call(b.sim, NULL, NULL);
+    MUST(engine_repair(b.folder, &b.options, &b.config, NULL, NULL, NULL, error));
+    bed_must_open(&b);
+    bed_expect(&b, NULL, "a", "value");
     bed_release(&b);
 }
 
@@ -507,6 +568,9 @@ int main(void)
         cmocka_unit_test(a_record_whose_sync_failed_goes_into_a_new_manifest_before_it_counts),
         cmocka_unit_test(a_manifest_of_an_earlier_life_gets_no_edit),
         cmocka_unit_test(without_room_a_backup_of_hard_links_does_not_change),
+        cmocka_unit_test(
+            without_room_a_manifest_that_ends_in_its_padding_takes_the_mark_of_a_close),
+        cmocka_unit_test(without_room_a_repair_does_not_call_a_store_repaired),
         cmocka_unit_test(where_the_store_was_closed_outlives_an_open_that_fails),
         cmocka_unit_test(a_segment_that_the_store_knows_is_not_replaced_by_a_larger_one),
         cmocka_unit_test(numbers_beyond_32_bits_keep_their_order),

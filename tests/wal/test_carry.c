@@ -215,14 +215,6 @@ static void WithoutRoomForACopyTheFramesAreWrittenWhereTheyStand(void **state)
     }
 }
 
-static int find_size(void *ctx, const char *path, uint64_t size)
-{
-    uint64_t *out = ctx;
-    if (ends_with(path, ".wal"))
-        *out = size; /* of the last one */
-    return 0;
-}
-
 /* A log whose last segment had an earlier use, closed, with bytes of that use behind the seal. Returns its name. */
 static void close_in_a_used_segment(bed *b, char name[WAL_NAME_BYTES])
 {
@@ -235,11 +227,14 @@ static void close_in_a_used_segment(bed *b, char name[WAL_NAME_BYTES])
     wal_name_format(b->log->current->no, name);
     bed_close(b);
     char path[64];
-    uint64_t size = 0;
+    size_t size;
+    uint8_t stale[WAL_PAGE_BYTES];
+    memset(stale, 0x5a, sizeof(stale));
     snprintf(path, sizeof(path), BED_PATH "/%s", name);
-    simfs_each(b->sim, BED_PATH, find_size, &size);
-    assert_true(size > 0 && size < b->config.options.segment_bytes);
-    simfs_flip_bit(b->sim, path, 8 * (size - 1));
+    const uint8_t *bytes = simfs_peek(b->sim, path, &size);
+    uint64_t end = (wal_used_end(bytes, 0, size) + 7) / 8 * 8 + WAL_FRAME_BYTES; /* behind the mark */
+    assert_true(size < b->config.options.segment_bytes && size - end < sizeof(stale));
+    simfs_poke(b->sim, path, end, stale, size - end);
 }
 
 /* Else they would stand between the new frames, and look like a torn one. */
