@@ -88,8 +88,12 @@ static int check_name(const fs_dir *dir, const char *name, firn_error *err)
 
 static int fail_dir_open(const char *path, int result, firn_error *err)
 {
-    if (result != -ENOTDIR && result != -ELOOP)
-        return error_system(err, path, FIRN_NO_OFFSET, -result, "open the folder");
+    if (result != -ENOTDIR && result != -ELOOP) {
+        int failed = error_system(err, path, FIRN_NO_OFFSET, -result, "open the folder");
+        if (result == -ENOENT)
+            error_hint(err, "check the path: there is no such folder");
+        return failed;
+    }
     int status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a folder");
     if (err)
         err->sys_errno = -result;

@@ -154,10 +154,10 @@ bool result_standing(const result *r, standing *out)
         return false;
     out->ratio = mine / best;
     out->noise = (result_spread(r, out->own, row_rate) + result_spread(r, out->peer, row_rate)) / 2;
-    double away = out->ratio > 1 ? out->ratio : 1 / out->ratio;
+    double away = out->ratio > 1 ? out->ratio - 1 : 1 - out->ratio;
     if (r->count[out->own] < 2 || r->count[out->peer] < 2)
         out->verdict = ONE_ROUND;
-    else if (away <= 1 + out->noise)
+    else if (away <= out->noise)
         out->verdict = WITHIN_NOISE;
     else
         out->verdict = out->ratio > 1 ? FASTER : SLOWER;

@@ -148,6 +148,9 @@ static bool can_move(const firn *db, const job *j)
         return false;
     if (db->options.compression == FIRN_COMPRESSION_AUTO && j->level == 1)
         return false; /* from plain levels to compressed ones */
+    for (size_t i = 0; i < j->counts[0]; i++)
+        if (j->inputs[0][i]->properties.deletes > 0)
+            return false; /* tombstones that hide nothing any more go on the way */
     return !overlap_each_other(j);
 }
 

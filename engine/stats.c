@@ -11,7 +11,7 @@ static void add_mem(firn_stats *s, const mem *m)
 {
     s->memtables++;
     s->memtable_entries += memtable_entries(m->table);
-    s->memtable_bytes += memtable_memory(m->table) + wal_segment_bytes(m->segment);
+    s->memtable_bytes += memtable_memory(m->table) + wal_segment_used(m->segment);
 }
 
 static void add_view(firn_stats *s, const view *v)

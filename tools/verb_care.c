@@ -103,9 +103,11 @@ const verb verb_compact = {
     .summary = "merge the tables into the last level",
     .help =
         "Flushes, then merges all tables, or those with keys of the range, down to the last level\n"
-        "that holds any of it. What was deleted or replaced gives its room back. Needs room for "
-        "the\n"
-        "merged tables beside the old ones. The store must not be open elsewhere.\n"
+        "that holds any of it. What was deleted or replaced gives its room back, but for what lies "
+        "in that\n"
+        "level already: it stays as it is. Needs room for the merged tables beside the old ones. "
+        "The store\n"
+        "must not be open elsewhere.\n"
         "\n"
         "options:\n"
         "  --from KEY          begin with this key\n"

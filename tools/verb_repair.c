@@ -53,9 +53,10 @@ static void print_json_summary(output *out, const firn_repair_summary *s)
                   "{\"losses\": %" PRIu64 ", \"tables\": %" PRIu64 ", \"entries\": %" PRIu64
                   ", \"tables_rewritten\": %" PRIu64 ", \"tables_lost\": %" PRIu64
                   ", \"log_operations\": %" PRIu64 ", \"operations_lost\": %" PRIu64
-                  ", \"manifest_rebuilt\": %s}\n",
+                  ", \"doubts\": %" PRIu64 ", \"manifest_rebuilt\": %s}\n",
                   s->losses, s->tables, s->entries, s->tables_rewritten, s->tables_lost,
-                  s->log_operations, s->operations_lost, s->manifest_rebuilt ? "true" : "false");
+                  s->log_operations, s->operations_lost, s->doubts,
+                  s->manifest_rebuilt ? "true" : "false");
 }
 
 static void print_key(output *out, firn_slice key, const char *unbounded)

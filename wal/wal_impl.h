@@ -239,8 +239,8 @@ void wal_segment_free(wal_segment *s);
 /* Queues `r`, waits until it has been carried out (and synced, if it wants that), returns its
  * status. */
 int wal_submit(wal *w, wal_request *r);
-/* The same for a request that wants no sync, when nobody leads. False: somebody does, and nothing has happened. Waits for
- * nobody. */
+/* The same for a request that wants no sync, when there is no leader. False: there is one, and nothing has happened. Waits for
+ * no other thread. */
 bool wal_submit_if_idle(wal *w, wal_request *r);
 
 /* ---- wal_sync.c ---- */

@@ -56,7 +56,11 @@ int wal_report_refuse(const fs_dir *dir, const firn_wal_finding *f, firn_recover
     if (f->kind == FIRN_WAL_TORN || f->kind == FIRN_WAL_HARMLESS) {
         error_file(err, FIRN_DAMAGED, path, f->offset,
                    "the log was not closed clean, and recovery is strict: %s", f->proof);
-        error_hint(err, "open with recovery tail, which cuts what was never durable");
+        error_hint(err,
+                   f->may_be_durable
+                       ? "open with recovery tail, which cuts these bytes off and keeps them in "
+                         "lost/, or restore from a backup"
+                       : "open with recovery tail, which cuts what was never durable");
         return FIRN_DAMAGED;
     }
     error_file(err, FIRN_DAMAGED, path, f->offset, "durable data is lost (%s): %s", numbers,

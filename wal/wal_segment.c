@@ -74,9 +74,9 @@ uint64_t wal_segment_seq_last(const wal_segment *s)
     return s->seq_last;
 }
 
-uint64_t wal_segment_bytes(const wal_segment *s)
+uint64_t wal_segment_used(const wal_segment *s)
 {
-    return s->bytes;
+    return atomic_load_explicit(&s->visible_end, memory_order_acquire);
 }
 
 /* A segment's bytes in memory: a mapping, or a private buffer. */

@@ -225,7 +225,7 @@ static int take_applied(void *ctx, const wal_applied *frame)
     const uint8_t *p = wal_segment_base(frame->segment) + frame->offset;
     size_t left = frame->bytes;
     FUZZ_CHECK(frame->offset >= WAL_DATA_OFFSET + WAL_FRAME_BYTES && frame->count > 0);
-    FUZZ_CHECK(frame->offset + frame->bytes <= wal_segment_bytes(frame->segment));
+    FUZZ_CHECK(frame->offset + frame->bytes <= wal_segment_used(frame->segment));
     for (uint32_t i = 0; i < frame->count; i++) {
         entry e;
         size_t used;

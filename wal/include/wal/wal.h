@@ -32,7 +32,7 @@ const uint8_t *wal_segment_base(const wal_segment *s); /* offsets count from her
 uint64_t wal_segment_no(const wal_segment *s);
 uint64_t wal_segment_seq_first(const wal_segment *s);  /* the first number it may hold */
 uint64_t wal_segment_seq_last(const wal_segment *s);   /* its last one; not of the segment that takes appends */
-uint64_t wal_segment_bytes(const wal_segment *s);      /* full size */
+uint64_t wal_segment_used(const wal_segment *s);       /* bytes up to the end of the newest frame */
 
 /* A frame of entries, as it lies in its segment. */
 typedef struct wal_applied {
