@@ -499,6 +499,8 @@ static int open_writing(firn *db, const char *path, firn_error *err)
     if (rc == FIRN_OK)
         store_number_files(db, &f, s.next_file_no);
     if (rc == FIRN_OK)
+        rc = store_check_file_no(db, err);
+    if (rc == FIRN_OK)
         rc = open_log(db, &f, &s, err);
     if (rc == FIRN_OK)
         rc = open_manifest(db, &s, err);

@@ -488,6 +488,9 @@ static int put_together(repair *r, const char *path)
     if (rc != FIRN_OK)
         return rc;
     store_number_files(r->db, &r->folder, r->state.next_file_no);
+    rc = store_check_file_no(r->db, r->err);
+    if (rc != FIRN_OK)
+        return rc;
     r->flushed_seq = r->state.flushed_seq;
     r->covered_no = r->state.covered_no;
     bool beyond = r->state.version && manifest_exceeds_log(r), old = false;

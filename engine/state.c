@@ -256,14 +256,14 @@ static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn
     return FIRN_OK;
 }
 
-/* The next open would not take a manifest with a greater number. */
-static int check_numbers(const firn *db, const edit *e, firn_error *err)
+/* The next open would not take a manifest with a greater number than FILE_NO_MAX. */
+int store_check_file_no(const firn *db, firn_error *err)
 {
-    if (e->next_file_no <= FILE_NO_MAX)
+    if (atomic_load_explicit(&db->next_file_no, memory_order_relaxed) <= FILE_NO_LAST)
         return FIRN_OK;
     error_file(err, FIRN_TOO_LARGE, db->dir->path, FIRN_NO_OFFSET,
-               "the store has used up its file numbers (%" PRIu64 ")", FILE_NO_MAX);
-    error_hint(err, "copy what is in it to a new store: firn dump, firn load");
+               "the store has used up its file numbers (%" PRIu64 ")", FILE_NO_LAST);
+    error_hint(err, "it can still be read: copy what is in it to a new store (firn dump, firn load)");
     return FIRN_TOO_LARGE;
 }
 
@@ -289,7 +289,7 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     int rc = replace_worn(db, v->version, err);
     e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
     if (rc == FIRN_OK)
-        rc = check_numbers(db, e, err);
+        rc = store_check_file_no(db, err);
     if (rc == FIRN_OK)
         rc = version_apply(v->version, e, &next, err);
     view_unref(v);

@@ -154,6 +154,8 @@ void store_reap(firn *db);
 /* Writes an edit to the manifest and installs the version that follows; `flushed` as above. */
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
 uint64_t store_next_file_no(firn *db);
+/* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */
+int store_check_file_no(const firn *db, firn_error *err);
 /* Notes an error of background work: those that may be cured are retried, others stop writing. */
 void store_background_error(firn *db, int status, const firn_error *err);
 /* The error that stopped writing, or FIRN_OK. */

@@ -35,6 +35,7 @@ typedef struct sst_salvage_cost {
     uint64_t read;    /* bytes of the file */
     uint64_t scanned; /* places at which the end of a block was looked for */
     uint64_t units;   /* of work beyond that, about a nanosecond each */
+    uint64_t asked;   /* how often the system was asked for holes */
 } sst_salvage_cost;
 
 typedef struct salvage {

@@ -9,6 +9,7 @@ enum {
     SECTOR_BYTES = 4096,    /* ... and where that fails */
     EARNED = 6,             /* units for each byte of data */
     BEYOND_UNITS = 2000,    /* a read outside of the window */
+    EXTENT_UNITS = 1000,    /* asking the system where a hole ends and the next one begins */
 };
 
 #define FIRST_BUDGET (INT64_C(2) << 20)
@@ -62,6 +63,7 @@ void salvage_close(salvage *s)
 bool salvage_hole(salvage *s, uint64_t at, uint64_t *end)
 {
     if (at < s->asked_from || at >= s->stored_to) {
+        s->cost.asked++;
         if (fs_next_data(s->file, at, &s->stored_from, &s->stored_to, NULL) != FIRN_OK) {
             s->stored_from = at; /* holes only save time */
             s->stored_to = UINT64_MAX;
@@ -163,11 +165,15 @@ void salvage_owe(salvage *s, uint64_t units)
     s->cost.units += units;
 }
 
-/* How much of the range is stored. Stops counting behind `most`: there may be very many holes. */
+/* How much of the range is stored. There may be very many holes, so asking for each is paid, also when what has been learned
+ * turns out to be of no use; and it ends behind `most` bytes or units. */
 static uint64_t stored_in(salvage *s, uint64_t at, uint64_t size, uint64_t most)
 {
     uint64_t stored = 0, end = at + size, next;
-    while (at < end && stored <= most) {
+    for (uint64_t asked = 0; at < end && stored <= most; asked += EXTENT_UNITS) {
+        if (asked > most)
+            return most + 1;
+        salvage_owe(s, EXTENT_UNITS);
         bool hole = salvage_hole(s, at, &next);
         if (!hole)
             next = s->stored_to;
@@ -186,8 +192,8 @@ bool salvage_pay_sum(salvage *s, uint64_t at, uint64_t size)
         return salvage_pay(s, FIXED + size / 8);
     if (s->budget < 0)
         return false;
-    uint64_t stored = stored_in(s, at, size, (uint64_t)s->budget);
-    if (size - stored > s->holes || !salvage_pay(s, FIXED + BEYOND_UNITS + stored / 2))
+    uint64_t most = (uint64_t)s->budget / 4, stored = stored_in(s, at, size, most);
+    if (stored > most || size - stored > s->holes || !salvage_pay(s, FIXED + BEYOND_UNITS + stored / 2))
         return false;
     s->holes -= size - stored;
     return true;

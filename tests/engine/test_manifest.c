@@ -627,6 +627,50 @@ static void a_store_with_such_a_manifest_is_repaired(void **state)
     }
 }
 
+FORGE(next_file_last, (void)t; add_single(b, TAG_NEXT_FILE, FILE_NO_LAST))
+FORGE(next_file_beyond, (void)t; add_single(b, TAG_NEXT_FILE, FILE_NO_LAST + 1))
+FORGE(next_file_most, (void)t; add_single(b, TAG_NEXT_FILE, FILE_NO_MAX))
+
+/* Nothing is given out that the next open would refuse, and what is there can be read. */
+static void a_store_whose_file_numbers_are_used_up_can_still_be_read(void **state)
+{
+    (void)state;
+    static const forgery kinds[] = {{"", FIRN_OK, next_file_last},
+                                    {"", FIRN_OK, next_file_beyond},
+                                    {"", FIRN_OK, next_file_most}};
+    for (size_t i = 0; i < 3; i++) {
+        bed b;
+        firn_error err = {0};
+        char name[NAME_BYTES];
+        bed_on_simfs(&b, 5);
+        bed_must_open(&b);
+        bed_put(&b, "table", "1");
+        bed_flush(&b);
+        bed_put(&b, "log", "2");
+        bed_must_close(&b);
+        forge_store(&b, &kinds[i], name);
+        for (int round = 0; round < 3; round++) {
+            if (bed_open(&b, &err) == FIRN_OK) {
+                assert_int_equal(i + (size_t)round, 0);
+                bed_put(&b, "log", "2");
+                assert_int_equal(firn_flush(b.db, &err), FIRN_TOO_LARGE);
+                (void)firn_close(b.db, NULL);
+                b.db = NULL;
+            }
+            assert_int_equal(err.status, FIRN_TOO_LARGE);
+            assert_non_null(strstr(err.hint, "firn dump"));
+            assert_int_equal(engine_repair(b.folder, &b.options, &b.config, NULL, NULL, NULL, &err),
+                             FIRN_TOO_LARGE);
+            MUST(engine_check(b.config.fs, b.folder, NULL, NULL, NULL, error));
+        }
+        b.options.read_only = true;
+        bed_must_open(&b);
+        bed_expect(&b, NULL, "table", "1");
+        bed_expect(&b, NULL, "log", "2");
+        bed_release(&b);
+    }
+}
+
 /* What may be there: unknown items that may be skipped, of any size; a table that moves; one dropped and made anew. */
 static void what_makes_sense_is_taken(void **state)
 {
@@ -768,6 +812,7 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense_is_damage_of_the_manifest),
         cmocka_unit_test(a_store_with_such_a_manifest_is_repaired),
         cmocka_unit_test(what_makes_sense_is_taken),
+        cmocka_unit_test(a_store_whose_file_numbers_are_used_up_can_still_be_read),
         cmocka_unit_test(a_large_manifest_is_not_read_before_its_header_and_never_as_a_whole),
         cmocka_unit_test(a_tail_of_false_records_is_read_a_few_times_at_most),
         cmocka_unit_test(each_allocation_of_a_load_may_fail),

@@ -527,6 +527,43 @@ static void holes_take_no_time(void **state)
     tempdir_remove(path);
 }
 
+/* Thousands of small islands, and a page that claims again and again to end what they all are. */
+static void islands_are_not_counted_again_for_each_claim(void **state)
+{
+    (void)state;
+    enum { ISLANDS = 2000, DISTANCE = 16384, ISLAND = 4096 };
+    static uint8_t island[ISLAND], claims[ISLAND];
+    char *path = tempdir_new();
+    fs_dir *dir;
+    fs_file *file;
+    uint64_t begin, end;
+    memset(island, 0xff, sizeof island);
+    memset(claims, 0xff, sizeof claims);
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t *p = island + 512 + i * 64;
+        p[0] = SST_COMPRESSION_NONE;
+        put_u32(p + 1, i < 2 ? 0xf000 : 0x3c00);
+    }
+    for (unsigned at = 0; at + 5 <= sizeof claims; at += 5)
+        memcpy(claims + at, "\x02\xfe\xfe\xfe\x0f", 5);
+    CHECK(fs_dir_open(fs_posix(), path, &dir, &err) == FIRN_OK);
+    CHECK(fs_open(dir, TABLE_NAME, FS_WRITE | FS_CREATE_NEW, &file, &err) == FIRN_OK);
+    for (uint64_t i = 0; i < ISLANDS; i++)
+        CHECK(fs_write(file, island, sizeof island, i * DISTANCE, &err) == FIRN_OK);
+    CHECK(fs_write(file, claims, sizeof claims, (uint64_t)ISLANDS * DISTANCE, &err) == FIRN_OK);
+    CHECK(fs_truncate(file, (ISLANDS + 1) * DISTANCE, &err) == FIRN_OK);
+    bool sparse = fs_next_data(file, ISLAND, &begin, &end, &err) == FIRN_OK && begin == DISTANCE;
+    if (sparse) {
+        sst_salvage_cost c;
+        catch found = salvaged(dir, false, &c);
+        CHECK(found.versions == 0);
+        CHECK(c.asked < 100000);
+    }
+    fs_close(file);
+    fs_dir_close(dir);
+    tempdir_remove(path);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -536,6 +573,7 @@ int main(void)
         TEST(a_block_around_a_hole_is_found),
         TEST(what_an_index_names_takes_no_more),
         TEST(holes_take_no_time),
+        TEST(islands_are_not_counted_again_for_each_claim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
