@@ -90,19 +90,28 @@ void wal_trailer_publish(wal *w, wal_segment *s, const wal_trailer *t)
         atomic_store_explicit(&w->noted_intent, t->intent, memory_order_release);
 }
 
+/* Are these bytes at `offset` the NOTE that the segment is known to have? */
+static bool is_known_note(const wal_segment *s, uint64_t offset, const uint8_t *bytes,
+                          wal_verdict *verdict)
+{
+    wal_frame f;
+    *verdict = wal_frame_decode(bytes, WAL_FRAME_BYTES, s->salt, offset, &f);
+    return offset == s->note && *verdict == WAL_FRAME_OK && f.type == WAL_NOTE &&
+           f.durable_seq == s->note_durable && f.seq_first == s->note_intent + 1;
+}
+
 /* Clears what a refused write may have left at `offset`. *stays: the NOTE of before stands there unharmed. */
 static int note_wipe(wal_segment *s, uint64_t offset, bool *stays, firn_error *err)
 {
     static const uint8_t zeros[WAL_FRAME_BYTES];
     uint8_t bytes[WAL_FRAME_BYTES];
-    wal_frame f;
+    wal_verdict verdict;
     int status = fs_read(s->file, bytes, sizeof(bytes), offset, err);
     if (status != FIRN_OK)
         return status;
-    wal_verdict verdict = wal_frame_decode(bytes, sizeof(bytes), s->salt, offset, &f);
-    *stays = offset == s->note && verdict == WAL_FRAME_OK && f.type == WAL_NOTE &&
-             f.durable_seq == s->note_durable && f.seq_first == s->note_intent + 1;
-    if (!*stays && verdict != WAL_FRAME_EMPTY) {
+    *stays = is_known_note(s, offset, bytes, &verdict);
+    /* What has no intact header misleads no reader: stale bytes of an earlier use, a part of a NOTE. */
+    if (!*stays && verdict != WAL_FRAME_EMPTY && verdict != WAL_FRAME_BAD_HEADER) {
         status = fs_write(s->file, zeros, sizeof(zeros), offset, err);
         memset(bytes, 0, sizeof(bytes));
     }
@@ -126,6 +135,21 @@ int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *e
     return status;
 }
 
+/* The NOTE of before may stand where this one was to go: then nothing has happened. Else there may be a part of one, which
+ * the next group clears away. */
+static void note_refused(wal *w, wal_segment *s, uint64_t offset, int status, const firn_error *why)
+{
+    uint8_t bytes[WAL_FRAME_BYTES];
+    wal_verdict verdict;
+    if (!error_curable(status))
+        wal_poison(w, why);
+    if (fs_read(s->file, bytes, sizeof(bytes), offset, NULL) == FIRN_OK &&
+        is_known_note(s, offset, bytes, &verdict))
+        return;
+    s->note = offset;
+    s->note_durable = UINT64_MAX;
+}
+
 int wal_note_append(wal *w, firn_error *err)
 {
     wal_segment *s = w->current;
@@ -140,14 +164,11 @@ int wal_note_append(wal *w, firn_error *err)
     if (w->link_due || w->announced || t.note == 0)
         return FIRN_OK;
     note_encode(s, &t, fs_wall_us(w->fs) / 1000, bytes);
-    /* From here on there may be a part of one, which the next frame clears away. */
-    s->note = t.note;
-    s->note_durable = UINT64_MAX;
     int status = fs_write(s->file, bytes, sizeof(bytes), t.note, err);
-    if (status != FIRN_OK && !error_curable(status))
-        wal_poison(w, err);
-    if (status != FIRN_OK)
+    if (status != FIRN_OK) {
+        note_refused(w, s, t.note, status, err);
         return status;
+    }
     if (!s->mapped)
         memcpy(s->base + t.note, bytes, sizeof(bytes));
     wal_trailer_publish(w, s, &t);

@@ -334,6 +334,47 @@ static void SegmentsThatAreGivenUpOnAFullDiskAreKept(void **state)
     assert_int_equal(g.found, 1);
 }
 
+/* The NOTE that a sync is to have behind the frames is refused, and so is the next write. That is a full disk, and no more. */
+static void ARefusedNoteDoesNotPoison(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        wal_config c = bed_config();
+        c.options.segment_bytes = 131072;
+        c.options.backing = i & 1 ? FIRN_WAL_BUFFERED : FIRN_WAL_MAPPED;
+        c.options.durability = i & 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE;
+        bed b = bed_new_with(&c);
+        uint64_t last = 0;
+        for (uint64_t n = 1; n <= 3; n++)
+            last = bed_put(&b, n);
+        if (i & 4) { /* in a segment that had an earlier use */
+            while (!b.log->current->recycled) {
+                last = bed_put_sized(&b, last + 1, 20000);
+                OK(firn_wal_truncate(b.log, last - 1, NULL, err));
+            }
+            last = bed_put(&b, last + 1);
+        }
+        simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_WRITE | SIMFS_WRITE_DURABLE,
+                                        .at = 1,
+                                        .error = ENOSPC,
+                                        .forever = true});
+        for (int round = 0; round < 3; round++) {
+            OK(firn_wal_sync(b.log, err));
+            EXPECT(FIRN_NO_SPACE,
+                   firn_wal_append(b.log, FIRN_PUT, "k", 1, "v", 1,
+                                   &(firn_wal_write){.size = sizeof(firn_wal_write),
+                                                     .durability = FIRN_DURABILITY_SYNC},
+                                   NULL, err));
+        }
+        simfs_heal(b.sim);
+        last = bed_put(&b, last + 1);
+        OK(firn_wal_sync(b.log, err));
+        bed_reopen(&b);
+        assert_int_equal(firn_wal_last_seq(b.log), last);
+        bed_release(&b);
+    }
+}
+
 static void AnEmptyReserveIsNone(void **state)
 {
     (void)state;
@@ -372,6 +413,7 @@ int main(void)
         cmocka_unit_test(EveryCrashOpensOnAFullDisk),
         cmocka_unit_test(WhatWasCutIsDurableInLost),
         cmocka_unit_test(SegmentsThatAreGivenUpOnAFullDiskAreKept),
+        cmocka_unit_test(ARefusedNoteDoesNotPoison),
         cmocka_unit_test(AnEmptyReserveIsNone),
         cmocka_unit_test(NoRoomForACopyAndNoErrorWanted),
     };
