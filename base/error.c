@@ -255,7 +255,10 @@ void error_hint_curable(firn_error *err, const char *then)
 
 int error_no_memory(firn_error *err, size_t bytes)
 {
-    error_set(err, FIRN_NO_MEMORY, "cannot allocate %zu bytes", bytes);
+    if (bytes)
+        error_set(err, FIRN_NO_MEMORY, "cannot allocate %zu bytes", bytes);
+    else
+        error_set(err, FIRN_NO_MEMORY, "cannot allocate memory");
     error_hint(err, "%s", hint_of_errno(ENOMEM));
     return FIRN_NO_MEMORY;
 }

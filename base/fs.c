@@ -274,18 +274,26 @@ int fs_dir_sync(fs_dir *dir, firn_error *err)
     return result == 0 ? FIRN_OK : fs_fail_change(dir, NULL, result, "sync the folder", err);
 }
 
+/* What `fn` returns is positive, so a lack of memory that it tells is none of the system's. */
+static int end_list(fs_dir *dir, int result, firn_error *err)
+{
+    if (result == FIRN_NO_MEMORY)
+        return error_no_memory(err, 0);
+    return result >= 0 ? result : fs_fail_change(dir, NULL, result, "list the folder", err);
+}
+
 int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_list(dir, fn, ctx));
-    return result >= 0 ? result : fs_fail_change(dir, NULL, result, "list the folder", err);
+    return end_list(dir, result, err);
 }
 
 int fs_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
 {
     int result;
     REPEAT_EINTR(result, dir->owner->ops->dir_list_odd(dir, fn, ctx));
-    return result >= 0 ? result : fs_fail_change(dir, NULL, result, "list the folder", err);
+    return end_list(dir, result, err);
 }
 
 int fs_look(fs_dir *dir, const char *name, fs_entry *out, firn_error *err)

@@ -236,8 +236,6 @@ int lost_set_odd_aside(lost *l, bool (*ours)(const char *name),
 {
     odd_names o = {.ours = ours};
     int status = fs_dir_list_odd(l->store, note_odd, &o, err);
-    if (status == FIRN_NO_MEMORY)
-        error_no_memory(err, o.names.size);
     for (size_t at = 0; status == FIRN_OK && at < o.names.size; at += FS_NAME_MAX + 1) {
         const char *name = (const char *)o.names.data + at;
         char moved[LOST_MOVED_BYTES];

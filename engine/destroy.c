@@ -29,14 +29,32 @@
 typedef struct proof {
     fs_dir *dir;
     bool found;
+    int refused; /* why a file could not be looked at, for the first time; FIRN_OK: all could */
+    firn_error why;
 } proof;
 
-/* What cannot be read proves nothing. */
+/* What is no plain file, or is gone, proves nothing. What the system refuses is not known. */
+static bool can_be_read(proof *p, const char *name)
+{
+    fs_file *file = NULL;
+    firn_error why = {0};
+    int rc = fs_open(p->dir, name, FS_READ, &file, &why);
+    fs_close(file);
+    if (rc != FIRN_OK && rc != FIRN_INVALID && rc != FIRN_NOT_FOUND && p->refused == FIRN_OK) {
+        p->refused = rc;
+        p->why = why;
+    }
+    return rc == FIRN_OK;
+}
+
 static int look_for_magic(void *ctx, const char *name)
 {
     proof *p = ctx;
     uint64_t no;
-    switch (name_parse(name, &no)) {
+    name_kind kind = name_parse(name, &no);
+    if ((kind != NAME_MANIFEST && kind != NAME_TABLE && kind != NAME_LOG) || !can_be_read(p, name))
+        return FIRN_OK;
+    switch (kind) {
     case NAME_MANIFEST:
         p->found = manifest_has_magic(p->dir, name);
         break;
@@ -60,6 +78,8 @@ static int prove(fs_dir *dir, firn_error *err)
         return rc;
     if (p.found)
         return FIRN_OK;
+    if (p.refused != FIRN_OK)
+        return error_give(err, p.refused, &p.why);
     error_file(err, FIRN_NOT_FOUND, dir->path, FIRN_NO_OFFSET, "there is no store in the folder");
     error_hint(err, "check the path; nothing was touched");
     return FIRN_NOT_FOUND;

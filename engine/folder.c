@@ -47,9 +47,6 @@ int folder_read(fs_dir *dir, folder *out, firn_error *err)
     folder f = {0};
     int rc = fs_dir_list(dir, sort_name, &f, err);
     if (rc != FIRN_OK) {
-        if (rc == FIRN_NO_MEMORY && err &&
-            err->status != rc) /* sort_name's, which has nobody to tell */
-            error_no_memory(err, f.tables.size + f.manifests.size);
         folder_release(&f);
         return rc;
     }

@@ -58,8 +58,6 @@ static int unshare_files(repair *r)
 {
     shared_names s = {.dir = r->db->dir};
     int rc = fs_dir_list(s.dir, note_shared, &s, r->err);
-    if (rc == FIRN_NO_MEMORY)
-        error_no_memory(r->err, s.names.size);
     for (size_t at = 0; rc == FIRN_OK && at < s.names.size; at += NAME_BYTES) {
         const char *name = (const char *)s.names.data + at;
         rc = lost_unshare(s.dir, name, r->err);

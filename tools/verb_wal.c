@@ -31,6 +31,8 @@ typedef struct drawing {
     uint64_t frame_offset;
     const firn_wal_report *report;
     size_t finding; /* next one of the report to be drawn */
+    int unread;     /* why a file could not be read, for the first time; FIRN_OK: all could */
+    firn_error unread_error;
 } drawing;
 
 static const char *const kind_names[] = {
@@ -66,7 +68,12 @@ static void draw_segment(drawing *d, const char *file)
     output_format(&d->out, "%s%s", d->file[0] ? "\n" : "", d->bold ? COLOUR_BOLD : "");
     output_message(&d->out, file);
     output_text(&d->out, d->bold ? COLOUR_OFF : "");
-    if (segment_head_read(d->path, file, &head, &error) == FIRN_OK)
+    int status = segment_head_read(d->path, file, &head, &error);
+    if ((status == FIRN_IO || status == FIRN_NO_MEMORY) && d->unread == FIRN_OK) {
+        d->unread = status;
+        d->unread_error = error;
+    }
+    if (status == FIRN_OK)
         output_format(&d->out, "  segment %" PRIu64 ", %s of %s, salt %016" PRIx64 ", made %s\n",
                       head.segment_no, text_size(head.file_bytes).s,
                       text_size(head.segment_bytes).s, head.salt,
@@ -348,6 +355,8 @@ static int draw(drawing *d)
     int code = output_finish(&d->out);
     if (status != FIRN_OK && !broken)
         code = fail(status, &error, d->path);
+    else if (code == EXIT_DONE && d->unread != FIRN_OK)
+        code = fail(d->unread, &d->unread_error, d->path);
     else if (code == EXIT_DONE)
         code = tell_damage(&report);
     firn_wal_close(log, NULL);

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <base/alloc.h>
 #include <base/error.h>
+#include <errno.h>
 #include <string.h>
 
 #include "wal_impl.h"
@@ -179,9 +180,12 @@ static void make_reserve(wal *w)
     if (status == FIRN_OK)
         return;
     firn_error_format(&err, why, sizeof(why));
-    if (status == FIRN_NO_SPACE)
+    if (status == FIRN_NO_SPACE && err.sys_errno == ENOSPC)
         wal_log(w, FIRN_LOG_WARNING,
                 "the disk is full: the log can be read, and written when there is room");
+    else if (status == FIRN_NO_SPACE)
+        wal_log(w, FIRN_LOG_WARNING, "the log can be read, and written when there is room: %s",
+                why);
     else
         wal_log(w, FIRN_LOG_WARNING,
                 "there is no reserve for opening on a full disk; everything else works: %s", why);

@@ -233,6 +233,40 @@ static void a_failed_call_leaves_what_can_be_destroyed_again(void **state)
     }
 }
 
+/* That nothing can be opened does not say that there is no store. */
+static void without_descriptors_a_store_is_not_called_missing(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    firn_lost_summary sum;
+    bed_on_simfs(&b, 13);
+    make_store(&b);
+    simfs_fail(b.sim,
+               (simfs_fault){.calls = SIMFS_OPEN, .at = 1, .error = EMFILE, .forever = true});
+    assert_int_equal(engine_destroy(simfs_fs(b.sim), "/store", &err), FIRN_NO_MEMORY);
+    assert_non_null(strstr(err.hint, "ulimit -n"));
+    for (int remove = 0; remove < 2; remove++) {
+        err = (firn_error){0};
+        assert_int_equal(engine_lost(simfs_fs(b.sim), "/store", remove, NULL, NULL, &sum, &err),
+                         FIRN_NO_MEMORY);
+        assert_non_null(strstr(err.hint, "ulimit -n"));
+    }
+    err = (firn_error){0};
+    assert_int_equal(engine_repair("/store", &b.options, &b.config, NULL, NULL, NULL, &err),
+                     FIRN_NO_MEMORY);
+    assert_non_null(strstr(err.hint, "ulimit -n"));
+    simfs_heal(b.sim);
+    simfs_fail(b.sim,
+               (simfs_fault){.calls = SIMFS_DIR_LIST, .at = 1, .error = EMFILE, .forever = true});
+    assert_int_equal(engine_repair("/store", &b.options, &b.config, NULL, NULL, NULL, &err),
+                     FIRN_NO_MEMORY);
+    assert_non_null(strstr(err.hint, "ulimit -n"));
+    simfs_heal(b.sim);
+    assert_int_equal(get(simfs_fs(b.sim), "/store", "last"), FIRN_OK);
+    bed_release(&b);
+}
+
 /* ---- Removing what was set aside ---- */
 
 static void removing_what_was_set_aside_is_durable_and_touches_nothing_else(void **state)
@@ -274,6 +308,7 @@ int main(void)
         cmocka_unit_test(a_crash_leaves_no_part_of_a_store_that_opens),
         cmocka_unit_test(nor_does_one_of_a_store_that_was_not_closed),
         cmocka_unit_test(a_failed_call_leaves_what_can_be_destroyed_again),
+        cmocka_unit_test(without_descriptors_a_store_is_not_called_missing),
         cmocka_unit_test(removing_what_was_set_aside_is_durable_and_touches_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

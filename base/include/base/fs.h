@@ -172,7 +172,8 @@ int fs_dir_make(fs *f, const char *path, firn_error *err);
 int fs_dir_open_in(fs_dir *parent, const char *name, bool create, fs_dir **out, firn_error *err);
 void fs_dir_close(fs_dir *dir); /* NULL is allowed */
 int fs_dir_sync(fs_dir *dir, firn_error *err);
-/* Returns what stopped the listing: a firn_status that fn returned (positive), or its own. */
+/* Returns what stopped the listing: a firn_status that fn returned (positive), or its own. Of fn's, FIRN_NO_MEMORY is described
+ * here; what else it returns, it describes itself. */
 int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
 /* A number that follows from the names in the folder, whatever their order: who reads without a lock can tell that files
  * came or went meanwhile. */

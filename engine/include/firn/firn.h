@@ -309,8 +309,8 @@ FIRN_API int firn_lost(const char *path, bool remove, void (*tell)(void *ctx, co
                        firn_lost_summary *summary, firn_error *error);
 
 /* Removes the store in the folder `path`, damaged or not, for good: every file whose name firn gives, those in lost/
- * too, and the folder itself when nothing else is in it. A crash in the middle leaves something that does not open
- * and can be destroyed again. FIRN_NOT_FOUND (nothing there begins as firn's files do; nothing was touched),
+ * too, and the folder itself when nothing else is in it. A crash or a failure in the middle leaves something that does
+ * not open and can be destroyed again, or, at its very end, nothing of the store but the file LOCK or RESERVE. FIRN_NOT_FOUND (nothing there begins as firn's files do; nothing was touched),
  * FIRN_LOCKED (a writer has it open), FIRN_NO_MEMORY, FIRN_IO. */
 FIRN_API int firn_destroy(const char *path, firn_error *error);
 
