@@ -84,6 +84,14 @@ static int check_name(const fs_dir *dir, const char *name, firn_error *err)
     return status;
 }
 
+/* Both names of a change that has two, each with the folder that it is a name in. */
+static int check_names(const fs_dir *dir, const char *name, const fs_dir *to_dir, const char *to,
+                       firn_error *err)
+{
+    int status = check_name(dir, name, err);
+    return status == FIRN_OK ? check_name(to_dir, to, err) : status;
+}
+
 /* ---- Folders ---- */
 
 static int fail_dir_open(const char *path, int result, firn_error *err)
@@ -365,9 +373,7 @@ int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err)
 
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
 {
-    int status = check_name(dir, from, err);
-    if (status == FIRN_OK)
-        status = check_name(dir, to, err);
+    int status = check_names(dir, from, dir, to, err);
     if (status != FIRN_OK)
         return status;
     int result;
@@ -402,9 +408,7 @@ int fs_remove(fs_dir *dir, const char *name, firn_error *err)
 
 int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
 {
-    int status = check_name(dir, name, err);
-    if (status == FIRN_OK)
-        status = check_name(to_dir, to, err);
+    int status = check_names(dir, name, to_dir, to, err);
     if (status != FIRN_OK)
         return status;
     int result;
@@ -414,9 +418,7 @@ int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_
 
 int fs_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
 {
-    int status = check_name(dir, name, err);
-    if (status == FIRN_OK)
-        status = check_name(to_dir, to, err);
+    int status = check_names(dir, name, to_dir, to, err);
     if (status != FIRN_OK)
         return status;
     int result;
