@@ -1,73 +1,11 @@
 /* The real file system: what a folder may hold besides plain files of one name, and files with holes. */
-#include "check.h"
-
-#include <base/error.h>
-#include <base/fs.h>
-#include <support/tempdir.h>
+#include "fs_folder.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* Each test has a fresh folder, open as `dir`. */
-typedef struct fixture {
-    char *path;
-    fs_dir *dir;
-    firn_error err;
-} fixture;
-
-static int set_up(void **state)
-{
-    fixture *f = calloc(1, sizeof(*f));
-    assert_non_null(f);
-    f->path = tempdir_new();
-    error_clear(&f->err);
-    assert_int_equal(fs_dir_open(fs_posix(), f->path, &f->dir, &f->err), FIRN_OK);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    fixture *f = *state;
-    fs_dir_close(f->dir);
-    tempdir_remove(f->path);
-    free(f);
-    return 0;
-}
-
-static const char *path_of(const fixture *f, const char *name)
-{
-    static char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", f->path, name);
-    return path;
-}
-
-static fs_file *create(fixture *f, const char *name, const char *contents)
-{
-    fs_file *file = NULL;
-    assert_int_equal(fs_open(f->dir, name, FS_WRITE | FS_CREATE_NEW, &file, &f->err), FIRN_OK);
-    assert_int_equal(fs_write(file, contents, strlen(contents), 0, &f->err), FIRN_OK);
-    return file;
-}
-
-static int open_status(fixture *f, const char *name, unsigned flags)
-{
-    fs_file *file = NULL;
-    int status = fs_open(f->dir, name, flags, &file, &f->err);
-    fs_close(file);
-    return status;
-}
-
-static bool exists(const fixture *f, const char *name)
-{
-    struct stat st;
-    return lstat(path_of(f, name), &st) == 0;
-}
 
 typedef struct odd_names {
     char text[200];
@@ -162,8 +100,6 @@ static void HolesAreSkippedWhereTheSystemKnowsThem(void **state)
     assert_true(front && middle && looks < 10);
     fs_close(file);
 }
-
-#define FS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
