@@ -119,6 +119,24 @@ static int look_at_manifests(void *ctx, unsigned call, uint64_t index, const cha
     return 0;
 }
 
+/* An open store whose key "a" is in a table. */
+static void begin_with_a_table(bed *b)
+{
+    bed_on_simfs(b, 1);
+    bed_must_open(b);
+    bed_put(b, "a", "value");
+    bed_flush(b);
+}
+
+/* The closed store opens and has its key "a" still; then it is released. */
+static void end_with_the_key(bed *b)
+{
+    bed_must_open(b);
+    bed_expect(b, NULL, "a", "value");
+    simfs_on_call(b->sim, NULL, NULL);
+    bed_release(b);
+}
+
 /* Power cut while the next open runs. */
 static void a_record_that_is_only_in_the_page_cache_gives_nothing_up(void **state)
 {
@@ -239,10 +257,7 @@ static void without_room_a_backup_of_hard_links_does_not_change(void **state)
     fs_dir *store, *backup;
     fs_file *copy;
     uint64_t before = 0, after = 0;
-    bed_on_simfs(&b, 1);
-    bed_must_open(&b);
-    bed_put(&b, "a", "value");
-    bed_flush(&b);
+    begin_with_a_table(&b);
     bed_put(&b, "b", "value");
     bed_must_close(&b);
     MUST(fs_dir_open(simfs_fs(b.sim), b.folder, &store, error));
@@ -287,10 +302,7 @@ static void without_room_a_manifest_that_ends_in_its_padding_takes_the_mark_of_a
         look l = {.no_room = true};
         size_t size;
         char path[64];
-        bed_on_simfs(&b, 1);
-        bed_must_open(&b);
-        bed_put(&b, "a", "value");
-        bed_flush(&b);
+        begin_with_a_table(&b);
         bed_must_close(&b);
         snprintf(path, sizeof path, "%s/%s", b.folder, MANIFEST);
         (void)simfs_peek(b.sim, path, &size);
@@ -299,10 +311,7 @@ static void without_room_a_manifest_that_ends_in_its_padding_takes_the_mark_of_a
         bed_must_open(&b);
         bed_must_close(&b);
         MUST(engine_check(simfs_fs(b.sim), b.folder, refuse_torn, NULL, NULL, error));
-        bed_must_open(&b);
-        bed_expect(&b, NULL, "a", "value");
-        simfs_on_call(b.sim, NULL, NULL);
-        bed_release(&b);
+        end_with_the_key(&b);
     }
 }
 
@@ -314,10 +323,7 @@ static void without_room_a_repair_does_not_call_a_store_repaired(void **state)
     look l = {.no_room = true};
     firn_error err = {0};
     char path[64];
-    bed_on_simfs(&b, 1);
-    bed_must_open(&b);
-    bed_put(&b, "a", "value");
-    bed_flush(&b);
+    begin_with_a_table(&b);
     bed_must_close(&b);
     snprintf(path, sizeof path, "%s/000000000005.manifest", b.folder);
     simfs_write_file(b.sim, path, "no manifest", 11);
@@ -326,9 +332,7 @@ static void without_room_a_repair_does_not_call_a_store_repaired(void **state)
                      FIRN_NO_SPACE);
     simfs_on_call(b.sim, NULL, NULL);
     MUST(engine_repair(b.folder, &b.options, &b.config, NULL, NULL, NULL, error));
-    bed_must_open(&b);
-    bed_expect(&b, NULL, "a", "value");
-    bed_release(&b);
+    end_with_the_key(&b);
 }
 
 /* Opening makes a new manifest before it knows all that it will find: what the old one insists on, the new one does. */
