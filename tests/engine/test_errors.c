@@ -12,13 +12,12 @@
 
 #include <cmocka.h>
 
-#include <base/alloc.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 
 #include "bed.h"
-#include "support/told.h"
+#include "support/told_faults.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -30,8 +29,9 @@ typedef struct run {
     firn *db;
 } run;
 
-static void start(run *r, const char *name)
+static void start(void *ctx, const char *name)
 {
+    run *r = ctx;
     *r = (run){.told = {.run = name}, .sim = simfs_new(5)};
     r->config = (engine_config){.fs = simfs_fs(r->sim), .inline_work = true};
     bed_small(&r->options);
@@ -39,9 +39,7 @@ static void start(run *r, const char *name)
 
 static void finish(run *r)
 {
-    if (r->told.wrong[0])
-        fail_msg("%s", r->told.wrong);
-    simfs_free(r->sim);
+    told_finish(&r->told, r->sim);
 }
 
 static int open_store(run *r)
@@ -137,8 +135,9 @@ static void look_from_outside(run *r)
 }
 
 /* All public calls, in two lives; `blocks` are compressed and so go through the cache in the second. */
-static void script(run *r)
+static void script(void *ctx)
 {
+    run *r = ctx;
     for (int life = 0; life < 2; life++) {
         r->options.compression = life ? FIRN_COMPRESSION_LZ4 : FIRN_COMPRESSION_NONE;
         if (open_store(r) != FIRN_OK)
@@ -159,94 +158,27 @@ static void script(run *r)
 
 /* ---- Faults ---- */
 
-static bool may_be(int status, int error, unsigned call)
-{
-    switch (status) {
-    case FIRN_IO:
-    case FIRN_POISONED:
-    case FIRN_NO_MEMORY:
-    case FIRN_NO_SPACE:
-        return true;
-    case FIRN_DAMAGED: /* a listed table that is not there */
-        return error == ENOENT && call == SIMFS_OPEN;
-    case FIRN_LOCKED:
-        return call == SIMFS_LOCK && error == EACCES;
-    case FIRN_NOT_FOUND: /* of who only looks */
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void run_fault(unsigned call, int error, uint64_t at)
-{
-    run r;
-    char name[96];
-    snprintf(name, sizeof name, "FIRN_FAULT='%u %d %llu' (%s: %s)", call, error,
-             (unsigned long long)at, simfs_call_name(call), strerror(error));
-    start(&r, name);
-    simfs_fail(r.sim, (simfs_fault){.calls = call, .at = at, .error = error});
-    script(&r);
-    if (r.told.failures > 0 && !may_be(r.told.last, error, call))
-        fail_msg("%s: %s: %s", name, firn_status_name(r.told.last), r.told.error.message);
-    if (error == EINTR && r.told.failures > 0)
-        fail_msg("%s: an interruption was seen: %s", name, r.told.error.message);
-    finish(&r);
-}
+static run a_run;
+static told_script faults = {.run = &a_run,
+                             .told = &a_run.told,
+                             .sim = &a_run.sim,
+                             .start = start,
+                             .script = script,
+                             .missing_is_damage = true, /* a table */
+                             .calls_above = 300,
+                             .allocs_above = 500};
 
 static void each_failed_call_is_described(void **state)
 {
     (void)state;
-    static const int errors[] = {EIO,    ENOSPC, EDQUOT, EFBIG, ENOMEM, EMFILE, ENFILE, ENOENT,
-                                 ESTALE, EACCES, EPERM,  EROFS, EINTR,  EBUSY,  ENODEV, ETXTBSY};
-    unsigned asked_call;
-    int asked_error;
-    unsigned long long asked_at;
-    const char *asked = getenv("FIRN_FAULT");
-    if (asked && sscanf(asked, "%u %d %llu", &asked_call, &asked_error, &asked_at) == 3) {
-        run_fault(asked_call, asked_error, asked_at);
-        return;
-    }
-    run r;
-    uint64_t counts[SIMFS_CALLS], all = 0;
-    start(&r, "no fault");
-    script(&r);
-    assert_int_equal(r.told.failures, 0);
-    for (unsigned i = 0; i < SIMFS_CALLS; i++)
-        all += counts[i] = simfs_calls(r.sim, 1u << i);
-    finish(&r);
-    assert_true(all > 300);
-    uint64_t step = long_run() ? 1 : 3; /* every one is met by some errno */
-    for (size_t e = 0; e < COUNT_OF(errors); e++)
-        for (unsigned i = 0; i < SIMFS_CALLS; i++)
-            for (uint64_t at = 1 + (counts[i] > step ? e % step : 0); at <= counts[i];
-                 at += counts[i] > 3 * step ? step : 1)
-                run_fault(1u << i, errors[e], at);
+    faults.step = long_run() ? 1 : 3;
+    told_each_call(&faults);
 }
 
 static void each_failed_allocation_is_described(void **state)
 {
     (void)state;
-    run r;
-    start(&r, "no fault");
-    alloc_fail_at(UINT64_MAX);
-    script(&r);
-    alloc_fail_at(0);
-    uint64_t count = alloc_count();
-    assert_int_equal(r.told.failures, 0);
-    finish(&r);
-    assert_true(count > 500);
-    for (uint64_t at = 1; at <= count; at++) {
-        char name[64];
-        snprintf(name, sizeof name, "allocation %llu", (unsigned long long)at);
-        start(&r, name);
-        alloc_fail_at(at);
-        script(&r);
-        alloc_fail_at(0);
-        if (r.told.failures > 0 && r.told.last != FIRN_NO_MEMORY)
-            fail_msg("%s: %s: %s", name, firn_status_name(r.told.last), r.told.error.message);
-        finish(&r);
-    }
+    told_each_allocation(&faults);
 }
 
 /* ---- Descriptors and devices: what was first said stays ---- */

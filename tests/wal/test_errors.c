@@ -6,11 +6,8 @@
  */
 #include "bed.h"
 
-#include <base/alloc.h>
 #include <errno.h>
-#include <support/told.h>
-
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#include <support/told_faults.h>
 
 typedef struct run {
     told told;
@@ -19,17 +16,16 @@ typedef struct run {
     wal *log;
 } run;
 
-static void start(run *r, const char *name)
+static void start(void *ctx, const char *name)
 {
+    run *r = ctx;
     *r = (run){.told = {.run = name}, .sim = simfs_new(9), .config = bed_config()};
     r->config.options.durability = FIRN_DURABILITY_NONE;
 }
 
 static void finish(run *r)
 {
-    if (r->told.wrong[0])
-        fail_msg("%s", r->told.wrong);
-    simfs_free(r->sim);
+    told_finish(&r->told, r->sim);
 }
 
 static int open_log(run *r)
@@ -95,8 +91,9 @@ static void read_all(run *r)
     firn_wal_report_release(&report);
 }
 
-static void script(run *r)
+static void script(void *ctx)
 {
+    run *r = ctx;
     unsigned called = 0;
     for (int life = 0; life < 3; life++) {
         simfs_mapping_ok(r->sim, life != 1);
@@ -115,88 +112,26 @@ static void script(run *r)
     r->config.options.read_only = false;
 }
 
-static bool may_be(int status, int error, unsigned call)
-{
-    switch (status) {
-    case FIRN_IO:
-    case FIRN_POISONED:
-    case FIRN_NO_MEMORY:
-    case FIRN_NO_SPACE:
-        return true;
-    case FIRN_LOCKED:
-        return call == SIMFS_LOCK && error == EACCES;
-    case FIRN_NOT_FOUND: /* of a reader */
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void run_fault(unsigned call, int error, uint64_t at)
-{
-    run r;
-    char name[96];
-    snprintf(name, sizeof name, "FIRN_FAULT='%u %d %llu' (%s: %s)", call, error,
-             (unsigned long long)at, simfs_call_name(call), strerror(error));
-    start(&r, name);
-    simfs_fail(r.sim, (simfs_fault){.calls = call, .at = at, .error = error});
-    script(&r);
-    if (r.told.failures > 0 && (error == EINTR || !may_be(r.told.last, error, call)))
-        fail_msg("%s: %s: %s", name, firn_status_name(r.told.last), r.told.error.message);
-    finish(&r);
-}
+static run a_run;
+static const told_script faults = {.run = &a_run,
+                                   .told = &a_run.told,
+                                   .sim = &a_run.sim,
+                                   .start = start,
+                                   .script = script,
+                                   .calls_above = 150,
+                                   .allocs_above = 40,
+                                   .step = 1};
 
 static void each_failed_call_is_described(void **state)
 {
     (void)state;
-    static const int errors[] = {EIO,    ENOSPC, EDQUOT, EFBIG, ENOMEM, EMFILE, ENFILE, ENOENT,
-                                 ESTALE, EACCES, EPERM,  EROFS, EINTR,  EBUSY,  ENODEV, ETXTBSY};
-    unsigned asked_call;
-    int asked_error;
-    unsigned long long asked_at;
-    const char *asked = getenv("FIRN_FAULT");
-    if (asked && sscanf(asked, "%u %d %llu", &asked_call, &asked_error, &asked_at) == 3) {
-        run_fault(asked_call, asked_error, asked_at);
-        return;
-    }
-    run r;
-    uint64_t counts[SIMFS_CALLS], all = 0;
-    start(&r, "no fault");
-    script(&r);
-    assert_int_equal(r.told.failures, 0);
-    for (unsigned i = 0; i < SIMFS_CALLS; i++)
-        all += counts[i] = simfs_calls(r.sim, 1u << i);
-    finish(&r);
-    assert_true(all > 150);
-    for (size_t e = 0; e < COUNT_OF(errors); e++)
-        for (unsigned i = 0; i < SIMFS_CALLS; i++)
-            for (uint64_t at = 1; at <= counts[i]; at++)
-                run_fault(1u << i, errors[e], at);
+    told_each_call(&faults);
 }
 
 static void each_failed_allocation_is_described(void **state)
 {
     (void)state;
-    run r;
-    start(&r, "no fault");
-    alloc_fail_at(UINT64_MAX);
-    script(&r);
-    alloc_fail_at(0);
-    uint64_t count = alloc_count();
-    assert_int_equal(r.told.failures, 0);
-    finish(&r);
-    assert_true(count > 40);
-    for (uint64_t at = 1; at <= count; at++) {
-        char name[64];
-        snprintf(name, sizeof name, "allocation %llu", (unsigned long long)at);
-        start(&r, name);
-        alloc_fail_at(at);
-        script(&r);
-        alloc_fail_at(0);
-        if (r.told.failures > 0 && r.told.last != FIRN_NO_MEMORY)
-            fail_msg("%s: %s: %s", name, firn_status_name(r.told.last), r.told.error.message);
-        finish(&r);
-    }
+    told_each_allocation(&faults);
 }
 
 /* ---- A folder that is lost ---- */
