@@ -58,6 +58,20 @@ static inline firn_slice fuzz_bytes(fuzz_input *in, size_t size)
     return s;
 }
 
+/* All that is left, as an input of its own. */
+static inline fuzz_input fuzz_rest(fuzz_input *in)
+{
+    fuzz_input rest = *in;
+    in->at = in->size;
+    return rest;
+}
+
+/* The letter of the next operation, of which only the low five bits count; 'q' when there is none. */
+static inline char fuzz_letter(fuzz_input *in)
+{
+    return fuzz_more(in) ? (char)('`' + (fuzz_u8(in) & 31)) : 'q';
+}
+
 /* Any number; those at which something changes are likely. 0 to 191 take one byte. */
 static inline uint64_t fuzz_number(fuzz_input *in)
 {

@@ -334,10 +334,9 @@ static void make_folder(fuzz_folder *f, fuzz_input *in)
  *   n name bytes        a new file             k file            a folder of that name
  *   w ...               the store is opened and worked with (fuzz_folder_make.c)
  *   q                   no more */
-static bool change(fuzz_folder *f, fuzz_input *in)
+static void change(fuzz_folder *f, fuzz_input *in, char op)
 {
     char path[PATH_BYTES];
-    char op = (char)('`' + (fuzz_u8(in) & 31));
     switch (op) {
     case 's':
     case 'c':
@@ -377,16 +376,14 @@ static bool change(fuzz_folder *f, fuzz_input *in)
         if (f->operated++ < FUZZ_OPERATES)
             fuzz_folder_operate(f->sim, in);
         break;
-    case 'q':
-        return false;
     default:
         break;
     }
-    return true;
 }
 
 void fuzz_folder_change(fuzz_folder *f, fuzz_input *in)
 {
-    for (int n = 0; n < 32 && fuzz_more(in) && change(f, in); n++)
-        ;
+    char op;
+    for (int n = 0; n < 32 && (op = fuzz_letter(in)) != 'q'; n++)
+        change(f, in, op);
 }

@@ -223,10 +223,9 @@ static void op_header(fuzz_manifest *m, fuzz_input *in)
  *   e changes                       of the record so far
  *   w changes                       of the finished file, checksums left alone; takes the rest
  *   q                               no more */
-static bool change(fuzz_manifest *m, fuzz_input *in)
+static void change(fuzz_manifest *m, fuzz_input *in, char op)
 {
     firn_slice s;
-    char op = (char)('`' + (fuzz_u8(in) & 31));
     switch (op) {
     case 'a':
     case 'b':
@@ -272,19 +271,16 @@ static bool change(fuzz_manifest *m, fuzz_input *in)
         fuzz_edit_some(&m->payload, in, NULL);
         break;
     case 'w':
-        m->edits = *in;
-        in->at = in->size;
+        m->edits = fuzz_rest(in);
         break;
-    case 'q':
-        return false;
     default:
         break;
     }
-    return true;
 }
 
 void fuzz_manifest_change(fuzz_manifest *m, fuzz_input *in)
 {
-    while (m->bytes.size + m->payload.size < FUZZ_EDIT_MAX && fuzz_more(in) && change(m, in))
-        ;
+    char op;
+    while (m->bytes.size + m->payload.size < FUZZ_EDIT_MAX && (op = fuzz_letter(in)) != 'q')
+        change(m, in, op);
 }

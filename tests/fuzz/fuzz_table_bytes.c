@@ -289,9 +289,8 @@ static void op_footer(fuzz_table *t, fuzz_input *in)
  *   n n               the table has another number
  *   h changes...      of the finished file; takes the rest
  *   q                 no more */
-static bool change(fuzz_table *t, fuzz_input *in)
+static void change(fuzz_table *t, fuzz_input *in, char op)
 {
-    char op = (char)('`' + (fuzz_u8(in) & 31));
     fuzz_part *p, *q, keep;
     switch (op) {
     case 'e':
@@ -346,20 +345,17 @@ static bool change(fuzz_table *t, fuzz_input *in)
         t->table_no = fuzz_number(in);
         break;
     case 'h':
-        t->edits = *in;
-        in->at = in->size;
+        t->edits = fuzz_rest(in);
         break;
-    case 'q':
-        return false;
     default:
         break;
     }
-    return true;
 }
 
 void fuzz_table_change(fuzz_table *t, fuzz_input *in)
 {
+    char op;
     /* Packing takes a while, so there is an end. */
-    for (int n = 0; n < 40 && t->count > 0 && fuzz_more(in) && change(t, in); n++)
-        ;
+    for (int n = 0; n < 40 && t->count > 0 && (op = fuzz_letter(in)) != 'q'; n++)
+        change(t, in, op);
 }
