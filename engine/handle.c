@@ -84,7 +84,7 @@ void store_number_files(firn *db, const folder *f, uint64_t next_file_no)
 {
     const buf *lists[] = {&f->tables, &f->manifests};
     uint64_t next = next_file_no ? next_file_no : 1;
-    /* Without a manifest nobody knows how far the numbers have come. */
+    /* Without a manifest, no file says which file numbers have been given out. */
     uint64_t most = next_file_no ? next + FILE_NO_SLACK : FILE_NO_MAX - FILE_NO_SLACK;
     for (size_t i = 0; i < 2; i++)
         for (size_t at = folder_count(lists[i]); at-- > 0;) {

@@ -38,7 +38,8 @@ typedef struct manifest_state {
 void manifest_state_release(manifest_state *s);
 
 /* Reads manifest `no`. FIRN_DAMAGED names file and offset; FIRN_UNSUPPORTED. Tables are only
- * created as objects. What is read makes sense (version_build.h, B1 to B5), whoever wrote it. */
+ * created as objects. What is read makes sense (version_build.h, B1 to B5), no matter which program
+ * wrote it. */
 int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_error *err);
 
 /* Writes a new manifest holding `state` as its first record, durably, under number `no`. A curable error: there is no

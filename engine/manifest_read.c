@@ -304,7 +304,7 @@ static int intact_record_behind(reader *r, uint64_t offset, bool *found)
         uint64_t bytes = MANIFEST_RECORD_BYTES + (uint64_t)get_u32(p + 4);
         if (n <= s->records || n - s->records >= (UINT64_C(1) << 32) || bytes > s->file_bytes - at)
             continue;
-        /* No crash leaves so much that looks like records: somebody wants us to be busy for long. */
+        /* No crash leaves so much that looks like records: the file was made to take long. */
         *found = bytes > budget;
         if (!*found)
             rc = record_at(r, &r->probe, at, n, &intact);

@@ -176,7 +176,8 @@ static void look_at_log(const repair *r, log_look *out)
     firn_wal_report_release(&report);
 }
 
-/* Operations far beyond the end of the log are said to be in tables: nobody can have given them out. */
+/* The manifest says that operations far beyond the end of the log are in tables: no writer can have
+ * given out their sequence numbers. */
 static bool manifest_exceeds_log(const repair *r)
 {
     log_look look;

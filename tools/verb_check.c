@@ -143,7 +143,7 @@ const verb verb_check = {
     .usage = "DB [-q] [--json]",
     .summary = "read every byte and look for damage",
     .help =
-        "Reads everything that nobody is writing: the list of tables, the log, each table, the "
+        "Reads everything that no process is writing: the list of tables, the log, each table, the "
         "order of\n"
         "the levels, and whether files are missing or do not belong. Changes nothing. Exit "
         "code 4 when\n"
@@ -152,7 +152,7 @@ const verb verb_check = {
         "\n"
         "Exit code 6 when nothing is known to be damaged, but the log was not closed, and its end "
         "is not\n"
-        "intact: the power failed while the last writes were being synced, which nobody was "
+        "intact: the power failed while the last writes were being synced, which no caller was "
         "promised, or a bad\n"
         "sector has taken what the last sync had made durable. The bytes are the same in both "
         "cases. The report\n"

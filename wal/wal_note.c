@@ -18,8 +18,8 @@
 
 #include "wal_group.h"
 
-/* Zeros that stand behind the newest frame of a recycled segment: whoever reads it after a crash
- * tells the end of the frames from a torn one by them. */
+/* Zeros that stand behind the newest frame of a recycled segment: by them, recovery tells
+ * the end of the frames from a torn frame. */
 static uint64_t mark_bytes(const wal_segment *s, uint64_t end)
 {
     if (!s->recycled)

@@ -171,7 +171,7 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     fill_pages(&stale_behind, pages);
     fs_entry entry;
     int status = fs_look(w->dir, temporary, &entry, err);
-    if (status == FIRN_OK && entry.links != 1) /* somebody keeps it under another name, as it is */
+    if (status == FIRN_OK && entry.links != 1) /* a backup keeps it under another name, as it is */
         status = FIRN_INVALID;
     /* The rest of the file may be what was stored in its former life and never synced: nobody wants it on the disk. */
     if (status == FIRN_OK)

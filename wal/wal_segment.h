@@ -25,7 +25,7 @@ struct wal_segment {
     uint8_t *base;
     uint64_t base_bytes; /* of the mapping or buffer; may be less than `bytes` for a closed segment that was
                             opened for reading only */
-    uint64_t used_end;   /* of one that was opened: from here on the file held zeros, which nobody needs to look at */
+    uint64_t used_end;   /* of one that was opened: from here on the file held only zeros */
     bool mapped;         /* base is a shared mapping */
     bool writable;
     char name[WAL_NAME_BYTES];

@@ -230,8 +230,8 @@ static void a_record_is_not_committed_behind_a_lost_lock(void **state)
     }
 }
 
-/* Where folders cannot be locked, whoever removes the lock file lets a second writer in. The first one stops before it opens
- * a segment or commits anything, and leaves the files alone when it is closed. */
+/* Where folders cannot be locked, a process that removes the lock file lets a second writer in. The first one stops
+ * before it opens a segment or commits anything, and leaves the files alone when it is closed. */
 static void without_folder_locks_the_first_writer_stops_when_its_lock_is_gone(void **state)
 {
     (void)state;

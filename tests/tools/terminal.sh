@@ -1,5 +1,6 @@
-# What reaches a terminal obeys nobody: control characters, and those that turn the direction of text or are not seen, are
-# escaped, whether they come from keys, values, names of files or arguments. What goes into a pipe is the data.
+# No text that firn shows gives the terminal a command: control characters, and those that turn the direction of text or
+# are not seen, are escaped, whether they come from keys, values, names of files or arguments. What goes into a pipe is the
+# data.
 . "$(dirname "$0")/tap.sh"
 : "${PTY:?set PTY to the path of the terminal}"
 DB=$T/store

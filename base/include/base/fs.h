@@ -105,8 +105,9 @@ typedef struct fs_ops {
     ssize_t (*pwrite_durable)(fs_file *file, const void *data, size_t size, uint64_t offset);
     int (*sync)(fs_file *file); /* fdatasync: contents and size */
     int (*size)(fs_file *file, uint64_t *out);
-    /* The first range at or behind `from` that may hold something else than zeros: [*start, *end). Both are the file's size
-     * when there is none. NULL, -EINVAL, -EOPNOTSUPP: nobody knows, so everything may. */
+    /* The first range at or behind `from` that may hold something else than zeros: [*start, *end).
+     * Both are the file's size when there is none. NULL, -EINVAL, -EOPNOTSUPP: the file system does
+     * not know its holes, so the whole file may. */
     int (*next_data)(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end);
     int (*truncate)(fs_file *file, uint64_t size);
     /* Reserves blocks for [0, size) and makes the file at least that long; new bytes read as zeros. */
@@ -125,7 +126,7 @@ typedef struct fs_ops {
     int (*lock)(fs_file *file, long *holder);
     /* How far a file may reach: writing or growing beyond it would kill the process. UINT64_MAX: no limit. NULL: likewise. */
     uint64_t (*file_limit)(fs *f);
-    /* Does another handle hold the lock? 1 or 0. Takes nothing and disturbs nobody. */
+    /* Does another handle hold the lock? 1 or 0. Takes no lock and disturbs none. */
     int (*locked)(fs_file *file);
 
     uint64_t (*wall_us)(fs *f); /* microseconds since 1970 */

@@ -231,7 +231,8 @@ FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
  * status is that of the first such failure.
  *
  * One thing cannot be told from the bytes: whether what is not intact at the end of a log that was not closed is a write
- * that the power cut off, which nobody was promised, or one that had been acknowledged and that a bad sector has taken.
+ * that the power cut off, which no caller was promised, or one that had been acknowledged and that
+ * a bad sector has taken.
  * Then the result is FIRN_OK, `doubts` says at how many places, and `doubt_first` and `doubt_last` which sequence numbers
  * may be concerned (0: unknown). The next open cuts these bytes off. A store is as it should be when the result is
  * FIRN_OK and `doubts` is 0. `summary` may be NULL. */
