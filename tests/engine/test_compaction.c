@@ -110,6 +110,31 @@ static void levels_keep_their_order_and_their_sizes(void **state)
     MUST(engine_check(b->config.fs, b->folder, NULL, NULL, NULL, error));
 }
 
+/* Nothing lies below and nothing was deleted: only that they share keys keeps them from moving down as they are. */
+static void tables_that_share_keys_are_merged_on_the_way_down(void **state)
+{
+    bed *b = *state;
+    for (unsigned t = 0; t < 3; t++) {
+        for (unsigned i = 0; i < 20; i++)
+            put_numbered(b, t * 10 + i, 50, (char)('a' + t));
+        bed_flush(b);
+    }
+    compact(b);
+    levels_are_in_order(b);
+    assert_int_equal(bed_stats(b).level_tables[0], 0);
+    assert_int_equal(entries(b), 40);
+    bed_must_close(b);
+    bed_must_open(b);
+    levels_are_in_order(b);
+    for (unsigned i = 0; i < 40; i++) {
+        char key[32], value[64];
+        snprintf(key, sizeof key, "key%06u", i);
+        memset(value, 'a' + (i < 10 ? 0 : i < 20 ? 1 : 2), 50);
+        value[50] = 0;
+        bed_expect(b, NULL, key, value);
+    }
+}
+
 static void versions_of_a_key_never_part_over_two_tables(void **state)
 {
     bed *b = *state;
@@ -348,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(levels_keep_their_order_and_their_sizes),
+        TEST(tables_that_share_keys_are_merged_on_the_way_down),
         TEST(versions_of_a_key_never_part_over_two_tables),
         TEST(tombstones_vanish_at_the_bottom),
         TEST(a_tombstone_stays_while_something_lies_below_it),
