@@ -52,27 +52,15 @@ static int write_table(firn *db, mem *m, build *b, firn_error *err)
     return rc;
 }
 
-/* Both steps queue behind the log's leader. Without this word to it, it could be waiting in
- * hold_back for our next flush, and we for it. */
-static void want_log(firn *db, bool wanted)
-{
-    mutex_lock(&db->state_mu);
-    db->log_wanted = wanted;
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
-}
-
 /* Steps 4 and 5. The flush itself stands, so a failure here only means that the log stays longer.
  */
 static void give_up_log(firn *db, uint64_t flushed, uint64_t covered_no)
 {
     firn_error err = {0};
     uint64_t checkpoint = 0;
-    want_log(db, true);
     int rc = wal_checkpoint(db->wal, flushed, &checkpoint, &err);
     if (rc == FIRN_OK)
         rc = wal_give_up(db->wal, flushed, covered_no, &err);
-    want_log(db, false);
     if (rc != FIRN_OK) {
         char text[512];
         firn_error_format(&err, text, sizeof text);

@@ -236,7 +236,6 @@ static void log_config(firn *db, const manifest_state *s, wal_config *c)
     c->covered_no = s->covered_no;
     c->lock = db->lock;
     c->inline_work = db->inline_work;
-    c->hooks = store_hooks(db);
 }
 
 typedef struct recovery {

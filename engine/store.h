@@ -3,7 +3,8 @@
  *   handle.c      the struct, the folder's lock
  *   open.c        folder, lock, manifest, log -> a view; and back
  *   options.c     limits and defaults
- *   write.c       put, delete, write; the hooks in the log's path
+ *   commit.c      put, delete, write: the whole way of a write
+ *   slow.c        how much a writer is delayed
  *   read.c        get
  *   iterator.c    firn_iter, over merge.c
  *   snapshot.c    which numbers must stay readable
@@ -19,7 +20,7 @@
  *   destroy.c     removing a store
  *
  * Lock order (engine/README.md): compact_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
- * log's own locks are never held while a hook runs, and a hook takes only state_mu.
+ * log's own locks are not held by its leader, which takes only state_mu (commit.c).
  */
 #ifndef ENGINE_STORE_H
 #define ENGINE_STORE_H
@@ -69,9 +70,8 @@ struct firn {
     readers readers;             /* also counts the values that callers hold */
     _Atomic uint64_t iterators;  /* that callers hold */
 
-    /* Leader of the log only (hooks). */
-    mem *active;      /* the view's active mem, which keeps it alive; NULL when read-only */
-    uint64_t owed_ns; /* delay that writers have not served yet */
+    /* Leader of the log only. */
+    mem *active; /* the view's active mem, which keeps it alive; NULL when read-only */
 
     mutex state_mu;
     cond
@@ -89,8 +89,6 @@ struct firn {
     bool closing GUARDED_BY(state_mu);
     bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
     bool compaction_failed GUARDED_BY(state_mu);
-    bool log_wanted
-        GUARDED_BY(state_mu);  /* the flusher queues at the log: its leader must not wait */
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
 
     mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
@@ -165,8 +163,18 @@ int store_hint_repair(int rc, firn_error *err);
 void store_log(firn *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- write.c ---- */
-wal_hooks store_hooks(firn *db);
+/* ---- commit.c ---- */
+/* The log goes on in another segment, and what lies in front of it is frozen. */
+int store_rotate(firn *db, firn_error *err);
+
+/* ---- slow.c ---- */
+/* Delays a write of so many bytes, and waits while there is too much behind. Before it queues. FIRN_POISONED, or what keeps
+ * the flush waiting. */
+int slow_down(firn *db, uint64_t bytes, firn_error *err);
+/* What a write of so many bytes owes while level 0 has so many tables. Pure. */
+uint64_t slow_delay_ns(uint32_t tables, uint64_t bytes);
+/* How long it sleeps for that, by a random number. On average as long as it owes. Pure. */
+uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
 
 /* ---- snapshot.c ---- */
 /* The numbers at which somebody may still read, ascending, without duplicates, into *out (buf of

@@ -230,7 +230,7 @@ int firn_flush(firn *db, firn_error *error)
         return rc;
     uint64_t target = firn_last_seq(db);
     error_clear(&why);
-    rc = firn_wal_rotate(db->wal, &why);
+    rc = store_rotate(db, &why);
     if (rc == FIRN_OK)
         rc = db->inline_work ? work_inline(db, &why) : wait_until(db, is_flushed, target, &why);
     return error_give(error, rc, &why);

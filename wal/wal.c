@@ -16,10 +16,6 @@
 
 #include "wal_impl.h"
 
-/* An entry up to this size is put together before it queues: one checksum over one piece costs half
- * of three. */
-#define SMALL_ENTRY_BYTES 512
-
 /* ---- Small things that every file of the room uses ---- */
 
 void wal_log(const wal *w, firn_log_level level, const char *format, ...)
@@ -134,14 +130,6 @@ void wal_segments_release(wal_segment **segments, size_t count)
 
 /* ---- Writing ---- */
 
-static void request_class(const wal *w, wal_request *r, firn_durability durability)
-{
-    if (durability == FIRN_DURABILITY_DEFAULT)
-        durability = w->config.options.durability;
-    r->durable = durability == FIRN_DURABILITY_SYNC;
-    r->batched = durability == FIRN_DURABILITY_BATCH;
-}
-
 static int too_large(const wal *w, uint64_t bytes, firn_error *err)
 {
     int status =
@@ -186,8 +174,21 @@ static void entry_encode(uint8_t *p, uint8_t kind, firn_slice key, firn_slice va
         memcpy(p + key.size, value.data, value.size);
 }
 
-int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durability durability,
-            uint64_t *seq_last, firn_error *err)
+/* What every request of entries has. The fields that others set, and `small`, are left alone. */
+static void request_fill(const wal *w, wal_request *r, firn_durability durability, firn_error *err)
+{
+    r->type = WAL_REQUEST_DATA;
+    r->frame_type = WAL_DATA;
+    r->single = false;
+    r->err = err;
+    if (durability == FIRN_DURABILITY_DEFAULT)
+        durability = w->config.options.durability;
+    r->durable = durability == FIRN_DURABILITY_SYNC;
+    r->batched = durability == FIRN_DURABILITY_BATCH;
+}
+
+int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_slice value,
+                    firn_durability durability, firn_error *err)
 {
     int status = wal_check_writable(w, err);
     if (status == FIRN_OK)
@@ -197,36 +198,27 @@ int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durabil
     uint64_t bytes = entry_size(key.size, value.size);
     if (bytes > w->config.options.max_batch_bytes)
         return too_large(w, bytes, err);
-    wal_request r = {
-        .type = WAL_REQUEST_DATA,
-        .frame_type = WAL_DATA,
-        .count = 1,
-        .payload_bytes = bytes,
-        .err = err,
-    };
-    uint8_t small[SMALL_ENTRY_BYTES];
-    if (bytes <= sizeof(small)) {
-        entry_encode(small, kind, key, value);
-        r.key = (firn_slice){small, (size_t)bytes};
-        r.payload_crc = crc32_update(0, small, (size_t)bytes);
-    } else {
-        r.single = true;
-        r.key = key;
-        r.value = value;
-        entry_put_header(r.head, kind, ENTRY_BUCKET_DEFAULT, key.size, value.size);
-        uint32_t crc = crc32_update(0, r.head, sizeof(r.head));
-        crc = crc32_update(crc, key.data, key.size);
-        r.payload_crc = crc32_update(crc, value.data, value.size);
+    request_fill(w, r, durability, err);
+    r->count = 1;
+    r->payload_bytes = bytes;
+    if (bytes <= sizeof(r->small)) {
+        entry_encode(r->small, kind, key, value);
+        r->key = (firn_slice){r->small, (size_t)bytes};
+        r->payload_crc = crc32_update(0, r->small, (size_t)bytes);
+        return FIRN_OK;
     }
-    request_class(w, &r, durability);
-    status = wal_submit(w, &r);
-    if (status == FIRN_OK && seq_last)
-        *seq_last = r.seq_last;
-    return status;
+    r->single = true;
+    r->key = key;
+    r->value = value;
+    entry_put_header(r->head, kind, ENTRY_BUCKET_DEFAULT, key.size, value.size);
+    uint32_t crc = crc32_update(0, r->head, sizeof(r->head));
+    crc = crc32_update(crc, key.data, key.size);
+    r->payload_crc = crc32_update(crc, value.data, value.size);
+    return FIRN_OK;
 }
 
-int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint64_t *seq_last,
-              firn_error *err)
+int wal_request_batch(wal *w, wal_request *r, const firn_batch *batch, firn_durability durability,
+                      firn_error *err)
 {
     int status = wal_check_writable(w, err);
     if (status != FIRN_OK)
@@ -239,17 +231,46 @@ int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint6
     firn_slice payload = batch_payload(batch);
     if (payload.size > w->config.options.max_batch_bytes)
         return too_large(w, payload.size, err);
-    wal_request r = {
-        .type = WAL_REQUEST_DATA,
-        .frame_type = WAL_DATA,
-        .count = firn_batch_count(batch),
-        .key = payload,
-        .payload_bytes = payload.size,
-        .payload_crc = crc32_update(0, payload.data, payload.size),
-        .err = err,
-    };
-    request_class(w, &r, durability);
-    status = wal_submit(w, &r);
+    request_fill(w, r, durability, err);
+    r->count = firn_batch_count(batch);
+    r->key = payload;
+    r->payload_bytes = payload.size;
+    r->payload_crc = crc32_update(0, payload.data, payload.size);
+    return FIRN_OK;
+}
+
+int wal_request_rotate(wal *w, wal_request *r, firn_error *err)
+{
+    int status = wal_check_writable(w, err);
+    if (status != FIRN_OK)
+        return status;
+    request_fill(w, r, FIRN_DURABILITY_NONE, err);
+    r->type = WAL_REQUEST_ROTATE;
+    r->frame_type = 0;
+    r->count = 0;
+    r->payload_bytes = 0;
+    return FIRN_OK;
+}
+
+int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durability durability,
+            uint64_t *seq_last, firn_error *err)
+{
+    wal_request r;
+    int status = wal_request_put(w, &r, kind, key, value, durability, err);
+    if (status == FIRN_OK)
+        status = wal_submit(w, &r);
+    if (status == FIRN_OK && seq_last)
+        *seq_last = r.seq_last;
+    return status;
+}
+
+int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint64_t *seq_last,
+              firn_error *err)
+{
+    wal_request r;
+    int status = wal_request_batch(w, &r, batch, durability, err);
+    if (status == FIRN_OK)
+        status = wal_submit(w, &r);
     if (status == FIRN_OK && seq_last)
         *seq_last = r.seq_last;
     return status;
@@ -298,11 +319,9 @@ int firn_wal_append_batch(firn_wal *log, const firn_batch *batch, const firn_wal
 
 int firn_wal_rotate(firn_wal *log, firn_error *error)
 {
-    int status = wal_check_writable(log, error);
-    if (status != FIRN_OK)
-        return status;
-    wal_request r = {.type = WAL_REQUEST_ROTATE, .err = error};
-    return wal_submit(log, &r);
+    wal_request r;
+    int status = wal_request_rotate(log, &r, error);
+    return status == FIRN_OK ? wal_submit(log, &r) : status;
 }
 
 /* ---- Looking ---- */

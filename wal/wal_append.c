@@ -9,14 +9,14 @@
  * leaves a torn tail and not a frame.
  *
  * Invariant: `end`, `chain`, `frames` and last_seq change only after every byte of the group is in
- * place. Locks: none; only the leader is here. Start reading at wal_group_append.
+ * place. Locks: none; only the leader is here. Start reading at wal_group_write.
  */
 #include <base/alloc.h>
 #include <base/checksum.h>
 #include <base/error.h>
 #include <string.h>
 
-#include "wal_group.h"
+#include "wal_lead.h"
 
 /* A leader that has to make pages ready itself makes few: writers wait for it. */
 #define POPULATE_STEP_BYTES (UINT64_C(64) << 10)
@@ -283,61 +283,42 @@ static void store_group(wal_segment *s, position *at, const wal_group *g, const 
         fs_stored(s->file, t->note, WAL_FRAME_BYTES);
 }
 
-/* ---- Telling the others ---- */
+/* ---- A group ---- */
 
-static void group_apply(wal *w, wal_segment *s, const wal_group *g)
+bool wal_group_next(const wal_group *g, const wal_request **at, wal_applied *frame)
 {
-    const wal_hooks *hooks = &w->config.hooks;
-    if (!hooks->apply)
-        return;
-    for (wal_request *r = g->first;; r = r->newer) {
-        if (r->frame_type == WAL_DATA) {
-            wal_applied frame = {
-                .segment = s,
-                .offset = (uint32_t)(r->offset + WAL_FRAME_BYTES),
-                .count = r->count,
-                .bytes = r->payload_bytes,
-                .seq_first = r->seq_first,
-            };
-            hooks->apply(hooks->ctx, &frame);
-        }
-        if (r == g->last)
-            return;
-    }
+    if (*at == g->last)
+        return false;
+    const wal_request *r = *at = *at ? (*at)->newer : g->first;
+    *frame = (wal_applied){
+        .segment = g->segment,
+        .offset = (uint32_t)(r->offset + WAL_FRAME_BYTES),
+        .count = r->count,
+        .bytes = r->payload_bytes,
+        .seq_first = r->seq_first,
+    };
+    return true;
 }
 
-/* The group is in the segment: make it part of the log. */
-static void group_publish(wal *w, wal_segment *s, const position *at, const wal_group *g)
+void wal_group_count(wal *w, const wal_group *g)
 {
-    const wal_hooks *hooks = &w->config.hooks;
-    uint64_t last_seq = at->seq_next - 1;
-    s->end = at->end;
-    s->chain = at->chain;
-    s->frames = at->frames;
-    s->seq_last = last_seq;
-    atomic_store_explicit(&s->visible_end, at->end, memory_order_release);
-
-    group_apply(w, s, g);
-    if (g->numbers > 0 && hooks->publish)
-        hooks->publish(hooks->ctx, last_seq);
     wal_count(&w->appended_bytes, g->bytes);
     wal_count(&w->appended_batches, g->frames);
     wal_count(&w->appended_entries, g->entries);
     wal_count(&w->groups, 1);
-    atomic_store_explicit(&w->proven_seq, at->durable_seq, memory_order_relaxed);
+    atomic_store_explicit(&w->proven_seq, g->durable_seq, memory_order_relaxed);
     uint64_t tick = atomic_load_explicit(&w->tick, memory_order_relaxed) + 1;
-    atomic_store_explicit(&w->last_seq, last_seq, memory_order_release);
+    atomic_store_explicit(&w->last_seq, g->seq_last, memory_order_release);
     atomic_store_explicit(&w->tick, tick, memory_order_release);
     for (wal_request *r = g->first;; r = r->newer) {
         r->tick = tick;
-        r->segment_no = s->no;
+        r->segment_no = g->segment->no;
         if (r == g->last)
             return;
     }
 }
 
-/* Appends the group to the current segment, which has room for it. */
-int wal_group_append(wal *w, const wal_group *g, firn_error *err)
+int wal_group_write(wal *w, wal_group *g, firn_error *err)
 {
     wal_segment *s = w->current;
     uint64_t last_seq = atomic_load_explicit(&w->last_seq, memory_order_relaxed);
@@ -366,7 +347,12 @@ int wal_group_append(wal *w, const wal_group *g, firn_error *err)
             return status;
     }
     wal_trailer_publish(w, s, &trailer);
-    group_publish(w, s, &at, g);
+    s->end = at.end;
+    s->chain = at.chain;
+    s->frames = at.frames;
+    s->seq_last = g->seq_last = at.seq_next - 1;
+    g->durable_seq = at.durable_seq;
+    atomic_store_explicit(&s->visible_end, at.end, memory_order_release);
     w->fresh = false;
     return FIRN_OK;
 }
@@ -376,6 +362,9 @@ int wal_frame_append(wal *w, wal_request *r, firn_error *err)
     r->payload_crc = crc32_update(0, r->key.data, r->key.size);
     r->payload_bytes = r->key.size;
     wal_group g;
-    wal_group_start(&g, r);
-    return wal_group_append(w, &g, err);
+    wal_group_init(w, &g, r);
+    int status = wal_group_write(w, &g, err);
+    if (status == FIRN_OK)
+        wal_group_count(w, &g);
+    return status;
 }

@@ -2,21 +2,22 @@
  *
  * Callers push their request onto `newest` with one compare-and-swap. Who finds the list empty
  * leads. The leader makes room (rotating when the first request does not fit), takes a group from
- * the list, writes a frame for each, tells the index, leaves the list (one compare-and-swap; or it
- * names the next leader), and only then completes its followers, because newer requests still point
- * at them until it has left.
+ * the list, writes a frame for each, leaves the list (one compare-and-swap; or it names the next
+ * leader), and only then completes its followers, because newer requests still point at them until
+ * it has left. A request of entries is led by its own caller, which may be an owner of the log that
+ * does more in between (<wal/group.h>); what the log asks of itself is led here.
  *
  *     newest -> D -> C -> B -> A (leads)      `older` links, made by those who push
  *               D <- C <- B <- A              `newer` links, made by the leader
  *
  * Locks: none on the way of a group that fits. See wal_impl.h for what the leader owns. Start
- * reading at wal_submit.
+ * reading at wal_submit, which is the whole way of a write.
  */
 #include <assert.h>
 #include <base/coding.h>
 #include <base/error.h>
 
-#include "wal_group.h"
+#include "wal_lead.h"
 
 /* Long enough for a leader with a short group; with few processors a longer spin steals the
  * leader's. */
@@ -127,13 +128,10 @@ static int control_carry_out(wal *w, wal_request *r, firn_error *err)
     case WAL_REQUEST_SKIP:
         return control_frame(w, r, WAL_SKIP, (uint32_t)r->argument, err);
     case WAL_REQUEST_ROTATE:
-        if (w->announced || w->current->seq_last < w->current->seq_first)
-            return wal_rotation_complete(w, r->durable, err);
-        return wal_rotate(w, 0, r->durable, err);
-    case WAL_REQUEST_SEAL: {
-        int status = wal_rotation_complete(w, true, err);
-        return status == FIRN_OK ? wal_seal_append(w, WAL_SEAL_CLOSE, true, err) : status;
-    }
+        return w->current->seq_last < w->current->seq_first ? FIRN_OK
+                                                            : wal_rotate(w, 0, r->durable, err);
+    case WAL_REQUEST_SEAL:
+        return wal_seal_append(w, WAL_SEAL_CLOSE, true, err);
     case WAL_REQUEST_DATA:
         break;
     }
@@ -141,28 +139,40 @@ static int control_carry_out(wal *w, wal_request *r, firn_error *err)
     return FIRN_INVALID;
 }
 
-/* Carries out the leader's request and whatever fits behind it. */
-static int group_carry_out(wal *w, wal_group *g, firn_error *err)
+/* A request of the log's own; a group of one. */
+static int group_control(wal *w, wal_group *g, wal_request *leader, firn_error *err)
 {
-    wal_request *leader = g->first;
+    wal_group_init(w, g, leader);
     if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
         return wal_poisoned_error(w, err);
-    if (leader->type != WAL_REQUEST_DATA) {
-        int status = control_carry_out(w, leader, err);
-        leader->tick = atomic_load_explicit(&w->tick, memory_order_relaxed);
-        return status;
-    }
+    int status = control_carry_out(w, leader, err);
+    g->segment = w->current;
+    leader->tick = atomic_load_explicit(&w->tick, memory_order_relaxed);
+    return status;
+}
+
+int wal_group_rotate(wal *w, wal_group *g, wal_request *leader, firn_error *err)
+{
+    assert(leader->type == WAL_REQUEST_ROTATE);
+    return group_control(w, g, leader, err);
+}
+
+int wal_group_start(wal *w, wal_group *g, wal_request *leader, firn_error *err)
+{
+    assert(leader->type == WAL_REQUEST_DATA);
+    wal_group_init(w, g, leader);
+    if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
+        return wal_poisoned_error(w, err);
     int status = wal_make_room(w, g->bytes, leader->durable, err);
-    if (status != FIRN_OK)
-        return status;
-    group_collect(w, g, wal_room_left(w));
-    const wal_hooks *hooks = &w->config.hooks;
-    if (hooks->prepare) {
-        status = hooks->prepare(hooks->ctx, g->entries, g->payload, err);
-        if (status != FIRN_OK)
-            return status;
-    }
-    status = wal_group_append(w, g, err);
+    g->segment = w->current;
+    if (status == FIRN_OK)
+        group_collect(w, g, wal_room_left(w));
+    return status;
+}
+
+int wal_group_append(wal *w, wal_group *g, firn_error *err)
+{
+    int status = wal_group_write(w, g, err);
     if (status == FIRN_OK)
         wal_ask_for_successor(w);
     return status;
@@ -194,54 +204,86 @@ static wal_request *group_complete(wal *w, const wal_group *g, int status, const
     return waiting;
 }
 
-/* Leads one group. Returns the state in which that leaves the leader's own request. */
-static uint32_t lead(wal *w, wal_request *leader)
+void wal_group_end(wal *w, wal_group *g, int status, firn_error *error)
+{
+    wal_request *leader = g->first;
+    if (status == FIRN_OK && leader->type == WAL_REQUEST_DATA)
+        wal_group_count(w, g);
+    if (status != FIRN_OK) {
+        status = error_needed(error, status); /* a write looks for nothing */
+        (void)error_give(error, status, error);
+    }
+    queue_leave(w, g->last);
+    wal_request *waiting = group_complete(w, g, status, error);
+    if (status == FIRN_OK && g->batched)
+        wal_sync_batched(w);
+    leader->turn = WAL_DONE;
+    if (!waiting)
+        return;
+    wal_request *own = status == FIRN_OK && leader->durable ? leader : NULL;
+    uint32_t state = wal_sync_enlist(w, waiting, own);
+    if (own)
+        leader->turn = state;
+}
+
+/* ---- The way of a request ---- */
+
+static void request_init(wal_request *r)
+{
+    atomic_init(&r->state, WAL_WAITING);
+    atomic_init(&r->bit, 0);
+    r->newer = r->older = NULL;
+}
+
+bool wal_join(wal *w, wal_request *r)
+{
+    request_init(r);
+    r->turn = queue_join(w, r) ? WAL_LEAD : queue_wait(w, r);
+    if (r->turn != WAL_LEAD)
+        return false;
+    atomic_store_explicit(&r->state, WAL_WAITING, memory_order_relaxed);
+    return true;
+}
+
+int wal_await(wal *w, wal_request *r)
+{
+    wal_sync_wait(w, r, r->turn);
+    return r->status;
+}
+
+/* Leads one group, for an owner that does nothing in between. */
+static void lead(wal *w, wal_request *leader)
 {
     firn_error error;
     wal_group g;
+    int status;
     error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
-    wal_group_start(&g, leader);
-    int status = group_carry_out(w, &g, &error);
-    if (status != FIRN_OK) {
-        status = error_needed(&error, status); /* a write looks for nothing */
-        (void)error_give(&error, status, &error);
+    if (leader->type == WAL_REQUEST_DATA) {
+        status = wal_group_start(w, &g, leader, &error);
+        if (status == FIRN_OK)
+            status = wal_group_append(w, &g, &error);
+    } else {
+        status = group_control(w, &g, leader, &error);
     }
-    queue_leave(w, g.last);
-    wal_request *waiting = group_complete(w, &g, status, &error);
-    if (status == FIRN_OK && g.batched)
-        wal_sync_batched(w);
-    if (!waiting)
-        return WAL_DONE;
-    wal_request *own = status == FIRN_OK && leader->durable ? leader : NULL;
-    uint32_t state = wal_sync_enlist(w, waiting, own);
-    return own ? state : WAL_DONE;
+    wal_group_end(w, &g, status, &error);
 }
 
 int wal_submit(wal *w, wal_request *r)
 {
-    atomic_init(&r->state, WAL_WAITING);
-    atomic_init(&r->bit, 0);
-    r->newer = NULL;
-    uint32_t state = queue_join(w, r) ? WAL_LEAD : queue_wait(w, r);
-    if (state == WAL_LEAD) {
-        atomic_store_explicit(&r->state, WAL_WAITING, memory_order_relaxed);
-        state = lead(w, r);
-    }
-    wal_sync_wait(w, r, state);
-    return r->status;
+    if (wal_join(w, r))
+        lead(w, r);
+    return wal_await(w, r);
 }
 
 bool wal_submit_if_idle(wal *w, wal_request *r)
 {
     assert(!r->durable && !r->batched);
     wal_request *none = NULL;
-    atomic_init(&r->state, WAL_WAITING);
-    atomic_init(&r->bit, 0);
-    r->newer = r->older = NULL;
+    request_init(r);
     /* Release and acquire as in queue_join. */
     if (!atomic_compare_exchange_strong_explicit(&w->newest, &none, r, memory_order_acq_rel,
                                                  memory_order_relaxed))
         return false;
-    (void)lead(w, r);
+    lead(w, r);
     return true;
 }

@@ -25,7 +25,7 @@
 #include <base/fs.h>
 #include <base/thread.h>
 #include <stdatomic.h>
-#include <wal/wal.h>
+#include <wal/group.h>
 
 #include "wal_format.h"
 #include "wal_scan.h"
@@ -36,7 +36,7 @@
 #define WAL_GROUP_BYTES_MAX (UINT64_C(1) << 20)
 #define WAL_GROUP_MAX       256
 
-/* ---- A request: what one caller wants of the log; lies on the caller's stack ---- */
+/* ---- Requests (<wal/group.h>) ---- */
 
 typedef enum wal_request_type {
     WAL_REQUEST_DATA,       /* a frame of entries */
@@ -52,31 +52,6 @@ typedef enum wal_request_type {
 /* The states of a request. SLEEPING tells who changes it that its thread sleeps by the bell. LEAD, GATHER and SYNC tell
  * the thread what to do next. */
 enum { WAL_WAITING, WAL_SLEEPING, WAL_GATHER, WAL_LEAD, WAL_SYNC, WAL_DONE };
-
-typedef struct wal_request wal_request;
-struct wal_request {
-    wal_request *older; /* towards the leader; set before the request is published */
-    wal_request *newer; /* set by leaders */
-    wal_request *next;  /* in the list of waiters for a sync */
-    _Atomic uint32_t state;
-    _Atomic uint32_t bit; /* under which it sleeps; 0 before it first does */
-    uint32_t count;       /* entries */
-    uint32_t payload_crc;
-    uint8_t type;       /* wal_request_type */
-    uint8_t frame_type; /* wal_frame_type */
-    bool durable;       /* wants to be acknowledged only when synced */
-    bool batched;       /* counts for the timed sync */
-    bool single;        /* payload is head, key, value; else it is `key` alone */
-    uint8_t head[8];
-    firn_slice key, value;
-    uint64_t payload_bytes;
-    uint64_t argument;
-    uint64_t seq_first, seq_last; /* results */
-    uint64_t segment_no, offset;
-    uint64_t tick;
-    int status;
-    firn_error *err; /* the caller's; may be NULL */
-};
 
 /* ---- Callbacks ---- */
 
@@ -133,7 +108,6 @@ struct firn_wal {
     _Alignas(WAL_CACHE_LINE) wal_segment *current;
     wal_link link;  /* what the LINK that is due will say */
     bool link_due;  /* the current segment wants a LINK before its next frame */
-    bool announced; /* the owner knows the next segment, but the rotation is not complete */
     bool can_store; /* pages can be made ready, so stores into the mapping are sound */
     bool fresh;     /* nothing was appended in this life, and the log was closed clean before */
     uint64_t floor_appended; /* newest FLOOR in the log, synced or not */

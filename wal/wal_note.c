@@ -16,7 +16,7 @@
 #include <base/error.h>
 #include <string.h>
 
-#include "wal_group.h"
+#include "wal_lead.h"
 
 /* Zeros that stand behind the newest frame of a recycled segment: by them, recovery tells
  * the end of the frames from a torn frame. */
@@ -161,7 +161,7 @@ int wal_note_append(wal *w, firn_error *err)
         .intent = atomic_load_explicit(&w->last_seq, memory_order_relaxed),
     };
     /* In front of the first frame of a segment, or of a life, there is nothing to say. */
-    if (w->link_due || w->announced || t.note == 0)
+    if (w->link_due || t.note == 0)
         return FIRN_OK;
     note_encode(s, &t, fs_wall_us(w->fs) / 1000, bytes);
     int status = fs_write(s->file, bytes, sizeof(bytes), t.note, err);

@@ -197,11 +197,7 @@ static int start_writing(wal *w, const wal_recovered_log *log, firn_error *err)
     if (status != FIRN_OK)
         return status;
     make_reserve(w);
-    /* The owner expects no hook before it has the handle. */
-    wal_hooks hooks = w->config.hooks;
-    w->config.hooks = (wal_hooks){0};
     status = skip_numbers(w, log->skip_to_seq, err);
-    w->config.hooks = hooks;
     if (status == FIRN_OK && !w->config.inline_work)
         status = wal_helper_start(w, err);
     return status;

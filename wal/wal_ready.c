@@ -312,7 +312,7 @@ int wal_ready_release(wal *w, firn_error *err)
     wal_segment *ready = w->ready;
     w->ready = NULL;
     mutex_unlock(&w->m);
-    if (ready && !w->announced) /* the owner may rely on one that it has been told of */
+    if (ready)
         memcpy(names[count++], ready->name, sizeof(ready->name));
     wal_segment_unref(ready);
 

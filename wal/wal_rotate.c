@@ -11,7 +11,7 @@
 #include <base/alloc.h>
 #include <base/error.h>
 
-#include "wal_group.h"
+#include "wal_lead.h"
 
 /* ---- Frames that the log writes of its own accord ---- */
 
@@ -84,16 +84,14 @@ static int live_reserve(wal *w, firn_error *err) REQUIRES(w->m)
     return FIRN_OK;
 }
 
-/* The next segment, ready and announced, but not yet in use. */
+/* The next segment, ready, but not yet in use. */
 static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *err)
     REQUIRES(w->making)
 {
     uint64_t last_seq = atomic_load_explicit(&w->last_seq, memory_order_relaxed);
-    /* One that the owner has been told of stays the next one, also when a larger one is wanted now. */
-    uint64_t bytes = w->announced ? WAL_SEGMENT_MIN : segment_bytes_for(w, need);
     int status = wal_check_held(w, err);
     if (status == FIRN_OK) {
-        status = wal_ready_ensure(w, w->current->no + 1, bytes, err);
+        status = wal_ready_ensure(w, w->current->no + 1, segment_bytes_for(w, need), err);
         if (status == FIRN_IO)
             wal_poison(w, err);
     }
@@ -108,13 +106,7 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
     next->seq_first = last_seq + 1;
     next->seq_last = last_seq;
     *out = next;
-    const wal_hooks *hooks = &w->config.hooks;
-    if (w->announced)
-        return FIRN_OK;
-    status = hooks->rotating ? hooks->rotating(hooks->ctx, next, last_seq, err) : FIRN_OK;
-    if (status == FIRN_OK)
-        w->announced = true;
-    return status;
+    return FIRN_OK;
 }
 
 /* Seals the current segment and goes on in the next one, which has room for a frame of `need`
@@ -132,7 +124,6 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
         w->ready = NULL;
         mutex_unlock(&w->m);
         w->current = next;
-        w->announced = false;
         w->link = (wal_link){
             .prev_no = old->no,
             .prev_end = old->end,
@@ -146,18 +137,11 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
     return status;
 }
 
-/* A rotation that failed half-way is completed before anything else: the owner has been told that the current segment takes
- * nothing more, and indexes what comes as lying in the next one. */
-int wal_rotation_complete(wal *w, bool durable, firn_error *err)
-{
-    return w->announced ? wal_rotate(w, 0, durable, err) : FIRN_OK;
-}
-
 /* Room for a frame of this size, and the LINK that has to stand before it. */
 int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err)
 {
-    int status = wal_rotation_complete(w, durable, err);
-    if (status == FIRN_OK && bytes > wal_room_left(w))
+    int status = FIRN_OK;
+    if (bytes > wal_room_left(w))
         status = wal_rotate(w, bytes, durable, err);
     return status == FIRN_OK ? wal_link_append(w, durable, err) : status;
 }

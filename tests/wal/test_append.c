@@ -1,4 +1,4 @@
-/* Appending: numbers, limits, segments, hooks, opening and closing. */
+/* Appending: numbers, limits, segments, owners with an index, opening and closing. */
 #include "bed.h"
 
 #include <base/entry.h>
@@ -470,112 +470,181 @@ static void TheChildOfAForkIsRefused(void **state)
     tempdir_remove(path);
 }
 
-/* ---- Hooks ---- */
+/* ---- An owner that keeps an index ---- */
 
-typedef struct hooked {
-    uint64_t prepared, applied, published, rotations;
-    wal_segment *segment; /* where the next frame must lie */
-    int refuse_prepare, refuse_rotating;
-    bool wrong;
-} hooked;
+typedef struct owner {
+    wal *log;
+    uint64_t indexed, segments;
+    wal_segment *segment; /* where the next frame must lie; a reference */
+    int refuse;
+} owner;
 
-static int on_rotating(void *ctx, wal_segment *next, uint64_t seq_last, firn_error *err)
+static owner owner_of(wal *log)
 {
-    hooked *h = ctx;
-    if (h->refuse_rotating != FIRN_OK)
-        return error_set(err, h->refuse_rotating, "refused");
-    h->rotations++;
-    if (seq_last != h->applied || wal_segment_seq_first(next) != seq_last + 1)
-        h->wrong = true;
-    wal_segment_unref(h->segment);
-    wal_segment_ref(next);
-    h->segment = next;
-    return FIRN_OK;
+    owner o = {.log = log, .segment = wal_current_segment(log)};
+    wal_segment_ref(o.segment);
+    return o;
 }
 
-static int on_prepare(void *ctx, uint64_t entries, uint64_t bytes, firn_error *err)
+static void follow(owner *o, wal_segment *taking)
 {
-    hooked *h = ctx;
-    (void)bytes;
-    if (h->refuse_prepare != FIRN_OK)
-        return error_set(err, h->refuse_prepare, "refused");
-    h->prepared += entries;
-    return FIRN_OK;
+    if (taking == o->segment)
+        return;
+    assert_int_equal(wal_segment_seq_first(taking), o->indexed + 1);
+    assert_int_equal(wal_segment_seq_last(o->segment), o->indexed);
+    wal_segment_unref(o->segment);
+    wal_segment_ref(taking);
+    o->segment = taking;
+    o->segments++;
 }
 
-static void on_apply(void *ctx, const wal_applied *frame)
+static void index_frames(owner *o, const wal_group *g)
 {
-    hooked *h = ctx;
-    firn_slice entries = {wal_segment_base(frame->segment) + frame->offset, (size_t)frame->bytes};
-    if (frame->segment != h->segment || frame->seq_first != h->applied + 1 ||
-        entries_check(entries, frame->count) != FIRN_OK)
-        h->wrong = true;
-    h->applied += frame->count;
+    wal_applied f;
+    uint64_t before = o->indexed;
+    for (const wal_request *at = NULL; wal_group_next(g, &at, &f); o->indexed += f.count) {
+        firn_slice entries = {wal_segment_base(f.segment) + f.offset, (size_t)f.bytes};
+        assert_ptr_equal(f.segment, o->segment);
+        assert_int_equal(f.seq_first, o->indexed + 1);
+        assert_int_equal(entries_check(entries, f.count), FIRN_OK);
+    }
+    assert_int_equal(o->indexed - before, g->entries);
+    assert_int_equal(o->indexed, g->seq_last);
 }
 
-static void on_publish(void *ctx, uint64_t seq_last)
+static int owner_write(owner *o, wal_request *r)
 {
-    hooked *h = ctx;
-    if (seq_last != h->applied)
-        h->wrong = true;
-    h->published = seq_last;
+    if (wal_join(o->log, r)) {
+        wal_group g;
+        firn_error error;
+        uint64_t last_seq = firn_wal_last_seq(o->log);
+        int status = wal_group_start(o->log, &g, r, &error);
+        if (status == FIRN_OK)
+            follow(o, g.segment);
+        if (status == FIRN_OK && o->refuse != FIRN_OK)
+            status = error_set(&error, o->refuse, "refused");
+        if (status == FIRN_OK)
+            status = wal_group_append(o->log, &g, &error);
+        if (status == FIRN_OK)
+            index_frames(o, &g);
+        /* Until the group has ended the numbers are the leader's alone. */
+        assert_int_equal(firn_wal_last_seq(o->log), last_seq);
+        wal_group_end(o->log, &g, status, &error);
+    }
+    return wal_await(o->log, r);
 }
 
-static bed hooked_bed(hooked *h, firn_wal_backing backing)
+static int owner_put(owner *o, uint64_t seed, size_t value_size, firn_error *err)
+{
+    static const uint8_t bytes[3000];
+    wal_request r;
+    char key[24];
+    int n = snprintf(key, sizeof(key), "key%llu", (unsigned long long)seed);
+    int status = wal_request_put(o->log, &r, FIRN_PUT, (firn_slice){(uint8_t *)key, (size_t)n},
+                                 (firn_slice){bytes, value_size},
+                                 seed % 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE, err);
+    return status == FIRN_OK ? owner_write(o, &r) : status;
+}
+
+static int owner_batch(owner *o, uint32_t count, firn_error *err)
+{
+    firn_batch *batch;
+    wal_request r;
+    assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+    for (uint32_t i = 0; i < count; i++)
+        assert_int_equal(firn_batch_put(batch, "k", 1, &i, sizeof(i)), FIRN_OK);
+    int status = wal_request_batch(o->log, &r, batch, FIRN_DURABILITY_BATCH, err);
+    if (status == FIRN_OK)
+        status = owner_write(o, &r);
+    firn_batch_free(batch);
+    return status;
+}
+
+static int owner_rotate(owner *o)
+{
+    wal_request r;
+    OK(wal_request_rotate(o->log, &r, err));
+    assert_true(wal_join(o->log, &r));
+    wal_group g;
+    firn_error error;
+    int status = wal_group_rotate(o->log, &g, &r, &error);
+    if (status == FIRN_OK)
+        follow(o, g.segment);
+    wal_group_end(o->log, &g, status, &error);
+    return wal_await(o->log, &r);
+}
+
+static bed owner_bed(firn_wal_backing backing)
 {
     wal_config c = bed_config();
     c.options.segment_bytes = 8192;
     c.options.backing = backing;
-    c.hooks = (wal_hooks){h, on_rotating, on_prepare, on_apply, on_publish};
-    bed b = bed_new_with(&c);
-    h->segment = wal_current_segment(b.log);
-    wal_segment_ref(h->segment);
-    return b;
+    return bed_new_with(&c);
 }
 
-static void HooksSeeEveryFrameInOrderAndInPlace(void **state)
+static void AnOwnerSeesEveryFrameInOrderAndInPlace(void **state)
 {
     (void)state;
     for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
-        hooked h = {0};
-        bed b = hooked_bed(&h, (firn_wal_backing)backing);
-        model m;
-        model_init(&m);
+        bed b = owner_bed((firn_wal_backing)backing);
+        owner o = owner_of(b.log);
         rng r = rng_init(3);
-        for (int i = 0; i < 200; i++)
-            model_step(&m, b.log, &r, i % 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE);
-        assert_false(h.wrong);
-        assert_int_equal(h.applied, firn_wal_last_seq(b.log));
-        assert_int_equal(h.prepared, h.applied);
-        assert_int_equal(h.published, h.applied);
-        assert_true(h.rotations > 5);
-        model_check(&m, b.log, 0);
-        model_release(&m);
-        wal_segment_unref(h.segment);
+        for (uint64_t i = 0; i < 200; i++) {
+            if (rng_below(&r, 4) == 0)
+                OK(owner_batch(&o, 1 + (uint32_t)rng_below(&r, 20), err));
+            else
+                OK(owner_put(&o, i, rng_below(&r, 10) ? rng_below(&r, 100) : 3000, err));
+        }
+        assert_int_equal(o.indexed, firn_wal_last_seq(b.log));
+        assert_true(o.segments > 5);
+        uint64_t indexed = o.indexed;
+        wal_segment_unref(o.segment);
+        bed_reopen(&b);
+        assert_int_equal(firn_wal_last_seq(b.log), indexed);
         bed_release(&b);
     }
 }
 
-static void AHookThatRefusesConsumesNothing(void **state)
+static void AGroupThatItsOwnerRefusesConsumesNothing(void **state)
 {
     (void)state;
-    hooked h = {0};
-    bed b = hooked_bed(&h, FIRN_WAL_MAPPED);
-    bed_put(&b, 1);
-    h.refuse_prepare = FIRN_NO_MEMORY;
-    EXPECT(FIRN_NO_MEMORY, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
-    h.refuse_prepare = FIRN_OK;
-    assert_int_equal(bed_put(&b, 2), 2);
-    h.refuse_rotating = FIRN_NO_MEMORY;
-    EXPECT(FIRN_NO_MEMORY, firn_wal_rotate(b.log, err));
-    assert_int_equal(bed_put(&b, 3), 3);
-    h.refuse_rotating = FIRN_OK;
-    OK(firn_wal_rotate(b.log, err));
-    assert_int_equal(bed_put(&b, 4), 4);
-    assert_false(h.wrong);
-    wal_segment_unref(h.segment);
+    bed b = owner_bed(FIRN_WAL_MAPPED);
+    owner o = owner_of(b.log);
+    OK(owner_put(&o, 1, 1, err));
+    o.refuse = FIRN_NO_MEMORY;
+    EXPECT(FIRN_NO_MEMORY, owner_put(&o, 2, 1, err));
+    assert_int_equal(firn_wal_last_seq(b.log), 1);
+    EXPECT(FIRN_NO_MEMORY, owner_put(&o, 2, 1, NULL));
+    /* Also when the log went on to another segment for it. */
+    for (uint64_t i = 0; i < 9; i++)
+        EXPECT(FIRN_NO_MEMORY, owner_batch(&o, 300, err));
+    o.refuse = FIRN_OK;
+    OK(owner_put(&o, 2, 1, err));
+    assert_int_equal(o.indexed, 2);
+    assert_true(o.segments > 0);
+    wal_segment_unref(o.segment);
     bed_reopen(&b);
-    assert_int_equal(firn_wal_last_seq(b.log), 4);
+    assert_int_equal(firn_wal_last_seq(b.log), 2);
+    bed_release(&b);
+}
+
+/* The log changes segments of its own accord, too: the owner learns it with its next group. */
+static void AnOwnerFollowsAChangeOfSegmentThatWasNotItsOwn(void **state)
+{
+    (void)state;
+    bed b = owner_bed(FIRN_WAL_MAPPED);
+    owner o = owner_of(b.log);
+    OK(owner_put(&o, 1, 1, err));
+    OK(firn_wal_rotate(b.log, err));
+    OK(owner_put(&o, 2, 1, err));
+    assert_int_equal(o.segments, 1);
+    OK(owner_rotate(&o));
+    assert_int_equal(o.segments, 2);
+    OK(owner_rotate(&o)); /* one without numbers takes what comes */
+    assert_int_equal(o.segments, 2);
+    OK(owner_put(&o, 3, 1, err));
+    assert_int_equal(o.segments, 2);
+    wal_segment_unref(o.segment);
     bed_release(&b);
 }
 
@@ -603,8 +672,9 @@ int main(void)
         cmocka_unit_test(ASecondOpenerIsRefused),
         cmocka_unit_test(AMissingFolderIsMadeOnlyWhenAllowed),
         cmocka_unit_test(TheChildOfAForkIsRefused),
-        cmocka_unit_test(HooksSeeEveryFrameInOrderAndInPlace),
-        cmocka_unit_test(AHookThatRefusesConsumesNothing),
+        cmocka_unit_test(AnOwnerSeesEveryFrameInOrderAndInPlace),
+        cmocka_unit_test(AGroupThatItsOwnerRefusesConsumesNothing),
+        cmocka_unit_test(AnOwnerFollowsAChangeOfSegmentThatWasNotItsOwn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

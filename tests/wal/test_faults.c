@@ -508,53 +508,53 @@ static void AFullDiskRefusesAndTheLogGoesOnByItself(void **state)
 typedef struct refused {
     thread t;
     wal *log;
+    _Atomic bool *entered; /* a first group is being led */
     const uint8_t *value;
     size_t value_size;
     int status;
 } refused;
 
-static void append_refused(void *arg)
-{
-    refused *r = arg;
-    firn_slice key = {(const uint8_t *)"ghost", 5}, value = {r->value, r->value_size};
-    r->status = wal_put(r->log, FIRN_PUT, key, value, FIRN_DURABILITY_DEFAULT, NULL, NULL);
-}
-
 /* Holds the first group back until others have queued behind it, so that they form one group. */
-typedef struct gate {
-    _Atomic bool entered;
-    wal *log;
-    bool hold;
-} gate;
-
-static int hold_group(void *ctx, uint64_t entries, uint64_t bytes, firn_error *err)
+static void wait_for_company(refused *r)
 {
-    (void)entries;
-    (void)bytes;
-    (void)err;
-    gate *g = ctx;
-    if (!g->hold)
-        return FIRN_OK;
-    g->hold = false;
-    atomic_store(&g->entered, true);
-    const wal_request *first = atomic_load(&g->log->newest);
+    if (atomic_exchange(r->entered, true))
+        return;
+    const wal_request *first = atomic_load(&r->log->newest);
     for (int n = 0; n < 3;) {
         n = 0;
-        for (const wal_request *r = atomic_load(&g->log->newest); r != first; r = r->older)
+        for (const wal_request *q = atomic_load(&r->log->newest); q != first; q = q->older)
             n++;
         sched_yield();
     }
-    return FIRN_OK;
+}
+
+static void append_refused(void *arg)
+{
+    refused *r = arg;
+    wal_request q;
+    firn_slice key = {(const uint8_t *)"ghost", 5}, value = {r->value, r->value_size};
+    r->status = wal_request_put(r->log, &q, FIRN_PUT, key, value, FIRN_DURABILITY_DEFAULT, NULL);
+    if (r->status != FIRN_OK)
+        return;
+    if (wal_join(r->log, &q)) {
+        wal_group g;
+        firn_error error;
+        int status = wal_group_start(r->log, &g, &q, &error);
+        wait_for_company(r);
+        if (status == FIRN_OK)
+            status = wal_group_append(r->log, &g, &error);
+        wal_group_end(r->log, &g, status, &error);
+    }
+    r->status = wal_await(r->log, &q);
 }
 
 /* Starts four writers: the first leads alone, the others queue behind it while it is held back. */
-static void start_refused(refused all[4], gate *g, const uint8_t *value, size_t value_size)
+static void start_refused(refused all[4], refused with)
 {
-    g->hold = true;
     for (int i = 0; i < 4; i++) {
-        all[i] = (refused){.log = g->log, .value = value, .value_size = value_size};
+        all[i] = with;
         assert_int_equal(thread_start(&all[i].t, "refused", append_refused, &all[i]), 0);
-        while (i == 0 && !atomic_load(&g->entered))
+        while (i == 0 && !atomic_load(with.entered))
             sched_yield();
     }
 }
@@ -569,18 +569,16 @@ static void ARefusedGroupLeavesNoneOfItsFrames(void **state)
 {
     (void)state;
     for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
-        gate g = {.hold = false};
+        _Atomic bool entered = false;
         wal_config c = fault_config((firn_wal_backing)backing);
-        c.hooks = (wal_hooks){.ctx = &g, .prepare = hold_group};
         bed b = bed_new_with(&c);
-        g.log = b.log;
         bed_put(&b, 1);
         refused all[4];
         /* The first leads alone; the other three are one group, whose write is refused after its
          * effect. */
         simfs_fail(b.sim,
                    (simfs_fault){.calls = SIMFS_WRITE, .at = 2, .error = ENOSPC, .after = true});
-        start_refused(all, &g, NULL, 0);
+        start_refused(all, (refused){.log = b.log, .entered = &entered});
         int no_space = 0;
         for (int i = 0; i < 4; i++) {
             thread_join(&all[i].t);
@@ -590,7 +588,6 @@ static void ARefusedGroupLeavesNoneOfItsFrames(void **state)
         assert_int_equal(firn_wal_last_seq(b.log), 2);
         simfs *copy = simfs_clone(b.sim);
         wal *log;
-        c.hooks = (wal_hooks){0};
         OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
         OK(firn_wal_replay(log, 2, no_ghost, NULL, NULL, err));
         assert_int_equal(firn_wal_last_seq(log), 2);
@@ -598,7 +595,6 @@ static void ARefusedGroupLeavesNoneOfItsFrames(void **state)
         simfs_free(copy);
         /* Frames of the same size as those that were refused: a ghost would fit exactly behind. */
         OK(firn_wal_append(b.log, FIRN_PUT, "alive", 5, NULL, 0, NULL, NULL, err));
-        b.config.hooks = (wal_hooks){0};
         copy = simfs_clone(b.sim);
         OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
         assert_int_equal(firn_wal_last_seq(log), 3);
@@ -615,24 +611,23 @@ static void ARefusedGroupDoesNotComeBackAfterAPowerCut(void **state)
 {
     (void)state;
     static const uint8_t value[600]; /* frames in sectors of their own */
-    gate g = {.hold = false};
+    _Atomic bool entered = false;
     wal_config c = fault_config(FIRN_WAL_BUFFERED);
     c.options.segment_bytes = 16384;
     c.options.durability = FIRN_DURABILITY_NONE;
-    c.hooks = (wal_hooks){.ctx = &g, .prepare = hold_group};
     bed b = bed_new_with(&c);
-    g.log = b.log;
     bed_put(&b, 1);
     OK(firn_wal_sync(b.log, err));
     simfs_record(b.sim);
     simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_WRITE, .at = 2, .error = ENOSPC, .after = true});
     refused all[4];
-    start_refused(all, &g, value, sizeof(value));
+    start_refused(
+        all,
+        (refused){.log = b.log, .entered = &entered, .value = value, .value_size = sizeof(value)});
     for (int i = 0; i < 4; i++)
         thread_join(&all[i].t);
     assert_int_equal(firn_wal_last_seq(b.log), 2); /* the first one led alone, and was written */
     OK(firn_wal_append(b.log, FIRN_PUT, "alive", 5, value, sizeof(value), NULL, NULL, err));
-    c.hooks = (wal_hooks){0};
     for (uint64_t seed = 1; seed <= 300; seed++) {
         char line[256];
         simfs *after = crash_now(b.sim, CRASH_STRICT, seed, line, sizeof(line));
@@ -646,7 +641,6 @@ static void ARefusedGroupDoesNotComeBackAfterAPowerCut(void **state)
         OK(firn_wal_close(log, err));
         simfs_free(after);
     }
-    b.config.hooks = (wal_hooks){0};
     bed_release(&b);
 }
 

@@ -1,10 +1,5 @@
-/* wal: what the engine sees of the log beyond <firn/wal.h>: segments whose bytes an index may point into, and
- * hooks that let an index grow in commit order.
- *
- * The log owns the queue of writers. One of them leads: it takes what has queued, appends a frame per batch,
- * and calls the hooks below, one leader at a time. So the hooks need no lock among themselves.
- *
- *   for each group:   [rotating]  prepare  -> frames are appended ->  apply, apply, ...  publish
+/* wal: what the engine sees of the log beyond <firn/wal.h>: segments whose bytes an index may point into, recovery, and
+ * what is given up. How it writes is in <wal/group.h>.
  */
 #ifndef WAL_WAL_H
 #define WAL_WAL_H
@@ -43,22 +38,6 @@ typedef struct wal_applied {
     uint64_t seq_first; /* entry i has number seq_first + i */
 } wal_applied;
 
-typedef struct wal_hooks {
-    void *ctx;
-    /* Before a new segment takes over from the current one: everything numbered <= seq_last lies in older
-     * segments. May fail: the write that needed room fails with the same status, nothing has happened, and it is
-     * called again, perhaps with another segment. Once it has succeeded nothing more is appended to the current
-     * segment, also when a later step fails. Takes its own reference if it keeps `next`. */
-    int (*rotating)(void *ctx, wal_segment *next, uint64_t seq_last, firn_error *err);
-    /* Before a group of `entries` entries and `bytes` payload bytes gets its numbers. May block (that is how
-     * the engine slows writers down); a failure fails every batch of the group and consumes nothing. */
-    int (*prepare)(void *ctx, uint64_t entries, uint64_t bytes, firn_error *err);
-    /* A frame has been appended. Must not fail. */
-    void (*apply)(void *ctx, const wal_applied *frame);
-    /* All numbers <= seq_last have been applied, and may become visible. */
-    void (*publish)(void *ctx, uint64_t seq_last);
-} wal_hooks;
-
 typedef struct wal_config {
     firn_wal_options options;
     uint8_t store_id[16];  /* all zero: take it from the log, or make one */
@@ -77,13 +56,12 @@ typedef struct wal_config {
                               the same any more stops all writing. NULL: the folder alone is looked at */
     bool inline_work;      /* no threads: what the helper would do ahead happens when it is needed (for
                               reproducible tests) */
-    wal_hooks hooks;       /* functions may be NULL */
 } wal_config;
 
 void wal_config_init(wal_config *config);
 
-/* Opens the log in an open, locked folder, which must outlive it. `report` may be NULL. No hook is called
- * before wal_open returns; the owner calls wal_recovered to learn what is in the log, then appends. */
+/* Opens the log in an open, locked folder, which must outlive it. `report` may be NULL. The owner calls wal_recovered to
+ * learn what is in the log, then appends. */
 int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal **out, firn_error *err);
 
 /* Passes every frame of entries with numbers > after_seq, in order, straight from the mapped segments. For use
@@ -94,8 +72,8 @@ int wal_recovered(wal *w, uint64_t after_seq, int (*fn)(void *ctx, const wal_app
 /* The segment that takes the next append. Borrowed; for use before the first append. */
 wal_segment *wal_current_segment(wal *w);
 
-/* One operation or the entries of a batch, with a durability class (DEFAULT: the log's). *seq_last may be
- * NULL. These are what firn_wal_append and firn_wal_append_batch are made of. */
+/* One operation or the entries of a batch, with a durability class (DEFAULT: the log's), for an owner without an index.
+ * *seq_last may be NULL. These are what firn_wal_append and firn_wal_append_batch are made of. */
 int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durability durability,
             uint64_t *seq_last, firn_error *err);
 int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint64_t *seq_last,

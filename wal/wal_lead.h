@@ -1,25 +1,14 @@
-/* wal_group: what the files on the way of a write share: a group of requests that one leader writes
- * together, and what a leader does with it. Everything here is for the leader alone (wal_impl.h).
+/* wal_lead: what the files on the way of a write share: what a leader does with its group (<wal/group.h>). Everything
+ * here is for the leader alone (wal_impl.h).
  *
  *   wal_commit.c   the queue, leading
  *   wal_append.c   a group becomes frames in the current segment
  *   wal_rotate.c   from one segment to the next
  */
-#ifndef WAL_GROUP_H
-#define WAL_GROUP_H
+#ifndef WAL_LEAD_H
+#define WAL_LEAD_H
 
 #include "wal_impl.h"
-
-typedef struct wal_group {
-    wal_request *first, *last; /* linked by `newer` */
-    uint64_t frames;
-    uint64_t bytes; /* of the frames */
-    uint64_t payload;
-    uint64_t numbers; /* that it uses */
-    uint64_t entries;
-    bool durable; /* somebody waits for a sync */
-    bool batched; /* somebody counts on the timed sync */
-} wal_group;
 
 static inline void wal_group_add(wal_group *g, wal_request *r)
 {
@@ -34,9 +23,9 @@ static inline void wal_group_add(wal_group *g, wal_request *r)
     g->batched = g->batched || r->batched;
 }
 
-static inline void wal_group_start(wal_group *g, wal_request *r)
+static inline void wal_group_init(wal *w, wal_group *g, wal_request *r)
 {
-    *g = (wal_group){.first = r};
+    *g = (wal_group){.first = r, .segment = w->current};
     wal_group_add(g, r);
 }
 
@@ -69,11 +58,12 @@ int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *e
 
 /* ---- wal_append.c ---- */
 
-/* Appends the group to the current segment, which has room for it, and tells the hooks. All of it,
- * or FIRN_NO_SPACE or FIRN_NO_MEMORY and nothing has happened, or FIRN_IO and the log is poisoned.
- * */
-int wal_group_append(wal *w, const wal_group *g, firn_error *err);
-/* The same for a frame of the log's own; the payload is r->key. */
+/* Writes the group's frames into the current segment, which has room for them. All of it, or FIRN_NO_SPACE or
+ * FIRN_NO_MEMORY and nothing has happened, or FIRN_IO and the log is poisoned. */
+int wal_group_write(wal *w, wal_group *g, firn_error *err);
+/* What was written becomes the log's newest numbers. */
+void wal_group_count(wal *w, const wal_group *g);
+/* Both, for a frame of the log's own; the payload is r->key. */
 int wal_frame_append(wal *w, wal_request *r, firn_error *err);
 /* Puts a NOTE behind the newest frame: a sync of everything up to it is about to start. */
 int wal_note_append(wal *w, firn_error *err);
@@ -87,7 +77,6 @@ int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err);
 /* Seals the current segment and goes on in the next one, which has room for a frame of `need`
  * bytes. */
 int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err);
-int wal_rotation_complete(wal *w, bool durable, firn_error *err);
 /* The first frame of this life, or of a segment; does nothing when none is due. */
 int wal_link_append(wal *w, bool durable, firn_error *err);
 int wal_seal_append(wal *w, uint32_t kind, bool durable, firn_error *err);

@@ -1,0 +1,139 @@
+/* slow: how much a writer is delayed before it queues (P16).
+ *
+ * Too many unflushed memtables, or too many tables in level 0, and writers wait until there are fewer. Before it comes to
+ * that they are slowed: a write owes nanoseconds for each of its bytes, by the number of tables in level 0 now. Nothing is
+ * remembered from one write to the next. A debt that is shorter than a sleep can be is served by chance: a write that owes a
+ * tenth of SLEEP_NS sleeps once in ten times.
+ */
+#include <base/error.h>
+#include <base/hash.h>
+#include <inttypes.h>
+
+#include "store.h"
+
+#define NS_PER_BYTE_MAX 400 /* at L0_STOP_AT; 2.5 MB/s */
+#define SLEEP_NS        UINT64_C(1000000)
+#define DELAY_NS_MAX                                                                               \
+    UINT64_C(10000000) /* of one write; large ones come to L0_STOP_AT, and wait there */
+#define NS_PER_MS 1000000
+#define MUTE_MS   1000 /* a longer wait says why (P15) */
+
+uint64_t slow_delay_ns(uint32_t tables, uint64_t bytes)
+{
+    if (tables <= L0_SLOW_AT)
+        return 0;
+    uint64_t range = L0_STOP_AT - L0_SLOW_AT, over = tables - L0_SLOW_AT;
+    if (over > range)
+        over = range;
+    uint64_t per_byte_of = range * range, weight = NS_PER_BYTE_MAX * over * over;
+    if (bytes > DELAY_NS_MAX * per_byte_of / weight)
+        return DELAY_NS_MAX;
+    return bytes * weight / per_byte_of;
+}
+
+uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance)
+{
+    if (delay_ns >= SLEEP_NS)
+        return (uint32_t)(delay_ns / NS_PER_MS);
+    return chance % SLEEP_NS < delay_ns ? (uint32_t)(SLEEP_NS / NS_PER_MS) : 0;
+}
+
+/* Why writers have to wait, or FIRN_OK: they have not, or only until the work behind them is done. */
+static int hopeless(firn *db, uint32_t tables, firn_error *err) REQUIRES(db->state_mu)
+{
+    if (db->background_status != FIRN_OK || (db->compaction_failed && tables >= L0_STOP_AT)) {
+        /* Nothing has happened, but nothing will either until the store is opened again. */
+        int rc = db->background_status == FIRN_DAMAGED ? FIRN_DAMAGED : FIRN_POISONED;
+        if (err) {
+            *err = db->background_error;
+            err->status = rc;
+        }
+        return rc;
+    }
+    if (db->retry_status != FIRN_OK) {
+        /* The flush that would make room waits for space or memory: say so instead of hanging. */
+        if (err)
+            *err = db->retry_error;
+        return db->retry_status;
+    }
+    return FIRN_OK;
+}
+
+static void say_why(firn *db, uint32_t tables, size_t frozen)
+{
+    if (tables >= L0_STOP_AT)
+        store_log(db, FIRN_LOG_WARNING,
+                  "writers wait until compaction has brought the %" PRIu32
+                  " tables of level 0 below %d",
+                  tables, L0_STOP_AT);
+    else
+        store_log(db, FIRN_LOG_WARNING,
+                  "writers wait until fewer than %zu memtables wait to be flushed", frozen);
+}
+
+/* Sleeps until something has changed. *told: the wait has lasted MUTE_MS, and why was said. */
+static void wait_once(firn *db, uint64_t started, bool *told) REQUIRES(db->state_mu)
+{
+    uint64_t waited_ms = (fs_mono_us(db->fs) - started) / 1000;
+    if (*told) {
+        cond_wait(&db->state_changed, &db->state_mu);
+    } else if (waited_ms < MUTE_MS) {
+        cond_wait_ms(&db->state_changed, &db->state_mu, MUTE_MS - waited_ms);
+    } else {
+        *told = true;
+        uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+        size_t frozen = atomic_load_explicit(&db->view, memory_order_relaxed)->frozen_count;
+        mutex_unlock(&db->state_mu);
+        say_why(db, pressure & ~PRESSURE_STOP, frozen);
+        mutex_lock(&db->state_mu);
+    }
+}
+
+static int wait_for_room(firn *db, uint64_t started, firn_error *err)
+{
+    int rc = FIRN_OK;
+    bool told = false;
+    mutex_lock(&db->state_mu);
+    for (;;) {
+        uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+        if (!(pressure & PRESSURE_STOP) || db->closing)
+            break;
+        rc = hopeless(db, pressure & ~PRESSURE_STOP, err);
+        if (rc != FIRN_OK)
+            break;
+        wait_once(db, started, &told);
+    }
+    mutex_unlock(&db->state_mu);
+    if (told)
+        store_log(db, FIRN_LOG_INFO, "a writer goes on after %" PRIu64 " ms",
+                  (fs_mono_us(db->fs) - started) / 1000);
+    return rc;
+}
+
+static void sleep_ms(firn *db, uint32_t ms)
+{
+    mutex_lock(&db->state_mu);
+    if (!db->closing)
+        cond_wait_ms(&db->state_changed, &db->state_mu, ms);
+    mutex_unlock(&db->state_mu);
+}
+
+int slow_down(firn *db, uint64_t bytes, firn_error *err)
+{
+    uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+    if (__builtin_expect(pressure <= L0_SLOW_AT, 1))
+        return FIRN_OK;
+    if (db->inline_work) /* the work is done behind the write, by its own thread */
+        return pressure & PRESSURE_STOP ? store_writable(db, err) : FIRN_OK;
+    uint64_t started = fs_mono_us(db->fs);
+    int rc = pressure & PRESSURE_STOP ? wait_for_room(db, started, err) : FIRN_OK;
+    pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
+    uint32_t ms = rc == FIRN_OK ? slow_sleep_ms(slow_delay_ns(pressure, bytes),
+                                                hash64(&started, sizeof started, 0))
+                                : 0;
+    if (ms)
+        sleep_ms(db, ms);
+    atomic_fetch_add_explicit(&db->counters.stall_us, fs_mono_us(db->fs) - started,
+                              memory_order_relaxed);
+    return rc;
+}

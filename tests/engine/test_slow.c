@@ -1,0 +1,199 @@
+/* How much a writer is delayed: by the present alone, and never mute. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <base/error.h>
+#include <base/thread.h>
+
+#include "bed.h"
+#include "store.h"
+
+/* ---- The delay ---- */
+
+static void the_delay_grows_with_tables_and_bytes_and_is_bounded(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {0, 1, 40, 1000, 1 << 20, UINT64_C(1) << 40, UINT64_MAX};
+    for (uint32_t tables = 0; tables < 2 * L0_STOP_AT; tables++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            uint64_t ns = slow_delay_ns(tables, sizes[i]);
+            assert_true(ns <= 10 * 1000 * 1000);
+            if (tables <= L0_SLOW_AT || sizes[i] == 0)
+                assert_int_equal(ns, 0);
+            else if (sizes[i] >= 1000)
+                assert_true(ns > 0);
+            if (tables > 0)
+                assert_true(ns >= slow_delay_ns(tables - 1, sizes[i]));
+            if (i > 0)
+                assert_true(ns >= slow_delay_ns(tables, sizes[i - 1]));
+        }
+    /* As many bytes in ten writes owe what they owe in one. */
+    uint64_t one = slow_delay_ns(L0_STOP_AT - 1, 10000), ten = slow_delay_ns(L0_STOP_AT - 1, 1000);
+    assert_true(one >= 10 * ten && one <= 10 * ten + 10);
+}
+
+static void a_write_sleeps_on_average_for_what_it_owes(void **state)
+{
+    (void)state;
+    static const uint64_t owed[] = {1000, 40000, 250000, 999999};
+    for (size_t i = 0; i < sizeof owed / sizeof *owed; i++) {
+        uint64_t slept = 0;
+        for (uint64_t chance = 0; chance < 1000 * 1000; chance += 100)
+            slept += slow_sleep_ms(owed[i], chance * UINT64_C(1000003)) * UINT64_C(1000000);
+        uint64_t average = slept / 10000;
+        assert_true(average >= owed[i] * 9 / 10 && average <= owed[i] * 11 / 10 + 200);
+    }
+    for (uint64_t chance = 0; chance < 1000; chance++) {
+        assert_int_equal(slow_sleep_ms(0, chance), 0);
+        assert_int_equal(slow_sleep_ms(7 * 1000 * 1000, chance), 7);
+    }
+}
+
+/* ---- Waiting ---- */
+
+typedef struct waiter {
+    bed b;
+    thread t;
+    atomic_bool done;
+    int status;
+    firn_error error;
+    atomic_uint told; /* how often why was said */
+    char text[512];   /* the first time */
+} waiter;
+
+static void note_line(void *ctx, firn_log_level lvl, const char *text)
+{
+    waiter *w = ctx;
+    if (lvl == FIRN_LOG_WARNING && strstr(text, "writers wait") &&
+        atomic_fetch_add(&w->told, 1) == 0)
+        snprintf(w->text, sizeof w->text, "%s", text);
+}
+
+static void press(firn *db, uint32_t pressure)
+{
+    mutex_lock(&db->state_mu);
+    atomic_store(&db->pressure, pressure);
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+static void put_one(void *ctx)
+{
+    waiter *w = ctx;
+    w->status = firn_put(w->b.db, "k", 1, "v", 1, NULL, &w->error);
+    atomic_store(&w->done, true);
+}
+
+static void start(waiter *w, uint32_t pressure)
+{
+    memset(w, 0, sizeof *w);
+    bed_on_disk(&w->b);
+    w->b.options.log = note_line;
+    w->b.options.log_ctx = w;
+    bed_must_open(&w->b);
+    press(w->b.db, pressure);
+    assert_int_equal(thread_start(&w->t, "writer", put_one, w), 0);
+}
+
+static void sleep_until_told(waiter *w)
+{
+    while (!atomic_load(&w->told))
+        usleep(1000);
+    usleep(20000);
+}
+
+static void finish(waiter *w)
+{
+    thread_join(&w->t);
+    bed_release(&w->b);
+}
+
+static void a_writer_waits_outside_the_queue_and_says_why(void **state)
+{
+    (void)state;
+    waiter w;
+    start(&w, PRESSURE_STOP | L0_STOP_AT);
+    sleep_until_told(&w);
+    assert_false(atomic_load(&w.done));
+    assert_non_null(strstr(w.text, "level 0"));
+    /* It waits in front of the queue: what the flusher asks of the log passes. */
+    MUST(firn_wal_sync(w.b.db->wal, error));
+    uint64_t checkpoint;
+    MUST(wal_checkpoint(w.b.db->wal, 0, &checkpoint, error));
+    assert_false(atomic_load(&w.done));
+    press(w.b.db, 0);
+    thread_join(&w.t);
+    assert_int_equal(w.status, FIRN_OK);
+    assert_int_equal(atomic_load(&w.told), 1);
+    firn_stats s = bed_stats(&w.b);
+    assert_true(s.stall_us >= 1000 * 1000);
+    bed_expect(&w.b, NULL, "k", "v");
+    bed_release(&w.b);
+}
+
+static void a_wait_for_a_flush_names_the_flush(void **state)
+{
+    (void)state;
+    waiter w;
+    start(&w, PRESSURE_STOP);
+    sleep_until_told(&w);
+    assert_non_null(strstr(w.text, "flushed"));
+    press(w.b.db, 0);
+    finish(&w);
+    assert_int_equal(w.status, FIRN_OK);
+}
+
+static void a_wait_without_hope_ends_with_its_cause(void **state)
+{
+    (void)state;
+    waiter w;
+    start(&w, PRESSURE_STOP);
+    firn_error cause = {0};
+    error_file(&cause, FIRN_IO, "tables", 7, "the disk is gone");
+    store_background_error(w.b.db, FIRN_IO, &cause);
+    thread_join(&w.t);
+    assert_int_equal(w.status, FIRN_POISONED);
+    assert_int_equal(w.error.status, FIRN_POISONED);
+    assert_non_null(strstr(w.error.message, "the disk is gone"));
+    assert_string_equal(w.error.file, "tables");
+    bed_release(&w.b);
+}
+
+/* A burst that was delayed leaves nothing behind for the calm that follows. */
+static void no_delay_outlives_its_cause(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_disk(&b);
+    bed_must_open(&b);
+    press(b.db, L0_STOP_AT - 1);
+    for (int i = 0; i < 40; i++)
+        MUST(slow_down(b.db, 1 << 20, error));
+    assert_true(bed_stats(&b).stall_us > 0);
+    press(b.db, L0_SLOW_AT);
+    uint64_t before = bed_stats(&b).stall_us;
+    for (int i = 0; i < 1000; i++)
+        MUST(slow_down(b.db, 1 << 20, error));
+    assert_int_equal(bed_stats(&b).stall_us, before);
+    press(b.db, 0);
+    bed_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_delay_grows_with_tables_and_bytes_and_is_bounded),
+        cmocka_unit_test(a_write_sleeps_on_average_for_what_it_owes),
+        cmocka_unit_test(a_writer_waits_outside_the_queue_and_says_why),
+        cmocka_unit_test(a_wait_for_a_flush_names_the_flush),
+        cmocka_unit_test(a_wait_without_hope_ends_with_its_cause),
+        cmocka_unit_test(no_delay_outlives_its_cause),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
