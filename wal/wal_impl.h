@@ -57,8 +57,10 @@ enum { WAL_WAITING, WAL_SLEEPING, WAL_GATHER, WAL_LEAD, WAL_SYNC, WAL_DONE };
 
 typedef struct wal_callback wal_callback;
 struct wal_callback {
-    wal_callback *next;
-    uint64_t seq;
+    wal_callback
+        *next; /* in the list of the decided ones; in the heap, beside it below the same one */
+    wal_callback *child; /* in the heap, the first of those below it */
+    uint64_t seq, order; /* what is registered first is called first, of one number */
     firn_wal_durable_fn fn;
     void *ctx;
     int status;
@@ -90,7 +92,7 @@ struct firn_wal {
     fs_file *lock_file; /* NULL unless firn_wal_open took it */
     bool mapped;
     bool read_only;
-    bool has_helper; /* set before and cleared after the helper runs */
+    bool has_helper;                  /* set before and cleared after the helper runs */
     bool reserved GUARDED_BY(making); /* the reserve is there */
     uint64_t
         populate_ahead; /* bytes that the helper keeps ready; woken when fewer than half are left */
@@ -119,7 +121,7 @@ struct firn_wal {
     /* Written by the leader, read by all. */
     _Alignas(WAL_CACHE_LINE) _Atomic uint64_t last_seq;
     _Atomic uint64_t tick;
-    _Atomic uint64_t proven_seq; /* durable line of the newest frame */
+    _Atomic uint64_t proven_seq;                  /* durable line of the newest frame */
     _Atomic uint64_t noted_durable, noted_intent; /* what the newest NOTE says; 0: there is none */
     _Atomic uint64_t appended_bytes, appended_batches, appended_entries, groups;
     _Atomic bool storing;            /* groups are stored into the mapping: populating ahead pays */
@@ -151,8 +153,10 @@ struct firn_wal {
     wal_request *waiters GUARDED_BY(m), *waiters_last GUARDED_BY(m);
     _Atomic unsigned waiter_count; /* length of `waiters`; changes under m */
     unsigned timed_waiters GUARDED_BY(m);
-    cond durable_cond; /* timed waiters */
-    wal_callback *callbacks GUARDED_BY(m), *callbacks_last GUARDED_BY(m);
+    cond durable_cond;                      /* timed waiters */
+    wal_callback *callbacks GUARDED_BY(m);  /* a heap: not decided yet */
+    uint64_t callbacks_given GUARDED_BY(m); /* how many were registered */
+    uint64_t callback_steps GUARDED_BY(m);  /* comparisons of two: what tests bound */
     wal_callback *fired GUARDED_BY(m), *fired_last GUARDED_BY(m); /* decided, not yet called */
     bool log_closing GUARDED_BY(m); /* what is not durable now will not be */
 
@@ -234,11 +238,15 @@ void wal_sync_batched(wal *w);
 void wal_sync_background(wal *w);
 /* Answers everybody who waits after the log was poisoned, and takes callbacks along. */
 void wal_sync_fail_all(wal *w);
+
+/* ---- wal_callback.c ---- */
+
+/* Registers, and calls at once when the outcome is known. FIRN_NO_MEMORY. */
+int wal_callback_add(wal *w, uint64_t seq, firn_wal_durable_fn fn, void *ctx);
 /* Has the decided callbacks called, by the helper or at once; _call: at once. */
 void wal_callbacks_fire(wal *w);
 void wal_callbacks_call(wal *w);
-/* Moves callbacks whose fate is known to the list of those to be called. True when there are any.
- */
+/* Moves callbacks whose outcome is known to the list of those to be called. True when there are any. */
 bool wal_callbacks_decide(wal *w) REQUIRES(w->m);
 
 /* ---- wal_ready.c ---- */
@@ -298,8 +306,8 @@ static inline uint32_t wal_request_sleep(wal *w, wal_request *r, uint32_t us)
     uint32_t looked = bell_look(&w->bell);
     uint32_t bit = atomic_load_explicit(&r->bit, memory_order_relaxed);
     if (!bit) {
-        bit = UINT32_C(1)
-              << (atomic_fetch_add_explicit(&w->sleepers, 1, memory_order_relaxed) % 32);
+        bit =
+            UINT32_C(1) << (atomic_fetch_add_explicit(&w->sleepers, 1, memory_order_relaxed) % 32);
         atomic_store_explicit(&r->bit, bit, memory_order_relaxed);
     }
     uint32_t state = WAL_WAITING;

@@ -13,10 +13,9 @@
  * depended on it can be saved by trying again. So the log is poisoned, and no descriptor of it is
  * synced again.
  *
- * Locks: m, never across a system call. Callbacks are called without any.
+ * Locks: m, never across a system call.
  */
 #include <assert.h>
-#include <base/alloc.h>
 #include <base/error.h>
 
 #include "wal_impl.h"
@@ -424,58 +423,6 @@ void wal_sync_batched(wal *w)
     }
 }
 
-/* ---- Callbacks ---- */
-
-static void callbacks_push(wal_callback **first, wal_callback **last, wal_callback *c)
-{
-    c->next = NULL;
-    if (*first)
-        (*last)->next = c;
-    else
-        *first = c;
-    *last = c;
-}
-
-bool wal_callbacks_decide(wal *w)
-{
-    uint64_t durable = atomic_load_explicit(&w->durable_seq, memory_order_relaxed);
-    bool hopeless =
-        w->log_closing || (atomic_load_explicit(&w->poisoned, memory_order_relaxed) && !w->syncing);
-    wal_callback *rest = w->callbacks;
-    w->callbacks = w->callbacks_last = NULL;
-    for (wal_callback *next; rest; rest = next) {
-        next = rest->next;
-        if (rest->seq <= durable || hopeless) {
-            rest->status = rest->seq <= durable ? FIRN_OK : FIRN_POISONED;
-            callbacks_push(&w->fired, &w->fired_last, rest);
-        } else {
-            callbacks_push(&w->callbacks, &w->callbacks_last, rest);
-        }
-    }
-    return w->fired != NULL;
-}
-
-void wal_callbacks_call(wal *w)
-{
-    mutex_lock(&w->m);
-    wal_callback *c = w->fired;
-    w->fired = w->fired_last = NULL;
-    mutex_unlock(&w->m);
-    for (wal_callback *next; c; c = next) {
-        next = c->next;
-        c->fn(c->ctx, c->seq, c->status);
-        mem_free(c);
-    }
-}
-
-void wal_callbacks_fire(wal *w)
-{
-    if (w->has_helper)
-        wal_helper_wake(w);
-    else
-        wal_callbacks_call(w);
-}
-
 /* ---- Public ---- */
 
 static int unknown_seq(const wal *w, uint64_t seq, firn_error *err)
@@ -561,15 +508,6 @@ int firn_wal_on_durable(firn_wal *log, uint64_t seq, firn_wal_durable_fn fn, voi
         return error_set(error, FIRN_INVALID, "the function to call is NULL");
     if (seq > firn_wal_last_seq(log))
         return unknown_seq(log, seq, error);
-    wal_callback *c = mem_alloc(sizeof(*c));
-    if (!c)
-        return error_no_memory(error, sizeof(*c));
-    *c = (wal_callback){.seq = seq, .fn = fn, .ctx = ctx};
-    mutex_lock(&log->m);
-    callbacks_push(&log->callbacks, &log->callbacks_last, c);
-    bool fire = wal_callbacks_decide(log);
-    mutex_unlock(&log->m);
-    if (fire)
-        wal_callbacks_fire(log);
-    return FIRN_OK;
+    status = wal_callback_add(log, seq, fn, ctx);
+    return status == FIRN_OK ? status : error_no_memory(error, sizeof(wal_callback));
 }

@@ -401,6 +401,92 @@ static void ACallbackLearnsThatItsNumberCannotBecomeDurable(void **state)
     bed_release(&b);
 }
 
+/* ---- Many of them: what they cost is counted in comparisons ---- */
+
+#define CALLBACKS 4096
+
+static void in_order(void *ctx, uint64_t seq, int status)
+{
+    uint64_t *last = ctx;
+    assert_int_equal(status, FIRN_OK);
+    assert_true(seq >= *last);
+    *last = seq;
+    last[1]++;
+}
+
+static uint64_t callback_steps(bed *b)
+{
+    mutex_lock(&b->log->m);
+    uint64_t steps = b->log->callback_steps;
+    mutex_unlock(&b->log->m);
+    return steps;
+}
+
+/* Registers one for each of the numbers 1 to CALLBACKS, in the order that `number` tells. */
+static void register_many(bed *b, uint64_t (*number)(uint64_t i), uint64_t called_last[2])
+{
+    for (uint64_t i = 0; i < CALLBACKS; i++) {
+        uint64_t before = callback_steps(b);
+        OK(firn_wal_on_durable(b->log, number(i), in_order, called_last, err));
+        assert_true(callback_steps(b) - before <= 1); /* however many wait */
+    }
+}
+
+static uint64_t ascending(uint64_t i)
+{
+    return i + 1;
+}
+
+static uint64_t descending(uint64_t i)
+{
+    return CALLBACKS - i;
+}
+
+static uint64_t mixed(uint64_t i)
+{
+    return i * 2654435761 % CALLBACKS + 1;
+}
+
+static void ManyCallbacksCostNoMoreEachThanFew(void **state)
+{
+    (void)state;
+    uint64_t (*orders[])(uint64_t i) = {ascending, descending, mixed};
+    for (size_t o = 0; o < sizeof orders / sizeof *orders; o++) {
+        bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+        uint64_t seq, last[2] = {0};
+        for (int i = 0; i < CALLBACKS; i++)
+            OK(append(&b, FIRN_DURABILITY_NONE, &seq, err));
+        register_many(&b, orders[o], last);
+        assert_int_equal(last[1], 0);
+        OK(firn_wal_sync(b.log, err));
+        assert_int_equal(last[1], CALLBACKS);
+        /* The logarithm of 4096 is 12; each pairing may cost a small multiple of it. */
+        assert_true(callback_steps(&b) <= UINT64_C(4) * 12 * CALLBACKS);
+        bed_release(&b);
+    }
+}
+
+/* What waits for a later number costs nothing when earlier ones are decided. */
+static void CallbacksThatWaitOnAreNotLookedAt(void **state)
+{
+    (void)state;
+    bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
+    uint64_t seq, last[2] = {0}, now[2] = {0};
+    OK(append(&b, FIRN_DURABILITY_NONE, &seq, err));
+    OK(firn_wal_sync(b.log, err));
+    for (int i = 0; i < CALLBACKS; i++)
+        OK(append(&b, FIRN_DURABILITY_NONE, &seq, err));
+    register_many(&b, mixed, now); /* number 1 is durable already, the others are not */
+    uint64_t before = callback_steps(&b);
+    for (int i = 0; i < CALLBACKS; i++)
+        OK(firn_wal_on_durable(b.log, 1, in_order, last, err));
+    assert_int_equal(last[1], CALLBACKS);
+    /* Each is put on top and taken off again. What was below it are two heaps at most. */
+    assert_true(callback_steps(&b) - before <= UINT64_C(2) * CALLBACKS);
+    OK(firn_wal_sync(b.log, err));
+    bed_release(&b);
+}
+
 /* ---- With the helper thread, on the real file system ---- */
 
 static firn_wal *open_real(const char *path, firn_durability durability, uint32_t mark_ms)
@@ -551,6 +637,8 @@ int main(void)
         cmocka_unit_test(WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown),
         cmocka_unit_test(ACallbackIsCalledOnceWhenItsNumberIsDurable),
         cmocka_unit_test(ACallbackLearnsThatItsNumberCannotBecomeDurable),
+        cmocka_unit_test(ManyCallbacksCostNoMoreEachThanFew),
+        cmocka_unit_test(CallbacksThatWaitOnAreNotLookedAt),
         cmocka_unit_test(TheBatchModeSyncsAnIdleLog),
         cmocka_unit_test(AWaitWithALimitIsServedByTheHelper),
         cmocka_unit_test(AnIdleLogProvesItsLastSyncWithOneMark),
