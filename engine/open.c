@@ -363,7 +363,7 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
         rc = view_new(v, active, r->mems, frozen, &first);
     if (rc == FIRN_OK) {
         db->active = active;
-        atomic_store_explicit(&db->view, first, memory_order_release);
+        store_install_first(db, first);
     } else {
         error_no_memory(err, sizeof *first);
     }

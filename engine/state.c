@@ -68,6 +68,14 @@ static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
     atomic_store_explicit(&db->pressure, p, memory_order_relaxed);
 }
 
+void store_install_first(firn *db, view *first)
+{
+    mutex_lock(&db->state_mu);
+    atomic_store_explicit(&db->view, first, memory_order_release);
+    update_pressure(db, first);
+    mutex_unlock(&db->state_mu);
+}
+
 /* The next memtable's keys probably begin like this one's. */
 static void remember_prefix(firn *db, const mem *m) REQUIRES(db->state_mu)
 {
@@ -263,7 +271,8 @@ int store_check_file_no(const firn *db, firn_error *err)
         return FIRN_OK;
     error_file(err, FIRN_TOO_LARGE, db->dir->path, FIRN_NO_OFFSET,
                "the store has used up its file numbers (%" PRIu64 ")", FILE_NO_LAST);
-    error_hint(err, "it can still be read: copy what is in it to a new store (firn dump, firn load)");
+    error_hint(err,
+               "it can still be read: copy what is in it to a new store (firn dump, firn load)");
     return FIRN_TOO_LARGE;
 }
 

@@ -137,6 +137,8 @@ size_t options_cache_bytes(const firn_options *o);
 /* ---- state.c ---- */
 /* The current view, with a reference. Any thread. */
 view *store_view(firn *db);
+/* The view that opening has made; takes the reference over. The first writer is held back by what was left undone before. */
+void store_install_first(firn *db, view *first);
 /* Replaces the current view by one in which `fresh` is the active mem and the old active one is frozen. FIRN_NO_MEMORY:
  * nothing has changed. */
 int store_install_mem(firn *db, mem *fresh);
