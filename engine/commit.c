@@ -14,6 +14,7 @@
  */
 #include <base/entry.h>
 #include <base/error.h>
+#include <base/sized.h>
 #include <base/slice.h>
 #include <string.h>
 #include <wal/group.h>
@@ -132,6 +133,10 @@ void firn_write_options_init(firn_write_options *options)
         *options = (firn_write_options){.size = sizeof *options};
 }
 
+static const sized_kind write_options_kind = {"the write options",
+                                              "fill them in with firn_write_options_init first",
+                                              sizeof(firn_write_options)};
+
 static int begin_write(firn *db, const firn_write_options *options, firn_durability *durability,
                        firn_error *err)
 {
@@ -143,13 +148,13 @@ static int begin_write(firn *db, const firn_write_options *options, firn_durabil
         error_hint(err, "open it without read_only");
         return FIRN_READ_ONLY;
     }
-    if (options && options->size != sizeof *options) {
-        error_set(err, FIRN_INVALID, "the write options have size %zu, expected %zu", options->size,
-                  sizeof *options);
-        error_hint(err, "call firn_write_options_init first; compile against the installed header");
-        return FIRN_INVALID;
-    }
-    *durability = options ? options->durability : FIRN_DURABILITY_DEFAULT;
+    firn_write_options o;
+    firn_write_options_init(&o);
+    if (options)
+        rc = sized_take(&write_options_kind, options, &o, err);
+    if (rc != FIRN_OK)
+        return rc;
+    *durability = o.durability;
     if (*durability == FIRN_DURABILITY_DEFAULT)
         *durability = db->options.durability;
     if ((unsigned)*durability > FIRN_DURABILITY_NONE)

@@ -12,6 +12,7 @@
  */
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/sized.h>
 #include <base/slice.h>
 #include <string.h>
 
@@ -79,18 +80,19 @@ static int take_bounds(firn_iter *it, const firn_iter_options *o)
     return rc;
 }
 
-static int check_options(const firn_iter_options *o, firn_iter **out, firn_error *err)
+static const sized_kind iter_options_kind = {"the iterator's options",
+                                             "fill them in with firn_iter_options_init first",
+                                             sizeof(firn_iter_options)};
+
+/* *o comes with the defaults, and gets what was given. */
+static int take_options(const firn_iter_options *given, firn_iter **out, firn_iter_options *o,
+                        firn_error *err)
 {
     if (!out)
         return error_set(err, FIRN_INVALID, "there is nowhere to put the iterator");
-    if (!o)
-        return FIRN_OK;
-    if (o->size != sizeof *o) {
-        error_set(err, FIRN_INVALID, "the iterator's options have size %zu, expected %zu", o->size,
-                  sizeof *o);
-        error_hint(err, "call firn_iter_options_init first; compile against the installed header");
-        return FIRN_INVALID;
-    }
+    int rc = given ? sized_take(&iter_options_kind, given, o, err) : FIRN_OK;
+    if (rc != FIRN_OK)
+        return rc;
     if ((!o->lower && o->lower_size) || (!o->upper && o->upper_size))
         return error_set(err, FIRN_INVALID, "a bound is NULL but has a size");
     return FIRN_OK;
@@ -103,10 +105,12 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK)
         return rc;
-    rc = check_options(options, out, error);
+    firn_iter_options o;
+    firn_iter_options_init(&o);
+    rc = take_options(options, out, &o, error);
     if (rc != FIRN_OK)
         return rc;
-    if (options && options->snapshot && options->snapshot->db != db)
+    if (o.snapshot && o.snapshot->db != db)
         return error_set(error, FIRN_INVALID, "the snapshot belongs to another store");
     firn_iter *it = mem_zalloc(sizeof *it);
     if (!it)
@@ -115,13 +119,11 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     it->status = FIRN_END;
     it->view = store_view(db); /* before the number, as in read.c */
-    it->seq = options && options->snapshot
-                  ? options->snapshot->seq
-                  : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    if (options)
-        rc = take_bounds(it, options);
+    it->seq =
+        o.snapshot ? o.snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
-        rc = view_iter_new(it->view, !(options && options->bypass_cache), &it->runs);
+        rc = view_iter_new(it->view, !o.bypass_cache, &it->runs);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
         return error_no_memory(error, sizeof *it);

@@ -1,5 +1,6 @@
 /* options: defaults, ranges, and setting by name. */
 #include <base/error.h>
+#include <base/sized.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -30,6 +31,9 @@ void firn_options_init(firn_options *o)
                         .filter_bits = 10,
                         .table_bytes = 32 * MIB};
 }
+
+static const sized_kind options_kind = {"the options", "fill them in with firn_options_init first",
+                                        sizeof(firn_options)};
 
 static int out_of_range(firn_error *err, const char *name, uint64_t value, const char *range)
 {
@@ -99,19 +103,16 @@ static uint64_t clamp(uint64_t v, uint64_t low, uint64_t high)
 int options_resolve(const firn_options *given, firn_options *out, firn_error *err)
 {
     firn_options o;
+    int rc = FIRN_OK;
     firn_options_init(&o);
     if (given) {
-        if (given->size != sizeof *given) {
-            error_set(err, FIRN_INVALID, "the options have size %zu, expected %zu", given->size,
-                      sizeof *given);
-            error_hint(err, "call firn_options_init first; compile against the installed header");
-            return FIRN_INVALID;
-        }
-        o = *given;
+        rc = sized_take(&options_kind, given, &o, err);
+        if (rc != FIRN_OK)
+            return rc;
     }
     if (o.durability == FIRN_DURABILITY_DEFAULT)
         o.durability = FIRN_DURABILITY_SYNC;
-    int rc = check_enums(&o, err);
+    rc = check_enums(&o, err);
     if (rc == FIRN_OK)
         rc = check_numbers(&o, err);
     if (rc != FIRN_OK)
@@ -238,11 +239,9 @@ static int set_choice(firn_options *o, const char *name, const char *value, bool
     return rc;
 }
 
-int firn_options_set(firn_options *o, const char *name, const char *value, firn_error *error)
+static int set_by_name(firn_options *o, const char *name, const char *value, firn_error *error)
 {
     bool known;
-    if (!o || !name || !value)
-        return error_set(error, FIRN_INVALID, "options, name and value must not be NULL");
     int rc = set_choice(o, name, value, &known, error);
     if (known)
         return rc;
@@ -264,4 +263,24 @@ int firn_options_set(firn_options *o, const char *name, const char *value, firn_
                "error_if_exists, read_only, recovery, compression, filter_bits, segment_bytes, "
                "table_bytes");
     return FIRN_INVALID;
+}
+
+int firn_options_set(firn_options *o, const char *name, const char *value, firn_error *error)
+{
+    firn_options all, before;
+    if (!o || !name || !value)
+        return error_set(error, FIRN_INVALID, "options, name and value must not be NULL");
+    firn_options_init(&all);
+    int rc = sized_take(&options_kind, o, &all, error);
+    if (rc != FIRN_OK)
+        return rc;
+    memcpy(&before, &all, sizeof before);
+    rc = set_by_name(&all, name, value, error);
+    if (rc == FIRN_OK && !sized_give(&options_kind, o, &all, &before)) {
+        rc = error_set(error, FIRN_INVALID,
+                       "option %s has no place in options of size %zu, which end before it", name,
+                       o->size);
+        error_hint(error, "compile the program for this version of firn to set it");
+    }
+    return rc;
 }

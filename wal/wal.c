@@ -10,6 +10,7 @@
 #include <base/checksum.h>
 #include <base/entry.h>
 #include <base/error.h>
+#include <base/sized.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -276,20 +277,23 @@ int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint6
     return status;
 }
 
+static const sized_kind write_kind = {"the write's options", "set size to sizeof(firn_wal_write)",
+                                      sizeof(firn_wal_write)};
+
 /* What a caller's firn_wal_write asks for. */
 static int write_class(const firn_wal_write *write, firn_durability *durability, firn_error *err)
 {
-    if (!write)
-        return FIRN_OK;
-    if (write->size < sizeof(*write) || !durability_known(write->durability)) {
-        int status =
-            error_set(err, FIRN_INVALID, "the write's options have size %llu and durability %d",
-                      (unsigned long long)write->size, (int)write->durability);
-        error_hint(err, "set size to sizeof(firn_wal_write) and durability to a FIRN_DURABILITY_");
+    firn_wal_write w = {.size = sizeof(w)};
+    int status = write ? sized_take(&write_kind, write, &w, err) : FIRN_OK;
+    if (status != FIRN_OK)
+        return status;
+    if (!durability_known(w.durability)) {
+        status = error_set(err, FIRN_INVALID, "durability %d does not exist", (int)w.durability);
+        error_hint(err, "set durability to a FIRN_DURABILITY_");
         return status;
     }
-    if (write->durability != FIRN_DURABILITY_DEFAULT)
-        *durability = write->durability;
+    if (w.durability != FIRN_DURABILITY_DEFAULT)
+        *durability = w.durability;
     return FIRN_OK;
 }
 

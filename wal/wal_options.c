@@ -1,6 +1,7 @@
 /* wal_options: what may be asked of a log, and what it does unasked (<firn/wal.h>,
  * firn_wal_options). */
 #include <base/error.h>
+#include <base/sized.h>
 #include <string.h>
 
 #include "wal_impl.h"
@@ -44,20 +45,16 @@ typedef struct range {
     uint64_t value, least, most;
 } range;
 
+static const sized_kind options_kind = {
+    "the log's options", "fill them in with firn_wal_options_init first", sizeof(firn_wal_options)};
+
 int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn_error *err)
 {
     firn_wal_options o;
     firn_wal_options_init(&o);
-    /* An older program's struct is shorter: what it does not know keeps its default. */
-    size_t known = given->size < sizeof(o) ? given->size : sizeof(o);
-    if (given->size < sizeof(given->size)) {
-        int status =
-            error_set(err, FIRN_INVALID, "option size is %llu", (unsigned long long)given->size);
-        error_hint(err, "fill the options in with firn_wal_options_init first");
+    int status = sized_take(&options_kind, given, &o, err);
+    if (status != FIRN_OK)
         return status;
-    }
-    memcpy(&o, given, known);
-    o.size = sizeof(o);
     if (o.durability == FIRN_DURABILITY_DEFAULT)
         o.durability = FIRN_DURABILITY_SYNC;
     const range ranges[] = {

@@ -47,7 +47,9 @@ typedef enum firn_compression {
 } firn_compression;
 
 typedef struct firn_options {
-    size_t size;                /* set by firn_options_init; lets later versions add fields */
+    size_t size;                /* set by firn_options_init. Later versions add fields at the end: the shorter
+                                   struct of an earlier version is taken, and what it lacks has its default;
+                                   a longer one is FIRN_INVALID. So it is with all structs of options */
     uint64_t memory;            /* bytes for memtables, block cache, filters and indexes together.
                                    Default 256 MiB, at least 1 MiB. More memory: fewer, larger flushes and
                                    more blocks in reach */

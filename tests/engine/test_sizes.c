@@ -1,0 +1,203 @@
+/* Programs that were compiled for another version: their structs of options are shorter, or longer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <firn/wal.h>
+
+#include "bed.h"
+#include "store.h"
+
+/* A struct of `size` bytes that begins like *from, with nothing behind it: an address sanitizer sees a read of more. */
+static void *shortened(const void *from, size_t size)
+{
+    uint8_t *copy = malloc(size);
+    assert_non_null(copy);
+    memcpy(copy, from, size);
+    memcpy(copy, &size, sizeof size);
+    return copy;
+}
+
+/* A longer one, whose further fields ask for something. */
+static void *lengthened(const void *from, size_t size)
+{
+    size_t longer = size + sizeof(uint64_t);
+    uint8_t *copy = malloc(longer);
+    assert_non_null(copy);
+    memset(copy, 1, longer);
+    memcpy(copy, from, size);
+    memcpy(copy, &longer, sizeof longer);
+    return copy;
+}
+
+static void must_be_refused(int status, const firn_error *err, const char *hint)
+{
+    assert_int_equal(status, FIRN_INVALID);
+    if (!strstr(err->message, "have size") || !strstr(err->hint, hint))
+        fail_msg("\"%s (%s)\", should name the size and %s", err->message, err->hint, hint);
+}
+
+static void a_store_takes_the_options_of_earlier_versions(void **state)
+{
+    (void)state;
+    firn_options defaults;
+    firn_options_init(&defaults);
+    const size_t ends[] = {
+        offsetof(firn_options, durability),    offsetof(firn_options, recovery),
+        offsetof(firn_options, segment_bytes), offsetof(firn_options, table_bytes),
+        offsetof(firn_options, log),           sizeof(firn_options)};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        bed b;
+        bed_on_simfs(&b, 1);
+        b.options.memory = 4 << 20;
+        b.options.table_bytes = 128 << 10;
+        firn_options *given = shortened(&b.options, ends[i]);
+        MUST(engine_open(b.folder, given, &b.config, &b.db, error));
+        free(given);
+        const firn_options *got = &b.db->options;
+        assert_int_equal(got->memory, 4 << 20);
+        bool has_table_bytes = ends[i] > offsetof(firn_options, table_bytes);
+        uint64_t wanted = has_table_bytes ? b.options.table_bytes : defaults.table_bytes;
+        if (wanted > b.db->level1_bytes)
+            wanted = b.db->level1_bytes;
+        assert_int_equal(got->table_bytes, wanted);
+        assert_int_equal(got->size, sizeof(firn_options));
+        bed_release(&b);
+    }
+}
+
+static void longer_structs_are_refused_and_told_why(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    firn *db = NULL;
+    firn_iter *it = NULL;
+    bed_on_simfs(&b, 1);
+    firn_options *options = lengthened(&b.options, sizeof b.options);
+    must_be_refused(engine_open(b.folder, options, &b.config, &db, &err), &err, "later version");
+    must_be_refused(firn_options_set(options, "memory", "2MiB", &err), &err, "later version");
+    free(options);
+    bed_must_open(&b);
+
+    firn_write_options write_options;
+    firn_write_options_init(&write_options);
+    firn_write_options *longer = lengthened(&write_options, sizeof write_options);
+    must_be_refused(firn_put(b.db, "k", 1, "v", 1, longer, &err), &err, "later version");
+    must_be_refused(firn_delete(b.db, "k", 1, longer, &err), &err, "later version");
+    free(longer);
+    write_options.size = sizeof write_options.size;
+    must_be_refused(firn_put(b.db, "k", 1, "v", 1, &write_options, &err), &err,
+                    "firn_write_options_init");
+
+    firn_iter_options iter_options;
+    firn_iter_options_init(&iter_options);
+    firn_iter_options *long_iter = lengthened(&iter_options, sizeof iter_options);
+    must_be_refused(firn_iter_new(b.db, long_iter, &it, &err), &err, "later version");
+    free(long_iter);
+    iter_options.size = 0;
+    must_be_refused(firn_iter_new(b.db, &iter_options, &it, &err), &err, "firn_iter_options_init");
+    assert_null(it);
+    bed_expect(&b, NULL, "k", NULL);
+    bed_release(&b);
+}
+
+static void an_iterator_takes_the_options_of_earlier_versions(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    bed_put(&b, "b", "2");
+    bed_put(&b, "c", "3");
+    firn_iter_options o;
+    firn_iter_options_init(&o);
+    o.lower = "b";
+    o.lower_size = 1;
+    o.upper = "c";
+    o.upper_size = 1;
+    const struct {
+        size_t end;
+        const char *first, *last;
+    } cases[] = {{offsetof(firn_iter_options, lower), "a", "c"},
+                 {offsetof(firn_iter_options, upper), "b", "c"},
+                 {offsetof(firn_iter_options, bypass_cache), "b", "b"},
+                 {sizeof o, "b", "b"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        firn_iter_options *given = shortened(&o, cases[i].end);
+        firn_iter *it = NULL;
+        MUST(firn_iter_new(b.db, given, &it, error));
+        free(given);
+        MUST(firn_iter_first(it));
+        assert_true(slice_equal(firn_iter_key(it), slice_of(cases[i].first, 1)));
+        MUST(firn_iter_last(it));
+        assert_true(slice_equal(firn_iter_key(it), slice_of(cases[i].last, 1)));
+        firn_iter_free(it);
+    }
+    bed_release(&b);
+}
+
+/* What is set by name goes into the struct that the program has, and never behind its end. */
+static void an_option_that_a_shorter_struct_has_not_is_refused(void **state)
+{
+    (void)state;
+    firn_options all;
+    firn_error err = {0};
+    firn_options_init(&all);
+    firn_options *given = shortened(&all, offsetof(firn_options, table_bytes));
+    MUST(firn_options_set(given, "memory", "3MiB", error));
+    memcpy(&all, given, offsetof(firn_options, table_bytes));
+    assert_int_equal(all.memory, 3 << 20);
+    assert_int_equal(all.size, offsetof(firn_options, table_bytes));
+    assert_int_equal(firn_options_set(given, "table_bytes", "64KiB", &err), FIRN_INVALID);
+    assert_non_null(strstr(err.message, "table_bytes"));
+    assert_non_null(strstr(err.hint, "compile"));
+    free(given);
+}
+
+static void a_log_takes_the_options_of_earlier_versions(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    firn_wal *log = NULL;
+    bed_on_disk(&b);
+    firn_wal_options o;
+    firn_wal_options_init(&o);
+    o.segment_bytes = 64 << 10;
+    firn_wal_options *given = lengthened(&o, sizeof o);
+    must_be_refused(firn_wal_open(b.folder, given, NULL, &log, &err), &err, "later version");
+    free(given);
+    given = shortened(&o, sizeof o.size);
+    must_be_refused(firn_wal_open(b.folder, given, NULL, &log, &err), &err,
+                    "firn_wal_options_init");
+    free(given);
+    given = shortened(&o, offsetof(firn_wal_options, max_batch_bytes));
+    MUST(firn_wal_open(b.folder, given, NULL, &log, error));
+    free(given);
+    firn_wal_write write = {.size = sizeof write, .durability = FIRN_DURABILITY_NONE};
+    MUST(firn_wal_append(log, FIRN_PUT, "k", 1, "v", 1, &write, NULL, error));
+    firn_wal_write *longer = lengthened(&write, sizeof write);
+    must_be_refused(firn_wal_append(log, FIRN_PUT, "k", 1, "v", 1, longer, NULL, &err), &err,
+                    "firn_wal_write");
+    free(longer);
+    MUST(firn_wal_close(log, error));
+    bed_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_store_takes_the_options_of_earlier_versions),
+        cmocka_unit_test(longer_structs_are_refused_and_told_why),
+        cmocka_unit_test(an_iterator_takes_the_options_of_earlier_versions),
+        cmocka_unit_test(an_option_that_a_shorter_struct_has_not_is_refused),
+        cmocka_unit_test(a_log_takes_the_options_of_earlier_versions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
