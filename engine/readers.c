@@ -1,8 +1,6 @@
 /* readers: see readers.h. */
 #include "readers.h"
 
-#include <sched.h>
-
 static _Atomic uint32_t next_slot;
 static _Thread_local uint32_t own_slot; /* plus one; 0: none yet */
 
@@ -20,12 +18,18 @@ void readers_init(readers *r)
         for (unsigned c = 0; c < 2; c++)
             atomic_init(&r->slots[i].inside[c], 0);
     atomic_init(&r->phase, 0);
+    atomic_init(&r->awaited, 0);
     mutex_init(&r->waiting);
+    mutex_init(&r->bed);
+    cond_init(&r->left);
+    r->looks = 0;
 }
 
 void readers_release(readers *r)
 {
     mutex_release(&r->waiting);
+    mutex_release(&r->bed);
+    cond_release(&r->left);
 }
 
 static bool column_empty(readers *r, uint32_t column)
@@ -45,13 +49,30 @@ uint32_t readers_pins(readers *r)
     return (uint32_t)(sum >> 32);
 }
 
+void readers_wake(readers *r)
+{
+    mutex_lock(&r->bed);
+    cond_signal(&r->left); /* there is one waiter at most */
+    mutex_unlock(&r->bed);
+}
+
+static void wait_for_column(readers *r, uint32_t column)
+{
+    r->looks++;
+    if (column_empty(r, column))
+        return;
+    mutex_lock(&r->bed);
+    atomic_store_explicit(&r->awaited, 1 + column, memory_order_seq_cst);
+    while (r->looks++, !column_empty(r, column))
+        cond_wait(&r->left, &r->bed);
+    atomic_store_explicit(&r->awaited, 0, memory_order_relaxed);
+    mutex_unlock(&r->bed);
+}
+
 void readers_wait(readers *r)
 {
     mutex_lock(&r->waiting);
-    for (int flips = 0; flips < 2; flips++) {
-        uint32_t column = atomic_fetch_add_explicit(&r->phase, 1, memory_order_seq_cst) & 1;
-        while (!column_empty(r, column))
-            sched_yield();
-    }
+    for (int flips = 0; flips < 2; flips++)
+        wait_for_column(r, atomic_fetch_add_explicit(&r->phase, 1, memory_order_seq_cst) & 1);
     mutex_unlock(&r->waiting);
 }

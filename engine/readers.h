@@ -1,5 +1,5 @@
 /* readers: lets a writer know when everyone who might still look at something old has gone, without
- * readers ever waiting or writing to a shared cache line.
+ * readers ever waiting or writing to a shared cache line. The waiter sleeps: a reader may be at the disk for long.
  *
  * A reader counts itself in one of several slots (its thread's), in the column of the current
  * phase. To wait, flip the phase and wait for the old column to empty, twice: a reader that read
@@ -29,7 +29,11 @@ typedef struct readers_slot {
 typedef struct readers {
     readers_slot slots[READERS_SLOTS];
     _Alignas(64) _Atomic uint32_t phase;
-    mutex waiting; /* one waiter at a time */
+    _Atomic uint32_t awaited; /* 1 + the column whose last reader has to wake the waiter; 0: none */
+    mutex waiting;            /* one waiter at a time */
+    mutex bed;                /* by which the waiter sleeps */
+    cond left;                /* a reader has left the awaited column */
+    uint64_t looks; /* how often a waiter looked whether a column is empty: what tests bound */
 } readers;
 
 void readers_init(readers *r);
@@ -48,16 +52,28 @@ static inline uint32_t readers_enter(readers *r)
     return slot << 1 | column;
 }
 
+/* A waiter waits for the column of `ticket`, which has just been left. */
+void readers_wake(readers *r);
+
+/* The count first, then the look at `awaited`; the waiter does it the other way round. So the waiter sees the count, or
+ * the reader sees the waiter. Only readers of an old phase ever find the waiter asleep. */
+static inline void readers_leave(readers *r, uint32_t ticket, uint64_t more)
+{
+    atomic_fetch_add_explicit(&r->slots[ticket >> 1].inside[ticket & 1], more,
+                              memory_order_seq_cst);
+    if (atomic_load_explicit(&r->awaited, memory_order_seq_cst) == 1 + (ticket & 1))
+        readers_wake(r);
+}
+
 static inline void readers_exit(readers *r, uint32_t ticket)
 {
-    atomic_fetch_sub_explicit(&r->slots[ticket >> 1].inside[ticket & 1], 1, memory_order_release);
+    readers_leave(r, ticket, UINT64_MAX); /* minus one */
 }
 
 /* Leaves, and goes on holding a value. */
 static inline void readers_exit_pinned(readers *r, uint32_t ticket)
 {
-    atomic_fetch_add_explicit(&r->slots[ticket >> 1].inside[ticket & 1], READERS_PIN - 1,
-                              memory_order_release);
+    readers_leave(r, ticket, READERS_PIN - 1);
 }
 
 /* A value is given back, by any thread. */
@@ -70,7 +86,7 @@ static inline void readers_unpin(readers *r)
 /* How many values are held. Exact when no other thread takes or gives back one. */
 uint32_t readers_pins(readers *r);
 
-/* Returns when every reader that entered before the call has left. */
+/* Returns when every reader that entered before the call has left. Sleeps meanwhile. */
 void readers_wait(readers *r);
 
 #endif
