@@ -7,6 +7,7 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -215,9 +216,26 @@ static int rewrite(firn *db, job *j, firn_error *err)
     return rc;
 }
 
+/* To write the disk full and take it all back helps no one. What cannot be asked is tried. */
+static int check_room(firn *db, const job *j, firn_error *err)
+{
+    fs_space space = {0};
+    uint64_t bytes = job_output_bytes(db, j);
+    if (fs_dir_space(db->dir, &space, NULL) != FIRN_OK || space.free_bytes >= bytes)
+        return FIRN_OK;
+    error_file(err, FIRN_NO_SPACE, db->dir->path, FIRN_NO_OFFSET,
+               "a compaction of level %u may need %" PRIu64 " bytes, and %" PRIu64 " are free",
+               j->level, bytes, space.free_bytes);
+    error_hint_curable(err, ": compaction goes on by itself");
+    return FIRN_NO_SPACE;
+}
+
 static int run(firn *db, job *j, firn_error *err) REQUIRES(db->compact_mu)
 {
-    int rc = can_move(db, j) ? move_down(db, j, err) : rewrite(db, j, err);
+    bool moves = can_move(db, j);
+    int rc = moves || j->asked_for ? FIRN_OK : check_room(db, j, err);
+    if (rc == FIRN_OK)
+        rc = moves ? move_down(db, j, err) : rewrite(db, j, err);
     if (rc == FIRN_OK)
         atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
     return rc;
@@ -269,7 +287,12 @@ static int compact_level(firn *db, unsigned n, firn_slice from, firn_slice to, f
     job j = {0};
     bool did, input_failed;
     mutex_lock(&db->compact_mu);
-    int rc = run_picked(db, pick_range(db, n, from, to, &j), &j, &did, &input_failed, err);
+    int rc = pick_range(db, n, from, to, &j);
+    /* The caller may know that much of it is garbage, and learns at once when it does not fit. */
+    j.asked_for = true;
+    rc = run_picked(db, rc, &j, &did, &input_failed, err);
+    if (did)
+        store_background_works(db, WORK_COMPACTION);
     mutex_unlock(&db->compact_mu);
     store_reap(db);
     return rc;

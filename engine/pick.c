@@ -46,6 +46,21 @@ bool compaction_due(const firn *db, const version *v)
     return best >= 1;
 }
 
+uint64_t job_output_bytes(const firn *db, const job *j)
+{
+    bool plain = db->options.compression == FIRN_COMPRESSION_NONE ||
+                 (db->options.compression == FIRN_COMPRESSION_AUTO && j->level == 0);
+    uint64_t bytes = 0;
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->counts[side]; i++) {
+            const sst_properties *p = &j->inputs[side][i]->properties;
+            /* What was compressed and will not be any more grows. */
+            bool grows = plain && p->raw_bytes > p->data_bytes;
+            bytes += p->file_bytes + (grows ? p->raw_bytes - p->data_bytes : 0);
+        }
+    return bytes;
+}
+
 void job_release(job *j)
 {
     mem_free(j->inputs[0]);

@@ -38,27 +38,6 @@ uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance)
     return chance % SLEEP_NS < delay_ns ? (uint32_t)(SLEEP_NS / NS_PER_MS) : 0;
 }
 
-/* Why writers have to wait, or FIRN_OK: they have not, or only until the work behind them is done. */
-static int hopeless(firn *db, uint32_t tables, firn_error *err) REQUIRES(db->state_mu)
-{
-    if (db->background_status != FIRN_OK || (db->compaction_failed && tables >= L0_STOP_AT)) {
-        /* Nothing has happened, but nothing will either until the store is opened again. */
-        int rc = db->background_status == FIRN_DAMAGED ? FIRN_DAMAGED : FIRN_POISONED;
-        if (err) {
-            *err = db->background_error;
-            err->status = rc;
-        }
-        return rc;
-    }
-    if (db->retry_status != FIRN_OK) {
-        /* The flush that would make room waits for space or memory: say so instead of hanging. */
-        if (err)
-            *err = db->retry_error;
-        return db->retry_status;
-    }
-    return FIRN_OK;
-}
-
 static void say_why(firn *db, uint32_t tables, size_t frozen)
 {
     if (tables >= L0_STOP_AT)
@@ -91,14 +70,16 @@ static void wait_once(firn *db, uint64_t started, bool *told) REQUIRES(db->state
 
 static int wait_for_room(firn *db, uint64_t started, firn_error *err)
 {
-    int rc = FIRN_OK;
     bool told = false;
+    int rc = store_writable(db, err);
+    if (rc != FIRN_OK)
+        return rc;
     mutex_lock(&db->state_mu);
     for (;;) {
         uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
         if (!(pressure & PRESSURE_STOP) || db->closing)
             break;
-        rc = hopeless(db, pressure & ~PRESSURE_STOP, err);
+        rc = store_stopped(db, err);
         if (rc != FIRN_OK)
             break;
         wait_once(db, started, &told);

@@ -310,35 +310,81 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     version_unref(next);
     /* Whoever asked for this edit: without a manifest nothing can be flushed any more. */
     if (rc != FIRN_OK && !error_curable(rc))
-        store_background_error(db, rc, err);
+        store_background_error(db, WORK_FLUSH, rc, err);
     if (renewed != FIRN_OK)
-        store_background_error(db, FIRN_IO, &later);
+        store_background_error(db, WORK_FLUSH, FIRN_IO, &later);
     return rc;
 }
 
-void store_background_error(firn *db, int status, const firn_error *err)
+static const char *const work_names[] = {"flushing", "compaction"};
+
+/* The first error that stops everything is kept. True: it is this one. */
+static bool stop_writing(firn *db, int status, const firn_error *err) REQUIRES(db->state_mu)
 {
-    bool curable = error_curable(status);
+    if (db->background_status != FIRN_OK)
+        return false;
+    db->background_status = status;
+    db->background_error = *err;
+    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    if (v)
+        update_pressure(db, v); /* begin_write looks there */
+    return true;
+}
+
+void store_background_error(firn *db, background_work work, int status, const firn_error *err)
+{
+    bool curable = error_curable(status), news;
     mutex_lock(&db->state_mu);
-    bool news = curable ? db->retry_status != status : db->background_status == FIRN_OK;
     if (curable) {
-        db->retry_status = status;
-        db->retry_error = *err;
-    } else if (news) {
-        db->background_status = status;
-        db->background_error = *err;
-        view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-        if (v)
-            update_pressure(db, v); /* begin_write looks there */
+        news = db->stuck[work].status != status;
+        db->stuck[work] = (stuck){status, *err};
+    } else {
+        news = stop_writing(db, status, err);
     }
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
     if (news) {
         char text[512];
         firn_error_format(err, text, sizeof text);
-        store_log(db, curable ? FIRN_LOG_WARNING : FIRN_LOG_ERROR, "background work %s: %s",
-                  curable ? "is waiting" : "has stopped, writing too", text);
+        store_log(db, curable ? FIRN_LOG_WARNING : FIRN_LOG_ERROR, "%s %s: %s", work_names[work],
+                  curable ? "waits, and is tried again" : "has stopped, and writing with it", text);
     }
+}
+
+void store_background_works(firn *db, background_work work)
+{
+    mutex_lock(&db->state_mu);
+    bool was = db->stuck[work].status != FIRN_OK;
+    db->stuck[work].status = FIRN_OK;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    if (was)
+        store_log(db, FIRN_LOG_INFO, "%s goes on", work_names[work]);
+}
+
+static int give_copy(int status, const firn_error *from, firn_error *err)
+{
+    if (err) {
+        *err = *from;
+        err->status = status;
+    }
+    return status;
+}
+
+int store_stopped(firn *db, firn_error *err)
+{
+    const view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    bool for_flush = v->frozen_count > FROZEN_MAX;
+    bool for_compaction = v->version->levels[0].count >= L0_STOP_AT;
+    /* Nothing has happened, but nothing will either until the store is opened again. */
+    if (db->background_status != FIRN_OK || (for_compaction && db->compaction_failed))
+        return give_copy(FIRN_POISONED, &db->background_error, err);
+    for (unsigned work = WORK_FLUSH; work <= WORK_COMPACTION; work++) {
+        const stuck *s = &db->stuck[work];
+        if ((work == WORK_FLUSH ? for_flush : for_compaction) && s->status != FIRN_OK)
+            return give_copy(s->status, &s->error, err);
+    }
+    return FIRN_OK;
 }
 
 int store_writable(firn *db, firn_error *err)

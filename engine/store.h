@@ -46,6 +46,15 @@ typedef struct counters {
     _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions, stall_us;
 } counters;
 
+/* What the background threads do. Each fails and is tried again for itself. */
+typedef enum background_work { WORK_FLUSH, WORK_COMPACTION } background_work;
+
+/* Work that waits for space, memory or descriptors, and is tried again. */
+typedef struct stuck {
+    int status; /* FIRN_OK: it does not */
+    firn_error error;
+} stuck;
+
 struct firn {
     /* Set by open, never changed. */
     fs *fs;
@@ -84,8 +93,7 @@ struct firn {
     size_t prefix_size GUARDED_BY(state_mu);
     int background_status GUARDED_BY(state_mu); /* first error that stopped background work */
     firn_error background_error GUARDED_BY(state_mu);
-    int retry_status GUARDED_BY(state_mu); /* NO_SPACE and the like: background work tries again */
-    firn_error retry_error GUARDED_BY(state_mu);
+    stuck stuck[2] GUARDED_BY(state_mu); /* by background_work */
     bool closing GUARDED_BY(state_mu);
     bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
     bool compaction_failed GUARDED_BY(state_mu);
@@ -156,8 +164,13 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
 uint64_t store_next_file_no(firn *db);
 /* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */
 int store_check_file_no(const firn *db, firn_error *err);
-/* Notes an error of background work: those that may be cured are retried, others stop writing. */
-void store_background_error(firn *db, int status, const firn_error *err);
+/* Notes an error of background work: what may be cured makes this work wait and try again, anything else stops writing. */
+void store_background_error(firn *db, background_work work, int status, const firn_error *err);
+/* This work has succeeded. */
+void store_background_works(firn *db, background_work work);
+/* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells why: a flush that is
+ * healthy is waited for, whatever compaction does. FIRN_OK: it is under way. */
+int store_stopped(firn *db, firn_error *err) REQUIRES(db->state_mu);
 /* The error that stopped writing, or FIRN_OK. */
 int store_writable(firn *db, firn_error *err);
 /* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it. Returns rc. */
@@ -211,7 +224,8 @@ typedef struct job {
     unsigned level;    /* inputs[0] lies here, inputs[1] one below; output goes to level + 1 */
     table **inputs[2]; /* borrowed from the view */
     size_t counts[2];
-    view *view; /* a reference: keeps the inputs and tells what lies below */
+    view *view;     /* a reference: keeps the inputs and tells what lies below */
+    bool asked_for; /* by a caller: it is tried, whether there is surely room or not */
     bool input_failed;
 } job;
 /* The most urgent compaction. FIRN_NOT_FOUND: none is due. */
@@ -221,7 +235,9 @@ int pick_due(firn *db, job *out);
 int pick_range(firn *db, unsigned n, firn_slice from, firn_slice to, job *out);
 bool compaction_due(const firn *db, const version *v);
 void job_release(job *j);
-/* Runs one due compaction, if there is one. */
+/* At most so many bytes are written by it. */
+uint64_t job_output_bytes(const firn *db, const job *j);
+/* Runs one due compaction, if there is one, and if there is room for its output: FIRN_NO_SPACE, nothing was written. */
 /* *input_failed: what failed is reading a table that is there. */
 int compact_once(firn *db, bool *did, bool *input_failed, firn_error *err);
 
@@ -244,6 +260,11 @@ int build_add(build *b, const iter *it, firn_error *err);
 int build_finish(build *b, firn_error *err);
 /* Releases; tables that were not `kept` are removed. */
 void build_release(build *b, bool kept);
+
+/* How long failed work waits before its next attempt, behind so many failures in a row: twice as long each time. */
+uint64_t retry_pause_ms(unsigned failures);
+#define RETRY_MS     100
+#define RETRY_MS_MAX 10000
 
 int workers_start(firn *db, firn_error *err);
 void workers_stop(firn *db);

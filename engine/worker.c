@@ -2,23 +2,30 @@
  * keeps the levels in shape. Two, because a long compaction must not keep a flush, and so the
  * writers, waiting.
  *
- * A failure that space, memory or descriptors may cure is tried again every RETRY_MS; any other stops the work.
+ * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles from RETRY_MS to
+ * RETRY_MS_MAX; any other stops the work. The two fail each for itself (store.h, stuck).
  * A table that cannot be read stops compaction alone: writes go on until level 0 is full. */
 #include <base/error.h>
 #include <string.h>
 
 #include "store.h"
 
-#define RETRY_MS 100
+uint64_t retry_pause_ms(unsigned failures)
+{
+    uint64_t ms = RETRY_MS;
+    for (unsigned i = 1; i < failures && ms < RETRY_MS_MAX; i++)
+        ms *= 2;
+    return ms < RETRY_MS_MAX ? ms : RETRY_MS_MAX;
+}
 
 /* The whole time, whatever else happens: two workers that wait for space would otherwise wake each
  * other at once. Real time, as cond_wait_ms measures it, whatever file system the store is on. */
-static void pause_before_retry(firn *db)
+static void pause_before_retry(firn *db, unsigned failures)
 {
-    uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0;
+    uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0, pause_ms = retry_pause_ms(failures);
     mutex_lock(&db->state_mu);
-    while (!db->closing && passed_ms < RETRY_MS) {
-        cond_wait_ms(&db->state_changed, &db->state_mu, RETRY_MS - passed_ms);
+    while (!db->closing && passed_ms < pause_ms) {
+        cond_wait_ms(&db->state_changed, &db->state_mu, pause_ms - passed_ms);
         passed_ms = (fs_mono_us(fs_posix()) - started) / 1000;
     }
     mutex_unlock(&db->state_mu);
@@ -42,32 +49,23 @@ static bool wait_for_flush(firn *db)
     return go;
 }
 
-static void clear_retry(firn *db)
-{
-    mutex_lock(&db->state_mu);
-    bool was = db->retry_status != FIRN_OK;
-    db->retry_status = FIRN_OK;
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
-    if (was)
-        store_log(db, FIRN_LOG_INFO, "background work goes on");
-}
-
 static void flusher_run(void *arg)
 {
     firn *db = arg;
+    unsigned failures = 0;
     while (wait_for_flush(db)) {
         firn_error err = {0};
         bool did = false;
         int rc = flush_oldest(db, &did, &err);
         if (rc == FIRN_OK) {
+            failures = did ? 0 : failures;
             if (did)
-                clear_retry(db);
+                store_background_works(db, WORK_FLUSH);
             continue;
         }
-        store_background_error(db, rc, &err);
+        store_background_error(db, WORK_FLUSH, rc, &err);
         if (error_curable(rc))
-            pause_before_retry(db);
+            pause_before_retry(db, ++failures);
     }
 }
 
@@ -108,22 +106,24 @@ static void compaction_fails(firn *db, int status, const firn_error *err)
 static void compactor_run(void *arg)
 {
     firn *db = arg;
+    unsigned failures = 0;
     while (wait_for_compaction(db)) {
         firn_error err = {0};
         bool did = false, input_failed = false;
         int rc = compact_once(db, &did, &input_failed, &err);
-        if (rc == FIRN_OK && did)
-            clear_retry(db);
+        if (rc == FIRN_OK) {
+            /* Nothing to do any more, perhaps because a caller has compacted it, is as good. */
+            failures = 0;
+            store_background_works(db, WORK_COMPACTION);
+        }
         if (rc == FIRN_OK || rc == FIRN_END)
             continue;
-        if (error_curable(rc)) {
-            store_background_error(db, rc, &err);
-            pause_before_retry(db);
-        } else if (input_failed) {
+        if (input_failed && !error_curable(rc))
             compaction_fails(db, rc, &err);
-        } else {
-            store_background_error(db, rc, &err);
-        }
+        else
+            store_background_error(db, WORK_COMPACTION, rc, &err);
+        if (error_curable(rc))
+            pause_before_retry(db, ++failures);
     }
 }
 
@@ -155,51 +155,68 @@ static bool compaction_works(firn *db)
     return yes;
 }
 
-int work_inline(firn *db, firn_error *err)
+static int flush_inline(firn *db, firn_error *err)
 {
-    if (!db->inline_work)
-        return FIRN_OK;
-    firn_error local = {0};
-    if (!err)
-        err = &local;
     int rc = store_writable(db, err);
     if (rc != FIRN_OK)
         return rc;
     for (bool did = true; rc == FIRN_OK && did;)
         rc = flush_oldest(db, &did, err);
-    if (rc != FIRN_OK) {
-        store_background_error(db, rc, err);
-        return rc;
-    }
-    bool input_failed = false;
-    for (bool did = compaction_works(db); rc == FIRN_OK && did;)
-        rc = compact_once(db, &did, &input_failed, err);
-    if (input_failed && !error_curable(rc))
-        compaction_fails(db, rc, err);
-    else if (rc != FIRN_OK)
-        store_background_error(db, rc, err);
+    if (rc == FIRN_OK)
+        store_background_works(db, WORK_FLUSH);
+    else
+        store_background_error(db, WORK_FLUSH, rc, err);
     return rc;
 }
 
-/* Waits until `done` says so, or background work cannot go on. */
-static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg, firn_error *err)
+static int compact_inline(firn *db, firn_error *err)
 {
     int rc = FIRN_OK;
+    bool input_failed = false;
+    for (bool did = compaction_works(db); rc == FIRN_OK && did;)
+        rc = compact_once(db, &did, &input_failed, err);
+    if (rc == FIRN_OK)
+        store_background_works(db, WORK_COMPACTION);
+    else if (input_failed && !error_curable(rc))
+        compaction_fails(db, rc, err);
+    else
+        store_background_error(db, WORK_COMPACTION, rc, err);
+    return rc;
+}
+
+int work_inline(firn *db, firn_error *err)
+{
+    firn_error local = {0};
+    if (!db->inline_work)
+        return FIRN_OK;
+    if (!err)
+        err = &local;
+    int rc = flush_inline(db, err);
+    return rc == FIRN_OK ? compact_inline(db, err) : rc;
+}
+
+/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. */
+static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg,
+                      background_work last, firn_error *err)
+{
+    int rc = FIRN_OK;
+    const firn_error *why = NULL;
     mutex_lock(&db->state_mu);
     while (!done(db, arg) && rc == FIRN_OK) {
         if (db->background_status != FIRN_OK) {
             rc = FIRN_POISONED;
-            if (err) {
-                *err = db->background_error;
-                err->status = rc;
-            }
-        } else if (db->retry_status != FIRN_OK) {
-            rc = db->retry_status;
-            if (err)
-                *err = db->retry_error;
-        } else {
-            cond_wait(&db->state_changed, &db->state_mu);
+            why = &db->background_error;
         }
+        for (unsigned work = WORK_FLUSH; rc == FIRN_OK && work <= (unsigned)last; work++) {
+            rc = db->stuck[work].status;
+            why = &db->stuck[work].error;
+        }
+        if (rc == FIRN_OK)
+            cond_wait(&db->state_changed, &db->state_mu);
+    }
+    if (rc != FIRN_OK && err) {
+        *err = *why;
+        err->status = rc;
     }
     mutex_unlock(&db->state_mu);
     return rc;
@@ -220,6 +237,16 @@ static bool is_settled(firn *db,
            (db->compaction_failed || !compaction_due(db, v->version));
 }
 
+/* As with threads: what becomes of the compaction behind it is not the flush's outcome. */
+static int flush_and_go_on(firn *db, firn_error *err)
+{
+    firn_error behind = {0};
+    int rc = flush_inline(db, err);
+    if (rc == FIRN_OK)
+        (void)compact_inline(db, &behind);
+    return rc;
+}
+
 int firn_flush(firn *db, firn_error *error)
 {
     firn_error why;
@@ -232,7 +259,8 @@ int firn_flush(firn *db, firn_error *error)
     error_clear(&why);
     rc = store_rotate(db, &why);
     if (rc == FIRN_OK)
-        rc = db->inline_work ? work_inline(db, &why) : wait_until(db, is_flushed, target, &why);
+        rc = db->inline_work ? flush_and_go_on(db, &why)
+                             : wait_until(db, is_flushed, target, WORK_FLUSH, &why);
     return error_give(error, rc, &why);
 }
 
@@ -243,6 +271,7 @@ int firn_settle(firn *db, firn_error *error)
         return rc;
     firn_error why;
     error_clear(&why);
-    rc = db->inline_work ? work_inline(db, &why) : wait_until(db, is_settled, 0, &why);
+    rc = db->inline_work ? work_inline(db, &why)
+                         : wait_until(db, is_settled, 0, WORK_COMPACTION, &why);
     return error_give(error, rc, &why);
 }

@@ -156,7 +156,7 @@ static void a_wait_without_hope_ends_with_its_cause(void **state)
     start(&w, PRESSURE_STOP);
     firn_error cause = {0};
     error_file(&cause, FIRN_IO, "tables", 7, "the disk is gone");
-    store_background_error(w.b.db, FIRN_IO, &cause);
+    store_background_error(w.b.db, WORK_FLUSH, FIRN_IO, &cause);
     thread_join(&w.t);
     assert_int_equal(w.status, FIRN_POISONED);
     assert_int_equal(w.error.status, FIRN_POISONED);
