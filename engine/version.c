@@ -171,12 +171,59 @@ void edit_release(edit *e)
 
 /* ---- versions ---- */
 
+struct level_array {
+    atomic_uint refs;
+    size_t count;
+    table *tables[];
+};
+
+_Atomic uint64_t versions_made;
+
+int level_room(level *l, size_t count)
+{
+    *l = (level){0};
+    if (count == 0)
+        return FIRN_OK;
+    l->shared = mem_alloc(sizeof *l->shared + count * sizeof *l->shared->tables);
+    if (!l->shared)
+        return FIRN_NO_MEMORY;
+    atomic_init(&l->shared->refs, 1);
+    l->shared->count = 0;
+    l->tables = l->shared->tables;
+    return FIRN_OK;
+}
+
+void level_push(level *l, table *t)
+{
+    table_ref(t);
+    l->tables[l->count++] = t;
+    l->shared->count = l->count;
+    l->bytes += t->properties.file_bytes;
+}
+
+void level_share(level *l, const level *from)
+{
+    *l = *from;
+    if (l->shared)
+        atomic_fetch_add_explicit(&l->shared->refs, 1, memory_order_relaxed);
+}
+
+static void level_unref(level_array *a)
+{
+    if (!a || atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < a->count; i++)
+        table_unref(a->tables[i]);
+    mem_free(a);
+}
+
 int version_new_empty(version **out)
 {
     version *v = mem_zalloc(sizeof *v);
     if (!v)
         return FIRN_NO_MEMORY;
     atomic_init(&v->refs, 1);
+    atomic_fetch_add_explicit(&versions_made, 1, memory_order_relaxed);
     *out = v;
     return FIRN_OK;
 }
@@ -190,11 +237,8 @@ void version_unref(version *v)
 {
     if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
-        for (size_t i = 0; i < v->levels[n].count; i++)
-            table_unref(v->levels[n].tables[i]);
-        mem_free(v->levels[n].tables);
-    }
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        level_unref(v->levels[n].shared);
     mem_free(v);
 }
 

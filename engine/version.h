@@ -1,4 +1,5 @@
-/* version: which tables make up the store. A version never changes; an edit makes the next one.
+/* version: which tables make up the store. A version never changes; an edit makes the next one, which shares the levels
+ * that the edit leaves alone.
  * Readers hold one, and a table's file lives as long as a version that lists it, or anyone who
  * pinned it.
  *
@@ -33,10 +34,14 @@ typedef struct table_env {
 
 typedef struct table table;
 
+typedef struct level_array level_array;
+
 typedef struct level {
     table **tables;
     size_t count;
     uint64_t bytes;
+    level_array *
+        shared; /* holds the tables for all versions that have this level; NULL: borrowed from elsewhere */
 } level;
 
 /* ---- A table of the store. Reference-counted; opened when first read. ---- */
@@ -89,6 +94,13 @@ int edit_drop(edit *e, unsigned level, table *t);
 void edit_release(edit *e);
 
 int version_new_empty(version **out);
+/* How many were ever made in this process: what tests bound. */
+extern _Atomic uint64_t versions_made;
+/* Gives an empty level room for so many tables; each that is put behind the others is referred to. FIRN_NO_MEMORY. */
+int level_room(level *l, size_t count);
+void level_push(level *l, table *t);
+/* Makes an empty level the same as `from`, at the cost of a reference. */
+void level_share(level *l, const level *from);
 void version_ref(version *v);
 void version_unref(version *v);
 

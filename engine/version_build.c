@@ -126,6 +126,11 @@ static const char *flaw_of(const table *t)
     return NULL;
 }
 
+static int listed_twice(uint64_t no, firn_error *err)
+{
+    return error_set(err, FIRN_DAMAGED, "table %" PRIu64 " is listed twice", no);
+}
+
 int version_build_add(version_build *b, unsigned lvl, table *t, firn_error *err)
 {
     const char *flaw = lvl < FIRN_LEVELS ? flaw_of(t) : "a level that no store has";
@@ -137,7 +142,7 @@ int version_build_add(version_build *b, unsigned lvl, table *t, firn_error *err)
     if (!c)
         return FIRN_NO_MEMORY;
     if (c->added)
-        return error_set(err, FIRN_DAMAGED, "table %" PRIu64 " is listed twice", t->no);
+        return listed_twice(t->no, err);
     table_ref(t);
     c->added = t;
     c->level = (uint8_t)lvl;
@@ -226,8 +231,9 @@ static listed *sort(version_build *b, unsigned n, listed *items, listed *room, s
 typedef struct gathered {
     size_t counts[FIRN_LEVELS];
     size_t starts[FIRN_LEVELS];
-    listed *items, *room; /* of all levels, one behind the other */
-    uint64_t matched;     /* drops that found their table in the base */
+    listed *items, *room;      /* of all levels, one behind the other */
+    uint64_t matched;          /* drops that found their table in the base */
+    bool changed[FIRN_LEVELS]; /* the others are the base's, and are not gone through */
 } gathered;
 
 /* Does this table of the base stay? B1, B2. */
@@ -241,7 +247,7 @@ static int judge_base(version_build *b, unsigned n, const table *t, gathered *g,
     if (c && c->dropped && c->dropped_level != n)
         return not_there(t->no, c->dropped_level, err);
     if (c && !c->dropped)
-        return error_set(err, FIRN_DAMAGED, "table %" PRIu64 " is listed twice", t->no);
+        return listed_twice(t->no, err);
     g->matched += !*stays;
     return FIRN_OK;
 }
@@ -255,6 +261,8 @@ static int gather_base(version_build *b, gathered *g, firn_error *err)
 {
     for (unsigned n = 0; b->base && n < FIRN_LEVELS; n++) {
         const level *l = &b->base->levels[n];
+        if (!g->changed[n])
+            continue;
         for (size_t i = 0; i < l->count; i++) {
             bool stays;
             int rc = judge_base(b, n, l->tables[i], g, &stays, err);
@@ -267,16 +275,22 @@ static int gather_base(version_build *b, gathered *g, firn_error *err)
     return FIRN_OK;
 }
 
-/* Room for all of the base and all that was added. */
+/* Room for what was added, and for the base's tables of the levels that change. */
 static int gather_room(const version_build *b, gathered *g, firn_error *err)
 {
     size_t most[FIRN_LEVELS] = {0}, total = 0;
-    for (size_t i = 0; i < b->capacity; i++)
-        if (b->slots[i].added)
-            most[b->slots[i].level]++;
+    for (size_t i = 0; i < b->capacity; i++) {
+        const version_change *c = &b->slots[i];
+        if (c->added) {
+            most[c->level]++;
+            g->changed[c->level] = true;
+        }
+        if (c->dropped)
+            g->changed[c->dropped_level] = true;
+    }
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         g->starts[n] = total;
-        total += most[n] + (b->base ? b->base->levels[n].count : 0);
+        total += most[n] + (b->base && g->changed[n] ? b->base->levels[n].count : 0);
     }
     size_t bytes = (total ? total : 1) * sizeof *g->items;
     g->items = mem_alloc(bytes);
@@ -296,6 +310,22 @@ static void sort_level(version_build *b, unsigned n, gathered *g, size_t old)
     memcpy(items, room, count * sizeof *items);
 }
 
+/* B1: is the table in a level of the base that is not gone through? Where its keys are, that is. */
+static bool stands_elsewhere(version_build *b, const gathered *g, const table *t)
+{
+    for (unsigned n = 0; b->base && n < FIRN_LEVELS; n++) {
+        const level *l = &b->base->levels[n];
+        if (g->changed[n])
+            continue;
+        size_t at = n == 0 ? 0 : level_find(l, t->properties.key_min);
+        size_t end = n == 0 || at == l->count ? l->count : at + 1;
+        for (b->steps++; at < end; at++, b->steps++)
+            if (l->tables[at]->no == t->no)
+                return true;
+    }
+    return false;
+}
+
 static int gather(version_build *b, gathered *g, firn_error *err)
 {
     size_t old[FIRN_LEVELS];
@@ -309,8 +339,13 @@ static int gather(version_build *b, gathered *g, firn_error *err)
     for (size_t i = 0; i < b->capacity; i++) {
         const version_change *c = &b->slots[i];
         drops += c->dropped;
-        if (c->added)
-            put(g, c->level, c->added, c->where);
+        if (!c->added)
+            continue;
+        b->steps++;
+        b->blame = c->where;
+        if (!c->dropped && stands_elsewhere(b, g, c->added))
+            return listed_twice(c->no, err);
+        put(g, c->level, c->added, c->where);
     }
     if (drops != g->matched)
         return error_set(err, FIRN_DAMAGED, "a table is dropped that is not there");
@@ -336,20 +371,17 @@ static int check_disjoint(version_build *b, unsigned n, const listed *items, siz
     return FIRN_OK;
 }
 
-static int fill_level(const listed *items, size_t count, level *to)
+static int fill_level(const version_build *b, unsigned n, const gathered *g, level *to)
 {
-    if (count == 0)
+    if (!g->changed[n]) {
+        if (b->base)
+            level_share(to, &b->base->levels[n]);
         return FIRN_OK;
-    to->tables = mem_alloc(count * sizeof *to->tables);
-    if (!to->tables)
-        return FIRN_NO_MEMORY;
-    for (size_t i = 0; i < count; i++) {
-        table *t = items[i].table;
-        table_ref(t);
-        to->tables[to->count++] = t;
-        to->bytes += t->properties.file_bytes;
     }
-    return FIRN_OK;
+    int rc = level_room(to, g->counts[n]);
+    for (size_t i = 0; rc == FIRN_OK && i < g->counts[n]; i++)
+        level_push(to, g->items[g->starts[n] + i].table);
+    return rc;
 }
 
 int version_build_finish(version_build *b, version **out, firn_error *err)
@@ -359,7 +391,7 @@ int version_build_finish(version_build *b, version **out, firn_error *err)
     size_t total = 0;
     int rc = gather(b, &g, err);
     for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++) {
-        total += g.counts[n];
+        total += g.changed[n] || !b->base ? g.counts[n] : b->base->levels[n].count;
         if (n > 0)
             rc = check_disjoint(b, n, g.items + g.starts[n], g.counts[n], err);
     }
@@ -368,7 +400,7 @@ int version_build_finish(version_build *b, version **out, firn_error *err)
     if (rc == FIRN_OK && version_new_empty(&v) != FIRN_OK)
         rc = error_no_memory(err, sizeof *v);
     for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
-        if (fill_level(g.items + g.starts[n], g.counts[n], &v->levels[n]) != FIRN_OK)
+        if (fill_level(b, n, &g, &v->levels[n]) != FIRN_OK)
             rc = error_no_memory(err, g.counts[n] * sizeof(table *));
     mem_free(g.items);
     mem_free(g.room);

@@ -2,7 +2,8 @@
  *
  * The builder is a set keyed by table number. Adding or dropping a table costs the same however many there are; what a
  * version must be is checked once, at the end. So opening a manifest of many records, or one record of many tables, takes
- * n log n steps, and an edit of a running store takes as many as there are tables.
+ * n log n steps, and an edit of a running store takes as many as there are tables in the levels that it changes. The next version shares the
+ * others with its base.
  *
  *   version_build b;
  *   version_build_init(&b, base, seed);

@@ -302,6 +302,50 @@ static void an_edit_costs_no_more_than_going_through_the_tables(void **state)
     version_unref(next);
 }
 
+/* A flush, and a compaction of the first levels, of a large store. */
+static void an_edit_shares_the_levels_that_it_leaves_alone(void **state)
+{
+    (void)state;
+    enum { TABLES = 50000 };
+    version_build b;
+    version *v = NULL, *next = NULL, *last = NULL;
+    version_build_init(&b, NULL, 0);
+    for (uint64_t no = 1; no <= TABLES; no++) {
+        table *t = make_table(no);
+        assert_int_equal(version_build_add(&b, no < 4 ? 1 : no % 2 ? 4 : 5, t, NULL), FIRN_OK);
+        table_unref(t);
+    }
+    assert_int_equal(version_build_finish(&b, &v, NULL), FIRN_OK);
+    version_build_release(&b);
+
+    table *fresh = make_table(TABLES + 1);
+    version_build_init(&b, v, 0);
+    assert_int_equal(version_build_add(&b, 0, fresh, NULL), FIRN_OK);
+    assert_int_equal(version_build_finish(&b, &next, NULL), FIRN_OK);
+    assert_true(b.steps < 20);
+    version_build_release(&b);
+    assert_int_equal(next->levels[0].count, 1);
+    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
+        assert_ptr_equal(next->levels[n].tables, v->levels[n].tables);
+        assert_int_equal(next->levels[n].bytes, v->levels[n].bytes);
+    }
+    version_unref(v);
+
+    version_build_init(&b, next, 0); /* what is shared outlives the version that it was made for */
+    assert_int_equal(version_build_drop(&b, 0, fresh->no, NULL), FIRN_OK);
+    assert_int_equal(version_build_drop(&b, 1, 2, NULL), FIRN_OK);
+    assert_int_equal(version_build_add(&b, 1, fresh, NULL), FIRN_OK);
+    assert_int_equal(version_build_finish(&b, &last, NULL), FIRN_OK);
+    assert_true(b.steps < 40);
+    version_build_release(&b);
+    version_unref(next);
+    assert_int_equal(version_tables(last), TABLES);
+    assert_int_equal(last->levels[1].count, 3);
+    assert_int_equal(last->levels[4].tables[0]->no, 5);
+    table_unref(fresh);
+    version_unref(last);
+}
+
 enum { NUMBERS = 60 };
 
 /* One builder and what it should know. */
@@ -386,12 +430,19 @@ static void a_number_is_not_listed_in_a_second_level(void **state)
     version *v = NULL, *next = NULL;
     firn_error err = {0};
     table *t = make_table(5);
+    table *other = make_table(6);
     version_build_init(&b, NULL, 0);
     assert_int_equal(version_build_add(&b, 1, t, NULL), FIRN_OK);
+    assert_int_equal(version_build_add(&b, 1, other, NULL), FIRN_OK);
     assert_int_equal(version_build_finish(&b, &v, NULL), FIRN_OK);
     version_build_release(&b);
     edit e = {0};
     assert_int_equal(edit_add(&e, 3, t), FIRN_OK);
+    /* Whether the edit changes the level where it stands, or not. */
+    assert_int_equal(version_apply(v, &e, &next, &err), FIRN_DAMAGED);
+    assert_non_null(strstr(err.message, "listed twice"));
+    err = (firn_error){0};
+    assert_int_equal(edit_drop(&e, 1, other), FIRN_OK);
     assert_int_equal(version_apply(v, &e, &next, &err), FIRN_DAMAGED);
     assert_non_null(strstr(err.message, "listed twice"));
     assert_int_equal(edit_drop(&e, 1, t), FIRN_OK); /* it moves */
@@ -400,6 +451,7 @@ static void a_number_is_not_listed_in_a_second_level(void **state)
     edit_release(&e);
     version_unref(next);
     version_unref(v);
+    table_unref(other);
     table_unref(t);
 }
 
@@ -782,6 +834,7 @@ int main(void)
         cmocka_unit_test(many_records_of_one_table_cost_what_one_record_does),
         cmocka_unit_test(numbers_that_are_chosen_to_collide_do_not),
         cmocka_unit_test(an_edit_costs_no_more_than_going_through_the_tables),
+        cmocka_unit_test(an_edit_shares_the_levels_that_it_leaves_alone),
         cmocka_unit_test(any_edits_make_what_arrays_of_numbers_say),
         cmocka_unit_test(a_number_is_not_listed_in_a_second_level),
         cmocka_unit_test(what_makes_no_sense_is_damage_of_the_manifest),
