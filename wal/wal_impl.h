@@ -73,9 +73,9 @@ typedef struct wal_recycler {
     atomic_uint refs;
     mutex m;
     bool closed GUARDED_BY(m); /* the log is gone: nobody wants segments back */
-    /* Numbers of segments on their way, still referenced by somebody; expected_count + count is at
-     * most WAL_SPARES_MAX. */
-    uint64_t expected[WAL_SPARES_MAX] GUARDED_BY(m);
+    /* Segments on their way, oldest first, still referenced by others, who take themselves out when they are not any
+     * more; expected_count + count is at most WAL_SPARES_MAX. */
+    wal_segment *expected[WAL_SPARES_MAX] GUARDED_BY(m);
     unsigned expected_count GUARDED_BY(m);
     unsigned count GUARDED_BY(m);
     wal_segment *spares[WAL_SPARES_MAX] GUARDED_BY(m); /* nobody refers to them */

@@ -51,16 +51,23 @@ void wal_recycler_unref(wal_recycler *r)
     mem_free(r);
 }
 
+/* False: it was not expected (any more). */
+static bool take_out(wal_recycler *r, const wal_segment *s) REQUIRES(r->m)
+{
+    unsigned i = 0;
+    while (i < r->expected_count && r->expected[i] != s)
+        i++;
+    if (i == r->expected_count)
+        return false;
+    r->expected_count--;
+    memmove(r->expected + i, r->expected + i + 1, (r->expected_count - i) * sizeof(r->expected[0]));
+    return true;
+}
+
 bool wal_recycler_take(wal_recycler *r, wal_segment *s)
 {
     mutex_lock(&r->m);
-    for (unsigned i = 0; i < r->expected_count; i++) {
-        if (r->expected[i] == s->no) {
-            r->expected[i] = r->expected[--r->expected_count];
-            break;
-        }
-    }
-    bool wanted = !r->closed;
+    bool wanted = take_out(r, s) && !r->closed;
     if (wanted) {
         assert(r->count < WAL_SPARES_MAX);
         r->spares[r->count++] = s;
@@ -70,29 +77,31 @@ bool wal_recycler_take(wal_recycler *r, wal_segment *s)
 }
 
 /* Announces that `s` will come back. False when there are enough, or when it stems from an earlier life: a
- * write into its file may have failed then, and what is written there again may never be durable. */
-static bool recycler_expect(wal *w, const wal_segment *s)
+ * write into its file may have failed then, and what is written there again may never be durable.
+ * Of those that are on their way, the oldest is not waited for any more when there are too many: a reader may hold it for
+ * hours, and the log goes on using segments again. Its number is *given_up then, else 0: its file is removed. */
+static bool recycler_expect(wal *w, wal_segment *s, uint64_t *given_up)
 {
     wal_recycler *r = w->recycler;
     bool fits = s->ours && s->mapped == w->mapped && s->base_bytes == s->bytes &&
                 s->bytes == w->config.options.segment_bytes;
+    *given_up = 0;
     mutex_lock(&r->m);
-    bool wanted = fits && !r->closed && r->count + r->expected_count < WAL_SPARES_MAX;
+    bool wanted = fits && !r->closed && r->count < WAL_SPARES_MAX;
+    if (wanted && r->count + r->expected_count == WAL_SPARES_MAX) {
+        *given_up = r->expected[0]->no;
+        (void)take_out(r, r->expected[0]);
+    }
     if (wanted)
-        r->expected[r->expected_count++] = s->no;
+        r->expected[r->expected_count++] = s;
     mutex_unlock(&r->m);
     return wanted;
 }
 
-static void recycler_forget(wal_recycler *r, uint64_t no)
+static void recycler_forget(wal_recycler *r, const wal_segment *s)
 {
     mutex_lock(&r->m);
-    for (unsigned i = 0; i < r->expected_count; i++) {
-        if (r->expected[i] == no) {
-            r->expected[i] = r->expected[--r->expected_count];
-            break;
-        }
-    }
+    (void)take_out(r, s);
     mutex_unlock(&r->m);
 }
 
@@ -107,8 +116,13 @@ static wal_segment *recycler_pop(wal_recycler *r)
 int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
 {
     int status;
-    if (recycler_expect(w, s)) {
+    uint64_t given_up;
+    if (recycler_expect(w, s, &given_up)) {
         char temporary[TEMPORARY_NAME_BYTES];
+        if (given_up) {
+            temporary_name(given_up, temporary);
+            (void)fs_unlink(w->dir, temporary, NULL); /* best effort: recovery removes it, too */
+        }
         temporary_name(s->no, temporary);
         status = fs_rename(w->dir, s->name, temporary, err);
         if (status == FIRN_OK) {
@@ -116,7 +130,7 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
             atomic_fetch_add_explicit(&w->recycler->refs, 1, memory_order_relaxed);
             s->recycler = w->recycler;
         } else {
-            recycler_forget(w->recycler, s->no);
+            recycler_forget(w->recycler, s);
         }
     } else {
         status = fs_remove(w->dir, s->name, err);
@@ -320,7 +334,7 @@ int wal_ready_release(wal *w, firn_error *err)
     mutex_lock(&r->m);
     r->closed = true;
     for (unsigned i = 0; i < r->expected_count; i++)
-        temporary_name(r->expected[i], names[count++]);
+        temporary_name(r->expected[i]->no, names[count++]);
     for (unsigned i = 0; i < r->count; i++) {
         temporary_name(r->spares[i]->no, names[count++]);
         wal_segment_free(r->spares[i]);

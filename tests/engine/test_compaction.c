@@ -258,6 +258,53 @@ static void the_log_stays_bounded_however_much_is_written(void **state)
     }
 }
 
+static int count_log_bytes(void *ctx, const char *path, uint64_t size)
+{
+    if (strstr(path, ".wal")) /* also under a temporary name */
+        *(uint64_t *)ctx += size;
+    return 0;
+}
+
+/* Readers that stay keep what they look at, each at most four segments. All others are used again and again, and no
+ * new ones are made. */
+static void the_log_is_used_again_and_stays_bounded_while_readers_stay(void **state)
+{
+    bed *b = *state;
+    enum { STAYING = 5 };
+    firn_iter *its[STAYING] = {0};
+    firn_value value = {0};
+    unsigned i = 0;
+    for (unsigned k = 0; k < STAYING; k++) {
+        for (unsigned end = i + 200; i < end; i++) /* several segments */
+            put_numbered(b, i % 50, 300, 'v');
+        MUST(firn_iter_new(b->db, NULL, &its[k], error));
+        MUST(firn_iter_first(its[k]));
+    }
+    MUST(firn_get(b->db, "key000001", 9, NULL, &value, error));
+    for (unsigned end = i + 400; i < end; i++) /* until what they hold is given up */
+        put_numbered(b, i % 50, 300, 'w');
+    uint64_t made = simfs_calls(b->sim, SIMFS_ALLOCATE), before = bed_stats(b).log_last_segment;
+    for (unsigned end = i + 3000; i < end; i++) {
+        uint64_t bytes = 0;
+        put_numbered(b, i % 50, 300, 'x');
+        if (i % 50)
+            continue;
+        simfs_each(b->sim, "", count_log_bytes, &bytes);
+        assert_true(bytes <= 6 * b->options.segment_bytes);
+        assert_true(bed_stats(b).log_bytes <= 6 * b->options.segment_bytes);
+    }
+    assert_true(bed_stats(b).log_last_segment - before > 50);
+    assert_int_equal(simfs_calls(b->sim, SIMFS_ALLOCATE), made);
+    assert_int_equal(firn_iter_status(its[0], NULL), FIRN_OK);
+    for (unsigned k = 0; k < STAYING; k++)
+        firn_iter_free(its[k]);
+    firn_value_release(&value);
+    made = simfs_calls(b->sim, SIMFS_ALLOCATE);
+    for (unsigned end = i + 300; i < end; i++)
+        put_numbered(b, i % 50, 300, 'y');
+    assert_int_equal(simfs_calls(b->sim, SIMFS_ALLOCATE), made);
+}
+
 static void a_range_is_compacted_and_the_rest_is_left(void **state)
 {
     bed *b = *state;
@@ -380,6 +427,7 @@ int main(void)
         TEST(overwritten_versions_go_and_snapshots_keep_theirs),
         TEST(the_space_of_deleted_data_comes_back),
         TEST(the_log_stays_bounded_however_much_is_written),
+        TEST(the_log_is_used_again_and_stays_bounded_while_readers_stay),
         TEST(a_range_is_compacted_and_the_rest_is_left),
         TEST(a_table_goes_with_the_last_who_reads_it),
         TEST(leftovers_of_a_crash_are_removed_on_open),

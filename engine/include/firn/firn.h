@@ -65,7 +65,8 @@ typedef struct firn_options {
     uint32_t filter_bits;       /* bits per key of the filters; default 10; 0: none */
     uint64_t segment_bytes;     /* size of a log segment, and so of a memtable's data. 0 (default): memory/8,
                                    at least 64 KiB, at most 64 MiB. 8 KiB to 1 GiB. The log as a whole is
-                                   bounded by about five of them */
+                                   bounded by about five of them, also while readers stay; what an iterator or
+                                   value still holds of it keeps its room until then: at most four each */
     uint64_t table_bytes;       /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1 GiB */
     firn_log_fn log;            /* where warnings go; default NULL: nowhere */
     void *log_ctx;
