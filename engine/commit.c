@@ -38,7 +38,7 @@ static int follow_log(firn *db, wal_segment *taking, firn_error *err)
     memcpy(prefix, db->prefix, prefix_size);
     mutex_unlock(&db->state_mu);
     uint64_t seq_first = wal_segment_seq_first(taking);
-    int rc = mem_new(taking, seq_first, slice_of(prefix, prefix_size), &fresh);
+    int rc = mem_new(&db->cleaner, taking, seq_first, slice_of(prefix, prefix_size), &fresh);
     if (rc == FIRN_OK) {
         active->seq_last = seq_first - 1;
         rc = store_install_mem(db, fresh);

@@ -319,6 +319,7 @@ int firn_compact(firn *db, const void *from, size_t from_size, const void *to, s
     mutex_lock(&db->state_mu);
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
+    cleaner_wait(&db->cleaner); /* what was replaced is gone from the disk */
     if (rc == FIRN_END)
         rc = error_set(&why, FIRN_INVALID, "the store is being closed");
     return error_give(error, rc, &why);

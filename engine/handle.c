@@ -20,6 +20,8 @@ static void init_handle(firn *db, const engine_config *config)
     mutex_init(&db->flush_mu);
     mutex_init(&db->compact_mu);
     cond_init(&db->state_changed);
+    cleaner_init(&db->cleaner);
+    db->env.cleaner = &db->cleaner;
 }
 
 static int prepare_env(firn *db, firn_error *err)
@@ -70,6 +72,7 @@ void handle_free(firn *db)
     mutex_release(&db->flush_mu);
     mutex_release(&db->compact_mu);
     cond_release(&db->state_changed);
+    cleaner_release(&db->cleaner);
     mem_free(db);
 }
 

@@ -22,9 +22,9 @@
  * store's, although it has such a name. */
 #define FILE_NO_SLACK (UINT64_C(1) << 32)
 
-#define NAME_BYTES 40
-#define NAME_LOCK  FS_LOCK_NAME
-#define NAME_LOST  "lost"
+#define NAME_BYTES   40
+#define NAME_LOCK    FS_LOCK_NAME
+#define NAME_LOST    "lost"
 #define NAME_RESERVE WAL_RESERVE_NAME /* wal/ makes it */
 
 typedef enum name_kind {

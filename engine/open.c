@@ -263,7 +263,8 @@ static int recovery_push(recovery *r, const wal_applied *frame)
         r->mems = grown;
         r->capacity = wanted;
     }
-    int rc = mem_new(frame->segment, frame->seq_first, expected_prefix(r), &r->mems[r->count]);
+    int rc = mem_new(&r->db->cleaner, frame->segment, frame->seq_first, expected_prefix(r),
+                     &r->mems[r->count]);
     if (rc == FIRN_OK)
         r->count++;
     return rc;
@@ -350,7 +351,8 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
             active = r->mems[--frozen];
             mem_ref(active);
         } else {
-            rc = mem_new(current, firn_wal_last_seq(db->wal) + 1, expected_prefix(r), &active);
+            rc = mem_new(&db->cleaner, current, firn_wal_last_seq(db->wal) + 1, expected_prefix(r),
+                         &active);
         }
     }
     /* Oldest first becomes newest first. */

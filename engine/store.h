@@ -12,7 +12,7 @@
  *   flush.c       a frozen memtable becomes a table
  *   compact.c     tables move down; pick.c decides which
  *   build.c       what flush and compaction write with
- *   worker.c      the two background threads
+ *   worker.c      the two background threads; cleaner.c the third, which ends what nobody holds any more
  *   stats.c, check.c
  *   version_build.c  the next version, out of edits
  *   repair.c, repair_folder.c, repair_tables.c   the most that can be saved of a damaged store
@@ -113,6 +113,7 @@ struct firn {
     mutex flush_mu;   /* one flush at a time */
     mutex compact_mu; /* one compaction at a time */
     thread flusher, compactor;
+    cleaner cleaner; /* ends what readers were the last to hold */
     counters counters;
 };
 

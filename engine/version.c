@@ -47,10 +47,9 @@ void table_ref(table *t)
     atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
 }
 
-void table_unref(table *t)
+static void table_end(dead *d)
 {
-    if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
-        return;
+    table *t = (table *)(void *)((char *)d - offsetof(table, grave));
     sst_reader_close(atomic_load_explicit(&t->reader, memory_order_acquire));
     if (atomic_load_explicit(&t->obsolete, memory_order_acquire)) {
         char name[NAME_BYTES];
@@ -61,6 +60,12 @@ void table_unref(table *t)
     mutex_release(&t->opening);
     buf_release(&t->keys);
     mem_free(t);
+}
+
+void table_unref(table *t)
+{
+    if (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1)
+        cleaner_give(t->env->cleaner, &t->grave, table_end);
 }
 
 int not_plain(int rc, firn_error *err)

@@ -17,6 +17,8 @@
 #include <firn/firn.h>
 #include <sstable/sstable.h>
 
+#include "cleaner.h"
+
 /* Ends a hint. */
 #define HINT_REPAIR ", or save what is intact with `firn repair`"
 
@@ -28,6 +30,7 @@ int not_plain(int rc, firn_error *err);
 typedef struct table_env {
     fs_dir *dir;
     sst_cache *cache;
+    cleaner *cleaner; /* ends tables; NULL: who drops the last reference does */
     uint64_t store_id[2];
     bool mapped;
 } table_env;
@@ -47,6 +50,7 @@ typedef struct level {
 /* ---- A table of the store. Reference-counted; opened when first read. ---- */
 struct table {
     atomic_uint refs;
+    dead grave;
     uint64_t no;
     sst_properties properties; /* key_min and key_max point into `keys` */
     buf keys;

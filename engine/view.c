@@ -5,7 +5,7 @@
 #include <base/alloc.h>
 #include <base/entry.h>
 
-int mem_new(wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out)
+int mem_new(cleaner *c, wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out)
 {
     mem *m = mem_zalloc(sizeof *m);
     if (!m)
@@ -18,6 +18,7 @@ int mem_new(wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **o
         return rc;
     }
     atomic_init(&m->refs, 1);
+    m->cleaner = c;
     m->segment = segment;
     m->seq_first = seq_first;
     wal_segment_ref(segment);
@@ -30,13 +31,18 @@ void mem_ref(mem *m)
     atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
 }
 
-void mem_unref(mem *m)
+static void mem_end(dead *d)
 {
-    if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
-        return;
+    mem *m = (mem *)(void *)((char *)d - offsetof(mem, grave));
     memtable_free(m->table);
     wal_segment_unref(m->segment);
     mem_free(m);
+}
+
+void mem_unref(mem *m)
+{
+    if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
+        cleaner_give(m->cleaner, &m->grave, mem_end);
 }
 
 void mem_apply(mem *m, const wal_applied *frame)
@@ -96,13 +102,19 @@ void view_ref(view *v)
     atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
 }
 
-void view_unref(view *v)
+static void view_end(dead *d)
 {
-    if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
-        return;
+    view *v = (view *)(void *)((char *)d - offsetof(view, grave));
     mem_unref(v->active);
     for (size_t i = 0; i < v->frozen_count; i++)
         mem_unref(v->frozen[i]);
     version_unref(v->version);
     mem_free(v);
+}
+
+/* A version may be the last one to list many tables. */
+void view_unref(view *v)
+{
+    if (v && atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) == 1)
+        cleaner_give(v->active ? v->active->cleaner : NULL, &v->grave, view_end);
 }

@@ -21,6 +21,8 @@
 
 typedef struct mem {
     atomic_uint refs;
+    dead grave;
+    cleaner *cleaner; /* ends it, and views in which it is the active one */
     memtable *table;
     wal_segment *segment; /* a reference */
     uint64_t seq_first;
@@ -28,7 +30,7 @@ typedef struct mem {
 } mem;
 
 /* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. FIRN_NO_MEMORY. */
-int mem_new(wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out);
+int mem_new(cleaner *c, wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out);
 #define MEM_NUMBERS UINT32_MAX
 void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
@@ -38,6 +40,7 @@ void mem_apply(mem *m, const wal_applied *frame);
 typedef struct view view;
 struct view {
     atomic_uint refs;
+    dead grave;
     view *next_retired; /* in store.retired, once it is replaced */
     size_t frozen_room; /* how many mems fit into `frozen` */
     version *version;

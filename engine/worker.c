@@ -133,6 +133,8 @@ int workers_start(firn *db, firn_error *err)
         return FIRN_OK;
     int rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
     if (rc == 0)
+        rc = cleaner_start(&db->cleaner);
+    if (rc == 0)
         rc = thread_start(&db->compactor, "firn-compact", compactor_run, db);
     return rc == 0 ? FIRN_OK : error_thread(err, db->dir->path, rc);
 }
@@ -145,6 +147,7 @@ void workers_stop(firn *db)
     mutex_unlock(&db->state_mu);
     thread_join(&db->flusher);
     thread_join(&db->compactor);
+    cleaner_stop(&db->cleaner); /* last: the others give it work */
 }
 
 static bool compaction_works(firn *db)
@@ -273,5 +276,6 @@ int firn_settle(firn *db, firn_error *error)
     error_clear(&why);
     rc = db->inline_work ? work_inline(db, &why)
                          : wait_until(db, is_settled, 0, WORK_COMPACTION, &why);
+    cleaner_wait(&db->cleaner);
     return error_give(error, rc, &why);
 }

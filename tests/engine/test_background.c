@@ -217,6 +217,197 @@ static void a_flush_succeeds_while_a_compaction_waits_for_room(void **state)
     bed_release(&b);
 }
 
+/* ---- What readers are the last to hold ---- */
+
+/* The real file system, which knows what the readers' thread does to files. */
+typedef struct watched_fs {
+    fs base;
+    fs_ops ops;
+} watched_fs;
+
+static watched_fs the_fs;
+static _Thread_local bool is_reader;
+static _Atomic unsigned by_readers, by_others; /* files removed, closed and unmapped */
+
+static void note(void)
+{
+    atomic_fetch_add(is_reader ? &by_readers : &by_others, 1);
+}
+
+static int watched_unlink(fs_dir *dir, const char *name)
+{
+    note();
+    return fs_posix()->ops->unlink(dir, name);
+}
+
+static void watched_close(fs_file *file)
+{
+    note();
+    fs_posix()->ops->close(file);
+}
+
+static void watched_unmap(fs_file *file, void *address, size_t size)
+{
+    note();
+    fs_posix()->ops->unmap(file, address, size);
+}
+
+static void bed_on_watched_disk(bed *b)
+{
+    bed_on_disk(b);
+    the_fs = (watched_fs){.ops = *fs_posix()->ops};
+    the_fs.ops.unlink = watched_unlink;
+    the_fs.ops.close = watched_close;
+    the_fs.ops.unmap = watched_unmap;
+    the_fs.base.ops = &the_fs.ops;
+    b->config.fs = &the_fs.base;
+    bed_must_open(b);
+}
+
+static bool table_exists(bed *b, uint64_t no)
+{
+    char name[32];
+    fs_entry entry;
+    snprintf(name, sizeof name, "%012llu.tbl", (unsigned long long)no);
+    return fs_look(b->db->dir, name, &entry, NULL) == FIRN_OK;
+}
+
+/* Fails when what the reader did has removed, closed or unmapped anything. */
+static void as_a_reader(void (*release)(void *held), void *held)
+{
+    atomic_store(&by_readers, 0);
+    is_reader = true;
+    release(held);
+    is_reader = false;
+    assert_int_equal(atomic_load(&by_readers), 0);
+}
+
+static void release_value(void *held)
+{
+    firn_value_release(held);
+}
+
+static void release_iter(void *held)
+{
+    firn_iter_free(held);
+}
+
+static uint64_t only_table(bed *b)
+{
+    view *v = store_view(b->db);
+    uint64_t no = 0;
+    assert_int_equal(version_tables(v->version), 1);
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        if (v->version->levels[n].count)
+            no = v->version->levels[n].tables[0]->no;
+    view_unref(v);
+    return no;
+}
+
+/* A value or an iterator is the last to hold a table that a compaction has replaced. */
+static void the_last_reader_of_a_table_leaves_the_rest_to_a_worker(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 2; way++) {
+        bed b;
+        firn_value value = {0};
+        firn_iter *it = NULL;
+        bed_on_watched_disk(&b);
+        bed_put(&b, "a", "1");
+        MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+        uint64_t no = only_table(&b);
+        if (way == 0)
+            MUST(firn_get(b.db, "a", 1, NULL, &value, error));
+        else
+            MUST(firn_iter_new(b.db, NULL, &it, error));
+        if (it)
+            MUST(firn_iter_first(it));
+        bed_put(&b, "a", "2");
+        MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+        assert_int_not_equal(only_table(&b), no);
+        assert_true(table_exists(&b, no));
+        unsigned before = atomic_load(&by_others);
+        as_a_reader(way == 0 ? release_value : release_iter, way == 0 ? (void *)&value : it);
+        MUST(firn_settle(b.db, error)); /* which waits for the worker */
+        assert_false(table_exists(&b, no));
+        assert_true(atomic_load(&by_others) > before);
+        bed_release(&b);
+    }
+}
+
+/* Or a memtable, and the segment of the log that it indexes. */
+static void the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 2; way++) {
+        bed b;
+        firn_value values[8] = {{0}};
+        firn_iter *its[8] = {0};
+        bed_on_watched_disk(&b);
+        for (unsigned i = 0; i < 8; i++) { /* more than are kept for another use */
+            bed_put(&b, "a", "1");
+            if (way == 0)
+                MUST(firn_get(b.db, "a", 1, NULL, &values[i], error));
+            else
+                MUST(firn_iter_new(b.db, NULL, &its[i], error));
+            bed_flush(&b);
+        }
+        MUST(firn_settle(b.db, error));
+        unsigned before = atomic_load(&by_others);
+        for (unsigned i = 0; i < 8; i++)
+            as_a_reader(way == 0 ? release_value : release_iter,
+                        way == 0 ? (void *)&values[i] : its[i]);
+        MUST(firn_settle(b.db, error));
+        assert_true(atomic_load(&by_others) > before);
+        bed_release(&b);
+    }
+}
+
+/* What is given while the thread ends things, and by what it ends, is ended, too. */
+typedef struct chain {
+    dead grave;
+    cleaner *cleaner;
+    unsigned left;
+    atomic_uint *ended;
+} chain;
+
+static void end_link(dead *d)
+{
+    chain *c = (chain *)(void *)d;
+    atomic_fetch_add(c->ended, 1);
+    if (c->left-- > 0)
+        cleaner_give(c->cleaner, &c->grave, end_link);
+}
+
+static void nothing_that_is_given_to_the_cleaner_is_forgotten(void **state)
+{
+    (void)state;
+    cleaner c;
+    atomic_uint ended = 0;
+    memset(&c, 0, sizeof c);
+    cleaner_init(&c);
+    chain links[3] = {{.cleaner = &c, .left = 10, .ended = &ended},
+                      {.cleaner = &c, .left = 0, .ended = &ended},
+                      {.cleaner = &c, .left = 1000, .ended = &ended}};
+    cleaner_give(&c, &links[0].grave, end_link); /* no thread: at once */
+    assert_int_equal(atomic_load(&ended), 11);
+    assert_int_equal(cleaner_start(&c), 0);
+    cleaner_give(&c, &links[1].grave, end_link);
+    cleaner_wait(&c);
+    assert_int_equal(atomic_load(&ended), 12);
+    cleaner_give(&c, &links[2].grave, end_link);
+    cleaner_wait(&c);
+    assert_int_equal(atomic_load(&ended), 1013);
+    links[1].left = 10;
+    cleaner_give(&c, &links[1].grave, end_link);
+    cleaner_stop(&c);
+    assert_int_equal(atomic_load(&ended), 1024);
+    links[1].left = 1;
+    cleaner_give(&c, &links[1].grave, end_link);
+    assert_int_equal(atomic_load(&ended), 1026);
+    cleaner_release(&c);
+}
+
 /* ---- Who waits until readers have left ---- */
 
 typedef struct waiting {
@@ -284,6 +475,9 @@ int main(void)
         cmocka_unit_test(a_caller_may_have_compacted_what_may_not_fit),
         cmocka_unit_test(who_waits_for_a_healthy_flush_is_not_told_of_a_compaction),
         cmocka_unit_test(a_flush_succeeds_while_a_compaction_waits_for_room),
+        cmocka_unit_test(the_last_reader_of_a_table_leaves_the_rest_to_a_worker),
+        cmocka_unit_test(the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker),
+        cmocka_unit_test(nothing_that_is_given_to_the_cleaner_is_forgotten),
         cmocka_unit_test(who_waits_for_a_reader_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

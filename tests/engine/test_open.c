@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "bed.h"
-#include "version.h"
 #include "support/crash.h"
 
 static int setup(void **state)
@@ -360,28 +359,6 @@ static void an_empty_store_is_opened_again_and_again(void **state)
 }
 
 /* ---- Locks ---- */
-
-static void opening_makes_one_version_however_many_records_there_are(void **state)
-{
-    (void)state;
-    bed b;
-    bed_on_simfs(&b, 1);
-    bed_must_open(&b);
-    for (unsigned i = 0; i < 100; i++) { /* a record each */
-        bed_put(&b, "k", "v");
-        bed_flush(&b);
-    }
-    bed_must_close(&b);
-    uint64_t before = atomic_load(&versions_made);
-    bed_must_open(&b);
-    assert_int_equal(atomic_load(&versions_made) - before, 1);
-    before = atomic_load(&versions_made);
-    bed_put(&b, "k", "v");
-    bed_flush(&b);
-    firn_stats s = bed_stats(&b);
-    assert_int_equal(atomic_load(&versions_made) - before, s.flushes + s.compactions);
-    bed_release(&b);
-}
 
 static void a_second_opener_in_this_process_is_refused(void **state)
 {
@@ -800,7 +777,6 @@ int main(void)
         TEST(a_log_without_its_manifest_is_not_thrown_away),
         TEST(error_if_exists_refuses_a_store_and_makes_a_new_one),
         TEST(an_empty_store_is_opened_again_and_again),
-        TEST(opening_makes_one_version_however_many_records_there_are),
         TEST(a_second_opener_in_this_process_is_refused),
         TEST(a_second_process_is_refused_and_told_who_has_the_store),
         TEST(use_after_fork_is_refused),

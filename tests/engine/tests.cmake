@@ -6,6 +6,7 @@ firn_test(engine crash crash ${CMAKE_CURRENT_LIST_DIR}/history.c ${ENGINE_BED})
 firn_test(engine open unit ${ENGINE_BED})
 firn_test(engine hostile damage ${ENGINE_BED})
 firn_test(engine manifest damage ${ENGINE_BED})
+firn_test(engine version unit ${ENGINE_BED})
 firn_test(engine damage damage ${CMAKE_CURRENT_LIST_DIR}/sample.c
     ${CMAKE_CURRENT_LIST_DIR}/history.c ${ENGINE_BED})
 firn_test(engine repair damage ${CMAKE_CURRENT_LIST_DIR}/sample.c

@@ -1,0 +1,45 @@
+/* cleaner: a thread that ends what nobody refers to any more.
+ *
+ * The last reference to a table, a memtable or a view is often a reader's: of a value, or of an iterator. To end one means
+ * to remove a file, to sweep the cache, to unmap a segment, or to go through all tables of a level. No reader pays for that: it
+ * hands the dead over, and the cleaner ends them, in their order.
+ *
+ *   table_unref, mem_unref, view_unref -> cleaner_give -> [the cleaner's thread] end
+ *
+ * Without a thread (inline work, before opening and after closing) who hands over ends it at once.
+ * Locks: m, innermost; nothing is ended under it.
+ */
+#ifndef ENGINE_CLEANER_H
+#define ENGINE_CLEANER_H
+
+#include <base/thread.h>
+#include <stdbool.h>
+
+/* Part of what may die. */
+typedef struct dead dead;
+struct dead {
+    dead *next;
+    void (*end)(dead *d); /* frees what it is part of */
+};
+
+typedef struct cleaner {
+    mutex m;
+    cond given, idle;
+    dead *first GUARDED_BY(m), *last GUARDED_BY(m);
+    bool works GUARDED_BY(m); /* there is a thread, and it takes what is given */
+    bool busy GUARDED_BY(m);
+    thread thread;
+} cleaner;
+
+void cleaner_init(cleaner *c);
+void cleaner_release(cleaner *c);
+/* Returns 0 or an errno. */
+int cleaner_start(cleaner *c);
+/* Ends what was given, and the thread. Does nothing when it never started. */
+void cleaner_stop(cleaner *c);
+/* From now on *d belongs to the cleaner. `c` NULL: it is ended at once. Any thread. */
+void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d));
+/* Waits until all that was given has been ended. */
+void cleaner_wait(cleaner *c);
+
+#endif
