@@ -20,13 +20,35 @@
 /* Relaxed everywhere: tests set the words before they start what they watch. */
 static _Alignas(64) _Atomic uint64_t fail_at;
 static _Alignas(64) _Atomic uint64_t counted;
+static _Atomic size_t failed_bytes;
 
-static bool must_fail(void)
+/* Written by nothing but a failure. */
+static _Thread_local size_t refused;
+
+static bool must_fail(size_t size)
 {
     uint64_t n = atomic_load_explicit(&fail_at, memory_order_relaxed);
     if (__builtin_expect(n == 0, 1))
         return false;
-    return atomic_fetch_add_explicit(&counted, 1, memory_order_relaxed) + 1 == n;
+    if (atomic_fetch_add_explicit(&counted, 1, memory_order_relaxed) + 1 != n)
+        return false;
+    atomic_store_explicit(&failed_bytes, size, memory_order_relaxed);
+    return true;
+}
+
+/* The end of every allocation. */
+static void *given(void *p, size_t size)
+{
+    if (__builtin_expect(!p, 0))
+        refused = size;
+    return p;
+}
+
+size_t mem_refused(void)
+{
+    size_t size = refused;
+    refused = 0;
+    return size;
 }
 
 void alloc_fail_at(uint64_t n)
@@ -34,6 +56,11 @@ void alloc_fail_at(uint64_t n)
     if (n != 0)
         atomic_store_explicit(&counted, 0, memory_order_relaxed);
     atomic_store_explicit(&fail_at, n, memory_order_relaxed);
+}
+
+size_t alloc_failed_bytes(void)
+{
+    return atomic_load_explicit(&failed_bytes, memory_order_relaxed);
 }
 
 uint64_t alloc_count(void)
@@ -49,27 +76,27 @@ static size_t at_least_one(size_t size)
 
 void *mem_alloc(size_t size)
 {
-    return must_fail() ? NULL : malloc(at_least_one(size));
+    return given(must_fail(size) ? NULL : malloc(at_least_one(size)), size);
 }
 
 void *mem_zalloc(size_t size)
 {
-    return must_fail() ? NULL : calloc(1, at_least_one(size));
+    return given(must_fail(size) ? NULL : calloc(1, at_least_one(size)), size);
 }
 
 void *mem_realloc(void *p, size_t size)
 {
-    return must_fail() ? NULL : realloc(p, at_least_one(size));
+    return given(must_fail(size) ? NULL : realloc(p, at_least_one(size)), size);
 }
 
 void *mem_aligned(size_t alignment, size_t size)
 {
-    if (must_fail())
-        return NULL;
     void *p = NULL;
     if (alignment < sizeof(void *))
         alignment = sizeof(void *);
-    return posix_memalign(&p, alignment, at_least_one(size)) == 0 ? p : NULL;
+    if (must_fail(size) || posix_memalign(&p, alignment, at_least_one(size)) != 0)
+        p = NULL;
+    return given(p, size);
 }
 
 void mem_free(void *p)
@@ -94,10 +121,10 @@ static size_t whole_pages(size_t size)
     return size > SIZE_MAX - page ? 0 : (size + page - 1) / page * page;
 }
 
-void *mem_pages(size_t size)
+static void *map_pages(size_t size)
 {
     size_t length = whole_pages(size);
-    if (must_fail() || length == 0)
+    if (length == 0)
         return NULL;
     bool huge = length >= HUGE_PAGE_BYTES;
     /* A huge page needs an aligned place. Kernels before 6.7 do not look for one, so ask for more
@@ -118,6 +145,11 @@ void *mem_pages(size_t size)
     /* Only advice: where huge pages are switched off, small ones do. */
     (void)madvise(start + head, length, MADV_HUGEPAGE);
     return start + head;
+}
+
+void *mem_pages(size_t size)
+{
+    return given(must_fail(size) ? NULL : map_pages(size), size);
 }
 
 void mem_pages_free(void *p, size_t size)

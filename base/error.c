@@ -4,6 +4,7 @@
  * offset and the errno. Nothing here allocates: running out of memory must be describable too.
  * Texts that do not fit are cut; of a path the end is kept, since the end names the file.
  */
+#include <base/alloc.h>
 #include <base/error.h>
 
 #include <errno.h>
@@ -255,6 +256,9 @@ void error_hint_curable(firn_error *err, const char *then)
 
 int error_no_memory(firn_error *err, size_t bytes)
 {
+    size_t refused = mem_refused();
+    if (!bytes)
+        bytes = refused;
     if (bytes)
         error_set(err, FIRN_NO_MEMORY, "cannot allocate %zu bytes", bytes);
     else

@@ -262,7 +262,7 @@ int fs_dir_make(fs *f, const char *path, firn_error *err)
     }
     char *copy = mem_strdup(path);
     if (!copy)
-        return error_no_memory(err, length + 1);
+        return error_no_memory(err, 0);
     copy[length] = '\0';
     int status = make_path(f, copy, length, err);
     if (status == FIRN_OK) {

@@ -343,7 +343,7 @@ static int check_all(check *c, const char *path, firn_error *err)
 {
     int rc = fs_dir_open(c->fs, path, &c->dir, err);
     if (rc == FIRN_OK && sst_cache_new(0, &c->env.cache) != FIRN_OK)
-        rc = error_no_memory(err, sizeof *c);
+        rc = error_no_memory(err, 0);
     if (rc != FIRN_OK)
         return rc;
     c->env.dir = c->dir;
@@ -373,7 +373,7 @@ static int check_all(check *c, const char *path, firn_error *err)
     if (rc != FIRN_OK)
         return rc;
     if (check_folder(c) != FIRN_OK)
-        return error_no_memory(err, sizeof *c);
+        return error_no_memory(err, 0);
     return check_lost(c, err);
 }
 

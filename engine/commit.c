@@ -46,7 +46,7 @@ static int follow_log(firn *db, wal_segment *taking, firn_error *err)
     if (rc == FIRN_OK)
         db->active = fresh;
     else
-        error_no_memory(err, sizeof *fresh);
+        error_no_memory(err, 0);
     mem_unref(fresh); /* the view has its own reference */
     return rc;
 }
@@ -58,7 +58,7 @@ static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *er
     if (rc == FIRN_OK)
         rc = follow_log(db, g->segment, err);
     if (rc == FIRN_OK && memtable_reserve(db->active->table, (size_t)g->entries) != FIRN_OK)
-        rc = error_no_memory(err, (size_t)g->entries * 64);
+        rc = error_no_memory(err, 0);
     return rc;
 }
 

@@ -67,7 +67,7 @@ static int merge_into(firn *db, job *j, iter *it, build *b, const buf *snapshots
         bool keep, oldest;
         rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
         if (rc != FIRN_OK) {
-            error_no_memory(err, it->key.size);
+            error_no_memory(err, 0);
             break;
         }
         if (keep && oldest && it->kind == FIRN_DELETE && nothing_below(j, at, it->key))
@@ -170,7 +170,7 @@ static int move_down(firn *db, const job *j, firn_error *err)
     int rc = drop_inputs(j, &e);
     for (size_t i = 0; rc == FIRN_OK && i < j->counts[0]; i++)
         rc = edit_add(&e, j->level + 1, j->inputs[0][i]);
-    rc = rc == FIRN_OK ? store_commit_edit(db, &e, NULL, err) : error_no_memory(err, sizeof e);
+    rc = rc == FIRN_OK ? store_commit_edit(db, &e, NULL, err) : error_no_memory(err, 0);
     edit_release(&e);
     return rc;
 }
@@ -187,7 +187,7 @@ static int rewrite(firn *db, job *j, firn_error *err)
     if (rc == FIRN_OK)
         rc = open_inputs(j, &below, &it);
     if (rc != FIRN_OK)
-        error_no_memory(err, sizeof e);
+        error_no_memory(err, 0);
     else
         rc = merge_into(db, j, it, &b, &snapshots, err);
     if (rc == FIRN_OK)
@@ -197,7 +197,7 @@ static int rewrite(firn *db, job *j, firn_error *err)
         for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
             rc = edit_add(&e, j->level + 1, b.tables[i]);
         if (rc != FIRN_OK)
-            error_no_memory(err, sizeof e);
+            error_no_memory(err, 0);
     }
     bool committing = rc == FIRN_OK;
     if (committing)
@@ -249,7 +249,7 @@ static int run_picked(firn *db, int rc, job *j, bool *did, bool *input_failed, f
     if (rc == FIRN_NOT_FOUND)
         return FIRN_OK;
     if (rc != FIRN_OK)
-        return error_no_memory(err, sizeof *j);
+        return error_no_memory(err, 0);
     rc = run(db, j, err);
     *did = rc == FIRN_OK;
     *input_failed = j->input_failed;

@@ -24,7 +24,7 @@ static int write_table(firn *db, mem *m, build *b, firn_error *err)
     if (rc == FIRN_OK)
         rc = memtable_iter_new(m->table, &it);
     if (rc != FIRN_OK)
-        error_no_memory(err, sizeof *it);
+        error_no_memory(err, 0);
     keeper_init(&k, &snapshots);
     if (rc == FIRN_OK)
         it->ops->first(it);
@@ -32,7 +32,7 @@ static int write_table(firn *db, mem *m, build *b, firn_error *err)
         bool keep, oldest;
         rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
         if (rc != FIRN_OK)
-            error_no_memory(err, it->key.size);
+            error_no_memory(err, 0);
         else if (keep)
             rc = build_add(b, it, err);
         if (rc == FIRN_OK)
@@ -77,7 +77,7 @@ static int flush_mem(firn *db, mem *m, firn_error *err)
     int rc = memtable_entries(m->table) ? write_table(db, m, &b, err) : FIRN_OK;
     for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
         if (edit_add(&e, 0, b.tables[i]) != FIRN_OK)
-            rc = error_no_memory(err, sizeof e);
+            rc = error_no_memory(err, 0);
     bool committing = rc == FIRN_OK;
     if (committing)
         rc = store_commit_edit(db, &e, m, err);

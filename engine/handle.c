@@ -28,7 +28,7 @@ static int prepare_env(firn *db, firn_error *err)
 {
     int rc = sst_cache_new(options_cache_bytes(&db->options), &db->cache);
     if (rc != FIRN_OK)
-        return error_no_memory(err, options_cache_bytes(&db->options));
+        return error_no_memory(err, 0);
     db->env.cache = db->cache;
     db->env.mapped = true;
     db->level1_bytes = db->options.segment_bytes * L0_COMPACT_AT;

@@ -126,7 +126,7 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
         rc = view_iter_new(it->view, !o.bypass_cache, &it->runs);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
-        return error_no_memory(error, sizeof *it);
+        return error_no_memory(error, 0);
     }
     *out = it;
     return FIRN_OK;
@@ -157,9 +157,9 @@ static int stop(firn_iter *it, int status)
     return status; /* described already by the place that noticed */
 }
 
-static int stop_no_memory(firn_iter *it, size_t bytes)
+static int stop_no_memory(firn_iter *it)
 {
-    return stop(it, error_no_memory(&it->error, bytes));
+    return stop(it, error_no_memory(&it->error, 0));
 }
 
 /* The merge has no further element: its end, or its error. */
@@ -202,7 +202,7 @@ static int find_forward(firn_iter *it, bool skipping)
             return stop(it, FIRN_UNSUPPORTED);
         }
         if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-            return stop_no_memory(it, m->key.size);
+            return stop_no_memory(it);
         skipping = true;
     }
     return stop_at_end(it);
@@ -228,7 +228,7 @@ static int find_backward(firn_iter *it)
             if (it->has_lower && slice_compare(m->key, buf_slice(&it->lower)) < 0)
                 return stop(it, FIRN_END);
             if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-                return stop_no_memory(it, m->key.size);
+                return stop_no_memory(it);
             inside = true;
             found = false;
         }
@@ -239,7 +239,7 @@ static int find_backward(firn_iter *it)
             }
             found = m->kind == FIRN_PUT;
             if (found && buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)
-                return stop_no_memory(it, m->value.size);
+                return stop_no_memory(it);
         }
         m->ops->prev(m);
     }
@@ -312,7 +312,7 @@ static int take_target(firn_iter *it, const void *key, size_t key_size, firn_sli
     if (!it->valid || it->backward) /* N2: what backwards shows are copies already */
         return FIRN_OK;
     if (buf_assign(&it->key, key, key_size) != FIRN_OK)
-        return stop_no_memory(it, key_size);
+        return stop_no_memory(it);
     *out = buf_slice(&it->key);
     return FIRN_OK;
 }
@@ -362,7 +362,7 @@ int firn_iter_next(firn_iter *it)
         return find_forward(it, false);
     }
     if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-        return stop_no_memory(it, m->key.size);
+        return stop_no_memory(it);
     m->ops->next(m);
     return find_forward(it, true);
 }
@@ -374,7 +374,7 @@ int firn_iter_prev(firn_iter *it)
         return rc;
     if (!it->backward) {
         if (buf_assign(&it->key, it->current_key.data, it->current_key.size) != FIRN_OK)
-            return stop_no_memory(it, it->current_key.size);
+            return stop_no_memory(it);
         return seek_backward(it, buf_slice(&it->key));
     }
     return find_backward(it);

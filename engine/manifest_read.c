@@ -174,7 +174,7 @@ static int add_table(reader *r, cursor *c, firn_error *err)
         return other_bucket(err);
     table *t = NULL;
     if (table_new(r->env, no, &p, &t) != FIRN_OK)
-        return error_no_memory(err, sizeof *t);
+        return error_no_memory(err, 0);
     int rc = version_build_add(&r->build, level_of(n), t, err);
     table_unref(t);
     return rc;

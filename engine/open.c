@@ -151,7 +151,7 @@ static int new_state(firn *db, manifest_state *s, firn_error *err)
     *s = (manifest_state){.next_file_no = 1};
     int rc = fs_random(db->fs, s->store_id, sizeof s->store_id, err);
     if (rc == FIRN_OK && version_new_empty(&s->version) != FIRN_OK)
-        rc = error_no_memory(err, sizeof *s->version);
+        rc = error_no_memory(err, 0);
     if (rc == FIRN_OK)
         handle_set_id(db, s->store_id);
     return rc;
@@ -294,7 +294,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     if (rc == FIRN_OK)
         rc = memtable_reserve(m->table, frame->count);
     if (rc != FIRN_OK)
-        return error_no_memory(r->err, sizeof *m);
+        return error_no_memory(r->err, 0);
     mem_apply(m, frame);
     m->seq_last = wal_segment_seq_last(frame->segment);
     r->db->recovered_entries += frame->count;
@@ -367,7 +367,7 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
         db->active = active;
         store_install_first(db, first);
     } else {
-        error_no_memory(err, sizeof *first);
+        error_no_memory(err, 0);
     }
     mem_unref(active);
     return rc;
@@ -448,8 +448,7 @@ static int remove_leftovers(firn *db, const version *v, firn_error *err)
     sweep s = {.db = db, .manifest_no = manifest_no(db->manifest)};
     mutex_unlock(&db->manifest_mu);
     int rc = version_numbers(v, &s.listed);
-    rc = rc == FIRN_OK ? fs_dir_list(db->dir, sweep_name, &s, err)
-                       : error_no_memory(err, s.listed.size);
+    rc = rc == FIRN_OK ? fs_dir_list(db->dir, sweep_name, &s, err) : error_no_memory(err, 0);
     buf_release(&s.listed);
     return rc;
 }

@@ -423,7 +423,7 @@ static int write_manifest(repair *r)
     for (size_t i = 0; rc == FIRN_OK && i < r->count; i++)
         rc = edit_add(&e, r->parts[i].level, r->parts[i].table);
     if (rc != FIRN_OK)
-        error_no_memory(r->err, sizeof e);
+        error_no_memory(r->err, 0);
     if (rc == FIRN_OK)
         rc = version_apply(empty, &e, &s.version, r->err);
     if (rc == FIRN_OK)

@@ -90,7 +90,7 @@ static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, fir
     }
     iter here = {.key = key, .value = value, .seq = seq, .kind = kind, .valid = true};
     if (buf_assign(&s->last_key, key.data, key.size) != FIRN_OK)
-        return error_no_memory(s->r->err, key.size);
+        return error_no_memory(s->r->err, 0);
     s->last_seq = seq;
     s->saved++;
     return build_add(&s->build, &here, s->r->err);
@@ -101,9 +101,8 @@ static int keep_key(saving *s, firn_slice key, bool *has, size_t *at)
 {
     *has = key.data != NULL;
     *at = s->keys.size;
-    return buf_append(&s->keys, key.data, key.size) == FIRN_OK
-               ? FIRN_OK
-               : error_no_memory(s->r->err, key.size);
+    return buf_append(&s->keys, key.data, key.size) == FIRN_OK ? FIRN_OK
+                                                               : error_no_memory(s->r->err, 0);
 }
 
 /* The last gap then reaches from where it began to where this one ends. */
@@ -276,7 +275,7 @@ static int take_found(repair *r, uint64_t no, table **out, firn_error *why)
     if (rc == FIRN_OK)
         rc = sst_verify(reader, why);
     if (rc == FIRN_OK && table_new(env, no, sst_reader_properties(reader), out) != FIRN_OK)
-        rc = error_no_memory(why, sizeof **out);
+        rc = error_no_memory(why, 0);
     sst_reader_close(reader);
     return rc;
 }
@@ -311,7 +310,7 @@ int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
     *seq_max = 0;
     if (version_numbers(r->state.version, &listed) != FIRN_OK) {
         buf_release(&listed);
-        return error_no_memory(r->err, sizeof *r);
+        return error_no_memory(r->err, 0);
     }
     for (size_t i = 0; i < folder_count(&r->folder.tables); i++) {
         uint64_t no = folder_at(&r->folder.tables, i);
@@ -378,7 +377,7 @@ static int open_parts(const repair *r, iter **out)
             count++;
     rc = merge_iter_of(rc, runs, count, out);
     mem_free(runs);
-    return rc == FIRN_OK ? rc : error_no_memory(r->err, sizeof *runs);
+    return rc == FIRN_OK ? rc : error_no_memory(r->err, 0);
 }
 
 /* Two tables may hold the same version (what a compaction was made of and what it made): the keeper lets one of them pass.
@@ -395,7 +394,7 @@ static int merge_parts(const repair *r, iter *it, build *b)
             continue;
         rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
         if (rc != FIRN_OK)
-            error_no_memory(r->err, it->key.size);
+            error_no_memory(r->err, 0);
         else if (keep && it->kind != FIRN_DELETE) /* nothing lies below that it could hide */
             rc = build_add(b, it, r->err);
     }

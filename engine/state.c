@@ -250,7 +250,7 @@ static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn
     if (rc != FIRN_OK)
         return rc;
     if (store_reserve(db) != FIRN_OK)
-        return error_no_memory(err, sizeof(view));
+        return error_no_memory(err, 0);
     rc = manifest_write(db->manifest, e, err);
     if (rc != FIRN_OK) {
         store_unreserve(db);

@@ -398,10 +398,10 @@ int version_build_finish(version_build *b, version **out, firn_error *err)
     if (rc == FIRN_OK && total > VERSION_TABLES_MAX)
         rc = error_set(err, FIRN_DAMAGED, "there are more tables than a store can have");
     if (rc == FIRN_OK && version_new_empty(&v) != FIRN_OK)
-        rc = error_no_memory(err, sizeof *v);
+        rc = error_no_memory(err, 0);
     for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
         if (fill_level(b, n, &g, &v->levels[n]) != FIRN_OK)
-            rc = error_no_memory(err, g.counts[n] * sizeof(table *));
+            rc = error_no_memory(err, 0);
     mem_free(g.items);
     mem_free(g.room);
     if (rc == FIRN_OK)

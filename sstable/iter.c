@@ -73,7 +73,7 @@ static int window_read(table_iter *t, uint32_t first, uint32_t end)
     buf_clear(&t->window);
     t->window_first = t->window_end = 0;
     if (buf_reserve(&t->window, size) != FIRN_OK)
-        return error_no_memory(&t->base.error, size);
+        return error_no_memory(&t->base.error, 0);
     int status = fs_read(t->r->file, t->window.data, size, ix->offsets[first], &t->base.error);
     if (status != FIRN_OK)
         return status;

@@ -107,7 +107,7 @@ static int index_load(sst_reader *r, firn_error *err)
         return status;
     status = sst_index_open((firn_slice){r->index_bytes, (size_t)h.size}, &r->index);
     if (status == FIRN_NO_MEMORY)
-        return error_no_memory(err, (size_t)h.size);
+        return error_no_memory(err, 0);
     if (status != FIRN_OK)
         return refuse(r->file, h.offset, status, "the index block cannot be understood", err);
 
@@ -144,7 +144,7 @@ static int filter_load(sst_reader *r, firn_error *err)
                         (size + SST_FILTER_LINE_BYTES - 1) & ~(size_t)(SST_FILTER_LINE_BYTES - 1));
     }
     if (!r->filter_bytes)
-        return error_no_memory(err, size);
+        return error_no_memory(err, 0);
     status = meta_read(r, h, r->filter_bytes, err);
     if (status != FIRN_OK)
         return status;

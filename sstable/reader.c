@@ -95,7 +95,7 @@ int sst_reader_unpack(sst_reader *r, uint32_t i, const uint8_t *stored, sst_cach
         return status;
     sst_cached *e = sst_cache_reserve(r->cache, r->owner, i, trailer.raw_size);
     if (!e)
-        return error_no_memory(err, trailer.raw_size);
+        return error_no_memory(err, 0);
     if (trailer.compression == SST_COMPRESSION_NONE) {
         memcpy(e->data, stored, size);
     } else {

@@ -28,7 +28,7 @@ static int wrong(const verifier *v, const char *why)
 static int room(verifier *v, buf *b, size_t size)
 {
     buf_clear(b);
-    return buf_reserve(b, size) == FIRN_OK ? FIRN_OK : error_no_memory(v->err, size);
+    return buf_reserve(b, size) == FIRN_OK ? FIRN_OK : error_no_memory(v->err, 0);
 }
 
 /* Reads a block as stored and checks its checksum. */

@@ -91,7 +91,7 @@ int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, 
     if (status == FIRN_OK)
         status = buf_reserve(&w->out, WRITE_BYTES + SST_FOOTER_BYTES);
     if (status != FIRN_OK)
-        error_no_memory(err, WRITE_BYTES);
+        error_no_memory(err, 0);
     /* The file comes last, so that every earlier failure leaves the folder alone. */
     if (status == FIRN_OK)
         status = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &w->file, err);

@@ -256,7 +256,7 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
                             ? POPULATE_AHEAD_BATCH_BYTES
                             : POPULATE_AHEAD_BYTES;
     firn_error why; /* opening goes on behind some failures, and then tells nothing of them */
-    status = w->recycler ? decide_backing(w, &why) : error_no_memory(&why, sizeof(wal_recycler));
+    status = w->recycler ? decide_backing(w, &why) : error_no_memory(&why, 0);
     if (status == FIRN_OK)
         status = wal_recover(dir, &w->config, w->mapped, &log, &found, &why);
     if (status == FIRN_OK)

@@ -154,7 +154,7 @@ static int remove_leftovers(wal_repair *r)
     bool removed = false;
     int status = fs_dir_list(r->dir, collect_leftover, &found, r->err);
     if (found.no_memory)
-        status = error_no_memory(r->err, (found.capacity + 1) * WAL_NAME_BYTES * 2);
+        status = error_no_memory(r->err, 0);
     for (size_t i = 0; i < found.count && status == FIRN_OK; i++)
         status = remove_one(r, found.names[i], &removed);
     mem_free(found.names);

@@ -96,7 +96,7 @@ static int open_all(fs_dir *dir, const wal_scan_options *o, wal_scan *scan, firn
     name_list list = {.above = o->covered_no};
     int status = fs_dir_list(dir, collect_number, &list, err);
     if (list.no_memory)
-        status = error_no_memory(err, (list.capacity + 1) * 2 * sizeof(uint64_t));
+        status = error_no_memory(err, 0);
     if (status != FIRN_OK || list.count == 0)
         goto done;
     qsort(list.numbers, list.count, sizeof(list.numbers[0]), compare_numbers);

@@ -6,6 +6,7 @@
 #ifndef SUPPORT_TOLD_H
 #define SUPPORT_TOLD_H
 
+#include <base/alloc.h>
 #include <firn/types.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,5 +94,13 @@ static inline int told_check(told *t, const char *call, int status, const firn_e
         int told_status_ = (call);                                                                 \
         told_check(t, #call, told_status_, error);                                                 \
     })
+
+/* Does the newest failure say how many bytes the allocation had asked for that was made to fail? */
+static inline bool told_what_was_asked_for(const told *t)
+{
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "cannot allocate %zu bytes", alloc_failed_bytes());
+    return strcmp(t->error.message, wanted) == 0;
+}
 
 #endif

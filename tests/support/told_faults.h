@@ -123,6 +123,8 @@ static inline void told_each_allocation(const told_script *s)
         s->script(s->run);
         alloc_fail_at(0);
         told_must(s, name, s->told->last == FIRN_NO_MEMORY);
+        if (s->told->failures > 0 && !told_what_was_asked_for(s->told))
+            fail_msg("%s of %zu bytes: %s", name, alloc_failed_bytes(), s->told->error.message);
         told_finish(s->told, *s->sim);
     }
 }

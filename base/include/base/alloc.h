@@ -2,7 +2,8 @@
  *
  * alloc_fail_at(n) makes the n-th allocation from now on fail, once, and starts counting at 0;
  * alloc_fail_at(UINT64_MAX) counts and fails none; alloc_fail_at(0) stops both. alloc_count() is the
- * number of allocations since counting was started, and stays when it is stopped. Both are for tests;
+ * number of allocations since counting was started, and stays when it is stopped; alloc_failed_bytes() is what the one that
+ * was made to fail had asked for. All are for tests;
  * in production an allocation pays one relaxed load of a word that nothing writes.
  */
 #ifndef BASE_ALLOC_H
@@ -11,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t size);                  /* uninitialised */
-void *mem_zalloc(size_t size);                 /* zeroed */
+void *mem_alloc(size_t size);  /* uninitialised */
+void *mem_zalloc(size_t size); /* zeroed */
 void *mem_realloc(void *p, size_t size);
 void *mem_aligned(size_t alignment, size_t size); /* power of two; freed by mem_free */
 void mem_free(void *p);
@@ -23,7 +24,12 @@ char *mem_strdup(const char *s);
 void *mem_pages(size_t size);
 void mem_pages_free(void *p, size_t size);
 
+/* What this thread's newest allocation that failed had asked for, told once: for the error that describes it. 0: there was
+ * none. */
+size_t mem_refused(void);
+
 void alloc_fail_at(uint64_t n);
 uint64_t alloc_count(void);
+size_t alloc_failed_bytes(void);
 
 #endif

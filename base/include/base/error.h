@@ -33,7 +33,9 @@ int error_needed(firn_error *err, int status);
 /* Told behind NO_SPACE or NO_MEMORY, when nothing has happened: sets a hint that fits the cause and ends with `then`. */
 void error_hint_curable(firn_error *err, const char *then);
 
-int error_no_memory(firn_error *err, size_t bytes); /* 0: it is not known how many */
+/* An allocation of this thread has failed, which asked for so many bytes. 0: the allocator knows how many (mem_refused), and
+ * so it is wherever the allocation was made by a function that was called. */
+int error_no_memory(firn_error *err, size_t bytes);
 
 /* Does it pass by itself? A full disk and a lack of memory or descriptors do: nothing has happened, and trying again
  * is right. */
