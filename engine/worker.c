@@ -240,13 +240,17 @@ static bool is_settled(firn *db,
            (db->compaction_failed || !compaction_due(db, v->version));
 }
 
-/* As with threads: what becomes of the compaction behind it is not the flush's outcome. */
+/* What becomes of the compaction behind it is not the flush's outcome, unless it has stopped everything. */
 static int flush_and_go_on(firn *db, firn_error *err)
 {
     firn_error behind = {0};
     int rc = flush_inline(db, err);
-    if (rc == FIRN_OK)
-        (void)compact_inline(db, &behind);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = compact_inline(db, &behind);
+    if (rc == FIRN_OK || store_writable(db, NULL) == FIRN_OK)
+        return FIRN_OK;
+    *err = behind;
     return rc;
 }
 
