@@ -1,5 +1,5 @@
 /* build: tables from a sorted stream. A table ends between two keys, never between versions of one
- * (V2). */
+ * (V2). Which versions of a key stay is decided in resolve.c; the loop that asks it is build_add_all. */
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
@@ -73,10 +73,9 @@ static int end_table(build *b, firn_error *err)
     return FIRN_OK;
 }
 
-/* The merge gives what the tables give. A writer of tables refuses what no table may hold. */
-static int refuse_entry(const build *b, firn_error *err)
+int refuse_order(const char *path, firn_error *err)
 {
-    error_file(err, FIRN_DAMAGED, b->db->dir->path, FIRN_NO_OFFSET,
+    error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
                "a table holds entries that are out of order, although its checksums are right");
     error_hint(err, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
     return FIRN_DAMAGED;
@@ -92,12 +91,101 @@ int build_add(build *b, const iter *it, firn_error *err)
         rc = start_table(b, err);
     if (rc == FIRN_OK)
         rc = sst_writer_add(b->writer, it->key, it->seq, it->kind, it->value, err);
+    /* The merge gives what the tables give. A writer of tables refuses what no table may hold. */
     if (rc == FIRN_INVALID)
-        rc = refuse_entry(b, err);
+        rc = refuse_order(b->db->dir->path, err);
     /* The last key is only needed once the table is about to be full. */
     if (rc == FIRN_OK && sst_writer_file_bytes(b->writer) >= b->table_bytes &&
         buf_assign(&b->last_key, it->key.data, it->key.size) != FIRN_OK)
         rc = error_no_memory(err, 0);
+    return rc;
+}
+
+/* ---- From a stream of all versions ---- */
+
+#define STOP_CHECK_ENTRIES 4096
+
+typedef struct filling {
+    build *b;
+    const build_rules *rules;
+    keeper keeper;
+    buf key; /* of the last version, if `any` */
+    bool any;
+    iter tombstone; /* only to hand it to build_add */
+} filling;
+
+static int add_held(filling *f, firn_error *err)
+{
+    iter *t = &f->tombstone;
+    if (!keeper_take_held(&f->keeper, &t->seq, &t->kind))
+        return FIRN_OK;
+    t->key = buf_slice(&f->key);
+    return build_add(f->b, t, err);
+}
+
+/* All versions of the last key have been fed. */
+static int end_key(filling *f, firn_error *err)
+{
+    const build_rules *r = f->rules;
+    if (!f->any || f->keeper.held == 0 || !r->lies_below ||
+        !r->lies_below(r->ctx, buf_slice(&f->key)))
+        return FIRN_OK;
+    return add_held(f, err);
+}
+
+static int begin_key(filling *f, firn_slice key, firn_error *err)
+{
+    int rc = end_key(f, err);
+    if (rc == FIRN_OK && buf_assign(&f->key, key.data, key.size) != FIRN_OK)
+        rc = error_no_memory(err, 0);
+    keeper_next_key(&f->keeper);
+    f->any = true;
+    return rc;
+}
+
+static int add_version(filling *f, const iter *it, firn_error *err)
+{
+    int rc = FIRN_OK;
+    if (!f->any || !slice_equal(buf_slice(&f->key), it->key))
+        rc = begin_key(f, it->key, err);
+    if (rc != FIRN_OK)
+        return rc;
+    switch (keeper_feed(&f->keeper, it->seq, it->kind)) {
+    case KEEPER_KEEP:
+        rc = add_held(f, err);
+        return rc == FIRN_OK ? build_add(f->b, it, err) : rc;
+    case KEEPER_UNKNOWN:
+        return resolve_refuse(it->kind, err);
+    case KEEPER_DROP:
+    case KEEPER_HOLD:
+        break;
+    }
+    return FIRN_OK;
+}
+
+int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
+{
+    filling f = {.b = b, .rules = rules};
+    uint64_t seen = 0;
+    int rc = FIRN_OK;
+    keeper_init(&f.keeper, (const uint64_t *)(const void *)rules->snapshots->data,
+                rules->snapshots->size / sizeof(uint64_t));
+    for (it->ops->first(it); rc == FIRN_OK && it->valid;) {
+        rc = add_version(&f, it, err);
+        if (rc == FIRN_OK && ++seen % STOP_CHECK_ENTRIES == 0 && rules->stop &&
+            rules->stop(rules->ctx))
+            rc = FIRN_END;
+        if (rc == FIRN_OK)
+            it->ops->next(it);
+    }
+    if (rc == FIRN_OK && it->status != FIRN_OK) {
+        rc = it->status;
+        if (err)
+            *err = it->error;
+    }
+    if (rc == FIRN_OK)
+        rc = end_key(&f, err);
+    buf_release(&f.key);
     return rc;
 }
 

@@ -1,7 +1,6 @@
 /* compact: merge tables of one level with what they overlap in the next.
  *
- * What may be left out: versions that no snapshot and no present reader can tell from a newer one
- * (keeper), and tombstones that nothing lies below. The order of a commit is flush's: tables
+ * What may be left out is decided by the keeper (resolve.h). The order of a commit is flush's: tables
  * durable, folder durable, manifest edit durable, new version; the inputs' files go with the last
  * reader. */
 #include <base/alloc.h>
@@ -14,20 +13,26 @@
 #include "merge.h"
 #include "store.h"
 
-#define STOP_CHECK_ENTRIES 4096
+/* What a merge has to know beside the versions. */
+typedef struct surroundings {
+    firn *db;
+    const job *job;
+    size_t at[FIRN_LEVELS]; /* per level, how far the keys have come */
+} surroundings;
 
-/* Is there nothing of `key` below the output level? `at` remembers, per level, how far the keys
- * have come. */
-static bool nothing_below(const job *j, size_t at[FIRN_LEVELS], firn_slice key)
+/* May something of `key` lie below the output level? */
+static bool lies_below(void *ctx, firn_slice key)
 {
-    for (unsigned n = j->level + 2; n < FIRN_LEVELS; n++) {
-        const level *l = &j->view->version->levels[n];
-        while (at[n] < l->count && slice_compare(l->tables[at[n]]->properties.key_max, key) < 0)
-            at[n]++;
-        if (at[n] < l->count && slice_compare(l->tables[at[n]]->properties.key_min, key) <= 0)
-            return false;
+    surroundings *s = ctx;
+    for (unsigned n = s->job->level + 2; n < FIRN_LEVELS; n++) {
+        const level *l = &s->job->view->version->levels[n];
+        size_t *at = &s->at[n];
+        while (*at < l->count && slice_compare(l->tables[*at]->properties.key_max, key) < 0)
+            (*at)++;
+        if (*at < l->count && slice_compare(l->tables[*at]->properties.key_min, key) <= 0)
+            return true;
     }
-    return true;
+    return false;
 }
 
 static int open_inputs(const job *j, level *below, iter **out)
@@ -47,8 +52,9 @@ static int open_inputs(const job *j, level *below, iter **out)
     return rc;
 }
 
-static bool closing(firn *db)
+static bool closing(void *ctx)
 {
+    firn *db = ((surroundings *)ctx)->db;
     mutex_lock(&db->state_mu);
     bool yes = db->closing;
     mutex_unlock(&db->state_mu);
@@ -58,36 +64,12 @@ static bool closing(firn *db)
 /* FIRN_END: given up because the store is being closed. */
 static int merge_into(firn *db, job *j, iter *it, build *b, const buf *snapshots, firn_error *err)
 {
-    keeper k;
-    size_t at[FIRN_LEVELS] = {0};
-    uint64_t seen = 0;
-    int rc = FIRN_OK;
-    keeper_init(&k, snapshots);
-    for (it->ops->first(it); rc == FIRN_OK && it->valid; it->ops->next(it)) {
-        bool keep, oldest;
-        rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
-        if (rc != FIRN_OK) {
-            error_no_memory(err, 0);
-            break;
-        }
-        if (keep && oldest && it->kind == FIRN_DELETE && nothing_below(j, at, it->key))
-            keep = false;
-        if (keep)
-            rc = build_add(b, it, err);
-        if (rc == FIRN_DAMAGED)
-            j->input_failed = true;
-        if (++seen % STOP_CHECK_ENTRIES == 0 && closing(db))
-            rc = FIRN_END;
-        if (rc != FIRN_OK)
-            break;
-    }
-    if (rc == FIRN_OK && it->status != FIRN_OK) {
-        rc = it->status;
+    surroundings around = {.db = db, .job = j};
+    build_rules rules = {
+        .snapshots = snapshots, .ctx = &around, .lies_below = lies_below, .stop = closing};
+    int rc = build_add_all(b, it, &rules, err);
+    if (rc == FIRN_DAMAGED || it->status != FIRN_OK)
         j->input_failed = true;
-        if (err)
-            *err = it->error;
-    }
-    keeper_release(&k);
     return rc == FIRN_OK ? build_finish(b, err) : rc;
 }
 

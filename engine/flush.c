@@ -15,39 +15,29 @@
 
 #include "store.h"
 
+static bool always_below(void *ctx, firn_slice key)
+{
+    (void)ctx;
+    (void)key;
+    return true;
+}
+
 static int write_table(firn *db, mem *m, build *b, firn_error *err)
 {
     buf snapshots = {0};
-    keeper k = {0};
+    build_rules rules = {.snapshots = &snapshots, .ctx = NULL, .lies_below = always_below};
     iter *it = NULL;
     int rc = snapshots_list(db, &snapshots);
     if (rc == FIRN_OK)
         rc = memtable_iter_new(m->table, &it);
     if (rc != FIRN_OK)
         error_no_memory(err, 0);
-    keeper_init(&k, &snapshots);
-    if (rc == FIRN_OK)
-        it->ops->first(it);
-    while (rc == FIRN_OK && it->valid) {
-        bool keep, oldest;
-        rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
-        if (rc != FIRN_OK)
-            error_no_memory(err, 0);
-        else if (keep)
-            rc = build_add(b, it, err);
-        if (rc == FIRN_OK)
-            it->ops->next(it);
-    }
-    if (rc == FIRN_OK && it->status != FIRN_OK) {
-        rc = it->status;
-        if (err)
-            *err = it->error;
-    }
+    else
+        rc = build_add_all(b, it, &rules, err);
     if (rc == FIRN_OK)
         rc = build_finish(b, err);
     if (it)
         it->ops->close(it);
-    keeper_release(&k);
     buf_release(&snapshots);
     return rc;
 }

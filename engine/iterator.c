@@ -1,9 +1,12 @@
 /* iterator: firn_iter, the user's walk over the newest visible version of each key.
  *
- * Below it, a merge shows every version: key ascending, newest first. Forwards, the first version
- * of a key at or below our number is the one, and the rest of the key is stepped over. Backwards,
- * the versions of a key come oldest first, so all of them are passed and the last good one is kept
- * in a copy; the merge then stands before the key.
+ * Below it, a merge shows the versions that lie within the bounds and up to our number: key ascending, newest first. Forwards, the
+ * first version of a key is the one that counts, and the rest of the key is stepped over. Backwards, the versions of a key
+ * come oldest first, so all of them are passed and the last answer is kept in a copy; the merge then stands before the
+ * key. What a version means is asked of resolve.h.
+ *
+ * A key may have any number of versions. After STEPS_PER_KEY of them the rest is passed by a seek: forwards behind the key, and
+ * backwards to its newest version and then in front of it.
  *
  * Invariants
  *   N1  Forwards and valid: the merge stands at the version that key and value show.
@@ -19,46 +22,68 @@
 #include "merge.h"
 #include "store.h"
 
+#define STEPS_PER_KEY 16
+
 struct firn_iter {
     firn *db;
     view *view;
     iter *runs;
-    uint64_t seq;
-    int status; /* of the last movement: OK, END or an error */
+    read_point at;
+    iter_limits limits; /* of the runs: the bounds and the number; points into lower and upper */
+    int status;         /* of the last movement: OK, END or an error */
     bool valid, backward;
-    bool has_lower, has_upper;
     buf lower, upper;
     buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
     firn_slice current_key, current_value;
     firn_error error;
 };
 
-int view_iter_new(view *v, bool fill_cache, iter **out)
+/* Runs that have been opened, on their way to the merge. */
+typedef struct gathering {
+    iter **runs;
+    size_t count;
+    bool fill_cache;
+    const iter_limits *limits;
+} gathering;
+
+static int gather_mem(gathering *g, const mem *m)
 {
-    size_t most = 1 + v->frozen_count + v->version->levels[0].count + FIRN_LEVELS;
-    iter **runs = mem_alloc(most * sizeof *runs);
-    size_t count = 0;
-    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
-    if (rc == FIRN_OK && v->active &&
-        (rc = memtable_iter_new(v->active->table, &runs[0])) == FIRN_OK)
-        count++;
-    for (size_t i = 0; rc == FIRN_OK && i < v->frozen_count; i++)
-        if ((rc = memtable_iter_new(v->frozen[i]->table, &runs[count])) == FIRN_OK)
-            count++;
+    if (m->seq_first > g->limits->seq_max)
+        return FIRN_OK; /* all of it is too new */
+    int rc = memtable_iter_new(m->table, &g->runs[g->count]);
+    if (rc == FIRN_OK)
+        g->runs[g->count++]->limits = g->limits;
+    return rc;
+}
+
+static int gather_level(gathering *g, const level *l)
+{
+    if (l->count == 0)
+        return FIRN_OK;
+    int rc = level_iter_new(l, g->fill_cache, &g->runs[g->count]);
+    if (rc == FIRN_OK)
+        g->runs[g->count++]->limits = g->limits;
+    return rc;
+}
+
+int view_iter_new(view *v, bool fill_cache, const iter_limits *limits, iter **out)
+{
     const level *young = &v->version->levels[0];
-    for (size_t i = 0; rc == FIRN_OK && i < young->count; i++) {
-        /* One table as a level of its own: opened when it is first positioned, errors in its
-         * status. */
-        level *single = &young->tables[i]->as_level;
-        if ((rc = level_iter_new(single, fill_cache, &runs[count])) == FIRN_OK)
-            count++;
-    }
+    size_t most = 1 + v->frozen_count + young->count + FIRN_LEVELS;
+    gathering g = {mem_alloc(most * sizeof *g.runs), 0, fill_cache, limits};
+    int rc = g.runs ? FIRN_OK : FIRN_NO_MEMORY;
+    if (rc == FIRN_OK && v->active)
+        rc = gather_mem(&g, v->active);
+    for (size_t i = 0; rc == FIRN_OK && i < v->frozen_count; i++)
+        rc = gather_mem(&g, v->frozen[i]);
+    /* One table as a level of its own: opened when it is first positioned, errors in its status. */
+    for (size_t i = 0; rc == FIRN_OK && i < young->count; i++)
+        if (young->tables[i]->properties.seq_min <= limits->seq_max)
+            rc = gather_level(&g, &young->tables[i]->as_level);
     for (unsigned n = 1; rc == FIRN_OK && n < FIRN_LEVELS; n++)
-        if (v->version->levels[n].count &&
-            (rc = level_iter_new(&v->version->levels[n], fill_cache, &runs[count])) == FIRN_OK)
-            count++;
-    rc = merge_iter_of(rc, runs, count, out);
-    mem_free(runs);
+        rc = gather_level(&g, &v->version->levels[n]);
+    rc = merge_iter_of(rc, g.runs, g.count, out);
+    mem_free(g.runs);
     return rc;
 }
 
@@ -71,12 +96,14 @@ void firn_iter_options_init(firn_iter_options *options)
 static int take_bounds(firn_iter *it, const firn_iter_options *o)
 {
     int rc = FIRN_OK;
-    it->has_lower = o->lower != NULL;
-    it->has_upper = o->upper != NULL;
-    if (it->has_lower)
+    if (o->lower)
         rc = buf_assign(&it->lower, o->lower, o->lower_size);
-    if (rc == FIRN_OK && it->has_upper)
+    if (rc == FIRN_OK && o->upper)
         rc = buf_assign(&it->upper, o->upper, o->upper_size);
+    if (o->lower)
+        it->limits.lower = slice_somewhere(buf_slice(&it->lower));
+    if (o->upper)
+        it->limits.upper = slice_somewhere(buf_slice(&it->upper));
     return rc;
 }
 
@@ -114,16 +141,17 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
         return error_set(error, FIRN_INVALID, "the snapshot belongs to another store");
     firn_iter *it = mem_zalloc(sizeof *it);
     if (!it)
-        return error_no_memory(error, sizeof *it);
+        return error_no_memory(error, 0);
     it->db = db;
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     it->status = FIRN_END;
     it->view = store_view(db); /* before the number, as in read.c */
-    it->seq =
+    it->at.seq =
         o.snapshot ? o.snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    it->limits.seq_max = it->at.seq;
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
-        rc = view_iter_new(it->view, !o.bypass_cache, &it->runs);
+        rc = view_iter_new(it->view, !o.bypass_cache, &it->limits, &it->runs);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
         return error_no_memory(error, 0);
@@ -180,6 +208,17 @@ static int show(firn_iter *it, firn_slice key, firn_slice value)
     return FIRN_OK;
 }
 
+static int stop_unknown(firn_iter *it)
+{
+    return stop(it, resolve_refuse(it->runs->kind, &it->error));
+}
+
+/* A seek came to where the order of keys does not lead: to go on from there might have no end. */
+static int stop_astray(firn_iter *it)
+{
+    return stop(it, refuse_order(it->db->dir->path, &it->error));
+}
+
 /* ---- forwards ---- */
 
 /* From where the merge stands to the next visible key. With `skipping`, versions of it->key are
@@ -187,65 +226,104 @@ static int show(firn_iter *it, firn_slice key, firn_slice value)
 static int find_forward(firn_iter *it, bool skipping)
 {
     iter *m = it->runs;
+    unsigned steps = 0; /* over versions of one key */
     it->backward = false;
-    for (; m->valid; m->ops->next(m)) {
-        if (m->seq > it->seq)
+    while (m->valid) {
+        if (skipping && slice_equal(m->key, buf_slice(&it->key))) {
+            if (++steps < STEPS_PER_KEY) {
+                m->ops->next(m);
+                continue;
+            }
+            m->ops->seek(m, slice_somewhere(buf_slice(&it->key)), 0); /* behind all of them */
+            if (m->valid && slice_compare(m->key, buf_slice(&it->key)) <= 0)
+                return stop_astray(it);
             continue;
-        if (skipping && slice_equal(m->key, buf_slice(&it->key)))
-            continue;
-        if (it->has_upper && slice_compare(m->key, buf_slice(&it->upper)) >= 0)
-            return stop(it, FIRN_END);
-        if (m->kind == FIRN_PUT)
-            return show(it, m->key, m->value);
-        if (m->kind != FIRN_DELETE) {
-            error_set(&it->error, FIRN_UNSUPPORTED, "an entry of kind %u", m->kind);
-            return stop(it, FIRN_UNSUPPORTED);
         }
-        if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-            return stop_no_memory(it);
-        skipping = true;
+        switch (resolve_version(&it->at, m->seq, m->kind, 0)) {
+        case RESOLVE_VALUE:
+            return show(it, m->key, m->value);
+        case RESOLVE_UNKNOWN:
+            return stop_unknown(it);
+        case RESOLVE_GO_ON:
+            break;
+        case RESOLVE_NOTHING:
+            if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+                return stop_no_memory(it);
+            skipping = true;
+            steps = 0;
+            break;
+        }
+        m->ops->next(m);
     }
     return stop_at_end(it);
 }
 
 /* ---- backwards ---- */
 
+/* Asks the version at which the merge stands. A value is kept in it->value. */
+static int take_answer(firn_iter *it, bool *found)
+{
+    const iter *m = it->runs;
+    switch (resolve_version(&it->at, m->seq, m->kind, 0)) {
+    case RESOLVE_VALUE:
+        *found = true;
+        if (buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)
+            return stop_no_memory(it);
+        break;
+    case RESOLVE_NOTHING:
+        *found = false;
+        break;
+    case RESOLVE_GO_ON:
+        break;
+    case RESOLVE_UNKNOWN:
+        return stop_unknown(it);
+    }
+    return FIRN_OK;
+}
+
+/* Passes the versions of it->key, beginning with the oldest, at which the merge stands; then the merge stands in front of the
+ * key. *found: its newest visible version has a value, which it->value holds. */
+static int pass_key(firn_iter *it, bool *found)
+{
+    iter *m = it->runs;
+    firn_slice key = buf_slice(&it->key);
+    *found = false;
+    for (unsigned steps = 0; m->valid && slice_equal(m->key, key); steps++) {
+        bool many = steps == STEPS_PER_KEY;
+        if (many)
+            m->ops->seek(m, slice_somewhere(key), it->at.seq); /* the newest one */
+        if (!m->valid || (many && !slice_equal(m->key, key)))
+            return m->status == FIRN_OK ? stop_astray(it) : stop_at_end(it);
+        int rc = take_answer(it, found);
+        if (rc != FIRN_OK)
+            return rc;
+        if (!many) {
+            m->ops->prev(m);
+            continue;
+        }
+        m->ops->seek_before(m, slice_somewhere(key), FIRN_MAX_SEQ);
+        if (m->valid && slice_compare(m->key, key) >= 0)
+            return stop_astray(it);
+    }
+    return m->status == FIRN_OK ? FIRN_OK : stop_at_end(it);
+}
+
 /* From where the merge stands (before the last key shown) to the previous visible key. */
 static int find_backward(firn_iter *it)
 {
     iter *m = it->runs;
     it->backward = true;
-    bool found = false; /* it->key and it->value hold the newest visible version so far of the key
-                           we are in */
-    bool inside = false;
     while (m->valid) {
-        if (inside && !slice_equal(m->key, buf_slice(&it->key))) {
-            if (found)
-                break;
-            inside = false;
-        }
-        if (!inside) {
-            if (it->has_lower && slice_compare(m->key, buf_slice(&it->lower)) < 0)
-                return stop(it, FIRN_END);
-            if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
-                return stop_no_memory(it);
-            inside = true;
-            found = false;
-        }
-        if (m->seq <= it->seq) {
-            if (m->kind != FIRN_PUT && m->kind != FIRN_DELETE) {
-                error_set(&it->error, FIRN_UNSUPPORTED, "an entry of kind %u", m->kind);
-                return stop(it, FIRN_UNSUPPORTED);
-            }
-            found = m->kind == FIRN_PUT;
-            if (found && buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)
-                return stop_no_memory(it);
-        }
-        m->ops->prev(m);
+        bool found;
+        if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+            return stop_no_memory(it);
+        int rc = pass_key(it, &found);
+        if (rc != FIRN_OK)
+            return rc;
+        if (found)
+            return show(it, buf_slice(&it->key), buf_slice(&it->value));
     }
-    if (m->status != FIRN_OK || !found)
-        return stop_at_end(it);
-    return show(it, buf_slice(&it->key), buf_slice(&it->value));
+    return stop_at_end(it);
 }
 
 /* ---- movements ---- */
@@ -263,8 +341,6 @@ static int check_iter(firn_iter *it)
 
 static int seek_forward(firn_iter *it, firn_slice key)
 {
-    if (it->has_lower && slice_compare(key, buf_slice(&it->lower)) < 0)
-        key = buf_slice(&it->lower);
     it->runs->ops->seek(it->runs, slice_somewhere(key), FIRN_MAX_SEQ);
     return find_forward(it, false);
 }
@@ -281,8 +357,6 @@ int firn_iter_first(firn_iter *it)
     int rc = check_iter(it);
     if (rc != FIRN_OK)
         return rc;
-    if (it->has_lower)
-        return seek_forward(it, buf_slice(&it->lower));
     it->runs->ops->first(it->runs);
     return find_forward(it, false);
 }
@@ -292,8 +366,6 @@ int firn_iter_last(firn_iter *it)
     int rc = check_iter(it);
     if (rc != FIRN_OK)
         return rc;
-    if (it->has_upper)
-        return seek_backward(it, buf_slice(&it->upper));
     it->runs->ops->last(it->runs);
     return find_backward(it);
 }
@@ -330,8 +402,6 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
     int rc = take_target(it, key, key_size, &k);
     if (rc != FIRN_OK)
         return rc;
-    if (it->has_upper && slice_compare(k, buf_slice(&it->upper)) >= 0)
-        return seek_backward(it, buf_slice(&it->upper));
     /* The last element < (key, number 0) is the oldest version of the key itself, if it has any. */
     it->runs->ops->seek_before(it->runs, slice_somewhere(k), 0);
     return find_backward(it);

@@ -1,5 +1,6 @@
 /* level_iter: the tables of a sorted level as one run. One table is open at a time. Because tables
  * of a level do not share keys (V2), moving over a table's end is moving to the neighbour's start.
+ * A table in which the limits leave nothing is not opened.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -42,9 +43,12 @@ static bool enter(level_iter *l, size_t at)
     int rc = table_reader(l->level->tables[at], &r, &l->it.error);
     if (rc == FIRN_OK && (rc = sst_iter_new(r, l->fill_cache, &l->child)) != FIRN_OK)
         error_no_memory(&l->it.error, 0);
-    if (rc != FIRN_OK)
+    if (rc != FIRN_OK) {
         fail(l, rc);
-    return rc == FIRN_OK;
+        return false;
+    }
+    l->child->limits = l->it.limits;
+    return true;
 }
 
 /* Takes over the child's position. */
@@ -67,10 +71,37 @@ static bool take(level_iter *l)
     return true;
 }
 
+/* May the limits leave anything of the table? Told without opening it. */
+static bool may_show(const level_iter *l, const table *t)
+{
+    const iter_limits *w = l->it.limits;
+    const sst_properties *p = &t->properties;
+    return !w || (p->seq_min <= w->seq_max &&
+                  (!w->upper.data || slice_compare(p->key_min, w->upper) < 0) &&
+                  (!w->lower.data || slice_compare(p->key_max, w->lower) >= 0));
+}
+
+/* Enters the first table from `at` on that may show something. */
+static bool enter_from(level_iter *l, size_t at)
+{
+    const level *v = l->level;
+    while (at < v->count && !may_show(l, v->tables[at]))
+        at++;
+    return enter(l, at);
+}
+
+/* Enters the last table in front of `end` that may show something. */
+static bool enter_before(level_iter *l, size_t end)
+{
+    while (end > 0 && !may_show(l, l->level->tables[end - 1]))
+        end--;
+    return enter(l, end > 0 ? end - 1 : l->level->count);
+}
+
 static void go_on(level_iter *l)
 {
     while (!take(l)) {
-        if (!enter(l, l->at + 1))
+        if (!enter_from(l, l->at + 1))
             return;
         l->child->ops->first(l->child);
     }
@@ -79,7 +110,7 @@ static void go_on(level_iter *l)
 static void go_back(level_iter *l)
 {
     while (!take(l)) {
-        if (l->at == 0 || !enter(l, l->at - 1))
+        if (!enter_before(l, l->at))
             return;
         l->child->ops->last(l->child);
     }
@@ -89,7 +120,7 @@ static void level_first(iter *it)
 {
     level_iter *l = (level_iter *)it;
     it->status = FIRN_OK;
-    if (!enter(l, 0))
+    if (!enter_from(l, 0))
         return;
     l->child->ops->first(l->child);
     go_on(l);
@@ -99,7 +130,7 @@ static void level_last(iter *it)
 {
     level_iter *l = (level_iter *)it;
     it->status = FIRN_OK;
-    if (l->level->count == 0 || !enter(l, l->level->count - 1))
+    if (!enter_before(l, l->level->count))
         return;
     l->child->ops->last(l->child);
     go_back(l);
@@ -109,7 +140,9 @@ static void level_seek(iter *it, firn_slice key, uint64_t seq)
 {
     level_iter *l = (level_iter *)it;
     it->status = FIRN_OK;
-    if (!enter(l, level_find(l->level, key)))
+    if (it->limits)
+        iter_clamp_seek(it->limits, &key, &seq);
+    if (!enter_from(l, level_find(l->level, key)))
         return;
     l->child->ops->seek(l->child, key, seq);
     go_on(l);
@@ -119,12 +152,10 @@ static void level_seek_before(iter *it, firn_slice key, uint64_t seq)
 {
     level_iter *l = (level_iter *)it;
     it->status = FIRN_OK;
+    if (it->limits)
+        iter_clamp_seek_before(it->limits, &key, &seq);
     size_t at = level_find(l->level, key);
-    if (at == l->level->count) {
-        level_last(it);
-        return;
-    }
-    if (!enter(l, at))
+    if (!enter_before(l, at < l->level->count ? at + 1 : at))
         return;
     l->child->ops->seek_before(l->child, key, seq);
     go_back(l);

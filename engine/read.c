@@ -1,5 +1,5 @@
 /* read: get. The view is looked through from new to old; the first version found at or below the
- * reader's number is the answer.
+ * reader's number is the answer; what it says is asked of resolve.h.
  *
  * The order of the two loads matters: first the view, then the number. Everything <= the number
  * that a later view would show is then either in this view or newer than all of it; the other way
@@ -17,48 +17,58 @@
 
 typedef struct found {
     firn_slice value;
-    uint8_t kind;
     mem *mem;     /* borrowed from the view */
     table *table; /* a reference */
     sst_pin pin;
 } found;
 
-static bool look_in_mem(mem *m, firn_slice key, uint64_t seq, found *out)
+static inline resolve_answer look_in_mem(mem *m, firn_slice key, const read_point *at, found *out,
+                                         uint8_t *kind)
 {
     memtable_hit hit;
-    if (!memtable_get(m->table, key, seq, &hit))
-        return false;
+    if (!memtable_get(m->table, key, at->seq, &hit))
+        return RESOLVE_GO_ON;
     out->value = hit.value;
-    out->kind = hit.kind;
     out->mem = m;
-    return true;
+    *kind = hit.kind;
+    return resolve_version(at, hit.seq, hit.kind, 0);
 }
 
-static int look_in_view(const view *v, firn_slice key, uint64_t seq, found *out, firn_error *err)
+/* FIRN_OK: *out holds a value, from the newest run that has something to say. */
+static int look_in_view(const view *v, firn_slice key, const read_point *at, found *out,
+                        firn_error *err)
 {
-    if (v->active && look_in_mem(v->active, key, seq, out))
-        return FIRN_OK;
-    for (size_t i = 0; i < v->frozen_count; i++)
-        if (look_in_mem(v->frozen[i], key, seq, out))
-            return FIRN_OK;
-    sst_hit hit = {0};
-    int rc = version_get(v->version, key, seq, &hit, &out->table, err);
-    if (rc == FIRN_OK) {
-        out->value = hit.value;
-        out->kind = hit.kind;
-        out->pin = hit.pin;
+    uint8_t kind = 0;
+    resolve_answer answer = RESOLVE_GO_ON;
+    if (v->active)
+        answer = look_in_mem(v->active, key, at, out, &kind);
+    for (size_t i = 0; answer == RESOLVE_GO_ON && i < v->frozen_count; i++)
+        answer = look_in_mem(v->frozen[i], key, at, out, &kind);
+    if (answer == RESOLVE_GO_ON) {
+        table_hit hit = {0};
+        int rc = version_get(v->version, key, at, &hit, err);
+        if (rc != FIRN_OK)
+            return rc;
+        answer = hit.answer;
+        kind = hit.hit.kind;
+        out->value = hit.hit.value;
+        out->pin = hit.hit.pin;
+        out->table = hit.holder;
     }
-    return rc;
+    if (answer == RESOLVE_UNKNOWN)
+        return resolve_refuse(kind, err);
+    return answer == RESOLVE_VALUE ? FIRN_OK : FIRN_NOT_FOUND;
 }
 
-/* Between readers_enter and readers_exit. First the view, then the number: see above. */
+/* Between readers_enter and readers_exit. First the view, then the number: see above. FIRN_OK: *out holds a value. */
 static int look(firn *db, firn_slice key, const firn_snapshot *snapshot, found *out,
                 firn_error *err)
 {
     view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
     uint64_t seq =
         snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    return look_in_view(v, slice_somewhere(key), seq, out, err);
+    read_point at = {.seq = seq};
+    return look_in_view(v, slice_somewhere(key), &at, out, err);
 }
 
 static void let_go(found *f)
@@ -93,19 +103,14 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     found f = {0};
     uint32_t ticket = readers_enter(&db->readers);
     rc = look(db, slice_of(key, key_size), snapshot, &f, error);
-    bool got = rc == FIRN_OK && f.kind == FIRN_PUT;
-    if (got && f.mem)
+    if (rc == FIRN_OK && f.mem)
         mem_ref(f.mem);
-    if (got)
+    if (rc == FIRN_OK)
         readers_exit_pinned(&db->readers, ticket);
     else
         readers_exit(&db->readers, ticket);
     if (rc != FIRN_OK)
         return rc;
-    if (!got) {
-        let_go(&f);
-        return FIRN_NOT_FOUND;
-    }
     value->data = f.value.data;
     value->size = f.value.size;
     value->pin[0] = f.mem ? (void *)((uintptr_t)f.mem | PIN_IS_MEM) : (void *)f.table;
@@ -145,13 +150,11 @@ int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapsho
     found f = {0};
     uint32_t ticket = readers_enter(&db->readers);
     rc = look(db, slice_of(key, key_size), snapshot, &f, error);
-    if (rc == FIRN_OK && f.kind == FIRN_PUT) {
+    if (rc == FIRN_OK) {
         size_t n = f.value.size < capacity ? f.value.size : capacity;
         if (n)
             memcpy(buffer, f.value.data, n);
         *value_size = f.value.size;
-    } else if (rc == FIRN_OK) {
-        rc = FIRN_NOT_FOUND;
     }
     readers_exit(&db->readers, ticket);
     if (rc == FIRN_OK && f.value.size > capacity)

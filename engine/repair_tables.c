@@ -367,43 +367,27 @@ static unsigned level_for(const firn *db, uint64_t bytes)
     return n;
 }
 
-static int open_parts(const repair *r, iter **out)
+/* What the log will bring again must not be in the tables, too: the limits leave it out. */
+static int open_parts(const repair *r, const iter_limits *limits, iter **out)
 {
     size_t count = 0;
     iter **runs = mem_alloc((r->count ? r->count : 1) * sizeof *runs);
     int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
     for (size_t i = 0; rc == FIRN_OK && i < r->count; i++)
         if ((rc = level_iter_new(&r->parts[i].table->as_level, false, &runs[count])) == FIRN_OK)
-            count++;
+            runs[count++]->limits = limits;
     rc = merge_iter_of(rc, runs, count, out);
     mem_free(runs);
     return rc == FIRN_OK ? rc : error_no_memory(r->err, 0);
 }
 
 /* Two tables may hold the same version (what a compaction was made of and what it made): the keeper lets one of them pass.
- * What the log will bring again must not be in the tables, too. */
+ * Nothing lies below that a tombstone could hide. */
 static int merge_parts(const repair *r, iter *it, build *b)
 {
     static const buf no_snapshots;
-    keeper k;
-    int rc = FIRN_OK;
-    keeper_init(&k, &no_snapshots);
-    for (it->ops->first(it); rc == FIRN_OK && it->valid; it->ops->next(it)) {
-        bool keep, oldest;
-        if (it->seq > r->flushed_seq)
-            continue;
-        rc = keeper_feed(&k, it->key, it->seq, &keep, &oldest);
-        if (rc != FIRN_OK)
-            error_no_memory(r->err, 0);
-        else if (keep && it->kind != FIRN_DELETE) /* nothing lies below that it could hide */
-            rc = build_add(b, it, r->err);
-    }
-    if (rc == FIRN_OK && it->status != FIRN_OK) {
-        rc = it->status;
-        if (r->err)
-            *r->err = it->error;
-    }
-    keeper_release(&k);
+    build_rules rules = {.snapshots = &no_snapshots};
+    int rc = build_add_all(b, it, &rules, r->err);
     return rc == FIRN_OK ? build_finish(b, r->err) : rc;
 }
 
@@ -411,12 +395,13 @@ int repair_merge(repair *r)
 {
     build b;
     iter *it = NULL;
+    const iter_limits limits = {.seq_max = r->flushed_seq};
     uint64_t bytes = 0;
     for (size_t i = 0; i < r->count; i++)
         bytes += r->parts[i].table->properties.file_bytes;
     unsigned lvl = level_for(r->db, bytes);
     build_init(&b, r->db, lvl, r->db->options.table_bytes);
-    int rc = open_parts(r, &it);
+    int rc = open_parts(r, &limits, &it);
     if (rc == FIRN_OK) {
         rc = merge_parts(r, it, &b);
         it->ops->close(it);

@@ -1,4 +1,4 @@
-/* snapshot: which numbers must stay readable, and which versions that keeps.
+/* snapshot: which numbers must stay readable. What that keeps is decided in resolve.c.
  *
  * Snapshots stand in a circle, ascending; `firn.snapshots` is the oldest. A new one takes the
  * newest visible number under snapshot_mu, so the list a compaction takes under the same lock
@@ -6,7 +6,6 @@
  * reads. */
 #include <base/alloc.h>
 #include <base/error.h>
-#include <base/slice.h>
 
 #include "store.h"
 
@@ -75,46 +74,4 @@ int snapshots_list(firn *db, buf *out)
     }
     mutex_unlock(&db->snapshot_mu);
     return rc;
-}
-
-/* ---- keeper ---- */
-
-void keeper_init(keeper *k, const buf *snapshots)
-{
-    *k = (keeper){.snapshots = (const uint64_t *)(const void *)snapshots->data,
-                  .count = snapshots->size / sizeof(uint64_t)};
-}
-
-void keeper_release(keeper *k)
-{
-    buf_release(&k->key);
-}
-
-/* How many snapshots cannot see `seq`: versions in the same stripe look the same to everybody. */
-static size_t stripe_of(const keeper *k, uint64_t seq)
-{
-    size_t low = 0, high = k->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (k->snapshots[middle] < seq)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-int keeper_feed(keeper *k, firn_slice key, uint64_t seq, bool *keep, bool *oldest)
-{
-    size_t stripe = k->count ? stripe_of(k, seq) : 0;
-    bool same = k->any && slice_equal(buf_slice(&k->key), key);
-    /* Versions come newest first: a second one in a stripe is hidden by the first from everybody.
-     */
-    *keep = !same || stripe != k->stripe;
-    *oldest = stripe == 0;
-    k->stripe = stripe;
-    if (same)
-        return FIRN_OK;
-    k->any = true;
-    return buf_assign(&k->key, key.data, key.size);
 }

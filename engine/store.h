@@ -6,6 +6,7 @@
  *   commit.c      put, delete, write: the whole way of a write
  *   slow.c        how much a writer is delayed
  *   read.c        get
+ *   resolve.c     what the versions of a key mean, to a reader and to a merge
  *   iterator.c    firn_iter, over merge.c
  *   snapshot.c    which numbers must stay readable
  *   state.c       installing views and versions; background errors
@@ -32,6 +33,7 @@
 #include "folder.h"
 #include "manifest.h"
 #include "readers.h"
+#include "resolve.h"
 #include "view.h"
 
 /* Shape of the tree. Level n >= 1 may hold level1_bytes * LEVEL_RATIO^(n-1). */
@@ -197,24 +199,9 @@ uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
  * uint64_t). */
 int snapshots_list(firn *db, buf *out);
 
-/* Decides which versions of a key survive a flush or compaction: the newest one at or below each
- * snapshot, and the newest of all. Feed it every version in order. */
-typedef struct keeper {
-    const uint64_t *snapshots; /* ascending */
-    size_t count;
-    buf key;       /* of the last version fed */
-    bool any;      /* key is meaningful */
-    size_t stripe; /* of the last version fed: how many snapshots are below it */
-} keeper;
-void keeper_init(keeper *k, const buf *snapshots);
-void keeper_release(keeper *k);
-/* *keep, and *oldest: no snapshot separates this version from anything older (so that a tombstone
- * at the bottom may go). FIRN_NO_MEMORY. */
-int keeper_feed(keeper *k, firn_slice key, uint64_t seq, bool *keep, bool *oldest);
-
 /* ---- iterator.c ---- */
-/* All runs of a view as one iterator over every version. */
-int view_iter_new(view *v, bool fill_cache, iter **out);
+/* All runs of a view as one iterator over the versions within the limits, which must stay as long as it. */
+int view_iter_new(view *v, bool fill_cache, const iter_limits *limits, iter **out);
 
 /* ---- flush.c, compact.c, pick.c, worker.c ---- */
 /* Flushes the oldest frozen memtable, if there is one. *did says whether there was. */
@@ -256,6 +243,19 @@ typedef struct build {
 } build;
 void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
 int build_add(build *b, const iter *it, firn_error *err);
+/* FIRN_DAMAGED, described: some table of the folder holds what no table may hold. */
+int refuse_order(const char *path, firn_error *err);
+/* What of a sorted stream goes into tables. */
+typedef struct build_rules {
+    const buf *snapshots; /* as snapshots_list gives them */
+    void *ctx;
+    /* May something of the key lie below the tables that are made? Keys ascend from call to call. NULL: never. */
+    bool (*lies_below)(void *ctx, firn_slice key);
+    bool (*stop)(void *ctx); /* asked now and then; NULL: never */
+} build_rules;
+/* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it is the stream that failed,
+ * its status says so. */
+int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err);
 /* Finishes the last table and syncs the folder: the tables are durable, and no version lists them
  * yet. */
 int build_finish(build *b, firn_error *err);

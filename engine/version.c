@@ -321,24 +321,31 @@ static bool covers(const table *t, firn_slice key)
            slice_compare(key, t->properties.key_max) <= 0;
 }
 
-static int table_get(table *t, firn_slice key, uint64_t hash, uint64_t seq_max, sst_hit *hit,
-                     table **holder, firn_error *err)
+static int table_get(table *t, firn_slice key, uint64_t hash, const read_point *at, table_hit *out,
+                     firn_error *err)
 {
     sst_reader *r = NULL;
     int rc = table_reader(t, &r, err);
     if (rc == FIRN_OK)
-        rc = sst_get(r, key, hash, seq_max, hit, err);
-    if (rc == FIRN_OK) {
+        rc = sst_get(r, key, hash, at->seq, &out->hit, err);
+    if (rc != FIRN_OK)
+        return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
+    out->answer = resolve_version(at, out->hit.seq, out->hit.kind, 0);
+    if (out->answer == RESOLVE_VALUE) {
         table_ref(t);
-        *holder = t;
+        out->holder = t;
+    } else {
+        sst_pin_release(&out->hit.pin);
     }
-    return rc;
+    return FIRN_OK;
 }
 
-int version_get(const version *v, firn_slice key, uint64_t seq_max, sst_hit *hit, table **holder,
+int version_get(const version *v, firn_slice key, const read_point *at, table_hit *out,
                 firn_error *err)
 {
+    int rc = FIRN_OK;
     uint64_t hash = sst_key_hash(key);
+    out->answer = RESOLVE_GO_ON;
     /* All filters are brought in before the first is tested: their cache misses overlap. */
     const level *young = &v->levels[0];
     for (size_t i = 0; i < young->count; i++) {
@@ -349,27 +356,19 @@ int version_get(const version *v, firn_slice key, uint64_t seq_max, sst_hit *hit
     table *candidates[FIRN_LEVELS] = {0};
     for (unsigned n = 1; n < FIRN_LEVELS; n++) {
         const level *l = &v->levels[n];
-        size_t at = l->count ? level_find(l, key) : 0;
-        if (at == l->count || !covers(l->tables[at], key))
+        size_t index = l->count ? level_find(l, key) : 0;
+        if (index == l->count || !covers(l->tables[index], key))
             continue;
-        candidates[n] = l->tables[at];
+        candidates[n] = l->tables[index];
         sst_reader *r = atomic_load_explicit(&candidates[n]->reader, memory_order_acquire);
         if (r)
             sst_prefetch(r, hash);
     }
-    for (size_t i = 0; i < young->count; i++) {
-        if (!covers(young->tables[i], key))
-            continue;
-        int rc = table_get(young->tables[i], key, hash, seq_max, hit, holder, err);
-        if (rc != FIRN_NOT_FOUND)
-            return rc;
-    }
-    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
-        if (!candidates[n])
-            continue;
-        int rc = table_get(candidates[n], key, hash, seq_max, hit, holder, err);
-        if (rc != FIRN_NOT_FOUND)
-            return rc;
-    }
-    return FIRN_NOT_FOUND;
+    for (size_t i = 0; rc == FIRN_OK && out->answer == RESOLVE_GO_ON && i < young->count; i++)
+        if (covers(young->tables[i], key))
+            rc = table_get(young->tables[i], key, hash, at, out, err);
+    for (unsigned n = 1; rc == FIRN_OK && out->answer == RESOLVE_GO_ON && n < FIRN_LEVELS; n++)
+        if (candidates[n])
+            rc = table_get(candidates[n], key, hash, at, out, err);
+    return rc;
 }

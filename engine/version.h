@@ -18,6 +18,7 @@
 #include <sstable/sstable.h>
 
 #include "cleaner.h"
+#include "resolve.h"
 
 /* Ends a hint. */
 #define HINT_REPAIR ", or save what is intact with `firn repair`"
@@ -108,9 +109,15 @@ void level_share(level *l, const level *from);
 void version_ref(version *v);
 void version_unref(version *v);
 
-/* The newest version of `key` <= seq_max in the tables. *holder is a new reference to the table
- * whose bytes *hit points into. */
-int version_get(const version *v, firn_slice key, uint64_t seq_max, sst_hit *hit, table **holder,
+/* What the tables say of a key: `answer` as resolve_version gives it. With RESOLVE_VALUE, `hit` holds the block of its value, and
+ * `holder` is a new reference to the table whose bytes it points into; with any other answer nothing is held. */
+typedef struct table_hit {
+    resolve_answer answer; /* RESOLVE_GO_ON: they say nothing */
+    sst_hit hit;
+    table *holder;
+} table_hit;
+
+int version_get(const version *v, firn_slice key, const read_point *at, table_hit *out,
                 firn_error *err);
 
 /* Index of the first table of a sorted level whose key_max >= key; count when none. */

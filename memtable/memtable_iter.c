@@ -5,6 +5,11 @@
  * has copied and the boundary at which it was cut belong together: the next leaf to enter is the
  * one of that boundary, not of whatever has been linked before it since.
  *
+ * Limits (I5): versions that are too new are left out of each copy. Where a leaf has nothing else, the way goes on at the
+ * place behind (forwards) or in front of (backwards) all versions of the key that fills it, which is one descent however
+ * many leaves they take. The bounds are compared with what is about to be shown, and with the boundary of a leaf before it
+ * is entered.
+ *
  * Most seeks are followed by a few steps forward, so a seek copies and sorts only what is not before
  * its target (`partial`). Stepping backward over the start of such a copy makes a whole one.
  *
@@ -22,6 +27,9 @@ typedef struct memtable_iter {
     uint32_t count;
     uint32_t index;
     bool partial; /* the copy has nothing that was before the target of a seek */
+    bool has_lower, has_upper;
+    uint64_t bound;               /* refs from here on are too new; UINT64_MAX: none is */
+    skiplist_target lower, upper; /* in front of all versions of the bounds */
     skiplist_item items[LEAF_CAPACITY];
 } memtable_iter;
 
@@ -69,7 +77,7 @@ static void enter(memtable_iter *it, const skiplist_place *place, uint64_t least
     it->node = place->node;
     it->next = place->next;
     it->partial = least > 0;
-    it->count = skiplist_leaf_sort_from(it->m, place->leaf, least, it->items);
+    it->count = skiplist_leaf_sort_from(it->m, place->leaf, least, it->bound, it->items);
     if (place->next)
         cut_at(it, place->next);
 }
@@ -95,35 +103,105 @@ static void load(memtable_iter *it)
     it->base.valid = true;
 }
 
+/* Finds the target's leaf and copies it, whole or from the target on; the target's index. */
+static uint32_t enter_at(memtable_iter *it, const skiplist_target *t, uint64_t least)
+{
+    skiplist_place place = skiplist_locate(it->m, t);
+    enter(it, &place, least);
+    return skiplist_items_find(it->m, it->items, it->count, t);
+}
+
+/* Do versions of one key that are too new fill the leaf and go on at `next`? */
+static bool newer_go_on(const memtable_iter *it)
+{
+    const skiplist_node *node = it->node, *next = it->next;
+    return it->count == 0 && node != it->m->head && next->ref >= it->bound &&
+           node->piece == next->piece &&
+           slice_equal(entry_key(skiplist_entry(it->m, node->ref)),
+                       entry_key(skiplist_entry(it->m, next->ref)));
+}
+
 /* Loads items[index]; behind the copy's end, the first entry of the leaves that follow. */
 static void load_forward(memtable_iter *it)
 {
+    it->base.valid = false;
     while (it->index >= it->count) {
-        if (!it->next) {
-            it->base.valid = false;
+        const skiplist_node *next = it->next;
+        if (!next || (it->has_upper && !skiplist_before(it->m, next->piece, next->ref, &it->upper)))
             return;
+        if (newer_go_on(it)) {
+            skiplist_target t = skiplist_target_entry(it->m, next->piece, next->ref);
+            t.bound = it->bound;
+            arrive(it, enter_at(it, &t, t.piece));
+        } else {
+            skiplist_place place = skiplist_place_at(next);
+            enter(it, &place, 0);
+            arrive(it, 0);
         }
-        skiplist_place place = skiplist_place_at(it->next);
-        enter(it, &place, 0);
-        arrive(it, 0);
     }
-    load(it);
+    const skiplist_item *item = &it->items[it->index];
+    if (!it->has_upper || skiplist_before(it->m, item->piece, item->ref, &it->upper))
+        load(it);
 }
 
-/* Loads the item in front of items[index]. When there is none, the copy is the head's and whole: any
- * other leaf contains its boundary, which is before whatever led to it (M1). */
+/* Loads the item in front of items[index]. When there is none, the leaf's boundary was left out, or the copy is the head's
+ * and whole: any other leaf contains its boundary, which is before whatever led to it (M1). */
 static void load_backward(memtable_iter *it)
 {
     it->base.valid = false;
-    if (it->index > 0) {
-        it->index--;
-        load(it);
+    while (it->index == 0) {
+        const skiplist_node *node = it->node;
+        if (node == it->m->head ||
+            (it->has_lower && skiplist_before(it->m, node->piece, node->ref, &it->lower)))
+            return;
+        skiplist_target t = skiplist_target_entry(it->m, node->piece, node->ref);
+        if (node->ref >= it->bound)
+            t.bound = UINT64_MAX; /* what is newer than it is too new as well */
+        it->index = enter_at(it, &t, 0);
     }
+    it->index--;
+    const skiplist_item *item = &it->items[it->index];
+    if (!it->has_lower || !skiplist_before(it->m, item->piece, item->ref, &it->lower))
+        load(it);
+}
+
+/* Before each movement from outside: makes of the limits what entries are compared with. */
+static void prepare(memtable_iter *it)
+{
+    const iter_limits *l = it->base.limits;
+    if (!l || it->has_lower || it->has_upper || it->bound != UINT64_MAX)
+        return;
+    it->bound = skiplist_target_seq(it->m, slice_of_str(""), l->seq_max).bound;
+    it->has_lower = l->lower.data != NULL;
+    it->has_upper = l->upper.data != NULL;
+    if (it->has_lower)
+        it->lower = (skiplist_target){skiplist_piece(it->m, l->lower), UINT64_MAX, l->lower};
+    if (it->has_upper)
+        it->upper = (skiplist_target){skiplist_piece(it->m, l->upper), UINT64_MAX, l->upper};
+}
+
+static void seek(memtable_iter *it, firn_slice key, uint64_t seq)
+{
+    skiplist_target t = skiplist_target_seq(it->m, key, seq);
+    arrive(it, enter_at(it, &t, t.piece));
+    load_forward(it);
+}
+
+static void seek_before(memtable_iter *it, firn_slice key, uint64_t seq)
+{
+    skiplist_target t = skiplist_target_seq(it->m, key, seq);
+    it->index = enter_at(it, &t, 0);
+    load_backward(it);
 }
 
 static void iter_first(iter *base)
 {
     memtable_iter *it = of(base);
+    prepare(it);
+    if (it->has_lower) {
+        seek(it, it->lower.key, FIRN_MAX_SEQ);
+        return;
+    }
     skiplist_place place = skiplist_place_at(it->m->head);
     enter(it, &place, 0);
     arrive(it, 0);
@@ -133,34 +211,33 @@ static void iter_first(iter *base)
 static void iter_last(iter *base)
 {
     memtable_iter *it = of(base);
+    prepare(it);
+    if (it->has_upper) {
+        seek_before(it, it->upper.key, FIRN_MAX_SEQ);
+        return;
+    }
     skiplist_place place = skiplist_locate_last(it->m);
     enter(it, &place, 0);
     it->index = it->count;
     load_backward(it);
 }
 
-/* Finds the target's leaf and copies it, whole or from the target on; the target's index. */
-static uint32_t enter_at(memtable_iter *it, const skiplist_target *t, uint64_t least)
-{
-    skiplist_place place = skiplist_locate(it->m, t);
-    enter(it, &place, least);
-    return skiplist_items_find(it->m, it->items, it->count, t);
-}
-
 static void iter_seek(iter *base, firn_slice key, uint64_t seq)
 {
     memtable_iter *it = of(base);
-    skiplist_target t = skiplist_target_seq(it->m, key, seq);
-    arrive(it, enter_at(it, &t, t.piece));
-    load_forward(it);
+    prepare(it);
+    if (base->limits)
+        iter_clamp_seek(base->limits, &key, &seq);
+    seek(it, key, seq);
 }
 
 static void iter_seek_before(iter *base, firn_slice key, uint64_t seq)
 {
     memtable_iter *it = of(base);
-    skiplist_target t = skiplist_target_seq(it->m, key, seq);
-    it->index = enter_at(it, &t, 0);
-    load_backward(it);
+    prepare(it);
+    if (base->limits)
+        iter_clamp_seek_before(base->limits, &key, &seq);
+    seek_before(it, key, seq);
 }
 
 static void iter_next(iter *base)
@@ -176,7 +253,7 @@ static void iter_next(iter *base)
 static void iter_prev(iter *base)
 {
     memtable_iter *it = of(base);
-    if (it->index == 0 && (it->partial || it->node != it->m->head)) {
+    if (it->index == 0 && it->partial) {
         skiplist_target t = skiplist_target_entry(it->m, it->items[0].piece, it->items[0].ref);
         it->index = enter_at(it, &t, 0);
     }
@@ -208,6 +285,7 @@ int memtable_iter_new(const memtable *m, iter **out)
     it->base.status = FIRN_OK;
     it->base.error.offset = FIRN_NO_OFFSET;
     it->m = m;
+    it->bound = UINT64_MAX;
     *out = &it->base;
     return FIRN_OK;
 }

@@ -121,10 +121,10 @@ skiplist_node *skiplist_arena_node(skiplist_arena *a, unsigned height);
 
 /* ---- skiplist_leaf.c ---- */
 
-/* Copies the published entries of a leaf whose piece is not below `least` into items (room for
- * LEAF_CAPACITY), in order; how many. */
+/* Copies the published entries of a leaf whose piece is not below `least` and whose ref is below `bound` into items (room
+ * for LEAF_CAPACITY), in order; how many. */
 uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, uint64_t least,
-                                 skiplist_item *items);
+                                 uint64_t bound, skiplist_item *items);
 /* The index of the first of `count` ordered items that is not before the target. */
 uint32_t skiplist_items_find(const memtable *m, const skiplist_item *items, uint32_t count,
                              const skiplist_target *t);
@@ -160,7 +160,7 @@ uint64_t skiplist_piece_behind(const memtable *m, firn_slice key);
 static inline uint32_t skiplist_leaf_sort(const memtable *m, const skiplist_leaf *leaf,
                                           skiplist_item *items)
 {
-    return skiplist_leaf_sort_from(m, leaf, 0, items);
+    return skiplist_leaf_sort_from(m, leaf, 0, UINT64_MAX, items);
 }
 
 static inline const uint8_t *skiplist_entry(const memtable *m, uint64_t ref)

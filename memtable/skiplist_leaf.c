@@ -38,7 +38,7 @@ uint32_t skiplist_items_find(const memtable *m, const skiplist_item *items, uint
 }
 
 uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, uint64_t least,
-                                 skiplist_item *items)
+                                 uint64_t bound, skiplist_item *items)
 {
     /* acquire: entries below the count were written before it (M3). */
     uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
@@ -47,11 +47,11 @@ uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, u
     assert(sorted <= count && count <= LEAF_CAPACITY);
     for (uint32_t i = 0; i < sorted; i++) {
         items[n] = (skiplist_item){leaf->piece[i], leaf->ref[i]};
-        n += leaf->piece[i] >= least;
+        n += (leaf->piece[i] >= least) & (leaf->ref[i] < bound);
     }
     for (uint32_t i = sorted; i < count; i++) {
         skiplist_item item = {leaf->piece[i], leaf->ref[i]};
-        if (item.piece < least)
+        if (item.piece < least || item.ref >= bound)
             continue;
         uint32_t at = n;
         /* Ascending inserts find their place at once. The log is not touched unless pieces are equal:

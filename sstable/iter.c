@@ -14,6 +14,9 @@
  *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
  *       `behind` is where that entry's body ends, which is where the next one begins (B1).
  *   N2  the window holds whole blocks [window_first, window_end) as they are stored.
+ *   N3  what the bounds allow lies in blocks [block_first, block_end), and of the held block in entries [from, to). So a step
+ *       compares no keys with the bounds. Versions newer than seq_max are stepped over inside of a block; between two blocks
+ *       the index leads past all of one key.
  */
 #include "reader.h"
 
@@ -33,6 +36,11 @@ typedef struct table_iter {
     sst_block b;
     uint32_t block, at;
     const uint8_t *behind;
+    /* The limits (N3). */
+    uint64_t seq_max;
+    uint32_t block_first, block_end; /* the blocks in which the bounds leave something */
+    uint32_t from, to;               /* of the held block, the entries that they leave */
+    bool measured;                   /* the two above are known */
     bool fill_cache;
     bool backward; /* the way the last movement between blocks went */
     buf window;
@@ -172,6 +180,16 @@ static int block_mapped(table_iter *t, uint32_t i)
     return sst_reader_map_block(t->r, i, ready, &t->base.error);
 }
 
+/* What the bounds leave of the block that has just been entered: only the outermost two are cut. */
+static void narrow(table_iter *t)
+{
+    const iter_limits *l = t->base.limits;
+    if (l->lower.data && t->block == t->block_first)
+        t->from = sst_block_seek(&t->b, l->lower, FIRN_MAX_SEQ);
+    if (l->upper.data && t->block + 1 == t->block_end)
+        t->to = sst_block_seek(&t->b, l->upper, FIRN_MAX_SEQ);
+}
+
 /* Holds block i and starts the key with its prefix. */
 static bool block_enter(table_iter *t, uint32_t i)
 {
@@ -195,6 +213,10 @@ static bool block_enter(table_iter *t, uint32_t i)
     }
     t->b = sst_block_view(t->ref.data, t->ref.size);
     t->block = i;
+    t->from = 0;
+    t->to = t->b.count;
+    if (t->base.limits)
+        narrow(t);
     if (t->b.prefix_size)
         memcpy(t->key, t->b.prefix, t->b.prefix_size);
     return true;
@@ -231,55 +253,119 @@ static void show_at(table_iter *t, uint32_t at)
     show(t, sst_block_body(&t->b, at));
 }
 
-static void show_first(table_iter *t, uint32_t block)
-{
-    if (block_enter(t, block))
-        show_at(t, 0);
-}
-
-static void show_last(table_iter *t, uint32_t block)
-{
-    if (block_enter(t, block))
-        show_at(t, t->b.count - 1);
-}
-
 /* ---- Movements ---- */
 
-static void restart(table_iter *t)
+/* Where the limits begin and end in this table. */
+static void measure(table_iter *t)
+{
+    const iter_limits *l = t->base.limits;
+    const sst_index *ix = &t->r->index;
+    t->measured = true;
+    t->seq_max = l ? l->seq_max : FIRN_MAX_SEQ;
+    t->block_first = l && l->lower.data ? sst_index_find(ix, l->lower, FIRN_MAX_SEQ) : 0;
+    t->block_end = ix->count;
+    if (l && l->upper.data) {
+        uint32_t last = sst_index_find(ix, l->upper, FIRN_MAX_SEQ);
+        t->block_end = last < ix->count ? last + 1 : ix->count;
+    }
+}
+
+/* False: the limits leave nothing of the table. */
+static bool restart(table_iter *t)
 {
     t->base.valid = false;
     t->base.status = FIRN_OK;
+    if (!t->measured)
+        measure(t);
+    if (t->block_first < t->block_end)
+        return true;
+    leave(t);
+    return false;
+}
+
+/* Shows the first entry from `at` of the held block on that is not too new. */
+static void go_forward(table_iter *t, uint32_t at)
+{
+    for (;;) {
+        bool passed = false; /* the key is that of the block's last entry, which is too new */
+        if (t->b.seq_base > t->seq_max && at < t->to)
+            at = t->to - 1; /* all of the block is */
+        for (; at < t->to; at++) {
+            show_at(t, at);
+            if (t->base.seq <= t->seq_max)
+                return;
+            passed = true;
+        }
+        uint32_t next = t->block + 1;
+        if (passed && next < t->block_end) {
+            uint32_t behind = sst_index_find(&t->r->index, t->base.key, t->seq_max);
+            next = behind > next ? behind : next;
+        }
+        if (next >= t->block_end) {
+            leave(t);
+            return;
+        }
+        if (!block_enter(t, next))
+            return;
+        at = t->from;
+    }
+}
+
+/* Shows the last entry in front of `at` of the held block that is not too new. */
+static void go_backward(table_iter *t, uint32_t at)
+{
+    for (;;) {
+        bool passed = false; /* the key is that of the block's first entry, which is too new */
+        if (t->b.seq_base > t->seq_max && at > t->from)
+            at = t->from + 1;
+        while (at > t->from) {
+            show_at(t, --at);
+            if (t->base.seq <= t->seq_max)
+                return;
+            passed = true;
+        }
+        if (t->block <= t->block_first) {
+            leave(t);
+            return;
+        }
+        uint32_t before = t->block - 1;
+        if (passed) {
+            /* What is newer than the first entry is too new as well. */
+            uint32_t begins = sst_index_find(&t->r->index, t->base.key, FIRN_MAX_SEQ);
+            before = begins < before ? begins : before;
+        }
+        if (!block_enter(t, before))
+            return;
+        at = t->to;
+    }
 }
 
 static void table_first(iter *it)
 {
     table_iter *t = self(it);
-    restart(t);
-    t->block = 0;
-    if (t->r->index.count == 0)
-        leave(t);
-    else
-        show_first(t, 0);
+    if (!restart(t))
+        return;
+    t->block = t->block_first;
+    if (block_enter(t, t->block_first))
+        go_forward(t, t->from);
 }
 
 static void table_last(iter *it)
 {
     table_iter *t = self(it);
-    restart(t);
+    if (!restart(t))
+        return;
     t->block = UINT32_MAX; /* from beyond the end: read ahead towards the beginning */
-    if (t->r->index.count == 0)
-        leave(t);
-    else
-        show_last(t, t->r->index.count - 1);
+    if (block_enter(t, t->block_end - 1))
+        go_backward(t, t->to);
 }
 
 /* Enters the block that (key, seq) falls into and tells the position of the first entry not before
  * it, which may be behind the block's last. False when there is no such block, or on an error. */
 static bool place(table_iter *t, firn_slice key, uint64_t seq, uint32_t *at)
 {
-    restart(t);
     uint32_t i = sst_index_find(&t->r->index, key, seq);
-    if (i == t->r->index.count) {
+    if (i >= t->block_end) {
         leave(t);
         return false;
     }
@@ -297,56 +383,49 @@ static void table_seek(iter *it, firn_slice key, uint64_t seq)
 {
     table_iter *t = self(it);
     uint32_t at;
-    if (!place(t, key, seq, &at))
+    if (!restart(t))
         return;
-    if (at < t->b.count)
-        show_at(t, at);
-    else if (t->block + 1 < t->r->index.count)
-        show_first(t, t->block + 1);
-    else
-        leave(t);
+    if (it->limits)
+        iter_clamp_seek(it->limits, &key, &seq);
+    if (place(t, key, seq, &at))
+        go_forward(t, at);
 }
 
 static void table_seek_before(iter *it, firn_slice key, uint64_t seq)
 {
     table_iter *t = self(it);
     uint32_t at;
-    if (!place(t, key, seq, &at)) {
-        /* Nothing reaches (key, seq): everything is before it. */
-        if (t->base.status == FIRN_OK)
-            table_last(it);
+    if (!restart(t))
+        return;
+    const iter_limits *l = it->limits;
+    if (l && l->lower.data && slice_compare(key, l->lower) < 0) {
+        leave(t); /* nothing is before the lower bound */
         return;
     }
-    if (at > 0)
-        show_at(t, at - 1);
-    else if (t->block > 0)
-        show_last(t, t->block - 1);
-    else
-        leave(t);
+    if (l)
+        iter_clamp_seek_before(l, &key, &seq);
+    if (place(t, key, seq, &at))
+        go_backward(t, at);
+    else if (t->base.status == FIRN_OK)
+        table_last(it); /* nothing reaches (key, seq): everything is before it */
 }
 
 static void table_next(iter *it)
 {
     table_iter *t = self(it);
-    if (t->at + 1 < t->b.count) {
+    if (t->at + 1 < t->to) {
         t->at++;
         show(t, t->behind);
-    } else if (t->block + 1 < t->r->index.count) {
-        show_first(t, t->block + 1);
-    } else {
-        leave(t);
+        if (t->base.seq <= t->seq_max)
+            return;
     }
+    go_forward(t, t->at + 1);
 }
 
 static void table_prev(iter *it)
 {
     table_iter *t = self(it);
-    if (t->at > 0)
-        show_at(t, t->at - 1);
-    else if (t->block > 0)
-        show_last(t, t->block - 1);
-    else
-        leave(t);
+    go_backward(t, t->at);
 }
 
 static void table_close(iter *it)

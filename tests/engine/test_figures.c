@@ -123,21 +123,19 @@ static void row_of_versions(const char *words, uint64_t seq, const char *behind)
 {
     static const uint64_t versions[] = {90, 70, 50, 30};
     char row[128];
-    buf snapshots = {0};
     keeper k;
-    if (seq)
-        assert_int_equal(buf_append(&snapshots, &seq, sizeof seq), FIRN_OK);
-    keeper_init(&k, &snapshots);
+    keeper_init(&k, &seq, seq ? 1 : 0);
     int at = snprintf(row, sizeof row, "%s", words);
     for (unsigned i = 0; i < 4; i++) {
-        bool keep, oldest;
-        assert_int_equal(keeper_feed(&k, slice_of("k", 1), versions[i], &keep, &oldest), FIRN_OK);
-        bool may_go = keep && oldest && i == 1; /* the tombstone, where nothing lies below */
-        at += snprintf(row + at, sizeof row - (size_t)at, " %s%s", keep ? "kept" : "dropped",
-                       may_go ? "*" : "");
+        keeper_verdict v = keeper_feed(&k, versions[i], i == 1 ? FIRN_DELETE : FIRN_PUT);
+        uint64_t held_seq;
+        uint8_t held_kind;
+        if (v == KEEPER_KEEP)
+            assert_false(
+                keeper_take_held(&k, &held_seq, &held_kind)); /* it would be kept without a mark */
+        at += snprintf(row + at, sizeof row - (size_t)at, " %s%s",
+                       v == KEEPER_DROP ? "dropped" : "kept", v == KEEPER_HOLD ? "*" : "");
     }
-    keeper_release(&k);
-    buf_release(&snapshots);
     says("%s %s", row, behind);
 }
 

@@ -8,15 +8,26 @@
  *   I2  key and value are valid until the next movement or close of this iterator.
  *   I3  !valid && status == FIRN_OK: before the first or behind the last element.
  *   I4  an error (damage, I/O) makes the iterator invalid, stays in status and is described in *err.
+ *   I5  with limits, an iterator is one over those elements alone that are within the limits: it shows no other, and
+ *       a movement that would come to one goes on in its direction. However many versions of a key are too new, a movement
+ *       takes a bounded number of steps to pass them.
  * An iterator is used by one thread. It may be moved in any order: first(), last() and seek() are
  * possible in every state, next() and prev() only while valid.
  */
 #ifndef BASE_ITER_H
 #define BASE_ITER_H
 
+#include <base/slice.h>
 #include <firn/types.h>
 
 typedef struct iter iter;
+
+/* What a reader will not ask for, so that a run need not show it, nor walk over it one by one. */
+typedef struct iter_limits {
+    firn_slice lower; /* the first key; NULL data: no bound */
+    firn_slice upper; /* the first key that is too great; NULL data: no bound */
+    uint64_t seq_max; /* versions with a greater number are too new; FIRN_MAX_SEQ: none is */
+} iter_limits;
 
 typedef struct iter_ops {
     void (*first)(iter *it);
@@ -32,6 +43,8 @@ typedef struct iter_ops {
 
 struct iter {
     const iter_ops *ops;
+    /* Set before the first movement, by the caller who made the iterator, and never changed; borrowed. NULL: none. */
+    const iter_limits *limits;
     firn_slice key;
     firn_slice value;
     uint64_t seq;
@@ -40,5 +53,27 @@ struct iter {
     bool valid;
     firn_error error; /* meaningful when status is not FIRN_OK */
 };
+
+/* Where a seek to (key, number) comes to within the limits: behind the lower bound and what is too new. */
+static inline void iter_clamp_seek(const iter_limits *l, firn_slice *key, uint64_t *seq)
+{
+    if (l->lower.data && slice_compare(*key, l->lower) < 0) {
+        *key = l->lower;
+        *seq = l->seq_max;
+    } else if (*seq > l->seq_max) {
+        *seq = l->seq_max;
+    }
+}
+
+/* The same backwards: what is in front of the upper bound, and of the versions that are too new. */
+static inline void iter_clamp_seek_before(const iter_limits *l, firn_slice *key, uint64_t *seq)
+{
+    if (l->upper.data && slice_compare(*key, l->upper) >= 0) {
+        *key = l->upper;
+        *seq = FIRN_MAX_SEQ;
+    } else if (*seq >= l->seq_max) {
+        *seq = FIRN_MAX_SEQ;
+    }
+}
 
 #endif
