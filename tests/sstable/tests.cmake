@@ -3,6 +3,7 @@ file(GLOB SSTABLE_TEST_SUPPORT CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/../su
 list(APPEND SSTABLE_TEST_SUPPORT ${CMAKE_CURRENT_LIST_DIR}/table.c
     ${CMAKE_CURRENT_LIST_DIR}/../support/tempdir.c)
 firn_test(sstable model model ${SSTABLE_TEST_SUPPORT})
+firn_test(sstable limits model ${SSTABLE_TEST_SUPPORT})
 firn_test(sstable roundtrip unit ${SSTABLE_TEST_SUPPORT})
 firn_test(sstable damage damage ${SSTABLE_TEST_SUPPORT})
 firn_test(sstable fault fault ${SSTABLE_TEST_SUPPORT})
