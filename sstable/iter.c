@@ -425,6 +425,11 @@ static void table_next(iter *it)
 static void table_prev(iter *it)
 {
     table_iter *t = self(it);
+    if (t->at > t->from) {
+        show_at(t, t->at - 1);
+        if (t->base.seq <= t->seq_max)
+            return;
+    }
     go_backward(t, t->at);
 }
 

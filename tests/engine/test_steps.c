@@ -1,0 +1,304 @@
+/* What a movement of an iterator costs, in movements of the runs below it: a few, however many versions a key has, and however
+ * much lies beyond a bound or is too new. The rooms below count theirs (memtable.limits, sstable.limits). Each story is told in a
+ * memtable, in tables, and in both. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bed.h"
+#include "merge.h"
+#include "store.h"
+
+/* Every run of an iterator counts its movements. A run knows its own operations by its address. */
+#define RUNS_MAX 16
+static struct {
+    iter *run;
+    const iter_ops *ops;
+} counted[RUNS_MAX];
+static unsigned moves;
+
+static const iter_ops *ops_of(const iter *run)
+{
+    moves++;
+    for (unsigned i = 0; i < RUNS_MAX; i++)
+        if (counted[i].run == run)
+            return counted[i].ops;
+    fail();
+    return NULL;
+}
+
+static void count_first(iter *it)
+{
+    ops_of(it)->first(it);
+}
+
+static void count_last(iter *it)
+{
+    ops_of(it)->last(it);
+}
+
+static void count_seek(iter *it, firn_slice key, uint64_t seq)
+{
+    ops_of(it)->seek(it, key, seq);
+}
+
+static void count_seek_before(iter *it, firn_slice key, uint64_t seq)
+{
+    ops_of(it)->seek_before(it, key, seq);
+}
+
+static void count_next(iter *it)
+{
+    ops_of(it)->next(it);
+}
+
+static void count_prev(iter *it)
+{
+    ops_of(it)->prev(it);
+}
+
+static void count_close(iter *it)
+{
+    const iter_ops *ops = ops_of(it);
+    for (unsigned i = 0; i < RUNS_MAX; i++)
+        if (counted[i].run == it)
+            counted[i].run = NULL;
+    ops->close(it);
+}
+
+static const iter_ops counting = {.first = count_first,
+                                  .last = count_last,
+                                  .seek = count_seek,
+                                  .seek_before = count_seek_before,
+                                  .next = count_next,
+                                  .prev = count_prev,
+                                  .close = count_close};
+
+static int count_run(int rc, iter **out)
+{
+    unsigned i = 0;
+    if (rc != FIRN_OK)
+        return rc;
+    while (i < RUNS_MAX && counted[i].run)
+        i++;
+    assert_true(i < RUNS_MAX);
+    counted[i].run = *out;
+    counted[i].ops = (*out)->ops;
+    (*out)->ops = &counting;
+    return FIRN_OK;
+}
+
+#define memtable_iter_new(m, out)         count_run((memtable_iter_new)(m, out), out)
+#define level_iter_new(level, cache, out) count_run((level_iter_new)(level, cache, out), out)
+#include "iterator.c"
+
+#define MANY 5000
+#define MOST 200 /* movements of all runs together, for one of the iterator */
+
+typedef enum where { IN_MEMTABLE, IN_TABLES, IN_BOTH, PLACES } where;
+
+typedef struct story {
+    bed b;
+    where w;
+    firn_snapshot *held[4]; /* so that a flush leaves versions out as late as it may */
+    firn_iter *it;
+} story;
+
+static void begin(story *s, where w)
+{
+    *s = (story){.w = w};
+    bed_on_simfs(&s->b, 1);
+    MUST(firn_options_set(&s->b.options, "memory", "64MiB", error));
+    bed_must_open(&s->b);
+}
+
+static void end(story *s)
+{
+    firn_iter_free(s->it);
+    for (unsigned i = 0; i < 4; i++)
+        firn_snapshot_free(s->held[i]);
+    bed_release(&s->b);
+}
+
+static void iter_within(story *s, firn_snapshot *snapshot, const char *lower, const char *upper)
+{
+    firn_iter_options o;
+    firn_iter_options_init(&o);
+    firn_iter_free(s->it);
+    s->it = NULL;
+    o.snapshot = snapshot;
+    o.lower = lower;
+    o.lower_size = lower ? strlen(lower) : 0;
+    o.upper = upper;
+    o.upper_size = upper ? strlen(upper) : 0;
+    MUST(firn_iter_new(s->b.db, &o, &s->it, error));
+}
+
+#define movement(call, shown)                                                                      \
+    do {                                                                                           \
+        moves = 0;                                                                                 \
+        int rc_ = (call);                                                                          \
+        const char *shown_ = shown;                                                                \
+        assert_int_equal(rc_, shown_ ? FIRN_OK : FIRN_END);                                        \
+        if (shown_)                                                                                \
+            assert_true(slice_equal(firn_iter_key(s.it), slice_of_str(shown_)));                   \
+        if (moves > MOST)                                                                          \
+            fail_msg("place %u, %s: %u movements below", s.w, #call, moves);                       \
+    } while (0)
+
+static void must_show(const story *s, const char *value)
+{
+    assert_true(slice_equal(firn_iter_value(s->it), slice_of_str(value)));
+}
+
+/* All ways to come to "hot" and past it, between "a" and "z". */
+static void go_round(story *on, const char *value)
+{
+    story s = *on;
+    const char *hot = value ? "hot" : NULL;
+    movement(firn_iter_seek(s.it, "hot", 3), value ? "hot" : "z");
+    if (hot)
+        must_show(&s, value);
+    movement(firn_iter_seek(s.it, "b", 1), value ? "hot" : "z");
+    if (hot)
+        movement(firn_iter_next(s.it), "z");
+    movement(firn_iter_prev(s.it), value ? "hot" : "a");
+    if (hot) {
+        must_show(&s, value);
+        movement(firn_iter_prev(s.it), "a");
+    }
+    movement(firn_iter_next(s.it), value ? "hot" : "z");
+    if (hot) {
+        movement(firn_iter_prev(s.it), "a");
+        movement(firn_iter_next(s.it), "hot");
+        movement(firn_iter_next(s.it), "z");
+    }
+    movement(firn_iter_next(s.it), NULL);
+    movement(firn_iter_seek_for_prev(s.it, "hot", 3), value ? "hot" : "a");
+    if (hot)
+        must_show(&s, value);
+    movement(firn_iter_seek_for_prev(s.it, "hou", 3), value ? "hot" : "a");
+    movement(firn_iter_last(s.it), "z");
+    movement(firn_iter_prev(s.it), value ? "hot" : "a");
+    movement(firn_iter_first(s.it), "a");
+    movement(firn_iter_next(s.it), value ? "hot" : "z");
+}
+
+static void overwrite(story *s)
+{
+    for (unsigned i = 0; i < MANY; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%u", i);
+        bed_put(&s->b, "hot", value);
+        if (i % (MANY / 4) == 7)
+            MUST(firn_snapshot_new(s->b.db, &s->held[i / (MANY / 4)], error));
+        if (i == MANY / 2 && s->w == IN_BOTH)
+            bed_flush(&s->b);
+    }
+    if (s->w == IN_TABLES)
+        bed_flush(&s->b);
+}
+
+static void a_key_costs_the_same_however_often_it_was_overwritten(void **state)
+{
+    (void)state;
+    for (where w = 0; w < PLACES; w++) {
+        story s;
+        char last[16];
+        begin(&s, w);
+        bed_put(&s.b, "a", "");
+        bed_put(&s.b, "z", "");
+        overwrite(&s);
+        snprintf(last, sizeof last, "%u", MANY - 1);
+        iter_within(&s, NULL, NULL, NULL);
+        go_round(&s, last);
+        bed_delete(&s.b, "hot");
+        iter_within(&s, NULL, NULL, NULL);
+        go_round(&s, NULL);
+        for (unsigned i = 0; i < 4; i++) {
+            snprintf(last, sizeof last, "%u", i * (MANY / 4) + 7);
+            iter_within(&s, s.held[i], NULL, NULL);
+            go_round(&s, last);
+        }
+        end(&s);
+    }
+}
+
+static void an_old_snapshot_costs_the_same_however_often_a_key_was_overwritten(void **state)
+{
+    (void)state;
+    for (where w = 0; w < PLACES; w++) {
+        for (unsigned first = 0; first < 3; first++) {
+            story s;
+            firn_snapshot *old = NULL;
+            begin(&s, w);
+            bed_put(&s.b, "a", "");
+            bed_put(&s.b, "z", "");
+            if (first > 0)
+                bed_put(&s.b, "hot", "old");
+            if (first > 1)
+                bed_delete(&s.b, "hot");
+            MUST(firn_snapshot_new(s.b.db, &old, error));
+            overwrite(&s);
+            iter_within(&s, old, NULL, NULL);
+            go_round(&s, first == 1 ? "old" : NULL);
+            firn_snapshot_free(old);
+            end(&s);
+        }
+    }
+}
+
+static void what_lies_beyond_a_bound_or_is_too_new_costs_nothing(void **state)
+{
+    (void)state;
+    for (where w = 0; w < PLACES; w++) {
+        story s;
+        firn_snapshot *old = NULL;
+        begin(&s, w);
+        bed_put(&s.b, "b", "");
+        bed_put(&s.b, "x", "");
+        MUST(firn_snapshot_new(s.b.db, &old, error));
+        for (unsigned i = 0; i < MANY; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "%c%07u", "any"[i % 3],
+                     i); /* in front of b, between, behind x */
+            bed_put(&s.b, key, "");
+            if (i == MANY / 2 && s.w == IN_BOTH)
+                bed_flush(&s.b);
+        }
+        if (w == IN_TABLES)
+            bed_flush(&s.b);
+        iter_within(&s, old, "b", "y");
+        movement(firn_iter_first(s.it), "b");
+        movement(firn_iter_next(s.it), "x");
+        movement(firn_iter_next(s.it), NULL);
+        movement(firn_iter_last(s.it), "x");
+        movement(firn_iter_prev(s.it), "b");
+        movement(firn_iter_prev(s.it), NULL);
+        movement(firn_iter_seek(s.it, "xx", 2), NULL);
+        movement(firn_iter_seek_for_prev(s.it, "az", 2), NULL);
+        iter_within(&s, old, NULL, NULL);
+        movement(firn_iter_first(s.it), "b");
+        movement(firn_iter_next(s.it), "x");
+        movement(firn_iter_next(s.it), NULL);
+        movement(firn_iter_last(s.it), "x");
+        movement(firn_iter_prev(s.it), "b");
+        movement(firn_iter_prev(s.it), NULL);
+        firn_snapshot_free(old);
+        end(&s);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_costs_the_same_however_often_it_was_overwritten),
+        cmocka_unit_test(an_old_snapshot_costs_the_same_however_often_a_key_was_overwritten),
+        cmocka_unit_test(what_lies_beyond_a_bound_or_is_too_new_costs_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
