@@ -287,13 +287,15 @@ static int pass_key(firn_iter *it, bool *found)
 {
     iter *m = it->runs;
     firn_slice key = buf_slice(&it->key);
+    unsigned steps = 0;
     *found = false;
-    for (unsigned steps = 0; m->valid && slice_equal(m->key, key); steps++) {
-        bool many = steps == STEPS_PER_KEY;
-        if (many)
+    do {
+        bool many = steps++ == STEPS_PER_KEY;
+        if (many) {
             m->ops->seek(m, slice_somewhere(key), it->at.seq); /* the newest one */
-        if (!m->valid || (many && !slice_equal(m->key, key)))
-            return m->status == FIRN_OK ? stop_astray(it) : stop_at_end(it);
+            if (!m->valid || !slice_equal(m->key, key))
+                return m->status == FIRN_OK ? stop_astray(it) : stop_at_end(it);
+        }
         int rc = take_answer(it, found);
         if (rc != FIRN_OK)
             return rc;
@@ -304,7 +306,7 @@ static int pass_key(firn_iter *it, bool *found)
         m->ops->seek_before(m, slice_somewhere(key), FIRN_MAX_SEQ);
         if (m->valid && slice_compare(m->key, key) >= 0)
             return stop_astray(it);
-    }
+    } while (m->valid && slice_equal(m->key, key));
     return m->status == FIRN_OK ? FIRN_OK : stop_at_end(it);
 }
 
