@@ -294,12 +294,61 @@ static void what_lies_beyond_a_bound_or_is_too_new_costs_nothing(void **state)
     }
 }
 
+/* Runs that always stand at the same version, as those of a table whose order is a lie may. */
+static void stay(iter *it)
+{
+    it->key = slice_of_str("a");
+    it->seq = 1;
+    it->kind = FIRN_PUT;
+    it->valid = true;
+}
+
+static void seek_and_stay(iter *it, firn_slice key, uint64_t seq)
+{
+    (void)key;
+    (void)seq;
+    stay(it);
+}
+
+static void close_nothing(iter *it)
+{
+    (void)it;
+}
+
+static void an_order_that_leads_nowhere_ends_the_walk(void **state)
+{
+    (void)state;
+    static const iter_ops standing = {.first = stay,
+                                      .last = stay,
+                                      .seek = seek_and_stay,
+                                      .seek_before = seek_and_stay,
+                                      .next = stay,
+                                      .prev = stay,
+                                      .close = close_nothing};
+    iter liar = {.ops = &standing};
+    firn_error err;
+    story s;
+    begin(&s, IN_MEMTABLE);
+    bed_put(&s.b, "a", "");
+    iter_within(&s, NULL, NULL, NULL);
+    s.it->runs->ops->close(s.it->runs);
+    s.it->runs = &liar;
+    assert_int_equal(firn_iter_first(s.it), FIRN_OK);
+    assert_int_equal(firn_iter_next(s.it), FIRN_DAMAGED);
+    assert_int_equal(firn_iter_status(s.it, &err), FIRN_DAMAGED);
+    assert_true(strstr(err.message, "out of order") && err.hint[0]);
+    assert_int_equal(firn_iter_last(s.it), FIRN_DAMAGED);
+    assert_int_equal(firn_iter_status(s.it, &err), FIRN_DAMAGED);
+    end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_costs_the_same_however_often_it_was_overwritten),
         cmocka_unit_test(an_old_snapshot_costs_the_same_however_often_a_key_was_overwritten),
         cmocka_unit_test(what_lies_beyond_a_bound_or_is_too_new_costs_nothing),
+        cmocka_unit_test(an_order_that_leads_nowhere_ends_the_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
