@@ -180,17 +180,31 @@ static void prepare(memtable_iter *it)
         it->upper = (skiplist_target){skiplist_piece(it->m, l->upper), UINT64_MAX, l->upper};
 }
 
+/* Does the target, of the key that is shown, fall into the copy? Then there is no need for another: whatever is not too new
+ * was there before the iterator was. So a walk passes the versions of a key. */
+static bool is_in_copy(const memtable_iter *it, const skiplist_target *t)
+{
+    if (!it->base.valid || it->bound == UINT64_MAX || !slice_equal(it->base.key, t->key))
+        return false;
+    const skiplist_item *first = &it->items[0], *last = &it->items[it->count - 1];
+    return skiplist_before(it->m, first->piece, first->ref, t) &&
+           !skiplist_before(it->m, last->piece, last->ref, t);
+}
+
 static void seek(memtable_iter *it, firn_slice key, uint64_t seq)
 {
     skiplist_target t = skiplist_target_seq(it->m, key, seq);
-    arrive(it, enter_at(it, &t, t.piece));
+    bool here = is_in_copy(it, &t);
+    arrive(it,
+           here ? skiplist_items_find(it->m, it->items, it->count, &t) : enter_at(it, &t, t.piece));
     load_forward(it);
 }
 
 static void seek_before(memtable_iter *it, firn_slice key, uint64_t seq)
 {
     skiplist_target t = skiplist_target_seq(it->m, key, seq);
-    it->index = enter_at(it, &t, 0);
+    bool here = is_in_copy(it, &t);
+    it->index = here ? skiplist_items_find(it->m, it->items, it->count, &t) : enter_at(it, &t, 0);
     load_backward(it);
 }
 

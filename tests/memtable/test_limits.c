@@ -155,12 +155,45 @@ static void what_lies_beyond_a_bound_is_not_walked_over(void **state)
     bed_free(&b);
 }
 
+static void the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy(void **state)
+{
+    (void)state;
+    bed b = bed_new(1 << 12, "");
+    uint64_t a = bed_put(&b, "a", ""), z = bed_put(&b, "z", "");
+    for (unsigned i = 0; i < 40; i++)
+        bed_put(&b, "hot", "");
+    iter *it = NULL;
+    iter_limits limits = {.seq_max = b.seq_last};
+    assert_int_equal(memtable_iter_new(b.m, &it), FIRN_OK);
+    it->limits = &limits;
+    it->ops->first(it);
+    at(it, "a", a);
+    it->ops->next(it);
+    at(it, "hot", b.seq_last);
+    bed_put(&b, "hot", ""); /* too new */
+    leaves = 0;
+    it->ops->seek(it, slice_of_str("hot"), 0);
+    at(it, "z", z);
+    assert_int_equal(leaves, 0);
+    it->ops->prev(it);
+    at(it, "hot", z + 1);
+    leaves = 0;
+    it->ops->seek(it, slice_of_str("hot"), FIRN_MAX_SEQ);
+    at(it, "hot", b.seq_last - 1);
+    it->ops->seek_before(it, slice_of_str("hot"), FIRN_MAX_SEQ);
+    at(it, "a", a);
+    assert_int_equal(leaves, 0);
+    it->ops->close(it);
+    bed_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(with_limits_it_is_an_iterator_over_what_is_within_them),
         cmocka_unit_test(any_number_of_newer_versions_is_passed_in_a_few_leaves),
         cmocka_unit_test(what_lies_beyond_a_bound_is_not_walked_over),
+        cmocka_unit_test(the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy),
     };
     return cmocka_run_group_tests_name("memtable.limits", tests, NULL, NULL);
 }

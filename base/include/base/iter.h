@@ -26,7 +26,9 @@ typedef struct iter iter;
 typedef struct iter_limits {
     firn_slice lower; /* the first key; NULL data: no bound */
     firn_slice upper; /* the first key that is too great; NULL data: no bound */
-    uint64_t seq_max; /* versions with a greater number are too new; FIRN_MAX_SEQ: none is */
+    /* Versions with a greater number are too new; FIRN_MAX_SEQ: none is. Those up to it are all there when the iterator is
+     * made. */
+    uint64_t seq_max;
 } iter_limits;
 
 typedef struct iter_ops {
