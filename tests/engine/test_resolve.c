@@ -216,7 +216,7 @@ static void check_merge(const history *h, const uint64_t *snapshots, size_t coun
             if (!(kept >> n & 1) || (kind_of(h, n) == FIRN_DELETE && erased_at(h, h->count) != 0))
                 continue;
             if (all_see(h, k, snapshots, count, kept & ~(1U << n), below))
-                fail_msg("%swith %zu snapshots (%u, %u), kept of %c: %#x: nobody needs %u (K2)",
+                fail_msg("%swith %zu snapshots (%u, %u), kept of %c: %#x: no reader needs %u (K2)",
                          text, count, count > 0 ? (unsigned)snapshots[0] : 0,
                          count > 1 ? (unsigned)snapshots[1] : 0, "ab"[k], kept, n);
         }
