@@ -175,7 +175,7 @@ static void who_waits_for_a_healthy_flush_is_not_told_of_a_compaction(void **sta
     simfs_on_call(b.sim, no_room_for_tables, NULL);
     for (unsigned i = 0; i <= FROZEN_MAX; i++) {
         bed_put(&b, "k", "v");
-        MUST(firn_wal_rotate(b.db->wal, error));
+        MUST(store_rotate(b.db, error));
     }
     simfs_on_call(b.sim, NULL, NULL);
     assert_true(pressure(&b) & PRESSURE_STOP);
