@@ -88,14 +88,20 @@ blocks '`firn get`' '```sh' 'true' '```' && prepare_blocks && echo 'packages="gc
 exercise() {
     mkdir -p tests/mutants tests/wal && cp "$house"/../mutants/*.awk tests/mutants/
     echo 'static void it_holds(void **state)' >tests/wal/test_one.c
-    printf 'mutant: exercise wal 1: two is one\nin: wal/wal.c\nby: wal.one it_*\n-    return 2;\n+    return 1;\n' >tests/mutants/exercises.list
+    printf 'mutant: exercise wal 1: two is one\nin: wal wal_inside\nby: wal.one it_*\n- return 2;\n+ return 1;\n' >tests/mutants/exercises.list
     printf '%s\n' '## Exercises' "\`sh tests/mutants/run 'exercise wal'\`" '1. Break it.' \
         "   \`FIRN_TEST='it_*' sh tests/run -R 'wal.one\$'\`" >wal/README.md
 }
 exercise && expect passes exercises ''
 exercise && sed -i 's/it_\*. sh/all. sh/' wal/README.md && expect fails exercises '(X1, X2)'
 exercise && echo '2. Break more.' >>wal/README.md && expect fails exercises 'exercise 2 of wal has no mutant (X1)'
-exercise && sed -i 's/return 2/return 3/' wal/wal.c && expect fails exercises 'does not find its lines in wal/wal.c (X3)'
+exercise && sed -i 's/return 2/return 3/' wal/wal.c && expect fails exercises 'wal_inside in wal/wal.c has no: return 2; (X3)'
+exercise && sed -i 's/return 2/return      2/' wal/wal.c && mv wal/wal.c wal/other.c && expect passes exercises ''
+exercise && sed -i 's/wal_inside/wal_within/' wal/wal.c && expect fails exercises 'there is no wal_inside in wal (X3)'
+exercise && cp wal/wal.c wal/other.c && expect fails exercises 'wal_inside in wal/other.c, wal/wal.c has 2 times: return 2; (X3)'
+exercise && sed 's/return 2/return 3/' wal/wal.c >wal/other.c && expect passes exercises ''
+exercise && sed -i 's/return 2/return 2; return 2/' wal/wal.c && expect fails exercises 'has 2 times: return 2; (X3)'
+exercise && sed -i 's/return 2/return 2; return 2/' wal/wal.c && sed -i 's/^- /-2nd /' tests/mutants/exercises.list && expect passes exercises ''
 exercise && sed -i 's/it_holds/nothing/' tests/wal/test_one.c && expect fails exercises 'no test it_\* in tests/wal/test_one.c (X4)'
 exercise && sed -i '/mutants.run/d' wal/README.md && expect fails exercises '(X5)'
 
