@@ -200,6 +200,8 @@ int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_re
 
 /* ---- wal_options.c ---- */
 
+/* Takes the options of a program, whose struct may be an earlier version's; what it has not, keeps its default. */
+int wal_options_take(const firn_wal_options *given, firn_wal_options *out, firn_error *err);
 /* Checks what was given and completes it: *out has every field. May be the same struct. */
 int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn_error *err);
 

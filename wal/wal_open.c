@@ -340,12 +340,15 @@ int firn_wal_open(const char *path, const firn_wal_options *options, firn_wal_re
                   firn_wal **out, firn_error *error)
 {
     wal_config config;
-    wal_config_init(&config);
-    if (options)
-        config.options = *options;
     firn_error found;
+    if (out)
+        *out = NULL;
+    wal_config_init(&config);
     error_clear(&found);
-    return error_give(error, wal_open_path(fs_posix(), path, &config, report, out, &found), &found);
+    int status = options ? wal_options_take(options, &config.options, &found) : FIRN_OK;
+    if (status == FIRN_OK)
+        status = wal_open_path(fs_posix(), path, &config, report, out, &found);
+    return error_give(error, status, &found);
 }
 
 /* ---- Closing ---- */

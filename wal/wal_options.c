@@ -48,11 +48,16 @@ typedef struct range {
 static const sized_kind options_kind = {
     "the log's options", "fill them in with firn_wal_options_init first", sizeof(firn_wal_options)};
 
+int wal_options_take(const firn_wal_options *given, firn_wal_options *out, firn_error *err)
+{
+    firn_wal_options_init(out);
+    return sized_take(&options_kind, given, out, err);
+}
+
 int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn_error *err)
 {
     firn_wal_options o;
-    firn_wal_options_init(&o);
-    int status = sized_take(&options_kind, given, &o, err);
+    int status = wal_options_take(given, &o, err);
     if (status != FIRN_OK)
         return status;
     if (o.durability == FIRN_DURABILITY_DEFAULT)
