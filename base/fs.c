@@ -484,6 +484,22 @@ static int too_short(fs_file *file, uint64_t offset, uint64_t missing, firn_erro
     return status;
 }
 
+/* -EIDRM: under the name of a file that was opened before there is another now, or none (fs_pool.h). The system has no such
+ * answer for files. */
+static int fail_found(const fs_file *file, uint64_t offset, int result, const char *verb,
+                      firn_error *err)
+{
+    if (result != -EIDRM)
+        return fs_fail_file(file, offset, result, verb, err);
+    int status = error_file(err, FIRN_DAMAGED, file->path, offset,
+                            "the file was removed, replaced or cut while it was in use");
+    if (err)
+        err->sys_errno = EIDRM;
+    error_hint(err,
+               "find out which program changes the folder, and restore the file from a backup");
+    return status;
+}
+
 int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error *err)
 {
     uint8_t *p = data;
@@ -494,7 +510,7 @@ int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error 
         ssize_t n;
         REPEAT_EINTR(n, file->owner->ops->pread(file, p, piece, offset));
         if (n < 0)
-            return fs_fail_file(file, offset, (int)n, "read", err);
+            return fail_found(file, offset, (int)n, "read", err);
         if (n == 0)
             return too_short(file, offset, size, err);
         assert((size_t)n <= piece);
@@ -585,7 +601,7 @@ int fs_size(fs_file *file, uint64_t *out, firn_error *err)
     int result;
     REPEAT_EINTR(result, file->owner->ops->size(file, out));
     return result == 0 ? FIRN_OK
-                       : fs_fail_file(file, FIRN_NO_OFFSET, result, "ask for the size", err);
+                       : fail_found(file, FIRN_NO_OFFSET, result, "ask for the size", err);
 }
 
 int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, firn_error *err)
@@ -658,7 +674,7 @@ int fs_map(fs_file *file, size_t size, bool writable, void **out, firn_error *er
         return too_short(file, file_size, size - file_size, err);
     int result;
     REPEAT_EINTR(result, file->owner->ops->map(file, size, writable, out));
-    return result == 0 ? FIRN_OK : fs_fail_file(file, 0, result, "map", err);
+    return result == 0 ? FIRN_OK : fail_found(file, 0, result, "map", err);
 }
 
 void fs_unmap(fs_file *file, void *address, size_t size)

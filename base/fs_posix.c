@@ -45,10 +45,19 @@ typedef struct posix_dir {
     struct stat root; /* what "/" was then */
 } posix_dir;
 
+/* Which file it is. An inode number is used again as soon as its file is gone, so the moment of birth tells more, where the
+ * file system keeps it. */
+typedef struct identity {
+    uint64_t inode, size;
+    uint32_t device_major, device_minor;
+    struct statx_timestamp born;
+} identity;
+
 typedef struct posix_file {
     fs_file base;
-    int fd;
+    int fd; /* -1: it rests */
     uint32_t locked_in;
+    identity seen; /* when it was laid to rest */
 } posix_file;
 
 static int dir_fd(const fs_dir *dir)
@@ -326,12 +335,13 @@ static int refusal(const struct stat *st, unsigned flags)
     return shared ? -EMLINK : 0;
 }
 
+/* O_NONBLOCK and O_NOCTTY mean nothing for the plain files that we want; without them a pipe would hang the open, and a
+ * terminal could become ours. */
+#define OPEN_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+
 static int posix_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
 {
-    /* O_NONBLOCK and O_NOCTTY mean nothing for the plain files that we want; without them a pipe
-     * would hang the open, and a terminal could become ours. */
-    int how = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-    how |= (flags & FS_WRITE) ? O_RDWR : O_RDONLY;
+    int how = OPEN_FLAGS | ((flags & FS_WRITE) ? O_RDWR : O_RDONLY);
     struct stat st;
     int result = 0;
     if (flags & FS_CREATE_NEW)
@@ -372,8 +382,70 @@ static void posix_close(fs_file *file)
     struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
     if (f->locked_in == fork_generation())
         (void)fcntl(f->fd, F_OFD_SETLK, &whole); /* as in posix_dir_close */
-    close(f->fd);
+    if (f->fd >= 0)
+        close(f->fd);
     mem_free(file);
+}
+
+static int identify(int fd, identity *out)
+{
+    struct statx st;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_SIZE | STATX_BTIME, &st) != 0)
+        return -errno;
+    *out = (identity){.inode = st.stx_ino,
+                      .size = st.stx_size,
+                      .device_major = st.stx_dev_major,
+                      .device_minor = st.stx_dev_minor};
+    if (st.stx_mask & STATX_BTIME)
+        out->born = st.stx_btime;
+    return 0;
+}
+
+static bool is_same_file(const identity *a, const identity *b)
+{
+    return a->inode == b->inode && a->size == b->size && a->device_major == b->device_major &&
+           a->device_minor == b->device_minor && a->born.tv_sec == b->born.tv_sec &&
+           a->born.tv_nsec == b->born.tv_nsec;
+}
+
+static int posix_rest(fs_file *file)
+{
+    posix_file *f = (posix_file *)file;
+    if (f->locked_in != 0)
+        return -EBUSY;
+    int result = identify(f->fd, &f->seen);
+    if (result != 0)
+        return result;
+    close(f->fd);
+    f->fd = -1;
+    return 0;
+}
+
+static int posix_resume(fs_dir *dir, const char *name, fs_file *file)
+{
+    posix_file *f = (posix_file *)file;
+    struct stat st;
+    identity now = {0};
+    if (fstatat(dir_fd(dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return -errno;
+    if (refusal(&st, FS_READ) != 0) /* as in posix_open */
+        return -ESTALE;
+    int fd = openat(dir_fd(dir), name, OPEN_FLAGS | O_RDONLY);
+    if (fd < 0)
+        return errno == ELOOP || errno == ENXIO ? -ESTALE : -errno;
+    int result = identify(fd, &now);
+    if (result == 0 && !is_same_file(&f->seen, &now))
+        result = -ESTALE;
+    if (result == 0)
+        f->fd = fd;
+    else
+        close(fd);
+    return result;
+}
+
+static void posix_read_ahead(fs_file *file, uint64_t offset, size_t size)
+{
+    (void)posix_fadvise(file_fd(file), (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
 }
 
 static ssize_t posix_pread(fs_file *file, void *data, size_t size, uint64_t offset)
@@ -467,7 +539,10 @@ static int posix_populate(fs_file *file, void *address, size_t size, bool write)
 static void posix_advise(fs_file *file, void *address, size_t size, fs_advice advice)
 {
     (void)file;
-    (void)advise_pages(address, size, advice == FS_ADVICE_RANDOM ? MADV_RANDOM : MADV_WILLNEED);
+    static const int said[] = {[FS_ADVICE_RANDOM] = MADV_RANDOM,
+                               [FS_ADVICE_WILL_NEED] = MADV_WILLNEED,
+                               [FS_ADVICE_DONE] = MADV_DONTNEED};
+    (void)advise_pages(address, size, said[advice]);
 }
 
 static int posix_lock(fs_file *file, long *holder)
@@ -492,6 +567,26 @@ static uint64_t posix_file_limit(fs *f)
     if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return UINT64_MAX;
     return (uint64_t)limit.rlim_cur;
+}
+
+static uint64_t posix_descriptor_limit(fs *f)
+{
+    (void)f;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    return (uint64_t)limit.rlim_cur;
+}
+
+static uint64_t posix_memory_limit(fs *f)
+{
+    (void)f;
+    struct rlimit limit;
+    uint64_t bytes = memory_limit_find("/proc/self/cgroup", "/sys/fs/cgroup");
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < bytes)
+        bytes = (uint64_t)limit.rlim_cur;
+    return bytes;
 }
 
 static int posix_locked(fs_file *file)
@@ -574,6 +669,11 @@ static const fs_ops ops = {
     .lock = posix_lock,
     .file_limit = posix_file_limit,
     .locked = posix_locked,
+    .rest = posix_rest,
+    .resume = posix_resume,
+    .read_ahead = posix_read_ahead,
+    .descriptor_limit = posix_descriptor_limit,
+    .memory_limit = posix_memory_limit,
     .wall_us = posix_wall_us,
     .mono_us = posix_mono_us,
     .random = posix_random,

@@ -342,8 +342,10 @@ static int look(check *c, bool *trouble, firn_error *err)
 static int check_all(check *c, const char *path, firn_error *err)
 {
     int rc = fs_dir_open(c->fs, path, &c->dir, err);
-    if (rc == FIRN_OK && sst_cache_new(0, &c->env.cache) != FIRN_OK)
+    if (rc == FIRN_OK && (sst_cache_new(0, &c->env.cache) != FIRN_OK ||
+                          fs_pool_new(c->fs, fs_pool_limit(c->fs), &c->env.files) != FIRN_OK))
         rc = error_no_memory(err, 0);
+    c->env.keeps = true;
     if (rc != FIRN_OK)
         return rc;
     c->env.dir = c->dir;
@@ -391,6 +393,7 @@ int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *te
     int rc = check_all(&c, path, &why);
     look_release(&c);
     sst_cache_free(c.env.cache);
+    fs_pool_free(c.env.files);
     fs_dir_close(c.dir);
     if (summary)
         *summary = c.summary;

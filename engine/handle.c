@@ -29,8 +29,12 @@ static int prepare_env(firn *db, firn_error *err)
     int rc = sst_cache_new(options_cache_bytes(&db->options), &db->cache);
     if (rc != FIRN_OK)
         return error_no_memory(err, 0);
+    rc = fs_pool_new(db->fs, fs_pool_limit(db->fs), &db->env.files);
+    if (rc != FIRN_OK)
+        return error_no_memory(err, 0);
     db->env.cache = db->cache;
-    db->env.mapped = true;
+    db->env.mapped = !db->options.never_map;
+    db->env.keeps = db->options.read_only && !db->options.never_map;
     db->level1_bytes = db->options.segment_bytes * L0_COMPACT_AT;
     if (db->options.table_bytes > db->level1_bytes)
         db->options.table_bytes = db->level1_bytes;
@@ -63,6 +67,7 @@ void handle_free(firn *db)
     db->manifest = NULL;
     mutex_unlock(&db->manifest_mu);
     sst_cache_free(db->cache);
+    fs_pool_free(db->env.files);
     fs_close(db->lock); /* gives the lock up */
     fs_dir_close(db->dir);
     readers_release(&db->readers);

@@ -227,6 +227,8 @@ static void log_config(firn *db, const manifest_state *s, wal_config *c)
     c->options.segment_bytes = o->segment_bytes;
     c->options.recovery = o->recovery;
     c->options.read_only = o->read_only;
+    if (o->never_map)
+        c->options.backing = FIRN_WAL_BUFFERED;
     c->options.log = o->log;
     c->options.log_ctx = o->log_ctx;
     if (db->inline_work)

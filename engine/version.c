@@ -115,6 +115,8 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
         if (!r) {
             firn_error why;
             sst_reader_options o = {.cache = t->env->cache,
+                                    .files = t->env->files,
+                                    .keeps = t->env->keeps,
                                     .mapped = t->env->mapped,
                                     .store_id = {t->env->store_id[0], t->env->store_id[1]},
                                     .table_no = t->no,

@@ -32,8 +32,10 @@ typedef struct table_env {
     fs_dir *dir;
     sst_cache *cache;
     cleaner *cleaner; /* ends tables; NULL: who drops the last reference does */
+    fs_pool *files;
     uint64_t store_id[2];
     bool mapped;
+    bool keeps; /* another process may remove tables that we read */
 } table_env;
 
 typedef struct table table;

@@ -188,7 +188,8 @@ int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, 
         return error_no_memory(err, sizeof(*r));
     r->cache = o->cache;
     r->owner = sst_cache_owner(o->cache);
-    int status = fs_open(dir, name, FS_READ, &r->file, err);
+    int status = o->files ? fs_pool_open(o->files, dir, name, o->keeps, &r->file, err)
+                          : fs_open(dir, name, FS_READ, &r->file, err);
     if (status == FIRN_OK)
         status = footer_load(r, o, err);
     if (status == FIRN_OK)

@@ -302,6 +302,8 @@ static simfs *sim_new(uint64_t seed)
     s->mapping_ok = true;
     s->dir_locks = true;
     s->file_limit = UINT64_MAX;
+    s->descriptor_limit = UINT64_MAX;
+    s->memory_limit = UINT64_MAX;
     s->clock_us = UINT64_C(1700000000000000);
     s->chance = rng_init(seed);
     return s;
@@ -323,6 +325,8 @@ simfs *simfs_clone(simfs *s)
     copy->mapping_ok = s->mapping_ok;
     copy->dir_locks = s->dir_locks;
     copy->file_limit = s->file_limit;
+    copy->descriptor_limit = s->descriptor_limit;
+    copy->memory_limit = s->memory_limit;
     copy->capacity = s->capacity;
     copy->clock_us = s->clock_us;
     for (const sim_node *n = s->nodes; n; n = n->next) {

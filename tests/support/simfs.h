@@ -142,6 +142,14 @@ void simfs_mapping_ok(simfs *sim, bool ok);
 void simfs_file_limit(simfs *sim, uint64_t bytes);
 /* May folders be locked? Default: true. */
 void simfs_dir_locks(simfs *sim, bool ok);
+/* Descriptors: of folders, and of files that do not rest. A call that needs one too many fails with EMFILE. */
+void simfs_descriptor_limit(simfs *sim, uint64_t limit);
+/* The most that were open at once since the last call of this; and counts anew from what is open now. */
+uint64_t simfs_descriptors_most(simfs *sim);
+/* What a process may use, as the seam tells it. Default: not known. */
+void simfs_memory_limit(simfs *sim, uint64_t bytes);
+/* Bytes that were asked for ahead of reading so far. */
+uint64_t simfs_read_ahead(simfs *sim);
 /* Lets both clocks jump ahead. Each reading of one advances it by a microsecond. */
 void simfs_advance(simfs *sim, uint64_t us);
 

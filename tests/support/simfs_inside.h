@@ -120,6 +120,10 @@ struct simfs {
     struct sim_file *files; /* open handles */
     struct sim_dir *dirs;
     uint64_t open_count;
+    uint64_t descriptors, descriptors_most; /* folders, and files that do not rest */
+    uint64_t descriptor_limit;
+    uint64_t memory_limit;
+    uint64_t read_ahead; /* bytes that were asked for */
     uint64_t capacity;
     uint64_t used;
     bool mapping_ok;
@@ -149,6 +153,8 @@ typedef struct sim_file {
     fs_file pub;
     sim_node *node;
     bool writable;
+    bool rests;
+    uint64_t size_at_rest;
     struct sim_file *prev;
     struct sim_file *next;
 } sim_file;
@@ -209,6 +215,14 @@ uint64_t sim_charge(simfs *s, sim_node *n, uint64_t end);
 void sim_uncharge(simfs *s, sim_node *n, uint64_t end);
 
 extern const fs_ops sim_ops; /* simfs_ops.c */
+
+/* simfs_limit.c: what a process may have of descriptors and memory. */
+int sim_descriptor_take(simfs *s); /* 0 or -EMFILE */
+int sim_rest(fs_file *file);
+int sim_resume(fs_dir *dir, const char *name, fs_file *file);
+void sim_read_ahead(fs_file *file, uint64_t offset, size_t size);
+uint64_t sim_descriptor_limit(fs *f);
+uint64_t sim_memory_limit(fs *f);
 
 /* simfs_map.c: calls of base/fs.h */
 int sim_map(fs_file *file, size_t size, bool writable, void **out);

@@ -49,6 +49,9 @@ static int do_dir_open(simfs *s, const char *path, fs_dir **out)
         return rc;
     if (!n->is_dir)
         return -ENOTDIR;
+    rc = sim_descriptor_take(s);
+    if (rc)
+        return rc;
     *out = dir_handle(s, n, "", path);
     return 0;
 }
@@ -103,6 +106,9 @@ static int do_dir_open_in(simfs *s, fs_dir *parent, const char *name, bool creat
     }
     if (!n->is_dir)
         return -ENOTDIR;
+    rc = sim_descriptor_take(s);
+    if (rc)
+        return rc;
     *out = dir_handle(s, n, parent->path, name);
     return 0;
 }
@@ -128,6 +134,7 @@ static void op_dir_close(fs_dir *dir)
     if (d->node->locked_by == d)
         d->node->locked_by = NULL;
     s->open_count--;
+    s->descriptors--;
     d->node->holds--;
     sim_node_drop(s, d->node);
     mutex_unlock(&s->lock);
@@ -421,6 +428,8 @@ static int do_open(simfs *s, fs_dir *dir, const char *name, unsigned flags, fs_f
             return -EEXIST;
         if (is_gone(s, dir_node(dir)))
             return -ENOENT;
+        if (s->descriptors >= s->descriptor_limit)
+            return -EMFILE;
         n = sim_node_new(s, false, SIM_NO_NODE);
         sim_name_set(s, dir_node(dir), name, n);
         sim_note_name(s, SIM_OP_CREATE, dir_node(dir), name, n);
@@ -431,6 +440,9 @@ static int do_open(simfs *s, fs_dir *dir, const char *name, unsigned flags, fs_f
         return -EISDIR;
     if ((flags & FS_WRITE) && !(flags & FS_ANY_LINKS) && n->names > 1)
         return -EMLINK;
+    rc = sim_descriptor_take(s);
+    if (rc)
+        return rc;
     *out = file_handle(s, n, dir, name);
     sim_file_of(*out)->writable = (flags & FS_WRITE) != 0;
     return 0;
@@ -457,6 +469,7 @@ static void op_close(fs_file *file)
     if (f->node->locked_by == f)
         f->node->locked_by = NULL;
     s->open_count--;
+    s->descriptors -= !f->rests;
     f->node->holds--;
     sim_node_drop(s, f->node);
     mutex_unlock(&s->lock);
@@ -468,6 +481,8 @@ static ssize_t op_pread(fs_file *file, void *data, size_t size, uint64_t offset)
     simfs *s = sim_of(file->owner);
     const sim_node *n = sim_file_of(file)->node;
     sim_verdict v = sim_enter(s, SIMFS_READ, sim_file_name(file));
+    if (sim_file_of(file)->rests)
+        sim_die("%s: read while it rests", file->path);
     if (v.error)
         return sim_leave(s, v, -v.error);
     uint64_t there = offset < n->size ? n->size - offset : 0;
@@ -743,6 +758,11 @@ const fs_ops sim_ops = {
     .lock = op_lock,
     .file_limit = op_file_limit,
     .locked = op_locked,
+    .rest = sim_rest,
+    .resume = sim_resume,
+    .read_ahead = sim_read_ahead,
+    .descriptor_limit = sim_descriptor_limit,
+    .memory_limit = sim_memory_limit,
     .wall_us = op_clock,
     .mono_us = op_clock,
     .random = op_random,

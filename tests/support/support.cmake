@@ -4,6 +4,7 @@ add_library(firn_sim OBJECT
     ${CMAKE_CURRENT_LIST_DIR}/simfs.c
     ${CMAKE_CURRENT_LIST_DIR}/simfs_damage.c
     ${CMAKE_CURRENT_LIST_DIR}/simfs_fault.c
+    ${CMAKE_CURRENT_LIST_DIR}/simfs_limit.c
     ${CMAKE_CURRENT_LIST_DIR}/simfs_map.c
     ${CMAKE_CURRENT_LIST_DIR}/simfs_memory.c
     ${CMAKE_CURRENT_LIST_DIR}/simfs_ops.c

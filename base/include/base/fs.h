@@ -62,6 +62,7 @@ typedef struct fs_space {
 typedef enum fs_advice {
     FS_ADVICE_RANDOM,    /* what is touched next lies anywhere: bring in no more than is touched */
     FS_ADVICE_WILL_NEED, /* start to bring this in; do not wait for it */
+    FS_ADVICE_DONE,      /* the pages need not stay mapped; what is touched all the same comes back */
 } fs_advice;
 
 #define FS_HOLDER_SELF (-1L) /* the holder of a lock is this process */
@@ -128,6 +129,19 @@ typedef struct fs_ops {
     uint64_t (*file_limit)(fs *f);
     /* Does another handle hold the lock? 1 or 0. Takes no lock and disturbs none. */
     int (*locked)(fs_file *file);
+
+    /* Gives the descriptor of a file that was opened for reading back to the system. Until `resume`, only its mappings may be
+     * used, and `close`. NULL, or -EBUSY (the handle holds a lock): it stays. */
+    int (*rest)(fs_file *file);
+    /* Opens it again by its name. 0; -ENOENT: there is no such name any more; -ESTALE: another file has it, or the file has
+     * another size now. The file goes on resting unless 0 is returned. */
+    int (*resume)(fs_dir *dir, const char *name, fs_file *file);
+    /* Starts to bring a range of the file in; does not wait for it. NULL: nobody listens. */
+    void (*read_ahead)(fs_file *file, uint64_t offset, size_t size);
+    /* How many descriptors the process may have open, and how many bytes of memory it may use, by whatever limit is the
+     * lowest. Asked for anew, since both can be changed. NULL or UINT64_MAX: not known. */
+    uint64_t (*descriptor_limit)(fs *f);
+    uint64_t (*memory_limit)(fs *f);
 
     uint64_t (*wall_us)(fs *f); /* microseconds since 1970 */
     uint64_t (*mono_us)(fs *f); /* never goes back */
@@ -241,6 +255,22 @@ static inline void fs_advise(fs_file *file, void *address, size_t size, fs_advic
 {
     if (file->owner->ops->advise)
         file->owner->ops->advise(file, address, size, advice);
+}
+
+static inline void fs_read_ahead(fs_file *file, uint64_t offset, size_t size)
+{
+    if (file->owner->ops->read_ahead)
+        file->owner->ops->read_ahead(file, offset, size);
+}
+
+static inline uint64_t fs_descriptor_limit(fs *f)
+{
+    return f->ops->descriptor_limit ? f->ops->descriptor_limit(f) : UINT64_MAX;
+}
+
+static inline uint64_t fs_memory_limit(fs *f)
+{
+    return f->ops->memory_limit ? f->ops->memory_limit(f) : UINT64_MAX;
 }
 
 uint64_t fs_wall_us(fs *f);

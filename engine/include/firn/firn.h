@@ -70,6 +70,9 @@ typedef struct firn_options {
     uint64_t table_bytes;       /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1 GiB */
     firn_log_fn log;            /* where warnings go; default NULL: nowhere */
     void *log_ctx;
+    bool never_map;             /* default false. No file is mapped into memory: what cannot be read is an error of
+                                   a call, where touching it in a mapping would kill the process (SIGBUS), and a file
+                                   that another program changes is checked before it is looked at. Slower */
 } firn_options;
 
 FIRN_API void firn_options_init(firn_options *options);

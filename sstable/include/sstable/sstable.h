@@ -7,7 +7,7 @@
 #define SSTABLE_SSTABLE_H
 
 #include <base/buf.h>
-#include <base/fs.h>
+#include <base/fs_pool.h>
 #include <base/iter.h>
 #include <firn/types.h>
 
@@ -71,6 +71,8 @@ typedef struct sst_reader sst_reader;
 
 typedef struct sst_reader_options {
     sst_cache *cache;     /* not NULL */
+    fs_pool *files;       /* bounds the descriptors; NULL: the reader keeps one of its own */
+    bool keeps;           /* with `files`: stays readable when another process removes the file */
     bool mapped;          /* read uncompressed blocks in place through a mapping where that works */
     uint64_t store_id[2]; /* must agree with the footer */
     uint64_t table_no;
