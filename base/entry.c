@@ -9,10 +9,11 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
 {
     if (available < ENTRY_HEADER_BYTES)
         return FIRN_DAMAGED;
-    uint8_t kind = p[0];
+    uint8_t kind = (uint8_t)once_u32(p[0]);
     uint8_t bucket = p[1];
-    size_t key_size = get_u16(p + 2);
-    size_t value_size = get_u32(p + 4);
+    /* Another process may change the file that these bytes are mapped from: what is compared is what is used. */
+    size_t key_size = once_u32(get_u16(p + 2));
+    size_t value_size = once_u32(get_u32(p + 4));
 
     if (kind == 0) /* never a kind, in any version: zeros are not an entry */
         return FIRN_DAMAGED;
@@ -29,8 +30,8 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
     *out = (entry){
         .kind = kind,
         .bucket = bucket,
-        .key = entry_key(p),
-        .value = entry_value(p),
+        .key = {p + ENTRY_HEADER_BYTES, key_size},
+        .value = {p + ENTRY_HEADER_BYTES + key_size, value_size},
     };
     *used = entry_size(key_size, value_size);
     return FIRN_OK;

@@ -55,8 +55,8 @@ static int look_in_view(const view *v, firn_slice key, const read_point *at, fou
         out->pin = hit.hit.pin;
         out->table = hit.holder;
     }
-    if (answer == RESOLVE_UNKNOWN)
-        return resolve_refuse(kind, err);
+    if (answer == RESOLVE_UNKNOWN) /* no entry has the kind 0: the log's bytes have changed */
+        return kind == 0 ? memtable_changed(err) : resolve_refuse(kind, err);
     return answer == RESOLVE_VALUE ? FIRN_OK : FIRN_NOT_FOUND;
 }
 

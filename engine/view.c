@@ -10,8 +10,10 @@ int mem_new(cleaner *c, wal_segment *segment, uint64_t seq_first, firn_slice pre
     mem *m = mem_zalloc(sizeof *m);
     if (!m)
         return FIRN_NO_MEMORY;
-    memtable_options o = {
-        .log_base = wal_segment_base(segment), .seq_base = seq_first, .prefix = prefix};
+    memtable_options o = {.log_base = wal_segment_base(segment),
+                          .log_bytes = wal_segment_bytes(segment),
+                          .seq_base = seq_first,
+                          .prefix = prefix};
     int rc = memtable_new(&o, &m->table);
     if (rc != FIRN_OK) {
         mem_free(m);
@@ -49,11 +51,12 @@ void mem_apply(mem *m, const wal_applied *frame)
 {
     assert(frame->segment == m->segment);
     const uint8_t *base = wal_segment_base(m->segment);
-    uint32_t offset = frame->offset;
-    for (uint32_t i = 0; i < frame->count; i++) {
-        memtable_add(m->table, offset, frame->seq_first + i);
+    /* Should another process change the lengths meanwhile, what is indexed still lies in the frame. */
+    uint64_t offset = frame->offset, end = offset + frame->bytes;
+    for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
+        memtable_add(m->table, (uint32_t)offset, frame->seq_first + i);
         const uint8_t *p = base + offset;
-        offset += (uint32_t)entry_size(get_u16(p + 2), get_u32(p + 4));
+        offset += entry_size(get_u16(p + 2), get_u32(p + 4));
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <base/alloc.h>
+#include <base/error.h>
 
 int memtable_new(const memtable_options *options, memtable **out)
 {
@@ -16,6 +17,7 @@ int memtable_new(const memtable_options *options, memtable **out)
     if (!m)
         return FIRN_NO_MEMORY;
     *m = (memtable){.log = options->log_base,
+                    .log_bytes = options->log_bytes ? options->log_bytes : UINT64_MAX / 2,
                     .seq_base = options->seq_base,
                     .random = UINT64_C(0x9e3779b97f4a7c15)};
     m->prefix_size = options->prefix.size;
@@ -73,8 +75,9 @@ void memtable_add(memtable *m, uint32_t offset, uint64_t seq)
     assert(offset < UINT32_MAX);
     uint64_t ref = (seq - m->seq_base) << 32 | offset;
     assert(memtable_entries(m) == 0 || ref > m->ref_last);
+    assert(m->log_bytes >= (uint64_t)offset + ENTRY_HEADER_BYTES);
     const uint8_t *p = skiplist_entry(m, ref);
-    firn_slice key = entry_key(p);
+    firn_slice key = skiplist_key(m, ref);
     skiplist_target t = {skiplist_piece(m, key), ref + 1, key};
     skiplist_insert(m, &t, ref);
     m->ref_last = ref;
@@ -93,14 +96,24 @@ bool memtable_get(const memtable *m, firn_slice key, uint64_t seq_max, memtable_
          * that is not before the target (M5). However many versions a key has, no more than this is
          * read. */
         const skiplist_node *next = place.next;
-        if (!next || next->piece != t.piece ||
-            !slice_equal(entry_key(skiplist_entry(m, next->ref)), key))
+        if (!next || next->piece != t.piece || !slice_equal(skiplist_key(m, next->ref), key))
             return false;
         ref = next->ref;
     }
-    const uint8_t *p = skiplist_entry(m, ref);
-    *out = (memtable_hit){.seq = skiplist_seq(m, ref), .value = entry_value(p), .kind = p[0]};
+    entry e = {0};
+    if (!skiplist_read(m, ref, &e))
+        e = (entry){0};
+    *out = (memtable_hit){.seq = skiplist_seq(m, ref), .value = e.value, .kind = e.kind};
     return true;
+}
+
+int memtable_changed(firn_error *err)
+{
+    error_set(err, FIRN_DAMAGED, "an entry of the log has changed since it was written");
+    error_hint(err,
+               "another program writes into the store's files: find out which, and restore them "
+               "from a backup; never_map keeps the log in memory");
+    return FIRN_DAMAGED;
 }
 
 size_t memtable_memory(const memtable *m)
@@ -125,8 +138,8 @@ firn_slice memtable_common_prefix(const memtable *m)
     /* What the lowest and the highest key share, all share. */
     skiplist_item items[LEAF_CAPACITY];
     skiplist_leaf_sort(m, skiplist_place_at(m->head).leaf, items);
-    firn_slice lowest = entry_key(skiplist_entry(m, items[0].ref));
+    firn_slice lowest = skiplist_key(m, items[0].ref);
     uint32_t count = skiplist_leaf_sort(m, skiplist_locate_last(m).leaf, items);
-    firn_slice highest = entry_key(skiplist_entry(m, items[count - 1].ref));
+    firn_slice highest = skiplist_key(m, items[count - 1].ref);
     return (firn_slice){lowest.data, slice_common(lowest, highest)};
 }

@@ -92,14 +92,30 @@ static void arrive(memtable_iter *it, uint32_t index)
         prefetch_leaf(it->next);
 }
 
+static void fail_changed(memtable_iter *it)
+{
+    it->base.valid = false;
+    it->base.status = memtable_changed(&it->base.error);
+}
+
+/* A movement enters a leaf once, unless keys have changed in the log and lead it round. */
+static bool goes_round(const memtable_iter *it, size_t leaves)
+{
+    return leaves > memtable_entries(it->m) + 2;
+}
+
 static void load(memtable_iter *it)
 {
     uint64_t ref = it->items[it->index].ref;
-    const uint8_t *p = skiplist_entry(it->m, ref);
-    it->base.key = entry_key(p);
-    it->base.value = entry_value(p);
+    entry e;
+    if (!skiplist_read(it->m, ref, &e)) {
+        fail_changed(it);
+        return;
+    }
+    it->base.key = e.key;
+    it->base.value = e.value;
     it->base.seq = skiplist_seq(it->m, ref);
-    it->base.kind = p[0];
+    it->base.kind = e.kind;
     it->base.valid = true;
 }
 
@@ -117,16 +133,19 @@ static bool newer_go_on(const memtable_iter *it)
     const skiplist_node *node = it->node, *next = it->next;
     return it->count == 0 && node != it->m->head && next->ref >= it->bound &&
            node->piece == next->piece &&
-           slice_equal(entry_key(skiplist_entry(it->m, node->ref)),
-                       entry_key(skiplist_entry(it->m, next->ref)));
+           slice_equal(skiplist_key(it->m, node->ref), skiplist_key(it->m, next->ref));
 }
 
 /* Loads items[index]; behind the copy's end, the first entry of the leaves that follow. */
 static void load_forward(memtable_iter *it)
 {
     it->base.valid = false;
-    while (it->index >= it->count) {
+    for (size_t leaves = 0; it->index >= it->count; leaves++) {
         const skiplist_node *next = it->next;
+        if (goes_round(it, leaves)) {
+            fail_changed(it);
+            return;
+        }
         if (!next || (it->has_upper && !skiplist_before(it->m, next->piece, next->ref, &it->upper)))
             return;
         if (newer_go_on(it)) {
@@ -149,8 +168,12 @@ static void load_forward(memtable_iter *it)
 static void load_backward(memtable_iter *it)
 {
     it->base.valid = false;
-    while (it->index == 0) {
+    for (size_t leaves = 0; it->index == 0; leaves++) {
         const skiplist_node *node = it->node;
+        if (goes_round(it, leaves)) {
+            fail_changed(it);
+            return;
+        }
         if (node == it->m->head ||
             (it->has_lower && skiplist_before(it->m, node->piece, node->ref, &it->lower)))
             return;
@@ -211,6 +234,7 @@ static void seek_before(memtable_iter *it, firn_slice key, uint64_t seq)
 static void iter_first(iter *base)
 {
     memtable_iter *it = of(base);
+    base->status = FIRN_OK;
     prepare(it);
     if (it->has_lower) {
         seek(it, it->lower.key, FIRN_MAX_SEQ);
@@ -225,6 +249,7 @@ static void iter_first(iter *base)
 static void iter_last(iter *base)
 {
     memtable_iter *it = of(base);
+    base->status = FIRN_OK;
     prepare(it);
     if (it->has_upper) {
         seek_before(it, it->upper.key, FIRN_MAX_SEQ);
@@ -239,6 +264,7 @@ static void iter_last(iter *base)
 static void iter_seek(iter *base, firn_slice key, uint64_t seq)
 {
     memtable_iter *it = of(base);
+    base->status = FIRN_OK;
     prepare(it);
     if (base->limits)
         iter_clamp_seek(base->limits, &key, &seq);
@@ -248,6 +274,7 @@ static void iter_seek(iter *base, firn_slice key, uint64_t seq)
 static void iter_seek_before(iter *base, firn_slice key, uint64_t seq)
 {
     memtable_iter *it = of(base);
+    base->status = FIRN_OK;
     prepare(it);
     if (base->limits)
         iter_clamp_seek_before(base->limits, &key, &seq);

@@ -11,7 +11,7 @@
 
 bool skiplist_before_equal(const memtable *m, uint64_t ref, const skiplist_target *t)
 {
-    int c = slice_compare(entry_key(skiplist_entry(m, ref)), t->key);
+    int c = slice_compare(skiplist_key(m, ref), t->key);
     return c < 0 || (c == 0 && ref >= t->bound);
 }
 

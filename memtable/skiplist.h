@@ -13,7 +13,7 @@
  * have equal pieces and pieces never contradict keys (M8), that is (key ascending, sequence
  * descending).
  *
- * Invariants M1 to M9 stand in memtable/README.md. Who writes: one thread. Who reads: any, without
+ * Invariants M1 to M10 stand in memtable/README.md. Who writes: one thread. Who reads: any, without
  * locks; what they share with the writer is read with acquire and written with release:
  * leaf->count, node->leaf, node->next[]. Start reading at skiplist_locate.
  */
@@ -87,6 +87,7 @@ typedef struct skiplist_arena {
 struct memtable {
     /* Read by everybody, never written after memtable_new. */
     const uint8_t *log;
+    uint64_t log_bytes;
     uint64_t seq_base;
     skiplist_node *head;
     size_t prefix_size;
@@ -168,6 +169,23 @@ static inline const uint8_t *skiplist_entry(const memtable *m, uint64_t ref)
     return m->log + (uint32_t)ref;
 }
 
+/* The key of an entry, cut at the end of the log (M10). */
+static inline firn_slice skiplist_key(const memtable *m, uint64_t ref)
+{
+    const uint8_t *p = skiplist_entry(m, ref);
+    uint64_t room = m->log_bytes - (uint32_t)ref - ENTRY_HEADER_BYTES;
+    uint32_t size = once_u32(get_u16(p + 2));
+    return (firn_slice){p + ENTRY_HEADER_BYTES, size < room ? size : (size_t)room};
+}
+
+/* All of an entry; false when it is not one any more (M10). */
+static inline bool skiplist_read(const memtable *m, uint64_t ref, entry *out)
+{
+    const uint8_t *p = skiplist_entry(m, ref);
+    size_t used;
+    return entry_decode(p, (size_t)(m->log_bytes - (uint32_t)ref), out, &used) == FIRN_OK;
+}
+
 static inline uint64_t skiplist_seq(const memtable *m, uint64_t ref)
 {
     return m->seq_base + (ref >> 32);
@@ -202,7 +220,7 @@ static inline skiplist_target skiplist_target_seq(const memtable *m, firn_slice 
 /* The target right in front of an entry. */
 static inline skiplist_target skiplist_target_entry(const memtable *m, uint64_t piece, uint64_t ref)
 {
-    return (skiplist_target){piece, ref + 1, entry_key(skiplist_entry(m, ref))};
+    return (skiplist_target){piece, ref + 1, skiplist_key(m, ref)};
 }
 
 static inline skiplist_node *skiplist_next(const skiplist_node *node, unsigned level)

@@ -92,7 +92,7 @@ static bool find_among_equals(const memtable *m, const skiplist_leaf *leaf, uint
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         uint64_t candidate = leaf->ref[middle];
-        int c = slice_compare(entry_key(skiplist_entry(m, candidate)), t->key);
+        int c = slice_compare(skiplist_key(m, candidate), t->key);
         if (c < 0 || (c == 0 && candidate >= t->bound)) {
             low = middle + 1;
         } else {
@@ -121,7 +121,7 @@ bool skiplist_leaf_get(const memtable *m, const skiplist_leaf *leaf, const skipl
     for (uint32_t i = count; i-- > sorted;) {
         uint64_t candidate = leaf->ref[i];
         if (leaf->piece[i] == piece && candidate < t->bound &&
-            slice_equal(entry_key(skiplist_entry(m, candidate)), t->key)) {
+            slice_equal(skiplist_key(m, candidate), t->key)) {
             *ref = candidate;
             return true;
         }

@@ -5,18 +5,21 @@
 static const uint8_t sizes_bytes[4] = {2, 3, 5, 6};
 
 /* One body at `at`; the position behind it, or 0 and *why. */
-static uint32_t body_check(const sst_block *b, uint32_t at, uint32_t key_max, const char **why)
+static uint32_t body_check(const sst_block *b, uint32_t at, uint32_t key_max, bool *unknown,
+                           const char **why)
 {
     const uint8_t *p = b->data + at;
     uint32_t left = b->size - at;
-    uint32_t fixed = left == 0 ? 0 : 1U + (p[0] >> 3 & 7) + sizes_bytes[p[0] >> 6];
+    unsigned control = left == 0 ? 0 : once_u32(p[0]);
+    uint32_t fixed = 1U + (control >> 3 & 7) + sizes_bytes[control >> 6];
 
-    if (left == 0 || fixed > left) {
+    sst_block_entry e = {0};
+    if (left != 0 && fixed <= left)
+        sst_block_decode(p, b->seq_base, &e);
+    if (left == 0 || fixed > left || e.suffix != p + fixed) {
         *why = "an entry begins in a block but does not end there";
         return 0;
     }
-    sst_block_entry e;
-    sst_block_decode(p, b->seq_base, &e);
     if (e.suffix_size > left - fixed || e.value_size > left - fixed - e.suffix_size) {
         *why = "an entry's sizes reach beyond its block";
         return 0;
@@ -29,6 +32,8 @@ static uint32_t body_check(const sst_block *b, uint32_t at, uint32_t key_max, co
         *why = "an entry's sequence number is out of range";
         return 0;
     }
+    if (e.kind > FIRN_DELETE)
+        *unknown = true;
     if (e.kind == 0 || (e.kind == FIRN_DELETE && e.value_size != 0)) {
         *why = "an entry breaks the rules of its kind";
         return 0;
@@ -45,26 +50,20 @@ int sst_block_check(const uint8_t *data, uint32_t size, uint32_t key_max, const 
         *why = "a block has flags that this version of firn does not know";
         return FIRN_UNSUPPORTED;
     }
-    uint32_t room = size - SST_BLOCK_HEADER_BYTES;
-    uint32_t prefix = get_u16(data + 4);
-    uint32_t count = get_u32(data);
-    uint32_t each = 1 + 4 + ((data[6] & SST_BLOCK_WIDE) ? 4 : 2);
-    if (prefix > room || count == 0 || count > (room - prefix) / each ||
-        get_u64(data + 8) > FIRN_MAX_SEQ)
+    sst_block b;
+    if (!sst_block_again(data, size, &b) || b.seq_base > FIRN_MAX_SEQ)
         return FIRN_DAMAGED;
 
-    sst_block b = sst_block_view(data, size);
-    uint32_t at = SST_BLOCK_HEADER_BYTES + prefix + count * each;
+    uint32_t at = (uint32_t)(b.slots - data) + b.count * (b.wide ? 4 : 2);
     bool unknown_kind = false;
-    for (uint32_t i = 0; i < count; i++) {
-        if (sst_block_body(&b, i) != data + at) {
+    for (uint32_t i = 0; i < b.count; i++) {
+        if (sst_block_slot(&b, i) != at) {
             *why = "a block's slots do not agree with its entries";
             return FIRN_DAMAGED;
         }
-        uint32_t behind = body_check(&b, at, key_max, why);
+        uint32_t behind = body_check(&b, at, key_max, &unknown_kind, why);
         if (behind == 0)
             return FIRN_DAMAGED;
-        unknown_kind = unknown_kind || (data[at] & 7) > FIRN_DELETE;
         at = behind;
     }
     if (at != size) {
@@ -115,7 +114,8 @@ uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq)
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         sst_block_entry e;
-        sst_block_decode(sst_block_body(b, middle), b->seq_base, &e);
+        if (!sst_block_entry_at(b, sst_block_slot(b, middle), &e))
+            return SST_BLOCK_CHANGED;
         c = compare_suffix(&e, key, b->prefix_size);
         if (c < 0 || (c == 0 && e.seq > seq))
             low = middle + 1;
@@ -145,7 +145,8 @@ uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_
             uint32_t at = i + (uint32_t)__builtin_ctz(mask);
             if (get_u32(b->heads + (size_t)at * 4) != want)
                 continue;
-            sst_block_decode(sst_block_body(b, at), b->seq_base, out);
+            if (!sst_block_entry_at(b, sst_block_slot(b, at), out))
+                return SST_BLOCK_CHANGED;
             if (out->suffix_size != size || (size != 0 && memcmp(out->suffix, suffix, size) != 0))
                 continue;
             /* Versions stand newest first: the first one that is old enough is the answer. */

@@ -23,6 +23,9 @@
  *   B2  kinds are known, deletes have no value, keys, values and numbers are within their limits.
  *   B3  the bytes of at least a trailer follow the block in memory, so that 8 bytes may be read at
  *       any position inside it.
+ *   B4  what was checked may change all the same while it is looked at: a mapping shows what other processes do to the file.
+ *       sst_block_again and sst_block_entry_at compare each length at each use with what encloses it, and read it once.
+ *       Behind a mapped block stands the rest of its file, at least a footer.
  * Order of the entries and truth of tags and heads are the writer's word under the checksum; a lie
  * there gives wrong answers but no wrong access. sst_verify checks them.
  */
@@ -63,9 +66,12 @@ typedef struct sst_block_entry {
  * *why. `key_max` is the longest key that the table admits to. */
 int sst_block_check(const uint8_t *data, uint32_t size, uint32_t key_max, const char **why);
 
-/* The first entry >= (key, seq), or count. */
+#define SST_BLOCK_CHANGED                                                                          \
+    UINT32_MAX /* instead of a position: the block is not what it was when it was checked (B4) */
+
+/* The first entry >= (key, seq), or count; or SST_BLOCK_CHANGED. */
 uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq);
-/* The newest entry of `key` with a number <= seq: its position and *out, or count. */
+/* The newest entry of `key` with a number <= seq: its position and *out, or count; or SST_BLOCK_CHANGED. */
 uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_t seq,
                         sst_block_entry *out);
 
@@ -110,7 +116,7 @@ static inline uint64_t sst_block_seq_mask(unsigned width)
 /* Reads the body at p. */
 static inline void sst_block_decode(const uint8_t *p, uint64_t seq_base, sst_block_entry *e)
 {
-    unsigned control = *p++;
+    unsigned control = once_u32(*p++);
     unsigned width = control >> 3 & 7;
     e->kind = (uint8_t)(control & 7);
     e->seq = seq_base + (get_u64(p) & sst_block_seq_mask(width));
@@ -132,8 +138,53 @@ static inline void sst_block_decode(const uint8_t *p, uint64_t seq_base, sst_blo
         e->value_size = get_u32(p + 2);
         p += 6;
     }
+    e->suffix_size = once_u32(e->suffix_size);
+    e->value_size = once_u32(e->value_size);
     e->suffix = p;
     e->value = p + e->suffix_size;
+}
+
+/* As sst_block_view, of a block that was found right before but may have changed: false when it has, and its arrays do not
+ * fit into it (B4). */
+static inline bool sst_block_again(const uint8_t *data, uint32_t size, sst_block *b)
+{
+    uint32_t count = once_u32(get_u32(data));
+    uint32_t prefix = once_u32(get_u16(data + 4));
+    bool wide = (once_u32(data[6]) & SST_BLOCK_WIDE) != 0;
+    uint64_t arrays = (uint64_t)count * (wide ? 9 : 7); /* tag, head, slot */
+    *b = (sst_block){
+        .data = data,
+        .prefix = data + SST_BLOCK_HEADER_BYTES,
+        .tags = data + SST_BLOCK_HEADER_BYTES + prefix,
+        .heads = data + SST_BLOCK_HEADER_BYTES + prefix + count,
+        .slots = data + SST_BLOCK_HEADER_BYTES + prefix + (size_t)count * 5,
+        .seq_base = get_u64(data + 8),
+        .size = size,
+        .count = count,
+        .prefix_size = prefix,
+        .wide = wide,
+    };
+    return count != 0 && SST_BLOCK_HEADER_BYTES + prefix + arrays <= size;
+}
+
+/* Where body i begins, from the block's beginning; may be anywhere (B4). */
+static inline uint32_t sst_block_slot(const sst_block *b, uint32_t i)
+{
+    return once_u32(b->wide ? get_u32(b->slots + (size_t)i * 4)
+                            : get_u16(b->slots + (size_t)i * 2));
+}
+
+/* The body at the offset `at` and whether it lies in the block, is of a known kind and has a number that there is (B4). */
+static inline bool sst_block_entry_at(const sst_block *b, uint32_t at, sst_block_entry *e)
+{
+    if (at >= b->size)
+        return false;
+    sst_block_decode(b->data + at, b->seq_base, e);
+    int64_t left = b->data + b->size - e->suffix;
+    bool outside = (int64_t)((uint64_t)e->suffix_size + e->value_size) > left;
+    bool odd = (unsigned)(e->kind - FIRN_PUT) > FIRN_DELETE - FIRN_PUT ||
+               e->seq - 1 >= FIRN_MAX_SEQ || (e->kind == FIRN_DELETE && e->value_size != 0);
+    return !outside && !odd;
 }
 
 /* Which of the 16 bytes at p equal `tag`, as bits. */

@@ -12,7 +12,7 @@
  *
  * Invariants
  *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
- *       `behind` is where that entry's body ends, which is where the next one begins (B1).
+ *       `behind` is where that entry's body ends in it, which is where the next one begins (B1).
  *   N2  the window holds whole blocks [window_first, window_end) as they are stored.
  *   N3  what the bounds allow lies in blocks [block_first, block_end), and of the held block in entries [from, to). So a step
  *       compares no keys with the bounds. Versions newer than seq_max are stepped over inside of a block; between two blocks
@@ -35,7 +35,7 @@ typedef struct table_iter {
     sst_block_ref ref;
     sst_block b;
     uint32_t block, at;
-    const uint8_t *behind;
+    uint32_t behind;
     /* The limits (N3). */
     uint64_t seq_max;
     uint32_t block_first, block_end; /* the blocks in which the bounds leave something */
@@ -69,6 +69,13 @@ static void fail(table_iter *t, int status)
 {
     leave(t);
     t->base.status = status;
+}
+
+/* The block at hand is not what it was (B4). Always false. */
+static bool fail_changed(table_iter *t)
+{
+    fail(t, sst_reader_changed(t->r, t->block, &t->base.error));
+    return false;
 }
 
 /* ---- Getting a block ---- */
@@ -180,14 +187,16 @@ static int block_mapped(table_iter *t, uint32_t i)
     return sst_reader_map_block(t->r, i, ready, &t->base.error);
 }
 
-/* What the bounds leave of the block that has just been entered: only the outermost two are cut. */
-static void narrow(table_iter *t)
+/* What the bounds leave of the block that has just been entered: only the outermost two are cut. False when the block is not
+ * what it was (B4). */
+static bool narrow(table_iter *t)
 {
     const iter_limits *l = t->base.limits;
     if (l->lower.data && t->block == t->block_first)
         t->from = sst_block_seek(&t->b, l->lower, FIRN_MAX_SEQ);
     if (l->upper.data && t->block + 1 == t->block_end)
         t->to = sst_block_seek(&t->b, l->upper, FIRN_MAX_SEQ);
+    return t->from != SST_BLOCK_CHANGED && t->to != SST_BLOCK_CHANGED;
 }
 
 /* Holds block i and starts the key with its prefix. */
@@ -211,12 +220,14 @@ static bool block_enter(table_iter *t, uint32_t i)
         fail(t, status);
         return false;
     }
-    t->b = sst_block_view(t->ref.data, t->ref.size);
     t->block = i;
+    if (!sst_block_again(t->ref.data, t->ref.size, &t->b) ||
+        t->b.prefix_size > t->r->props.key_bytes_max)
+        return fail_changed(t);
     t->from = 0;
     t->to = t->b.count;
-    if (t->base.limits)
-        narrow(t);
+    if (t->base.limits && !narrow(t))
+        return fail_changed(t);
     if (t->b.prefix_size)
         memcpy(t->key, t->b.prefix, t->b.prefix_size);
     return true;
@@ -224,10 +235,15 @@ static bool block_enter(table_iter *t, uint32_t i)
 
 /* ---- Showing an entry ---- */
 
-static inline void show(table_iter *t, const uint8_t *body)
+/* Behind it `valid` tells whether the entry is still one (B4). */
+static inline void show(table_iter *t, uint32_t body)
 {
     sst_block_entry e;
-    sst_block_decode(body, t->b.seq_base, &e);
+    if (!sst_block_entry_at(&t->b, body, &e) ||
+        t->b.prefix_size + e.suffix_size > t->r->props.key_bytes_max) {
+        fail_changed(t);
+        return;
+    }
     uint8_t *to = t->key + t->b.prefix_size;
     /* Most suffixes are short, and the block's end is far: two fixed copies instead of a call. */
     if (e.suffix_size <= 16 && t->b.data + t->b.size - e.suffix >= 16) {
@@ -239,7 +255,7 @@ static inline void show(table_iter *t, const uint8_t *body)
     } else if (e.suffix_size) {
         memcpy(to, e.suffix, e.suffix_size);
     }
-    t->behind = e.value + e.value_size;
+    t->behind = (uint32_t)(e.value + e.value_size - t->b.data);
     t->base.key = (firn_slice){t->key, t->b.prefix_size + e.suffix_size};
     t->base.value = (firn_slice){e.value, e.value_size};
     t->base.seq = e.seq;
@@ -250,7 +266,7 @@ static inline void show(table_iter *t, const uint8_t *body)
 static void show_at(table_iter *t, uint32_t at)
 {
     t->at = at;
-    show(t, sst_block_body(&t->b, at));
+    show(t, sst_block_slot(&t->b, at));
 }
 
 /* ---- Movements ---- */
@@ -292,7 +308,7 @@ static void go_forward(table_iter *t, uint32_t at)
             at = t->to - 1; /* all of the block is */
         for (; at < t->to; at++) {
             show_at(t, at);
-            if (t->base.seq <= t->seq_max)
+            if (!t->base.valid || t->base.seq <= t->seq_max)
                 return;
             passed = true;
         }
@@ -320,7 +336,7 @@ static void go_backward(table_iter *t, uint32_t at)
             at = t->from + 1;
         while (at > t->from) {
             show_at(t, --at);
-            if (t->base.seq <= t->seq_max)
+            if (!t->base.valid || t->base.seq <= t->seq_max)
                 return;
             passed = true;
         }
@@ -376,7 +392,7 @@ static bool place(table_iter *t, firn_slice key, uint64_t seq, uint32_t *at)
         sst_block_prefetch(&t->ref);
     }
     *at = sst_block_seek(&t->b, key, seq);
-    return true;
+    return *at != SST_BLOCK_CHANGED || fail_changed(t);
 }
 
 static void table_seek(iter *it, firn_slice key, uint64_t seq)
@@ -416,7 +432,7 @@ static void table_next(iter *it)
     if (t->at + 1 < t->to) {
         t->at++;
         show(t, t->behind);
-        if (t->base.seq <= t->seq_max)
+        if (!t->base.valid || t->base.seq <= t->seq_max)
             return;
     }
     go_forward(t, t->at + 1);
@@ -427,7 +443,7 @@ static void table_prev(iter *it)
     table_iter *t = self(it);
     if (t->at > t->from) {
         show_at(t, t->at - 1);
-        if (t->base.seq <= t->seq_max)
+        if (!t->base.valid || t->base.seq <= t->seq_max)
             return;
     }
     go_backward(t, t->at);

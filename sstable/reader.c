@@ -14,6 +14,7 @@
 #include "reader.h"
 
 #include <base/alloc.h>
+#include <base/error.h>
 #include <base/hash.h>
 
 static int structure_check(const sst_reader *r, uint32_t i, const uint8_t *data, uint32_t size,
@@ -25,6 +26,16 @@ static int structure_check(const sst_reader *r, uint32_t i, const uint8_t *data,
         return FIRN_OK;
     sst_place place = sst_reader_place(r, r->index.offsets[i]);
     return sst_refuse(&place, status, why, err);
+}
+
+int sst_reader_changed(const sst_reader *r, uint32_t i, firn_error *err)
+{
+    sst_place place = sst_reader_place(r, r->index.offsets[i]);
+    sst_refuse(&place, FIRN_DAMAGED, "a block has changed since it was found right", err);
+    error_hint(err,
+               "another program writes into the store's files: find out which, and restore the "
+               "file from a backup; never_map reads such files safely");
+    return FIRN_DAMAGED;
 }
 
 /* ---- Blocks read in place ---- */
@@ -169,11 +180,14 @@ int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, 
     if (status != FIRN_OK)
         return status;
     sst_block_prefetch(&ref);
-    sst_block b = sst_block_view(ref.data, ref.size);
+    sst_block b;
     sst_block_entry e;
-    if (sst_block_find(&b, key, sst_block_tag(key_hash), seq_max, &e) == b.count) {
+    uint32_t at = SST_BLOCK_CHANGED;
+    if (sst_block_again(ref.data, ref.size, &b))
+        at = sst_block_find(&b, key, sst_block_tag(key_hash), seq_max, &e);
+    if (at >= b.count) {
         sst_block_unref(&ref);
-        return FIRN_NOT_FOUND;
+        return at == SST_BLOCK_CHANGED ? sst_reader_changed(r, i, err) : FIRN_NOT_FOUND;
     }
     *out = (sst_hit){
         .seq = e.seq,

@@ -63,6 +63,8 @@ static inline bool sst_reader_verified(const sst_reader *r, uint32_t i)
 /* Block i of a mapped table, found right before or now; `populated` when its pages have been
  * made ready. */
 int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *err);
+/* FIRN_DAMAGED: block i is not any more what it was when it was found right (B4). */
+int sst_reader_changed(const sst_reader *r, uint32_t i, firn_error *err);
 /* Makes the pages of [offset, offset + size) ready, cut at the end of the file. FIRN_OK,
  * FIRN_UNSUPPORTED, or an I/O error. */
 int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_error *err);

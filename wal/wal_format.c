@@ -118,7 +118,7 @@ wal_verdict wal_frame_decode(const uint8_t *at, uint64_t available, uint64_t sal
     *out = (wal_frame){
         .type = at[4],
         .flags = at[5],
-        .payload_bytes = get_u32(at + 8),
+        .payload_bytes = once_u32(get_u32(at + 8)), /* what is compared below is what is used */
         .payload_crc = get_u32(at + 12),
         .count = get_u32(at + 32),
         .seq_first = get_u64(at + 16),

@@ -49,6 +49,11 @@ const uint8_t *wal_segment_base(const wal_segment *s)
     return s->base;
 }
 
+uint64_t wal_segment_bytes(const wal_segment *s)
+{
+    return s->base_bytes;
+}
+
 uint64_t wal_segment_no(const wal_segment *s)
 {
     return s->no;

@@ -11,6 +11,14 @@
 #include <stdint.h>
 #include <string.h>
 
+/* For a number that was read from memory which another process may change: from here on the compiler has it in a register
+ * and does not read it again, so that what was compared is what is used. */
+static inline uint32_t once_u32(uint32_t v)
+{
+    __asm__("" : "+r"(v));
+    return v;
+}
+
 static inline uint16_t get_u16(const uint8_t *p)
 {
     return (uint16_t)(p[0] | (uint16_t)(p[1] << 8));

@@ -4,6 +4,9 @@
  * 32-bit offset from `log_base`, where an encoded entry (base/entry.h) starts; its key is never copied.
  * Order: key ascending, sequence number descending. Structure, invariants and proofs: memtable/README.md.
  *
+ * The log may be a file that another process writes into. What an entry says of its lengths is compared at each use with
+ * log_bytes: a changed log gives wrong answers, or FIRN_DAMAGED, but no slice reaches out of it.
+ *
  * Lifetime: everything that a read returns points into the log's bytes and stays valid as long as they
  * do. The caller keeps both alive while anyone reads.
  */
@@ -19,6 +22,7 @@ typedef struct memtable memtable;
 
 typedef struct memtable_options {
     const uint8_t *log_base; /* offsets count from here; at most 4 GiB are reachable */
+    uint64_t log_bytes;      /* readable from there on: nothing behind them is looked at. 0: as many as entries say */
     uint64_t seq_base;       /* sequence numbers lie in [seq_base, seq_base + 2^32) */
     /* What keys are expected to begin with (memtable_common_prefix of the last one), so that the 8-byte
      * pieces start behind it. Only speed depends on it. At most MEMTABLE_PREFIX_MAX bytes are used. */
@@ -28,7 +32,7 @@ typedef struct memtable_options {
 typedef struct memtable_hit {
     uint64_t seq;
     firn_slice value;
-    uint8_t kind; /* firn_kind */
+    uint8_t kind; /* firn_kind; 0: the log's bytes are not any more what was added, and value is empty */
 } memtable_hit;
 
 /* FIRN_NO_MEMORY. */
@@ -45,9 +49,12 @@ void memtable_add(memtable *m, uint32_t offset, uint64_t seq);
 /* The newest version of `key` with a number <= seq_max. False when there is none. Any thread. */
 bool memtable_get(const memtable *m, firn_slice key, uint64_t seq_max, memtable_hit *out);
 
+/* Describes a hit of kind 0; FIRN_DAMAGED. */
+int memtable_changed(firn_error *err);
+
 /* An iterator over all versions (base/iter.h). It sees at least every entry whose add returned before the
  * iterator was last positioned from outside (first, last, seek, seek_before); entries added later may or
- * may not appear, always in order. FIRN_NO_MEMORY. */
+ * may not appear, always in order. Ends with FIRN_DAMAGED where the log has changed. FIRN_NO_MEMORY. */
 int memtable_iter_new(const memtable *m, iter **out);
 
 size_t memtable_memory(const memtable *m);  /* bytes allocated for the index; any thread */

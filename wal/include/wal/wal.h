@@ -24,6 +24,7 @@ typedef struct wal_segment wal_segment;
 void wal_segment_ref(wal_segment *s);
 void wal_segment_unref(wal_segment *s); /* NULL is allowed */
 const uint8_t *wal_segment_base(const wal_segment *s); /* offsets count from here */
+uint64_t wal_segment_bytes(const wal_segment *s);      /* readable from there on */
 uint64_t wal_segment_no(const wal_segment *s);
 uint64_t wal_segment_seq_first(const wal_segment *s);  /* the first number it may hold */
 uint64_t wal_segment_seq_last(const wal_segment *s);   /* its last one; not of the segment that takes appends */
