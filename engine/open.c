@@ -509,6 +509,8 @@ static int open_writing(firn *db, const char *path, firn_error *err)
     if (rc == FIRN_OK)
         rc = remove_leftovers(db, s.version, err);
     if (rc == FIRN_OK)
+        store_decide_mapping(db, s.version);
+    if (rc == FIRN_OK)
         rc = workers_start(db, err);
 done:
     manifest_state_release(&s);
@@ -550,6 +552,8 @@ static int try_reading(firn *db, firn_error *err)
     db->manifest_bytes = s.file_bytes;
     if (rc == FIRN_OK)
         rc = check_log_exists(db, &f, err);
+    if (rc == FIRN_OK)
+        store_decide_mapping(db, s.version);
     if (rc == FIRN_OK)
         rc = open_all_tables(s.version, err);
     if (rc == FIRN_OK)

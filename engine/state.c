@@ -261,6 +261,7 @@ static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn
     if (e->covered_no)
         db->covered_no = e->covered_no;
     store_install_version(db, flushed, next);
+    store_decide_mapping(db, next);
     return FIRN_OK;
 }
 

@@ -13,6 +13,7 @@
  *   flush.c       a frozen memtable becomes a table
  *   compact.c     tables move down; pick.c decides which
  *   build.c       what flush and compaction write with
+ *   mapping.c     which tables are mapped, and which are read
  *   worker.c      the two background threads; cleaner.c the third, which ends what nobody holds any more
  *   stats.c, check.c
  *   version_build.c  the next version, out of edits
@@ -180,6 +181,14 @@ int store_writable(firn *db, firn_error *err);
 int store_hint_repair(int rc, firn_error *err);
 void store_log(firn *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ---- mapping.c ---- */
+/* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the store's own are `memory`. */
+uint64_t mapping_room(uint64_t limit, uint64_t memory);
+/* Maps the youngest levels that fit into `room` together, and nothing else. */
+void mapping_decide(const version *v, uint64_t room);
+/* Both, for a version that is about to be, or has become, the store's. */
+void store_decide_mapping(firn *db, const version *v);
 
 /* ---- commit.c ---- */
 /* The log goes on in another segment, and what lies in front of it is frozen. */

@@ -35,6 +35,7 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
     atomic_init(&t->refs, 1);
     atomic_init(&t->obsolete, false);
     atomic_init(&t->reader, NULL);
+    atomic_init(&t->mapped, env->mapped);
     mutex_init(&t->opening);
     t->self = t;
     t->as_level = (level){.tables = &t->self, .count = 1, .bytes = t->properties.file_bytes};
@@ -105,6 +106,18 @@ static int is_missing(const table *t, const char *name, firn_error *err)
     return rc;
 }
 
+void table_set_mapped(table *t, bool mapped)
+{
+    if (atomic_load_explicit(&t->mapped, memory_order_relaxed) == mapped)
+        return;
+    mutex_lock(&t->opening);
+    atomic_store(&t->mapped, mapped);
+    sst_reader *r = atomic_load_explicit(&t->reader, memory_order_relaxed);
+    if (r)
+        sst_reader_set_mapped(r, t->env->dir, mapped);
+    mutex_unlock(&t->opening);
+}
+
 int table_reader(table *t, sst_reader **out, firn_error *err)
 {
     sst_reader *r = atomic_load_explicit(&t->reader, memory_order_acquire);
@@ -117,7 +130,7 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
             sst_reader_options o = {.cache = t->env->cache,
                                     .files = t->env->files,
                                     .keeps = t->env->keeps,
-                                    .mapped = t->env->mapped,
+                                    .mapped = atomic_load(&t->mapped),
                                     .store_id = {t->env->store_id[0], t->env->store_id[1]},
                                     .table_no = t->no,
                                     .file_bytes = t->properties.file_bytes};

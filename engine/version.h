@@ -62,6 +62,7 @@ struct table {
                              last reference */
     mutex opening;
     _Atomic(sst_reader *) reader; /* set once, under `opening` */
+    atomic_bool mapped;           /* is to be read in place; acted upon under `opening` */
     table *self;                  /* backs as_level */
     level as_level; /* this table alone, so that a run of level 0 is iterated like a level */
 };
@@ -70,6 +71,8 @@ struct table {
 int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out);
 void table_ref(table *t);
 void table_unref(table *t);
+/* Whether the table is to be read in a mapping from now on, or by way of the cache. Any thread. */
+void table_set_mapped(table *t, bool mapped);
 /* Opens on first use, and looks whether it is the table that the manifest lists. Any thread. */
 int table_reader(table *t, sst_reader **out, firn_error *err);
 

@@ -6,9 +6,11 @@
  * With fill_cache the blocks come as for a get, and of a mapped table from the mapping. Else windows of whole blocks are
  * read into a private buffer, from which each block is unpacked, past the cache.
  *
- * Of a mapped table, the pages that come next are asked for ahead: at once without fill_cache, else
- * once the walk has gone on for a few blocks, since most are short. Verified blocks are no exception:
- * their pages may have left the memory since.
+ * What comes next in the file is asked for ahead: at once without fill_cache, else once the walk has gone
+ * on for a few blocks, since most are short. Verified blocks of a mapped table are no exception: their
+ * pages may have left the memory since.
+ *
+ * Whether the table is read in place is asked for each block, since that may change at any time.
  *
  * Invariants
  *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
@@ -98,6 +100,17 @@ static int window_read(table_iter *t, uint32_t first, uint32_t end)
     return FIRN_OK;
 }
 
+/* Asks for the window that comes behind [first, end) on the way. */
+static void ask_for_window(table_iter *t, uint32_t first, uint32_t end)
+{
+    const sst_index *ix = &t->r->index;
+    uint64_t from = t->backward ? 0 : ix->offsets[end];
+    uint64_t to = t->backward ? ix->offsets[first] : ix->offsets[ix->count];
+    uint64_t size = to - from < WINDOW_BYTES ? to - from : WINDOW_BYTES;
+    if (size > 0)
+        fs_read_ahead(t->r->file, t->backward ? to - size : from, (size_t)size);
+}
+
 /* The window around i, in the direction of travel. */
 static int window_load(table_iter *t, uint32_t i)
 {
@@ -112,6 +125,8 @@ static int window_load(table_iter *t, uint32_t i)
             end++;
     }
     int status = window_read(t, first, end);
+    if (status == FIRN_OK)
+        ask_for_window(t, first, end);
     /* What lies ahead may be unreadable; that concerns us only when we get there. */
     if (status != FIRN_OK && end - first > 1)
         status = window_read(t, i, i + 1);
@@ -137,12 +152,12 @@ static int block_unpacked(table_iter *t, uint32_t i)
     return FIRN_OK;
 }
 
-/* ---- Reading ahead in a mapping ---- */
+/* ---- Reading ahead ---- */
 
 /* Notes that the walk has come to block i, and asks for the pages that come next on the way when
  * those that were asked for before are half used up. The first request is small, the later ones
  * larger: how far a walk will go shows in how far it has gone. */
-static void ask_ahead(table_iter *t, uint32_t i)
+static void ask_ahead(table_iter *t, uint32_t i, bool in_place)
 {
     const uint64_t *offsets = t->r->index.offsets;
     uint64_t edge = t->backward ? offsets[i] : offsets[i + 1];
@@ -163,7 +178,10 @@ static void ask_ahead(table_iter *t, uint32_t i)
         more = t->window_bytes;
     uint64_t from = t->backward ? t->asked - more : t->asked;
     t->asked = t->backward ? from : from + more;
-    fs_advise(t->r->file, t->r->map + from, (size_t)more, FS_ADVICE_WILL_NEED);
+    if (in_place)
+        fs_advise(t->r->file, t->r->map + from, (size_t)more, FS_ADVICE_WILL_NEED);
+    else
+        fs_read_ahead(t->r->file, from, (size_t)more);
     if (t->window_bytes < WINDOW_BYTES)
         t->window_bytes *= 2;
 }
@@ -205,14 +223,13 @@ static bool block_enter(table_iter *t, uint32_t i)
     int status = FIRN_OK;
     sst_block_unref(&t->ref);
     t->backward = i < t->block;
-    if (!t->fill_cache && !t->r->map) {
+    bool in_place = sst_reader_in_place(t->r);
+    if (!t->fill_cache && !in_place) {
         status = block_unpacked(t, i);
     } else {
-        if (t->r->map) {
-            ask_ahead(t, i);
-            if (!sst_reader_verified(t->r, i))
-                status = block_mapped(t, i);
-        }
+        ask_ahead(t, i, in_place);
+        if (in_place && !sst_reader_verified(t->r, i))
+            status = block_mapped(t, i);
         if (status == FIRN_OK)
             status = sst_reader_block(t->r, i, &t->ref, &t->base.error);
     }

@@ -154,30 +154,47 @@ static int filter_load(sst_reader *r, firn_error *err)
     return FIRN_OK;
 }
 
-/* Mapping is an optimisation: where the file system or the address space says no, blocks come
- * through the cache, and nobody is bothered with an error. */
-static int map_try(sst_reader *r, fs_dir *dir, firn_error *err)
+/* Mapping is an optimisation: where the file system, the address space or a lack of memory says no, blocks come
+ * through the cache, and no caller is bothered with an error. */
+static void map_try(sst_reader *r, fs_dir *dir)
 {
     fs_space space;
     void *address;
     if (r->index.count == 0 || r->props.compressed_blocks != 0 ||
         r->footer.file_bytes > SIZE_MAX / 2 || fs_dir_space(dir, &space, NULL) != FIRN_OK ||
         !space.mapping_ok)
-        return FIRN_OK;
+        return;
     size_t words = ((size_t)r->index.count + 63) / 64;
     _Atomic uint64_t *verified = mem_zalloc(words * sizeof(*verified));
     if (!verified)
-        return error_no_memory(err, words * sizeof(*verified));
+        return;
     if (fs_map(r->file, (size_t)r->footer.file_bytes, false, &address, NULL) != FIRN_OK) {
         mem_free((void *)verified);
-        return FIRN_OK;
+        return;
     }
     r->verified = verified;
     r->map = address;
     r->map_bytes = (size_t)r->footer.file_bytes;
     /* Else a get of one block may read megabytes around it. Who walks says what comes next. */
     fs_advise(r->file, r->map, r->map_bytes, FS_ADVICE_RANDOM);
-    return FIRN_OK;
+}
+
+bool sst_reader_is_mapped(const sst_reader *r)
+{
+    return sst_reader_in_place(r);
+}
+
+void sst_reader_set_mapped(sst_reader *r, fs_dir *dir, bool mapped)
+{
+    if (mapped == sst_reader_in_place(r))
+        return;
+    if (mapped && !r->map)
+        map_try(r, dir);
+    if (!mapped)
+        r->cached = true;
+    atomic_store_explicit(&r->in_place, mapped && r->map, memory_order_release);
+    if (!mapped)
+        fs_advise(r->file, r->map, r->map_bytes, FS_ADVICE_DONE);
 }
 
 int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, sst_reader **out,
@@ -199,7 +216,7 @@ int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, 
     if (status == FIRN_OK)
         status = filter_load(r, err);
     if (status == FIRN_OK && o->mapped)
-        status = map_try(r, dir, err);
+        sst_reader_set_mapped(r, dir, true);
     if (status != FIRN_OK) {
         sst_reader_close(r);
         return status;
@@ -214,7 +231,7 @@ void sst_reader_close(sst_reader *r)
         return;
     if (r->map)
         fs_unmap(r->file, r->map, r->map_bytes);
-    else
+    if (r->cached || !r->map)
         sst_cache_forget(r->cache, r->owner, r->index.count);
     mem_free((void *)r->verified);
     if (r->filter_room)

@@ -8,7 +8,8 @@
  *       its block's structure was (B1, B2). For a mapped block that is remembered in `verified`.
  *   R2  The first touch of a mapped page follows a populate or a read of it that succeeded, so that
  *       a failing disk is a status and not a signal.
- *   R3  A reader is never changed after open, but for `verified`: no locks.
+ *   R3  A reader is never changed after open, but for `verified`, and for how its blocks are reached, which is asked for
+ *       each block: a mapping is made at most once, and stays until close. No locks.
  */
 #include "compress.h"
 #include "reader.h"

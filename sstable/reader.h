@@ -27,8 +27,10 @@ struct sst_reader {
     sst_filter filter;
     uint8_t *filter_bytes, *index_bytes, *props_bytes; /* payloads, with their trailers */
     size_t filter_room;                                /* size of the filter's pages */
-    uint8_t *map; /* the whole file, or NULL: blocks come through the cache */
+    uint8_t *map; /* the whole file, or NULL: there never was a mapping */
     size_t map_bytes;
+    atomic_bool in_place; /* blocks are read in the mapping; else they come through the cache. Release, behind `map` */
+    bool cached;          /* blocks may be in the cache */
     /* One bit per block: checksum and structure were found right. Only ever set, relaxed: the bytes
      * it speaks of were there before the mapping was, and setting it twice is harmless. */
     _Atomic uint64_t *verified;
@@ -55,6 +57,11 @@ static inline sst_place sst_reader_place(const sst_reader *r, uint64_t offset)
     return (sst_place){r->file, r->salt, offset};
 }
 
+static inline bool sst_reader_in_place(const sst_reader *r)
+{
+    return atomic_load_explicit(&r->in_place, memory_order_acquire);
+}
+
 static inline bool sst_reader_verified(const sst_reader *r, uint32_t i)
 {
     return atomic_load_explicit(&r->verified[i / 64], memory_order_relaxed) >> (i % 64) & 1;
@@ -78,7 +85,7 @@ int sst_reader_cache_block(sst_reader *r, uint32_t i, sst_block_ref *out, firn_e
 /* Block i, wherever it comes from. Every block behind a ref has been checked (B1, B2). */
 static inline int sst_reader_block(sst_reader *r, uint32_t i, sst_block_ref *out, firn_error *err)
 {
-    if (!r->map)
+    if (!sst_reader_in_place(r))
         return sst_reader_cache_block(r, i, out, err);
     if (!sst_reader_verified(r, i)) {
         int status = sst_reader_map_block(r, i, false, err);

@@ -83,6 +83,10 @@ typedef struct sst_reader_options {
  * and offset; FIRN_UNSUPPORTED for a newer format. */
 int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, sst_reader **out,
                     firn_error *err);
+/* From now on, reads uncompressed blocks in place through a mapping, where that works, or does not. What iterators and pins
+ * hold stays valid, and so does the mapping; its pages need not stay in memory. One thread at a time; others may read. */
+void sst_reader_set_mapped(sst_reader *r, fs_dir *dir, bool mapped);
+bool sst_reader_is_mapped(const sst_reader *r);
 void sst_reader_close(sst_reader *r); /* no pins or iterators may be left; NULL is allowed */
 const sst_properties *sst_reader_properties(const sst_reader *r); /* valid until close */
 size_t sst_reader_memory(const sst_reader *r); /* index and filter held in memory, bytes */
