@@ -23,7 +23,7 @@ int mem_new(cleaner *c, wal_segment *segment, uint64_t seq_first, firn_slice pre
     m->cleaner = c;
     m->segment = segment;
     m->seq_first = seq_first;
-    wal_segment_ref(segment);
+    wal_segment_hold(segment);
     *out = m;
     return FIRN_OK;
 }
@@ -37,7 +37,7 @@ static void mem_end(dead *d)
 {
     mem *m = (mem *)(void *)((char *)d - offsetof(mem, grave));
     memtable_free(m->table);
-    wal_segment_unref(m->segment);
+    wal_segment_drop(m->segment);
     mem_free(m);
 }
 

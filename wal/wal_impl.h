@@ -257,6 +257,8 @@ int wal_recycler_new(wal_recycler **out);
 void wal_recycler_unref(wal_recycler *r);
 /* Nobody refers to `s` any more: keeps it as a spare, or returns false. */
 bool wal_recycler_take(wal_recycler *r, wal_segment *s);
+/* Nobody needs the file of `s` any more: its descriptor goes, unless the segment is on its way to another use. */
+void wal_recycler_let_rest(wal_recycler *r, wal_segment *s);
 /* A segment with this number and at least this size, durable and empty (W3). */
 int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, firn_error *err)
     REQUIRES(w->making);

@@ -51,17 +51,42 @@ void wal_recycler_unref(wal_recycler *r)
     mem_free(r);
 }
 
-/* False: it was not expected (any more). */
-static bool take_out(wal_recycler *r, const wal_segment *s) REQUIRES(r->m)
+/* Its place among those that are on their way, or how many there are. */
+static unsigned expected_at(wal_recycler *r, const wal_segment *s) REQUIRES(r->m)
 {
     unsigned i = 0;
     while (i < r->expected_count && r->expected[i] != s)
         i++;
+    return i;
+}
+
+/* False: it was not expected (any more). */
+static bool take_out(wal_recycler *r, const wal_segment *s) REQUIRES(r->m)
+{
+    unsigned i = expected_at(r, s);
     if (i == r->expected_count)
         return false;
     r->expected_count--;
     memmove(r->expected + i, r->expected + i + 1, (r->expected_count - i) * sizeof(r->expected[0]));
     return true;
+}
+
+/* Of a segment that will not be used again: the descriptor goes once only its bytes are held. */
+static void let_rest(wal_recycler *r, wal_segment *s) REQUIRES(r->m)
+{
+    (void)r;
+    if (s->rests || atomic_load_explicit(&s->files, memory_order_acquire) != 0)
+        return;
+    s->rests = true;
+    fs_rest(s->file);
+}
+
+void wal_recycler_let_rest(wal_recycler *r, wal_segment *s)
+{
+    mutex_lock(&r->m);
+    if (expected_at(r, s) == r->expected_count)
+        let_rest(r, s);
+    mutex_unlock(&r->m);
 }
 
 bool wal_recycler_take(wal_recycler *r, wal_segment *s)
@@ -89,8 +114,10 @@ static bool recycler_expect(wal *w, wal_segment *s, uint64_t *given_up)
     mutex_lock(&r->m);
     bool wanted = fits && !r->closed && r->count < WAL_SPARES_MAX;
     if (wanted && r->count + r->expected_count == WAL_SPARES_MAX) {
-        *given_up = r->expected[0]->no;
-        (void)take_out(r, r->expected[0]);
+        wal_segment *oldest = r->expected[0];
+        *given_up = oldest->no;
+        (void)take_out(r, oldest);
+        let_rest(r, oldest); /* who holds it waits for this lock before it goes */
     }
     if (wanted)
         r->expected[r->expected_count++] = s;
@@ -200,6 +227,7 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
         return status;
     }
     atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
+    atomic_store_explicit(&s->files, 1, memory_order_relaxed);
     s->no = header->segment_no;
     s->salt = header->salt;
     memcpy(s->name, name, sizeof(name));

@@ -21,15 +21,37 @@
 /* What is read at a time to prove that a mapping can be read. */
 #define PROBE_BYTES ((size_t)256 << 10)
 
-void wal_segment_ref(wal_segment *s)
+static void add_one(atomic_uint *count)
 {
-    /* Relaxed: whoever adds a reference has one, so the segment cannot go meanwhile. */
-    unsigned before = atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    /* Relaxed: the caller has a reference already, so the segment cannot go meanwhile. */
+    unsigned before = atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
     assert(before > 0);
     (void)before;
 }
 
+void wal_segment_ref(wal_segment *s)
+{
+    add_one(&s->files);
+}
+
+void wal_segment_hold(wal_segment *s)
+{
+    add_one(&s->refs);
+}
+
 void wal_segment_unref(wal_segment *s)
+{
+    /* Release and acquire as below: nobody uses the file any more. */
+    if (!s || atomic_fetch_sub_explicit(&s->files, 1, memory_order_acq_rel) != 1)
+        return;
+    if (!s->recycler)
+        fs_rest(s->file);
+    else
+        wal_recycler_let_rest(s->recycler, s);
+    wal_segment_drop(s);
+}
+
+void wal_segment_drop(wal_segment *s)
 {
     if (!s)
         return;
@@ -127,6 +149,7 @@ static wal_segment *segment_alloc(uint64_t no, bool writable, firn_error *err)
         return NULL;
     }
     atomic_init(&s->refs, 1);
+    atomic_init(&s->files, 1);
     s->no = no;
     s->writable = writable;
     wal_name_format(no, s->name);

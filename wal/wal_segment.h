@@ -17,7 +17,9 @@
 #include "wal_format.h"
 
 struct wal_segment {
-    atomic_uint refs;
+    atomic_uint refs;  /* to the bytes. All references to the file are one of them together */
+    atomic_uint files; /* to the file: with the last one, its descriptor goes, unless the segment is to be used again */
+    bool rests;        /* the recycler's lock: its descriptor is gone, and it is not used again */
     uint64_t no;
     uint64_t bytes; /* full size, as in the header */
     uint64_t salt;

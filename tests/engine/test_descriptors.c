@@ -252,6 +252,42 @@ static void a_reader_keeps_what_the_writer_removes(void **state)
     }
 }
 
+/* Each iterator holds a segment of the log that the store has long given up: its bytes, and no descriptor. */
+static void old_iterators_hold_no_descriptor(void **state)
+{
+    (void)state;
+    enum { ITERATORS = 100, EACH = 2000 };
+    firn_iter *its[ITERATORS];
+    char *temp = tempdir_new();
+    char folder[4096];
+    firn *db = NULL;
+    engine_config config = {.fs = counted_fs_new()};
+    firn_options o = many_tables("none", false);
+    o.segment_bytes = 64 << 10;
+    snprintf(folder, sizeof folder, "%s/store", temp);
+    must(engine_open(folder, &o, &config, &db, &err), "open");
+    for (unsigned i = 0; i < ITERATORS; i++) {
+        for (unsigned k = i * EACH; k < (i + 1) * EACH; k++) {
+            char key[16], value[VALUE_BYTES];
+            size_t n = key_of(k, key);
+            value_of(k % KEYS, value);
+            must(firn_put(db, key, n, value, sizeof value, NULL, &err), "put");
+        }
+        must(firn_iter_new(db, NULL, &its[i], &err), "iterator");
+        must(firn_iter_first(its[i]), "first");
+    }
+    within_the_limit("holding iterators");
+    for (unsigned i = 0; i < ITERATORS; i++) { /* each sees what there was when it was made */
+        must(firn_iter_last(its[i]), "last");
+        must(firn_iter_prev(its[i]), "prev");
+        firn_iter_free(its[i]);
+    }
+    get_all(db, 5);
+    must(firn_close(db, &err), "close");
+    assert_int_equal(the_counted_fs.open, 0);
+    tempdir_remove(temp);
+}
+
 /* ---- What another program does to a table that is not open just now ---- */
 
 static simfs *sim;
@@ -327,6 +363,7 @@ int main(void)
         cmocka_unit_test(a_store_of_packed_tables_lives_with_few_descriptors),
         cmocka_unit_test(a_store_that_never_maps_lives_with_few_descriptors),
         cmocka_unit_test(a_reader_keeps_what_the_writer_removes),
+        cmocka_unit_test(old_iterators_hold_no_descriptor),
         cmocka_unit_test(a_table_that_was_removed_or_replaced_is_told),
     };
     /* The whole program lives under the limit, in earnest. */

@@ -130,10 +130,10 @@ typedef struct fs_ops {
     /* Does another handle hold the lock? 1 or 0. Takes no lock and disturbs none. */
     int (*locked)(fs_file *file);
 
-    /* Gives the descriptor of a file that was opened for reading back to the system. Until `resume`, only its mappings may be
+    /* Gives the descriptor of a file back to the system. Until `resume`, only its mappings may be
      * used, and `close`. NULL, or -EBUSY (the handle holds a lock): it stays. */
     int (*rest)(fs_file *file);
-    /* Opens it again by its name. 0; -ENOENT: there is no such name any more; -ESTALE: another file has it, or the file has
+    /* Opens it again, for reading, by its name. 0; -ENOENT: there is no such name any more; -ESTALE: another file has it, or the file has
      * another size now. The file goes on resting unless 0 is returned. */
     int (*resume)(fs_dir *dir, const char *name, fs_file *file);
     /* Starts to bring a range of the file in; does not wait for it. NULL: nobody listens. */
@@ -255,6 +255,13 @@ static inline void fs_advise(fs_file *file, void *address, size_t size, fs_advic
 {
     if (file->owner->ops->advise)
         file->owner->ops->advise(file, address, size, advice);
+}
+
+/* For a file of which nothing but a mapping is needed any more. */
+static inline void fs_rest(fs_file *file)
+{
+    if (file->owner->ops->rest)
+        (void)file->owner->ops->rest(file);
 }
 
 static inline void fs_read_ahead(fs_file *file, uint64_t offset, size_t size)
