@@ -17,9 +17,11 @@
 #include "wal_format.h"
 
 struct wal_segment {
-    atomic_uint refs;  /* to the bytes. All references to the file are one of them together */
-    atomic_uint files; /* to the file: with the last one, its descriptor goes, unless the segment is to be used again */
-    bool rests;        /* the recycler's lock: its descriptor is gone, and it is not used again */
+    /* To the bytes; all references to the file are one of them together. */
+    atomic_uint refs;
+    /* To the file: with the last one, its descriptor goes, unless the segment is to be used again. */
+    atomic_uint files;
+    bool rests; /* under the recycler's lock: its descriptor is gone, and it is not used again */
     uint64_t no;
     uint64_t bytes; /* full size, as in the header */
     uint64_t salt;

@@ -33,7 +33,7 @@ static void open_store(bool never_map)
     o.table_bytes = table_bytes;
     o.compression = FIRN_COMPRESSION_NONE;
     o.durability = FIRN_DURABILITY_NONE;
-    o.never_map = never_map;
+    must(firn_options_set(&o, "never_map", never_map ? "true" : "false", &err));
     engine_config config = {.fs = simfs_fs(sim), .inline_work = true};
     must(engine_open("s", &o, &config, &db, &err));
 }
