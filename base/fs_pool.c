@@ -340,7 +340,7 @@ int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file 
     int status;
     do {
         make_room(p, NULL);
-        status = fs_open(dir, name, FS_READ, &f->inner, &why);
+        status = fs_open(dir, name, FS_READ | FS_SCATTERED, &f->inner, &why);
     } while (status != FIRN_OK && is_lack(-why.sys_errno) && rest_one(p));
     if (status == FIRN_OK) {
         f->base.owner = &p->base;

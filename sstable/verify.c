@@ -11,11 +11,14 @@
 
 #include <string.h>
 
+enum { AHEAD_BYTES = 1 << 20 };
+
 typedef struct verifier {
     sst_reader *r;
     firn_error *err;
     buf stored, raw, key, last_key;
     uint64_t last_seq;
+    uint64_t asked;  /* up to here the file has been asked for ahead */
     sst_props found; /* counted anew */
     sst_place place; /* of the block at hand */
 } verifier;
@@ -31,6 +34,19 @@ static int room(verifier *v, buf *b, size_t size)
     return buf_reserve(b, size) == FIRN_OK ? FIRN_OK : error_no_memory(v->err, 0);
 }
 
+/* From `at` on, blocks come in the order of the file. */
+static void ask_ahead(verifier *v, uint64_t at)
+{
+    uint64_t end = v->r->index.offsets[v->r->index.count];
+    if (v->asked < at)
+        v->asked = at;
+    if (v->asked - at > AHEAD_BYTES / 2 || v->asked >= end)
+        return;
+    uint64_t size = end - v->asked < AHEAD_BYTES ? end - v->asked : AHEAD_BYTES;
+    fs_read_ahead(v->r->file, v->asked, (size_t)size);
+    v->asked += size;
+}
+
 /* Reads a block as stored and checks its checksum. */
 static int stored_load(verifier *v, uint64_t offset, uint64_t size, sst_trailer *trailer)
 {
@@ -42,6 +58,7 @@ static int stored_load(verifier *v, uint64_t offset, uint64_t size, sst_trailer 
     if (status != FIRN_OK)
         return status;
     v->stored.size = bytes;
+    ask_ahead(v, offset + bytes);
     return sst_trailer_check(&v->place, v->stored.data, (uint32_t)size, trailer, v->err);
 }
 

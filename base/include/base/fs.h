@@ -35,6 +35,7 @@ enum {
     FS_READ = 1,
     FS_WRITE = 2,      /* read and write */
     FS_CREATE_NEW = 4, /* with FS_WRITE; -EEXIST when there */
+    FS_SCATTERED = 16, /* read here and there: bring in no more than is read or asked for (read_ahead) */
     FS_ANY_LINKS = 8,  /* with FS_WRITE: a file that has another name too is opened all the same; else -EMLINK, since a
                           write would change a file outside of the folder */
 };

@@ -27,8 +27,9 @@ int fs_pool_new(fs *f, unsigned limit, fs_pool **out);
 void fs_pool_free(fs_pool *p); /* its files have been closed; NULL is allowed */
 unsigned fs_pool_open_now(fs_pool *p);
 
-/* As fs_open with FS_READ. The folder must outlive the file. `keeps`: what is removed by another process can still be
+/* As fs_open with FS_READ and FS_SCATTERED. The folder must outlive the file. `keeps`: what is removed by another process can still be
  * read: a mapping, which is otherwise not looked at, holds it while it rests. */
-int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file **out, firn_error *err);
+int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file **out,
+                 firn_error *err);
 
 #endif
