@@ -26,7 +26,12 @@ static void init_handle(firn *db, const engine_config *config)
 
 static int prepare_env(firn *db, firn_error *err)
 {
-    int rc = sst_cache_new(options_cache_bytes(&db->options), &db->cache);
+    /* A cache that grew to what the options say, in a process that may not use so much, would get it killed. */
+    size_t cache_bytes = options_cache_bytes(&db->options);
+    uint64_t most = fs_memory_limit(db->fs) / 4;
+    if (cache_bytes > most)
+        cache_bytes = (size_t)most;
+    int rc = sst_cache_new(cache_bytes, &db->cache);
     if (rc != FIRN_OK)
         return error_no_memory(err, 0);
     rc = fs_pool_new(db->fs, fs_pool_limit(db->fs), &db->env.files);

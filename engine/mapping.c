@@ -13,6 +13,9 @@
  * for what the system keeps of the files that are read. */
 #define SHARE_OF(bytes) ((bytes) / 4 * 3)
 
+/* And at least this, also when the store's own is more than there is: the youngest levels are what most reads touch. */
+#define LEAST_OF(bytes) ((bytes) / 4)
+
 /* A table that is mapped stays so until the data is beyond the limit by this part: it does not change to and fro. */
 #define SLACK_OF(bytes) ((bytes) / 8)
 
@@ -20,7 +23,8 @@ uint64_t mapping_room(uint64_t limit, uint64_t memory)
 {
     if (limit == UINT64_MAX)
         return UINT64_MAX;
-    return limit > memory ? SHARE_OF(limit - memory) : 0;
+    uint64_t share = limit > memory ? SHARE_OF(limit - memory) : 0;
+    return share > LEAST_OF(limit) ? share : LEAST_OF(limit);
 }
 
 void mapping_decide(const version *v, uint64_t room)

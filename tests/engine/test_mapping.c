@@ -92,7 +92,8 @@ static void the_room_is_a_part_of_what_the_store_leaves(void **state)
     (void)state;
     assert_true(mapping_room(UINT64_MAX, 1 << 20) == UINT64_MAX);
     assert_int_equal(mapping_room(100 << 20, 20 << 20), 60 << 20);
-    assert_int_equal(mapping_room(20 << 20, 20 << 20), 0);
+    assert_int_equal(mapping_room(20 << 20, 20 << 20), 5 << 20);
+    assert_int_equal(mapping_room(16 << 20, 20 << 20), 4 << 20);
     assert_int_equal(mapping_room(1, 20 << 20), 0);
 }
 
@@ -129,7 +130,7 @@ static void tables_are_mapped_while_they_fit(void **state)
         assert_int_equal(firn_iter_value(it).data[0], i % 251);
         (void)firn_iter_next(it);
     }
-    decide_anew(memory); /* none at all */
+    decide_anew(1); /* none at all */
     count_tables(&all, &mapped);
     assert_int_equal(mapped, 0);
     get_all(1);
@@ -142,7 +143,7 @@ static void tables_are_mapped_while_they_fit(void **state)
     must(firn_close(db, &err));
 
     /* The same when it is opened with little memory. */
-    simfs_memory_limit(sim, memory);
+    simfs_memory_limit(sim, 1);
     open_store(false);
     count_tables(&all, &mapped);
     assert_int_equal(mapped, 0);
@@ -168,6 +169,24 @@ static void a_table_near_the_limit_does_not_change_to_and_fro(void **state)
         count_tables(&all, &mapped);
         assert_true(mapped >= before);
     }
+    must(firn_close(db, &err));
+    simfs_free(sim);
+}
+
+/* What is read goes into the cache, which must not outgrow the process. */
+static void the_cache_is_no_larger_than_the_process_may_bear(void **state)
+{
+    (void)state;
+    sim = simfs_new(3);
+    simfs_memory_limit(sim, 1 << 20);
+    open_store(false);
+    fill(0, KEYS);
+    must(firn_compact(db, NULL, 0, NULL, 0, &err));
+    get_all(1);
+    firn_stats s = {.size = sizeof s};
+    must(firn_get_stats(db, &s, &err));
+    assert_int_equal(s.cache_capacity, 256 << 10);
+    assert_true(s.cache_bytes <= s.cache_capacity);
     must(firn_close(db, &err));
     simfs_free(sim);
 }
@@ -245,6 +264,7 @@ int main(void)
         cmocka_unit_test(the_room_is_a_part_of_what_the_store_leaves),
         cmocka_unit_test(tables_are_mapped_while_they_fit),
         cmocka_unit_test(a_table_near_the_limit_does_not_change_to_and_fro),
+        cmocka_unit_test(the_cache_is_no_larger_than_the_process_may_bear),
         cmocka_unit_test(a_store_that_never_maps_maps_nothing),
         cmocka_unit_test(a_scan_of_tables_that_are_read_asks_ahead),
     };

@@ -51,6 +51,7 @@ typedef struct firn_options {
                                    struct of an earlier version is taken, and what it lacks has its default;
                                    a longer one is FIRN_INVALID. So it is with all structs of options */
     uint64_t memory;            /* bytes for memtables, block cache, filters and indexes together.
+                                   Of a process that may use less, the cache takes no more than a quarter.
                                    Default 256 MiB, at least 1 MiB. More memory: fewer, larger flushes and
                                    more blocks in reach */
     firn_durability durability; /* what a write waits for. Default SYNC */
