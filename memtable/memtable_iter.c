@@ -99,9 +99,9 @@ static void fail_changed(memtable_iter *it)
 }
 
 /* A movement enters a leaf once, unless keys have changed in the log and lead it round. */
-static bool goes_round(const memtable_iter *it, size_t leaves)
+static bool goes_round(const memtable_iter *it, size_t entered)
 {
-    return leaves > memtable_entries(it->m) + 2;
+    return entered > memtable_entries(it->m) + 2;
 }
 
 static void load(memtable_iter *it)
@@ -140,9 +140,9 @@ static bool newer_go_on(const memtable_iter *it)
 static void load_forward(memtable_iter *it)
 {
     it->base.valid = false;
-    for (size_t leaves = 0; it->index >= it->count; leaves++) {
+    for (size_t entered = 0; it->index >= it->count; entered++) {
         const skiplist_node *next = it->next;
-        if (goes_round(it, leaves)) {
+        if (goes_round(it, entered)) {
             fail_changed(it);
             return;
         }
@@ -168,9 +168,9 @@ static void load_forward(memtable_iter *it)
 static void load_backward(memtable_iter *it)
 {
     it->base.valid = false;
-    for (size_t leaves = 0; it->index == 0; leaves++) {
+    for (size_t entered = 0; it->index == 0; entered++) {
         const skiplist_node *node = it->node;
-        if (goes_round(it, leaves)) {
+        if (goes_round(it, entered)) {
             fail_changed(it);
             return;
         }
