@@ -22,6 +22,8 @@ static _Alignas(64) _Atomic uint64_t fail_at;
 static _Alignas(64) _Atomic uint64_t counted;
 static _Atomic size_t failed_bytes;
 
+static _Alignas(64) _Atomic uint64_t pages_held; /* relaxed: a sum */
+
 /* Written by nothing but a failure. */
 static _Thread_local size_t refused;
 
@@ -135,6 +137,7 @@ static void *map_pages(size_t size)
     void *p = mmap(NULL, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
+    atomic_fetch_add_explicit(&pages_held, length, memory_order_relaxed);
     if (!huge)
         return p;
     uint8_t *start = p;
@@ -154,6 +157,13 @@ void *mem_pages(size_t size)
 
 void mem_pages_free(void *p, size_t size)
 {
-    if (p)
-        munmap(p, whole_pages(size));
+    if (!p)
+        return;
+    munmap(p, whole_pages(size));
+    atomic_fetch_sub_explicit(&pages_held, whole_pages(size), memory_order_relaxed);
+}
+
+uint64_t mem_pages_held(void)
+{
+    return atomic_load_explicit(&pages_held, memory_order_relaxed);
 }

@@ -48,6 +48,7 @@ static bool enter(level_iter *l, size_t at)
         return false;
     }
     l->child->limits = l->it.limits;
+    l->child->lazy = l->it.lazy;
     return true;
 }
 
@@ -68,6 +69,7 @@ static bool take(level_iter *l)
     l->it.seq = c->seq;
     l->it.kind = c->kind;
     l->it.valid = true;
+    l->it.deferred = c->deferred;
     return true;
 }
 
@@ -175,6 +177,13 @@ static void level_prev(iter *it)
     go_back(l);
 }
 
+static void level_fetch(iter *it)
+{
+    level_iter *l = (level_iter *)it;
+    l->child->ops->fetch(l->child);
+    (void)take(l); /* valid, or an error */
+}
+
 static void level_close(iter *it)
 {
     leave_child((level_iter *)it);
@@ -189,6 +198,7 @@ static const iter_ops level_ops = {
     .next = level_next,
     .prev = level_prev,
     .close = level_close,
+    .fetch = level_fetch,
 };
 
 int level_iter_new(const level *l, bool fill_cache, iter **out)

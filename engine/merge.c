@@ -65,7 +65,14 @@ static void take_top(merge_iter *m)
         m->it.valid = false;
         return;
     }
-    const iter *c = m->heap[0].child;
+    iter *c = m->heap[0].child;
+    if (c->deferred) {
+        c->ops->fetch(c);
+        if (!c->valid) {
+            fail(m, c);
+            return;
+        }
+    }
     m->it.key = c->key;
     m->it.value = c->value;
     m->it.seq = c->seq;
@@ -216,8 +223,10 @@ int merge_iter_new(iter **children, size_t count, iter **out)
     m->it.ops = &merge_ops;
     m->count = count;
     m->heap = heap;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         m->children[i] = children[i];
+        m->children[i]->lazy = true; /* the top's value is all that anybody sees */
+    }
     *out = &m->it;
     return FIRN_OK;
 }

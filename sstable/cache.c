@@ -5,67 +5,167 @@
 
 #include <base/alloc.h>
 #include <base/hash.h>
+#include <inttypes.h>
 
 #include <assert.h>
 
-enum { SHARDS = 16, BUCKETS_MIN = 64, LARGE_SHARE = 4 };
+#define SHARD_BYTES_MIN (UINT64_C(16) << 20)
+
+enum {
+    SHARDS_MAX = 16,
+    BUCKETS_MIN = 64,
+    LARGE_SHARE = 4,
+    SLABS_WANTED = 64,           /* in a shard */
+    RINGS = ARENA_SIZES_MAX + 1, /* one for each size of pieces; the last is for pages */
+    LOOK_AROUND = 16,            /* misses, until one looks for a slab of another size */
+};
+
+/* The members of one size: a clock. */
+typedef struct ring {
+    sst_cached *hand; /* somewhere on it; NULL: empty */
+    size_t count;
+} ring;
 
 typedef struct shard {
     _Alignas(64) mutex lock;
-    sst_cached **buckets; /* all below under lock */
-    size_t bucket_count;  /* a power of two, or 0 before the first member */
-    size_t members;
-    uint64_t bytes;
-    sst_cached *hand; /* somewhere on the clock's ring; NULL: empty */
+    cond loaded; /* a load ended while somebody waited for one */
+    arena arena; /* all below under lock */
+    sst_cached **buckets;
+    size_t bucket_count;   /* a power of two, or 0 before the first entry */
+    size_t entries;        /* in the buckets */
+    ring rings[RINGS];     /* of the members */
+    uint32_t tick;         /* counts uses */
+    uint32_t misses_since; /* somebody looked for a slab of another size */
+    sst_load *loads;       /* what is being read */
+    uint32_t waiting;      /* for one of those */
     _Atomic uint64_t hits,
         misses; /* changed under lock, read by anyone: relaxed, they order nothing */
 } shard;
 
 struct sst_cache {
-    shard shards[SHARDS];
-    uint64_t capacity;
+    shard shards[SHARDS_MAX];
+    unsigned shard_count; /* a power of two */
+    memory_budget *budget;
+    memory_budget own;
+    sst_parts parts;
     _Atomic uint64_t used;  /* relaxed: a sum for reports */
+    _Atomic uint64_t large; /* relaxed: of the budget's blocks, those with pages of their own */
     _Atomic uint64_t owner; /* relaxed: only distinctness matters */
 };
 
-int sst_cache_new(size_t capacity_bytes, sst_cache **out)
+/* ---- the cache as a whole ---- */
+
+static int cache_new(memory_budget *b, const memory_budget *own, sst_grace grace, sst_cache **out)
 {
     size_t size = (sizeof(sst_cache) + 63) & ~(size_t)63;
     sst_cache *c = mem_aligned(64, size);
     if (!c)
         return FIRN_NO_MEMORY;
     memset(c, 0, size);
-    c->capacity = capacity_bytes;
-    for (int i = 0; i < SHARDS; i++)
+    if (own)
+        c->own = *own;
+    c->budget = own ? &c->own : b;
+    uint64_t left = budget_left(c->budget);
+    c->shard_count = 1;
+    while (c->shard_count < SHARDS_MAX && left / (2 * c->shard_count) >= SHARD_BYTES_MIN)
+        c->shard_count *= 2;
+    size_t slab = ARENA_SLAB_MIN;
+    while (slab < ARENA_SLAB_MAX && left / c->shard_count >= 2 * slab * SLABS_WANTED)
+        slab *= 2;
+    for (unsigned i = 0; i < c->shard_count; i++) {
         mutex_init(&c->shards[i].lock);
+        cond_init(&c->shards[i].loaded);
+        arena_init(&c->shards[i].arena, c->budget, slab,
+                   left / c->shard_count >= slab * SLABS_WANTED);
+    }
+    sst_parts_init(&c->parts, c->budget);
+    c->parts.grace = grace;
     *out = c;
     return FIRN_OK;
 }
 
+int sst_cache_new_in(memory_budget *b, sst_grace grace, sst_cache **out)
+{
+    return cache_new(b, NULL, grace, out);
+}
+
+int sst_cache_new(size_t capacity_bytes, sst_cache **out)
+{
+    memory_budget own = {.limit = capacity_bytes, .most = UINT64_MAX};
+    return cache_new(NULL, &own, (sst_grace){0}, out);
+}
+
+memory_budget *sst_cache_budget(sst_cache *c)
+{
+    return c->budget;
+}
+
+sst_parts *sst_cache_parts(sst_cache *c)
+{
+    return &c->parts;
+}
+
+bool sst_cache_excess(const sst_cache *c)
+{
+    return atomic_load_explicit(&c->parts.excess, memory_order_relaxed);
+}
+
+void sst_cache_trim(sst_cache *c)
+{
+    sst_parts_trim(&c->parts);
+    sst_cache_shrink(c, false);
+}
+
+/* What one shard may map: what the budget leaves, and filters and indexes do not take. */
+static uint64_t share_of(const sst_cache *c)
+{
+    uint64_t left = budget_left(c->budget);
+    uint64_t parts = budget_held(c->budget, BUDGET_PARTS);
+    uint64_t most = sst_parts_room(&c->parts);
+    return (left - (parts < most ? parts : most)) / c->shard_count;
+}
+
+uint64_t sst_cache_owner(sst_cache *c)
+{
+    return atomic_fetch_add_explicit(&c->owner, 1, memory_order_relaxed) + 1;
+}
+
+/* ---- the ring and the buckets ---- */
+
+static ring *ring_of(shard *s, const sst_cached *e)
+{
+    return &s->rings[e->slab ? e->slab->size : RINGS - 1];
+}
+
 static void ring_insert(shard *s, sst_cached *e)
 {
-    if (!s->hand) {
+    ring *r = ring_of(s, e);
+    e->used_at = ++s->tick;
+    r->count++;
+    if (!r->hand) {
         e->clock_next = e->clock_prev = e;
-        s->hand = e;
+        r->hand = e;
         return;
     }
     /* Just behind the hand: the last place it comes to. */
-    e->clock_next = s->hand;
-    e->clock_prev = s->hand->clock_prev;
+    e->clock_next = r->hand;
+    e->clock_prev = r->hand->clock_prev;
     e->clock_prev->clock_next = e;
-    s->hand->clock_prev = e;
+    r->hand->clock_prev = e;
 }
 
 static void ring_remove(shard *s, sst_cached *e)
 {
+    ring *r = ring_of(s, e);
+    r->count--;
     if (e->clock_next == e) {
-        s->hand = NULL;
+        r->hand = NULL;
         return;
     }
     e->clock_prev->clock_next = e->clock_next;
     e->clock_next->clock_prev = e->clock_prev;
-    if (s->hand == e)
-        s->hand = e->clock_next;
+    if (r->hand == e)
+        r->hand = e->clock_next;
 }
 
 static uint64_t hash_of(uint64_t owner, uint32_t block)
@@ -75,119 +175,36 @@ static uint64_t hash_of(uint64_t owner, uint32_t block)
 
 static shard *shard_of(sst_cache *c, uint64_t hash)
 {
-    return &c->shards[hash >> 60];
+    return &c->shards[(hash >> 60) & (c->shard_count - 1)];
+}
+
+static shard *shard_of_entry(sst_cached *e)
+{
+    return shard_of(e->cache, hash_of(e->owner, e->block));
 }
 
 /* The link that points to the entry, or to the NULL at its chain's end. Buckets exist. */
-static sst_cached **link_of(shard *s, uint64_t hash, uint64_t owner, uint32_t block)
+static sst_cached **link_of(shard *s, uint64_t owner, uint32_t block)
 {
-    sst_cached **link = &s->buckets[hash & (s->bucket_count - 1)];
+    sst_cached **link = &s->buckets[hash_of(owner, block) & (s->bucket_count - 1)];
     while (*link && ((*link)->owner != owner || (*link)->block != block))
         link = &(*link)->chain;
     return link;
 }
 
-void sst_cache_unpin(sst_cached *e)
+static void unlink_entry(shard *s, sst_cached *e)
 {
-    /* Release: our reads are over; acquire: whoever frees sees that of everybody. */
-    if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
-        atomic_fetch_sub_explicit(&e->cache->used, e->charge, memory_order_relaxed);
-        mem_free(e);
-    }
+    *link_of(s, e->owner, e->block) = e->chain;
+    s->entries--;
 }
 
-/* Takes a member out of the shard; the caller unpins it once the lock is free, or under it. */
-static void member_remove(shard *s, sst_cached **link)
+/* Nobody has it, and nobody can find it. */
+static void entry_free(shard *s, sst_cached *e)
 {
-    sst_cached *e = *link;
-    *link = e->chain;
-    ring_remove(s, e);
-    s->members--;
-    s->bytes -= e->charge;
-}
-
-void sst_cache_free(sst_cache *c)
-{
-    if (!c)
-        return;
-    for (int i = 0; i < SHARDS; i++) {
-        shard *s = &c->shards[i];
-        for (size_t b = 0; b < s->bucket_count; b++) {
-            while (s->buckets[b]) {
-                sst_cached *e = s->buckets[b];
-                member_remove(s, &s->buckets[b]);
-                sst_cache_unpin(e);
-            }
-        }
-        mem_free(s->buckets);
-        mutex_release(&s->lock);
-    }
-    assert(atomic_load_explicit(&c->used, memory_order_relaxed) == 0);
-    mem_free(c);
-}
-
-void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out)
-{
-    sst_cache_stats stats = {
-        .capacity_bytes = c->capacity,
-        .used_bytes = atomic_load_explicit(&c->used, memory_order_relaxed),
-    };
-    for (int i = 0; i < SHARDS; i++) {
-        stats.hits += atomic_load_explicit(&c->shards[i].hits, memory_order_relaxed);
-        stats.misses += atomic_load_explicit(&c->shards[i].misses, memory_order_relaxed);
-    }
-    *out = stats;
-}
-
-uint64_t sst_cache_owner(sst_cache *c)
-{
-    return atomic_fetch_add_explicit(&c->owner, 1, memory_order_relaxed) + 1;
-}
-
-static void count_one(_Atomic uint64_t *counter)
-{
-    /* Only the lock's holder writes: a plain addition in two relaxed halves. */
-    uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
-    atomic_store_explicit(counter, n + 1, memory_order_relaxed);
-}
-
-sst_cached *sst_cache_find(sst_cache *c, uint64_t owner, uint32_t block)
-{
-    uint64_t hash = hash_of(owner, block);
-    shard *s = shard_of(c, hash);
-    sst_cached *e = NULL;
-
-    mutex_lock(&s->lock);
-    if (s->bucket_count != 0)
-        e = *link_of(s, hash, owner, block);
-    if (e) {
-        e->touched = true;
-        /* Relaxed: the lock orders us behind whoever filled the entry. */
-        atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
-        count_one(&s->hits);
-    } else {
-        count_one(&s->misses);
-    }
-    mutex_unlock(&s->lock);
-    return e;
-}
-
-sst_cached *sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t size)
-{
-    size_t bytes = sizeof(sst_cached) + size + SST_TRAILER_BYTES;
-    sst_cached *e = mem_alloc(bytes);
-    if (!e)
-        return NULL;
-    *e = (sst_cached){
-        .cache = c,
-        .owner = owner,
-        .charge = bytes,
-        .block = block,
-        .size = size,
-        .refs = 1,
-    };
-    atomic_fetch_add_explicit(&c->used, bytes, memory_order_relaxed);
-    return e;
+    if (!e->slab)
+        atomic_fetch_sub_explicit(&e->cache->large, e->charge, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&e->cache->used, e->charge, memory_order_relaxed);
+    arena_give(&s->arena, (arena_piece){e, e->slab, (size_t)e->charge});
 }
 
 /* Twice the buckets. Without memory the chains just grow longer; the first buckets must succeed. */
@@ -212,49 +229,344 @@ static bool grow(shard *s)
     return true;
 }
 
-/* Moves the hand until `more` bytes fit beside the members (C1). An entry touched since the hand
- * last came by is spared once; pinned ones lose membership like others and live on with their
- * pins. */
-static void make_room(shard *s, uint64_t share, uint64_t more)
+/* ---- giving up what nobody has pinned ---- */
+
+/* Pins are taken under the lock only: a member whose one reference is its membership stays so. */
+static bool is_idle(const sst_cached *e)
 {
-    while (s->hand && s->bytes + more > share) {
-        sst_cached *e = s->hand;
-        if (e->touched) {
-            e->touched = false;
-            s->hand = e->clock_next;
+    /* acquire: the reads of whoever let go of it last are over. */
+    return e->member && atomic_load_explicit(&e->refs, memory_order_acquire) == 1;
+}
+
+static void evict(shard *s, sst_cached *e)
+{
+    unlink_entry(s, e);
+    ring_remove(s, e);
+    entry_free(s, e);
+}
+
+/* The ring's next idle member that was not touched since the hand last came by; NULL: all are pinned. */
+static sst_cached *victim(ring *r)
+{
+    for (size_t steps = 2 * r->count; steps > 0; steps--) {
+        sst_cached *e = r->hand;
+        if (is_idle(e) && !e->touched)
+            return e;
+        e->touched = false;
+        r->hand = e->clock_next;
+    }
+    return NULL;
+}
+
+/* The one whose next victim was unused the longest; NULL: there is nothing at all. */
+static ring *oldest(shard *s)
+{
+    ring *found = NULL;
+    uint32_t found_age = 0;
+    for (int i = 0; i < RINGS; i++) {
+        ring *r = &s->rings[i];
+        if (!r->hand || !is_idle(r->hand))
             continue;
+        uint32_t age = s->tick - r->hand->used_at; /* also when the tick has gone round */
+        if (!found || age > found_age) {
+            found = r;
+            found_age = age;
         }
-        member_remove(s, link_of(s, hash_of(e->owner, e->block), e->owner, e->block));
-        sst_cache_unpin(e);
+    }
+    return found;
+}
+
+/* Evicts all of a slab, if nobody needs any of it. False: some piece is in use. */
+static bool empty_slab(shard *s, arena_slab *slab)
+{
+    sst_cached *e;
+    uint32_t at = 0;
+    while ((e = arena_next_used(&s->arena, slab, &at)))
+        if (!is_idle(e))
+            return false;
+    at = 0;
+    for (uint32_t left = slab->used; left > 0; left--) {
+        e = arena_next_used(&s->arena, slab, &at);
+        evict(s, e); /* the last one may take the slab along */
+    }
+    return true;
+}
+
+/* Evicts the ring's next victim, and all of the slab that it lies in if that can be: then that is the spare one. False:
+ * nothing was evicted. */
+static bool give_slab(shard *s, ring *r)
+{
+    for (size_t tries = r->count; tries > 0; tries--) {
+        sst_cached *e = victim(r);
+        if (!e)
+            return false;
+        if (!e->slab) {
+            evict(s, e);
+            return true;
+        }
+        if (empty_slab(s, e->slab))
+            return true;
+        r->hand = e->clock_next;
+    }
+    return false;
+}
+
+/* A step towards less memory: the spare slab or a large entry goes back to the system, or a slab becomes the spare one.
+ * False: there is nothing that nobody needs. */
+static bool give_back(shard *s)
+{
+    if (s->arena.spare) {
+        arena_trim(&s->arena);
+        return true;
+    }
+    ring *r = oldest(s);
+    if (r && give_slab(s, r))
+        return true;
+    for (int i = 0; i < RINGS; i++)
+        if (give_slab(s, &s->rings[i]))
+            return true;
+    return false;
+}
+
+/* A small entry is to come, and there is no room: replaces one of its size, or takes a slab from a size whose entries
+ * have been unused for longer. */
+static void replace(shard *s, uint32_t size)
+{
+    ring *own = &s->rings[size];
+    if (++s->misses_since >= LOOK_AROUND || !own->hand) {
+        ring *r = oldest(s);
+        s->misses_since = 0;
+        if (r && r != own && give_slab(s, r))
+            return;
+    }
+    sst_cached *e = victim(own);
+    if (e)
+        evict(s, e);
+}
+
+/* C1, for an entry of so many bytes that is to come. */
+static void make_room(shard *s, uint64_t share, size_t bytes)
+{
+    uint32_t size;
+    while (s->arena.bytes > share && give_back(s))
+        ;
+    if (s->arena.bytes + arena_growth(&s->arena, bytes) > share &&
+        arena_size_of(&s->arena, bytes, &size))
+        replace(s, size);
+    while (s->arena.bytes + arena_growth(&s->arena, bytes) > share && give_back(s))
+        ;
+}
+
+void sst_cache_shrink(sst_cache *c, bool all)
+{
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        shard *s = &c->shards[i];
+        uint64_t share = all ? 0 : share_of(c);
+        mutex_lock(&s->lock);
+        while (s->arena.bytes > share && give_back(s))
+            ;
+        mutex_unlock(&s->lock);
     }
 }
 
-sst_cached *sst_cache_insert(sst_cached *e)
+void sst_cache_free(sst_cache *c)
 {
-    sst_cache *c = e->cache;
-    uint64_t share = c->capacity / SHARDS;
-    if (e->charge > share / LARGE_SHARE)
-        return e;
-    uint64_t hash = hash_of(e->owner, e->block);
-    shard *s = shard_of(c, hash);
+    if (!c)
+        return;
+    sst_cache_shrink(c, true);
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        shard *s = &c->shards[i];
+        assert(s->entries == 0 && !s->loads);
+        arena_release(&s->arena);
+        mem_free(s->buckets);
+        mutex_release(&s->lock);
+        cond_release(&s->loaded);
+    }
+    assert(atomic_load_explicit(&c->used, memory_order_relaxed) == 0);
+    sst_parts_release(&c->parts);
+    mem_free(c);
+}
+
+void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out)
+{
+    sst_cache_stats stats = {
+        .capacity_bytes = budget_left(c->budget),
+        .used_bytes = atomic_load_explicit(&c->used, memory_order_relaxed),
+        .held_bytes = budget_held(c->budget, BUDGET_BLOCKS),
+        .part_bytes = budget_held(c->budget, BUDGET_PARTS),
+    };
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        stats.hits += atomic_load_explicit(&c->shards[i].hits, memory_order_relaxed);
+        stats.misses += atomic_load_explicit(&c->shards[i].misses, memory_order_relaxed);
+    }
+    *out = stats;
+}
+
+/* ---- finding ---- */
+
+static void count_one(_Atomic uint64_t *counter)
+{
+    /* Only the lock's holder writes: a plain addition in two relaxed halves. */
+    uint64_t n = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, n + 1, memory_order_relaxed);
+}
+
+/* Pinned, or NULL. */
+static sst_cached *find(shard *s, uint64_t owner, uint32_t block)
+{
+    sst_cached *e = s->bucket_count != 0 ? *link_of(s, owner, block) : NULL;
+    if (e) {
+        e->touched = true;
+        e->used_at = ++s->tick;
+        /* Relaxed: the lock orders us behind whoever filled the entry. */
+        atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+    }
+    return e;
+}
+
+sst_cached *sst_cache_find(sst_cache *c, uint64_t owner, uint32_t block)
+{
+    shard *s = shard_of(c, hash_of(owner, block));
+    mutex_lock(&s->lock);
+    sst_cached *e = find(s, owner, block);
+    count_one(e ? &s->hits : &s->misses);
+    mutex_unlock(&s->lock);
+    return e;
+}
+
+static bool is_loading(const shard *s, uint64_t owner, uint32_t block)
+{
+    const sst_load *l = s->loads;
+    while (l && (l->owner != owner || l->block != block))
+        l = l->next;
+    return l != NULL;
+}
+
+sst_cached *sst_cache_begin(sst_cache *c, uint64_t owner, uint32_t block, sst_load *load)
+{
+    shard *s = shard_of(c, hash_of(owner, block));
+    mutex_lock(&s->lock);
+    sst_cached *e = find(s, owner, block);
+    while (!e && is_loading(s, owner, block)) {
+        s->waiting++;
+        cond_wait(&s->loaded, &s->lock);
+        s->waiting--;
+        e = find(s, owner, block);
+    }
+    count_one(e ? &s->hits : &s->misses);
+    if (!e) {
+        *load = (sst_load){s->loads, c, owner, block};
+        s->loads = load;
+    }
+    mutex_unlock(&s->lock);
+    return e;
+}
+
+void sst_cache_end(sst_load *load)
+{
+    shard *s = shard_of(load->cache, hash_of(load->owner, load->block));
+    mutex_lock(&s->lock);
+    sst_load **link = &s->loads;
+    while (*link != load)
+        link = &(*link)->next;
+    *link = load->next;
+    if (s->waiting)
+        cond_broadcast(&s->loaded);
+    mutex_unlock(&s->lock);
+}
+
+/* ---- entering ---- */
+
+/* What counts against a block that is to come: all blocks, those that other readers are about to unpack among them; but
+ * one large value that somebody holds is no reason to refuse all small ones. */
+static uint64_t counted(const sst_cache *c, uint64_t large_before)
+{
+    uint64_t held = budget_held(c->budget, BUDGET_BLOCKS);
+    uint64_t large = atomic_load_explicit(&c->large, memory_order_relaxed);
+    return (held > large ? held - large : 0) + large_before;
+}
+
+/* Do readers hold more than they may? What nobody has pinned goes first. */
+static int check_most(sst_cache *c, uint64_t large_before, firn_error *err)
+{
+    if (counted(c, large_before) <= c->budget->most)
+        return FIRN_OK;
+    sst_cache_shrink(c, true);
+    uint64_t held = counted(c, large_before);
+    if (held <= c->budget->most)
+        return FIRN_OK;
+    error_set(err, FIRN_NO_MEMORY,
+              "values and iterators that are held keep %" PRIu64
+              " bytes of unpacked blocks, more than twice the option memory (%" PRIu64 ")",
+              held, c->budget->limit);
+    error_hint(err, "release them sooner, or open the store with a larger memory");
+    return FIRN_NO_MEMORY;
+}
+
+/* A new entry with one reference, the caller's. */
+static sst_cached *entry_new(sst_cache *c, sst_cached key, size_t bytes)
+{
+    shard *s = shard_of_entry(&key);
+    uint64_t share = share_of(c);
+    arena_piece piece;
+    mutex_lock(&s->lock);
+    if (bytes <= share / LARGE_SHARE)
+        make_room(s, share, bytes);
+    if (!arena_take(&s->arena, bytes, &piece)) {
+        mutex_unlock(&s->lock);
+        return NULL;
+    }
+    sst_cached *e = piece.data;
+    *e = key;
+    e->slab = piece.slab;
+    e->charge = piece.bytes;
+    mutex_unlock(&s->lock);
+    atomic_fetch_add_explicit(&c->used, piece.bytes, memory_order_relaxed);
+    return e;
+}
+
+int sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t size, sst_cached **out,
+                      firn_error *err)
+{
+    size_t bytes = sizeof(sst_cached) + size + SST_TRAILER_BYTES;
+    bool large;
+    uint64_t charge = arena_bytes_of(&c->shards[0].arena, bytes, &large);
+    uint64_t before = 0;
+    if (large)
+        before = atomic_fetch_add_explicit(&c->large, charge, memory_order_relaxed);
+    int rc = check_most(c, before, err);
+    if (rc == FIRN_OK) {
+        sst_cached key = {.cache = c, .owner = owner, .block = block, .size = size, .refs = 1};
+        *out = entry_new(c, key, bytes);
+        rc = *out ? FIRN_OK : error_no_memory(err, 0);
+    }
+    if (rc != FIRN_OK && large)
+        atomic_fetch_sub_explicit(&c->large, charge, memory_order_relaxed);
+    return rc;
+}
+
+sst_cached *sst_cache_insert(sst_cached *e, bool stays)
+{
+    uint64_t share = share_of(e->cache);
+    shard *s = shard_of_entry(e);
     sst_cached *other = NULL;
 
     mutex_lock(&s->lock);
-    if (s->members >= s->bucket_count && !grow(s))
+    if (s->entries >= s->bucket_count && !grow(s))
         goto unlock;
-    other = *link_of(s, hash, e->owner, e->block);
-    if (other) {
-        atomic_fetch_add_explicit(&other->refs, 1, memory_order_relaxed);
+    other = find(s, e->owner, e->block);
+    if (other)
         goto unlock;
-    }
-    make_room(s, share, e->charge);
-    sst_cached **link = &s->buckets[hash & (s->bucket_count - 1)];
+    sst_cached **link = &s->buckets[hash_of(e->owner, e->block) & (s->bucket_count - 1)];
     e->chain = *link;
     *link = e;
-    ring_insert(s, e);
-    s->members++;
-    s->bytes += e->charge;
-    atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+    s->entries++;
+    e->member = stays && e->charge <= share / LARGE_SHARE && s->arena.bytes <= share;
+    e->guest = !e->member;
+    if (e->member) {
+        ring_insert(s, e);
+        atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+    }
 unlock:
     mutex_unlock(&s->lock);
     if (!other)
@@ -263,21 +575,38 @@ unlock:
     return other;
 }
 
+void sst_cache_unpin(sst_cached *e)
+{
+    shard *s;
+    if (e->guest) {
+        /* Its last pin and a search for it exclude each other. */
+        s = shard_of_entry(e);
+        mutex_lock(&s->lock);
+        if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
+            unlink_entry(s, e);
+            entry_free(s, e);
+        }
+        mutex_unlock(&s->lock);
+        return;
+    }
+    /* Release: our reads are over; acquire: whoever frees sees that of everybody. A member keeps its own reference, so
+     * the last one is of an entry that nobody else knows. */
+    if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
+        s = shard_of_entry(e);
+        mutex_lock(&s->lock);
+        entry_free(s, e);
+        mutex_unlock(&s->lock);
+    }
+}
+
 void sst_cache_forget(sst_cache *c, uint64_t owner, uint32_t blocks)
 {
     for (uint32_t i = 0; i < blocks; i++) {
-        uint64_t hash = hash_of(owner, i);
-        shard *s = shard_of(c, hash);
-        sst_cached *e = NULL;
+        shard *s = shard_of(c, hash_of(owner, i));
         mutex_lock(&s->lock);
-        if (s->bucket_count != 0) {
-            sst_cached **link = link_of(s, hash, owner, i);
-            e = *link;
-            if (e)
-                member_remove(s, link);
-        }
+        sst_cached *e = s->bucket_count != 0 ? *link_of(s, owner, i) : NULL;
+        if (e && is_idle(e))
+            evict(s, e);
         mutex_unlock(&s->lock);
-        if (e)
-            sst_cache_unpin(e);
     }
 }

@@ -6,7 +6,7 @@
 #include <base/alloc.h>
 #include <base/slice.h>
 
-enum { HEADER_BYTES = 8, HAS_SEQS = 1, GROUP = 32, COLUMN_BYTES = 16 };
+enum { HEADER_BYTES = 8, HAS_SEQS = 1, GROUP = 32, COLUMN_BYTES = 16, PAGES_MIN = 1 << 15 };
 
 /* ---- Building ---- */
 
@@ -138,6 +138,12 @@ static int columns_open(firn_slice payload, sst_index *ix)
     return end == left ? FIRN_OK : FIRN_DAMAGED;
 }
 
+/* Large ones get pages, which go back to the system with them. */
+static uint64_t *arrays_new(size_t bytes)
+{
+    return bytes < PAGES_MIN ? mem_aligned(64, (bytes + 63) & ~(size_t)63) : mem_pages(bytes);
+}
+
 int sst_index_open(firn_slice payload, sst_index *out)
 {
     sst_index ix = {0};
@@ -147,7 +153,7 @@ int sst_index_open(firn_slice payload, sst_index *out)
     size_t n = ix.count;
     size_t groups = (n + GROUP - 1) / GROUP;
     ix.memory_bytes = (n + 1 + n + groups) * sizeof(uint64_t);
-    ix.offsets = mem_aligned(64, (ix.memory_bytes + 63) & ~(size_t)63);
+    ix.offsets = arrays_new(ix.memory_bytes);
     if (!ix.offsets)
         return FIRN_NO_MEMORY;
     ix.pieces = ix.offsets + n + 1;
@@ -170,7 +176,10 @@ int sst_index_open(firn_slice payload, sst_index *out)
 
 void sst_index_release(sst_index *ix)
 {
-    mem_free(ix->offsets);
+    if (ix->memory_bytes < PAGES_MIN)
+        mem_free(ix->offsets);
+    else
+        mem_pages_free(ix->offsets, ix->memory_bytes);
     *ix = (sst_index){0};
 }
 

@@ -28,12 +28,16 @@
 enum {
     WINDOW_BYTES = 256 << 10, /* what is read, or asked for, at a time */
     WINDOW_BYTES_MIN = 32 << 10,
-    WALK_BLOCKS_MIN = 2, /* movements to the next block, after which more are expected */
+    WINDOW_BYTES_LEAST = 64 << 10,
+    WINDOW_MEMORY_SHARE = 256, /* of the budget, at most this part for one window */
+    WALK_BLOCKS_MIN = 2,       /* movements to the next block, after which more are expected */
 };
 
 typedef struct table_iter {
     iter base;
     sst_reader *r;
+    sst_part *part; /* the index, pinned since the first movement */
+    const sst_index *ix;
     sst_block_ref ref;
     sst_block b;
     uint32_t block, at;
@@ -44,8 +48,9 @@ typedef struct table_iter {
     uint32_t from, to;               /* of the held block, the entries that they leave */
     bool measured;                   /* the two above are known */
     bool fill_cache;
-    bool backward; /* the way the last movement between blocks went */
-    buf window;
+    bool backward;   /* the way the last movement between blocks went */
+    uint8_t *window; /* pages: window_room bytes, charged; NULL: not needed yet */
+    size_t window_room;
     uint32_t window_first, window_end;
     /* Of the mapping, by this iterator: what is ready, and what was asked for and lies ahead. */
     uint64_t populated_from, populated_to;
@@ -63,7 +68,7 @@ static table_iter *self(iter *it)
 
 static void leave(table_iter *t)
 {
-    t->base.valid = false;
+    t->base.valid = t->base.deferred = false;
     sst_block_unref(&t->ref);
 }
 
@@ -76,25 +81,46 @@ static void fail(table_iter *t, int status)
 /* The block at hand is not what it was (B4). Always false. */
 static bool fail_changed(table_iter *t)
 {
-    fail(t, sst_reader_changed(t->r, t->block, &t->base.error));
+    fail(t, sst_reader_changed(t->r, t->ix->offsets[t->block], &t->base.error));
     return false;
 }
 
 /* ---- Getting a block ---- */
 
-/* Reads the whole blocks [first, end) as they are stored. */
+static void window_release(table_iter *t)
+{
+    budget_release(sst_cache_budget(t->r->cache), BUDGET_SCRATCH, t->window_room);
+    mem_pages_free(t->window, t->window_room);
+    t->window = NULL;
+    t->window_room = 0;
+}
+
+/* Room for what one read may bring: less where memory is short, and no more than there is data. */
+static int window_begin(table_iter *t)
+{
+    memory_budget *b = sst_cache_budget(t->r->cache);
+    uint64_t room = b->limit / WINDOW_MEMORY_SHARE;
+    room = room < WINDOW_BYTES_LEAST ? WINDOW_BYTES_LEAST : room;
+    room = room > WINDOW_BYTES ? WINDOW_BYTES : room;
+    if (room > t->ix->offsets[t->ix->count])
+        room = t->ix->offsets[t->ix->count];
+    t->window = mem_pages((size_t)room);
+    if (!t->window)
+        return error_no_memory(&t->base.error, 0);
+    t->window_room = (size_t)room;
+    budget_charge(b, BUDGET_SCRATCH, t->window_room);
+    return FIRN_OK;
+}
+
+/* Reads the whole blocks [first, end) as they are stored; they fit. */
 static int window_read(table_iter *t, uint32_t first, uint32_t end)
 {
-    const sst_index *ix = &t->r->index;
+    const sst_index *ix = t->ix;
     size_t size = (size_t)(ix->offsets[end] - ix->offsets[first]);
-    buf_clear(&t->window);
     t->window_first = t->window_end = 0;
-    if (buf_reserve(&t->window, size) != FIRN_OK)
-        return error_no_memory(&t->base.error, 0);
-    int status = fs_read(t->r->file, t->window.data, size, ix->offsets[first], &t->base.error);
+    int status = fs_read(t->r->file, t->window, size, ix->offsets[first], &t->base.error);
     if (status != FIRN_OK)
         return status;
-    t->window.size = size;
     t->window_first = first;
     t->window_end = end;
     return FIRN_OK;
@@ -103,10 +129,10 @@ static int window_read(table_iter *t, uint32_t first, uint32_t end)
 /* Asks for the window that comes behind [first, end) on the way. */
 static void ask_for_window(table_iter *t, uint32_t first, uint32_t end)
 {
-    const sst_index *ix = &t->r->index;
+    const sst_index *ix = t->ix;
     uint64_t from = t->backward ? 0 : ix->offsets[end];
     uint64_t to = t->backward ? ix->offsets[first] : ix->offsets[ix->count];
-    uint64_t size = to - from < WINDOW_BYTES ? to - from : WINDOW_BYTES;
+    uint64_t size = to - from < t->window_room ? to - from : t->window_room;
     if (size > 0)
         fs_read_ahead(t->r->file, t->backward ? to - size : from, (size_t)size);
 }
@@ -114,14 +140,14 @@ static void ask_for_window(table_iter *t, uint32_t first, uint32_t end)
 /* The window around i, in the direction of travel. */
 static int window_load(table_iter *t, uint32_t i)
 {
-    const sst_index *ix = &t->r->index;
+    const sst_index *ix = t->ix;
     uint32_t first = i;
     uint32_t end = i + 1;
     if (t->backward) {
-        while (first > 0 && ix->offsets[end] - ix->offsets[first - 1] <= WINDOW_BYTES)
+        while (first > 0 && ix->offsets[end] - ix->offsets[first - 1] <= t->window_room)
             first--;
     } else {
-        while (end < ix->count && ix->offsets[end + 1] - ix->offsets[first] <= WINDOW_BYTES)
+        while (end < ix->count && ix->offsets[end + 1] - ix->offsets[first] <= t->window_room)
             end++;
     }
     int status = window_read(t, first, end);
@@ -133,18 +159,35 @@ static int window_load(table_iter *t, uint32_t i)
     return status;
 }
 
+/* Block i, by way of the window. A large one is shared with others that have it, like what a get holds. */
+static int window_unpack(table_iter *t, uint32_t i, sst_cached **out)
+{
+    int status = FIRN_OK;
+    if (i < t->window_first || i >= t->window_end)
+        status = window_load(t, i);
+    if (status != FIRN_OK)
+        return status;
+    const uint64_t *offsets = t->ix->offsets;
+    const uint8_t *stored = t->window + (offsets[i] - offsets[t->window_first]);
+    status = sst_reader_unpack(t->r, t->ix, i, stored, out, &t->base.error);
+    if (status == FIRN_OK && sst_cached_is_large(*out))
+        *out = sst_cache_insert(*out, false);
+    return status;
+}
+
 static int block_unpacked(table_iter *t, uint32_t i)
 {
-    sst_cached *e = sst_cache_find(t->r->cache, t->r->owner, i);
+    sst_load load;
+    const uint64_t *offsets = t->ix->offsets;
+    int status = t->window ? FIRN_OK : window_begin(t);
+    if (status != FIRN_OK)
+        return status;
+    if (offsets[i + 1] - offsets[i] > t->window_room)
+        return sst_reader_cache_block(t->r, t->ix, i, false, &t->ref, &t->base.error);
+    sst_cached *e = sst_cache_begin(t->r->cache, t->r->owner, i, &load);
     if (!e) {
-        int status = FIRN_OK;
-        if (i < t->window_first || i >= t->window_end)
-            status = window_load(t, i);
-        if (status != FIRN_OK)
-            return status;
-        const uint64_t *offsets = t->r->index.offsets;
-        const uint8_t *stored = t->window.data + (offsets[i] - offsets[t->window_first]);
-        status = sst_reader_unpack(t->r, i, stored, &e, &t->base.error);
+        status = window_unpack(t, i, &e);
+        sst_cache_end(&load);
         if (status != FIRN_OK)
             return status;
     }
@@ -159,7 +202,7 @@ static int block_unpacked(table_iter *t, uint32_t i)
  * larger: how far a walk will go shows in how far it has gone. */
 static void ask_ahead(table_iter *t, uint32_t i, bool in_place)
 {
-    const uint64_t *offsets = t->r->index.offsets;
+    const uint64_t *offsets = t->ix->offsets;
     uint64_t edge = t->backward ? offsets[i] : offsets[i + 1];
     bool walks = t->backward ? i + 1 == t->block : i == t->block + 1;
     if (!walks || t->asked_backward != t->backward) {
@@ -171,7 +214,7 @@ static void ask_ahead(table_iter *t, uint32_t i, bool in_place)
     if (t->backward ? t->asked > edge : t->asked < edge)
         t->asked = edge;
     uint64_t left = t->backward ? edge - t->asked : t->asked - edge;
-    uint64_t more = t->backward ? t->asked : offsets[t->r->index.count] - t->asked;
+    uint64_t more = t->backward ? t->asked : offsets[t->ix->count] - t->asked;
     if ((t->walked++ < WALK_BLOCKS_MIN && t->fill_cache) || left > t->window_bytes / 2 || more == 0)
         return;
     if (more > t->window_bytes)
@@ -191,7 +234,7 @@ static void ask_ahead(table_iter *t, uint32_t i, bool in_place)
  * concerns us only when we get there. */
 static int block_mapped(table_iter *t, uint32_t i)
 {
-    const uint64_t *offsets = t->r->index.offsets;
+    const uint64_t *offsets = t->ix->offsets;
     bool ready = t->populated_from <= offsets[i] && offsets[i + 1] <= t->populated_to;
     if (!ready) {
         uint64_t from = t->backward ? t->asked : offsets[i];
@@ -202,7 +245,7 @@ static int block_mapped(table_iter *t, uint32_t i)
             t->populated_to = to;
         }
     }
-    return sst_reader_map_block(t->r, i, ready, &t->base.error);
+    return sst_reader_map_block(t->r, t->ix, i, ready, &t->base.error);
 }
 
 /* What the bounds leave of the block that has just been entered: only the outermost two are cut. False when the block is not
@@ -231,7 +274,7 @@ static bool block_enter(table_iter *t, uint32_t i)
         if (in_place && !sst_reader_verified(t->r, i))
             status = block_mapped(t, i);
         if (status == FIRN_OK)
-            status = sst_reader_block(t->r, i, &t->ref, &t->base.error);
+            status = sst_reader_block(t->r, t->ix, i, &t->ref, &t->base.error);
     }
     if (status != FIRN_OK) {
         fail(t, status);
@@ -278,6 +321,26 @@ static inline void show(table_iter *t, uint32_t body)
     t->base.seq = e.seq;
     t->base.kind = e.kind;
     t->base.valid = true;
+    t->base.deferred = false;
+}
+
+/* Behind each movement: lets go of a large block, if blocks take more than all memory that the store may use. fetch unpacks
+ * it again. */
+static void defer(table_iter *t)
+{
+    const memory_budget *b = sst_cache_budget(t->r->cache);
+    if (!t->base.lazy || !t->base.valid || !t->ref.pin || !sst_cached_is_large(t->ref.pin) ||
+        budget_held(b, BUDGET_BLOCKS) <= b->limit)
+        return;
+    sst_block_unref(&t->ref);
+    t->base.value.data = NULL;
+    t->base.deferred = true;
+}
+
+/* Before another entry of the block is shown: holds it again, if defer let go of it. */
+static bool hold(table_iter *t)
+{
+    return !t->base.deferred || block_enter(t, t->block);
 }
 
 static void show_at(table_iter *t, uint32_t at)
@@ -286,13 +349,20 @@ static void show_at(table_iter *t, uint32_t at)
     show(t, sst_block_slot(&t->b, at));
 }
 
+static void table_fetch(iter *it)
+{
+    table_iter *t = self(it);
+    if (block_enter(t, t->block))
+        show_at(t, t->at);
+}
+
 /* ---- Movements ---- */
 
 /* Where the limits begin and end in this table. */
 static void measure(table_iter *t)
 {
     const iter_limits *l = t->base.limits;
-    const sst_index *ix = &t->r->index;
+    const sst_index *ix = t->ix;
     t->measured = true;
     t->seq_max = l ? l->seq_max : FIRN_MAX_SEQ;
     t->block_first = l && l->lower.data ? sst_index_find(ix, l->lower, FIRN_MAX_SEQ) : 0;
@@ -303,11 +373,27 @@ static void measure(table_iter *t)
     }
 }
 
-/* False: the limits leave nothing of the table. */
+/* Pins the index. False: it cannot be had. */
+static bool take_index(table_iter *t)
+{
+    int status = sst_reader_index(t->r, &t->part, &t->base.error);
+    if (status != FIRN_OK) {
+        fail(t, status);
+        return false;
+    }
+    t->ix = &t->part->index;
+    if (sst_cache_excess(t->r->cache))
+        sst_cache_trim(t->r->cache);
+    return true;
+}
+
+/* False: the limits leave nothing of the table, or the index cannot be had. */
 static bool restart(table_iter *t)
 {
-    t->base.valid = false;
+    t->base.valid = t->base.deferred = false;
     t->base.status = FIRN_OK;
+    if (!t->ix && !take_index(t))
+        return false;
     if (!t->measured)
         measure(t);
     if (t->block_first < t->block_end)
@@ -325,13 +411,15 @@ static void go_forward(table_iter *t, uint32_t at)
             at = t->to - 1; /* all of the block is */
         for (; at < t->to; at++) {
             show_at(t, at);
-            if (!t->base.valid || t->base.seq <= t->seq_max)
+            if (!t->base.valid || t->base.seq <= t->seq_max) {
+                defer(t);
                 return;
+            }
             passed = true;
         }
         uint32_t next = t->block + 1;
         if (passed && next < t->block_end) {
-            uint32_t behind = sst_index_find(&t->r->index, t->base.key, t->seq_max);
+            uint32_t behind = sst_index_find(t->ix, t->base.key, t->seq_max);
             next = behind > next ? behind : next;
         }
         if (next >= t->block_end) {
@@ -353,8 +441,10 @@ static void go_backward(table_iter *t, uint32_t at)
             at = t->from + 1;
         while (at > t->from) {
             show_at(t, --at);
-            if (!t->base.valid || t->base.seq <= t->seq_max)
+            if (!t->base.valid || t->base.seq <= t->seq_max) {
+                defer(t);
                 return;
+            }
             passed = true;
         }
         if (t->block <= t->block_first) {
@@ -364,7 +454,7 @@ static void go_backward(table_iter *t, uint32_t at)
         uint32_t before = t->block - 1;
         if (passed) {
             /* What is newer than the first entry is too new as well. */
-            uint32_t begins = sst_index_find(&t->r->index, t->base.key, FIRN_MAX_SEQ);
+            uint32_t begins = sst_index_find(t->ix, t->base.key, FIRN_MAX_SEQ);
             before = begins < before ? begins : before;
         }
         if (!block_enter(t, before))
@@ -397,7 +487,7 @@ static void table_last(iter *it)
  * it, which may be behind the block's last. False when there is no such block, or on an error. */
 static bool place(table_iter *t, firn_slice key, uint64_t seq, uint32_t *at)
 {
-    uint32_t i = sst_index_find(&t->r->index, key, seq);
+    uint32_t i = sst_index_find(t->ix, key, seq);
     if (i >= t->block_end) {
         leave(t);
         return false;
@@ -447,10 +537,14 @@ static void table_next(iter *it)
 {
     table_iter *t = self(it);
     if (t->at + 1 < t->to) {
+        if (!hold(t))
+            return;
         t->at++;
         show(t, t->behind);
-        if (!t->base.valid || t->base.seq <= t->seq_max)
+        if (!t->base.valid || t->base.seq <= t->seq_max) {
+            defer(t);
             return;
+        }
     }
     go_forward(t, t->at + 1);
 }
@@ -459,9 +553,13 @@ static void table_prev(iter *it)
 {
     table_iter *t = self(it);
     if (t->at > t->from) {
-        show_at(t, t->at - 1);
-        if (!t->base.valid || t->base.seq <= t->seq_max)
+        if (!hold(t))
             return;
+        show_at(t, t->at - 1);
+        if (!t->base.valid || t->base.seq <= t->seq_max) {
+            defer(t);
+            return;
+        }
     }
     go_backward(t, t->at);
 }
@@ -470,7 +568,8 @@ static void table_close(iter *it)
 {
     table_iter *t = self(it);
     sst_block_unref(&t->ref);
-    buf_release(&t->window);
+    sst_reader_unpin(t->r, t->part);
+    window_release(t);
     mem_free(t);
 }
 
@@ -482,6 +581,7 @@ static const iter_ops table_iter_ops = {
     .next = table_next,
     .prev = table_prev,
     .close = table_close,
+    .fetch = table_fetch,
 };
 
 int sst_iter_new(sst_reader *r, bool fill_cache, iter **out)

@@ -1,11 +1,12 @@
-/* open: from a file's name to a reader, and back. Reads footer, properties, index and filter,
- * checks each, keeps them in memory, and maps the data blocks when they can be read in place. */
+/* open: from a file's name to a reader, and back. Reads footer, properties, index and filter, checks each, keeps the
+ * first two in memory and the others while there is room, and maps the data blocks when they can be read in place. */
 #include "reader.h"
 
 #include <base/alloc.h>
 
-/* A filter of this size gets pages of its own, huge ones if they come. */
-enum { FILTER_PAGES_MIN = 1 << 18 };
+/* A filter or index of this size gets pages of its own, which go back to the system with it; a large filter huge ones,
+ * if they come. */
+enum { PART_PAGES_MIN = 1 << 15, PAGE_BYTES = 4096 };
 
 /* Of a block of this size the trailer is read before memory is asked for: a footer may claim what is not there. */
 enum { TRAILER_FIRST_MIN = 1 << 20 };
@@ -99,59 +100,141 @@ static int props_load(sst_reader *r, firn_error *err)
     return FIRN_OK;
 }
 
-static int index_load(sst_reader *r, firn_error *err)
+/* ---- Filter and index, in memory while they are used (part.h) ---- */
+
+/* Blocks end where the filter or the index begins; with a gap only if a feature explains it. */
+static int index_judge(const sst_reader *r, const sst_index *ix, firn_error *err)
 {
     sst_handle h = r->footer.index;
-    int status = meta_load(r, h, &r->index_bytes, err);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_index_open((firn_slice){r->index_bytes, (size_t)h.size}, &r->index);
-    if (status == FIRN_NO_MEMORY)
-        return error_no_memory(err, 0);
-    if (status != FIRN_OK)
-        return refuse(r->file, h.offset, status, "the index block cannot be understood", err);
-
-    /* Blocks end where the filter or the index begins; with a gap only if a feature explains it. */
     uint64_t limit = r->footer.filter.size ? r->footer.filter.offset : h.offset;
-    uint64_t end = r->index.offsets[r->index.count];
+    uint64_t end = ix->offsets[ix->count];
     if (end > limit || (end < limit && r->footer.features_optional == 0) ||
-        end != r->props.shown.data_bytes || r->index.count != r->props.shown.blocks)
+        end != r->props.shown.data_bytes || ix->count != r->props.shown.blocks)
         return refuse(r->file, h.offset, FIRN_DAMAGED,
                       "the index does not agree with the file and its properties", err);
-    for (uint32_t i = 0; i < r->index.count; i++) {
-        if (sst_index_size(&r->index, i) > SST_BLOCK_BYTES_MAX)
-            return refuse(r->file, r->index.offsets[i], FIRN_DAMAGED,
+    for (uint32_t i = 0; i < ix->count; i++) {
+        if (sst_index_size(ix, i) > SST_BLOCK_BYTES_MAX)
+            return refuse(r->file, ix->offsets[i], FIRN_DAMAGED,
                           "the index names a block larger than the limit", err);
     }
     return FIRN_OK;
 }
 
-static int filter_load(sst_reader *r, firn_error *err)
+static int index_open(const sst_reader *r, sst_part *part, firn_error *err)
+{
+    sst_handle h = r->footer.index;
+    int status = sst_index_open((firn_slice){part->bytes, (size_t)h.size}, &part->index);
+    if (status == FIRN_NO_MEMORY)
+        return error_no_memory(err, 0);
+    if (status != FIRN_OK)
+        return refuse(r->file, h.offset, status, "the index block cannot be understood", err);
+    return index_judge(r, &part->index, err);
+}
+
+static int filter_open(const sst_reader *r, sst_part *part, firn_error *err)
 {
     sst_handle h = r->footer.filter;
-    if (h.size == 0)
-        return FIRN_OK;
-    size_t size = (size_t)h.size + SST_TRAILER_BYTES;
-    int status = trailer_fits(r, h, err);
-    if (status != FIRN_OK)
-        return status;
-    if (size >= FILTER_PAGES_MIN) {
-        r->filter_room = size;
-        r->filter_bytes = mem_pages(size);
-    } else {
-        r->filter_bytes =
-            mem_aligned(SST_FILTER_LINE_BYTES,
-                        (size + SST_FILTER_LINE_BYTES - 1) & ~(size_t)(SST_FILTER_LINE_BYTES - 1));
-    }
-    if (!r->filter_bytes)
-        return error_no_memory(err, 0);
-    status = meta_read(r, h, r->filter_bytes, err);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_filter_open((firn_slice){r->filter_bytes, (size_t)h.size}, &r->filter);
+    int status = sst_filter_open((firn_slice){part->bytes, (size_t)h.size}, &part->filter);
     if (status != FIRN_OK)
         return refuse(r->file, h.offset, status, "the filter block cannot be understood", err);
     return FIRN_OK;
+}
+
+/* Memory for a block of the footer. Lines of a filter stay aligned. */
+static bool part_room(sst_part *part, size_t size)
+{
+    if (size >= PART_PAGES_MIN) {
+        part->room = size;
+        part->bytes = mem_pages(size);
+        part->charge = (size + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
+    } else {
+        size = (size + SST_FILTER_LINE_BYTES - 1) & ~(size_t)(SST_FILTER_LINE_BYTES - 1);
+        part->bytes = mem_aligned(SST_FILTER_LINE_BYTES, size);
+        part->charge = size;
+    }
+    part->charge += sizeof *part;
+    return part->bytes != NULL;
+}
+
+typedef int (*part_open)(const sst_reader *r, sst_part *part, firn_error *err);
+
+static int part_load(sst_reader *r, sst_handle h, part_open open, sst_part **out, firn_error *err)
+{
+    size_t size = (size_t)h.size + SST_TRAILER_BYTES;
+    memory_budget *b = sst_cache_budget(r->cache);
+    int status = trailer_fits(r, h, err);
+    if (status != FIRN_OK)
+        return status;
+    sst_part *part = mem_zalloc(sizeof *part);
+    if (!part || !part_room(part, size)) {
+        mem_free(part);
+        return error_no_memory(err, 0);
+    }
+    part->refs = 1;
+    status = meta_read(r, h, part->bytes, err);
+    if (status == FIRN_OK)
+        status = open(r, part, err);
+    part->charge += part->index.memory_bytes;
+    budget_charge(b, BUDGET_PARTS, part->charge);
+    if (status != FIRN_OK) {
+        sst_part_free(b, part);
+        return status;
+    }
+    *out = part;
+    return FIRN_OK;
+}
+
+static int part_get(sst_reader *r, _Atomic(sst_part *) *home, sst_handle h, part_open open,
+                    sst_part **out, firn_error *err)
+{
+    sst_parts *parts = sst_cache_parts(r->cache);
+    *out = NULL;
+    if (h.size == 0)
+        return FIRN_OK;
+    *out = sst_part_pin(parts, home);
+    if (*out)
+        return FIRN_OK;
+    int status = part_load(r, h, open, out, err);
+    if (status == FIRN_OK) {
+        *out = sst_part_publish(parts, home, *out);
+        sst_cache_shrink(r->cache, false); /* blocks make room for it */
+    }
+    return status;
+}
+
+int sst_reader_index(sst_reader *r, sst_part **out, firn_error *err)
+{
+    return part_get(r, &r->index, r->footer.index, index_open, out, err);
+}
+
+int sst_reader_filter(sst_reader *r, sst_part **out, firn_error *err)
+{
+    return part_get(r, &r->filter, r->footer.filter, filter_open, out, err);
+}
+
+void sst_reader_unpin(sst_reader *r, sst_part *part)
+{
+    if (part)
+        sst_part_unpin(sst_cache_parts(r->cache), part);
+}
+
+/* Opening looks at both, so that damage is told now. They stay where there is room. */
+static int parts_look(sst_reader *r, firn_error *err)
+{
+    sst_part *part;
+    int status = sst_reader_index(r, &part, err);
+    if (status != FIRN_OK)
+        return status;
+    sst_reader_unpin(r, part);
+    status = sst_reader_filter(r, &part, err);
+    if (status == FIRN_OK)
+        sst_reader_unpin(r, part);
+    return status;
+}
+
+static size_t verified_words(const sst_reader *r)
+{
+    return ((size_t)r->props.shown.blocks + 63) / 64;
 }
 
 /* Mapping is an optimisation: where the file system, the address space or a lack of memory says no, blocks come
@@ -160,11 +243,11 @@ static void map_try(sst_reader *r, fs_dir *dir)
 {
     fs_space space;
     void *address;
-    if (r->index.count == 0 || r->props.compressed_blocks != 0 ||
+    if (r->props.shown.blocks == 0 || r->props.compressed_blocks != 0 ||
         r->footer.file_bytes > SIZE_MAX / 2 || fs_dir_space(dir, &space, NULL) != FIRN_OK ||
         !space.mapping_ok)
         return;
-    size_t words = ((size_t)r->index.count + 63) / 64;
+    size_t words = verified_words(r);
     _Atomic uint64_t *verified = mem_zalloc(words * sizeof(*verified));
     if (!verified)
         return;
@@ -179,6 +262,13 @@ static void map_try(sst_reader *r, fs_dir *dir)
     fs_advise(r->file, r->map, r->map_bytes, FS_ADVICE_RANDOM);
 }
 
+/* What the open table takes besides its parts. */
+static uint64_t own_bytes(const sst_reader *r)
+{
+    return sizeof(*r) + r->footer.props.size + SST_TRAILER_BYTES +
+           (r->map ? verified_words(r) * sizeof(*r->verified) : 0);
+}
+
 bool sst_reader_is_mapped(const sst_reader *r)
 {
     return sst_reader_in_place(r);
@@ -190,6 +280,8 @@ void sst_reader_set_mapped(sst_reader *r, fs_dir *dir, bool mapped)
         return;
     if (mapped && !r->map)
         map_try(r, dir);
+    if (r->charged) /* else opening does */
+        budget_adjust(sst_cache_budget(r->cache), BUDGET_TABLES, &r->charged, own_bytes(r));
     if (!mapped)
         r->cached = true;
     atomic_store_explicit(&r->in_place, mapped && r->map, memory_order_release);
@@ -205,6 +297,7 @@ int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, 
         return error_no_memory(err, sizeof(*r));
     r->cache = o->cache;
     r->owner = sst_cache_owner(o->cache);
+    r->grace = sst_cache_parts(o->cache)->grace.wait != NULL;
     int status = o->files ? fs_pool_open(o->files, dir, name, o->keeps, &r->file, err)
                           : fs_open(dir, name, FS_READ, &r->file, err);
     if (status == FIRN_OK)
@@ -212,15 +305,14 @@ int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, 
     if (status == FIRN_OK)
         status = props_load(r, err);
     if (status == FIRN_OK)
-        status = index_load(r, err);
-    if (status == FIRN_OK)
-        status = filter_load(r, err);
+        status = parts_look(r, err);
     if (status == FIRN_OK && o->mapped)
         sst_reader_set_mapped(r, dir, true);
     if (status != FIRN_OK) {
         sst_reader_close(r);
         return status;
     }
+    budget_adjust(sst_cache_budget(r->cache), BUDGET_TABLES, &r->charged, own_bytes(r));
     *out = r;
     return FIRN_OK;
 }
@@ -231,26 +323,29 @@ void sst_reader_close(sst_reader *r)
         return;
     if (r->map)
         fs_unmap(r->file, r->map, r->map_bytes);
-    if (r->cached || !r->map)
-        sst_cache_forget(r->cache, r->owner, r->index.count);
+    if (r->charged && (r->cached || !r->map)) /* else it was never open, or never in the cache */
+        sst_cache_forget(r->cache, r->owner, (uint32_t)r->props.shown.blocks);
+    sst_part_leave(sst_cache_parts(r->cache), &r->filter);
+    sst_part_leave(sst_cache_parts(r->cache), &r->index);
+    budget_adjust(sst_cache_budget(r->cache), BUDGET_TABLES, &r->charged, 0);
     mem_free((void *)r->verified);
-    if (r->filter_room)
-        mem_pages_free(r->filter_bytes, r->filter_room);
-    else
-        mem_free(r->filter_bytes);
-    sst_index_release(&r->index);
-    mem_free(r->index_bytes);
     mem_free(r->props_bytes);
     fs_close(r->file);
     mem_free(r);
 }
 
-size_t sst_reader_memory(const sst_reader *r)
+size_t sst_reader_memory(sst_reader *r)
 {
-    size_t filter = r->filter.lines ? (size_t)r->footer.filter.size : 0;
-    size_t verified = r->map ? ((size_t)r->index.count + 63) / 64 * 8 : 0;
-    return sizeof(*r) + filter + (size_t)r->footer.index.size + (size_t)r->footer.props.size +
-           r->index.memory_bytes + verified + 3 * SST_TRAILER_BYTES;
+    sst_parts *parts = sst_cache_parts(r->cache);
+    _Atomic(sst_part *) *homes[] = {&r->filter, &r->index};
+    uint64_t bytes = own_bytes(r);
+    for (int i = 0; i < 2; i++) {
+        sst_part *part = sst_part_pin(parts, homes[i]);
+        if (part)
+            bytes += part->charge;
+        sst_reader_unpin(r, part);
+    }
+    return (size_t)bytes;
 }
 
 bool sst_has_magic(fs_dir *dir, const char *name)

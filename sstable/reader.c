@@ -18,20 +18,22 @@
 #include <base/error.h>
 #include <base/hash.h>
 
-static int structure_check(const sst_reader *r, uint32_t i, const uint8_t *data, uint32_t size,
+enum { STORED_PAGES_MIN = 64 << 10 };
+
+static int structure_check(const sst_reader *r, uint64_t offset, const uint8_t *data, uint32_t size,
                            firn_error *err)
 {
     const char *why;
     int status = sst_block_check(data, size, (uint32_t)r->props.key_bytes_max, &why);
     if (status == FIRN_OK)
         return FIRN_OK;
-    sst_place place = sst_reader_place(r, r->index.offsets[i]);
+    sst_place place = sst_reader_place(r, offset);
     return sst_refuse(&place, status, why, err);
 }
 
-int sst_reader_changed(const sst_reader *r, uint32_t i, firn_error *err)
+int sst_reader_changed(const sst_reader *r, uint64_t offset, firn_error *err)
 {
-    sst_place place = sst_reader_place(r, r->index.offsets[i]);
+    sst_place place = sst_reader_place(r, offset);
     sst_refuse(&place, FIRN_DAMAGED, "a block has changed since it was found right", err);
     error_hint(err,
                "another program writes into the store's files: find out which, and restore the "
@@ -62,10 +64,11 @@ static int touch_by_reading(sst_reader *r, uint64_t offset, size_t size, firn_er
     return status;
 }
 
-int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *err)
+int sst_reader_map_block(sst_reader *r, const sst_index *ix, uint32_t i, bool populated,
+                         firn_error *err)
 {
-    uint64_t offset = r->index.offsets[i];
-    uint32_t size = sst_index_size(&r->index, i);
+    uint64_t offset = ix->offsets[i];
+    uint32_t size = sst_index_size(ix, i);
     int status = FIRN_OK;
     if (sst_reader_verified(r, i))
         return FIRN_OK;
@@ -87,7 +90,7 @@ int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *
     if (trailer.compression != SST_COMPRESSION_NONE)
         return sst_refuse(&place, FIRN_DAMAGED,
                           "a block is compressed in a table that says it has none such", err);
-    status = structure_check(r, i, r->map + offset, size, err);
+    status = structure_check(r, offset, r->map + offset, size, err);
     if (status == FIRN_OK)
         atomic_fetch_or_explicit(&r->verified[i / 64], UINT64_C(1) << (i % 64),
                                  memory_order_relaxed);
@@ -96,18 +99,18 @@ int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *
 
 /* ---- Blocks by way of the cache ---- */
 
-int sst_reader_unpack(sst_reader *r, uint32_t i, const uint8_t *stored, sst_cached **out,
-                      firn_error *err)
+int sst_reader_unpack(sst_reader *r, const sst_index *ix, uint32_t i, const uint8_t *stored,
+                      sst_cached **out, firn_error *err)
 {
-    uint32_t size = sst_index_size(&r->index, i);
-    sst_place place = sst_reader_place(r, r->index.offsets[i]);
+    uint32_t size = sst_index_size(ix, i);
+    sst_place place = sst_reader_place(r, ix->offsets[i]);
     sst_trailer trailer;
+    sst_cached *e;
     int status = sst_trailer_check(&place, stored, size, &trailer, err);
+    if (status == FIRN_OK)
+        status = sst_cache_reserve(r->cache, r->owner, i, trailer.raw_size, &e, err);
     if (status != FIRN_OK)
         return status;
-    sst_cached *e = sst_cache_reserve(r->cache, r->owner, i, trailer.raw_size);
-    if (!e)
-        return error_no_memory(err, 0);
     if (trailer.compression == SST_COMPRESSION_NONE) {
         memcpy(e->data, stored, size);
     } else {
@@ -119,7 +122,7 @@ int sst_reader_unpack(sst_reader *r, uint32_t i, const uint8_t *stored, sst_cach
     }
     memset(e->data + e->size, 0, SST_TRAILER_BYTES); /* B3: readable, and the same every time */
     if (status == FIRN_OK)
-        status = structure_check(r, i, e->data, e->size, err);
+        status = structure_check(r, place.offset, e->data, e->size, err);
     if (status != FIRN_OK) {
         sst_cache_unpin(e);
         return status;
@@ -128,21 +131,82 @@ int sst_reader_unpack(sst_reader *r, uint32_t i, const uint8_t *stored, sst_cach
     return FIRN_OK;
 }
 
-int sst_reader_cache_block(sst_reader *r, uint32_t i, sst_block_ref *out, firn_error *err)
+/* Puts a block that is stored as it is where it shall stay. */
+static int read_in_place(sst_reader *r, const sst_index *ix, uint32_t i, sst_cached **out,
+                         firn_error *err)
 {
-    sst_cached *e = sst_cache_find(r->cache, r->owner, i);
-    if (!e) {
-        size_t size = (size_t)sst_index_size(&r->index, i) + SST_TRAILER_BYTES;
-        uint8_t *stored = mem_alloc(size);
-        if (!stored)
-            return error_no_memory(err, size);
-        int status = fs_read(r->file, stored, size, r->index.offsets[i], err);
-        if (status == FIRN_OK)
-            status = sst_reader_unpack(r, i, stored, &e, err);
+    uint32_t size = sst_index_size(ix, i);
+    sst_place place = sst_reader_place(r, ix->offsets[i]);
+    sst_trailer trailer;
+    sst_cached *e;
+    int status = sst_cache_reserve(r->cache, r->owner, i, size, &e, err);
+    if (status != FIRN_OK)
+        return status;
+    status = fs_read(r->file, e->data, (size_t)size + SST_TRAILER_BYTES, place.offset, err);
+    if (status == FIRN_OK)
+        status = sst_trailer_check(&place, e->data, size, &trailer, err);
+    if (status == FIRN_OK && trailer.compression != SST_COMPRESSION_NONE)
+        status = sst_refuse(&place, FIRN_DAMAGED, "a block changes while it is read", err);
+    memset(e->data + e->size, 0, SST_TRAILER_BYTES);
+    if (status == FIRN_OK)
+        status = structure_check(r, place.offset, e->data, size, err);
+    if (status != FIRN_OK) {
+        sst_cache_unpin(e);
+        return status;
+    }
+    *out = e;
+    return FIRN_OK;
+}
+
+/* Does the trailer of a block say that it is stored as it is? Only large blocks are worth the look. */
+static bool is_plain(const sst_reader *r, const sst_index *ix, uint32_t i)
+{
+    uint8_t bytes[SST_TRAILER_BYTES];
+    sst_trailer trailer;
+    const char *why;
+    uint32_t size = sst_index_size(ix, i);
+    return size >= STORED_PAGES_MIN &&
+           fs_read(r->file, bytes, sizeof bytes, ix->offsets[i] + size, NULL) == FIRN_OK &&
+           sst_trailer_get(bytes, size, &trailer, &why) == FIRN_OK &&
+           trailer.compression == SST_COMPRESSION_NONE;
+}
+
+/* A stored block for as long as it takes to unpack it. Large ones get pages: a heap may keep what it gets back, each
+ * thread's its own. */
+static int read_and_unpack(sst_reader *r, const sst_index *ix, uint32_t i, sst_cached **out,
+                           firn_error *err)
+{
+    size_t size = (size_t)sst_index_size(ix, i) + SST_TRAILER_BYTES;
+    if (is_plain(r, ix, i))
+        return read_in_place(r, ix, i, out, err);
+    memory_budget *b = sst_cache_budget(r->cache);
+    uint8_t *stored = size < STORED_PAGES_MIN ? mem_alloc(size) : mem_pages(size);
+    if (!stored)
+        return error_no_memory(err, 0);
+    budget_charge(b, BUDGET_SCRATCH, size);
+    int status = fs_read(r->file, stored, size, ix->offsets[i], err);
+    if (status == FIRN_OK)
+        status = sst_reader_unpack(r, ix, i, stored, out, err);
+    budget_release(b, BUDGET_SCRATCH, size);
+    if (size < STORED_PAGES_MIN)
         mem_free(stored);
+    else
+        mem_pages_free(stored, size);
+    return status;
+}
+
+int sst_reader_cache_block(sst_reader *r, const sst_index *ix, uint32_t i, bool stays,
+                           sst_block_ref *out, firn_error *err)
+{
+    sst_load load;
+    sst_cached *e = sst_cache_begin(r->cache, r->owner, i, &load);
+    if (!e) {
+        int status = read_and_unpack(r, ix, i, &e, err);
+        if (status == FIRN_OK)
+            e = sst_cache_insert(e, stays);
+        sst_cache_end(&load);
         if (status != FIRN_OK)
             return status;
-        e = sst_cache_insert(e);
     }
     *out = (sst_block_ref){e->data, e, e->size};
     return FIRN_OK;
@@ -164,20 +228,37 @@ uint64_t sst_key_hash(firn_slice key)
 
 void sst_prefetch(const sst_reader *r, uint64_t key_hash)
 {
-    if (r->filter.lines)
-        __builtin_prefetch(sst_filter_line(&r->filter, key_hash));
+    const sst_part *filter = atomic_load_explicit(&r->filter, memory_order_seq_cst);
+    if (filter)
+        __builtin_prefetch(sst_filter_line(&filter->filter, key_hash));
 }
 
-int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
-            firn_error *err)
+/* A part for the time of a get. With a grace, one that is in memory needs no pin: *pin is NULL then. */
+static int part_for_get(sst_reader *r, _Atomic(sst_part *) *home,
+                        int (*load)(sst_reader *r, sst_part **out, firn_error *err),
+                        const sst_part **out, sst_part **pin, firn_error *err)
 {
-    if (!sst_filter_may_contain(&r->filter, key_hash))
-        return FIRN_NOT_FOUND;
-    uint32_t i = sst_index_find(&r->index, key, seq_max);
-    if (i == r->index.count)
+    *pin = NULL;
+    /* seq_cst: behind the step by which the caller entered its section (unpublish in part.c). */
+    *out = r->grace ? atomic_load_explicit(home, memory_order_seq_cst) : NULL;
+    if (*out) {
+        sst_part_touch((sst_part *)*out);
+        return FIRN_OK;
+    }
+    int status = load(r, pin, err);
+    *out = *pin;
+    return status;
+}
+
+/* The filter does not deny the key: looks for it in its block. */
+static int get_in_block(sst_reader *r, const sst_index *ix, firn_slice key, uint64_t key_hash,
+                        uint64_t seq_max, sst_hit *out, firn_error *err)
+{
+    uint32_t i = sst_index_find(ix, key, seq_max);
+    if (i == ix->count)
         return FIRN_NOT_FOUND;
     sst_block_ref ref;
-    int status = sst_reader_block(r, i, &ref, err);
+    int status = sst_reader_block(r, ix, i, &ref, err);
     if (status != FIRN_OK)
         return status;
     sst_block_prefetch(&ref);
@@ -188,7 +269,8 @@ int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, 
         at = sst_block_find(&b, key, sst_block_tag(key_hash), seq_max, &e);
     if (at >= b.count) {
         sst_block_unref(&ref);
-        return at == SST_BLOCK_CHANGED ? sst_reader_changed(r, i, err) : FIRN_NOT_FOUND;
+        return at == SST_BLOCK_CHANGED ? sst_reader_changed(r, ix->offsets[i], err)
+                                       : FIRN_NOT_FOUND;
     }
     *out = (sst_hit){
         .seq = e.seq,
@@ -199,10 +281,39 @@ int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, 
     return FIRN_OK;
 }
 
-uint64_t sst_approximate_offset(const sst_reader *r, firn_slice key)
+int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
+            firn_error *err)
 {
+    const sst_part *part;
+    sst_part *pin;
+    int status = FIRN_OK;
+    if (r->footer.filter.size != 0) {
+        status = part_for_get(r, &r->filter, sst_reader_filter, &part, &pin, err);
+        if (status == FIRN_OK && !sst_filter_may_contain(&part->filter, key_hash))
+            status = FIRN_NOT_FOUND;
+        if (pin)
+            sst_reader_unpin(r, pin);
+    }
+    if (status == FIRN_OK)
+        status = part_for_get(r, &r->index, sst_reader_index, &part, &pin, err);
+    if (status != FIRN_OK)
+        return status;
+    status = get_in_block(r, &part->index, key, key_hash, seq_max, out, err);
+    if (pin)
+        sst_reader_unpin(r, pin);
+    return status;
+}
+
+int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err)
+{
+    sst_part *part;
+    int status = sst_reader_index(r, &part, err);
+    if (status != FIRN_OK)
+        return status;
     /* offsets has one element more than there are blocks: the end of the data. */
-    return r->index.offsets[sst_index_find(&r->index, key, FIRN_MAX_SEQ)];
+    *offset = part->index.offsets[sst_index_find(&part->index, key, FIRN_MAX_SEQ)];
+    sst_reader_unpin(r, part);
+    return FIRN_OK;
 }
 
 const sst_properties *sst_reader_properties(const sst_reader *r)

@@ -7,6 +7,7 @@
 #include "filter.h"
 #include "format.h"
 #include "index.h"
+#include "part.h"
 #include "props.h"
 
 /* A block held in memory: in the mapping (pin NULL) or in the cache. All-zero: nothing held. */
@@ -23,11 +24,11 @@ struct sst_reader {
     uint32_t salt;
     sst_footer footer;
     sst_props props;
-    sst_index index;
-    sst_filter filter;
-    uint8_t *filter_bytes, *index_bytes, *props_bytes; /* payloads, with their trailers */
-    size_t filter_room;                                /* size of the filter's pages */
-    uint8_t *map; /* the whole file, or NULL: there never was a mapping */
+    _Atomic(sst_part *) filter, index; /* NULL: not in memory now (part.h) */
+    uint8_t *props_bytes;              /* payload, with its trailer */
+    uint64_t charged;                  /* for the open table itself */
+    bool grace;                        /* gets use parts in passing */
+    uint8_t *map;                      /* the whole file, or NULL: there never was a mapping */
     size_t map_bytes;
     atomic_bool in_place; /* blocks are read in the mapping; else they come through the cache. Release, behind `map` */
     bool cached;          /* blocks may be in the cache */
@@ -67,32 +68,43 @@ static inline bool sst_reader_verified(const sst_reader *r, uint32_t i)
     return atomic_load_explicit(&r->verified[i / 64], memory_order_relaxed) >> (i % 64) & 1;
 }
 
+/* The index or the filter of the table, pinned; loaded if it is not in memory. A table without a filter has NULL. Errors
+ * as of opening. sst_reader_unpin takes NULL, too. */
+int sst_reader_index(sst_reader *r, sst_part **out, firn_error *err);
+int sst_reader_filter(sst_reader *r, sst_part **out, firn_error *err);
+void sst_reader_unpin(sst_reader *r, sst_part *part);
+
+/* Below, `ix` is the table's index, which the caller keeps in memory. */
+
 /* Block i of a mapped table, found right before or now; `populated` when its pages have been
  * made ready. */
-int sst_reader_map_block(sst_reader *r, uint32_t i, bool populated, firn_error *err);
-/* FIRN_DAMAGED: block i is not any more what it was when it was found right (B4). */
-int sst_reader_changed(const sst_reader *r, uint32_t i, firn_error *err);
+int sst_reader_map_block(sst_reader *r, const sst_index *ix, uint32_t i, bool populated,
+                         firn_error *err);
+/* FIRN_DAMAGED: the block at this offset is not any more what it was when it was found right (B4). */
+int sst_reader_changed(const sst_reader *r, uint64_t offset, firn_error *err);
 /* Makes the pages of [offset, offset + size) ready, cut at the end of the file. FIRN_OK,
  * FIRN_UNSUPPORTED, or an I/O error. */
 int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_error *err);
 /* Judges and unpacks the stored bytes of block i, trailer included, into a new pinned entry that is
  * not yet a member of the cache. */
-int sst_reader_unpack(sst_reader *r, uint32_t i, const uint8_t *stored, sst_cached **out,
-                      firn_error *err);
-/* Block i by way of the cache. */
-int sst_reader_cache_block(sst_reader *r, uint32_t i, sst_block_ref *out, firn_error *err);
+int sst_reader_unpack(sst_reader *r, const sst_index *ix, uint32_t i, const uint8_t *stored,
+                      sst_cached **out, firn_error *err);
+/* Block i by way of the cache; `stays` as for sst_cache_insert. */
+int sst_reader_cache_block(sst_reader *r, const sst_index *ix, uint32_t i, bool stays,
+                           sst_block_ref *out, firn_error *err);
 
 /* Block i, wherever it comes from. Every block behind a ref has been checked (B1, B2). */
-static inline int sst_reader_block(sst_reader *r, uint32_t i, sst_block_ref *out, firn_error *err)
+static inline int sst_reader_block(sst_reader *r, const sst_index *ix, uint32_t i,
+                                   sst_block_ref *out, firn_error *err)
 {
     if (!sst_reader_in_place(r))
-        return sst_reader_cache_block(r, i, out, err);
+        return sst_reader_cache_block(r, ix, i, true, out, err);
     if (!sst_reader_verified(r, i)) {
-        int status = sst_reader_map_block(r, i, false, err);
+        int status = sst_reader_map_block(r, ix, i, false, err);
         if (status != FIRN_OK)
             return status;
     }
-    *out = (sst_block_ref){r->map + r->index.offsets[i], NULL, sst_index_size(&r->index, i)};
+    *out = (sst_block_ref){r->map + ix->offsets[i], NULL, sst_index_size(ix, i)};
     return FIRN_OK;
 }
 

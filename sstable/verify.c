@@ -15,6 +15,7 @@ enum { AHEAD_BYTES = 1 << 20 };
 
 typedef struct verifier {
     sst_reader *r;
+    sst_part *filter, *index; /* pinned; the table may have no filter */
     firn_error *err;
     buf stored, raw, key, last_key;
     uint64_t last_seq;
@@ -37,7 +38,8 @@ static int room(verifier *v, buf *b, size_t size)
 /* From `at` on, blocks come in the order of the file. */
 static void ask_ahead(verifier *v, uint64_t at)
 {
-    uint64_t end = v->r->index.offsets[v->r->index.count];
+    const sst_index *ix = &v->index->index;
+    uint64_t end = ix->offsets[ix->count];
     if (v->asked < at)
         v->asked = at;
     if (v->asked - at > AHEAD_BYTES / 2 || v->asked >= end)
@@ -114,7 +116,7 @@ static int entry_check(verifier *v, const sst_block *b, uint32_t at, const sst_b
     if (b->tags[at] != sst_block_tag(hash) ||
         get_u32(b->heads + (size_t)at * 4) != sst_block_head(key, b->prefix_size))
         return wrong(v, "a tag or a head does not belong to its key");
-    if (!sst_filter_may_contain(&v->r->filter, hash))
+    if (v->filter && !sst_filter_may_contain(&v->filter->filter, hash))
         return wrong(v, "the filter denies a key of the table");
     return FIRN_OK;
 }
@@ -155,7 +157,7 @@ static int first_key(verifier *v, const sst_block *b, sst_block_entry *first)
 static bool is_separated(const verifier *v, uint32_t i, uint64_t seq, bool goes_on,
                          uint64_t last_seq)
 {
-    const sst_index *ix = &v->r->index;
+    const sst_index *ix = &v->index->index;
     firn_slice key = slice_somewhere(buf_slice(&v->key));
     if (sst_index_compare(ix, i - 1, key, seq) >= 0)
         return false;
@@ -165,7 +167,7 @@ static bool is_separated(const verifier *v, uint32_t i, uint64_t seq, bool goes_
 
 static int block_check(verifier *v, uint32_t i)
 {
-    const sst_index *ix = &v->r->index;
+    const sst_index *ix = &v->index->index;
     sst_trailer trailer;
     firn_slice raw;
     const char *why;
@@ -248,22 +250,33 @@ static int props_check(verifier *v)
     return FIRN_OK;
 }
 
+static int all_check(verifier *v)
+{
+    const sst_reader *r = v->r;
+    int status = FIRN_OK;
+    for (uint32_t i = 0; i < v->index->index.count && status == FIRN_OK; i++)
+        status = block_check(v, i);
+    if (status == FIRN_OK && v->filter)
+        status = meta_check(v, r->footer.filter, v->filter->bytes);
+    if (status == FIRN_OK)
+        status = meta_check(v, r->footer.index, v->index->bytes);
+    if (status == FIRN_OK)
+        status = meta_check(v, r->footer.props, r->props_bytes);
+    if (status == FIRN_OK)
+        status = footer_check(v);
+    return status == FIRN_OK ? props_check(v) : status;
+}
+
 int sst_verify(sst_reader *r, firn_error *err)
 {
     verifier v = {.r = r, .err = err};
-    int status = FIRN_OK;
-    for (uint32_t i = 0; i < r->index.count && status == FIRN_OK; i++)
-        status = block_check(&v, i);
+    int status = sst_reader_filter(r, &v.filter, err);
     if (status == FIRN_OK)
-        status = meta_check(&v, r->footer.filter, r->filter_bytes);
+        status = sst_reader_index(r, &v.index, err);
     if (status == FIRN_OK)
-        status = meta_check(&v, r->footer.index, r->index_bytes);
-    if (status == FIRN_OK)
-        status = meta_check(&v, r->footer.props, r->props_bytes);
-    if (status == FIRN_OK)
-        status = footer_check(&v);
-    if (status == FIRN_OK)
-        status = props_check(&v);
+        status = all_check(&v);
+    sst_reader_unpin(r, v.index);
+    sst_reader_unpin(r, v.filter);
     buf_release(&v.stored);
     buf_release(&v.raw);
     buf_release(&v.key);

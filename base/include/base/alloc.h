@@ -23,6 +23,7 @@ char *mem_strdup(const char *s);
  * zeroed, with huge pages advised when size >= 2 MiB. */
 void *mem_pages(size_t size);
 void mem_pages_free(void *p, size_t size);
+uint64_t mem_pages_held(void); /* bytes of such blocks in the process now, in whole pages: what charges are compared with */
 
 /* What this thread's newest allocation that failed had asked for, told once: for the error that describes it. 0: there was
  * none. */

@@ -11,6 +11,9 @@
  *   I5  with limits, an iterator is one over those elements alone that are within the limits: it shows no other, and
  *       a movement that would come to one goes on in its direction. However many versions of a key are too new, a movement
  *       takes a bounded number of steps to pass them.
+ *   I6  deferred: `value` has its size but no bytes (data NULL) until fetch. Only an iterator whose owner has set `lazy`
+ *       does that, when the value is large and memory is short: of the many children of a merge, only the one that is
+ *       shown needs its value.
  * An iterator is used by one thread. It may be moved in any order: first(), last() and seek() are
  * possible in every state, next() and prev() only while valid.
  */
@@ -41,6 +44,8 @@ typedef struct iter_ops {
     void (*next)(iter *it);
     void (*prev)(iter *it);
     void (*close)(iter *it); /* frees the iterator */
+    /* While deferred: brings the value's bytes, or makes the iterator invalid with an error. NULL: never defers. */
+    void (*fetch)(iter *it);
 } iter_ops;
 
 struct iter {
@@ -53,6 +58,7 @@ struct iter {
     int status;
     uint8_t kind; /* firn_kind */
     bool valid;
+    bool lazy, deferred;
     firn_error error; /* meaningful when status is not FIRN_OK */
 };
 

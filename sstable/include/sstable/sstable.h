@@ -6,6 +6,7 @@
 #ifndef SSTABLE_SSTABLE_H
 #define SSTABLE_SSTABLE_H
 
+#include <base/budget.h>
 #include <base/buf.h>
 #include <base/fs_pool.h>
 #include <base/iter.h>
@@ -57,12 +58,31 @@ int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err
 /* Frees; a file that was not finished is removed. NULL is allowed. */
 void sst_writer_free(sst_writer *w);
 
-/* ---- The block cache: shared by all tables of a store, bounded, thread-safe ---- */
+/* ---- The cache of blocks, filters and indexes: shared by all tables of a store, bounded, thread-safe ---- */
 typedef struct sst_cache sst_cache;
 typedef struct sst_cache_stats {
-    uint64_t capacity_bytes, used_bytes, hits, misses;
+    uint64_t capacity_bytes, hits, misses; /* capacity: what the budget leaves now */
+    uint64_t used_bytes;                   /* blocks, those that are only pinned among them */
+    uint64_t held_bytes;                   /* what is mapped for blocks: what is charged */
+    uint64_t part_bytes;                   /* filters and indexes */
 } sst_cache_stats;
-int sst_cache_new(size_t capacity_bytes, sst_cache **out); /* 0: keeps nothing but what is pinned */
+
+/* Waits until all callers have left that are inside sst_get now. With it, an sst_get counts on filter and index staying
+ * until the caller leaves; without it, it pins them. */
+typedef struct sst_grace {
+    void (*wait)(void *ctx);
+    void *ctx;
+} sst_grace;
+
+/* With a budget of its own: 0 keeps nothing but what is pinned. */
+int sst_cache_new(size_t capacity_bytes, sst_cache **out);
+/* With what a budget leaves, which must stay. A grace without `wait`: none. */
+int sst_cache_new_in(memory_budget *b, sst_grace grace, sst_cache **out);
+/* Filters and indexes have more than their room: sst_cache_trim is due, by any thread that is not inside sst_get. */
+bool sst_cache_excess(const sst_cache *c);
+void sst_cache_trim(sst_cache *c);
+/* Gives back what exceeds the present room; `all`: everything that nobody uses, but for filters and indexes. */
+void sst_cache_shrink(sst_cache *c, bool all);
 void sst_cache_free(sst_cache *c); /* after every reader has been closed */
 void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out);
 
@@ -89,7 +109,7 @@ void sst_reader_set_mapped(sst_reader *r, fs_dir *dir, bool mapped);
 bool sst_reader_is_mapped(const sst_reader *r);
 void sst_reader_close(sst_reader *r); /* no pins or iterators may be left; NULL is allowed */
 const sst_properties *sst_reader_properties(const sst_reader *r); /* valid until close */
-size_t sst_reader_memory(const sst_reader *r); /* index and filter held in memory, bytes */
+size_t sst_reader_memory(sst_reader *r); /* bytes; filter and index only while they are in memory */
 
 /* Keeps the bytes of a found value in place. All-zero: nothing pinned. */
 typedef struct sst_pin {
@@ -117,7 +137,7 @@ int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, 
 int sst_iter_new(sst_reader *r, bool fill_cache, iter **out);
 
 /* Bytes of the file up to where `key` would stand; from the index alone. */
-uint64_t sst_approximate_offset(const sst_reader *r, firn_slice key);
+int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err);
 
 /* Reads every block from the file, not from the cache, and checks checksums, order, counts, sizes, ranges, and
  * that the filter admits every key. */

@@ -1,0 +1,79 @@
+/* budget: one number for all the memory of a store. Each holder charges what it takes and releases what it gives back,
+ * under its kind.
+ *
+ * B1  At every quiet moment the sum of the charges is what is held, to the byte: the log bytes that memtables point at
+ *     and their index, the slabs and pages of the block cache, filters and indexes of tables, open tables, and what
+ *     background work and long scans work with.
+ *
+ * Who gives back: memtables do by being flushed, at their share; the cache has what is left (budget_left) and gives up
+ * blocks, filters and indexes for it; open tables and work in progress give nothing back before they end. A read that
+ * must hold more than `most` in all is refused.
+ *
+ * A charge is a relaxed addition: it orders nothing.
+ */
+#ifndef BASE_BUDGET_H
+#define BASE_BUDGET_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+typedef enum budget_kind {
+    BUDGET_LOG,     /* of memtables: the log up to their newest entry */
+    BUDGET_INDEX,   /* of memtables: their index */
+    BUDGET_BLOCKS,  /* unpacked blocks, in the cache or held by a reader */
+    BUDGET_PARTS,   /* filters and indexes of tables */
+    BUDGET_TABLES,  /* open tables, but for those */
+    BUDGET_SCRATCH, /* buffers of scans, flushes and merges */
+    BUDGET_KINDS
+} budget_kind;
+
+typedef struct memory_budget {
+    uint64_t limit;
+    uint64_t share; /* of the limit: kept for memtables, whether they fill it or not */
+    uint64_t most;  /* what a read may not exceed. UINT64_MAX: no bound */
+    _Atomic uint64_t held[BUDGET_KINDS];
+} memory_budget;
+
+static inline void budget_charge(memory_budget *b, budget_kind kind, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&b->held[kind], bytes, memory_order_relaxed);
+}
+
+static inline void budget_release(memory_budget *b, budget_kind kind, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&b->held[kind], bytes, memory_order_relaxed);
+}
+
+static inline uint64_t budget_held(const memory_budget *b, budget_kind kind)
+{
+    return atomic_load_explicit(&b->held[kind], memory_order_relaxed);
+}
+
+static inline uint64_t budget_total(const memory_budget *b)
+{
+    uint64_t sum = 0;
+    for (int kind = 0; kind < BUDGET_KINDS; kind++)
+        sum += budget_held(b, (budget_kind)kind);
+    return sum;
+}
+
+/* A holder's charge becomes `now`; *charged is what it was. */
+static inline void budget_adjust(memory_budget *b, budget_kind kind, uint64_t *charged, uint64_t now)
+{
+    /* Modulo 2^64: less is a large addition. */
+    budget_charge(b, kind, now - *charged);
+    *charged = now;
+}
+
+/* What the others leave of the limit for blocks, filters and indexes; at least a fourth of what the memtables' share
+ * leaves, since a store without any would read all things anew for each call. */
+static inline uint64_t budget_left(const memory_budget *b)
+{
+    uint64_t mems = budget_held(b, BUDGET_LOG) + budget_held(b, BUDGET_INDEX);
+    uint64_t taken = budget_held(b, BUDGET_TABLES) + budget_held(b, BUDGET_SCRATCH);
+    uint64_t least = (b->limit - b->share) / 4;
+    taken += mems > b->share ? mems : b->share;
+    return taken < b->limit && b->limit - taken > least ? b->limit - taken : least;
+}
+
+#endif
