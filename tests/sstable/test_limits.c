@@ -5,8 +5,8 @@
 /* The iterator once more, with a count of the blocks that it enters and the entries that it decodes. It comes before cmocka,
  * which has a word of its own in common with it. */
 static unsigned blocks, entries;
-#define sst_block_view(data, size)            (blocks++, (sst_block_view)(data, size))
-#define sst_block_decode(body, seq_base, out) (entries++, (sst_block_decode)(body, seq_base, out))
+#define sst_block_again(data, size, out) (blocks++, (sst_block_again)(data, size, out))
+#define sst_block_entry_at(b, at, out)   (entries++, (sst_block_entry_at)(b, at, out))
 #include "iter.c"
 
 #include "table.h"
