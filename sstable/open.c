@@ -188,9 +188,6 @@ static int part_get(sst_reader *r, _Atomic(sst_part *) *home, sst_handle h, part
                     sst_part **out, firn_error *err)
 {
     sst_parts *parts = sst_cache_parts(r->cache);
-    *out = NULL;
-    if (h.size == 0)
-        return FIRN_OK;
     *out = sst_part_pin(parts, home);
     if (*out)
         return FIRN_OK;
@@ -209,6 +206,9 @@ int sst_reader_index(sst_reader *r, sst_part **out, firn_error *err)
 
 int sst_reader_filter(sst_reader *r, sst_part **out, firn_error *err)
 {
+    *out = NULL;
+    if (r->footer.filter.size == 0)
+        return FIRN_OK;
     return part_get(r, &r->filter, r->footer.filter, filter_open, out, err);
 }
 
