@@ -8,6 +8,8 @@
 #include "names.h"
 #include "store.h"
 
+enum { CHARGE_EVERY = 256, CHARGE_BYTES = 64 << 10 };
+
 #define AUTO_PLAIN_LEVELS 2 /* levels 0 and 1 are read most and live shortest: not compressed */
 
 static sst_compression compression_of(const firn *db, unsigned lvl)
@@ -70,6 +72,7 @@ static int end_table(build *b, firn_error *err)
     b->bytes += properties->file_bytes;
     sst_writer_free(b->writer);
     b->writer = NULL;
+    budget_adjust(&b->db->budget, BUDGET_SCRATCH, &b->charged, 0);
     return FIRN_OK;
 }
 
@@ -79,6 +82,13 @@ int refuse_order(const char *path, firn_error *err)
                "a table holds entries that are out of order, although its checksums are right");
     error_hint(err, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
     return FIRN_DAMAGED;
+}
+
+/* Every CHARGE_EVERY entries, and where much comes at once: asking costs more than adding a small entry. */
+static void charge(build *b, size_t entry_bytes)
+{
+    if (++b->adds % CHARGE_EVERY == 0 || entry_bytes >= CHARGE_BYTES)
+        budget_adjust(&b->db->budget, BUDGET_SCRATCH, &b->charged, sst_writer_memory(b->writer));
 }
 
 int build_add(build *b, const iter *it, firn_error *err)
@@ -94,6 +104,8 @@ int build_add(build *b, const iter *it, firn_error *err)
     /* The merge gives what the tables give. A writer of tables refuses what no table may hold. */
     if (rc == FIRN_INVALID)
         rc = refuse_order(b->db->dir->path, err);
+    if (b->writer)
+        charge(b, it->value.size);
     /* The last key is only needed once the table is about to be full. */
     if (rc == FIRN_OK && sst_writer_file_bytes(b->writer) >= b->table_bytes &&
         buf_assign(&b->last_key, it->key.data, it->key.size) != FIRN_OK)
@@ -200,6 +212,7 @@ int build_finish(build *b, firn_error *err)
 void build_release(build *b, bool kept)
 {
     sst_writer_free(b->writer); /* removes what was not finished */
+    budget_adjust(&b->db->budget, BUDGET_SCRATCH, &b->charged, 0);
     for (size_t i = 0; i < b->count; i++) {
         if (!kept)
             atomic_store_explicit(&b->tables[i]->obsolete, true, memory_order_release);

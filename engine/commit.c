@@ -38,7 +38,8 @@ static int follow_log(firn *db, wal_segment *taking, firn_error *err)
     memcpy(prefix, db->prefix, prefix_size);
     mutex_unlock(&db->state_mu);
     uint64_t seq_first = wal_segment_seq_first(taking);
-    int rc = mem_new(&db->cleaner, taking, seq_first, slice_of(prefix, prefix_size), &fresh);
+    int rc = mem_new(&db->cleaner, &db->budget, taking, seq_first, slice_of(prefix, prefix_size),
+                     &fresh);
     if (rc == FIRN_OK) {
         active->seq_last = seq_first - 1;
         rc = store_install_mem(db, fresh);
@@ -90,6 +91,7 @@ static void lead(firn *db, wal_request *leader)
     if (rc == FIRN_OK) {
         index_group(db, &g);
         publish(db, &g);
+        store_check_share(db, db->active);
     }
     wal_group_end(db->wal, &g, rc, &error);
 }

@@ -24,20 +24,27 @@ static void init_handle(firn *db, const engine_config *config)
     db->env.cleaner = &db->cleaner;
 }
 
+static void wait_for_readers(void *ctx)
+{
+    readers_wait(ctx);
+}
+
 static int prepare_env(firn *db, firn_error *err)
 {
     /* A cache that grew to what the options say, in a process that may not use so much, would get it killed. */
-    size_t cache_bytes = options_cache_bytes(&db->options);
     uint64_t most = fs_memory_limit(db->fs) / 4;
-    if (cache_bytes > most)
-        cache_bytes = (size_t)most;
-    int rc = sst_cache_new(cache_bytes, &db->cache);
+    options_budget(&db->options, &db->budget);
+    if (db->budget.limit - db->budget.share > most)
+        db->budget.limit = db->budget.share + most;
+    db->mem_share = options_mem_share(&db->options);
+    int rc = sst_cache_new_in(&db->budget, (sst_grace){wait_for_readers, &db->readers}, &db->cache);
     if (rc != FIRN_OK)
         return error_no_memory(err, 0);
     rc = fs_pool_new(db->fs, fs_pool_limit(db->fs), &db->env.files);
     if (rc != FIRN_OK)
         return error_no_memory(err, 0);
     db->env.cache = db->cache;
+    db->env.budget = &db->budget;
     db->env.mapped = !db->options.never_map;
     db->env.keeps = db->options.read_only && !db->options.never_map;
     db->level1_bytes = db->options.segment_bytes * L0_COMPACT_AT;

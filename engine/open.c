@@ -265,8 +265,8 @@ static int recovery_push(recovery *r, const wal_applied *frame)
         r->mems = grown;
         r->capacity = wanted;
     }
-    int rc = mem_new(&r->db->cleaner, frame->segment, frame->seq_first, expected_prefix(r),
-                     &r->mems[r->count]);
+    int rc = mem_new(&r->db->cleaner, &r->db->budget, frame->segment, frame->seq_first,
+                     expected_prefix(r), &r->mems[r->count]);
     if (rc == FIRN_OK)
         r->count++;
     return rc;
@@ -353,8 +353,8 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
             active = r->mems[--frozen];
             mem_ref(active);
         } else {
-            rc = mem_new(&db->cleaner, current, firn_wal_last_seq(db->wal) + 1, expected_prefix(r),
-                         &active);
+            rc = mem_new(&db->cleaner, &db->budget, current, firn_wal_last_seq(db->wal) + 1,
+                         expected_prefix(r), &active);
         }
     }
     /* Oldest first becomes newest first. */
@@ -367,6 +367,8 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
         rc = view_new(v, active, r->mems, frozen, &first);
     if (rc == FIRN_OK) {
         db->active = active;
+        if (active)
+            store_check_share(db, active); /* of an earlier life, that had more memory */
         store_install_first(db, first);
     } else {
         error_no_memory(err, 0);

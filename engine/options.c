@@ -13,6 +13,8 @@
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
 
+#define MEM_INDEX_LEAST (128 * KIB)
+
 #define SEGMENT_PER_MEMORY                                                                         \
     8 /* an active and two frozen memtables with their index take about half */
 
@@ -126,14 +128,21 @@ int options_resolve(const firn_options *given, firn_options *out, firn_error *er
     return FIRN_OK;
 }
 
-/* What memtables may take: the active one, FROZEN_MAX waiting and one being flushed, each a segment
- * of log and about half of that again for its index. The block cache gets the rest, at least a
- * quarter. */
-size_t options_cache_bytes(const firn_options *o)
+/* What one memtable may take, log and index: a segment of log and half of that again, but not more than a quarter of all
+ * memory. A memtable of a few entries has an index of 16 KiB already. */
+uint64_t options_mem_share(const firn_options *o)
 {
-    uint64_t memtables = o->segment_bytes * (FROZEN_MAX + 1) * 3 / 2;
-    uint64_t rest = memtables < o->memory ? o->memory - memtables : 0;
-    return (size_t)(rest > o->memory / 4 ? rest : o->memory / 4);
+    uint64_t index = clamp(o->segment_bytes / 2, MEM_INDEX_LEAST, UINT64_MAX);
+    return clamp(o->segment_bytes + index, 2 * MEM_INDEX_LEAST, o->memory / 4);
+}
+
+/* The active memtable and FROZEN_MAX that wait or are being flushed have their share; what is left is the cache's. */
+void options_budget(const firn_options *o, memory_budget *b)
+{
+    *b = (memory_budget){.limit = o->memory,
+                         .share =
+                             clamp(options_mem_share(o) * (FROZEN_MAX + 1), 0, o->memory / 4 * 3),
+                         .most = 2 * o->memory};
 }
 
 /* ---- by name ---- */

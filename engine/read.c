@@ -109,6 +109,7 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
         readers_exit_pinned(&db->readers, ticket);
     else
         readers_exit(&db->readers, ticket);
+    store_trim(db);
     if (rc != FIRN_OK)
         return rc;
     value->data = f.value.data;
@@ -157,6 +158,7 @@ int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapsho
         *value_size = f.value.size;
     }
     readers_exit(&db->readers, ticket);
+    store_trim(db);
     if (rc == FIRN_OK && f.value.size > capacity)
         rc = error_set(error, FIRN_TOO_LARGE, "the value has %zu bytes, the buffer %zu",
                        f.value.size, capacity);

@@ -91,7 +91,8 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
     s.newest_seq = counter(&db->newest_seq);
     s.log_first_segment = log.oldest_segment;
     s.log_last_segment = log.newest_segment;
-    s.cache_bytes = cache.used_bytes;
+    s.cache_bytes = cache.used_bytes + cache.part_bytes;
+    s.memory_bytes = budget_total(&db->budget);
     s.cache_capacity = cache.capacity_bytes;
     s.cache_hits = cache.hits;
     s.cache_misses = cache.misses;

@@ -13,6 +13,7 @@
  *   flush.c       a frozen memtable becomes a table
  *   compact.c     tables move down; pick.c decides which
  *   build.c       what flush and compaction write with
+ *   budget.c      when a memtable has reached its share of the memory
  *   mapping.c     which tables are mapped, and which are read
  *   worker.c      the two background threads; cleaner.c the third, which ends what nobody holds any more
  *   stats.c, check.c
@@ -65,6 +66,8 @@ struct firn {
     fs_file *lock;
     firn_options options;
     table_env env;
+    memory_budget budget;
+    uint64_t mem_share; /* what a memtable may take before it is rotated */
     sst_cache *cache;
     wal *wal;
     uint8_t store_id[16];
@@ -98,6 +101,7 @@ struct firn {
     firn_error background_error GUARDED_BY(state_mu);
     stuck stuck[2] GUARDED_BY(state_mu); /* by background_work */
     bool closing GUARDED_BY(state_mu);
+    bool rotation_wanted GUARDED_BY(state_mu); /* the active mem has reached its share */
     bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
     bool compaction_failed GUARDED_BY(state_mu);
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
@@ -144,7 +148,8 @@ void store_number_files(firn *db, const folder *f, uint64_t next_file_no);
 
 /* ---- options.c ---- */
 int options_resolve(const firn_options *given, firn_options *out, firn_error *err);
-size_t options_cache_bytes(const firn_options *o);
+uint64_t options_mem_share(const firn_options *o);
+void options_budget(const firn_options *o, memory_budget *b);
 
 /* ---- state.c ---- */
 /* The current view, with a reference. Any thread. */
@@ -181,6 +186,20 @@ int store_writable(firn *db, firn_error *err);
 int store_hint_repair(int rc, firn_error *err);
 void store_log(firn *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ---- budget.c: the memtables' part of it ---- */
+/* Has this mem reached its share? Then background work is asked to rotate the log, once for each mem. The log's leader,
+ * or opening. */
+void store_check_share(firn *db, mem *m);
+/* Rotates if that was asked for. Background work, without locks. */
+int store_rotate_wanted(firn *db, firn_error *err);
+/* Behind a read: filters and indexes that were loaded beyond their room give up theirs. Not between readers_enter and
+ * readers_exit. */
+static inline void store_trim(firn *db)
+{
+    if (sst_cache_excess(db->cache))
+        sst_cache_trim(db->cache);
+}
 
 /* ---- mapping.c ---- */
 /* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the store's own are `memory`. */
@@ -249,6 +268,8 @@ typedef struct build {
     table **tables; /* finished, references */
     size_t count, capacity;
     uint64_t bytes;
+    uint64_t charged; /* for the writer, now and then */
+    unsigned adds;
 } build;
 void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
 int build_add(build *b, const iter *it, firn_error *err);

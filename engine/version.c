@@ -12,6 +12,11 @@
 
 /* ---- tables ---- */
 
+static uint64_t own_bytes(const table *t)
+{
+    return sizeof *t + t->keys.capacity;
+}
+
 int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out)
 {
     table *t = mem_zalloc(sizeof *t);
@@ -38,6 +43,8 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
     atomic_init(&t->mapped, env->mapped);
     mutex_init(&t->opening);
     t->self = t;
+    if (env->budget)
+        budget_charge(env->budget, BUDGET_TABLES, own_bytes(t));
     t->as_level = (level){.tables = &t->self, .count = 1, .bytes = t->properties.file_bytes};
     *out = t;
     return FIRN_OK;
@@ -59,6 +66,8 @@ static void table_end(dead *d)
         (void)fs_unlink(t->env->dir, name, NULL);
     }
     mutex_release(&t->opening);
+    if (t->env->budget)
+        budget_release(t->env->budget, BUDGET_TABLES, own_bytes(t));
     buf_release(&t->keys);
     mem_free(t);
 }

@@ -31,6 +31,7 @@ int not_plain(int rc, firn_error *err);
 typedef struct table_env {
     fs_dir *dir;
     sst_cache *cache;
+    memory_budget *budget; /* NULL: nobody counts */
     cleaner *cleaner; /* ends tables; NULL: who drops the last reference does */
     fs_pool *files;
     uint64_t store_id[2];

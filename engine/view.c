@@ -5,7 +5,8 @@
 #include <base/alloc.h>
 #include <base/entry.h>
 
-int mem_new(cleaner *c, wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out)
+int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
+            firn_slice prefix, mem **out)
 {
     mem *m = mem_zalloc(sizeof *m);
     if (!m)
@@ -24,6 +25,8 @@ int mem_new(cleaner *c, wal_segment *segment, uint64_t seq_first, firn_slice pre
     m->segment = segment;
     m->seq_first = seq_first;
     wal_segment_hold(segment);
+    m->budget = b;
+    budget_adjust(b, BUDGET_INDEX, &m->index_bytes, memtable_memory(m->table));
     *out = m;
     return FIRN_OK;
 }
@@ -36,6 +39,8 @@ void mem_ref(mem *m)
 static void mem_end(dead *d)
 {
     mem *m = (mem *)(void *)((char *)d - offsetof(mem, grave));
+    budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, 0);
+    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, 0);
     memtable_free(m->table);
     wal_segment_drop(m->segment);
     mem_free(m);
@@ -58,6 +63,8 @@ void mem_apply(mem *m, const wal_applied *frame)
         const uint8_t *p = base + offset;
         offset += entry_size(get_u16(p + 2), get_u32(p + 4));
     }
+    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, offset);
+    budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, memtable_memory(m->table));
 }
 
 view *view_room(size_t frozen_room)

@@ -27,15 +27,24 @@ typedef struct mem {
     wal_segment *segment; /* a reference */
     uint64_t seq_first;
     uint64_t seq_last; /* set when it is frozen; the newest number it covers */
+    memory_budget *budget;
+    uint64_t log_bytes, index_bytes; /* charged; changed by whoever applies */
+    bool full; /* the same: it has reached its share, and that has been said */
 } mem;
 
 /* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. FIRN_NO_MEMORY. */
-int mem_new(cleaner *c, wal_segment *segment, uint64_t seq_first, firn_slice prefix, mem **out);
+int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
+            firn_slice prefix, mem **out);
 #define MEM_NUMBERS UINT32_MAX
 void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
 /* Indexes the entries of a frame that lies in m's segment; room has been reserved. */
 void mem_apply(mem *m, const wal_applied *frame);
+/* What the mem takes of the budget: the log up to its newest entry, and its index. */
+static inline uint64_t mem_bytes(const mem *m)
+{
+    return m->log_bytes + m->index_bytes;
+}
 
 typedef struct view view;
 struct view {

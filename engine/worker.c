@@ -39,7 +39,8 @@ static bool wait_for_flush(firn *db)
     cond_broadcast(&db->state_changed);
     for (;;) {
         view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-        if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired)
+        if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired ||
+            db->rotation_wanted)
             break;
         cond_wait(&db->state_changed, &db->state_mu);
     }
@@ -56,7 +57,9 @@ static void flusher_run(void *arg)
     while (wait_for_flush(db)) {
         firn_error err = {0};
         bool did = false;
-        int rc = flush_oldest(db, &did, &err);
+        int rc = store_rotate_wanted(db, &err);
+        if (rc == FIRN_OK)
+            rc = flush_oldest(db, &did, &err);
         if (rc == FIRN_OK) {
             failures = did ? 0 : failures;
             if (did)
@@ -163,6 +166,7 @@ static int flush_inline(firn *db, firn_error *err)
     int rc = store_writable(db, err);
     if (rc != FIRN_OK)
         return rc;
+    rc = store_rotate_wanted(db, err);
     for (bool did = true; rc == FIRN_OK && did;)
         rc = flush_oldest(db, &did, err);
     if (rc == FIRN_OK)
@@ -236,7 +240,7 @@ static bool is_settled(firn *db,
 {
     (void)unused;
     view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-    return v->frozen_count == 0 && !db->flushing && !db->compacting &&
+    return v->frozen_count == 0 && !db->flushing && !db->compacting && !db->rotation_wanted &&
            (db->compaction_failed || !compaction_due(db, v->version));
 }
 

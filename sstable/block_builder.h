@@ -38,6 +38,11 @@ uint64_t sst_block_builder_bytes_with(const sst_block_builder *b, firn_slice key
 /* Appends the block to `out`; not for an empty builder. FIRN_NO_MEMORY. */
 int sst_block_builder_finish(const sst_block_builder *b, buf *out);
 
+static inline uint64_t sst_block_builder_memory(const sst_block_builder *b)
+{
+    return b->bytes.capacity + (uint64_t)b->capacity * sizeof *b->entries;
+}
+
 static inline firn_slice sst_block_builder_key(const sst_block_builder *b, uint32_t i)
 {
     return (firn_slice){b->bytes.data + b->entries[i].key_at, b->entries[i].key_size};

@@ -109,6 +109,13 @@ uint64_t sst_writer_file_bytes(const sst_writer *w)
     return w->written + w->out.size + w->block.bytes.size;
 }
 
+uint64_t sst_writer_memory(const sst_writer *w)
+{
+    return sizeof *w + sst_block_builder_memory(&w->block) + w->packer.out.capacity +
+           w->index.keys.capacity + w->index.columns.capacity + w->hashes.capacity +
+           w->out.capacity + w->last_key.capacity + w->key_min.capacity;
+}
+
 uint64_t sst_writer_entries(const sst_writer *w)
 {
     return w->props.shown.entries;

@@ -42,6 +42,7 @@ static void print_json(output *out, const firn_stats *s)
         {"log_last_segment", s->log_last_segment},
         {"cache_bytes", s->cache_bytes},
         {"cache_capacity", s->cache_capacity},
+        {"memory_bytes", s->memory_bytes},
         {"cache_hits", s->cache_hits},
         {"cache_misses", s->cache_misses},
         {"snapshots", s->snapshots},

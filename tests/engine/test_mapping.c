@@ -185,8 +185,8 @@ static void the_cache_is_no_larger_than_the_process_may_bear(void **state)
     get_all(1);
     firn_stats s = {.size = sizeof s};
     must(firn_get_stats(db, &s, &err));
-    assert_int_equal(s.cache_capacity, 256 << 10);
-    assert_true(s.cache_bytes <= s.cache_capacity);
+    assert_true(s.cache_capacity > 128 << 10 && s.cache_capacity <= 256 << 10);
+    assert_true(s.cache_bytes <= 256 << 10);
     must(firn_close(db, &err));
     simfs_free(sim);
 }

@@ -50,10 +50,12 @@ typedef struct firn_options {
     size_t size;                /* set by firn_options_init. Later versions add fields at the end: the shorter
                                    struct of an earlier version is taken, and what it lacks has its default;
                                    a longer one is FIRN_INVALID. So it is with all structs of options */
-    uint64_t memory;            /* bytes for memtables, block cache, filters and indexes together.
-                                   Of a process that may use less, the cache takes no more than a quarter.
+    uint64_t memory;            /* bytes for memtables (their part of the log, and its index), cached blocks,
+                                   filters, indexes, open tables and the buffers of background work together.
+                                   Of a process that may use less, blocks, filters and indexes take no more than a quarter.
                                    Default 256 MiB, at least 1 MiB. More memory: fewer, larger flushes and
-                                   more blocks in reach */
+                                   more blocks in reach. What callers hold comes on top: beyond twice as much,
+                                   a read that would have to unpack another block is FIRN_NO_MEMORY */
     firn_durability durability; /* what a write waits for. Default SYNC */
     uint32_t batch_ms;          /* BATCH: synced after so many milliseconds, also when idle. Default 50 */
     uint32_t batch_writes;      /* BATCH: or after so many writes. Default 1000 */
@@ -227,6 +229,7 @@ typedef struct firn_stats {
                                  the greatest that tables and log still hold: 0 for none */
     uint64_t lost_files, lost_bytes; /* in lost/, see firn_lost */
     uint64_t total_bytes;     /* the room that log, tables, manifest, reserve and lost/ take on the disk */
+    uint64_t memory_bytes;    /* what the store holds of firn_options.memory, all kinds together */
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);

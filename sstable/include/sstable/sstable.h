@@ -52,6 +52,7 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
                    firn_error *err);
 uint64_t sst_writer_file_bytes(const sst_writer *w); /* written so far, with what is buffered */
 uint64_t sst_writer_entries(const sst_writer *w);
+uint64_t sst_writer_memory(const sst_writer *w); /* bytes it works with now */
 /* Writes filter, index, properties and footer and syncs the file (not the folder). *out is valid until the writer
  * is freed. After an error only sst_writer_free is left to call. */
 int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err);

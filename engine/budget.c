@@ -1,0 +1,40 @@
+/* budget: the memtables' part of it. A memtable gives memory back by being flushed, and that begins with a rotation of the
+ * log. The leader of the log sees a memtable reach its share, and background work asks the log for the rotation, like
+ * any caller of firn_flush. A batch of any size is one step for the log, so a memtable may exceed its share by one. */
+#include <base/error.h>
+
+#include "store.h"
+
+void store_check_share(firn *db, mem *m)
+{
+    if (m->full || mem_bytes(m) < db->mem_share)
+        return;
+    m->full = true;
+    mutex_lock(&db->state_mu);
+    db->rotation_wanted = true;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+int store_rotate_wanted(firn *db, firn_error *err)
+{
+    mutex_lock(&db->state_mu);
+    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    bool wanted = db->rotation_wanted;
+    /* The leader may have rotated since: what is active now has not reached its share. */
+    uint64_t entries = v->active ? memtable_entries(v->active->table) : 0;
+    uint64_t index = v->active ? memtable_memory(v->active->table) : 0;
+    uint64_t log = v->active ? wal_segment_used(v->active->segment) : 0;
+    db->rotation_wanted = false;
+    mutex_unlock(&db->state_mu);
+    if (!wanted)
+        return FIRN_OK;
+    sst_cache_shrink(db->cache, false);
+    int rc = FIRN_OK;
+    if (entries && index + log >= db->mem_share)
+        rc = store_rotate(db, err);
+    mutex_lock(&db->state_mu);
+    db->rotation_wanted = db->rotation_wanted || error_curable(rc); /* tried again */
+    mutex_unlock(&db->state_mu);
+    return rc == FIRN_POISONED ? FIRN_OK : rc; /* then there is nothing to rotate any more */
+}
