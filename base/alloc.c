@@ -6,6 +6,7 @@
  * and the one whose number it holds fails, once.
  */
 #include <base/alloc.h>
+#include <base/thread.h>
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -70,6 +71,41 @@ uint64_t alloc_count(void)
     return atomic_load_explicit(&counted, memory_order_relaxed);
 }
 
+/* ---- relief ---- */
+
+static mutex relief_lock = {PTHREAD_MUTEX_INITIALIZER};
+static mem_relief *reliefs GUARDED_BY(relief_lock);
+
+void mem_relief_add(mem_relief *r)
+{
+    mutex_lock(&relief_lock);
+    r->next = reliefs;
+    reliefs = r;
+    mutex_unlock(&relief_lock);
+}
+
+void mem_relief_remove(mem_relief *r)
+{
+    mutex_lock(&relief_lock);
+    mem_relief **link = &reliefs;
+    while (*link && *link != r)
+        link = &(*link)->next;
+    if (*link)
+        *link = r->next;
+    mutex_unlock(&relief_lock);
+}
+
+/* Nobody waits for a lock while this one is held, so that a caller may hold any other. */
+bool mem_relieve(void)
+{
+    mutex_lock(&relief_lock);
+    for (mem_relief *r = reliefs; r; r = r->next)
+        r->give(r->ctx);
+    bool any = reliefs != NULL;
+    mutex_unlock(&relief_lock);
+    return any;
+}
+
 /* A request for nothing gets a byte, so that NULL always means failure. */
 static size_t at_least_one(size_t size)
 {
@@ -78,17 +114,35 @@ static size_t at_least_one(size_t size)
 
 void *mem_alloc(size_t size)
 {
-    return given(must_fail(size) ? NULL : malloc(at_least_one(size)), size);
+    void *p = NULL;
+    if (!must_fail(size)) {
+        p = malloc(at_least_one(size));
+        if (!p && mem_relieve())
+            p = malloc(at_least_one(size));
+    }
+    return given(p, size);
 }
 
 void *mem_zalloc(size_t size)
 {
-    return given(must_fail(size) ? NULL : calloc(1, at_least_one(size)), size);
+    void *p = NULL;
+    if (!must_fail(size)) {
+        p = calloc(1, at_least_one(size));
+        if (!p && mem_relieve())
+            p = calloc(1, at_least_one(size));
+    }
+    return given(p, size);
 }
 
 void *mem_realloc(void *p, size_t size)
 {
-    return given(must_fail(size) ? NULL : realloc(p, at_least_one(size)), size);
+    void *grown = NULL;
+    if (!must_fail(size)) {
+        grown = realloc(p, at_least_one(size));
+        if (!grown && mem_relieve())
+            grown = realloc(p, at_least_one(size));
+    }
+    return given(grown, size);
 }
 
 void *mem_aligned(size_t alignment, size_t size)
@@ -96,9 +150,10 @@ void *mem_aligned(size_t alignment, size_t size)
     void *p = NULL;
     if (alignment < sizeof(void *))
         alignment = sizeof(void *);
-    if (must_fail(size) || posix_memalign(&p, alignment, at_least_one(size)) != 0)
-        p = NULL;
-    return given(p, size);
+    size_t asked = at_least_one(size);
+    bool got = !must_fail(size) && (posix_memalign(&p, alignment, asked) == 0 ||
+                                    (mem_relieve() && posix_memalign(&p, alignment, asked) == 0));
+    return given(got ? p : NULL, size);
 }
 
 void mem_free(void *p)
@@ -123,6 +178,11 @@ static size_t whole_pages(size_t size)
     return size > SIZE_MAX - page ? 0 : (size + page - 1) / page * page;
 }
 
+static void *anonymous(size_t length)
+{
+    return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
 static void *map_pages(size_t size)
 {
     size_t length = whole_pages(size);
@@ -134,7 +194,9 @@ static void *map_pages(size_t size)
     size_t asked = huge ? length + HUGE_PAGE_BYTES : length;
     if (asked < length)
         return NULL;
-    void *p = mmap(NULL, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = anonymous(asked);
+    if (p == MAP_FAILED && mem_relieve())
+        p = anonymous(asked);
     if (p == MAP_FAILED)
         return NULL;
     atomic_fetch_add_explicit(&pages_held, length, memory_order_relaxed);

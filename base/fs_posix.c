@@ -519,12 +519,28 @@ static int posix_allocate(fs_file *file, uint64_t size)
     return outcome(fallocate(file_fd(file), 0, 0, (off_t)size));
 }
 
+static _Atomic uint64_t mapped_bytes; /* of files; relaxed: a sum */
+
+/* Where the address space is limited (RLIMIT_AS), files that are only read get half of it: they can be read without a
+ * mapping, while heaps, stacks and the log that is written cannot do without. */
+static bool has_room_to_map(size_t size)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+           atomic_load_explicit(&mapped_bytes, memory_order_relaxed) + size <= limit.rlim_cur / 2;
+}
+
 static int posix_map(fs_file *file, size_t size, bool writable, void **out)
 {
     int access = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    if (!writable && !has_room_to_map(size))
+        return -ENOMEM;
     void *address = mmap(NULL, size, access, MAP_SHARED, file_fd(file), 0);
+    if (address == MAP_FAILED && errno == ENOMEM && mem_relieve())
+        address = mmap(NULL, size, access, MAP_SHARED, file_fd(file), 0);
     if (address == MAP_FAILED)
         return -errno;
+    atomic_fetch_add_explicit(&mapped_bytes, size, memory_order_relaxed);
     *out = address;
     return 0;
 }
@@ -533,6 +549,7 @@ static void posix_unmap(fs_file *file, void *address, size_t size)
 {
     (void)file;
     munmap(address, size);
+    atomic_fetch_sub_explicit(&mapped_bytes, size, memory_order_relaxed);
 }
 
 /* madvise wants whole pages, and would call a start inside one EINVAL: the word for "cannot". */

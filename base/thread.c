@@ -42,6 +42,15 @@ NO_THREAD_ANALYSIS void mutex_lock(mutex *m)
     must(pthread_mutex_lock(&m->m), "pthread_mutex_lock");
 }
 
+NO_THREAD_ANALYSIS bool mutex_try(mutex *m)
+{
+    int result = pthread_mutex_trylock(&m->m);
+    if (result == EBUSY)
+        return false;
+    must(result, "pthread_mutex_trylock");
+    return true;
+}
+
 NO_THREAD_ANALYSIS void mutex_unlock(mutex *m)
 {
     must(pthread_mutex_unlock(&m->m), "pthread_mutex_unlock");

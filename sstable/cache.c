@@ -48,10 +48,13 @@ struct sst_cache {
     memory_budget *budget;
     memory_budget own;
     sst_parts parts;
+    mem_relief relief;
     _Atomic uint64_t used;  /* relaxed: a sum for reports */
     _Atomic uint64_t large; /* relaxed: of the budget's blocks, those with pages of their own */
     _Atomic uint64_t owner; /* relaxed: only distinctness matters */
 };
+
+static void relieve(void *ctx);
 
 /* ---- the cache as a whole ---- */
 
@@ -80,6 +83,8 @@ static int cache_new(memory_budget *b, const memory_budget *own, sst_grace grace
     }
     sst_parts_init(&c->parts, c->budget);
     c->parts.grace = grace;
+    c->relief = (mem_relief){.give = relieve, .ctx = c};
+    mem_relief_add(&c->relief);
     *out = c;
     return FIRN_OK;
 }
@@ -369,10 +374,25 @@ void sst_cache_shrink(sst_cache *c, bool all)
     }
 }
 
+/* The system has no memory left: all that nobody has pinned goes, but for what lies in shards that are in use now. */
+static void relieve(void *ctx)
+{
+    sst_cache *c = ctx;
+    for (unsigned i = 0; i < c->shard_count; i++) {
+        shard *s = &c->shards[i];
+        if (!mutex_try(&s->lock))
+            continue;
+        while (give_back(s))
+            ;
+        mutex_unlock(&s->lock);
+    }
+}
+
 void sst_cache_free(sst_cache *c)
 {
     if (!c)
         return;
+    mem_relief_remove(&c->relief);
     sst_cache_shrink(c, true);
     for (unsigned i = 0; i < c->shard_count; i++) {
         shard *s = &c->shards[i];
@@ -512,7 +532,10 @@ static sst_cached *entry_new(sst_cache *c, sst_cached key, size_t bytes)
     mutex_lock(&s->lock);
     if (bytes <= share / LARGE_SHARE)
         make_room(s, share, bytes);
-    if (!arena_take(&s->arena, bytes, &piece)) {
+    bool took = arena_take(&s->arena, bytes, &piece);
+    while (!took && give_back(s)) /* relief cannot come to this shard: we hold its lock */
+        took = arena_take(&s->arena, bytes, &piece);
+    if (!took) {
         mutex_unlock(&s->lock);
         return NULL;
     }

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cmocka.h>
 
 #include <base/alloc.h>
@@ -418,6 +422,62 @@ static void readers_stay_within_the_memory(void **state)
     bed_release(&b);
 }
 
+/* ---- a bound on the address space ---- */
+
+enum { WIDE_RECORDS = 5200, WIDE_BYTES = 16 << 10, WIDE_MORE = 80 << 20 };
+
+/* In a child: all the store's tables are more than the address space that is left. How many gets failed, up to 100. */
+static int read_in_little_space(bed *b)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0, failed = 0;
+    if (!f || fscanf(f, "%lu", &pages) != 1)
+        return 101;
+    fclose(f);
+    uint64_t bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE) + WIDE_MORE;
+    struct rlimit limit = {bytes, bytes};
+    if (setrlimit(RLIMIT_AS, &limit) != 0 || bed_open(b, NULL) != FIRN_OK)
+        return 102;
+    for (uint32_t i = 0; i < 2 * WIDE_RECORDS; i++) {
+        uint32_t at = i * 7919U % WIDE_RECORDS;
+        firn_value v = {0};
+        int rc = firn_get(b->db, &at, sizeof at, NULL, &v, NULL);
+        uint64_t n = value_number(at + 1, WIDE_BYTES);
+        failed += rc != FIRN_OK || !value_is(n, (firn_slice){v.data, v.size});
+        firn_value_release(&v);
+    }
+    return failed < 100 ? (int)failed : 100;
+}
+
+static void reads_go_on_when_the_address_space_is_full(void **state)
+{
+    (void)state;
+    if (!MEASURES_MEMORY)
+        skip(); /* a sanitizer needs all of it */
+    bed b;
+    bed_on_disk(&b);
+    firn_options_init(&b.options);
+    b.options.memory = 16 * MIB;
+    b.options.table_bytes = 4 * MIB;
+    b.options.durability = FIRN_DURABILITY_NONE;
+    b.options.compression = FIRN_COMPRESSION_NONE;
+    bed_must_open(&b);
+    for (uint32_t i = 0; i < WIDE_RECORDS; i++) {
+        uint64_t n = value_number(i + 1, WIDE_BYTES);
+        MUST(firn_put(b.db, &i, sizeof i, value_bytes(n), value_size(n), NULL, error));
+    }
+    MUST(firn_settle(b.db, error));
+    bed_must_close(&b);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(read_in_little_space(&b));
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +489,7 @@ int main(void)
         cmocka_unit_test(a_scan_over_huge_values_holds_one_at_a_time),
         cmocka_unit_test(values_that_are_held_beyond_twice_the_memory_end_reading_with_a_hint),
         cmocka_unit_test(readers_stay_within_the_memory),
+        cmocka_unit_test(reads_go_on_when_the_address_space_is_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

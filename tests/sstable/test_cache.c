@@ -250,6 +250,28 @@ static void readers_that_hold_too_much_are_refused(void **state)
     assert_int_equal(budget_total(&b), 0);
 }
 
+/* What the system refuses for want of memory, it is asked for once more when the caches have given what they can. */
+static void caches_give_back_when_the_system_has_no_memory(void **state)
+{
+    (void)state;
+    sst_cache *c;
+    assert_int_equal(sst_cache_new(4 << 20, &c), FIRN_OK);
+    for (uint32_t i = 0; i < 2000; i++)
+        sst_cache_unpin(insert(c, 1, i, 4000));
+    sst_cached *pinned = insert(c, 1, 5, 4000);
+    assert_true(held(c) > 3 << 20);
+    assert_null(mem_pages(SIZE_MAX / 4)); /* more than any address space */
+    assert_true(held(c) < 1 << 20);
+    assert_int_equal(pinned->data[3999], 5);
+    sst_cache_unpin(pinned);
+    for (uint32_t i = 0; i < 2000; i++)
+        sst_cache_unpin(insert(c, 1, i, 4000));
+    assert_null(mem_alloc(SIZE_MAX / 4));
+    assert_true(held(c) < 1 << 20);
+    sst_cache_free(c);
+    assert_false(mem_relieve());
+}
+
 /* What others take of the budget, the cache gives back. */
 static void the_cache_has_what_the_others_leave(void **state)
 {
@@ -667,6 +689,7 @@ int main(void)
         cmocka_unit_test(a_pinned_block_is_not_evicted_and_is_shared),
         cmocka_unit_test(what_comes_when_all_is_pinned_goes_with_its_pin),
         cmocka_unit_test(readers_that_hold_too_much_are_refused),
+        cmocka_unit_test(caches_give_back_when_the_system_has_no_memory),
         cmocka_unit_test(the_cache_has_what_the_others_leave),
         cmocka_unit_test(readers_of_one_large_value_hold_it_once),
         cmocka_unit_test(a_lazy_iterator_holds_no_large_value_before_it_is_wanted),

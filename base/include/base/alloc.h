@@ -9,6 +9,7 @@
 #ifndef BASE_ALLOC_H
 #define BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,19 @@ uint64_t mem_pages_held(void); /* bytes of such blocks in the process now, in wh
 /* What this thread's newest allocation that failed had asked for, told once: for the error that describes it. 0: there was
  * none. */
 size_t mem_refused(void);
+
+/* What can give memory back when the system has none left (also: `ulimit -v`). An allocation that fails asks all of them,
+ * and is tried once more. `give` is called by any thread, in the middle of an allocation, whatever locks it holds: so it
+ * only tries locks (mutex_try), and allocates nothing. */
+typedef struct mem_relief {
+    void (*give)(void *ctx);
+    void *ctx;
+    struct mem_relief *next;
+} mem_relief;
+void mem_relief_add(mem_relief *r);
+void mem_relief_remove(mem_relief *r);
+/* Asks them. False: there are none. For system calls that fail for want of memory. */
+bool mem_relieve(void);
 
 void alloc_fail_at(uint64_t n);
 uint64_t alloc_count(void);

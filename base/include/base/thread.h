@@ -38,6 +38,8 @@ void mutex_init(mutex *m);
 void mutex_release(mutex *m);
 void mutex_lock(mutex *m) ACQUIRES(*m);
 void mutex_unlock(mutex *m) RELEASES(*m);
+/* False: it is held, by another thread or this one. */
+bool mutex_try(mutex *m) THREAD_ATTR(try_acquire_capability(true, *m));
 
 void cond_init(cond *c);
 void cond_release(cond *c);
