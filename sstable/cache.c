@@ -28,14 +28,14 @@ typedef struct ring {
 
 typedef struct shard {
     _Alignas(64) mutex lock;
-    cond loaded; /* a load ended while somebody waited for one */
+    cond loaded; /* a load ended while a reader waited for one */
     arena arena; /* all below under lock */
     sst_cached **buckets;
     size_t bucket_count;   /* a power of two, or 0 before the first entry */
     size_t entries;        /* in the buckets */
     ring rings[RINGS];     /* of the members */
     uint32_t tick;         /* counts uses */
-    uint32_t misses_since; /* somebody looked for a slab of another size */
+    uint32_t misses_since; /* the last look for a slab of another size */
     sst_load *loads;       /* what is being read */
     uint32_t waiting;      /* for one of those */
     _Atomic uint64_t hits,
@@ -203,7 +203,7 @@ static void unlink_entry(shard *s, sst_cached *e)
     s->entries--;
 }
 
-/* Nobody has it, and nobody can find it. */
+/* No reader has it, and none can find it. */
 static void entry_free(shard *s, sst_cached *e)
 {
     if (!e->slab)
@@ -234,12 +234,12 @@ static bool grow(shard *s)
     return true;
 }
 
-/* ---- giving up what nobody has pinned ---- */
+/* ---- giving up what no reader has pinned ---- */
 
 /* Pins are taken under the lock only: a member whose one reference is its membership stays so. */
 static bool is_idle(const sst_cached *e)
 {
-    /* acquire: the reads of whoever let go of it last are over. */
+    /* acquire: the reads of the reader that let go of it last are over. */
     return e->member && atomic_load_explicit(&e->refs, memory_order_acquire) == 1;
 }
 
@@ -281,7 +281,7 @@ static ring *oldest(shard *s)
     return found;
 }
 
-/* Evicts all of a slab, if nobody needs any of it. False: some piece is in use. */
+/* Evicts all of a slab, if no reader needs any of it. False: some piece is in use. */
 static bool empty_slab(shard *s, arena_slab *slab)
 {
     sst_cached *e;
@@ -317,7 +317,7 @@ static bool give_slab(shard *s, ring *r)
 }
 
 /* A step towards less memory: the spare slab or a large entry goes back to the system, or a slab becomes the spare one.
- * False: there is nothing that nobody needs. */
+ * False: there is nothing that can go. */
 static bool give_back(shard *s)
 {
     if (s->arena.spare) {
@@ -374,7 +374,7 @@ void sst_cache_shrink(sst_cache *c, bool all)
     }
 }
 
-/* The system has no memory left: all that nobody has pinned goes, but for what lies in shards that are in use now. */
+/* The system has no memory left: all that no reader has pinned goes, but for what lies in shards that are in use now. */
 static void relieve(void *ctx)
 {
     sst_cache *c = ctx;
@@ -438,7 +438,7 @@ static sst_cached *find(shard *s, uint64_t owner, uint32_t block)
     if (e) {
         e->touched = true;
         e->used_at = ++s->tick;
-        /* Relaxed: the lock orders us behind whoever filled the entry. */
+        /* Relaxed: the lock orders us behind the reader that filled the entry. */
         atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
     }
     return e;
@@ -498,7 +498,7 @@ void sst_cache_end(sst_load *load)
 /* ---- entering ---- */
 
 /* What counts against a block that is to come: all blocks, those that other readers are about to unpack among them; but
- * one large value that somebody holds is no reason to refuse all small ones. */
+ * one large value that a reader holds is no reason to refuse all small ones. */
 static uint64_t counted(const sst_cache *c, uint64_t large_before)
 {
     uint64_t held = budget_held(c->budget, BUDGET_BLOCKS);
@@ -506,7 +506,7 @@ static uint64_t counted(const sst_cache *c, uint64_t large_before)
     return (held > large ? held - large : 0) + large_before;
 }
 
-/* Do readers hold more than they may? What nobody has pinned goes first. */
+/* Do readers hold more than they may? What no reader has pinned goes first. */
 static int check_most(sst_cache *c, uint64_t large_before, firn_error *err)
 {
     if (counted(c, large_before) <= c->budget->most)
@@ -612,8 +612,8 @@ void sst_cache_unpin(sst_cached *e)
         mutex_unlock(&s->lock);
         return;
     }
-    /* Release: our reads are over; acquire: whoever frees sees that of everybody. A member keeps its own reference, so
-     * the last one is of an entry that nobody else knows. */
+    /* Release: our reads are over; acquire: the thread that frees sees those of all. A member keeps its own reference, so
+     * the last one is of an entry that no other thread knows. */
     if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
         s = shard_of_entry(e);
         mutex_lock(&s->lock);

@@ -42,7 +42,7 @@ typedef struct sst_cached {
     uint8_t data[];
 } sst_cached;
 
-/* A block that somebody is reading. Lies with the one who does. */
+/* A block that a thread is reading from the file. Lies on its stack. */
 typedef struct sst_load {
     struct sst_load *next; /* shard mutex */
     sst_cache *cache;

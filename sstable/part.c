@@ -79,7 +79,7 @@ static void unpublish(sst_parts *p, sst_part *part) REQUIRES(p->lock)
     p->bytes -= part->charge;
 }
 
-/* Takes the home of parts that nobody has pinned, and that nobody touched since the hand last came by, until the others
+/* Takes the home of parts without a pin that no get has touched since the hand last came by, until the others
  * take no more than `goal`. Their chain. */
 static sst_part *collect(sst_parts *p, uint64_t goal) REQUIRES(p->lock)
 {
@@ -125,7 +125,7 @@ sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *pa
             sst_part_touch(part);
             ring_insert(p, part);
             part->home = home;
-            /* release: whoever finds the part finds what it holds. */
+            /* release: a reader that finds the part finds what it holds. */
             atomic_store_explicit(home, part, memory_order_release);
         } else {
             atomic_store_explicit(&p->excess, true, memory_order_relaxed);

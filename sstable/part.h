@@ -2,7 +2,7 @@
  *
  * A reader finds its part through a pointer in the sst_reader (its *home*), without a lock. Parts that are published
  * there stand on one clock's ring for all tables of the store, and are charged. When they exceed their room, those that
- * nobody used lately lose their home, and the next use loads them again.
+ * no reader used lately lose their home, and the next use loads them again.
  *
  * Two ways of using one:
  *   - pinned (sst_part_pin): by a reference, taken under the lock. Iterators, and what takes long.
@@ -12,7 +12,7 @@
  *
  * Invariants
  *   P1  A part that has a home is on the ring, and the other way round; `bytes` is the sum of their charges.
- *   P2  A part is freed when it has no home, no reference, and nobody in a section can have seen its home.
+ *   P2  A part is freed when it has no home, no reference, and no reader in a section can have seen its home.
  *   P3  Every part was checked, checksum and structure, when it was loaded.
  */
 #ifndef SSTABLE_PART_H
@@ -47,13 +47,13 @@ typedef struct sst_parts {
     uint64_t bytes; /* lock: P1 */
     sst_grace grace;
     _Atomic bool excess;   /* more than their room: sst_cache_trim is due */
-    _Atomic bool trimming; /* somebody is at it */
+    _Atomic bool trimming; /* a thread is at it */
 } sst_parts;
 
 void sst_parts_init(sst_parts *p, memory_budget *b);
 void sst_parts_release(sst_parts *p);
 
-/* Gives the part back that *home leads to; nobody uses it any more. */
+/* Gives the part back that *home leads to; no reader uses it any more. */
 void sst_part_leave(sst_parts *p, _Atomic(sst_part *) *home);
 /* The part that *home leads to, with a reference; NULL: it is not there. */
 sst_part *sst_part_pin(sst_parts *p, _Atomic(sst_part *) *home);
@@ -61,9 +61,9 @@ sst_part *sst_part_pin(sst_parts *p, _Atomic(sst_part *) *home);
  * to use, with a reference: another thread may have been first. */
 sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *part);
 void sst_part_unpin(sst_parts *p, sst_part *part);
-/* A part that nobody else has seen. */
+/* A part that no other thread has seen. */
 void sst_part_free(memory_budget *b, sst_part *part);
-/* Takes parts that were not used lately out of their homes, waits until nobody can be using them, and frees them. Not
+/* Takes parts that were not used lately out of their homes, waits until no reader can be using them, and frees them. Not
  * inside a section. One caller at a time; another one's call does nothing. */
 void sst_parts_trim(sst_parts *p);
 /* What all of them may take. */

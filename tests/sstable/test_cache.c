@@ -666,7 +666,7 @@ static void a_part_in_passing_use_outlives_its_home(void **state)
     assert_int_equal(w.calls, 1);
     assert_int_equal(w.bytes, all); /* nothing was freed before */
     assert_true(part_bytes(&x) <= all / 2);
-    /* A get that loads beyond the room asks for a trim, and waits for nobody. */
+    /* A get that loads beyond the room asks for a trim, and waits for no other reader. */
     for (unsigned n = 0; n < PART_TABLES; n++)
         ask(&x, n);
     assert_int_equal(w.calls, 1);
