@@ -85,13 +85,14 @@ static void the_sum_of_the_charges_is_what_is_held(void **state)
         rng r = rng_init(7);
         bed_on_simfs(&b, 7);
         b.options.compression = compressed ? FIRN_COMPRESSION_LZ4 : FIRN_COMPRESSION_NONE;
+        b.options.segment_bytes = compressed ? 64 << 10 : 8 << 10;
         bed_must_open(&b);
         for (unsigned i = 0; i < 3000; i++) {
             char key[16];
             snprintf(key, sizeof key, "k%05u", (unsigned)rng_below(&r, 900));
             uint64_t what = rng_below(&r, 100);
             if (what < 60) {
-                uint64_t n = value_number(i + 1, rng_below(&r, 300));
+                uint64_t n = value_number(i + 1, rng_below(&r, compressed ? 30 : 300));
                 MUST(firn_put(b.db, key, strlen(key), value_bytes(n), value_size(n), NULL, error));
             } else if (what < 70) {
                 bed_delete(&b, key);
@@ -113,6 +114,46 @@ static void the_sum_of_the_charges_is_what_is_held(void **state)
         bed_release(&b);
         assert_int_equal(mem_pages_held(), before);
     }
+}
+
+/* ---- filters and indexes ---- */
+
+static void get_some(firn *db, uint32_t from, uint32_t count)
+{
+    for (uint32_t i = from; i < from + count; i += 7) {
+        uint8_t key[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+        firn_value v = {0};
+        MUST(firn_get(db, key, sizeof key, NULL, &v, error));
+        firn_value_release(&v);
+    }
+}
+
+/* All of them do not fit. Those of the tables that are read now come in once and stay. */
+static void what_is_used_now_is_what_stays(void **state)
+{
+    (void)state;
+    enum { COUNT = 150000, PART = 15000 };
+    bed b;
+    bed_on_simfs(&b, 3);
+    b.options.segment_bytes = 128 << 10;
+    b.options.table_bytes = 128 << 10;
+    b.options.durability = FIRN_DURABILITY_NONE;
+    b.options.compression = FIRN_COMPRESSION_NONE;
+    bed_must_open(&b);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint8_t key[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+        MUST(firn_put(b.db, key, sizeof key, key, sizeof key, NULL, error));
+    }
+    MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    for (uint32_t from = 0; from < COUNT; from += COUNT / 3) {
+        get_some(b.db, 0, COUNT); /* everything is moved about */
+        get_some(b.db, from, PART);
+        uint64_t reads = simfs_calls(b.sim, SIMFS_READ);
+        get_some(b.db, from, PART);
+        assert_int_equal(simfs_calls(b.sim, SIMFS_READ), reads);
+        assert_true(charged(b.db, BUDGET_PARTS) < b.options.memory / 4);
+    }
+    bed_release(&b);
 }
 
 /* ---- memtables ---- */
@@ -487,6 +528,7 @@ int main(void)
         /* The first: heaps of threads that have ended keep their address space. */
         cmocka_unit_test(reads_go_on_when_the_address_space_is_full),
         cmocka_unit_test(the_sum_of_the_charges_is_what_is_held),
+        cmocka_unit_test(what_is_used_now_is_what_stays),
         cmocka_unit_test(a_memtable_is_rotated_by_log_and_index_together),
         cmocka_unit_test(a_segment_with_large_values_is_still_filled),
         cmocka_unit_test(the_index_of_a_huge_batch_is_charged_and_given_back),

@@ -402,7 +402,7 @@ static void large_table(table *t, model *m, size_t cache_bytes, size_t value_byt
     mem_free(value);
 }
 
-enum { SHARERS = 12, LARGE_BYTES = 3 << 20 };
+enum { SHARERS = 12, ROUNDS = 20, LARGE_BYTES = 3 << 20 };
 
 typedef struct sharing {
     sst_reader *reader;
@@ -416,7 +416,7 @@ static void share_run(void *arg)
     sharing *s = arg;
     sst_hit hit = {0};
     firn_slice key = slice_of_str("key");
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         int status = sst_get(s->reader, key, sst_key_hash(key), 10, &hit, NULL);
         bool right = status == FIRN_OK && hit.value.size == LARGE_BYTES &&
                      hit.value.data[LARGE_BYTES - 1] == 'v';
@@ -442,11 +442,13 @@ static void readers_of_one_large_value_hold_it_once(void **state)
     sharing s = {.cache = t.cache};
     assert_int_equal(table_open(&t, &s.reader, &err), FIRN_OK);
     pthread_barrier_init(&s.all_hold, NULL, SHARERS);
+    uint64_t reads = simfs_calls(t.sim, SIMFS_READ);
     for (int i = 0; i < SHARERS; i++)
         assert_int_equal(thread_start(&threads[i], "share", share_run, &s), 0);
     for (int i = 0; i < SHARERS; i++)
         thread_join(&threads[i]);
     assert_true(s.most >= LARGE_BYTES && s.most < LARGE_BYTES + 65536);
+    assert_int_equal(simfs_calls(t.sim, SIMFS_READ) - reads, ROUNDS);
     pthread_barrier_destroy(&s.all_hold);
     assert_int_equal(used(t.cache), 0);
     sst_reader_close(s.reader);
@@ -607,21 +609,20 @@ static void filters_and_indexes_stay_within_their_room_and_come_back(void **stat
 
 /* Iterators keep the index that they use, whatever else comes; one of them at a time is all that a cache of nothing
  * holds. */
-static void an_index_in_use_stays(void **state)
+static void check_in_use(size_t cache_bytes, unsigned pinned)
 {
-    (void)state;
     many x;
     firn_error err;
     iter *it[PART_TABLES];
-    many_open(&x, 0);
-    for (unsigned n = 0; n < PART_TABLES; n++) {
+    many_open(&x, cache_bytes);
+    for (unsigned n = 0; n < pinned; n++) {
         assert_int_equal(sst_iter_new(x.r[n], n % 2 == 0, &it[n]), FIRN_OK);
         it[n]->ops->first(it[n]);
         assert_true(it[n]->valid);
     }
-    for (unsigned n = 0; n < PART_TABLES; n++)
-        ask(&x, n);
-    for (unsigned n = 0; n < PART_TABLES; n++) {
+    for (unsigned i = 0; i < 4 * PART_TABLES; i++)
+        ask(&x, i % PART_TABLES);
+    for (unsigned n = 0; n < pinned; n++) {
         unsigned count = 0;
         for (; it[n]->valid; it[n]->ops->next(it[n]))
             count++;
@@ -631,6 +632,13 @@ static void an_index_in_use_stays(void **state)
         assert_int_equal(sst_verify(x.r[n], &err), FIRN_OK);
     }
     many_close(&x);
+}
+
+static void an_index_in_use_stays(void **state)
+{
+    (void)state;
+    check_in_use(0, PART_TABLES);
+    check_in_use((size_t)all_part_bytes() / 2, PART_TABLES / 4);
 }
 
 /* A grace that tells, and that a part may be freed only behind. */
