@@ -250,6 +250,13 @@ static void readers_that_hold_too_much_are_refused(void **state)
     assert_int_equal(budget_total(&b), 0);
 }
 
+/* A sanitizer's heap ends the process instead. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { HEAP_REFUSES = 0 };
+#else
+enum { HEAP_REFUSES = 1 };
+#endif
+
 /* What the system refuses for want of memory, it is asked for once more when the caches have given what they can. */
 static void caches_give_back_when_the_system_has_no_memory(void **state)
 {
@@ -266,8 +273,10 @@ static void caches_give_back_when_the_system_has_no_memory(void **state)
     sst_cache_unpin(pinned);
     for (uint32_t i = 0; i < 2000; i++)
         sst_cache_unpin(insert(c, 1, i, 4000));
-    assert_null(mem_alloc(SIZE_MAX / 4));
-    assert_true(held(c) < 1 << 20);
+    if (HEAP_REFUSES) {
+        assert_null(mem_alloc(SIZE_MAX / 4));
+        assert_true(held(c) < 1 << 20);
+    }
     sst_cache_free(c);
     assert_false(mem_relieve());
 }
