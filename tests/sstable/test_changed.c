@@ -101,13 +101,14 @@ static unsigned walk(iter *it, bool backward)
     return it->status == FIRN_DAMAGED;
 }
 
-static unsigned use_iterators(rng *r)
+static unsigned use_iterators_within(rng *r, const iter_limits *limits)
 {
     unsigned told = 0;
     for (unsigned way = 0; way < 8; way++) {
         iter *it = NULL;
         firn_slice key = m.v[rng_below(r, m.count)].key;
         CHECK(sst_iter_new(reader, way & 4, &it) == FIRN_OK);
+        it->limits = limits;
         if (way & 1)
             way & 2 ? it->ops->seek_before(it, key, FIRN_MAX_SEQ) : it->ops->last(it);
         else
@@ -116,6 +117,21 @@ static unsigned use_iterators(rng *r)
         it->ops->close(it);
     }
     return told;
+}
+
+static unsigned use_iterators(rng *r)
+{
+    return use_iterators_within(r, NULL);
+}
+
+static unsigned use_iterators_with_limits(rng *r)
+{
+    iter_limits limits = {.seq_max = m.v[rng_below(r, m.count)].seq};
+    if (rng_below(r, 2))
+        limits.lower = m.v[rng_below(r, m.count)].key;
+    if (rng_below(r, 2))
+        limits.upper = m.v[rng_below(r, m.count)].key;
+    return use_iterators_within(r, &limits);
 }
 
 /* An iterator that stands in a block while the block changes. */
@@ -142,18 +158,20 @@ static void what_changes_in_a_mapping_is_told_and_never_left(void **state)
     (void)state;
     rng r = rng_init(21);
     begin(20);
-    CHECK(use_gets() == 0 && use_iterators(&r) == 0);
+    CHECK(use_gets() == 0 && use_iterators(&r) == 0 && use_iterators_with_limits(&r) == 0);
     /* Everything as great as can be written, or nothing at all. */
     static uint8_t full[1 << 20];
     CHECK(data_bytes <= sizeof full);
     memset(full, 0xff, sizeof full);
     simfs_poke(t.sim, TABLE_PATH, 0, full, data_bytes);
     CHECK(use_gets() > 0 && use_iterators(&r) == 8);
+    (void)use_iterators_with_limits(&r);
     memset(full, 0, sizeof full);
     simfs_poke(t.sim, TABLE_PATH, 0, full, data_bytes);
     CHECK(use_gets() > 0 && use_iterators(&r) == 8);
+    (void)use_iterators_with_limits(&r);
     restore();
-    unsigned told = 0;
+    unsigned told = 0, told_within = 0;
     for (unsigned round = 0; round < 400; round++) {
         unsigned changes = 1 + round % 60;
         snprintf(table_case, sizeof table_case, "round %u", round);
@@ -164,10 +182,11 @@ static void what_changes_in_a_mapping_is_told_and_never_left(void **state)
             simfs_poke(t.sim, TABLE_PATH, rng_below(&r, data_bytes), &byte, 1);
         }
         told += use_gets() + use_iterators(&r);
+        told_within += use_iterators_with_limits(&r);
         restore();
         change_under_an_iterator(&r, round & 1);
     }
-    CHECK(told > 100);
+    CHECK(told > 100 && told_within > 100);
     CHECK(use_gets() == 0 && use_iterators(&r) == 0);
     end();
 }
@@ -182,7 +201,7 @@ static void a_key_that_grows_does_not_leave_the_buffer(void **state)
     for (size_t at = 16; at + 1 < data_bytes; at += 1 + rng_below(&r, 9)) {
         static const uint8_t sizes[] = {21, 22, 40, 60, 100, 200};
         simfs_poke(t.sim, TABLE_PATH, at, &sizes[at % sizeof sizes], 1);
-        told += at % 8 == 0 ? use_iterators(&r) : 0;
+        told += at % 8 == 0 ? use_iterators(&r) + use_iterators_with_limits(&r) : 0;
         if (at % 64 < 8)
             restore();
     }
