@@ -3,6 +3,7 @@
  * its own of the same files. */
 #include "base/check.h"
 
+#include <base/entry.h>
 #include <base/error.h>
 #include <base/thread.h>
 #include <dirent.h>
@@ -265,9 +266,55 @@ static void what_another_process_writes_into_the_files_ends_no_call(void **state
         live_with_a_vandal(seed);
 }
 
+/* Where the store's log has these bytes. */
+static uint8_t *find_in_log(const vandal *v, const char *text)
+{
+    for (unsigned i = 0; i < v->count; i++) {
+        uint8_t *at = memmem(v->files[i].data, v->files[i].size, text, strlen(text));
+        if (at)
+            return at;
+    }
+    fail_msg("the log has no %s", text);
+    return NULL;
+}
+
+static void an_entry_of_the_log_that_has_changed_is_told(void **state)
+{
+    (void)state;
+    static const char key[] = "the key", value[] = "the value that will not be one";
+    firn_value got;
+    firn_iter *it = NULL;
+    char *temp = tempdir_new();
+    snprintf(folder, sizeof folder, "%s/store", temp);
+    begin(1);
+    must(firn_put(db, key, strlen(key), value, strlen(value), NULL, &err));
+    vandal v = {0};
+    vandal_map(&v, ".wal");
+    uint8_t *header = find_in_log(&v, value) - strlen(key) - ENTRY_HEADER_BYTES;
+    uint8_t kind = *header;
+    *header = 0;
+    assert_int_equal(firn_get(db, key, strlen(key), NULL, &got, &err), FIRN_DAMAGED);
+    assert_true(strstr(err.message, "changed") && err.hint[0]);
+    must(firn_iter_new(db, NULL, &it, &err));
+    assert_int_equal(firn_iter_seek(it, key, strlen(key)), FIRN_DAMAGED);
+    assert_int_equal(firn_iter_status(it, &err), FIRN_DAMAGED);
+    assert_true(strstr(err.message, "changed") && err.hint[0]);
+    *header = kind;
+    assert_int_equal(firn_iter_seek(it, key, strlen(key)), FIRN_OK);
+    firn_iter_free(it);
+    must(firn_get(db, key, strlen(key), NULL, &got, &err));
+    assert_int_equal(got.size, strlen(value));
+    firn_value_release(&got);
+    for (unsigned i = 0; i < v.count; i++)
+        munmap(v.files[i].data, v.files[i].size);
+    must(firn_close(db, &err));
+    tempdir_remove(temp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_entry_of_the_log_that_has_changed_is_told),
         cmocka_unit_test(what_another_process_writes_into_the_files_ends_no_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
