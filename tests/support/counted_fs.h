@@ -12,8 +12,8 @@
 typedef struct counted_fs {
     fs base;
     fs_ops ops;
-    uint64_t bytes;   /* read, or brought in for a mapping */
-    uint64_t largest; /* of one call */
+    _Atomic uint64_t bytes;     /* read, or brought in for a mapping */
+    _Atomic uint64_t largest;   /* of one call */
     _Atomic int64_t open, most; /* descriptors of files and folders; a listing is not counted */
     uint64_t limit;             /* what the seam says the process may have; 0: what it has */
 } counted_fs;
