@@ -173,9 +173,11 @@ int wal_group_start(wal *w, wal_group *g, wal_request *leader, firn_error *err)
 int wal_group_append(wal *w, wal_group *g, firn_error *err)
 {
     int status = wal_group_write(w, g, err);
-    if (status == FIRN_OK)
-        wal_ask_for_successor(w);
-    return status;
+    if (status != FIRN_OK)
+        return status;
+    wal_group_count(w, g);
+    wal_ask_for_successor(w);
+    return FIRN_OK;
 }
 
 /* Everybody in the group but the leader gets its answer, or goes to wait for the sync. Returns the
@@ -207,8 +209,6 @@ static wal_request *group_complete(wal *w, const wal_group *g, int status, const
 void wal_group_end(wal *w, wal_group *g, int status, firn_error *error)
 {
     wal_request *leader = g->first;
-    if (status == FIRN_OK && leader->type == WAL_REQUEST_DATA)
-        wal_group_count(w, g);
     if (status != FIRN_OK) {
         status = error_needed(error, status); /* a write looks for nothing */
         (void)error_give(error, status, error);

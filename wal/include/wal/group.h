@@ -75,7 +75,7 @@ int wal_await(wal *w, wal_request *r);
 /* ---- A group: what one leader writes at once. All calls are the leader's. ---- */
 typedef struct wal_group {
     wal_request *first, *last; /* linked by `newer`; the first is the leader's */
-    wal_segment *segment;      /* borrowed: the one that takes the group; valid until wal_group_end */
+    wal_segment *segment; /* borrowed: the one that takes the group; valid until wal_group_end */
     uint64_t frames;
     uint64_t bytes; /* of the frames */
     uint64_t payload;
@@ -94,7 +94,8 @@ int wal_group_start(wal *w, wal_group *g, wal_request *leader, firn_error *err);
 /* The same for a request by wal_request_rotate: the log goes on in the next segment, unless the current one has no numbers. */
 int wal_group_rotate(wal *w, wal_group *g, wal_request *leader, firn_error *err);
 /* Gives the group its numbers and writes its frames. All of it, or FIRN_NO_SPACE, FIRN_NO_MEMORY or FIRN_TOO_LARGE and
- * nothing has happened, or FIRN_IO and the log is poisoned. No reader of the log sees the numbers before wal_group_end. */
+ * nothing has happened, or FIRN_IO and the log is poisoned. From here on the log counts the numbers as given out: a sync that begins behind it covers
+ * them, so what the index shows after this step can be synced and waited for by those who see it. */
 int wal_group_append(wal *w, wal_group *g, firn_error *err);
 /* The frames of an appended group, in order. *at is NULL before the first. */
 bool wal_group_next(const wal_group *g, const wal_request **at, wal_applied *frame);
