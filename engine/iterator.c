@@ -162,7 +162,7 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
 
 void firn_iter_free(firn_iter *it)
 {
-    if (!it)
+    if (!it || store_is_parents(it->db))
         return;
     if (it->runs)
         it->runs->ops->close(it->runs);
@@ -335,7 +335,7 @@ static int check_iter(firn_iter *it)
 {
     if (!it)
         return FIRN_INVALID;
-    if (it->db->fork_generation == fork_generation())
+    if (!store_is_parents(it->db))
         return FIRN_OK;
     (void)store_check_handle(it->db, &it->error);
     return stop(it, FIRN_INVALID);

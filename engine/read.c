@@ -126,6 +126,8 @@ void firn_value_release(firn_value *value)
         return;
     uintptr_t holder = (uintptr_t)value->pin[0];
     firn *db = value->pin[2];
+    if (holder && store_is_parents(db))
+        holder = 0;
     if (holder & PIN_IS_MEM) {
         mem_unref((mem *)(holder & ~PIN_IS_MEM));
     } else if (holder) {

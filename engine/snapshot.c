@@ -41,7 +41,7 @@ int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error)
 
 void firn_snapshot_free(firn_snapshot *s)
 {
-    if (!s)
+    if (!s || store_is_parents(s->db))
         return;
     firn *db = s->db;
     mutex_lock(&db->snapshot_mu);

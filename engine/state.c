@@ -19,7 +19,7 @@ int store_check_handle(const firn *db, firn_error *err)
 {
     if (!db)
         return error_set(err, FIRN_INVALID, "the store handle is NULL");
-    if (db->fork_generation != fork_generation()) {
+    if (store_is_parents(db)) {
         error_set(err, FIRN_INVALID,
                   "the store was opened before fork and cannot be used in the child");
         error_hint(err, "open the store in the child after the parent has closed it");

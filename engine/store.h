@@ -134,6 +134,12 @@ struct firn_snapshot {
 
 /* FIRN_OK, or FIRN_INVALID after fork or for NULL. */
 int store_check_handle(const firn *db, firn_error *err);
+/* Are we in a child of a fork? What the parent's threads held then stays held here for ever: no lock may be taken, and
+ * nothing that the parent still needs may end here. So what callers give back stays, and goes with the child's memory. */
+static inline bool store_is_parents(const firn *db)
+{
+    return db->fork_generation != fork_generation();
+}
 
 /* ---- handle.c ---- */
 /* A handle without a folder. Options are checked. */
