@@ -451,8 +451,11 @@ static int remove_leftovers(firn *db, const version *v, firn_error *err)
     mutex_lock(&db->manifest_mu);
     sweep s = {.db = db, .manifest_no = manifest_no(db->manifest)};
     mutex_unlock(&db->manifest_mu);
-    int rc = version_numbers(v, &s.listed);
-    rc = rc == FIRN_OK ? fs_dir_list(db->dir, sweep_name, &s, err) : error_no_memory(err, 0);
+    int rc = store_check_held(db, err);
+    if (rc == FIRN_OK && version_numbers(v, &s.listed) != FIRN_OK)
+        rc = error_no_memory(err, 0);
+    if (rc == FIRN_OK)
+        rc = fs_dir_list(db->dir, sweep_name, &s, err);
     buf_release(&s.listed);
     return rc;
 }
@@ -473,6 +476,7 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         rc = folder_check_plain(db->dir, err);
     if (rc == FIRN_OK)
         rc = fs_dir_lock(db->dir, &db->lock, err);
+    db->env.lock = db->lock;
     folder_release(&f);
     f = (folder){0};
     if (rc == FIRN_OK)

@@ -428,6 +428,8 @@ static int write_manifest(repair *r)
         rc = version_apply(empty, &e, &s.version, r->err);
     if (rc == FIRN_OK)
         rc = lost_sync(&r->lost, r->err);
+    if (rc == FIRN_OK)
+        rc = store_check_held(r->db, r->err); /* reading all tables may have taken long */
     if (rc == FIRN_OK) {
         uint64_t no = store_next_file_no(r->db);
         s.next_file_no = no + 1;
@@ -473,6 +475,7 @@ static int enter(repair *r, const char *path)
         rc = repair_clear_lock(r);
     if (rc == FIRN_OK)
         rc = fs_dir_lock(db->dir, &db->lock, r->err);
+    db->env.lock = db->lock;
     if (rc == FIRN_OK)
         rc = repair_clear_folder(r);
     if (rc != FIRN_OK)

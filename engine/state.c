@@ -207,6 +207,9 @@ static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->ma
         db->manifest_limit > MANIFEST_REWRITE_BYTES ? db->manifest_limit : MANIFEST_REWRITE_BYTES;
     if (manifest_bytes(db->manifest) < limit && !manifest_is_worn(db->manifest))
         return FIRN_OK;
+    int held = store_check_held(db, err);
+    if (held != FIRN_OK)
+        return held;
     char name[NAME_BYTES];
     manifest *fresh = NULL;
     uint64_t no = store_next_file_no(db);

@@ -59,7 +59,9 @@ static void table_end(dead *d)
 {
     table *t = (table *)(void *)((char *)d - offsetof(table, grave));
     sst_reader_close(atomic_load_explicit(&t->reader, memory_order_acquire));
-    if (atomic_load_explicit(&t->obsolete, memory_order_acquire)) {
+    /* In a folder that is not ours any more, files are another writer's. */
+    if (atomic_load_explicit(&t->obsolete, memory_order_acquire) &&
+        fs_dir_held(t->env->dir, t->env->lock, NULL) == FIRN_OK) {
         char name[NAME_BYTES];
         name_table(t->no, name);
         /* A file that stays behind is an orphan, which the next open removes. */

@@ -30,9 +30,10 @@ int not_plain(int rc, firn_error *err);
 /* What opening a table needs; one for the store. */
 typedef struct table_env {
     fs_dir *dir;
+    fs_file *lock; /* of the folder; NULL in a handle that only reads */
     sst_cache *cache;
     memory_budget *budget; /* NULL: nobody counts */
-    cleaner *cleaner; /* ends tables; NULL: who drops the last reference does */
+    cleaner *cleaner;      /* ends tables; NULL: who drops the last reference does */
     fs_pool *files;
     uint64_t store_id[2];
     bool mapped;

@@ -290,7 +290,10 @@ int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, fir
         error_hint(err, "copy what is in it to a new log");
         return FIRN_TOO_LARGE;
     }
-    int status = header_init(w, no, bytes, &header, err);
+    /* Another writer may have a segment of that name by now. */
+    int status = wal_check_held(w, err);
+    if (status == FIRN_OK)
+        status = header_init(w, no, bytes, &header, err);
     if (status != FIRN_OK)
         return status;
     if (bytes == w->config.options.segment_bytes) {

@@ -360,10 +360,14 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
 
 /* ---- All of it ---- */
 
-/* The owner makes durable what it has said of itself, before anything is built on it. */
+/* The owner makes durable what it has said of itself, before anything is built on it. Looking at the log may have taken
+ * long: is the folder still ours? */
 static int accept(const wal_repair *r)
 {
     const wal_config *c = r->config;
+    int held = fs_dir_held(r->dir, c->lock, r->err);
+    if (held != FIRN_OK)
+        return held;
     return c->accepted ? c->accepted(c->accepted_ctx, r->err) : FIRN_OK;
 }
 

@@ -139,8 +139,10 @@ static int truncate_to(wal *w, uint64_t upto, firn_error *err)
 static int give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err)
 {
     wal_request r = {.type = WAL_REQUEST_FLOOR, .argument = covered_seq, .err = err};
-    int status = FIRN_OK;
     bool any;
+    int status = wal_check_held(w, err);
+    if (status != FIRN_OK)
+        return status;
     if (covered_seq > atomic_load_explicit(&w->floor_seq, memory_order_relaxed)) {
         status = wal_submit(w, &r);
         if (status != FIRN_OK)

@@ -289,6 +289,33 @@ static void closing_behind_a_lost_lock_leaves_the_files_alone(void **state)
     bed_release(&b);
 }
 
+/* Tables that nothing refers to any more are left to the next opening. */
+static void no_table_is_removed_behind_a_lost_lock(void **state)
+{
+    (void)state;
+    for (int lost = 0; lost < 2; lost++) {
+        bed b;
+        firn_iter *it = NULL;
+        bed_on_simfs(&b, 3);
+        bed_must_open(&b);
+        bed_put(&b, "k", "1");
+        bed_flush(&b);
+        MUST(firn_iter_new(b.db, NULL, &it, error));
+        bed_put(&b, "k", "2");
+        MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+        if (lost)
+            simfs_remove(b.sim, "store/LOCK");
+        uint64_t before = simfs_calls(b.sim, SIMFS_CHANGING);
+        firn_iter_free(it);
+        assert_true((simfs_calls(b.sim, SIMFS_CHANGING) == before) == lost);
+        (void)firn_close(b.db, NULL);
+        b.db = NULL;
+        bed_must_open(&b);
+        bed_expect(&b, NULL, "k", "2");
+        bed_release(&b);
+    }
+}
+
 static void a_removed_or_copied_lock_lets_no_second_writer_in(void **state)
 {
     (void)state;
@@ -485,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_record_is_not_committed_behind_a_lost_lock),
         cmocka_unit_test(without_folder_locks_the_first_writer_stops_when_its_lock_is_gone),
         cmocka_unit_test(closing_behind_a_lost_lock_leaves_the_files_alone),
+        cmocka_unit_test(no_table_is_removed_behind_a_lost_lock),
         cmocka_unit_test(a_removed_or_copied_lock_lets_no_second_writer_in),
         cmocka_unit_test(a_child_that_lives_on_does_not_keep_the_store_locked),
         cmocka_unit_test(a_limit_on_file_sizes_kills_nobody_and_leaves_the_store_readable),

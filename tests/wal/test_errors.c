@@ -171,7 +171,7 @@ static void nothing_is_begun_in_a_folder_that_is_lost(void **state)
 {
     (void)state;
     for (int which = 0; which < HARMS; which++)
-        for (int how = 0; how < 3; how++) {
+        for (int how = 0; how < 4; how++) {
             run r;
             told *t = &r.told;
             char name[32];
@@ -184,12 +184,13 @@ static void nothing_is_begun_in_a_folder_that_is_lost(void **state)
             uint64_t before = simfs_calls(r.sim, SIMFS_CHANGING);
             int status = how == 0   ? TOLD(t, firn_wal_rotate(r.log, error))
                          : how == 1 ? TOLD(t, firn_wal_truncate(r.log, 5, NULL, error))
+                         : how == 2 ? TOLD(t, wal_give_up(r.log, 5, 1, error))
                                     : TOLD(t, firn_wal_close(r.log, error));
             assert_int_equal(status, FIRN_IO);
             assert_int_equal(simfs_calls(r.sim, SIMFS_CHANGING), before);
             assert_true(t->error.sys_errno == ENOENT || t->error.sys_errno == ESTALE);
             assert_non_null(strstr(t->error.file, which >= NO_LOCK ? "log/LOCK" : "log"));
-            if (how < 2) {
+            if (how < 3) {
                 assert_int_equal(put_one(t, r.log), FIRN_POISONED);
                 assert_int_equal(TOLD(t, firn_wal_sync(r.log, error)), FIRN_POISONED);
                 assert_int_equal(TOLD(t, firn_wal_close(r.log, error)), FIRN_POISONED);
@@ -198,6 +199,69 @@ static void nothing_is_begun_in_a_folder_that_is_lost(void **state)
             assert_int_equal(simfs_open_count(r.sim), 0);
             finish(&r);
         }
+}
+
+/* Nor is one made ahead of its use: another writer may have one of that name. */
+static void no_segment_is_made_ahead_in_a_folder_that_is_lost(void **state)
+{
+    (void)state;
+    for (int which = 0; which < HARMS; which++) {
+        run r;
+        told *t = &r.told;
+        start(&r, "made ahead");
+        assert_int_equal(open_log(&r), FIRN_OK);
+        assert_int_equal(put_one(t, r.log), FIRN_OK);
+        harm(r.sim, which);
+        uint64_t before = simfs_calls(r.sim, SIMFS_CHANGING);
+        mutex_lock(&r.log->making);
+        int status = TOLD(t, wal_ready_ensure(r.log, r.log->current->no + 1,
+                                              r.config.options.segment_bytes, error));
+        mutex_unlock(&r.log->making);
+        assert_int_equal(status, FIRN_IO);
+        assert_int_equal(put_one(t, r.log), FIRN_POISONED);
+        assert_int_equal(TOLD(t, firn_wal_close(r.log, error)), FIRN_POISONED);
+        assert_int_equal(simfs_calls(r.sim, SIMFS_CHANGING), before);
+        finish(&r);
+    }
+}
+
+/* While the log was looked at, which may take long, the folder went: nothing of it is changed. */
+typedef struct while_read {
+    simfs *sim;
+    bool done;
+    uint64_t changes; /* up to then */
+} while_read;
+
+static int harm_while_reading(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    while_read *h = ctx;
+    (void)index;
+    if (h->done || call != SIMFS_READ || !name || !strstr(name, ".wal"))
+        return 0;
+    h->done = true;
+    h->changes = simfs_calls(h->sim, SIMFS_CHANGING);
+    harm(h->sim, NO_LOCK);
+    return 0;
+}
+
+static void nothing_is_repaired_in_a_folder_that_is_lost(void **state)
+{
+    (void)state;
+    run r;
+    told *t = &r.told;
+    start(&r, "repaired");
+    assert_int_equal(open_log(&r), FIRN_OK);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(put_one(t, r.log), FIRN_OK);
+    assert_int_equal(TOLD(t, firn_wal_close(r.log, error)), FIRN_OK);
+    while_read h = {.sim = r.sim};
+    simfs_on_call(r.sim, harm_while_reading, &h);
+    assert_int_equal(open_log(&r), FIRN_IO);
+    simfs_on_call(r.sim, NULL, NULL);
+    assert_true(h.done);
+    assert_int_equal(simfs_calls(r.sim, SIMFS_CHANGING), h.changes);
+    assert_non_null(strstr(t->error.file, "LOCK"));
+    finish(&r);
 }
 
 /* Wherever the next segment comes from. */
@@ -230,6 +294,8 @@ int main(void)
         cmocka_unit_test(each_failed_call_is_described),
         cmocka_unit_test(each_failed_allocation_is_described),
         cmocka_unit_test(nothing_is_begun_in_a_folder_that_is_lost),
+        cmocka_unit_test(no_segment_is_made_ahead_in_a_folder_that_is_lost),
+        cmocka_unit_test(nothing_is_repaired_in_a_folder_that_is_lost),
         cmocka_unit_test(the_next_segment_is_the_last_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
