@@ -24,19 +24,24 @@ static dead *take_first(cleaner *c) REQUIRES(c->m)
     return d;
 }
 
+static void end_all(cleaner *c) REQUIRES(c->m)
+{
+    while (c->first) {
+        dead *d = take_first(c);
+        c->busy = true;
+        mutex_unlock(&c->m);
+        d->end(d); /* may give us more */
+        mutex_lock(&c->m);
+        c->busy = false;
+    }
+}
+
 static void cleaner_run(void *arg)
 {
     cleaner *c = arg;
     mutex_lock(&c->m);
     for (;;) {
-        while (c->first) {
-            dead *d = take_first(c);
-            c->busy = true;
-            mutex_unlock(&c->m);
-            d->end(d); /* may give us more */
-            mutex_lock(&c->m);
-            c->busy = false;
-        }
+        end_all(c);
         cond_broadcast(&c->idle);
         if (!c->works)
             break;
@@ -55,6 +60,8 @@ int cleaner_start(cleaner *c)
         return 0;
     mutex_lock(&c->m);
     c->works = false;
+    end_all(c); /* what another thread has given meanwhile */
+    cond_broadcast(&c->idle);
     mutex_unlock(&c->m);
     return rc;
 }

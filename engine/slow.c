@@ -71,6 +71,7 @@ static void wait_once(firn *db, uint64_t started, bool *told) REQUIRES(db->state
 static int wait_for_room(firn *db, uint64_t started, firn_error *err)
 {
     bool told = false;
+    uint64_t attempt = 0;
     int rc = store_writable(db, err);
     if (rc != FIRN_OK)
         return rc;
@@ -80,6 +81,8 @@ static int wait_for_room(firn *db, uint64_t started, firn_error *err)
         if (!(pressure & PRESSURE_STOP) || db->closing)
             break;
         rc = store_stopped(db, err);
+        if (error_curable(rc) && store_ask_flusher(db, &attempt))
+            rc = FIRN_OK; /* what the last attempt has found may be cured */
         if (rc != FIRN_OK)
             break;
         wait_once(db, started, &told);

@@ -103,6 +103,9 @@ struct firn {
     bool closing GUARDED_BY(state_mu);
     bool rotation_wanted GUARDED_BY(state_mu); /* the active mem has reached its share */
     bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
+    uint64_t flushes_begun GUARDED_BY(state_mu), flushes_ended
+        GUARDED_BY(state_mu);              /* attempts of the flusher */
+    bool flush_asked GUARDED_BY(state_mu); /* a caller waits for another one */
     bool compaction_failed GUARDED_BY(state_mu);
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
 
@@ -186,6 +189,9 @@ void store_background_works(firn *db, background_work work);
 /* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells why: a flush that is
  * healthy is waited for, whatever compaction does. FIRN_OK: it is under way. */
 int store_stopped(firn *db, firn_error *err) REQUIRES(db->state_mu);
+/* A flush that waits before it is tried again is tried soon. *attempt is 0 at first: the attempt that the caller waits for.
+ * True: wait for state_changed, and ask again. False: it has failed too, or no flush waits. */
+bool store_ask_flusher(firn *db, uint64_t *attempt) REQUIRES(db->state_mu);
 /* The error that stopped writing, or FIRN_OK. */
 int store_writable(firn *db, firn_error *err);
 /* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it. Returns rc. */

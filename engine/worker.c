@@ -3,7 +3,9 @@
  * writers, waiting.
  *
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles from RETRY_MS to
- * RETRY_MS_MAX; any other stops the work. The two fail each for itself (store.h, stuck).
+ * RETRY_MS_MAX; any other stops the work. The two fail each for itself (store.h, stuck). What an attempt has found may have
+ * been cured since: who would be told of a flush that fails asks for another attempt first, which ends the flusher's pause
+ * (store_ask_flusher), but for its first RETRY_MS: a full disk is not hammered.
  * A table that cannot be read stops compaction alone: writes go on until level 0 is full. */
 #include <base/error.h>
 #include <string.h>
@@ -31,21 +33,57 @@ static void pause_before_retry(firn *db, unsigned failures)
     mutex_unlock(&db->state_mu);
 }
 
+/* The attempt has failed. Likewise, but a caller may ask for the next one. */
+static void pause_before_flush(firn *db, unsigned failures)
+{
+    uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0;
+    mutex_lock(&db->state_mu);
+    db->flushes_ended = db->flushes_begun;
+    cond_broadcast(&db->state_changed);
+    for (;;) {
+        uint64_t pause_ms = db->flush_asked ? RETRY_MS : retry_pause_ms(failures);
+        if (db->closing || passed_ms >= pause_ms)
+            break;
+        cond_wait_ms(&db->state_changed, &db->state_mu, pause_ms - passed_ms);
+        passed_ms = (fs_mono_us(fs_posix()) - started) / 1000;
+    }
+    mutex_unlock(&db->state_mu);
+}
+
+bool store_ask_flusher(firn *db, uint64_t *attempt)
+{
+    if (db->stuck[WORK_FLUSH].status == FIRN_OK)
+        return false;
+    if (*attempt == 0)
+        *attempt =
+            db->flushes_begun + 1; /* one that is under way may have met what is cured by now */
+    if (db->flushes_ended >= *attempt)
+        return false;
+    if (db->flushes_begun < *attempt && !db->flush_asked) {
+        db->flush_asked = true;
+        cond_broadcast(&db->state_changed);
+    }
+    return true;
+}
+
 /* Waits for something to flush or to reap. False: closing, or flushing has failed for good. */
 static bool wait_for_flush(firn *db)
 {
     mutex_lock(&db->state_mu);
     db->flushing = false;
+    db->flushes_ended = db->flushes_begun;
     cond_broadcast(&db->state_changed);
     for (;;) {
         view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
         if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired ||
-            db->rotation_wanted)
+            db->rotation_wanted || db->flush_asked)
             break;
         cond_wait(&db->state_changed, &db->state_mu);
     }
     bool go = !db->closing && db->background_status == FIRN_OK;
     db->flushing = go;
+    db->flush_asked = false;
+    db->flushes_begun++;
     mutex_unlock(&db->state_mu);
     return go;
 }
@@ -61,14 +99,14 @@ static void flusher_run(void *arg)
         if (rc == FIRN_OK)
             rc = flush_oldest(db, &did, &err);
         if (rc == FIRN_OK) {
-            failures = did ? 0 : failures;
-            if (did)
-                store_background_works(db, WORK_FLUSH);
+            /* Nothing to do any more, because a caller has flushed it, is as good. */
+            failures = 0;
+            store_background_works(db, WORK_FLUSH);
             continue;
         }
         store_background_error(db, WORK_FLUSH, rc, &err);
         if (error_curable(rc))
-            pause_before_retry(db, ++failures);
+            pause_before_flush(db, ++failures);
     }
 }
 
@@ -134,9 +172,9 @@ int workers_start(firn *db, firn_error *err)
 {
     if (db->inline_work)
         return FIRN_OK;
-    int rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
+    int rc = cleaner_start(&db->cleaner); /* first: the others give it work */
     if (rc == 0)
-        rc = cleaner_start(&db->cleaner);
+        rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
     if (rc == 0)
         rc = thread_start(&db->compactor, "firn-compact", compactor_run, db);
     return rc == 0 ? FIRN_OK : error_thread(err, db->dir->path, rc);
@@ -202,19 +240,22 @@ int work_inline(firn *db, firn_error *err)
     return rc == FIRN_OK ? compact_inline(db, err) : rc;
 }
 
-/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. */
+/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A flush is not given up
+ * before an attempt that began behind the call has failed. */
 static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg,
                       background_work last, firn_error *err)
 {
     int rc = FIRN_OK;
     const firn_error *why = NULL;
+    uint64_t attempt = 0;
     mutex_lock(&db->state_mu);
     while (!done(db, arg) && rc == FIRN_OK) {
         if (db->background_status != FIRN_OK) {
             rc = FIRN_POISONED;
             why = &db->background_error;
         }
-        for (unsigned work = WORK_FLUSH; rc == FIRN_OK && work <= (unsigned)last; work++) {
+        unsigned first = store_ask_flusher(db, &attempt) ? WORK_COMPACTION : WORK_FLUSH;
+        for (unsigned work = first; rc == FIRN_OK && work <= (unsigned)last; work++) {
             rc = db->stuck[work].status;
             why = &db->stuck[work].error;
         }

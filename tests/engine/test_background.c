@@ -217,6 +217,117 @@ static void a_flush_succeeds_while_a_compaction_waits_for_room(void **state)
     bed_release(&b);
 }
 
+/* ---- What an attempt has found may have been cured ---- */
+
+/* The real file system, but for what is done when a table is made. */
+static struct {
+    fs base;
+    fs_ops ops;
+    atomic_bool full;
+    _Atomic unsigned refused;
+    _Atomic uint64_t last_us,
+        least_us; /* the last attempt that was refused, and the least time between two */
+} moody;
+
+static int moody_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
+{
+    if (!(flags & FS_CREATE_NEW) || !strstr(name, ".tbl") || !atomic_load(&moody.full))
+        return fs_posix()->ops->open(dir, name, flags, out);
+    uint64_t now = fs_mono_us(fs_posix()), last = atomic_exchange(&moody.last_us, now);
+    if (atomic_fetch_add(&moody.refused, 1) > 0 && now - last < atomic_load(&moody.least_us))
+        atomic_store(&moody.least_us, now - last);
+    return -ENOSPC;
+}
+
+/* A store whose flusher has found the disk full so often that it pauses for seconds. */
+static void bed_on_full_disk(bed *b)
+{
+    bed_on_disk(b);
+    moody.ops = *fs_posix()->ops;
+    moody.ops.open = moody_open;
+    moody.base.ops = &moody.ops;
+    atomic_store(&moody.full, true);
+    atomic_store(&moody.refused, 0);
+    atomic_store(&moody.least_us, UINT64_MAX);
+    b->config.fs = &moody.base;
+    bed_must_open(b);
+    bed_put(b, "k", "v");
+    for (unsigned calls = 1; calls <= 7; calls++) {
+        unsigned before = atomic_load(&moody.refused);
+        assert_int_equal(firn_flush(b->db, NULL), FIRN_NO_SPACE);
+        /* One attempt that was under way, and one that was asked for. */
+        assert_true(atomic_load(&moody.refused) > before);
+        assert_true(atomic_load(&moody.refused) <= before + 2);
+    }
+    assert_true(atomic_load(&moody.least_us) >= RETRY_MS * 1000);
+}
+
+static void a_flush_that_is_cured_is_told_as_cured(void **state)
+{
+    (void)state;
+    for (unsigned way = 0; way < 3; way++) {
+        bed b;
+        bed_on_full_disk(&b);
+        assert_int_equal(way == 0   ? firn_flush(b.db, NULL)
+                         : way == 1 ? firn_settle(b.db, NULL)
+                                    : firn_compact(b.db, NULL, 0, NULL, 0, NULL),
+                         FIRN_NO_SPACE);
+        atomic_store(&moody.full, false);
+        MUST(way == 0   ? firn_flush(b.db, error)
+             : way == 1 ? firn_settle(b.db, error)
+                        : firn_compact(b.db, NULL, 0, NULL, 0, error));
+        assert_true(bed_tables(&b) > 0);
+        bed_expect(&b, NULL, "k", "v");
+        bed_release(&b);
+    }
+}
+
+static void a_writer_is_not_refused_for_what_is_cured(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_full_disk(&b);
+    for (unsigned i = 0; i < FROZEN_MAX; i++) {
+        bed_put(&b, "k", "w");
+        MUST(store_rotate(b.db, error));
+    }
+    assert_true(pressure(&b) & PRESSURE_STOP);
+    assert_int_equal(firn_put(b.db, "k", 1, "x", 1, NULL, NULL), FIRN_NO_SPACE);
+    assert_true(atomic_load(&moody.least_us) >= RETRY_MS * 1000);
+    atomic_store(&moody.full, false);
+    bed_put(&b, "k", "y");
+    bed_flush(&b);
+    bed_expect(&b, NULL, "k", "y");
+    bed_release(&b);
+}
+
+static void ask_in_vain(void *arg)
+{
+    bed *b = arg;
+    for (unsigned i = 0; i < 3; i++)
+        if (firn_flush(b->db, NULL) != FIRN_NO_SPACE)
+            abort();
+}
+
+/* However many ask, attempts keep their distance. */
+static void a_full_disk_is_not_hammered(void **state)
+{
+    (void)state;
+    bed b;
+    thread callers[8];
+    bed_on_full_disk(&b);
+    unsigned before = atomic_load(&moody.refused);
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(thread_start(&callers[i], "caller", ask_in_vain, &b), 0);
+    for (size_t i = 0; i < 8; i++)
+        thread_join(&callers[i]);
+    assert_true(atomic_load(&moody.refused) >= before + 3);
+    assert_true(atomic_load(&moody.least_us) >= RETRY_MS * 1000);
+    atomic_store(&moody.full, false);
+    bed_flush(&b);
+    bed_release(&b);
+}
+
 /* ---- What readers are the last to hold ---- */
 
 /* The real file system, which knows what the readers' thread does to files. */
@@ -474,6 +585,9 @@ int main(void)
         cmocka_unit_test(a_compaction_without_room_writes_nothing_until_there_is_some),
         cmocka_unit_test(a_caller_may_have_compacted_what_may_not_fit),
         cmocka_unit_test(who_waits_for_a_healthy_flush_is_not_told_of_a_compaction),
+        cmocka_unit_test(a_flush_that_is_cured_is_told_as_cured),
+        cmocka_unit_test(a_writer_is_not_refused_for_what_is_cured),
+        cmocka_unit_test(a_full_disk_is_not_hammered),
         cmocka_unit_test(a_flush_succeeds_while_a_compaction_waits_for_room),
         cmocka_unit_test(the_last_reader_of_a_table_leaves_the_rest_to_a_worker),
         cmocka_unit_test(the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker),
