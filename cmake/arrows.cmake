@@ -8,3 +8,11 @@ set(FIRN_ARROWS_memtable base)
 set(FIRN_ARROWS_sstable  base)
 set(FIRN_ARROWS_engine   base wal memtable sstable)
 set(FIRN_ARROWS_tools    base wal sstable engine)
+
+# A room of many files has floors, which are its folders, the lowest one first. Each file lies on one of them. A floor sees what its
+# room sees, and of its room the headers in the include folders of itself and of the floors in its row, nothing else.
+set(FIRN_FLOORS_wal segments recovering writing reading)
+set(FIRN_ARROWS_wal_segments)
+set(FIRN_ARROWS_wal_recovering segments)
+set(FIRN_ARROWS_wal_writing    segments recovering)
+set(FIRN_ARROWS_wal_reading    segments recovering writing)

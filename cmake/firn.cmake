@@ -3,6 +3,18 @@
 # project includes everywhere.
 include(${CMAKE_CURRENT_LIST_DIR}/arrows.cmake)
 
+#
+# On a floor (cmake/arrows.cmake), headers for other floors lie in NAME/FLOOR/include/FLOOR/, those that stay on it beside its sources.
+function(firn_floors name)
+    foreach(floor IN LISTS FIRN_FLOORS_${name})
+        set(files ${ARGN})
+        list(FILTER files INCLUDE REGEX "/${name}/${floor}/[^/]+$")
+        foreach(seen IN ITEMS ${floor} LISTS FIRN_ARROWS_${name}_${floor})
+            set_property(SOURCE ${files} APPEND PROPERTY INCLUDE_DIRECTORIES ${PROJECT_SOURCE_DIR}/${name}/${seen}/include)
+        endforeach()
+    endforeach()
+endfunction()
+
 function(firn_room name)
     add_library(firn_${name} STATIC ${ARGN})
     target_include_directories(firn_${name} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/${name}/include)
@@ -10,8 +22,18 @@ function(firn_room name)
         target_include_directories(firn_${name} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/${seen}/include)
         target_link_libraries(firn_${name} PUBLIC firn_${seen})
     endforeach()
+    firn_floors(${name} ${ARGN})
     target_link_libraries(firn_${name} PUBLIC firn_options)
     set_target_properties(firn_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+endfunction()
+
+# firn_see_inside(TARGET ROOM): the room's private headers, by their names, and those between its floors.
+function(firn_see_inside target room)
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/${room})
+    foreach(floor IN LISTS FIRN_FLOORS_${room})
+        target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/${room}/${floor}
+                                   ${PROJECT_SOURCE_DIR}/${room}/${floor}/include)
+    endforeach()
 endfunction()
 
 # firn_test(ROOM TOPIC LABEL [file...]) makes the executable test_ROOM_TOPIC from
@@ -22,7 +44,8 @@ function(firn_test room topic label)
     foreach(seen IN LISTS FIRN_ROOMS)
         target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/${seen}/include)
     endforeach()
-    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/${room} ${PROJECT_SOURCE_DIR}/tests)
+    firn_see_inside(${target} ${room})
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_link_libraries(${target} PRIVATE firn_${room} PkgConfig::CMOCKA)
     add_test(NAME ${room}.${topic} COMMAND ${target})
     set_tests_properties(${room}.${topic} PROPERTIES LABELS ${label} TIMEOUT 2400)

@@ -6,7 +6,7 @@
 #include <base/coding.h>
 #include <string.h>
 
-#include "wal_format.h"
+#include <segments/format.h>
 
 /* The payload's, and the padding behind it, when all of it fits into the `left` bytes at p. */
 static inline void fuzz_fix_payload(uint8_t *p, uint64_t left)

@@ -1,5 +1,5 @@
 /* fuzz_frame: one frame, the payloads of LINK and SEAL, the header of a segment, and names
- * (wal_format.h).
+ * (segments/format.h).
  *
  * The first byte chooses what the rest is and, for frames and headers, which checksums are made
  * right first, so that a fuzzer gets behind them.
@@ -16,7 +16,7 @@
 #include "fuzz.h"
 #include "fuzz_memory.h"
 #include "fuzz_fix.h"
-#include "wal_scan.h"
+#include "scan.h"
 
 #define MEMORY_MAX ((size_t)1 << 20) /* that firn may hold for one input */
 

@@ -7,7 +7,7 @@
 #include <support/simfs.h>
 
 #include "fuzz.h"
-#include "wal_scan.h"
+#include "scan.h"
 
 typedef struct fuzz_range {
     uint64_t segment_no;

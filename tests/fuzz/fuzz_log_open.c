@@ -4,10 +4,11 @@
 #include <base/entry.h>
 #include <base/hash.h>
 #include <errno.h>
+#include <recovering/recovered.h>
 #include <string.h>
 #include <wal/build_log.h>
 
-#include "wal_impl.h"
+#include "log.h"
 
 /* ---- Operations ---- */
 

@@ -1,5 +1,5 @@
 /* fuzz_segment: the bytes of one segment: through a cursor, a walk, and a scan of a folder that holds
- * nothing else (wal_scan.h).
+ * nothing else (segments/cursor.h).
  *
  * The first byte chooses:
  *   bit 0   the bytes behind the header are the input's; else they are built (fuzz_log_bytes.h)
@@ -16,7 +16,7 @@
 
 #include "fuzz_log_bytes.h"
 #include "fuzz_memory.h"
-#include "wal_scan.h"
+#include "scan.h"
 
 #define MEMORY_MAX ((size_t)4 << 20) /* that firn may hold for one input */
 

@@ -55,10 +55,54 @@ prepare_blocks() {
 build
 expect passes arrows ''
 echo '#include <firn/wal.h>' >>base/base.c && expect fails arrows 'which base may not see (A1)'
-echo '#include <firn/none.h>' >>wal/wal.c && expect fails arrows 'nobody has <firn/none.h> (A2)'
+echo '#include <firn/none.h>' >>wal/wal.c && expect fails arrows 'no room has <firn/none.h> (A2)'
 echo '#include "inside.h"' >>base/base.c && expect fails arrows 'does not lie beside it (A3)'
 echo '#include "../wal/inside.h"' >>base/base.c && expect fails arrows 'named without a folder (A3)'
 sed -i '/base.h/d' wal/wal.c && expect fails arrows 'uses the arrow to base (A4)'
+
+# A room with two floors.
+floors() {
+    mkdir -p wal/low/include/low wal/high/include/high
+    printf 'set(FIRN_FLOORS_wal low high)\nset(FIRN_ARROWS_wal_low)\nset(FIRN_ARROWS_wal_high low)\n' >>cmake/arrows.cmake
+    echo 'int low(void);' >wal/low/include/low/low.h
+    echo 'int high(void);' >wal/high/include/high/high.h
+    printf '#include <base/base.h>\n#include <firn/wal.h>\n#include <low/low.h>\n#include "own.h"\n' >wal/low/low.c
+    printf '#include <high/high.h>\n#include <low/low.h>\n' >wal/high/high.c
+    echo 'int own(void);' >wal/low/own.h
+    rm wal/wal.c wal/inside.h
+}
+floors && expect passes arrows ''
+floors && echo '#include <high/high.h>' >>wal/low/low.c && expect fails arrows '<high/high.h> is of wal/high, which low may not see (A1)'
+floors && echo '#include <low/low.h>' >>base/base.c && expect fails arrows '<low/low.h> is of wal/low, which base may not see (A1)'
+floors && echo '#include <low/low.h>' >>wal/include/firn/wal.h && expect fails arrows 'which wal may not see (A1)'
+floors && echo '#include "own.h"' >>wal/high/high.c && expect fails arrows 'does not lie beside it (A3)'
+floors && echo '#include "../low/own.h"' >>wal/high/high.c && expect fails arrows 'named without a folder (A3)'
+floors && sed -i '/low.h/d' wal/high/high.c && expect fails arrows 'no file of wal/high uses the arrow to wal/low (A4)'
+floors && echo 'int roof;' >wal/roof.c && expect fails arrows 'wal/roof.c: lies on no floor of wal (A5)'
+floors && sed -i 's/wal_low)/wal_low high)/' cmake/arrows.cmake && expect fails arrows 'low may not see high, which is not below it (A6)'
+floors && sed -i 's/low/base/; s/low/base/' cmake/arrows.cmake && mkdir wal/base && expect fails arrows 'base is the name of two places (A6)'
+
+# What the compiler is told by cmake/firn.cmake: arrow WORDS: the house does not build, because of WORDS; "": it does.
+small_build() {
+    rm base/filler_*.c && cp "$house/../../cmake/firn.cmake" cmake/
+    printf '%s\n' 'cmake_minimum_required(VERSION 3.21)' 'project(small C)' 'add_library(firn_options INTERFACE)' \
+        'include(cmake/firn.cmake)' 'file(GLOB base ${PROJECT_SOURCE_DIR}/base/*.c)' 'firn_room(base ${base})' \
+        'file(GLOB wal ${PROJECT_SOURCE_DIR}/wal/*/*.c)' 'firn_room(wal ${wal})' >CMakeLists.txt
+}
+arrow() {
+    small_build && cmake -S . -B out -DCMAKE_C_COMPILER="$cc" >out.txt 2>&1 && cmake --build out >>out.txt 2>&1
+    status=$?
+    if { [ -z "$1" ] && [ $status -ne 0 ]; } || { [ -n "$1" ] && { [ $status -eq 0 ] || ! grep -q -- "$1" out.txt; }; }; then
+        echo "building should say \"$1\"; it said ($status): $(cat out.txt)"
+        failures=$((failures + 1))
+    fi
+    build
+}
+floors && arrow ''
+floors && echo '#include <high/high.h>' >>wal/low/low.c && arrow 'high/high.h: No such file\|high/high.h. file not found'
+floors && echo '#include <own.h>' >>wal/high/high.c && arrow 'own.h: No such file\|own.h. file not found'
+floors && echo '#include <low/low.h>' >>base/base.c && arrow 'low/low.h: No such file\|low/low.h. file not found'
+floors && echo '#include <firn/wal.h>' >>base/base.c && arrow 'firn/wal.h: No such file\|firn/wal.h. file not found'
 
 expect passes readmes ''
 echo '`wal/gone.c`' >>README.md && expect fails readmes 'is no file (R1)'

@@ -20,7 +20,7 @@
 #include <support/rng.h>
 #include <support/simfs.h>
 
-#include "wal_impl.h"
+#include "log.h"
 
 /* A status, compared; a surprise prints the error. */
 void check_status(int status, int wanted, const firn_error *error, const char *where);

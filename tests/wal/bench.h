@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "build_log.h"
-#include "wal_impl.h"
+#include "log.h"
 
 typedef struct bench {
     log_builder log;

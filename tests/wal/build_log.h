@@ -10,7 +10,7 @@
 #include <support/simfs.h>
 #include <wal/wal.h>
 
-#include "wal_format.h"
+#include <segments/format.h>
 
 #define LOG_FOLDER        "log"
 #define LOG_SEGMENT_BYTES 8192

@@ -2,6 +2,7 @@
  * since the old ones may never take it (tests/support/simfs.h, S7). And what is proven durable stays where it is. */
 #include "bed.h"
 
+#include <segments/cursor.h>
 #include <support/crash.h>
 
 #include <errno.h>

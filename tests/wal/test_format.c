@@ -16,7 +16,7 @@
 #include <wal/wal.h>
 
 #include "build_log.h"
-#include "wal_format.h"
+#include <segments/format.h>
 
 static wal_header some_header(void)
 {

@@ -15,7 +15,7 @@
 #include <support/tempdir.h>
 
 #include "build_log.h"
-#include "wal_impl.h"
+#include "log.h"
 
 typedef struct bench {
     simfs *sim;

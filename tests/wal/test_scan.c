@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "build_log.h"
-#include "wal_scan.h"
+#include "scan.h"
 
 typedef struct bench {
     log_builder log;

@@ -3,7 +3,7 @@
 
 #include <support/crash.h>
 
-#include "wal_scan.h"
+#include "scan.h"
 
 static int first_seq(void *ctx, const firn_wal_entry *entry)
 {

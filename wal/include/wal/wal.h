@@ -17,7 +17,7 @@ typedef struct wal_segment wal_segment;
  * together, and would write for hours: numbers may have been given out so far beyond the end of the log, and no further. */
 #define WAL_SKIP_MAX (UINT64_C(1024) * UINT32_MAX)
 
-/* A file that is kept so that opening finds room on a full disk (wal_reserve.c). The log works without it. */
+/* A file that is kept so that opening finds room on a full disk (segments/reserve.c). The log works without it. */
 #define WAL_RESERVE_NAME "RESERVE"
 
 /* ---- Segments: reference-counted; the bytes stay mapped while a reference is held ---- */

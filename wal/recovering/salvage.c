@@ -1,0 +1,247 @@
+/* salvage: keep what is behind damage (README.md, "Recovery").
+ *
+ * Every proven loss gets a SKIP in its place, so that numbers are dense again and the next open is
+ * clean; the bytes that were there go to lost/ first. Each step can be interrupted: what was not
+ * replaced is found again.
+ */
+#include "repair.h"
+
+#include <base/error.h>
+
+static int cannot(wal_repair *r, const wal_spot *spot, const char *why)
+{
+    const wal_scan *scan = r->scan;
+    size_t at = spot->segment != WAL_NOWHERE ? spot->segment : spot->follower;
+    const char *path = at != WAL_NOWHERE ? scan->segments[at].segment->file->path : r->dir->path;
+    error_file(r->err, FIRN_DAMAGED, path, spot->offset, "the loss cannot be marked: %s", why);
+    error_hint(r->err,
+               "restore from a backup, or copy the folder and open it with recovery prefix");
+    return FIRN_DAMAGED;
+}
+
+/* In a file of this recovery, or where there is no room for another. */
+static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
+{
+    uint64_t bytes = p->segment->bytes;
+    fs_file *file;
+    int status = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
+    if (status != FIRN_OK)
+        return status;
+    /* A file that was cut short gets its size back, or it would count as cut short again. */
+    if (p->short_file)
+        status = fs_allocate(file, bytes, r->err);
+    if (status == FIRN_OK && filling)
+        status = wal_repair_fill(r, file, p, filling);
+    if (status == FIRN_OK)
+        status = fs_sync(file, r->err);
+    fs_close(file);
+    return status;
+}
+
+/* Puts what takes the place of damaged bytes there; without room for a frame, nothing. */
+static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
+{
+    const wal_segment *s = p->segment;
+    if (filling->end - filling->offset < WAL_FRAME_BYTES)
+        filling = NULL;
+    if (!wal_repair_has_made(r, s->no)) {
+        const wal_copy copy = {
+            .end = wal_segment_used_end(s, 0, s->base_bytes),
+            .bytes = s->bytes,
+            .filling = filling,
+        };
+        int status = wal_repair_copy(r, p, &copy, NULL);
+        if (status != FIRN_NO_SPACE || !r->tight)
+            return status;
+    }
+    return fill_in_place(r, p, filling);
+}
+
+static int salvage_range(wal_repair *r, const wal_spot *spot)
+{
+    const wal_scanned *p = &r->scan->segments[spot->segment];
+    uint64_t bytes = p->segment->bytes;
+    uint64_t offset = spot->offset;
+    uint64_t end = (spot->end + 7) & ~UINT64_C(7);
+    bool at_the_end = offset == p->segment->end;
+    /* At the end of the log there may be little or nothing where frames once were. */
+    if (at_the_end && spot->follower == WAL_NOWHERE && end < offset + WAL_FRAME_BYTES + 8)
+        end = offset + WAL_FRAME_BYTES + 8;
+    if (end > bytes)
+        end = bytes;
+    /* Behind the SEAL of a rotation nobody would read it: the SEAL has to go, too. */
+    if (at_the_end && p->seal == WAL_SEAL_ROTATION)
+        offset -= wal_frame_size(WAL_SEAL_BYTES);
+    if (spot->seq_next > spot->seq_first && end < offset + WAL_FRAME_BYTES)
+        return cannot(r, spot, "there is no room for the record that says so");
+    int status = wal_repair_save_range(r, p, offset, end);
+    if (status == FIRN_OK)
+        status = wal_repair_saved(r);
+    if (status != FIRN_OK)
+        return status;
+    const wal_filling filling = {
+        .offset = offset,
+        .end = end,
+        .seq_first = spot->seq_first,
+        .seq_next = spot->seq_next > spot->seq_first ? spot->seq_next : spot->seq_first,
+    };
+    return fill(r, p, &filling);
+}
+
+/* The floor that the LINK at this place knows; 0: it is none, or knows none. */
+static uint64_t floor_of_link(const wal_scanned *p, uint64_t offset)
+{
+    const wal_segment *s = p->segment;
+    wal_cursor c = {.base = s->base, .limit = p->limit, .salt = s->salt, .offset = offset};
+    wal_link link;
+    if (!wal_cursor_peek(&c) || c.frame.type != WAL_LINK ||
+        wal_link_decode(wal_cursor_payload(&c), &link) != FIRN_OK)
+        return 0;
+    return link.floor_seq;
+}
+
+/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of them,
+ * and no frame among them passes. */
+static bool stale_behind(const wal_scanned *p)
+{
+    const wal_segment *s = p->segment;
+    if (s->end >= s->base_bytes)
+        return true;
+    uint64_t left = s->base_bytes - s->end;
+    uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
+    wal_cursor c = {.base = s->base,
+                    .limit = s->base_bytes,
+                    .used_end = s->used_end,
+                    .salt = s->salt,
+                    .offset = s->end};
+    return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0 &&
+           wal_segment_used_end(s, s->end, s->end + mark) == s->end &&
+           wal_cursor_next(&c) == FIRN_END;
+}
+
+/* The LINK of this segment may be all that says where a recovery cut the log: that the files before it
+ * are given up (they have been saved), and where the segment before those ends. Without it they would
+ * be taken for the log again. */
+static int carry_out_link(wal_repair *r, const wal_spot *spot)
+{
+    const wal_scan *scan = r->scan;
+    int status = FIRN_OK;
+    bool removed = false;
+    for (size_t i = spot->follower; i-- > 0 && scan->segments[i].part == WAL_PART_SUPERSEDED;) {
+        status = fs_remove(r->dir, scan->segments[i].segment->name, r->err);
+        if (status != FIRN_OK)
+            return status;
+        removed = true;
+    }
+    status = removed ? fs_dir_sync(r->dir, r->err) : FIRN_OK;
+    if (status != FIRN_OK || spot->segment == WAL_NOWHERE)
+        return status;
+    const wal_scanned *prev = &scan->segments[spot->segment];
+    if (stale_behind(prev))
+        return FIRN_OK;
+    return wal_repair_cut_off(r, prev, prev->segment->end);
+}
+
+/* A frame that is intact but at odds with others makes room for a SKIP. What a LINK knows of the
+ * floor is kept: what has been truncated must not be shown again, nor be missed. */
+static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
+{
+    const wal_scanned *p = &r->scan->segments[index];
+    if (spot->end == spot->offset)
+        return cannot(r, spot, "there is no room for the record that says so");
+    int status = wal_repair_save_range(r, p, spot->offset, spot->end);
+    if (status == FIRN_OK)
+        status = wal_repair_saved(r);
+    if (status == FIRN_OK && spot->what == WAL_SPOT_LINK)
+        status = carry_out_link(r, spot);
+    if (status != FIRN_OK)
+        return status;
+    wal_filling filling = {
+        .offset = spot->offset,
+        .end = spot->end,
+        .seq_first = spot->seq_next,
+        .seq_next = spot->seq_next,
+        .floor_seq = floor_of_link(p, spot->offset),
+    };
+    if (spot->what == WAL_SPOT_LINK && spot->seq_first < spot->seq_next)
+        filling.seq_first = spot->seq_first;
+    return fill(r, p, &filling);
+}
+
+/* The files between two live segments, or behind the last one, are replaced by one small segment.
+ * */
+static int salvage_between(wal_repair *r, const wal_spot *spot)
+{
+    const wal_scan *scan = r->scan;
+    int status = FIRN_OK;
+    size_t from = spot->segment == WAL_NOWHERE ? 0 : spot->segment + 1;
+    size_t to = spot->follower == WAL_NOWHERE ? scan->count : spot->follower;
+    for (size_t i = from; i < to && status == FIRN_OK; i++) {
+        if (wal_repair_worth_saving(&scan->segments[i]))
+            status = wal_repair_save_file(r, &scan->segments[i]);
+    }
+    if (status == FIRN_OK)
+        status = wal_repair_saved(r);
+    if (status != FIRN_OK)
+        return status;
+
+    const wal_scanned *prev = spot->segment == WAL_NOWHERE ? NULL : &scan->segments[spot->segment];
+    uint64_t end = prev ? prev->segment->end : 0;
+    if (spot->follower == WAL_NOWHERE) {
+        if (!prev && scan->max_seen_seq == 0)
+            return wal_repair_successor(r, WAL_NOWHERE, 0, spot->seq_first, spot->seq_first,
+                                        WAL_SKIP_LOST);
+        return wal_repair_successor(r, spot->segment, end, spot->seq_first, scan->max_seen_seq + 1,
+                                    WAL_SKIP_LOST);
+    }
+    const wal_scanned *next = &scan->segments[spot->follower];
+    uint64_t no = next->linked ? next->link.prev_no : next->segment->no - 1;
+    if (no == 0 || (prev && no <= prev->segment->no))
+        return cannot(r, spot, "no segment number is free in front of the next one");
+    wal_made made = {
+        .no = no,
+        .link = {.floor_seq = scan->floor_seq < spot->seq_first ? scan->floor_seq : 0,
+                 .life = scan->life,
+                 .seq_first = spot->seq_first,
+                 .stand_in = true},
+        .seq_next = spot->seq_next > spot->seq_first ? spot->seq_next : spot->seq_first,
+        .reason = WAL_SKIP_LOST,
+        .sealed = true,
+    };
+    if (prev) {
+        made.link.prev_no = prev->segment->no;
+        made.link.prev_end = end;
+        made.link.prev_chain = prev->segment->chain;
+    }
+    return wal_repair_make(r, &made);
+}
+
+int wal_repair_salvage(wal_repair *r)
+{
+    const wal_scan *scan = r->scan;
+    int status = FIRN_OK;
+    for (size_t i = 0; i < scan->spot_count && status == FIRN_OK; i++) {
+        const wal_spot *spot = &scan->spots[i];
+        if (spot->kind == FIRN_WAL_HARMLESS)
+            continue;
+        if (spot->kind == FIRN_WAL_TORN)
+            break; /* what follows is cut */
+        switch (spot->what) {
+        case WAL_SPOT_RANGE:
+            status = salvage_range(r, spot);
+            break;
+        case WAL_SPOT_BETWEEN:
+            status = salvage_between(r, spot);
+            break;
+        case WAL_SPOT_SEAL:
+            status = salvage_frame(r, spot, spot->segment);
+            break;
+        case WAL_SPOT_LINK:
+            status = salvage_frame(r, spot, spot->follower);
+            break;
+        case WAL_SPOT_HEADER:
+            break;
+        }
+    }
+    return status;
+}
