@@ -577,6 +577,103 @@ static void who_waits_for_a_reader_sleeps(void **state)
     free(w);
 }
 
+static int refuse_a_table(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    bool *armed = ctx;
+    (void)index;
+    if (!*armed || call != SIMFS_CREATE || !strstr(name, ".tbl"))
+        return 0;
+    *armed = false;
+    return EIO;
+}
+
+static void a_flush_that_fails_stops_writing(void **state)
+{
+    (void)state;
+    bed b;
+    bool armed = true;
+    firn_error err = {0};
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    simfs_on_call(b.sim, refuse_a_table, &armed);
+    assert_int_equal(firn_flush(b.db, &err), FIRN_IO);
+    assert_false(armed);
+    assert_int_equal(firn_put(b.db, "b", 1, "2", 1, NULL, &err), FIRN_POISONED);
+    assert_int_equal(firn_flush(b.db, &err), FIRN_POISONED);
+    assert_true(bed_stats(&b).poisoned);
+    bed_expect(&b, NULL, "a", "1");
+    (void)firn_close(b.db, NULL);
+    bed_must_open(&b);
+    bed_expect(&b, NULL, "a", "1");
+    bed_put(&b, "b", "2");
+    bed_release(&b);
+}
+
+static void a_flush_without_descriptors_is_tried_again(void **state)
+{
+    (void)state;
+    static const int errors[] = {EMFILE, ENFILE, ENOMEM, ENOSPC};
+    for (size_t e = 0; e < sizeof errors / sizeof *errors; e++) {
+        bed b;
+        firn_error err = {0};
+        bed_on_simfs(&b, 1);
+        bed_must_open(&b);
+        bed_put(&b, "a", "1");
+        simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_CREATE, .at = 1, .error = errors[e]});
+        assert_int_not_equal(firn_flush(b.db, &err), FIRN_OK);
+        simfs_heal(b.sim);
+        assert_false(bed_stats(&b).poisoned);
+        bed_put(&b, "b", "2");
+        bed_flush(&b);
+        assert_int_equal(bed_tables(&b), 1);
+        bed_expect(&b, NULL, "a", "1");
+        bed_must_close(&b);
+        bed_must_open(&b);
+        bed_expect(&b, NULL, "b", "2");
+        bed_release(&b);
+    }
+}
+
+static int no_table_opens(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    (void)ctx;
+    (void)index;
+    return call == SIMFS_OPEN && strstr(name, ".tbl") ? EIO : 0;
+}
+
+static void a_table_that_cannot_be_read_stops_compaction_and_not_writing(void **state)
+{
+    (void)state;
+    bed b;
+    char key[16];
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    simfs_on_call(b.sim, no_table_opens, NULL);
+    for (unsigned i = 0; i < 8; i++) {
+        snprintf(key, sizeof key, "k%u", i);
+        bed_put(&b, key, "v");
+        bed_put(&b, "a", "v");
+        int rc = firn_flush(b.db, NULL);
+        assert_true(rc == FIRN_OK || rc == FIRN_IO);
+    }
+    assert_false(bed_stats(&b).poisoned);
+    assert_int_equal(bed_stats(&b).level_tables[0], 8);
+    simfs_on_call(b.sim, NULL, NULL);
+    for (int life = 0; life < 2; life++) {
+        for (unsigned i = 0; i < 8; i++) {
+            snprintf(key, sizeof key, "k%u", i);
+            bed_expect(&b, NULL, key, "v");
+        }
+        bed_must_close(&b);
+        bed_must_open(&b);
+        bed_put(&b, "more", "v");
+        bed_flush(&b);
+    }
+    assert_true(bed_stats(&b).level_tables[0] < 8); /* opened again, it goes on */
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +690,9 @@ int main(void)
         cmocka_unit_test(the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker),
         cmocka_unit_test(nothing_that_is_given_to_the_cleaner_is_forgotten),
         cmocka_unit_test(who_waits_for_a_reader_sleeps),
+        cmocka_unit_test(a_flush_that_fails_stops_writing),
+        cmocka_unit_test(a_flush_without_descriptors_is_tried_again),
+        cmocka_unit_test(a_table_that_cannot_be_read_stops_compaction_and_not_writing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

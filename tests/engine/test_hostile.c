@@ -523,6 +523,30 @@ static void a_backup_of_hard_links_does_not_change(void **state)
     bed_release(&s.b);
 }
 
+static void a_file_number_near_the_end_of_all_numbers_is_refused(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    bed_must_close(&b);
+    simfs_write_file(b.sim, "/store/9999999999999999999.tbl", "x", 1);
+    firn_error err = {0};
+    if (bed_open(&b, &err) == FIRN_OK) {
+        bed_flush(&b);
+        bed_must_close(&b);
+        bed_must_open(&b);
+        bed_expect(&b, NULL, "a", "1");
+    } else {
+        assert_int_equal(err.status, FIRN_INVALID);
+        simfs_remove(b.sim, "/store/9999999999999999999.tbl");
+        bed_must_open(&b);
+        bed_expect(&b, NULL, "a", "1");
+    }
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -544,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_bad_reserve_blocks_nothing),
         cmocka_unit_test(whatever_lies_in_lost_costs_nothing),
         cmocka_unit_test(a_backup_of_hard_links_does_not_change),
+        cmocka_unit_test(a_file_number_near_the_end_of_all_numbers_is_refused),
     };
     /* Several hundred stores, each synced many times: where memory is a file system, that costs nothing. */
     if (!getenv("TMPDIR") && access("/dev/shm", W_OK | X_OK) == 0)

@@ -350,6 +350,55 @@ static void keys_that_are_prefixes_of_each_other_keep_their_order(void **state)
     }
 }
 
+#define RING 60
+
+static void ring_name(unsigned i, char out[16])
+{
+    snprintf(out, 16, "k%06u", i % RING);
+}
+
+/* Every value names the key to go to next: what it points into goes while the iterator moves. */
+static void an_iterator_can_seek_to_a_key_that_it_shows(void **state)
+{
+    (void)state;
+    bed b;
+    static char value[400];
+    char name[16];
+    bed_on_simfs(&b, 5);
+    b.options.segment_bytes = 64 << 10;
+    b.options.compression = FIRN_COMPRESSION_LZ4; /* so that blocks come and go */
+    bed_must_open(&b);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = round; i < RING; i += 3) {
+            memset(value, 'v', sizeof value);
+            ring_name(i + 37, name);
+            memcpy(value, name, 7);
+            ring_name(i, name);
+            MUST(firn_put(b.db, name, 7, value, sizeof value, NULL, error));
+        }
+        bed_flush(&b);
+    }
+    assert_int_equal(bed_tables(&b), 3);
+    for (int before = 0; before < 2; before++) {
+        firn_iter_options o;
+        firn_iter *it = NULL;
+        firn_iter_options_init(&o);
+        o.bypass_cache = true;
+        MUST(firn_iter_new(b.db, &o, &it, error));
+        assert_int_equal(firn_iter_first(it), FIRN_OK);
+        for (unsigned n = 0; n < RING; n++) {
+            ring_name(n * 37, name);
+            assert_true(slice_equal(firn_iter_key(it), slice_of_str(name)));
+            const uint8_t *next = firn_iter_value(it).data;
+            assert_int_equal(before ? firn_iter_seek_for_prev(it, next, 7)
+                                    : firn_iter_seek(it, next, 7),
+                             FIRN_OK);
+        }
+        firn_iter_free(it);
+    }
+    bed_release(&b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -364,6 +413,7 @@ int main(void)
         TEST(a_value_that_is_held_stays_where_it_is),
         TEST(the_current_value_is_readable_until_the_next_movement),
         TEST(keys_that_are_prefixes_of_each_other_keep_their_order),
+        cmocka_unit_test(an_iterator_can_seek_to_a_key_that_it_shows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -511,6 +511,43 @@ static void what_failed_is_not_counted(void **state)
     refuses_to_close(t, "iterators: 1, snapshots: 1, values: 0");
 }
 
+static void wrong_arguments_are_refused(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    firn_error err = {0};
+    firn_value v;
+    size_t size;
+    firn_write_options w = {0};
+    firn_iter_options io = {0};
+    firn_iter *it = NULL;
+    assert_int_equal(firn_get(b.db, "a", 1, NULL, NULL, &err), FIRN_INVALID);
+    assert_int_equal(firn_get(b.db, NULL, 1, NULL, &v, &err), FIRN_INVALID);
+    assert_int_equal(firn_get_into(b.db, "a", 1, NULL, NULL, 0, NULL, &err), FIRN_INVALID);
+    assert_int_equal(firn_get_into(b.db, "a", 1, NULL, NULL, 5, &size, &err), FIRN_INVALID);
+    assert_int_equal(firn_put(b.db, NULL, 1, "v", 1, NULL, &err), FIRN_INVALID);
+    assert_int_equal(firn_put(b.db, "k", 1, NULL, 1, NULL, &err), FIRN_INVALID);
+    assert_int_equal(firn_put(b.db, "k", 1, "v", 1, &w, &err), FIRN_INVALID);
+    assert_int_equal(firn_iter_new(b.db, &io, &it, &err), FIRN_INVALID);
+    assert_int_equal(firn_iter_new(b.db, NULL, NULL, &err), FIRN_INVALID);
+    assert_int_equal(firn_snapshot_new(b.db, NULL, &err), FIRN_INVALID);
+    assert_int_equal(firn_get_stats(b.db, NULL, &err), FIRN_INVALID);
+    firn_iter_options_init(&io);
+    io.lower_size = 3;
+    assert_int_equal(firn_iter_new(b.db, &io, &it, &err), FIRN_INVALID);
+    MUST(firn_iter_new(b.db, NULL, &it, error));
+    assert_int_equal(firn_iter_seek(it, NULL, 3), FIRN_INVALID);
+    assert_int_equal(firn_iter_seek_for_prev(it, NULL, 3), FIRN_INVALID);
+    assert_false(firn_iter_valid(it));
+    assert_int_equal(firn_iter_status(it, &err), FIRN_INVALID);
+    assert_int_equal(firn_iter_seek(it, NULL, 0), FIRN_OK);
+    firn_iter_free(it);
+    bed_release(&b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -525,6 +562,7 @@ int main(int argc, char **argv)
         TEST(a_handle_is_null_after_a_failure),
         TEST(closing_says_what_is_still_out_and_refuses),
         TEST(what_failed_is_not_counted),
+        cmocka_unit_test(wrong_arguments_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,3 +57,16 @@ uint64_t bench_append(bench *b)
     b->appended++;
     return seq;
 }
+
+void bench_write(bench *b)
+{
+    simfs_write_file(b->sim, LOG_FOLDER "/note", "", 0);
+    log_write(&b->log, b->sim);
+}
+
+bool bench_in_lost(bench *b, const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof(path), LOG_FOLDER "/lost/%s", name);
+    return simfs_exists(b->sim, path);
+}

@@ -37,5 +37,8 @@ int bench_open_with(bench *b, const wal_config *config);
 int bench_open(bench *b, firn_recovery policy);
 /* One operation, durable; returns its number. */
 uint64_t bench_append(bench *b);
+/* Writes the files of the log; the folder is there also when there are none. */
+void bench_write(bench *b);
+bool bench_in_lost(bench *b, const char *name);
 
 #endif

@@ -106,6 +106,27 @@ uint64_t log_batch(log_builder *b, uint32_t operations)
     return log_frame(b, WAL_DATA, payload, size, operations);
 }
 
+uint64_t log_lone_batch(log_builder *b)
+{
+    uint8_t payload[256];
+    size_t size = log_batch_encode(b->next_seq, 1, payload, sizeof(payload));
+    return log_frame(b, WAL_DATA, payload, size, 1);
+}
+
+uint64_t log_link(log_builder *b, const wal_link *link)
+{
+    uint8_t payload[WAL_LINK_BYTES];
+    wal_link_encode(link, payload);
+    return log_frame(b, WAL_LINK, payload, sizeof(payload), 0);
+}
+
+uint64_t log_skip(log_builder *b, uint32_t reason, uint32_t count)
+{
+    uint8_t payload[4];
+    put_u32(payload, reason);
+    return log_frame(b, WAL_SKIP, payload, sizeof(payload), count);
+}
+
 uint64_t log_mark(log_builder *b)
 {
     return log_frame(b, WAL_MARK, "", 0, 0);
@@ -228,6 +249,14 @@ void log_write(const log_builder *b, simfs *sim)
         const log_segment *s = &b->segments[i];
         simfs_write_file(sim, log_path(b->first_no + i, path), s->bytes, s->size);
     }
+}
+
+void log_one_segment(log_builder *b, uint64_t first, uint32_t operations)
+{
+    b->next_seq = first;
+    b->floor_seq = first - 1;
+    log_rotate(b);
+    log_batch(b, operations);
 }
 
 void log_sample(log_builder *b)

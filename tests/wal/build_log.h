@@ -50,6 +50,10 @@ uint64_t log_frame(log_builder *b, uint8_t type, const void *payload, size_t siz
 uint64_t log_batch(log_builder *b, uint32_t operations);
 /* The payload of such a batch; returns its size. */
 size_t log_batch_encode(uint64_t seq_first, uint32_t operations, uint8_t *out, size_t room);
+/* A DATA frame with one operation; the builder does not note its number. */
+uint64_t log_lone_batch(log_builder *b);
+uint64_t log_link(log_builder *b, const wal_link *link);
+uint64_t log_skip(log_builder *b, uint32_t reason, uint32_t count);
 uint64_t log_mark(log_builder *b);
 uint64_t log_seal(log_builder *b, uint32_t kind);
 uint64_t log_floor(log_builder *b, uint64_t floor_seq);
@@ -72,6 +76,8 @@ void log_reopen(log_builder *b);
 void log_write(const log_builder *b, simfs *sim);
 const char *log_path(uint64_t segment_no, char out[64]);
 
+/* A log of one segment with this number of operations, whose first number is `first`. */
+void log_one_segment(log_builder *b, uint64_t first, uint32_t operations);
 /* A log of three segments with batches of several sizes, marks, a checkpoint; synced now and then,
  * not closed. */
 void log_sample(log_builder *b);

@@ -233,7 +233,8 @@ static void close_in_a_used_segment(bed *b, char name[WAL_NAME_BYTES])
     memset(stale, 0x5a, sizeof(stale));
     snprintf(path, sizeof(path), BED_PATH "/%s", name);
     const uint8_t *bytes = simfs_peek(b->sim, path, &size);
-    uint64_t end = (wal_used_end(bytes, 0, size) + 7) / 8 * 8 + WAL_FRAME_BYTES; /* behind the mark */
+    uint64_t end =
+        (wal_used_end(bytes, 0, size) + 7) / 8 * 8 + WAL_FRAME_BYTES; /* behind the mark */
     assert_true(size < b->config.options.segment_bytes && size - end < sizeof(stale));
     simfs_poke(b->sim, path, end, stale, size - end);
 }

@@ -644,6 +644,42 @@ static void ARefusedGroupDoesNotComeBackAfterAPowerCut(void **state)
     bed_release(&b);
 }
 
+static void never(void *ctx, uint64_t seq, int status)
+{
+    (void)seq;
+    (void)status;
+    ++*(int *)ctx;
+}
+
+/* Each allocation of a call fails once; in the end it succeeds. */
+static void WithoutMemoryReadersAndCallbacksSaySo(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_NONE;
+    bed b = bed_new_with(&c);
+    bed_put(&b, 1);
+    int called = 0, status = FIRN_NO_MEMORY;
+    for (uint64_t n = 1; status == FIRN_NO_MEMORY; n++) {
+        alloc_fail_at(n);
+        status = firn_wal_on_durable(b.log, 1, never, &called, NULL);
+        alloc_fail_at(0);
+        assert_true(status == FIRN_NO_MEMORY || n > 1);
+    }
+    assert_int_equal(status, FIRN_OK);
+    status = FIRN_NO_MEMORY;
+    for (uint64_t n = 1; status == FIRN_NO_MEMORY; n++) {
+        alloc_fail_at(n);
+        status = firn_wal_verify(b.log, NULL, NULL);
+        alloc_fail_at(0);
+        assert_true(status == FIRN_NO_MEMORY || n > 1);
+    }
+    assert_int_equal(status, FIRN_OK);
+    assert_int_equal(called, 0);
+    bed_release(&b);
+    assert_int_equal(called, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,6 +694,7 @@ int main(void)
         cmocka_unit_test(AFullDiskRefusesAndTheLogGoesOnByItself),
         cmocka_unit_test(ARefusedGroupLeavesNoneOfItsFrames),
         cmocka_unit_test(ARefusedGroupDoesNotComeBackAfterAPowerCut),
+        cmocka_unit_test(WithoutMemoryReadersAndCallbacksSaySo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

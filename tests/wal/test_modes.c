@@ -1,8 +1,9 @@
-/* Every mode survives the death of the process: a child appends and tells each acknowledged number
- * through a pipe; it is killed in the middle; whatever it told must be there. */
+/* The modes of a log: durability and backing. Every mode survives the death of the process: a child appends and tells each
+ * acknowledged number through a pipe; it is killed in the middle; whatever it told must be there. */
 #include "bed.h"
 
 #include <base/hash.h>
+#include <errno.h>
 #include <signal.h>
 #include <support/tempdir.h>
 #include <sys/wait.h>
@@ -210,6 +211,78 @@ static void TheAutomaticBackingFollowsTheFileSystem(void **state)
     }
 }
 
+static void OptionsThatSayDefaultGetIt(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_DEFAULT;
+    bed b = bed_new_with(&c);
+    bed_put(&b, 1);
+    assert_int_equal(firn_wal_durable_seq(b.log), 1);
+    bed_release(&b);
+}
+
+static int count_entry(void *ctx, const firn_wal_entry *entry)
+{
+    (void)entry;
+    ++*(int *)ctx;
+    return 0;
+}
+
+/* Before Linux 5.14 pages cannot be made ready ahead: appends are written, and a mapped file is read once when it is
+ * opened, so that a bad sector is an error and no signal. */
+static void WithoutPagesMadeReadyAheadTheLogIsWrittenAndReadAllTheSame(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_NONE;
+    bed b = bed_new_with(&c);
+    const simfs_fault old_kernel = {
+        .calls = SIMFS_POPULATE, .at = 1, .error = EINVAL, .forever = true};
+    bed_close(&b);
+    simfs_fail(b.sim, old_kernel);
+    bed_open(&b);
+    for (uint64_t i = 1; i <= 60; i++)
+        bed_put(&b, i);
+    bed_reopen(&b);
+    int count = 0;
+    OK(firn_wal_replay(b.log, 0, count_entry, &count, NULL, err));
+    assert_int_equal(count, 60);
+    bed_close(&b);
+    /* The read that takes the place of making pages ready fails as any other. */
+    simfs_heal(b.sim);
+    uint64_t reads = simfs_calls(b.sim, SIMFS_READ);
+    simfs_fail(b.sim, old_kernel);
+    bed_reopen(&b);
+    reads = simfs_calls(b.sim, SIMFS_READ) - reads;
+    unsigned refused = 0;
+    for (uint64_t at = 1; at <= reads; at++) {
+        bed_close(&b);
+        simfs_heal(b.sim);
+        simfs_fail(b.sim, old_kernel);
+        simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_READ, .at = at, .error = EIO});
+        fs_dir *dir;
+        OK(fs_dir_open(simfs_fs(b.sim), BED_PATH, &dir, err));
+        firn_error error = {0};
+        int status = wal_open(dir, &b.config, NULL, &b.log, &error);
+        if (status != FIRN_OK) {
+            assert_int_equal(status, FIRN_IO);
+            assert_int_equal(error.sys_errno, EIO);
+            refused++;
+            b.log = NULL;
+        } else {
+            assert_int_equal(firn_wal_last_seq(b.log), 60);
+        }
+        if (b.log)
+            bed_close(&b);
+        fs_dir_close(dir);
+        simfs_heal(b.sim);
+        bed_open(&b);
+    }
+    assert_true(refused > 0);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +292,8 @@ int main(void)
         cmocka_unit_test(ABatchSurvivesTheProcessWhole),
         cmocka_unit_test(AWriteMayAskForMoreOrLessThanItsMode),
         cmocka_unit_test(TheAutomaticBackingFollowsTheFileSystem),
+        cmocka_unit_test(OptionsThatSayDefaultGetIt),
+        cmocka_unit_test(WithoutPagesMadeReadyAheadTheLogIsWrittenAndReadAllTheSame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

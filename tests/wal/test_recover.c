@@ -596,6 +596,43 @@ static void a_stray_file_of_the_highest_number_is_set_aside(void **state)
     }
 }
 
+/* ---- Segments that were made ahead ---- */
+
+static void a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    log_sample(&b->log);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log)->bytes[20] ^= 1;
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_append(b), 21);
+    size_t size;
+    const uint8_t *bytes = simfs_peek(b->sim, log_path(4, path), &size);
+    assert_memory_equal(bytes, bytes + WAL_HEADER_COPY_OFFSET, WAL_HEADER_BYTES);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 20);
+}
+
+/* The first group of a segment that was made ahead did not survive whole: salvage keeps its bytes. */
+static void bytes_in_a_segment_made_ahead_go_to_lost_with_it(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log);
+    memcpy(log_made_ahead(&b->log)->bytes + WAL_DATA_OFFSET, "half a frame", 12);
+    bench_write(b);
+    char path[64];
+    simfs_remove(b->sim, log_path(2, path));
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->read.count, 3);
+    assert_false(simfs_exists(b->sim, log_path(3, path)));
+    assert_true(bench_in_lost(b, "000000000003-0-1"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
 
 int main(void)
@@ -622,6 +659,8 @@ int main(void)
         TEST(a_full_disk_fails_a_repair_that_needs_room_and_it_succeeds_later),
         TEST(a_number_that_leaves_no_room_for_another_is_an_error),
         cmocka_unit_test(a_stray_file_of_the_highest_number_is_set_aside),
+        TEST(a_damaged_header_copy_of_the_segment_that_is_used_next_is_mended),
+        TEST(bytes_in_a_segment_made_ahead_go_to_lost_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

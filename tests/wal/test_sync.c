@@ -622,6 +622,52 @@ static void ManyWaitersShareASync(void **state)
     tempdir_remove(path);
 }
 
+typedef struct slow_disk {
+    simfs *sim;
+    atomic_bool slow;
+} slow_disk;
+
+/* A sync takes as long as somebody waits for it with a limit, by the simulated clock. */
+static int take_long(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    slow_disk *d = ctx;
+    (void)index;
+    (void)name;
+    while (call == SIMFS_SYNC && atomic_load(&d->slow)) {
+        simfs_advance(d->sim, 1000);
+        sched_yield();
+    }
+    return 0;
+}
+
+static void AWaitWithALimitEnds(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_NONE;
+    c.inline_work = false;
+    bed b = bed_new_with(&c);
+    bed_put(&b, 1);
+    slow_disk disk = {.sim = b.sim};
+    atomic_store(&disk.slow, true);
+    simfs_on_call(b.sim, take_long, &disk);
+    EXPECT(FIRN_TIMED_OUT, firn_wal_wait_durable(b.log, 1, 5, err));
+    atomic_store(&disk.slow, false);
+    OK(firn_wal_wait_durable(b.log, 1, 0, err));
+    OK(firn_wal_wait_durable(b.log, 1, 5, err));
+    simfs_on_call(b.sim, NULL, NULL);
+    bed_put(&b, 2);
+    simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
+    EXPECT(FIRN_POISONED,
+           firn_wal_wait_durable(b.log, 2, 1000000, err)); /* the log's own thread fails */
+    assert_int_equal(firn_wal_append(b.log, FIRN_PUT, "k", 1, "v", 1, NULL, NULL, NULL),
+                     FIRN_POISONED);
+    wal *log = b.log;
+    b.log = NULL;
+    EXPECT(FIRN_POISONED, firn_wal_close(log, err));
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -643,6 +689,7 @@ int main(void)
         cmocka_unit_test(AWaitWithALimitIsServedByTheHelper),
         cmocka_unit_test(AnIdleLogProvesItsLastSyncWithOneMark),
         cmocka_unit_test(ManyWaitersShareASync),
+        cmocka_unit_test(AWaitWithALimitEnds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,198 @@
+/* Recovery of logs whose frames are intact and contradict each other, which no writer and no crash leaves. Most were found by
+ * tests/fuzz; the ordinary damage is in test_recover.c. */
+#include "bench.h"
+
+#include <base/coding.h>
+
+static void a_link_that_breaks_its_rules_jumps_over_nothing(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log);
+    log_link(&b->log, &(wal_link){.floor_seq = 100, .life = 1, .seq_first = 4});
+    log_batch(&b->log, 2);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_true(b->read.count == 5 && b->read.first == 1);
+}
+
+static void a_seal_at_odds_with_its_frames_does_not_end_the_segment(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 2);
+    b->log.segments[0].chain ^= 1;
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_batch(&b->log, 2);
+    log_synced(&b->log);
+    log_mark(&b->log);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+}
+
+/* The next segment knows of frames behind the SEAL, where nobody reads. */
+static void a_loss_behind_the_seal_of_a_rotation_can_be_salvaged(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_batch(&b->log, 2);
+    log_synced(&b->log);
+    log_next_segment(&b->log);
+    log_batch(&b->log, 1);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 4 && b->read.last == 6);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+    assert_int_equal(bench_append(b), 7);
+}
+
+/* The newest segment should know the floor, too, and does not. */
+static void a_segment_that_alone_knows_the_floor_is_not_removed(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_floor(&b->log, 3);
+    b->log.floor_seq = 0;
+    log_rotate(&b->log);
+    log_batch(&b->log, 2);
+    log_synced(&b->log);
+    log_mark(&b->log);
+    bench_write(b);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+        assert_int_equal(firn_wal_floor_seq(b->w), 3);
+        assert_true(b->read.count == 2 && b->read.first == 4);
+        simfs *killed = simfs_clone(b->sim); /* closing would write the floor once more */
+        bench_shut(b);
+        simfs_free(b->sim);
+        b->sim = killed;
+    }
+}
+
+static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log);
+    const log_segment *s = &b->log.segments[0];
+    log_link(&b->log, &(wal_link){.prev_no = 1,
+                                  .prev_end = s->end,
+                                  .prev_chain = s->chain ^ 1,
+                                  .floor_seq = 2,
+                                  .life = 1,
+                                  .seq_first = 4});
+    log_batch(&b->log, 2);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+    assert_true(b->read.count == 3 && b->read.first == 3);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+}
+
+/* Segment 1 with five operations, cut behind the third; segment 2, given up with it; and what the
+ * cut made. Returns where it cut. */
+static uint64_t make_cut(bench *b, bool stand_in, uint64_t chain_error)
+{
+    log_rotate(&b->log);
+    if (stand_in) {
+        log_builder *log = &b->log;
+        const log_segment *first = &log->segments[0];
+        log_batch(log, 1);
+        log_seal(log, WAL_SEAL_ROTATION);
+        log_made_ahead(log);
+        log_link(log, &(wal_link){.prev_no = 1,
+                                  .prev_end = first->end,
+                                  .prev_chain = first->chain,
+                                  .life = 1,
+                                  .seq_first = 2,
+                                  .stand_in = true});
+        log_segment *s = &log->segments[1];
+        uint64_t at = log_skip(log, WAL_SKIP_LOST, 2);
+        s->chain =
+            wal_chain_next(0, get_u32(s->bytes + at)); /* where frames are lost it begins anew */
+    } else {
+        log_batch(&b->log, 3);
+    }
+    const uint64_t kept = b->log.segments[b->log.count - 1].chain;
+    const uint64_t no = b->log.count;
+    const uint64_t at = log_batch(&b->log, 1);
+    log_batch(&b->log, 1);
+    log_next_segment(&b->log);
+    log_batch(&b->log, 3);
+
+    log_made_ahead(&b->log);
+    b->log.next_seq = 4;
+    log_link(&b->log, &(wal_link){.prev_no = no,
+                                  .prev_end = at,
+                                  .prev_chain = kept ^ chain_error,
+                                  .life = 1,
+                                  .seq_first = 4});
+    log_skip(&b->log, WAL_SKIP_SEEN, 5);
+    log_batch(&b->log, 1);
+    bench_write(b);
+    return at;
+}
+
+static void what_a_cut_gave_up_stays_away_when_its_link_is_salvaged(void **state)
+{
+    bench *b = *state;
+    make_cut(b, false, 1);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 4 && b->read.last == 9);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 4);
+}
+
+/* The cut found zeros where the writer's mark would be, and intact frames behind them. */
+static void what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again(void **state)
+{
+    bench *b = *state;
+    const uint64_t at = make_cut(b, false, 1);
+    log_segment *s = &b->log.segments[0];
+    s->header.optional = WAL_OPTIONAL_RECYCLED;
+    wal_header_encode(&s->header, s->bytes);
+    wal_header_encode(&s->header, s->bytes + WAL_HEADER_COPY_OFFSET);
+    memset(s->bytes + at, 0, wal_frame_size(get_u32(s->bytes + at + 8)));
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 4 && b->read.last == 9);
+}
+
+static void a_cut_inside_a_segment_that_stands_in_for_others_holds(void **state)
+{
+    bench *b = *state;
+    make_cut(b, true, 0);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_true(b->read.count == 2 && b->read.first == 1 && b->read.last == 9);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_link_that_breaks_its_rules_jumps_over_nothing),
+        TEST(a_seal_at_odds_with_its_frames_does_not_end_the_segment),
+        TEST(a_loss_behind_the_seal_of_a_rotation_can_be_salvaged),
+        TEST(a_segment_that_alone_knows_the_floor_is_not_removed),
+        TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
+        TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
+        TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),
+        TEST(a_cut_inside_a_segment_that_stands_in_for_others_holds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
