@@ -55,22 +55,19 @@ static void with_limits_it_is_an_iterator_over_what_is_within_them(void **state)
 
 #define MANY 20000
 #define FEW  6 /* leaves for one movement */
-#define movement(call)                                                                             \
-    do {                                                                                           \
-        leaves = 0;                                                                                \
-        it->ops->call;                                                                             \
-        if (leaves > FEW)                                                                          \
-            fail_msg("%s copied %u leaves", #call, leaves);                                        \
-    } while (0)
 
-static void at(const iter *it, const char *key, uint64_t seq)
+static void clear(void)
 {
-    assert_int_equal(it->valid, key != NULL);
-    if (!key)
-        return;
-    assert_true(slice_equal(it->key, slice_of_str(key)));
-    assert_int_equal(it->seq, seq);
+    leaves = 0;
 }
+
+static void compare(const char *movement)
+{
+    if (leaves > FEW)
+        fail_msg("%s copied %u leaves", movement, leaves);
+}
+
+static const limits_price price = {clear, compare};
 
 static void any_number_of_newer_versions_is_passed_in_a_few_leaves(void **state)
 {
@@ -83,36 +80,13 @@ static void any_number_of_newer_versions_is_passed_in_a_few_leaves(void **state)
     iter_limits limits = {.seq_max = z};
     assert_int_equal(memtable_iter_new(b.m, &it), FIRN_OK);
     it->limits = &limits;
-    movement(first(it));
-    at(it, "a", a);
-    movement(next(it));
-    at(it, "hot", hot);
-    movement(next(it));
-    at(it, "z", z);
-    movement(prev(it));
-    at(it, "hot", hot);
-    movement(prev(it));
-    at(it, "a", a);
-    movement(prev(it));
-    at(it, NULL, 0);
-    movement(seek(it, slice_of_str("hot"), FIRN_MAX_SEQ));
-    at(it, "hot", hot);
-    movement(seek(it, slice_of_str("b"), FIRN_MAX_SEQ));
-    at(it, "hot", hot);
-    movement(seek_before(it, slice_of_str("hot"), FIRN_MAX_SEQ));
-    at(it, "a", a);
-    movement(seek_before(it, slice_of_str("hot"), z));
-    at(it, "a", a);
-    movement(last(it));
-    at(it, "z", z);
+    limits_pass_newer_versions(it, &price, a, hot, z);
     it->ops->close(it);
     limits.seq_max = a; /* then the key has no version at all */
     assert_int_equal(memtable_iter_new(b.m, &it), FIRN_OK);
     it->limits = &limits;
-    movement(seek(it, slice_of_str("b"), FIRN_MAX_SEQ));
-    at(it, NULL, 0);
-    movement(last(it));
-    at(it, "a", a);
+    LIMITS_MOVE(&price, it, seek(it, slice_of_str("b"), FIRN_MAX_SEQ), NULL, 0);
+    LIMITS_MOVE(&price, it, last(it), "a", a);
     it->ops->close(it);
     bed_free(&b);
 }
@@ -131,26 +105,7 @@ static void what_lies_beyond_a_bound_is_not_walked_over(void **state)
     iter_limits limits = {slice_of_str("b"), slice_of_str("y"), last};
     assert_int_equal(memtable_iter_new(b.m, &it), FIRN_OK);
     it->limits = &limits;
-    movement(first(it));
-    at(it, "b", first);
-    movement(next(it));
-    at(it, "x", last);
-    movement(next(it));
-    at(it, NULL, 0);
-    movement(last(it));
-    at(it, "x", last);
-    movement(prev(it));
-    at(it, "b", first);
-    movement(prev(it));
-    at(it, NULL, 0);
-    movement(seek(it, slice_of_str("xx"), FIRN_MAX_SEQ));
-    at(it, NULL, 0);
-    movement(seek(it, slice_of_str("yy"), FIRN_MAX_SEQ));
-    at(it, NULL, 0);
-    movement(seek_before(it, slice_of_str("b"), FIRN_MAX_SEQ));
-    at(it, NULL, 0);
-    movement(seek_before(it, slice_of_str("zz"), FIRN_MAX_SEQ));
-    at(it, "x", last);
+    limits_pass_bounds(it, &price, first, last);
     it->ops->close(it);
     bed_free(&b);
 }
@@ -167,21 +122,21 @@ static void the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy(void **stat
     assert_int_equal(memtable_iter_new(b.m, &it), FIRN_OK);
     it->limits = &limits;
     it->ops->first(it);
-    at(it, "a", a);
+    limits_at(it, "a", a);
     it->ops->next(it);
-    at(it, "hot", b.seq_last);
+    limits_at(it, "hot", b.seq_last);
     bed_put(&b, "hot", ""); /* too new */
     leaves = 0;
     it->ops->seek(it, slice_of_str("hot"), 0);
-    at(it, "z", z);
+    limits_at(it, "z", z);
     assert_int_equal(leaves, 0);
     it->ops->prev(it);
-    at(it, "hot", z + 1);
+    limits_at(it, "hot", z + 1);
     leaves = 0;
     it->ops->seek(it, slice_of_str("hot"), FIRN_MAX_SEQ);
-    at(it, "hot", b.seq_last - 1);
+    limits_at(it, "hot", b.seq_last - 1);
     it->ops->seek_before(it, slice_of_str("hot"), FIRN_MAX_SEQ);
-    at(it, "a", a);
+    limits_at(it, "a", a);
     assert_int_equal(leaves, 0);
     it->ops->close(it);
     bed_free(&b);

@@ -92,24 +92,19 @@ static void add(story *s, const char *key, uint64_t seq)
     model_add(&s->m, slice_of_str(key), seq, FIRN_PUT, slice_of_str("v"));
 }
 
-/* Blocks for one movement; entries as many as two blocks may hold. */
-#define movement(call)                                                                             \
-    do {                                                                                           \
-        blocks = entries = 0;                                                                      \
-        s.it->ops->call;                                                                           \
-        if (blocks > 4 || entries > 1000)                                                          \
-            fail_msg("%s: %u blocks, %u entries", #call, blocks, entries);                         \
-    } while (0)
-
-static void at(const story *s, const char *key, uint64_t seq)
+static void clear(void)
 {
-    assert_int_equal(s->it->status, FIRN_OK);
-    assert_int_equal(s->it->valid, key != NULL);
-    if (!key)
-        return;
-    assert_true(slice_equal(s->it->key, slice_of_str(key)));
-    assert_int_equal(s->it->seq, seq);
+    blocks = entries = 0;
 }
+
+/* Entries: as many as two blocks may hold. */
+static void compare(const char *movement)
+{
+    if (blocks > 4 || entries > 1000)
+        fail_msg("%s: %u blocks, %u entries", movement, blocks, entries);
+}
+
+static const limits_price price = {clear, compare};
 
 static void any_number_of_newer_versions_is_passed_in_a_few_blocks(void **state)
 {
@@ -121,26 +116,7 @@ static void any_number_of_newer_versions_is_passed_in_a_few_blocks(void **state)
     for (uint64_t seq = 4; seq < MANY; seq++)
         add(&s, "hot", seq);
     story_open(&s);
-    movement(first(s.it));
-    at(&s, "a", 1);
-    movement(next(s.it));
-    at(&s, "hot", 2);
-    movement(next(s.it));
-    at(&s, "z", 3);
-    movement(prev(s.it));
-    at(&s, "hot", 2);
-    movement(prev(s.it));
-    at(&s, "a", 1);
-    movement(prev(s.it));
-    at(&s, NULL, 0);
-    movement(seek(s.it, slice_of_str("hot"), FIRN_MAX_SEQ));
-    at(&s, "hot", 2);
-    movement(seek(s.it, slice_of_str("b"), FIRN_MAX_SEQ));
-    at(&s, "hot", 2);
-    movement(seek_before(s.it, slice_of_str("hot"), FIRN_MAX_SEQ));
-    at(&s, "a", 1);
-    movement(last(s.it));
-    at(&s, "z", 3);
+    limits_pass_newer_versions(s.it, &price, 1, 2, 3);
     story_end(&s);
 }
 
@@ -156,26 +132,7 @@ static void what_lies_beyond_a_bound_is_not_walked_over(void **state)
         add(&s, key, i);
     }
     story_open(&s);
-    movement(first(s.it));
-    at(&s, "b", 1);
-    movement(next(s.it));
-    at(&s, "x", 2);
-    movement(next(s.it));
-    at(&s, NULL, 0);
-    movement(last(s.it));
-    at(&s, "x", 2);
-    movement(prev(s.it));
-    at(&s, "b", 1);
-    movement(prev(s.it));
-    at(&s, NULL, 0);
-    movement(seek(s.it, slice_of_str("xx"), FIRN_MAX_SEQ));
-    at(&s, NULL, 0);
-    movement(seek(s.it, slice_of_str("yy"), FIRN_MAX_SEQ));
-    at(&s, NULL, 0);
-    movement(seek_before(s.it, slice_of_str("a5"), FIRN_MAX_SEQ));
-    at(&s, NULL, 0);
-    movement(seek_before(s.it, slice_of_str("zz"), FIRN_MAX_SEQ));
-    at(&s, "x", 2);
+    limits_pass_bounds(s.it, &price, 1, 2);
     story_end(&s);
 }
 
@@ -192,14 +149,14 @@ static void of_a_block_that_is_all_too_new_one_entry_is_looked_at(void **state)
     }
     story_open(&s);
     s.it->ops->first(s.it);
-    at(&s, "a", 1);
+    limits_at(s.it, "a", 1);
     blocks = entries = 0;
     s.it->ops->next(s.it);
-    at(&s, "z", 2);
+    limits_at(s.it, "z", 2);
     assert_true(blocks > 50 && entries < blocks + 1000);
     blocks = entries = 0;
     s.it->ops->prev(s.it);
-    at(&s, "a", 1);
+    limits_at(s.it, "a", 1);
     assert_true(blocks > 50 && entries < blocks + 1000);
     story_end(&s);
 }

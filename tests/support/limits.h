@@ -101,4 +101,65 @@ static inline void limits_walk(iter *it, const limits_element *all, size_t count
     free(left);
 }
 
+/* ---- Movements by hand, of which each has its price ---- */
+
+static inline void limits_at(const iter *it, const char *key, uint64_t seq)
+{
+    assert_int_equal(it->status, FIRN_OK);
+    assert_int_equal(it->valid, key != NULL);
+    if (!key)
+        return;
+    assert_true(slice_equal(it->key, slice_of_str(key)));
+    assert_int_equal(it->seq, seq);
+}
+
+/* Counts from zero again; fails when the movement has cost more than it may. */
+typedef struct limits_price {
+    void (*clear)(void);
+    void (*compare)(const char *movement);
+} limits_price;
+
+/* One movement, and where it leads; key NULL: nowhere. */
+#define LIMITS_MOVE(price, it, call, key, seq)                                                     \
+    do {                                                                                           \
+        (price)->clear();                                                                          \
+        (it)->ops->call;                                                                           \
+        (price)->compare(#call);                                                                   \
+        limits_at(it, key, seq);                                                                   \
+    } while (0)
+
+/* Over (a, a), (hot, hot), (z, z) and any number of versions of hot that the limits leave out. */
+static inline void limits_pass_newer_versions(iter *it, const limits_price *price, uint64_t a,
+                                              uint64_t hot, uint64_t z)
+{
+    LIMITS_MOVE(price, it, first(it), "a", a);
+    LIMITS_MOVE(price, it, next(it), "hot", hot);
+    LIMITS_MOVE(price, it, next(it), "z", z);
+    LIMITS_MOVE(price, it, prev(it), "hot", hot);
+    LIMITS_MOVE(price, it, prev(it), "a", a);
+    LIMITS_MOVE(price, it, prev(it), NULL, 0);
+    LIMITS_MOVE(price, it, seek(it, slice_of_str("hot"), FIRN_MAX_SEQ), "hot", hot);
+    LIMITS_MOVE(price, it, seek(it, slice_of_str("b"), FIRN_MAX_SEQ), "hot", hot);
+    LIMITS_MOVE(price, it, seek_before(it, slice_of_str("hot"), FIRN_MAX_SEQ), "a", a);
+    LIMITS_MOVE(price, it, seek_before(it, slice_of_str("hot"), z), "a", a);
+    LIMITS_MOVE(price, it, last(it), "z", z);
+}
+
+/* Within [b, y), over (b, first) and (x, last), with any number of keys in front of b and behind y. */
+static inline void limits_pass_bounds(iter *it, const limits_price *price, uint64_t first,
+                                      uint64_t last)
+{
+    LIMITS_MOVE(price, it, first(it), "b", first);
+    LIMITS_MOVE(price, it, next(it), "x", last);
+    LIMITS_MOVE(price, it, next(it), NULL, 0);
+    LIMITS_MOVE(price, it, last(it), "x", last);
+    LIMITS_MOVE(price, it, prev(it), "b", first);
+    LIMITS_MOVE(price, it, prev(it), NULL, 0);
+    LIMITS_MOVE(price, it, seek(it, slice_of_str("xx"), FIRN_MAX_SEQ), NULL, 0);
+    LIMITS_MOVE(price, it, seek(it, slice_of_str("yy"), FIRN_MAX_SEQ), NULL, 0);
+    LIMITS_MOVE(price, it, seek_before(it, slice_of_str("b"), FIRN_MAX_SEQ), NULL, 0);
+    LIMITS_MOVE(price, it, seek_before(it, slice_of_str("a5"), FIRN_MAX_SEQ), NULL, 0);
+    LIMITS_MOVE(price, it, seek_before(it, slice_of_str("zz"), FIRN_MAX_SEQ), "x", last);
+}
+
 #endif
