@@ -3,6 +3,7 @@
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <base/slice.h>
 
 #include "names.h"
@@ -50,15 +51,9 @@ static int end_table(build *b, firn_error *err)
 {
     const sst_properties *properties = NULL;
     table *t = NULL;
-    if (b->count == b->capacity) {
-        size_t wanted = b->capacity ? b->capacity * 2 : 4;
-        table **grown = mem_realloc(b->tables, wanted * sizeof *grown);
-        if (!grown)
-            return error_no_memory(err, wanted * sizeof *grown);
-        b->tables = grown;
-        b->capacity = wanted;
-    }
-    int rc = sst_writer_finish(b->writer, &properties, err);
+    int rc = array_grow(&b->tables, &b->capacity, b->count, sizeof t, err);
+    if (rc == FIRN_OK)
+        rc = sst_writer_finish(b->writer, &properties, err);
     if (rc != FIRN_OK)
         return rc;
     rc = table_new(&b->db->env, b->writer_no, properties, &t);

@@ -352,12 +352,12 @@ static int check_all(check *c, const char *path, firn_error *err)
     rc = ask_for_writer(c, err);
     if (rc != FIRN_OK)
         return rc;
-    for (int looks = 1;; looks++) {
+    folder_look l = folder_look_at(c->dir);
+    for (;;) {
         bool trouble = false;
-        uint64_t before = folder_fingerprint(c->dir);
+        (void)look_begin(&l, NULL); /* what cannot be read, the look itself says */
         rc = look(c, &trouble, err);
-        if ((rc == FIRN_OK && !trouble) || looks == FOLDER_LOOKS_MAX ||
-            folder_fingerprint(c->dir) == before)
+        if ((rc == FIRN_OK && !trouble) || !look_again(&l))
             break;
         look_release(c);
     }

@@ -70,13 +70,16 @@ bool folder_has(const buf *numbers, uint64_t no)
            bsearch(&no, numbers->data, folder_count(numbers), sizeof no, by_number);
 }
 
-uint64_t folder_fingerprint(fs_dir *dir)
+int folder_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err)
 {
     uint64_t names = 0, bytes = 0;
     folder f = {0};
     fs_file *file = NULL;
-    if (fs_dir_fingerprint(dir, &names, NULL) != FIRN_OK || folder_read(dir, &f, NULL) != FIRN_OK)
-        return 0;
+    int rc = fs_dir_fingerprint(dir, &names, err);
+    if (rc == FIRN_OK)
+        rc = folder_read(dir, &f, err);
+    if (rc != FIRN_OK)
+        return rc;
     size_t manifests = folder_count(&f.manifests);
     if (manifests) {
         char name[NAME_BYTES];
@@ -86,7 +89,8 @@ uint64_t folder_fingerprint(fs_dir *dir)
     }
     fs_close(file);
     folder_release(&f);
-    return names + bytes * UINT64_C(0x9e3779b97f4a7c15);
+    *out = names + bytes * UINT64_C(0x9e3779b97f4a7c15);
+    return FIRN_OK;
 }
 
 /* ---- What is no plain file ---- */

@@ -4,6 +4,7 @@
 
 #include <base/buf.h>
 #include <base/fs.h>
+#include <base/look.h>
 
 typedef struct folder {
     buf tables;            /* uint64_t numbers, ascending */
@@ -24,12 +25,13 @@ int folder_list_odd(fs_dir *dir, folder_odd_fn fn, void *ctx, firn_error *err);
 int folder_read(fs_dir *dir, folder *out, firn_error *err);
 void folder_release(folder *f);
 
-/* A number that changes whenever a writer changes what a look at the store depends on: the names in the folder and the
- * size of the manifest. */
-uint64_t folder_fingerprint(fs_dir *dir);
-
-/* How often somebody who looks on beside a busy writer tries to see one state of the store. */
-#define FOLDER_LOOKS_MAX 1000
+/* For readers beside a busy writer, who want to see one state of the store (base/look.h): what a reading depends on is the
+ * names in the folder and the size of the manifest. */
+int folder_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err);
+static inline folder_look folder_look_at(fs_dir *dir)
+{
+    return (folder_look){.dir = dir, .fingerprint = folder_fingerprint, .most = 1000};
+}
 
 static inline size_t folder_count(const buf *numbers)
 {

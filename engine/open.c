@@ -11,6 +11,7 @@
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -257,14 +258,8 @@ static firn_slice expected_prefix(const recovery *r)
 
 static int recovery_push(recovery *r, const wal_applied *frame)
 {
-    if (r->count == r->capacity) {
-        size_t wanted = r->capacity ? r->capacity * 2 : 8;
-        mem **grown = mem_realloc(r->mems, wanted * sizeof *grown);
-        if (!grown)
-            return FIRN_NO_MEMORY;
-        r->mems = grown;
-        r->capacity = wanted;
-    }
+    if (array_grow(&r->mems, &r->capacity, r->count, sizeof(mem *), NULL) != FIRN_OK)
+        return FIRN_NO_MEMORY;
     int rc = mem_new(&r->db->cleaner, &r->db->budget, frame->segment, frame->seq_first,
                      expected_prefix(r), &r->mems[r->count]);
     if (rc == FIRN_OK)
@@ -573,25 +568,24 @@ static int try_reading(firn *db, firn_error *err)
  * a store that nobody changes fails at once. */
 static int open_reading(firn *db, const char *path, firn_error *err)
 {
+    firn_error found;
     int rc = open_folder(db, path, err);
-    for (int looks = 1; rc == FIRN_OK; looks++) {
-        firn_error local = {0};
+    if (rc != FIRN_OK)
+        return rc;
+    folder_look l = folder_look_at(db->dir);
+    do {
+        error_clear(&found);
         db->recovered_entries = 0;
         atomic_store_explicit(&db->newest_seq, 0, memory_order_relaxed);
-        uint64_t before = folder_fingerprint(db->dir);
-        int seen = try_reading(db, &local);
-        if (seen == FIRN_OK)
+        (void)look_begin(&l, NULL); /* what cannot be read, the reading itself says */
+        rc = try_reading(db, &found);
+        if (rc == FIRN_OK)
             return FIRN_OK;
         drop_views(db);
         firn_wal_close(db->wal, NULL);
         db->wal = NULL;
-        if (looks < FOLDER_LOOKS_MAX && folder_fingerprint(db->dir) != before)
-            continue;
-        if (err)
-            *err = local;
-        return seen;
-    }
-    return rc;
+    } while (look_again(&l));
+    return error_give(err, rc, &found);
 }
 
 int engine_open(const char *path, const firn_options *options, const engine_config *config,

@@ -7,6 +7,7 @@
  */
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <base/slice.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,14 +18,9 @@
 
 static int add_part(repair *r, unsigned lvl, table *t)
 {
-    if (r->count == r->capacity) {
-        size_t wanted = r->capacity ? r->capacity * 2 : 16;
-        part *grown = mem_realloc(r->parts, wanted * sizeof *grown);
-        if (!grown)
-            return error_no_memory(r->err, wanted * sizeof *grown);
-        r->parts = grown;
-        r->capacity = wanted;
-    }
+    int rc = array_grow(&r->parts, &r->capacity, r->count, sizeof r->parts[0], r->err);
+    if (rc != FIRN_OK)
+        return rc;
     table_ref(t);
     r->parts[r->count++] = (part){lvl, t};
     return FIRN_OK;
@@ -123,17 +119,12 @@ static int keep_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after
     saving *s = ctx;
     if (s->gap_count == GAPS_MOST || (s->gap_count && s->keys.size > GAP_KEYS_BYTES))
         return widen_gap(s, offset + bytes, before);
-    if (s->gap_count == s->gap_room) {
-        size_t wanted = s->gap_room ? s->gap_room * 2 : 16;
-        table_gap *grown = mem_realloc(s->gaps, wanted * sizeof *grown);
-        if (!grown)
-            return error_no_memory(s->r->err, wanted * sizeof *grown);
-        s->gaps = grown;
-        s->gap_room = wanted;
-    }
+    int rc = array_grow(&s->gaps, &s->gap_room, s->gap_count, sizeof s->gaps[0], s->r->err);
+    if (rc != FIRN_OK)
+        return rc;
     table_gap *g = &s->gaps[s->gap_count++];
     *g = (table_gap){.offset = offset, .bytes = bytes, .before_size = before.size};
-    int rc = keep_key(s, after, &g->has_after, &g->after_at);
+    rc = keep_key(s, after, &g->has_after, &g->after_at);
     return rc == FIRN_OK ? keep_key(s, before, &g->has_before, &g->before_at) : rc;
 }
 

@@ -2,6 +2,7 @@
 #include "resolve.h"
 
 #include <base/error.h>
+#include <base/search.h>
 
 /* ---- For a reader ---- */
 
@@ -42,18 +43,15 @@ void keeper_next_key(keeper *k)
     k->held = 0;
 }
 
+static bool cannot_see(const void *snapshots, size_t at, void *seq)
+{
+    return ((const uint64_t *)snapshots)[at] < *(const uint64_t *)seq;
+}
+
 /* How many snapshots cannot see `seq`. All readers who see a version of a stripe see its newest one. */
 static size_t stripe_of(const keeper *k, uint64_t seq)
 {
-    size_t low = 0, high = k->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (k->snapshots[middle] < seq)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return search_first(k->snapshots, 0, k->count, &seq, cannot_see);
 }
 
 /* False: something newer in the same stripe hides it from every reader (K1). */

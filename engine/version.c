@@ -3,6 +3,8 @@
 
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/grow.h>
+#include <base/search.h>
 #include <base/slice.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -171,14 +173,8 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
 
 static int edit_push(edit_table **list, size_t *count, size_t *capacity, edit_table item)
 {
-    if (*count == *capacity) {
-        size_t wanted = *capacity ? *capacity * 2 : 8;
-        edit_table *grown = mem_realloc(*list, wanted * sizeof *grown);
-        if (!grown)
-            return FIRN_NO_MEMORY;
-        *list = grown;
-        *capacity = wanted;
-    }
+    if (array_grow(list, capacity, *count, sizeof item, NULL) != FIRN_OK)
+        return FIRN_NO_MEMORY;
     (*list)[(*count)++] = item;
     return FIRN_OK;
 }
@@ -319,17 +315,15 @@ firn_slice version_common_prefix(const version *v)
 
 /* ---- finding ---- */
 
+static bool ends_before(const void *tables, size_t at, void *key)
+{
+    table *const *all = tables;
+    return slice_compare(all[at]->properties.key_max, *(const firn_slice *)key) < 0;
+}
+
 size_t level_find(const level *l, firn_slice key)
 {
-    size_t low = 0, high = l->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (slice_compare(l->tables[middle]->properties.key_max, key) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return search_first(l->tables, 0, l->count, &key, ends_before);
 }
 
 void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end)

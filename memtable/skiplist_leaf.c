@@ -6,35 +6,39 @@
 #include "skiplist.h"
 
 #include <assert.h>
+#include <base/search.h>
 
-/* How many of `count` ordered items have a smaller piece. Written so that it compiles to conditional
- * moves: which way each step goes is chance, and a wrong guess costs more than the step. */
+static bool piece_is_below(const void *items, size_t at, void *piece)
+{
+    return ((const skiplist_item *)items)[at].piece < *(const uint64_t *)piece;
+}
+
+/* How many of `count` ordered items have a smaller piece. */
 static uint32_t pieces_below(const skiplist_item *items, uint32_t count, uint64_t piece)
 {
-    uint32_t low = 0;
-    while (count > 1) {
-        uint32_t half = count / 2;
-        low += items[low + half - 1].piece < piece ? half : 0;
-        count -= half;
-    }
-    return low + (count == 1 && items[low].piece < piece);
+    return (uint32_t)search_first_flat(items, count, &piece, piece_is_below);
+}
+
+typedef struct item_search {
+    const memtable *m;
+    const skiplist_target *t;
+} item_search;
+
+static bool item_is_before(const void *items, size_t at, void *wanted)
+{
+    const item_search *s = wanted;
+    const skiplist_item *item = (const skiplist_item *)items + at;
+    return skiplist_before(s->m, item->piece, item->ref, s->t);
 }
 
 uint32_t skiplist_items_find(const memtable *m, const skiplist_item *items, uint32_t count,
                              const skiplist_target *t)
 {
     uint32_t low = pieces_below(items, count, t->piece);
-    uint32_t high = count;
     if (low == count || items[low].piece != t->piece)
         return low;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (skiplist_before(m, items[middle].piece, items[middle].ref, t))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    item_search s = {m, t};
+    return (uint32_t)search_first(items, low, count, &s, item_is_before);
 }
 
 uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, uint64_t least,
@@ -83,25 +87,34 @@ void skiplist_leaf_fill(skiplist_leaf *leaf, const skiplist_item *items, uint32_
     atomic_store_explicit(&leaf->count, count, memory_order_relaxed);
 }
 
+typedef struct ref_search {
+    const memtable *m;
+    const skiplist_target *t;
+    bool found;   /* the last one that was not before the target is a version of its key: ... */
+    uint64_t ref; /* ... this one */
+} ref_search;
+
+static bool ref_is_before(const void *refs, size_t at, void *wanted)
+{
+    ref_search *s = wanted;
+    uint64_t candidate = ((const uint64_t *)refs)[at];
+    int c = slice_compare(skiplist_key(s->m, candidate), s->t->key);
+    if (c < 0 || (c == 0 && candidate >= s->t->bound))
+        return true;
+    s->found = c == 0;
+    s->ref = candidate;
+    return false;
+}
+
 /* Entries [low, high) lie in order and have the target's piece: the first that is not before the
  * target, if it is a version of the key. */
 static bool find_among_equals(const memtable *m, const skiplist_leaf *leaf, uint32_t low,
                               uint32_t high, const skiplist_target *t, uint64_t *ref)
 {
-    bool found = false;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        uint64_t candidate = leaf->ref[middle];
-        int c = slice_compare(skiplist_key(m, candidate), t->key);
-        if (c < 0 || (c == 0 && candidate >= t->bound)) {
-            low = middle + 1;
-        } else {
-            high = middle;
-            found = c == 0;
-            *ref = candidate;
-        }
-    }
-    return found;
+    ref_search s = {.m = m, .t = t};
+    (void)search_first(leaf->ref, low, high, &s, ref_is_before);
+    *ref = s.ref;
+    return s.found;
 }
 
 bool skiplist_leaf_get(const memtable *m, const skiplist_leaf *leaf, const skiplist_target *t,

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <base/alloc.h>
+#include <base/search.h>
 #include <string.h>
 
 /* What is free is poison to the address sanitizer, and so is what lies behind a piece. */
@@ -62,18 +63,15 @@ static size_t piece_bytes(const arena *a, uint32_t size)
     return a->slab_bytes / a->pieces[size] & ~(size_t)(ALIGN - 1);
 }
 
+static bool piece_holds(const void *a, size_t size, void *bytes)
+{
+    return piece_bytes(a, (uint32_t)size) >= *(const size_t *)bytes;
+}
+
 /* The smallest size that holds `bytes`; they are not more than a fourth of a slab. */
 static uint32_t size_of(const arena *a, size_t bytes)
 {
-    uint32_t low = 0, high = a->size_count;
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (piece_bytes(a, middle) >= bytes)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
+    return (uint32_t)search_first(a, 1, a->size_count, &bytes, piece_holds) - 1;
 }
 
 size_t arena_bytes_of(const arena *a, size_t size, bool *pages)

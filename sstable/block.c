@@ -1,6 +1,8 @@
 /* block: see block.h. */
 #include "block.h"
 
+#include <base/search.h>
+
 /* Bytes that the two sizes of a body take, by form. */
 static const uint8_t sizes_bytes[4] = {2, 3, 5, 6};
 
@@ -83,17 +85,34 @@ static int compare_suffix(const sst_block_entry *e, firn_slice key, uint32_t ski
                          (firn_slice){key.data + skip, key.size - skip});
 }
 
+static bool head_is_below(const void *heads, size_t at, void *want)
+{
+    return get_u32((const uint8_t *)heads + at * 4) < *(const uint32_t *)want;
+}
+
 /* The first position whose head is >= want. */
 static uint32_t heads_lower(const sst_block *b, uint32_t want)
 {
-    const uint8_t *base = b->heads;
-    uint32_t n = b->count;
-    while (n > 1) {
-        uint32_t half = n / 2;
-        base += get_u32(base + (size_t)(half - 1) * 4) < want ? (size_t)half * 4 : 0;
-        n -= half;
+    return (uint32_t)search_first_flat(b->heads, b->count, &want, head_is_below);
+}
+
+typedef struct version_search {
+    firn_slice key;
+    uint64_t seq;
+    bool changed; /* an entry was met that is none */
+} version_search;
+
+static bool version_is_before(const void *block, size_t at, void *wanted)
+{
+    const sst_block *b = block;
+    version_search *s = wanted;
+    sst_block_entry e;
+    if (s->changed || !sst_block_entry_at(b, sst_block_slot(b, (uint32_t)at), &e)) {
+        s->changed = true;
+        return false;
     }
-    return (uint32_t)((size_t)(base - b->heads) / 4) + (get_u32(base) < want);
+    int c = compare_suffix(&e, s->key, b->prefix_size);
+    return c < 0 || (c == 0 && e.seq > s->seq);
 }
 
 uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq)
@@ -111,18 +130,9 @@ uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq)
     /* Heads are usually distinct, or equal for the few versions of one key. */
     while (high < b->count && get_u32(b->heads + (size_t)high * 4) == want)
         high++;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        sst_block_entry e;
-        if (!sst_block_entry_at(b, sst_block_slot(b, middle), &e))
-            return SST_BLOCK_CHANGED;
-        c = compare_suffix(&e, key, b->prefix_size);
-        if (c < 0 || (c == 0 && e.seq > seq))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    version_search s = {key, seq, false};
+    low = (uint32_t)search_first(b, low, high, &s, version_is_before);
+    return s.changed ? SST_BLOCK_CHANGED : low;
 }
 
 uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_t seq,

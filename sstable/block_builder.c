@@ -5,6 +5,7 @@
 
 #include <base/alloc.h>
 #include <base/coding.h>
+#include <base/grow.h>
 #include <base/slice.h>
 
 #include <assert.h>
@@ -47,21 +48,10 @@ static size_t common_with(const sst_block_builder *b, firn_slice key)
     return slice_common(first, key);
 }
 
-static int grow(sst_block_builder *b)
-{
-    uint32_t capacity = b->capacity ? b->capacity * 2 : 64;
-    sst_pending *p = mem_realloc(b->entries, capacity * sizeof(*p));
-    if (!p)
-        return FIRN_NO_MEMORY;
-    b->entries = p;
-    b->capacity = capacity;
-    return FIRN_OK;
-}
-
 int sst_block_builder_add(sst_block_builder *b, firn_slice key, firn_slice value,
                           const sst_pending *rest)
 {
-    if (b->count == b->capacity && grow(b) != FIRN_OK)
+    if (array_grow(&b->entries, &b->capacity, b->count, sizeof(*rest), NULL) != FIRN_OK)
         return FIRN_NO_MEMORY;
     /* One more, so that there is a place also for an empty key with an empty value. */
     int status = buf_reserve(&b->bytes, key.size + value.size + 1);

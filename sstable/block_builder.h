@@ -21,7 +21,8 @@ typedef struct sst_pending {
 typedef struct sst_block_builder {
     buf bytes;            /* keys and values */
     sst_pending *entries; /* count, room for capacity */
-    uint32_t count, capacity;
+    uint32_t count;
+    size_t capacity;
     uint32_t prefix_size; /* common to all keys so far */
     uint64_t seq_min, seq_max;
     uint64_t fixed_bytes; /* of the bodies without their numbers */

@@ -4,6 +4,7 @@
 #include "format.h"
 
 #include <base/alloc.h>
+#include <base/search.h>
 #include <base/slice.h>
 
 enum { HEADER_BYTES = 8, HAS_SEQS = 1, GROUP = 32, COLUMN_BYTES = 16, PAGES_MIN = 1 << 15 };
@@ -199,18 +200,26 @@ int sst_index_compare(const sst_index *ix, uint32_t i, firn_slice key, uint64_t 
     return own < seq ? 1 : own > seq ? -1 : 0; /* the larger number stands first */
 }
 
+static bool piece_is_below(const void *pieces, size_t at, void *want)
+{
+    return ((const uint64_t *)pieces)[at] < *(const uint64_t *)want;
+}
+
 /* The first of n pieces that is >= want. */
 static size_t pieces_lower(const uint64_t *pieces, size_t n, uint64_t want)
 {
-    const uint64_t *base = pieces;
-    if (n == 0)
-        return 0;
-    while (n > 1) {
-        size_t half = n / 2;
-        base += base[half - 1] < want ? half : 0;
-        n -= half;
-    }
-    return (size_t)(base - pieces) + (*base < want);
+    return search_first_flat(pieces, n, &want, piece_is_below);
+}
+
+typedef struct entry_search {
+    firn_slice key;
+    uint64_t seq;
+} entry_search;
+
+static bool entry_is_before(const void *index, size_t at, void *wanted)
+{
+    const entry_search *s = wanted;
+    return sst_index_compare(index, (uint32_t)at, s->key, s->seq) < 0;
 }
 
 /* Equal pieces decide nothing: searches [low, count) by whole comparisons, galloping from low
@@ -224,14 +233,8 @@ static uint32_t find_exact(const sst_index *ix, uint32_t low, firn_slice key, ui
         high = step < ix->count - high ? high + step : ix->count;
         step = step < UINT32_MAX / 2 ? step * 2 : step;
     }
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (sst_index_compare(ix, middle, key, seq) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    entry_search s = {key, seq};
+    return (uint32_t)search_first(ix, low, high, &s, entry_is_before);
 }
 
 uint32_t sst_index_find(const sst_index *ix, firn_slice key, uint64_t seq)

@@ -14,6 +14,7 @@
 
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,16 +34,10 @@ int wal_repair_note_made(wal_repair *r, uint64_t no)
 {
     if (wal_repair_has_made(r, no))
         return FIRN_OK;
-    if (r->made_count == r->made_capacity) {
-        size_t capacity = r->made_capacity ? r->made_capacity * 2 : 8;
-        uint64_t *grown = mem_realloc(r->made, capacity * sizeof(*grown));
-        if (!grown)
-            return error_no_memory(r->err, capacity * sizeof(*grown));
-        r->made = grown;
-        r->made_capacity = capacity;
-    }
-    r->made[r->made_count++] = no;
-    return FIRN_OK;
+    int status = array_grow(&r->made, &r->made_capacity, r->made_count, sizeof(no), r->err);
+    if (status == FIRN_OK)
+        r->made[r->made_count++] = no;
+    return status;
 }
 
 /* ---- A copy ---- */

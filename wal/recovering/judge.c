@@ -14,6 +14,7 @@
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,14 +96,10 @@ static const char *spot_file(const wal_scan *scan, const wal_spot *spot, char na
 static int add_spot(judge *j, wal_spot spot, const char *proof)
 {
     wal_scan *scan = j->scan;
-    if (scan->spot_count == scan->spot_capacity) {
-        size_t capacity = scan->spot_capacity ? scan->spot_capacity * 2 : 8;
-        wal_spot *grown = mem_realloc(scan->spots, capacity * sizeof(*grown));
-        if (!grown)
-            return error_no_memory(j->err, capacity * sizeof(*grown));
-        scan->spots = grown;
-        scan->spot_capacity = capacity;
-    }
+    int status =
+        array_grow(&scan->spots, &scan->spot_capacity, scan->spot_count, sizeof(spot), j->err);
+    if (status != FIRN_OK)
+        return status;
     scan->spots[scan->spot_count++] = spot;
 
     firn_wal_finding finding = {

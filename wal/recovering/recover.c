@@ -20,6 +20,8 @@
 #include <assert.h>
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/grow.h>
+#include <base/look.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -125,15 +127,9 @@ static int collect_leftover(void *ctx, const char *name)
     uint64_t no;
     if (!wal_name_is_temporary(name) && (!wal_name_parse(name, &no) || no > l->covered_no))
         return 0;
-    if (l->count == l->capacity) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 4;
-        void *grown = mem_realloc(l->names, capacity * sizeof(l->names[0]));
-        if (!grown) {
-            l->no_memory = true;
-            return 1;
-        }
-        l->names = grown;
-        l->capacity = capacity;
+    if (array_grow(&l->names, &l->capacity, l->count, sizeof(l->names[0]), NULL) != FIRN_OK) {
+        l->no_memory = true;
+        return 1;
     }
     snprintf(l->names[l->count++], WAL_NAME_BYTES, "%s", name);
     return 0;
@@ -488,23 +484,21 @@ static bool same_findings(const firn_wal_report *a, const firn_wal_report *b)
  * moment since. What does not fit, while segments came or went, means nothing: *again. Nor does it when the next
  * look finds something else: a page was copied before a write, and the next one behind it. `*report` is what the look before
  * found; becomes what this one finds. */
-static int look_once(fs_dir *dir, const wal_config *config, wal_recovered_log *out,
+static int look_once(folder_look *l, const wal_config *config, wal_recovered_log *out,
                      firn_wal_report *report, bool *again, firn_error *err)
 {
-    uint64_t before = 0, after = 0;
     firn_wal_report last = *report;
     firn_wal_report_init(report);
     *again = false;
-    int status = fs_dir_fingerprint(dir, &before, err);
+    int status = look_begin(l, err);
     if (status != FIRN_OK) {
         firn_wal_report_release(&last);
         return status;
     }
-    status = recover_once(dir, config, false, out, report, err);
+    status = recover_once(l->dir, config, false, out, report, err);
     bool found = finds_more_than_harmless(report);
-    *again = ((status != FIRN_OK || found) && fs_dir_fingerprint(dir, &after, NULL) == FIRN_OK &&
-              before != after) ||
-             (found && !same_findings(report, &last));
+    *again = ((status != FIRN_OK || found) && look_again(l)) ||
+             (found && !same_findings(report, &last) && look_may(l));
     firn_wal_report_release(&last);
     return status;
 }
@@ -514,18 +508,18 @@ int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovere
 {
     firn_wal_report found;
     firn_wal_report_init(&found);
-    int status;
+    int status = FIRN_OK;
     if (may_write(config)) {
         status = recover_once(dir, config, mapped, out, &found, err);
     } else {
         bool again = false;
         firn_error error = {0};
-        status = look_once(dir, config, out, &found, &again, &error);
-        for (int looks = 1; again && looks < LOOKS_MAX; looks++) {
-            if (status == FIRN_OK)
+        folder_look l = {.dir = dir, .fingerprint = fs_dir_fingerprint, .most = LOOKS_MAX};
+        do {
+            if (again && status == FIRN_OK)
                 wal_recovered_log_release(out);
-            status = look_once(dir, config, out, &found, &again, &error);
-        }
+            status = look_once(&l, config, out, &found, &again, &error);
+        } while (again);
         if (status != FIRN_OK && err)
             *err = error;
     }

@@ -3,6 +3,7 @@
 
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,14 +33,14 @@ int wal_report_add(firn_wal_report *report, const firn_wal_finding *finding, fir
         snprintf(last->proof, sizeof(last->proof), "the first of more places than are listed");
         return FIRN_OK;
     }
-    /* Grows at powers of two, so that the capacity need not be kept. */
-    if ((report->count & (report->count - 1)) == 0) {
-        size_t capacity = report->count ? report->count * 2 : 1;
-        firn_wal_finding *grown = mem_realloc(report->findings, capacity * sizeof(*grown));
-        if (!grown)
-            return error_no_memory(err, capacity * sizeof(*grown));
-        report->findings = grown;
-    }
+    /* It is full at powers of two, so that the capacity need not be kept. */
+    size_t capacity = report->count;
+    bool full = capacity == 0 || (capacity >= ARRAY_FIRST && (capacity & (capacity - 1)) == 0);
+    int status = full ? array_grow(&report->findings, &capacity, report->count,
+                                   sizeof(report->findings[0]), err)
+                      : FIRN_OK;
+    if (status != FIRN_OK)
+        return status;
     report->findings[report->count++] = *finding;
     return FIRN_OK;
 }

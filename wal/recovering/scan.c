@@ -12,6 +12,7 @@
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,15 +35,9 @@ static int collect_number(void *ctx, const char *name)
     uint64_t no;
     if (!wal_name_parse(name, &no) || no <= list->above)
         return 0;
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 16;
-        uint64_t *grown = mem_realloc(list->numbers, capacity * sizeof(*grown));
-        if (!grown) {
-            list->no_memory = true;
-            return 1;
-        }
-        list->numbers = grown;
-        list->capacity = capacity;
+    if (array_grow(&list->numbers, &list->capacity, list->count, sizeof(no), NULL) != FIRN_OK) {
+        list->no_memory = true;
+        return 1;
     }
     list->numbers[list->count++] = no;
     return 0;
@@ -263,16 +258,10 @@ static void follow_links(wal_scan *scan)
 
 static int add_gap(wal_scan *scan, const wal_gap *gap, firn_error *err)
 {
-    if (scan->gap_count == scan->gap_capacity) {
-        size_t capacity = scan->gap_capacity ? scan->gap_capacity * 2 : 16;
-        wal_gap *grown = mem_realloc(scan->gaps, capacity * sizeof(*grown));
-        if (!grown)
-            return error_no_memory(err, capacity * sizeof(*grown));
-        scan->gaps = grown;
-        scan->gap_capacity = capacity;
-    }
-    scan->gaps[scan->gap_count++] = *gap;
-    return FIRN_OK;
+    int status = array_grow(&scan->gaps, &scan->gap_capacity, scan->gap_count, sizeof(*gap), err);
+    if (status == FIRN_OK)
+        scan->gaps[scan->gap_count++] = *gap;
+    return status;
 }
 
 /* What a frame says about the whole log. */

@@ -10,6 +10,7 @@
  */
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/grow.h>
 
 #include "lead.h"
 
@@ -73,15 +74,7 @@ static uint64_t segment_bytes_for(const wal *w, uint64_t need)
 
 static int live_reserve(wal *w, firn_error *err) REQUIRES(w->m)
 {
-    if (w->live_count < w->live_capacity)
-        return FIRN_OK;
-    size_t capacity = w->live_capacity * 2 + 8;
-    wal_segment **live = mem_realloc(w->live, capacity * sizeof(wal_segment *));
-    if (!live)
-        return error_no_memory(err, capacity * sizeof(wal_segment *));
-    w->live = live;
-    w->live_capacity = capacity;
-    return FIRN_OK;
+    return array_grow(&w->live, &w->live_capacity, w->live_count, sizeof(wal_segment *), err);
 }
 
 /* The next segment, ready, but not yet in use. */
