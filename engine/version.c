@@ -16,7 +16,7 @@
 
 static uint64_t own_bytes(const table *t)
 {
-    return sizeof *t + t->keys.capacity;
+    return sizeof *t + t->keys.capacity + t->kept_count * sizeof *t->kept;
 }
 
 int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out)
@@ -42,13 +42,28 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
     atomic_init(&t->refs, 1);
     atomic_init(&t->obsolete, false);
     atomic_init(&t->reader, NULL);
-    atomic_init(&t->mapped, env->mapped);
+    atomic_init(&t->mapped, env && env->mapped);
     mutex_init(&t->opening);
     t->self = t;
-    if (env->budget)
+    if (env && env->budget)
         budget_charge(env->budget, BUDGET_TABLES, own_bytes(t));
     t->as_level = (level){.tables = &t->self, .count = 1, .bytes = t->properties.file_bytes};
     *out = t;
+    return FIRN_OK;
+}
+
+int table_say_kept(table *t, const kept_range *ranges, size_t count)
+{
+    kept_range *copy = count ? mem_alloc(count * sizeof *copy) : NULL;
+    if (count && !copy)
+        return FIRN_NO_MEMORY;
+    if (count)
+        memcpy(copy, ranges, count * sizeof *copy);
+    t->kept = copy;
+    t->kept_count = count;
+    t->kept_known = true;
+    if (t->env && t->env->budget)
+        budget_charge(t->env->budget, BUDGET_TABLES, count * sizeof *copy);
     return FIRN_OK;
 }
 
@@ -70,8 +85,9 @@ static void table_end(dead *d)
         (void)fs_unlink(t->env->dir, name, NULL);
     }
     mutex_release(&t->opening);
-    if (t->env->budget)
+    if (t->env && t->env->budget)
         budget_release(t->env->budget, BUDGET_TABLES, own_bytes(t));
+    mem_free(t->kept);
     buf_release(&t->keys);
     mem_free(t);
 }
@@ -79,7 +95,7 @@ static void table_end(dead *d)
 void table_unref(table *t)
 {
     if (t && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1)
-        cleaner_give(t->env->cleaner, &t->grave, table_end);
+        cleaner_give(t->env ? t->env->cleaner : NULL, &t->grave, table_end);
 }
 
 int not_plain(int rc, firn_error *err)
@@ -329,10 +345,11 @@ size_t level_find(const level *l, firn_slice key)
 void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end)
 {
     *first = from.data ? level_find(l, from) : 0;
-    size_t e = *first;
-    while (e < l->count && (!to.data || slice_compare(l->tables[e]->properties.key_min, to) <= 0))
-        e++;
-    *end = e;
+    *end = to.data ? level_find(l, to) : l->count;
+    if (*end < l->count && slice_compare(l->tables[*end]->properties.key_min, to) <= 0)
+        ++*end;
+    if (*end < *first) /* the bounds are in the wrong order */
+        *end = *first;
 }
 
 static bool covers(const table *t, firn_slice key)

@@ -52,6 +52,14 @@ typedef struct level {
         shared; /* holds the tables for all versions that have this level; NULL: borrowed from elsewhere */
 } level;
 
+/* Versions of a table that a newer version of their key hides from all readers but those of the snapshots in [from, to]. When
+ * no such snapshot is left, nothing needs them. */
+typedef struct kept_range {
+    uint64_t from, to; /* numbers of snapshots */
+    uint64_t count;
+} kept_range;
+#define KEPT_MOST 16 /* ranges that a table lists; more are made one */
+
 /* ---- A table of the store. Reference-counted; opened when first read. ---- */
 struct table {
     atomic_uint refs;
@@ -59,6 +67,10 @@ struct table {
     uint64_t no;
     sst_properties properties; /* key_min and key_max point into `keys` */
     buf keys;
+    /* Who needs the versions that are hidden: what the manifest says beside the properties. Set before the table is listed. */
+    kept_range *kept;
+    size_t kept_count;
+    bool kept_known; /* false: written by a version of firn that did not say */
     const table_env *env;
     atomic_bool obsolete; /* no version that can become current lists it: remove the file with the
                              last reference */
@@ -69,8 +81,10 @@ struct table {
     level as_level; /* this table alone, so that a run of level 0 is iterated like a level */
 };
 
-/* Copies the properties. FIRN_NO_MEMORY. */
+/* Copies the properties. Without an environment it can be listed and counted, and never read. FIRN_NO_MEMORY. */
 int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out);
+/* Before others see the table. FIRN_NO_MEMORY. */
+int table_say_kept(table *t, const kept_range *ranges, size_t count);
 void table_ref(table *t);
 void table_unref(table *t);
 /* Whether the table is to be read in a mapping from now on, or by way of the cache. Any thread. */
