@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,4 +212,15 @@ __attribute__((constructor)) static void watch_forks(void)
 uint32_t fork_generation(void)
 {
     return atomic_load_explicit(&generation, memory_order_relaxed);
+}
+
+unsigned thread_cpus(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    /* It fails where there are more than a cpu_set_t has room for. */
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 2;
+    int count = CPU_COUNT(&set);
+    return count > 1 ? (unsigned)count : 1;
 }

@@ -11,8 +11,6 @@
 
 enum { CHARGE_EVERY = 256, CHARGE_BYTES = 64 << 10 };
 
-#define AUTO_PLAIN_LEVELS 2 /* levels 0 and 1 are read most and live shortest: not compressed */
-
 static sst_compression compression_of(const firn *db, unsigned lvl)
 {
     switch (db->options.compression) {
@@ -25,7 +23,7 @@ static sst_compression compression_of(const firn *db, unsigned lvl)
     case FIRN_COMPRESSION_AUTO:
         break;
     }
-    return lvl < AUTO_PLAIN_LEVELS ? SST_COMPRESSION_NONE : SST_COMPRESSION_LZ4;
+    return lvl < PLAIN_LEVELS ? SST_COMPRESSION_NONE : SST_COMPRESSION_LZ4;
 }
 
 void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes)
@@ -57,7 +55,10 @@ static int end_table(build *b, firn_error *err)
     if (rc != FIRN_OK)
         return rc;
     rc = table_new(&b->db->env, b->writer_no, properties, &t);
+    if (rc == FIRN_OK)
+        rc = table_say_kept(t, b->kept, b->kept_count);
     if (rc != FIRN_OK) {
+        table_unref(t);
         char name[NAME_BYTES];
         name_table(b->writer_no, name);
         (void)fs_unlink(b->db->dir, name, NULL); /* else an orphan, which opening removes */
@@ -67,6 +68,8 @@ static int end_table(build *b, firn_error *err)
     b->bytes += properties->file_bytes;
     sst_writer_free(b->writer);
     b->writer = NULL;
+    b->cut = false;
+    b->kept_count = 0;
     budget_adjust(&b->db->budget, BUDGET_SCRATCH, &b->charged, 0);
     return FIRN_OK;
 }
@@ -89,8 +92,8 @@ static void charge(build *b, size_t entry_bytes)
 int build_add(build *b, const iter *it, firn_error *err)
 {
     int rc = FIRN_OK;
-    if (b->writer && sst_writer_file_bytes(b->writer) >= b->table_bytes &&
-        !slice_equal(buf_slice(&b->last_key), it->key))
+    if (b->writer && (b->cut || (sst_writer_file_bytes(b->writer) >= b->table_bytes &&
+                                 !slice_equal(buf_slice(&b->last_key), it->key))))
         rc = end_table(b, err);
     if (rc == FIRN_OK && !b->writer)
         rc = start_table(b, err);
@@ -118,8 +121,69 @@ typedef struct filling {
     keeper keeper;
     buf key; /* of the last version, if `any` */
     bool any;
-    iter tombstone; /* only to hand it to build_add */
+    uint64_t written; /* number of the last version of the key that was added; 0: none was */
+    iter tombstone;   /* only to hand it to build_add */
 } filling;
+
+/* Of the kept ranges, makes the two that lie closest one. */
+static void join_kept(build *b)
+{
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < b->kept_count; i++)
+        if (b->kept[i + 1].from - b->kept[i].to < b->kept[best + 1].from - b->kept[best].to)
+            best = i;
+    kept_range *k = &b->kept[best];
+    k->to = k[1].to > k->to ? k[1].to : k->to;
+    k->count += k[1].count;
+    memmove(k + 1, k + 2, (b->kept_count - best - 2) * sizeof *k);
+    b->kept_count--;
+}
+
+/* A version stays that only the snapshots in [from, to] can see. */
+static void note_kept(build *b, uint64_t from, uint64_t to)
+{
+    size_t i = 0;
+    while (i < b->kept_count &&
+           (b->kept[i].from < from || (b->kept[i].from == from && b->kept[i].to < to)))
+        i++;
+    if (i < b->kept_count && b->kept[i].from == from && b->kept[i].to == to) {
+        b->kept[i].count++;
+        return;
+    }
+    memmove(&b->kept[i + 1], &b->kept[i], (b->kept_count - i) * sizeof b->kept[0]);
+    b->kept[i] = (kept_range){from, to, 1};
+    b->kept_count++;
+    if (b->kept_count > KEPT_MOST)
+        join_kept(b);
+}
+
+/* How many snapshots are below a number. */
+static size_t snapshots_below(const keeper *k, uint64_t seq)
+{
+    size_t low = 0, high = k->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (k->snapshots[middle] < seq)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* A version that stays behind a newer one of its key is there for the snapshots between the two. */
+static int add_one(filling *f, const iter *it, firn_error *err)
+{
+    int rc = build_add(f->b, it, err);
+    if (rc == FIRN_OK && f->written) {
+        size_t first = snapshots_below(&f->keeper, it->seq);
+        size_t end = snapshots_below(&f->keeper, f->written);
+        if (first < end)
+            note_kept(f->b, f->keeper.snapshots[first], f->keeper.snapshots[end - 1]);
+    }
+    f->written = it->seq;
+    return rc;
+}
 
 static int add_held(filling *f, firn_error *err)
 {
@@ -127,7 +191,7 @@ static int add_held(filling *f, firn_error *err)
     if (!keeper_take_held(&f->keeper, &t->seq, &t->kind))
         return FIRN_OK;
     t->key = buf_slice(&f->key);
-    return build_add(f->b, t, err);
+    return add_one(f, t, err);
 }
 
 /* All versions of the last key have been fed. */
@@ -147,6 +211,9 @@ static int begin_key(filling *f, firn_slice key, firn_error *err)
         rc = error_no_memory(err, 0);
     keeper_next_key(&f->keeper);
     f->any = true;
+    f->written = 0;
+    if (rc == FIRN_OK && f->rules->cuts && f->rules->cuts(f->rules->ctx, f->b, key))
+        f->b->cut = true;
     return rc;
 }
 
@@ -160,7 +227,7 @@ static int add_version(filling *f, const iter *it, firn_error *err)
     switch (keeper_feed(&f->keeper, it->seq, it->kind)) {
     case KEEPER_KEEP:
         rc = add_held(f, err);
-        return rc == FIRN_OK ? build_add(f->b, it, err) : rc;
+        return rc == FIRN_OK ? add_one(f, it, err) : rc;
     case KEEPER_UNKNOWN:
         return resolve_refuse(it->kind, err);
     case KEEPER_DROP:

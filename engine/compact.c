@@ -1,4 +1,4 @@
-/* compact: merge tables of one level with what they overlap in the next.
+/* compact: does a job: merges tables of one level with what they overlap in another, or moves them there.
  *
  * What may be left out is decided by the keeper (resolve.h). The order of a commit is flush's: tables
  * durable, folder durable, manifest edit durable, new version; the inputs' files go with the last
@@ -6,25 +6,28 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
-#include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
+#include "jobs.h"
 #include "merge.h"
-#include "store.h"
+
+#define PARTS_MOST  4
+#define PART_TABLES 2 /* a part has the bytes of so many tables, or more */
 
 /* What a merge has to know beside the versions. */
 typedef struct surroundings {
-    firn *db;
     const job *job;
     size_t at[FIRN_LEVELS]; /* per level, how far the keys have come */
+    /* Of the level below the output: which of its tables the present output overlaps. */
+    size_t next;
+    uint64_t overlapped; /* bytes of those in front of `next` */
+    size_t tables;       /* finished when the present output began */
 } surroundings;
 
 /* May something of `key` lie below the output level? */
 static bool lies_below(void *ctx, firn_slice key)
 {
     surroundings *s = ctx;
-    for (unsigned n = s->job->level + 2; n < FIRN_LEVELS; n++) {
+    for (unsigned n = s->job->what.target + 1; n < FIRN_LEVELS; n++) {
         const level *l = &s->job->view->version->levels[n];
         size_t *at = &s->at[n];
         while (*at < l->count && slice_compare(l->tables[*at]->properties.key_max, key) < 0)
@@ -35,274 +38,252 @@ static bool lies_below(void *ctx, firn_slice key)
     return false;
 }
 
-static int open_inputs(const job *j, level *below, iter **out)
+/* Would the output overlap too much of the next level, if it took this key? */
+static bool cuts(void *ctx, const build *b, firn_slice key)
 {
-    size_t most = j->counts[0] + 1, count = 0;
-    iter **runs = mem_alloc(most * sizeof *runs);
-    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
-    for (size_t i = 0; rc == FIRN_OK && i < j->counts[0]; i++)
-        if ((rc = level_iter_new(&j->inputs[0][i]->as_level, false, &runs[count])) == FIRN_OK)
-            count++;
-    *below = (level){.tables = j->inputs[1], .count = j->counts[1]};
-    if (rc == FIRN_OK && below->count &&
-        (rc = level_iter_new(below, false, &runs[count])) == FIRN_OK)
-        count++;
-    rc = merge_iter_of(rc, runs, count, out);
-    mem_free(runs);
-    return rc;
+    surroundings *s = ctx;
+    const firn *db = s->job->db;
+    const level *l = &s->job->view->version->levels[s->job->what.target + 1];
+    if (!b->writer || b->cut || b->count != s->tables) {
+        s->overlapped = 0; /* it began with the last key, or begins with this one */
+        s->tables = b->count;
+    }
+    for (; s->next < l->count; s->next++) {
+        const sst_properties *p = &l->tables[s->next]->properties;
+        if (slice_compare(p->key_max, key) >= 0)
+            break;
+        s->overlapped += b->writer && !b->cut ? p->file_bytes : 0;
+    }
+    uint64_t with = s->overlapped;
+    if (s->next < l->count && slice_compare(l->tables[s->next]->properties.key_min, key) <= 0)
+        with += l->tables[s->next]->properties.file_bytes;
+    return b->writer && with > db->rules.table_bytes * SCHEDULE_OVERLAP;
 }
 
 static bool closing(void *ctx)
 {
-    firn *db = ((surroundings *)ctx)->db;
+    firn *db = ((surroundings *)ctx)->job->db;
     mutex_lock(&db->state_mu);
     bool yes = db->closing;
     mutex_unlock(&db->state_mu);
     return yes;
 }
 
-/* FIRN_END: given up because the store is being closed. */
-static int merge_into(firn *db, job *j, iter *it, build *b, const buf *snapshots, firn_error *err)
+/* The tables of one side. Those of level 0 may overlap each other, those of a deeper one are one run. */
+static int open_side(const job *j, unsigned side, const iter_limits *limits, level *as_level,
+                     iter **runs, size_t *count)
 {
-    surroundings around = {.db = db, .job = j};
-    build_rules rules = {
-        .snapshots = snapshots, .ctx = &around, .lies_below = lies_below, .stop = closing};
-    int rc = build_add_all(b, it, &rules, err);
-    if (rc == FIRN_DAMAGED || it->status != FIRN_OK)
-        j->input_failed = true;
-    return rc == FIRN_OK ? build_finish(b, err) : rc;
+    int rc = FIRN_OK;
+    bool apart = side == 0 && j->what.level == 0;
+    size_t most = apart ? j->what.counts[0] : j->what.counts[side] ? 1 : 0;
+    *as_level = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
+    for (size_t i = 0; rc == FIRN_OK && i < most; i++) {
+        rc = level_iter_new(apart ? &j->what.inputs[0][i]->as_level : as_level, false,
+                            &runs[*count]);
+        if (rc == FIRN_OK)
+            runs[(*count)++]->limits = limits;
+    }
+    return rc;
+}
+
+static int open_inputs(const job *j, const part *p, level sides[2], iter **out)
+{
+    size_t count = 0;
+    iter **runs = mem_alloc((j->what.counts[0] + 2) * sizeof *runs);
+    bool bounded = p->limits.lower.data || p->limits.upper.data;
+    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
+    for (unsigned side = 0; rc == FIRN_OK && side < 2; side++)
+        rc = open_side(j, side, bounded ? &p->limits : NULL, &sides[side], runs, &count);
+    rc = merge_iter_of(rc, runs, count, out);
+    mem_free(runs);
+    return rc;
 }
 
 /* What the inputs hold and do not list, under right checksums, is no version of this store's. In a new version it would
  * break V2 or E4, and no later open would take that. */
-static int check_outputs(const firn *db, job *j, const build *b, firn_error *err)
+static int check_outputs(const job *j, part *p)
 {
+    const firn *db = j->db;
     uint64_t flushed_seq = atomic_load_explicit(&db->flushed_seq, memory_order_acquire);
-    firn_slice low = j->inputs[0][0]->properties.key_min;
-    firn_slice high = j->inputs[0][0]->properties.key_max;
-    for (unsigned side = 0; side < 2; side++)
-        for (size_t i = 0; i < j->counts[side]; i++) {
-            const sst_properties *p = &j->inputs[side][i]->properties;
-            low = slice_compare(p->key_min, low) < 0 ? p->key_min : low;
-            high = slice_compare(p->key_max, high) > 0 ? p->key_max : high;
-        }
-    for (size_t i = 0; i < b->count; i++) {
-        const sst_properties *p = &b->tables[i]->properties;
-        if (p->seq_max <= flushed_seq && slice_compare(p->key_min, low) >= 0 &&
-            slice_compare(p->key_max, high) <= 0)
+    firn_slice low = j->what.from, high = j->what.to;
+    for (size_t i = 0; i < p->build.count; i++) {
+        const sst_properties *t = &p->build.tables[i]->properties;
+        if (t->seq_max <= flushed_seq && slice_compare(t->key_min, low) >= 0 &&
+            slice_compare(t->key_max, high) <= 0)
             continue;
-        j->input_failed = true;
-        error_file(err, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
+        p->input_failed = true;
+        error_file(&p->error, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
                    "a table holds entries that it does not list, although its checksums are right");
-        error_hint(err, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
+        error_hint(&p->error, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
         return FIRN_DAMAGED;
     }
     return FIRN_OK;
 }
 
-static int by_key(const void *a, const void *b)
+/* FIRN_END: given up because the store is being closed. */
+void job_run_part(job *j, part *p)
 {
-    const table *x = *(table *const *)a, *y = *(table *const *)b;
-    return slice_compare(x->properties.key_min, y->properties.key_min);
+    surroundings around = {.job = j};
+    build_rules rules = {
+        .snapshots = &j->snapshots, .ctx = &around, .lies_below = lies_below, .stop = closing};
+    level sides[2];
+    iter *it = NULL;
+    unsigned target = j->what.target;
+    if (target + 1 < FIRN_LEVELS && j->view->version->levels[target + 1].count)
+        rules.cuts = cuts;
+    int rc = open_inputs(j, p, sides, &it);
+    if (rc != FIRN_OK) {
+        error_no_memory(&p->error, 0);
+    } else {
+        rc = build_add_all(&p->build, it, &rules, &p->error);
+        p->input_failed = rc == FIRN_DAMAGED || it->status != FIRN_OK;
+        it->ops->close(it);
+    }
+    if (rc == FIRN_OK)
+        rc = build_finish(&p->build, &p->error);
+    if (rc == FIRN_OK)
+        rc = check_outputs(j, p);
+    p->status = rc;
 }
 
-/* Of tables that do not overlap, each ends before the next one begins. */
-static bool overlap_each_other(const job *j)
+/* ---- Parts ---- */
+
+/* Between which tables the parts meet: those of the target, or of a deeper level that the inputs come from. */
+static unsigned side_to_cut(const job *j)
 {
-    bool overlap = false;
-    if (j->counts[0] < 2 || j->level > 0) /* V2 */
-        return false;
-    table **sorted = mem_alloc(j->counts[0] * sizeof *sorted);
-    if (!sorted)
-        return true; /* they are merged then, which is never wrong */
-    memcpy(sorted, j->inputs[0], j->counts[0] * sizeof *sorted);
-    qsort(sorted, j->counts[0], sizeof *sorted, by_key);
-    for (size_t i = 1; i < j->counts[0] && !overlap; i++)
-        overlap =
-            slice_compare(sorted[i - 1]->properties.key_max, sorted[i]->properties.key_min) >= 0;
-    mem_free(sorted);
-    return overlap;
+    return j->what.level > 0 && j->what.counts[0] > j->what.counts[1] ? 0 : 1;
 }
 
-/* Tables that overlap nothing, neither each other nor below, go down as they are. */
-static bool can_move(const firn *db, const job *j)
+static size_t parts_worth(const job *j)
 {
-    if (j->counts[1] > 0)
-        return false;
-    if (db->options.compression == FIRN_COMPRESSION_AUTO && j->level == 1)
-        return false; /* from plain levels to compressed ones */
-    for (size_t i = 0; i < j->counts[0]; i++)
-        if (j->inputs[0][i]->properties.deletes > 0)
-            return false; /* tombstones that hide nothing any more go on the way */
-    return !overlap_each_other(j);
+    const firn *db = j->db;
+    uint64_t count = j->what.bytes_in / (db->rules.table_bytes * PART_TABLES);
+    size_t tables = j->what.counts[side_to_cut(j)];
+    if (db->compactor_count < 2 || count < 2 || tables < 2)
+        return 1;
+    count = count < PARTS_MOST ? count : PARTS_MOST;
+    return count < tables ? (size_t)count : tables;
 }
+
+/* Each part begins with a table, and has about as many bytes of that side as the others. */
+static void cut_parts(job *j, size_t count)
+{
+    unsigned side = side_to_cut(j);
+    uint64_t all = 0, before = 0;
+    size_t made = 0;
+    for (size_t i = 0; i < j->what.counts[side]; i++)
+        all += j->what.inputs[side][i]->properties.file_bytes;
+    for (size_t i = 0; i < j->what.counts[side]; i++) {
+        const sst_properties *p = &j->what.inputs[side][i]->properties;
+        if (made == 0 || (made < count && before >= all / count * made)) {
+            part *fresh = &j->parts[made];
+            *fresh = (part){.limits = {.seq_max = FIRN_MAX_SEQ}};
+            if (made)
+                fresh->limits.lower = fresh[-1].limits.upper = slice_somewhere(p->key_min);
+            build_init(&fresh->build, j->db, j->what.target, j->db->options.table_bytes);
+            made++;
+        }
+        before += p->file_bytes;
+    }
+    if (made == 0) { /* that side is empty */
+        j->parts[made] = (part){.limits = {.seq_max = FIRN_MAX_SEQ}};
+        build_init(&j->parts[made++].build, j->db, j->what.target, j->db->options.table_bytes);
+    }
+    j->part_count = made;
+}
+
+static int make_parts(job *j)
+{
+    size_t count = parts_worth(j);
+    part *room = mem_zalloc(count * sizeof *room);
+    if (!room)
+        return FIRN_NO_MEMORY;
+    mutex_lock(&j->db->jobs_mu);
+    j->parts = room;
+    j->part_next = 0;
+    cut_parts(j, count);
+    mutex_unlock(&j->db->jobs_mu);
+    return FIRN_OK;
+}
+
+static void release_parts(job *j, bool kept)
+{
+    mutex_lock(&j->db->jobs_mu);
+    part *parts = j->parts;
+    size_t count = j->part_count;
+    j->parts = NULL;
+    j->part_count = j->part_next = 0;
+    mutex_unlock(&j->db->jobs_mu);
+    for (size_t i = 0; i < count; i++)
+        build_release(&parts[i].build, kept);
+    mem_free(parts);
+}
+
+/* ---- Committing ---- */
 
 static int drop_inputs(const job *j, edit *e)
 {
+    const unsigned levels[2] = {j->what.level, j->what.target};
     for (unsigned side = 0; side < 2; side++)
-        for (size_t i = 0; i < j->counts[side]; i++)
-            if (edit_drop(e, j->level + side, j->inputs[side][i]) != FIRN_OK)
+        for (size_t i = 0; i < j->what.counts[side]; i++)
+            if (edit_drop(e, levels[side], j->what.inputs[side][i]) != FIRN_OK)
                 return FIRN_NO_MEMORY;
     return FIRN_OK;
 }
 
-static int move_down(firn *db, const job *j, firn_error *err)
+static int move_down(job *j, firn_error *err)
 {
     edit e = {0};
     int rc = drop_inputs(j, &e);
-    for (size_t i = 0; rc == FIRN_OK && i < j->counts[0]; i++)
-        rc = edit_add(&e, j->level + 1, j->inputs[0][i]);
-    rc = rc == FIRN_OK ? store_commit_edit(db, &e, NULL, err) : error_no_memory(err, 0);
+    for (size_t i = 0; rc == FIRN_OK && i < j->what.counts[0]; i++)
+        rc = edit_add(&e, j->what.target, j->what.inputs[0][i]);
+    rc = rc == FIRN_OK ? store_commit_edit(j->db, &e, NULL, err) : error_no_memory(err, 0);
     edit_release(&e);
     return rc;
 }
 
-static int rewrite(firn *db, job *j, firn_error *err)
+static int list_outputs(const job *j, edit *e, uint64_t *bytes)
 {
-    build b;
-    edit e = {0};
-    buf snapshots = {0};
-    level below;
-    iter *it = NULL;
-    build_init(&b, db, j->level + 1, db->options.table_bytes);
-    int rc = snapshots_list(db, &snapshots);
-    if (rc == FIRN_OK)
-        rc = open_inputs(j, &below, &it);
-    if (rc != FIRN_OK)
-        error_no_memory(err, 0);
-    else
-        rc = merge_into(db, j, it, &b, &snapshots, err);
-    if (rc == FIRN_OK)
-        rc = check_outputs(db, j, &b, err);
-    if (rc == FIRN_OK) {
-        rc = drop_inputs(j, &e);
-        for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
-            rc = edit_add(&e, j->level + 1, b.tables[i]);
-        if (rc != FIRN_OK)
-            error_no_memory(err, 0);
+    int rc = drop_inputs(j, e);
+    *bytes = 0;
+    for (size_t i = 0; i < j->part_count; i++) {
+        const build *b = &j->parts[i].build;
+        *bytes += b->bytes;
+        for (size_t at = 0; rc == FIRN_OK && at < b->count; at++)
+            rc = edit_add(e, j->what.target, b->tables[at]);
     }
+    return rc;
+}
+
+static int rewrite(job *j, firn_error *err)
+{
+    firn *db = j->db;
+    edit e = {0};
+    uint64_t bytes = 0;
+    int rc = snapshots_list(db, &j->snapshots);
+    if (rc == FIRN_OK)
+        rc = make_parts(j);
+    rc = rc == FIRN_OK ? jobs_run_parts(j, err) : error_no_memory(err, 0);
+    if (rc == FIRN_OK && list_outputs(j, &e, &bytes) != FIRN_OK)
+        rc = error_no_memory(err, 0);
     bool committing = rc == FIRN_OK;
     if (committing)
         rc = store_commit_edit(db, &e, NULL, err);
     if (rc == FIRN_OK) {
         for (size_t i = 0; i < e.dropped_count; i++)
             atomic_store_explicit(&e.dropped[i].table->obsolete, true, memory_order_release);
-        atomic_fetch_add_explicit(&db->counters.bytes_compacted, b.bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.bytes_compacted, bytes, memory_order_relaxed);
     }
-    if (it)
-        it->ops->close(it);
     /* As in flush.c: unknown whether the manifest lists them, so they stay. */
-    build_release(&b, rc == FIRN_OK || (committing && !error_curable(rc)));
+    release_parts(j, rc == FIRN_OK || (committing && !error_curable(rc)));
     edit_release(&e);
-    buf_release(&snapshots);
     return rc;
 }
 
-/* To write the disk full and take it all back helps no one. What cannot be asked is tried. */
-static int check_room(firn *db, const job *j, firn_error *err)
+int job_run(job *j, firn_error *err)
 {
-    fs_space space = {0};
-    uint64_t bytes = job_output_bytes(db, j);
-    if (fs_dir_space(db->dir, &space, NULL) != FIRN_OK || space.free_bytes >= bytes)
-        return FIRN_OK;
-    error_file(err, FIRN_NO_SPACE, db->dir->path, FIRN_NO_OFFSET,
-               "a compaction of level %u may need %" PRIu64 " bytes, and %" PRIu64 " are free",
-               j->level, bytes, space.free_bytes);
-    error_hint_curable(err, ": compaction goes on by itself");
-    return FIRN_NO_SPACE;
-}
-
-static int run(firn *db, job *j, firn_error *err) REQUIRES(db->compact_mu)
-{
-    bool moves = can_move(db, j);
-    int rc = moves || j->asked_for ? FIRN_OK : check_room(db, j, err);
+    int rc = j->what.kind == JOB_MOVE ? move_down(j, err) : rewrite(j, err);
     if (rc == FIRN_OK)
-        rc = moves ? move_down(db, j, err) : rewrite(db, j, err);
-    if (rc == FIRN_OK)
-        atomic_fetch_add_explicit(&db->counters.compactions, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&j->db->counters.compactions, 1, memory_order_relaxed);
     return rc;
-}
-
-/* Runs the job that a pick found, if it found one (`rc` is the pick's), and releases it. */
-static int run_picked(firn *db, int rc, job *j, bool *did, bool *input_failed, firn_error *err)
-    REQUIRES(db->compact_mu)
-{
-    *did = *input_failed = false;
-    if (rc == FIRN_NOT_FOUND)
-        return FIRN_OK;
-    if (rc != FIRN_OK)
-        return error_no_memory(err, 0);
-    rc = run(db, j, err);
-    *did = rc == FIRN_OK;
-    *input_failed = j->input_failed;
-    job_release(j);
-    return rc;
-}
-
-int compact_once(firn *db, bool *did, bool *input_failed, firn_error *err)
-{
-    job j = {0};
-    mutex_lock(&db->compact_mu);
-    int rc = run_picked(db, pick_due(db, &j), &j, did, input_failed, err);
-    mutex_unlock(&db->compact_mu);
-    store_reap(db);
-    return rc;
-}
-
-/* The deepest level that has something in the range, or 0. */
-static unsigned deepest(firn *db, firn_slice from, firn_slice to)
-{
-    view *v = store_view(db);
-    unsigned found = 0;
-    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
-        size_t first, end;
-        level_overlap(&v->version->levels[n], from, to, &first, &end);
-        if (first < end)
-            found = n;
-    }
-    view_unref(v);
-    return found;
-}
-
-static int compact_level(firn *db, unsigned n, firn_slice from, firn_slice to, firn_error *err)
-{
-    job j = {0};
-    bool did, input_failed;
-    mutex_lock(&db->compact_mu);
-    int rc = pick_range(db, n, from, to, &j);
-    /* The caller may know that much of it is garbage, and learns at once when it does not fit. */
-    j.asked_for = true;
-    rc = run_picked(db, rc, &j, &did, &input_failed, err);
-    if (did)
-        store_background_works(db, WORK_COMPACTION);
-    mutex_unlock(&db->compact_mu);
-    store_reap(db);
-    return rc;
-}
-
-int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
-                 firn_error *error)
-{
-    int rc = store_check_handle(db, error);
-    if (rc == FIRN_OK && ((!from && from_size) || (!to && to_size)))
-        rc = error_set(error, FIRN_INVALID, "a bound is NULL but has a size");
-    if (rc == FIRN_OK)
-        rc = firn_flush(db, error);
-    if (rc != FIRN_OK)
-        return rc;
-    firn_slice lower = slice_of(from, from_size), upper = slice_of(to, to_size);
-    unsigned last = deepest(db, lower, upper);
-    if (last == 0)
-        last = 1;
-    firn_error why;
-    error_clear(&why);
-    for (unsigned n = 0; rc == FIRN_OK && n < last; n++)
-        rc = compact_level(db, n, lower, upper, &why);
-    mutex_lock(&db->state_mu);
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
-    cleaner_wait(&db->cleaner); /* what was replaced is gone from the disk */
-    if (rc == FIRN_END)
-        rc = error_set(&why, FIRN_INVALID, "the store is being closed");
-    return error_give(error, rc, &why);
 }

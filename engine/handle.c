@@ -18,7 +18,8 @@ static void init_handle(firn *db, const engine_config *config)
     mutex_init(&db->manifest_mu);
     mutex_init(&db->snapshot_mu);
     mutex_init(&db->flush_mu);
-    mutex_init(&db->compact_mu);
+    mutex_init(&db->jobs_mu);
+    cond_init(&db->jobs_changed);
     cond_init(&db->state_changed);
     cleaner_init(&db->cleaner);
     db->env.cleaner = &db->cleaner;
@@ -47,9 +48,7 @@ static int prepare_env(firn *db, firn_error *err)
     db->env.budget = &db->budget;
     db->env.mapped = !db->options.never_map;
     db->env.keeps = db->options.read_only && !db->options.never_map;
-    db->level1_bytes = db->options.segment_bytes * L0_COMPACT_AT;
-    if (db->options.table_bytes > db->level1_bytes)
-        db->options.table_bytes = db->level1_bytes;
+    options_rules(&db->options, &db->rules);
     return FIRN_OK;
 }
 
@@ -87,7 +86,8 @@ void handle_free(firn *db)
     mutex_release(&db->manifest_mu);
     mutex_release(&db->snapshot_mu);
     mutex_release(&db->flush_mu);
-    mutex_release(&db->compact_mu);
+    mutex_release(&db->jobs_mu);
+    cond_release(&db->jobs_changed);
     cond_release(&db->state_changed);
     cleaner_release(&db->cleaner);
     mem_free(db);

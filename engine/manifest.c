@@ -53,14 +53,36 @@ static int put_item(buf *b, uint64_t tag, const uint64_t *numbers, size_t count,
     return rc;
 }
 
+/* Which snapshots the hidden versions were kept for: a count, then the ranges. Empty: unknown. */
+static int put_kept(buf *b, const table *t)
+{
+    int rc = t->kept_known ? put_varint(b, t->kept_count) : FIRN_OK;
+    for (size_t i = 0; rc == FIRN_OK && i < t->kept_count; i++) {
+        const kept_range *k = &t->kept[i];
+        rc = put_varint(b, k->from);
+        if (rc == FIRN_OK)
+            rc = put_varint(b, k->to - k->from);
+        if (rc == FIRN_OK)
+            rc = put_varint(b, k->count);
+    }
+    return rc;
+}
+
 static int put_table(buf *b, unsigned lvl, const table *t)
 {
     const sst_properties *p = &t->properties;
     const uint64_t numbers[] = {0 /* bucket */, lvl,        t->no,        p->file_bytes,
                                 p->entries,     p->deletes, p->raw_bytes, p->data_bytes,
                                 p->blocks,      p->seq_min, p->seq_max,   p->created_us};
-    const firn_slice keys[] = {p->key_min, p->key_max};
-    return put_item(b, TAG_ADD_TABLE, numbers, sizeof numbers / sizeof *numbers, keys, 2);
+    buf kept = {0};
+    int rc = put_kept(&kept, t);
+    const firn_slice strings[] = {p->key_min, p->key_max, buf_slice(&kept)};
+    /* The last one is optional: an earlier version of firn looks no further than the keys. */
+    if (rc == FIRN_OK)
+        rc = put_item(b, TAG_ADD_TABLE, numbers, sizeof numbers / sizeof *numbers, strings,
+                      kept.size ? 3 : 2);
+    buf_release(&kept);
+    return rc;
 }
 
 static int put_edit(buf *b, const edit *e)

@@ -27,7 +27,7 @@
 
 /* What is in memory of the file at a time. No item is larger: two keys and a dozen numbers. */
 #define WINDOW_BYTES ((size_t)256 << 10)
-#define ITEM_MAX     ((uint64_t)2 * FIRN_MAX_KEY_BYTES + 16 * VARINT_MAX_BYTES)
+#define ITEM_MAX     ((uint64_t)2 * FIRN_MAX_KEY_BYTES + (18 + 3 * KEPT_MOST) * VARINT_MAX_BYTES)
 /* Checksummed at a time. */
 #define PIECE_BYTES ((uint64_t)64 << 10)
 /* Checksummed at most in search of a record behind damage. */
@@ -151,8 +151,45 @@ static unsigned level_of(uint64_t n)
     return n < FIRN_LEVELS ? (unsigned)n : FIRN_LEVELS; /* no level: version_build refuses it */
 }
 
+typedef struct kept_list {
+    kept_range ranges[KEPT_MOST];
+    size_t count;
+    bool known;
+} kept_list;
+
+/* What stands behind the keys: nothing in manifests of earlier versions of firn. */
+static int take_kept(cursor *c, uint64_t entries, kept_list *out, firn_error *err)
+{
+    *out = (kept_list){0};
+    if (c->at == c->end)
+        return FIRN_OK;
+    firn_slice bytes = take_bytes(c);
+    cursor k = {bytes.data, bytes.data + bytes.size, c->bad};
+    uint64_t count = take_varint(&k), all = 0;
+    if (k.bad)
+        return cut_short(err);
+    if (count > KEPT_MOST)
+        return error_set(err, FIRN_DAMAGED, "a table keeps versions for too many snapshots");
+    for (size_t i = 0; i < count; i++) {
+        kept_range *r = &out->ranges[i];
+        r->from = take_varint(&k);
+        uint64_t width = take_varint(&k);
+        r->count = take_varint(&k);
+        if (k.bad)
+            return cut_short(err);
+        if (r->from > FIRN_MAX_SEQ || width > FIRN_MAX_SEQ - r->from || r->count > entries - all)
+            return error_set(err, FIRN_DAMAGED, "a table keeps versions that it cannot have");
+        r->to = r->from + width;
+        all += r->count;
+    }
+    out->count = (size_t)count;
+    out->known = true;
+    return FIRN_OK;
+}
+
 static int add_table(reader *r, cursor *c, firn_error *err)
 {
+    kept_list kept;
     sst_properties p = {0};
     uint64_t bucket = take_varint(c);
     uint64_t n = take_varint(c);
@@ -173,9 +210,14 @@ static int add_table(reader *r, cursor *c, firn_error *err)
     if (bucket != 0)
         return other_bucket(err);
     table *t = NULL;
-    if (table_new(r->env, no, &p, &t) != FIRN_OK)
-        return error_no_memory(err, 0);
-    int rc = version_build_add(&r->build, level_of(n), t, err);
+    int rc = take_kept(c, p.entries, &kept, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (table_new(r->env, no, &p, &t) != FIRN_OK ||
+        (kept.known && table_say_kept(t, kept.ranges, kept.count) != FIRN_OK))
+        rc = error_no_memory(err, 0);
+    if (rc == FIRN_OK)
+        rc = version_build_add(&r->build, level_of(n), t, err);
     table_unref(t);
     return rc;
 }

@@ -145,6 +145,23 @@ void options_budget(const firn_options *o, memory_budget *b)
                          .most = 2 * o->memory};
 }
 
+static unsigned plain_levels(firn_compression c)
+{
+    return c == FIRN_COMPRESSION_NONE ? FIRN_LEVELS : c == FIRN_COMPRESSION_AUTO ? PLAIN_LEVELS : 0;
+}
+
+/* A level holds several tables at least. */
+void options_rules(firn_options *o, schedule_rules *r)
+{
+    *r = (schedule_rules){.level_base_bytes = o->segment_bytes * BASE_SEGMENTS,
+                          .ratio = LEVEL_RATIO,
+                          .level0_at = L0_COMPACT_AT,
+                          .plain_levels = plain_levels(o->compression)};
+    o->table_bytes = clamp(o->table_bytes, 0, r->level_base_bytes / 2);
+    r->table_bytes = o->table_bytes;
+    r->job_bytes = clamp(JOB_TABLES * r->table_bytes, 2 * r->level_base_bytes, UINT64_MAX);
+}
+
 /* ---- by name ---- */
 
 typedef struct choice {

@@ -349,15 +349,6 @@ int repair_found_tables(repair *r, uint64_t *seq_max)
 
 /* ---- All tables become one level ---- */
 
-/* The smallest level that such an amount may lie in. */
-static unsigned level_for(const firn *db, uint64_t bytes)
-{
-    unsigned n = 1;
-    for (uint64_t most = db->level1_bytes; n < FIRN_LEVELS - 1 && bytes > most; n++)
-        most *= LEVEL_RATIO;
-    return n;
-}
-
 /* What the log will bring again must not be in the tables, too: the limits leave it out. */
 static int open_parts(const repair *r, const iter_limits *limits, iter **out)
 {
@@ -390,7 +381,7 @@ int repair_merge(repair *r)
     uint64_t bytes = 0;
     for (size_t i = 0; i < r->count; i++)
         bytes += r->parts[i].table->properties.file_bytes;
-    unsigned lvl = level_for(r->db, bytes);
+    unsigned lvl = schedule_levels_for(&r->db->rules, bytes);
     build_init(&b, r->db, lvl, r->db->options.table_bytes);
     int rc = open_parts(r, &limits, &it);
     if (rc == FIRN_OK) {

@@ -700,6 +700,11 @@ int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_re
         int rc = q->level == 0     ? ask_level0(&k, q, &p)
                  : q->level < goal ? ask_level(&k, q, &p)
                                    : ask_last(&k, q, &p);
+        if (rc == FIRN_END) { /* what it will claim */
+            out->level = p.level;
+            out->target = p.target;
+            range_of(&k, &p, 2, &out->from, &out->to);
+        }
         if (rc == FIRN_OK)
             rc = hand_out(&k, &p, out);
         if (rc != FIRN_NOT_FOUND)

@@ -96,7 +96,7 @@ typedef struct schedule_request {
 
 /* The next job of a request: level by level down to the deepest that has anything of the range, and there what does not belong.
  * FIRN_OK (then the caller sets `done` to a copy of the job's `to`), FIRN_NOT_FOUND (it is done), FIRN_END (a claim stands in the
- * way: to be asked again when that has ended), FIRN_NO_MEMORY. Goes on in *q to the next level. Space is not looked at: the
+ * way: to be asked again when that has ended; *out says what it will claim, and has no inputs), FIRN_NO_MEMORY. Goes on in *q to the next level. Space is not looked at: the
  * caller may know that much of it is garbage. */
 int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_request *q,
                    schedule_job *out);
@@ -110,6 +110,8 @@ typedef struct schedule_shape {
     unsigned landing; /* where level 0 goes to: base, or a level above it that is not empty yet */
     uint64_t share[FIRN_LEVELS]; /* of level 0: 0; of the last: UINT64_MAX */
 } schedule_shape;
+/* How many levels below level 0 so many bytes need. */
+unsigned schedule_levels_for(const schedule_rules *r, uint64_t bytes);
 void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape *out);
 
 /* Bytes that must be written before no level is over its share. */

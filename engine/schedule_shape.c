@@ -22,8 +22,7 @@ static unsigned deepest(const version *v)
     return n;
 }
 
-/* How many levels so many bytes need. */
-static unsigned levels_for(const schedule_rules *r, uint64_t bytes)
+unsigned schedule_levels_for(const schedule_rules *r, uint64_t bytes)
 {
     unsigned count = 1;
     for (uint64_t most = times(r->level_base_bytes, SCHEDULE_SPLIT);
@@ -37,7 +36,7 @@ void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape
     uint64_t bytes = 0;
     for (unsigned n = 1; n < FIRN_LEVELS; n++)
         bytes = plus(bytes, v->levels[n].bytes);
-    unsigned count = levels_for(r, bytes), last = deepest(v);
+    unsigned count = schedule_levels_for(r, bytes), last = deepest(v);
     *out = (schedule_shape){.last = last > count ? last : count};
     out->base = out->last - count + 1;
     for (unsigned n = out->last; n >= out->base; n--) {

@@ -62,6 +62,10 @@ view *store_view(firn *db)
 
 static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
 {
+    uint64_t kept = 0;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        kept += v->version->levels[n].kept;
+    atomic_store_explicit(&db->has_kept, kept > 0, memory_order_relaxed);
     uint32_t p = (uint32_t)v->version->levels[0].count;
     if (p >= L0_STOP_AT || v->frozen_count > FROZEN_MAX || db->background_status != FIRN_OK)
         p |= PRESSURE_STOP;
@@ -72,6 +76,7 @@ void store_install_first(firn *db, view *first)
 {
     mutex_lock(&db->state_mu);
     atomic_store_explicit(&db->view, first, memory_order_release);
+    db->work_epoch++;
     update_pressure(db, first);
     mutex_unlock(&db->state_mu);
 }
@@ -170,6 +175,7 @@ void store_install_version(firn *db, mem *flushed, version *v)
             mem_unref(flushed); /* the old view keeps it alive */
     }
     next->frozen_count = count;
+    db->work_epoch++;
     replace_view(db, old, next);
     mutex_unlock(&db->state_mu);
 }

@@ -11,18 +11,20 @@
  *   snapshot.c    which numbers must stay readable
  *   state.c       installing views and versions; background errors
  *   flush.c       a frozen memtable becomes a table
- *   compact.c     tables move down; pick.c decides which
+ *   schedule.c, schedule_shape.c   which compaction is due: pure
+ *   jobs.c        compactions that run: claims, parts; compact.c does them
+ *   compact_worker.c   the threads that do what is due; compact_range.c what a caller asks for
  *   build.c       what flush and compaction write with
  *   budget.c      when a memtable has reached its share of the memory
  *   mapping.c     which tables are mapped, and which are read
- *   worker.c      the two background threads; cleaner.c the third, which ends what nobody holds any more
+ *   worker.c      the flusher; cleaner.c the thread that ends what nobody holds any more
  *   stats.c, check.c
  *   version_build.c  the next version, out of edits
  *   repair.c, repair_folder.c, repair_tables.c   the most that can be saved of a damaged store
  *   set_aside.c   what lies in lost/
  *   destroy.c     removing a store
  *
- * Lock order (engine/README.md): compact_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
+ * Lock order (engine/README.md): jobs_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
  * log's own locks are not held by its leader, which takes only state_mu (commit.c).
  */
 #ifndef ENGINE_STORE_H
@@ -36,15 +38,21 @@
 #include "manifest.h"
 #include "readers.h"
 #include "resolve.h"
+#include "schedule.h"
 #include "view.h"
 
-/* Shape of the tree. Level n >= 1 may hold level1_bytes * LEVEL_RATIO^(n-1). */
+/* Shape of the tree (schedule.h). */
 #define LEVEL_RATIO   8
-#define L0_COMPACT_AT 4  /* tables in level 0 that make a compaction due */
-#define L0_SLOW_AT    8  /* from here writers are slowed, continuously more ... */
-#define L0_STOP_AT    24 /* ... until they wait */
-#define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
-#define PREFIX_KEPT   64
+#define L0_COMPACT_AT 4 /* tables in level 0 that make a compaction due */
+#define BASE_SEGMENTS 8 /* of log: as large as the smallest share of a level */
+#define JOB_TABLES                                                                                 \
+    24 /* that a job reads; or twice the smallest share of a level, if that is more */
+#define PLAIN_LEVELS                                                                               \
+    2 /* levels 0 and 1 are read most and live shortest: with AUTO they are not compressed */
+#define L0_SLOW_AT  8  /* from here writers are slowed, continuously more ... */
+#define L0_STOP_AT  24 /* ... until they wait */
+#define FROZEN_MAX  2  /* memtables that may wait for a flush before writers do */
+#define PREFIX_KEPT 64
 
 typedef struct counters {
     _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions, stall_us;
@@ -59,6 +67,22 @@ typedef struct stuck {
     firn_error error;
 } stuck;
 
+typedef struct job job; /* jobs.h */
+
+/* A thread that does compactions. */
+#define COMPACTORS_MOST 2
+typedef struct compactor {
+    firn *db;
+    unsigned index;
+    thread thread;
+    /* Its own, but for `busy`. */
+    uint64_t seen;      /* the epoch of its last look */
+    uint64_t pause_ms;  /* until it looks again, although nothing has changed; 0: it need not */
+    bool calm;          /* it looks for what can wait, too */
+    bool looked_calmly; /* it has done so since the last change */
+    bool busy;          /* counted in db->compacting; under state_mu */
+} compactor;
+
 struct firn {
     /* Set by open, never changed. */
     fs *fs;
@@ -72,7 +96,7 @@ struct firn {
     wal *wal;
     uint8_t store_id[16];
     uint32_t fork_generation;
-    uint64_t level1_bytes;
+    schedule_rules rules;
     bool inline_work;
     uint64_t recovered_entries, recovery_cut_bytes;
     uint64_t manifest_bytes; /* read-only: as it was read */
@@ -102,11 +126,15 @@ struct firn {
     stuck stuck[2] GUARDED_BY(state_mu); /* by background_work */
     bool closing GUARDED_BY(state_mu);
     bool rotation_wanted GUARDED_BY(state_mu); /* the active mem has reached its share */
-    bool flushing GUARDED_BY(state_mu), compacting GUARDED_BY(state_mu);
+    bool flushing GUARDED_BY(state_mu);
+    unsigned compacting GUARDED_BY(state_mu); /* workers that do not sleep */
     uint64_t flushes_begun GUARDED_BY(state_mu), flushes_ended
         GUARDED_BY(state_mu);              /* attempts of the flusher */
     bool flush_asked GUARDED_BY(state_mu); /* a caller waits for another one */
     bool compaction_failed GUARDED_BY(state_mu);
+    uint64_t work_epoch GUARDED_BY(state_mu); /* grows when something may have become due */
+    uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
+    int settlers GUARDED_BY(state_mu);        /* callers of firn_settle that wait */
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
 
     mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
@@ -120,10 +148,18 @@ struct firn {
     firn_snapshot *snapshots GUARDED_BY(snapshot_mu); /* circular, ascending numbers; NULL: none */
     uint64_t snapshot_count GUARDED_BY(snapshot_mu);
 
-    mutex flush_mu;   /* one flush at a time */
-    mutex compact_mu; /* one compaction at a time */
-    thread flusher, compactor;
-    cleaner cleaner; /* ends what readers were the last to hold */
+    mutex flush_mu; /* one flush at a time */
+    thread flusher;
+
+    mutex jobs_mu;                 /* what is claimed; held for decisions */
+    cond jobs_changed;             /* a claim or a part has ended */
+    job *jobs GUARDED_BY(jobs_mu); /* that run, or wait to */
+    uint64_t tickets GUARDED_BY(jobs_mu);
+    size_t cursor[FIRN_LEVELS] GUARDED_BY(jobs_mu); /* as in schedule_state */
+    compactor compactors[COMPACTORS_MOST];
+    unsigned compactor_count;
+    _Atomic bool has_kept; /* some table lists versions that only snapshots need */
+    cleaner cleaner;       /* ends what readers were the last to hold */
     counters counters;
 };
 
@@ -159,6 +195,8 @@ void store_number_files(firn *db, const folder *f, uint64_t next_file_no);
 int options_resolve(const firn_options *given, firn_options *out, firn_error *err);
 uint64_t options_mem_share(const firn_options *o);
 void options_budget(const firn_options *o, memory_budget *b);
+/* The shape of the tree. Reduces table_bytes to what suits it. */
+void options_rules(firn_options *o, schedule_rules *r);
 
 /* ---- state.c ---- */
 /* The current view, with a reference. Any thread. */
@@ -243,31 +281,18 @@ int snapshots_list(firn *db, buf *out);
 /* All runs of a view as one iterator over the versions within the limits, which must stay as long as it. */
 int view_iter_new(view *v, bool fill_cache, const iter_limits *limits, iter **out);
 
-/* ---- flush.c, compact.c, pick.c, worker.c ---- */
+/* ---- flush.c, compact_worker.c, worker.c ---- */
 /* Flushes the oldest frozen memtable, if there is one. *did says whether there was. */
 int flush_oldest(firn *db, bool *did, firn_error *err);
 
-/* A compaction: which tables become which. */
-typedef struct job {
-    unsigned level;    /* inputs[0] lies here, inputs[1] one below; output goes to level + 1 */
-    table **inputs[2]; /* borrowed from the view */
-    size_t counts[2];
-    view *view;     /* a reference: keeps the inputs and tells what lies below */
-    bool asked_for; /* by a caller: it is tried, whether there is surely room or not */
-    bool input_failed;
-} job;
-/* The most urgent compaction. FIRN_NOT_FOUND: none is due. */
-int pick_due(firn *db, job *out);
-/* All of level `n` that overlaps [from, to] (NULL data: no bound), and what it overlaps one below.
- * FIRN_NOT_FOUND. */
-int pick_range(firn *db, unsigned n, firn_slice from, firn_slice to, job *out);
-bool compaction_due(const firn *db, const version *v);
-void job_release(job *j);
-/* At most so many bytes are written by it. */
-uint64_t job_output_bytes(const firn *db, const job *j);
-/* Runs one due compaction, if there is one, and if there is room for its output: FIRN_NO_SPACE, nothing was written. */
-/* *input_failed: what failed is reading a table that is there. */
-int compact_once(firn *db, bool *did, bool *input_failed, firn_error *err);
+/* Something may have become due: wakes the workers. */
+void store_ring(firn *db);
+/* With inline_work: does what is due; `calm`: what can wait, too. */
+int compact_inline(firn *db, bool calm, firn_error *err);
+/* Nothing is being compacted, and nothing is due, as far as the last worker that looked for all could see. */
+bool compaction_is_idle(const firn *db) REQUIRES(db->state_mu);
+int compactors_start(firn *db, firn_error *err);
+void compactors_stop(firn *db);
 
 /* ---- build.c: tables from a sorted stream, cut at a size, between keys ---- */
 typedef struct build {
@@ -277,6 +302,9 @@ typedef struct build {
     sst_writer *writer;
     uint64_t writer_no;
     buf last_key;
+    bool cut; /* the present table ends before the next key, whatever its size */
+    kept_range kept[KEPT_MOST + 1]; /* of the present table, ascending */
+    size_t kept_count;
     table **tables; /* finished, references */
     size_t count, capacity;
     uint64_t bytes;
@@ -293,6 +321,8 @@ typedef struct build_rules {
     void *ctx;
     /* May something of the key lie below the tables that are made? Keys ascend from call to call. NULL: never. */
     bool (*lies_below)(void *ctx, firn_slice key);
+    /* Shall the present table end before this key? Keys ascend from call to call. NULL: only its size ends it. */
+    bool (*cuts)(void *ctx, const build *b, firn_slice key);
     bool (*stop)(void *ctx); /* asked now and then; NULL: never */
 } build_rules;
 /* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it is the stream that failed,

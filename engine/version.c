@@ -242,6 +242,7 @@ void level_push(level *l, table *t)
     l->tables[l->count++] = t;
     l->shared->count = l->count;
     l->bytes += t->properties.file_bytes;
+    l->kept += t->kept_count;
 }
 
 void level_share(level *l, const level *from)

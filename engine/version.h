@@ -48,6 +48,7 @@ typedef struct level {
     table **tables;
     size_t count;
     uint64_t bytes;
+    uint64_t kept; /* ranges that its tables list */
     level_array *
         shared; /* holds the tables for all versions that have this level; NULL: borrowed from elsewhere */
 } level;

@@ -1,12 +1,10 @@
-/* worker: the two background threads. The flusher turns frozen memtables into tables; the compactor
- * keeps the levels in shape. Two, because a long compaction must not keep a flush, and so the
- * writers, waiting.
+/* worker: the flusher, which turns frozen memtables into tables, and what callers wait for. The threads that keep the levels in
+ * shape are others (compact_worker.c), because a long compaction must not keep a flush, and so the writers, waiting.
  *
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles from RETRY_MS to
- * RETRY_MS_MAX; any other stops the work. The two fail each for itself (store.h, stuck). What an attempt has found may have
- * been cured since: who would be told of a flush that fails asks for another attempt first, which ends the flusher's pause
- * (store_ask_flusher), but for its first RETRY_MS: a full disk is not hammered.
- * A table that cannot be read stops compaction alone: writes go on until level 0 is full. */
+ * RETRY_MS_MAX; any other stops the work. Flushing and compaction fail each for itself (store.h, stuck). What an attempt has
+ * found may have been cured since: who would be told of a flush that fails asks for another attempt first, which ends the
+ * flusher's pause (store_ask_flusher), but for its first RETRY_MS: a full disk is not hammered. */
 #include <base/error.h>
 #include <string.h>
 
@@ -20,20 +18,8 @@ uint64_t retry_pause_ms(unsigned failures)
     return ms < RETRY_MS_MAX ? ms : RETRY_MS_MAX;
 }
 
-/* The whole time, whatever else happens: two workers that wait for space would otherwise wake each
- * other at once. Real time, as cond_wait_ms measures it, whatever file system the store is on. */
-static void pause_before_retry(firn *db, unsigned failures)
-{
-    uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0, pause_ms = retry_pause_ms(failures);
-    mutex_lock(&db->state_mu);
-    while (!db->closing && passed_ms < pause_ms) {
-        cond_wait_ms(&db->state_changed, &db->state_mu, pause_ms - passed_ms);
-        passed_ms = (fs_mono_us(fs_posix()) - started) / 1000;
-    }
-    mutex_unlock(&db->state_mu);
-}
-
-/* The attempt has failed. Likewise, but a caller may ask for the next one. */
+/* The attempt has failed. The pause ends early when a caller asks for the next one. Real time, as cond_wait_ms measures it,
+ * whatever file system the store is on. */
 static void pause_before_flush(firn *db, unsigned failures)
 {
     uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0;
@@ -110,64 +96,6 @@ static void flusher_run(void *arg)
     }
 }
 
-static bool wait_for_compaction(firn *db)
-{
-    mutex_lock(&db->state_mu);
-    db->compacting = false;
-    cond_broadcast(&db->state_changed);
-    for (;;) {
-        view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-        if (db->closing || db->background_status != FIRN_OK || db->compaction_failed ||
-            compaction_due(db, v->version))
-            break;
-        cond_wait(&db->state_changed, &db->state_mu);
-    }
-    bool go = !db->closing && db->background_status == FIRN_OK && !db->compaction_failed;
-    db->compacting = go;
-    mutex_unlock(&db->state_mu);
-    return go;
-}
-
-/* Reading failed: what is there stays readable where it is intact, and nothing is thrown away. */
-static void compaction_fails(firn *db, int status, const firn_error *err)
-{
-    char text[512];
-    firn_error_format(err, text, sizeof text);
-    store_log(db, FIRN_LOG_ERROR, "compaction has stopped: %s", text);
-    mutex_lock(&db->state_mu);
-    db->compaction_failed = true;
-    if (db->background_status == FIRN_OK) {
-        db->background_error = *err;
-        db->background_error.status = status;
-    }
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
-}
-
-static void compactor_run(void *arg)
-{
-    firn *db = arg;
-    unsigned failures = 0;
-    while (wait_for_compaction(db)) {
-        firn_error err = {0};
-        bool did = false, input_failed = false;
-        int rc = compact_once(db, &did, &input_failed, &err);
-        if (rc == FIRN_OK) {
-            /* Nothing to do any more, perhaps because a caller has compacted it, is as good. */
-            failures = 0;
-            store_background_works(db, WORK_COMPACTION);
-        }
-        if (rc == FIRN_OK || rc == FIRN_END)
-            continue;
-        if (input_failed && !error_curable(rc))
-            compaction_fails(db, rc, &err);
-        else
-            store_background_error(db, WORK_COMPACTION, rc, &err);
-        if (error_curable(rc))
-            pause_before_retry(db, ++failures);
-    }
-}
-
 int workers_start(firn *db, firn_error *err)
 {
     if (db->inline_work)
@@ -175,9 +103,7 @@ int workers_start(firn *db, firn_error *err)
     int rc = cleaner_start(&db->cleaner); /* first: the others give it work */
     if (rc == 0)
         rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
-    if (rc == 0)
-        rc = thread_start(&db->compactor, "firn-compact", compactor_run, db);
-    return rc == 0 ? FIRN_OK : error_thread(err, db->dir->path, rc);
+    return rc == 0 ? compactors_start(db, err) : error_thread(err, db->dir->path, rc);
 }
 
 void workers_stop(firn *db)
@@ -187,16 +113,8 @@ void workers_stop(firn *db)
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
     thread_join(&db->flusher);
-    thread_join(&db->compactor);
+    compactors_stop(db);
     cleaner_stop(&db->cleaner); /* last: the others give it work */
-}
-
-static bool compaction_works(firn *db)
-{
-    mutex_lock(&db->state_mu);
-    bool yes = !db->compaction_failed;
-    mutex_unlock(&db->state_mu);
-    return yes;
 }
 
 static int flush_inline(firn *db, firn_error *err)
@@ -214,21 +132,6 @@ static int flush_inline(firn *db, firn_error *err)
     return rc;
 }
 
-static int compact_inline(firn *db, firn_error *err)
-{
-    int rc = FIRN_OK;
-    bool input_failed = false;
-    for (bool did = compaction_works(db); rc == FIRN_OK && did;)
-        rc = compact_once(db, &did, &input_failed, err);
-    if (rc == FIRN_OK)
-        store_background_works(db, WORK_COMPACTION);
-    else if (input_failed && !error_curable(rc))
-        compaction_fails(db, rc, err);
-    else
-        store_background_error(db, WORK_COMPACTION, rc, err);
-    return rc;
-}
-
 int work_inline(firn *db, firn_error *err)
 {
     firn_error local = {0};
@@ -237,7 +140,7 @@ int work_inline(firn *db, firn_error *err)
     if (!err)
         err = &local;
     int rc = flush_inline(db, err);
-    return rc == FIRN_OK ? compact_inline(db, err) : rc;
+    return rc == FIRN_OK ? compact_inline(db, false, err) : rc;
 }
 
 /* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A flush is not given up
@@ -281,8 +184,7 @@ static bool is_settled(firn *db,
 {
     (void)unused;
     view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-    return v->frozen_count == 0 && !db->flushing && !db->compacting && !db->rotation_wanted &&
-           (db->compaction_failed || !compaction_due(db, v->version));
+    return v->frozen_count == 0 && !db->flushing && !db->rotation_wanted && compaction_is_idle(db);
 }
 
 /* What becomes of the compaction behind it is not the flush's outcome, unless it has stopped everything. */
@@ -292,7 +194,7 @@ static int flush_and_go_on(firn *db, firn_error *err)
     int rc = flush_inline(db, err);
     if (rc != FIRN_OK)
         return rc;
-    rc = compact_inline(db, &behind);
+    rc = compact_inline(db, false, &behind);
     if (rc == FIRN_OK || store_writable(db, NULL) == FIRN_OK)
         return FIRN_OK;
     *err = behind;
@@ -316,6 +218,22 @@ int firn_flush(firn *db, firn_error *error)
     return error_give(error, rc, &why);
 }
 
+/* While a caller waits, workers do what can wait, too. */
+static void expect_calm(firn *db, int change)
+{
+    mutex_lock(&db->state_mu);
+    db->settlers += change;
+    db->work_epoch++;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+static int settle_inline(firn *db, firn_error *err)
+{
+    int rc = flush_inline(db, err);
+    return rc == FIRN_OK ? compact_inline(db, true, err) : rc;
+}
+
 int firn_settle(firn *db, firn_error *error)
 {
     int rc = store_check_handle(db, error);
@@ -323,8 +241,13 @@ int firn_settle(firn *db, firn_error *error)
         return rc;
     firn_error why;
     error_clear(&why);
-    rc = db->inline_work ? work_inline(db, &why)
-                         : wait_until(db, is_settled, 0, WORK_COMPACTION, &why);
+    if (db->inline_work) {
+        rc = settle_inline(db, &why);
+    } else {
+        expect_calm(db, 1);
+        rc = wait_until(db, is_settled, 0, WORK_COMPACTION, &why);
+        expect_calm(db, -1);
+    }
     cleaner_wait(&db->cleaner);
     return error_give(error, rc, &why);
 }

@@ -101,7 +101,8 @@ static void levels_keep_their_order_and_their_sizes(void **state)
     MUST(firn_settle(b->db, error));
     levels_are_in_order(b);
     view *v = store_view(b->db);
-    assert_false(compaction_due(b->db, v->version));
+    schedule_state all = {.version = v->version, .whole = true, .calm = true};
+    assert_false(schedule_due(&b->db->rules, &all));
     view_unref(v);
     firn_stats s = bed_stats(b);
     assert_true(s.compactions > 5 && s.flushes > 20);

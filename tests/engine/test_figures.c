@@ -13,7 +13,6 @@
 
 /* For what only these files know. */
 #include "build.c"
-#include "pick.c"
 
 static char *readme; /* in one line, single blanks */
 
@@ -77,20 +76,25 @@ static void the_readme_names_what_makes_a_level_due(void **state)
     firn_options_init(&b.options);
     bed_must_open(&b);
     const firn *db = b.db;
+    const schedule_rules *r = &db->rules;
     says("%u tables: compaction", L0_COMPACT_AT);
-    says("| 0 | %u tables |", L0_COMPACT_AT);
-    for (unsigned n = 1; n + 1 < FIRN_LEVELS; n++)
-        says("| %u | %s |", n, size_text(level_limit(db, n)));
-    says("| %u | never |", FIRN_LEVELS - 1);
-    says("%u times as large", LEVEL_RATIO);
-    says("%u times the level above", LEVEL_RATIO);
-    assert_int_equal(level_limit(db, 3), level_limit(db, 2) * LEVEL_RATIO);
+    says("%u tables, or as many bytes as the smallest share", r->level0_at);
+    says("%u segments of log", BASE_SEGMENTS);
+    assert_int_equal(r->level_base_bytes, db->options.segment_bytes * BASE_SEGMENTS);
     assert_int_equal(db->options.memory, db->options.segment_bytes * 8);
-    assert_int_equal(level_limit(db, 1), db->options.segment_bytes * 4);
-    says("for a log segment of %s, the default (an eighth of `memory`, %s): level 1 holds 4 "
-         "segments",
-         size_text(db->options.segment_bytes), size_text(db->options.memory));
-    says("into new tables of %s there", size_text(db->options.table_bytes));
+    says("for a log segment of %s, the default (an eighth of `memory`, %s): the smallest share is "
+         "%s",
+         size_text(db->options.segment_bytes), size_text(db->options.memory),
+         size_text(r->level_base_bytes));
+    uint64_t most = r->level_base_bytes * SCHEDULE_SPLIT;
+    for (unsigned count = 1; count < FIRN_LEVELS - 2; count++, most *= r->ratio) {
+        says("| up to %s | %u |", size_text(most), count);
+        assert_int_equal(schedule_levels_for(r, most), count);
+        assert_int_equal(schedule_levels_for(r, most + 1), count + 1);
+    }
+    says("%u times as large", r->ratio);
+    says("more than %u tables' worth of the next level", SCHEDULE_OVERLAP);
+    says("into new tables of %s there", size_text(r->table_bytes));
     bed_release(&b);
 }
 

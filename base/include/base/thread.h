@@ -78,6 +78,9 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* How many CPUs this process may use now; at least 1. */
+unsigned thread_cpus(void);
+
 /* A number that changes in the child of a fork: handles compare it with the one they were opened with
  * and refuse use after fork. One relaxed load. */
 uint32_t fork_generation(void);

@@ -1,0 +1,229 @@
+/* jobs: claims, and parts of jobs (jobs.h). */
+#include "jobs.h"
+
+#include <base/alloc.h>
+#include <base/error.h>
+#include <inttypes.h>
+
+/* What a decision looks at. */
+typedef struct sight {
+    schedule_state state;
+    buf claims, snapshots;
+} sight;
+
+static void sight_release(sight *s)
+{
+    buf_release(&s->claims);
+    buf_release(&s->snapshots);
+}
+
+/* What running jobs may still write is not free. What cannot be asked is tried. */
+static uint64_t free_bytes(firn *db) REQUIRES(db->jobs_mu)
+{
+    fs_space space = {0};
+    if (fs_dir_space(db->dir, &space, NULL) != FIRN_OK)
+        return UINT64_MAX;
+    uint64_t left = space.free_bytes;
+    for (const job *j = db->jobs; j; j = j->next) {
+        uint64_t taken = j->waits ? 0 : j->what.bytes_out_most;
+        left = left > taken ? left - taken : 0;
+    }
+    return left;
+}
+
+/* A caller that waits is in the way of workers, and of callers that came later. */
+static bool is_in_the_way(const job *j, uint64_t ticket)
+{
+    return !j->waits || ticket == 0 || j->ticket < ticket;
+}
+
+/* Under jobs_mu: a claim that is gone has changed the view that is seen here. */
+static int look_around(firn *db, const version *v, uint64_t ticket, sight *s) REQUIRES(db->jobs_mu)
+{
+    *s = (sight){.state = {.version = v}};
+    int rc = snapshots_list(db, &s->snapshots);
+    for (const job *j = db->jobs; rc == FIRN_OK && j; j = j->next)
+        if (is_in_the_way(j, ticket))
+            rc = buf_append(&s->claims, &j->claim, sizeof j->claim);
+    s->state.claims = (const claim *)(const void *)s->claims.data;
+    s->state.claim_count = s->claims.size / sizeof(claim);
+    s->state.snapshots = (const uint64_t *)(const void *)s->snapshots.data;
+    s->state.snapshot_count = s->snapshots.size / sizeof(uint64_t);
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        s->state.cursor[n] = db->cursor[n];
+    return rc;
+}
+
+static void enter(firn *db, job *j) REQUIRES(db->jobs_mu)
+{
+    j->claim = schedule_claim(&j->what);
+    j->next = db->jobs;
+    db->jobs = j;
+}
+
+static void leave(firn *db, const job *j) REQUIRES(db->jobs_mu)
+{
+    job **at = &db->jobs;
+    while (*at != j)
+        at = &(*at)->next;
+    *at = j->next;
+}
+
+static void release(job *j)
+{
+    schedule_job_release(&j->what);
+    buf_release(&j->snapshots);
+    view_unref(j->view);
+    *j = (job){0};
+}
+
+static int no_room(const firn *db, const job *j, uint64_t free_now, firn_error *err)
+{
+    error_file(err, FIRN_NO_SPACE, db->dir->path, FIRN_NO_OFFSET,
+               "a compaction of level %u may need %" PRIu64 " bytes, and %" PRIu64 " are free",
+               j->what.level, j->what.bytes_out_most, free_now);
+    error_hint_curable(err, ": compaction goes on by itself");
+    return FIRN_NO_SPACE;
+}
+
+int jobs_next(firn *db, bool calm, job *out, firn_error *err)
+{
+    sight s;
+    *out = (job){.db = db};
+    mutex_lock(&db->jobs_mu);
+    out->view = store_view(db);
+    int rc = look_around(db, out->view->version, 0, &s);
+    if (rc == FIRN_OK) {
+        s.state.free_bytes = free_bytes(db);
+        rc = schedule_next(&db->rules, &s.state, &out->what);
+    }
+    if (rc == FIRN_NOT_FOUND || rc == FIRN_NO_SPACE) {
+        s.state.whole = true;
+        s.state.calm = calm;
+        rc = schedule_next(&db->rules, &s.state, &out->what);
+    }
+    if (rc == FIRN_OK) {
+        db->cursor[out->what.level] = out->what.next;
+        enter(db, out);
+    }
+    mutex_unlock(&db->jobs_mu);
+    if (rc == FIRN_NO_SPACE)
+        no_room(db, out, s.state.free_bytes, err);
+    else if (rc == FIRN_NO_MEMORY)
+        error_no_memory(err, 0);
+    sight_release(&s);
+    if (rc != FIRN_OK)
+        release(out);
+    return rc;
+}
+
+static bool is_closing(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    bool yes = db->closing;
+    mutex_unlock(&db->state_mu);
+    return yes;
+}
+
+/* One look. FIRN_END: `out` is entered as one that waits. */
+static int ask_once(firn *db, schedule_request *q, job *out) REQUIRES(db->jobs_mu)
+{
+    sight s;
+    out->view = store_view(db);
+    int rc = look_around(db, out->view->version, out->ticket, &s);
+    if (rc == FIRN_OK)
+        rc = schedule_range(&db->rules, &s.state, q, &out->what);
+    sight_release(&s);
+    out->waits = rc == FIRN_END;
+    if (rc == FIRN_OK || rc == FIRN_END)
+        enter(db, out);
+    return rc;
+}
+
+int jobs_ask(firn *db, schedule_request *q, job *out, firn_error *err)
+{
+    int rc;
+    *out = (job){.db = db};
+    mutex_lock(&db->jobs_mu);
+    uint64_t ticket = ++db->tickets;
+    for (;;) {
+        out->db = db;
+        out->ticket = ticket;
+        rc = ask_once(db, q, out);
+        if (rc != FIRN_END)
+            break;
+        if (!is_closing(db))
+            cond_wait(&db->jobs_changed, &db->jobs_mu);
+        leave(db, out);
+        release(out);
+        if (is_closing(db))
+            break;
+    }
+    mutex_unlock(&db->jobs_mu);
+    if (rc == FIRN_NO_MEMORY)
+        error_no_memory(err, 0);
+    if (rc != FIRN_OK)
+        release(out);
+    return rc;
+}
+
+void jobs_end(firn *db, job *j)
+{
+    mutex_lock(&db->jobs_mu);
+    leave(db, j);
+    cond_broadcast(&db->jobs_changed);
+    mutex_unlock(&db->jobs_mu);
+    store_ring(db); /* what stood behind its claim can be done now */
+    release(j);
+}
+
+/* ---- Parts ---- */
+
+/* Takes the next part of a job, and does it without the lock. */
+static bool do_a_part(firn *db, job *j) REQUIRES(db->jobs_mu)
+{
+    if (j->part_failed || j->part_next >= j->part_count)
+        return false;
+    part *p = &j->parts[j->part_next++];
+    j->parts_running++;
+    mutex_unlock(&db->jobs_mu);
+    job_run_part(j, p);
+    mutex_lock(&db->jobs_mu);
+    j->parts_running--;
+    j->part_failed = j->part_failed || p->status != FIRN_OK;
+    cond_broadcast(&db->jobs_changed);
+    return true;
+}
+
+bool jobs_help(firn *db)
+{
+    bool did = false;
+    mutex_lock(&db->jobs_mu);
+    for (job *j = db->jobs; j && !did; j = did ? NULL : j->next)
+        did = do_a_part(db, j); /* behind it, j may be gone */
+    mutex_unlock(&db->jobs_mu);
+    return did;
+}
+
+int jobs_run_parts(job *j, firn_error *err)
+{
+    firn *db = j->db;
+    if (j->part_count > 1)
+        store_ring(db);
+    mutex_lock(&db->jobs_mu);
+    while (do_a_part(db, j)) {
+    }
+    while (j->parts_running)
+        cond_wait(&db->jobs_changed, &db->jobs_mu);
+    mutex_unlock(&db->jobs_mu);
+    for (size_t i = 0; i < j->part_count; i++) {
+        const part *p = &j->parts[i];
+        if (p->status == FIRN_OK)
+            continue;
+        j->input_failed = p->input_failed;
+        if (err)
+            *err = p->error;
+        return p->status;
+    }
+    return FIRN_OK;
+}
