@@ -129,7 +129,7 @@ static void the_child_waits_for_no_lock_that_the_parent_held(void **state)
         replace_all(&b);
         firn *db = b.db;
         mutex *const all[] = {&db->cleaner.m,   &db->snapshot_mu,    &db->state_mu,
-                              &db->manifest_mu, &db->flush_mu,       &db->compact_mu,
+                              &db->manifest_mu, &db->flush_mu,       &db->jobs_mu,
                               &db->readers.bed, &db->readers.waiting};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             mutex_lock(all[i]);
