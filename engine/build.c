@@ -113,8 +113,6 @@ int build_add(build *b, const iter *it, firn_error *err)
 
 /* ---- From a stream of all versions ---- */
 
-#define STOP_CHECK_ENTRIES 4096
-
 typedef struct filling {
     build *b;
     const build_rules *rules;
@@ -246,7 +244,7 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
                 rules->snapshots->size / sizeof(uint64_t));
     for (it->ops->first(it); rc == FIRN_OK && it->valid;) {
         rc = add_version(&f, it, err);
-        if (rc == FIRN_OK && ++seen % STOP_CHECK_ENTRIES == 0 && rules->stop &&
+        if (rc == FIRN_OK && ++seen % BUILD_STOP_ENTRIES == 0 && rules->stop &&
             rules->stop(rules->ctx))
             rc = FIRN_END;
         if (rc == FIRN_OK)

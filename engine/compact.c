@@ -15,7 +15,7 @@
 
 /* What a merge has to know beside the versions. */
 typedef struct surroundings {
-    const job *job;
+    job *job;
     size_t at[FIRN_LEVELS]; /* per level, how far the keys have come */
     /* Of the level below the output: which of its tables the present output overlaps. */
     size_t next;
@@ -60,9 +60,43 @@ static bool cuts(void *ctx, const build *b, firn_slice key)
     return b->writer && with > db->rules.table_bytes * SCHEDULE_OVERLAP;
 }
 
+/* What a job takes off the load (slow_load) when it is done. */
+static void begin_relief(job *j)
+{
+    const firn *db = j->db;
+    double worth = j->what.level == 0
+                       ? (double)j->what.counts[0]
+                       : (double)j->what.bytes_in / (double)db->rules.level_base_bytes;
+    j->worth = worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->what.counts[side]; i++)
+            j->entries += j->what.inputs[side][i]->properties.entries;
+}
+
+static uint32_t relief_of(const job *j, uint64_t passed)
+{
+    return passed < j->entries ? (uint32_t)((double)j->worth * (double)passed / (double)j->entries)
+                               : j->worth;
+}
+
+static void more_relief(job *j, uint64_t entries)
+{
+    uint64_t before = atomic_fetch_add_explicit(&j->passed, entries, memory_order_relaxed);
+    atomic_fetch_add_explicit(&j->db->relief, relief_of(j, before + entries) - relief_of(j, before),
+                              memory_order_relaxed);
+}
+
+static void end_relief(job *j)
+{
+    uint64_t passed = atomic_load_explicit(&j->passed, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&j->db->relief, relief_of(j, passed), memory_order_relaxed);
+}
+
+/* Asked each BUILD_STOP_ENTRIES entries. */
 static bool closing(void *ctx)
 {
     firn *db = ((surroundings *)ctx)->job->db;
+    more_relief(((surroundings *)ctx)->job, BUILD_STOP_ENTRIES);
     mutex_lock(&db->state_mu);
     bool yes = db->closing;
     mutex_unlock(&db->state_mu);
@@ -260,6 +294,7 @@ static int rewrite(job *j, firn_error *err)
     firn *db = j->db;
     edit e = {0};
     uint64_t bytes = 0;
+    begin_relief(j);
     int rc = snapshots_list(db, &j->snapshots);
     if (rc == FIRN_OK)
         rc = make_parts(j);
@@ -274,6 +309,7 @@ static int rewrite(job *j, firn_error *err)
             atomic_store_explicit(&e.dropped[i].table->obsolete, true, memory_order_release);
         atomic_fetch_add_explicit(&db->counters.bytes_compacted, bytes, memory_order_relaxed);
     }
+    end_relief(j);
     /* As in flush.c: unknown whether the manifest lists them, so they stay. */
     release_parts(j, rc == FIRN_OK || (committing && !error_curable(rc)));
     edit_release(&e);

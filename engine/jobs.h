@@ -32,6 +32,10 @@ struct job {
     bool
         waits; /* it is a caller's, and cannot begin yet: what is in its way ends, and nothing new comes in its way */
     bool input_failed; /* what failed is reading a table that is there */
+    uint64_t entries;  /* of all inputs */
+    uint32_t worth;    /* how much it takes off the writers' load, in all; ... */
+    _Atomic uint64_t
+        passed; /* ... of that, as much as it has passed of the entries is counted in db->relief already */
     buf snapshots;
     part *parts;                                 /* NULL: none to help with */
     size_t part_count, part_next, parts_running; /* guarded by jobs_mu */

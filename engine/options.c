@@ -156,6 +156,7 @@ void options_rules(firn_options *o, schedule_rules *r)
     *r = (schedule_rules){.level_base_bytes = o->segment_bytes * BASE_SEGMENTS,
                           .ratio = LEVEL_RATIO,
                           .level0_at = L0_COMPACT_AT,
+                          .level0_most = L0_MERGE_AT,
                           .plain_levels = plain_levels(o->compression)};
     o->table_bytes = clamp(o->table_bytes, 0, r->level_base_bytes / 2);
     r->table_bytes = o->table_bytes;

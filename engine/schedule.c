@@ -415,17 +415,26 @@ static admission pick_small(look *k, unsigned n, pick *out)
 
 /* ---- What is due ---- */
 
+/* Each table costs every reader a look, and each merge writes the level below again: few tables are merged when that level has
+ * not many times their bytes, or when nothing else is to be done. */
+static double level0_urgency(const look *k, const level *l)
+{
+    double by_count = (double)l->count / k->r->level0_at;
+    double by_bytes = (double)l->bytes / (double)k->r->level_base_bytes;
+    bool cheap = level_of(k, k->shape.landing)->bytes / SCHEDULE_CHEAP <= l->bytes;
+    if (l->count < k->r->level0_most && !cheap && !k->s->calm)
+        by_count = 0;
+    return by_count > by_bytes ? by_count : by_bytes;
+}
+
 /* 1 and more: due. */
 static double urgency(const look *k, unsigned n)
 {
     const level *l = level_of(k, n);
     if (l->count == 0)
         return 0;
-    if (n == 0) {
-        double by_count = (double)l->count / k->r->level0_at;
-        double by_bytes = (double)l->bytes / (double)k->r->level_base_bytes;
-        return by_count > by_bytes ? by_count : by_bytes;
-    }
+    if (n == 0)
+        return level0_urgency(k, l);
     if (n < k->shape.base)
         return 1; /* is being emptied */
     double u = (double)l->bytes / (double)k->shape.share[n];

@@ -26,6 +26,7 @@
 #define SCHEDULE_SPLIT   2  /* times level_base_bytes: more than so much gets one level more */
 #define SCHEDULE_OVERLAP 10 /* a table overlaps so many tables' worth of the next level, no more */
 #define SCHEDULE_LOOKS   64
+#define SCHEDULE_CHEAP   2 /* level 0 may be merged early with so many times its own bytes */
 
 typedef enum schedule_why {
     DUE_LEVEL0,     /* level 0 has too many tables or bytes */
@@ -43,11 +44,11 @@ typedef enum schedule_kind { JOB_MOVE, JOB_MERGE } schedule_kind;
 typedef struct schedule_rules {
     uint64_t level_base_bytes; /* the smallest share of a level */
     unsigned ratio;
-    unsigned level0_at; /* tables in level 0 that make it due */
-    unsigned
-        plain_levels; /* levels below this number are not compressed; FIRN_LEVELS: none is compressed */
-    uint64_t table_bytes; /* where outputs are cut */
-    uint64_t job_bytes;   /* read by a job */
+    /* Tables in level 0 that make it due when that is cheap, or nothing is written; and at all events. */
+    unsigned level0_at, level0_most;
+    unsigned plain_levels; /* from this level on, tables are compressed; FIRN_LEVELS: none is */
+    uint64_t table_bytes;  /* where outputs are cut */
+    uint64_t job_bytes;    /* read by a job */
 } schedule_rules;
 
 /* What a job that runs has to itself: these keys in these levels. */
@@ -114,7 +115,7 @@ typedef struct schedule_shape {
 unsigned schedule_levels_for(const schedule_rules *r, uint64_t bytes);
 void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape *out);
 
-/* Bytes that must be written before no level is over its share. */
+/* Bytes that must be written before no level below level 0 is over its share. */
 uint64_t schedule_debt(const schedule_rules *r, const version *v);
 /* Versions in the table that no reader can see: neither a new one nor one of these snapshots. `bottom`: nothing lies below, so
  * tombstones that hide nothing in the table are among them. */

@@ -65,19 +65,14 @@ uint64_t schedule_overlap_bytes(const level *l, firn_slice from, firn_slice to)
 uint64_t schedule_debt(const schedule_rules *r, const version *v)
 {
     schedule_shape shape;
-    const level *young = &v->levels[0];
     uint64_t debt = 0, coming = 0;
     schedule_shape_of(r, v, &shape);
-    if (young->count >= r->level0_at || young->bytes >= r->level_base_bytes) {
-        coming = young->bytes;
-        debt = plus(coming, v->levels[shape.landing].bytes);
-    }
-    for (unsigned n = shape.landing; n < shape.last; n++) {
+    for (unsigned n = 1; n < shape.last; n++) {
         uint64_t held = plus(v->levels[n].bytes, coming);
-        if (held <= shape.share[n])
-            return debt;
-        coming = held - shape.share[n];
-        /* What goes down is written, and with it the share of the next level that it overlaps. */
+        coming = held > shape.share[n] ? held - shape.share[n] : 0;
+        if (coming == 0)
+            continue;
+        /* What goes down is written, and with it the part of the next level that it overlaps. */
         double overlap = (double)v->levels[n + 1].bytes / (double)held;
         debt = plus(debt, coming + (uint64_t)((double)coming * overlap));
     }

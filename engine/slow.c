@@ -1,8 +1,9 @@
 /* slow: how much a writer is delayed before it queues (P16).
  *
  * Too many unflushed memtables, or too many tables in level 0, and writers wait until there are fewer. Before it comes to
- * that they are slowed: a write owes nanoseconds for each of its bytes, by the number of tables in level 0 now. Nothing is
- * remembered from one write to the next. A debt that is shorter than a sleep can be is served by chance: a write that owes a
+ * that they are slowed: a write owes nanoseconds for each of its bytes, by the load that there is now: tables in level 0, and
+ * what deeper levels owe, less what running jobs have done of it already, so that the load changes a little at a time, and not
+ * by a whole job. Nothing is remembered from one write to the next. A debt that is shorter than a sleep can be is served by chance: a write that owes a
  * tenth of SLEEP_NS sleeps once in ten times.
  */
 #include <base/error.h>
@@ -18,13 +19,32 @@
 #define NS_PER_MS 1000000
 #define MUTE_MS   1000 /* a longer wait says why (P15) */
 
-uint64_t slow_delay_ns(uint32_t tables, uint64_t bytes)
+#define FROZEN_LOAD 4 /* as many memtables waiting as may: one more, and writers wait */
+
+uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t level_base_bytes, size_t frozen)
 {
-    if (tables <= L0_SLOW_AT)
+    uint64_t most = (uint64_t)L0_STOP_AT * SLOW_ONE, load = (uint64_t)tables * SLOW_ONE;
+    double deep = (double)debt / (double)level_base_bytes * SLOW_ONE;
+    load += deep < (double)most ? (uint64_t)deep : most;
+    if (frozen >= FROZEN_MAX)
+        load += FROZEN_LOAD * SLOW_ONE;
+    return (uint32_t)(load < most ? load : most);
+}
+
+uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
+{
+    /* Level 0 may hold what is being merged and as much again. Beyond that its tables count, whatever is being done. */
+    uint32_t least = tables > L0_SLOW_AT ? (tables - L0_SLOW_AT) * SLOW_ONE : 0;
+    uint32_t left = load > relief ? load - relief : 0;
+    return left > least ? left : least;
+}
+
+uint64_t slow_delay_ns(uint32_t load, uint64_t bytes)
+{
+    const uint64_t from = (uint64_t)L0_SLOW_AT * SLOW_ONE, most = (uint64_t)L0_STOP_AT * SLOW_ONE;
+    if (load <= from)
         return 0;
-    uint64_t range = L0_STOP_AT - L0_SLOW_AT, over = tables - L0_SLOW_AT;
-    if (over > range)
-        over = range;
+    uint64_t range = most - from, over = (load < most ? load : most) - from;
     uint64_t per_byte_of = range * range, weight = NS_PER_BYTE_MAX * over * over;
     if (bytes > DELAY_NS_MAX * per_byte_of / weight)
         return DELAY_NS_MAX;
@@ -105,14 +125,17 @@ static void sleep_ms(firn *db, uint32_t ms)
 int slow_down(firn *db, uint64_t bytes, firn_error *err)
 {
     uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
-    if (__builtin_expect(pressure <= L0_SLOW_AT, 1))
+    uint32_t load = atomic_load_explicit(&db->load, memory_order_relaxed);
+    if (__builtin_expect(pressure < PRESSURE_STOP && load <= L0_SLOW_AT * SLOW_ONE, 1))
         return FIRN_OK;
     if (db->inline_work) /* the work is done behind the write, by its own thread */
         return pressure & PRESSURE_STOP ? store_writable(db, err) : FIRN_OK;
     uint64_t started = fs_mono_us(db->fs);
     int rc = pressure & PRESSURE_STOP ? wait_for_room(db, started, err) : FIRN_OK;
     pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
-    uint32_t ms = rc == FIRN_OK ? slow_sleep_ms(slow_delay_ns(pressure, bytes),
+    load = slow_load_left(atomic_load_explicit(&db->load, memory_order_relaxed),
+                          atomic_load_explicit(&db->relief, memory_order_relaxed), pressure);
+    uint32_t ms = rc == FIRN_OK ? slow_sleep_ms(slow_delay_ns(load, bytes),
                                                 hash64(&started, sizeof started, 0))
                                 : 0;
     if (ms)

@@ -67,6 +67,10 @@ static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
         kept += v->version->levels[n].kept;
     atomic_store_explicit(&db->has_kept, kept > 0, memory_order_relaxed);
     uint32_t p = (uint32_t)v->version->levels[0].count;
+    atomic_store_explicit(&db->load,
+                          slow_load(p, schedule_debt(&db->rules, v->version),
+                                    db->rules.level_base_bytes, v->frozen_count),
+                          memory_order_relaxed);
     if (p >= L0_STOP_AT || v->frozen_count > FROZEN_MAX || db->background_status != FIRN_OK)
         p |= PRESSURE_STOP;
     atomic_store_explicit(&db->pressure, p, memory_order_relaxed);

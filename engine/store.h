@@ -43,16 +43,15 @@
 
 /* Shape of the tree (schedule.h). */
 #define LEVEL_RATIO   8
-#define L0_COMPACT_AT 4 /* tables in level 0 that make a compaction due */
-#define BASE_SEGMENTS 8 /* of log: as large as the smallest share of a level */
-#define JOB_TABLES                                                                                 \
-    24 /* that a job reads; or twice the smallest share of a level, if that is more */
-#define PLAIN_LEVELS                                                                               \
-    2 /* levels 0 and 1 are read most and live shortest: with AUTO they are not compressed */
-#define L0_SLOW_AT  8  /* from here writers are slowed, continuously more ... */
-#define L0_STOP_AT  24 /* ... until they wait */
-#define FROZEN_MAX  2  /* memtables that may wait for a flush before writers do */
-#define PREFIX_KEPT 64
+#define L0_COMPACT_AT 4  /* tables in level 0: due when that is cheap, or nothing is written ... */
+#define L0_MERGE_AT   10 /* ... and at all events */
+#define BASE_SEGMENTS 8  /* of log: as large as the smallest share of a level */
+#define JOB_TABLES    24 /* that a job reads, or more if the smallest shares of levels are large */
+#define PLAIN_LEVELS  2  /* from this level on, tables are compressed with AUTO */
+#define L0_SLOW_AT    8  /* from here writers are slowed, continuously more ... */
+#define L0_STOP_AT    24 /* ... until they wait */
+#define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
+#define PREFIX_KEPT   64
 
 typedef struct counters {
     _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions, stall_us;
@@ -136,6 +135,9 @@ struct firn {
     uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
     int settlers GUARDED_BY(state_mu);        /* callers of firn_settle that wait */
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
+    _Atomic uint32_t
+        load; /* by which writers are slowed (slow_load), without what running jobs have done */
+    _Atomic uint32_t relief; /* what they have done */
 
     mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
     manifest *manifest GUARDED_BY(manifest_mu);
@@ -267,8 +269,14 @@ int store_rotate(firn *db, firn_error *err);
 /* Delays a write of so many bytes, and waits while there is too much behind. Before it queues. FIRN_POISONED, or what keeps
  * the flush waiting. */
 int slow_down(firn *db, uint64_t bytes, firn_error *err);
-/* What a write of so many bytes owes while level 0 has so many tables. Pure. */
-uint64_t slow_delay_ns(uint32_t tables, uint64_t bytes);
+/* How much there is to do, in units of a table in level 0, of which each is SLOW_ONE: the tables in level 0 (`tables`), what deeper
+ * levels owe (schedule_debt), and memtables that wait. Pure. */
+#define SLOW_ONE 256
+uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t level_base_bytes, size_t frozen);
+/* The load that is left when running jobs have done `relief` of it, with so many tables in level 0. Pure. */
+uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
+/* What a write of so many bytes owes under such a load. Pure. */
+uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);
 /* How long it sleeps for that, by a random number. On average as long as it owes. Pure. */
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
 
@@ -316,6 +324,7 @@ int build_add(build *b, const iter *it, firn_error *err);
 /* FIRN_DAMAGED, described: some table of the folder holds what no table may hold. */
 int refuse_order(const char *path, firn_error *err);
 /* What of a sorted stream goes into tables. */
+#define BUILD_STOP_ENTRIES 4096
 typedef struct build_rules {
     const buf *snapshots; /* as snapshots_list gives them */
     void *ctx;
@@ -323,7 +332,7 @@ typedef struct build_rules {
     bool (*lies_below)(void *ctx, firn_slice key);
     /* Shall the present table end before this key? Keys ascend from call to call. NULL: only its size ends it. */
     bool (*cuts)(void *ctx, const build *b, firn_slice key);
-    bool (*stop)(void *ctx); /* asked now and then; NULL: never */
+    bool (*stop)(void *ctx); /* asked each BUILD_STOP_ENTRIES entries; NULL: never */
 } build_rules;
 /* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it is the stream that failed,
  * its status says so. */

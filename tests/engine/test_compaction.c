@@ -93,8 +93,11 @@ static void levels_keep_their_order_and_their_sizes(void **state)
 {
     bed *b = *state;
     rng r = rng_init(7);
-    for (unsigned i = 0; i < 6000; i++) {
-        put_numbered(b, (unsigned)rng_below(&r, 3000), 20 + rng_below(&r, 150), 'v');
+    bed_must_close(b);
+    b->options.compression = FIRN_COMPRESSION_NONE;
+    bed_must_open(b);
+    for (unsigned i = 0; i < 12000; i++) {
+        put_numbered(b, (unsigned)rng_below(&r, 6000), 20 + rng_below(&r, 150), 'v');
         if (i % 100 == 0)
             levels_are_in_order(b);
     }

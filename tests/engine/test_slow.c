@@ -16,26 +16,64 @@
 
 /* ---- The delay ---- */
 
-static void the_delay_grows_with_tables_and_bytes_and_is_bounded(void **state)
+static void the_delay_grows_with_load_and_bytes_and_is_bounded(void **state)
 {
     (void)state;
     static const uint64_t sizes[] = {0, 1, 40, 1000, 1 << 20, UINT64_C(1) << 40, UINT64_MAX};
-    for (uint32_t tables = 0; tables < 2 * L0_STOP_AT; tables++)
+    const uint32_t step = SLOW_ONE / 4;
+    for (uint32_t load = 0; load < 2 * L0_STOP_AT * SLOW_ONE; load += step)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            uint64_t ns = slow_delay_ns(tables, sizes[i]);
+            uint64_t ns = slow_delay_ns(load, sizes[i]);
             assert_true(ns <= 10 * 1000 * 1000);
-            if (tables <= L0_SLOW_AT || sizes[i] == 0)
+            if (load <= L0_SLOW_AT * SLOW_ONE || sizes[i] == 0)
                 assert_int_equal(ns, 0);
             else if (sizes[i] >= 1000)
                 assert_true(ns > 0);
-            if (tables > 0)
-                assert_true(ns >= slow_delay_ns(tables - 1, sizes[i]));
+            if (load > 0)
+                assert_true(ns >= slow_delay_ns(load - step, sizes[i]));
             if (i > 0)
-                assert_true(ns >= slow_delay_ns(tables, sizes[i - 1]));
+                assert_true(ns >= slow_delay_ns(load, sizes[i - 1]));
         }
     /* As many bytes in ten writes owe what they owe in one. */
-    uint64_t one = slow_delay_ns(L0_STOP_AT - 1, 10000), ten = slow_delay_ns(L0_STOP_AT - 1, 1000);
+    uint32_t load = (L0_STOP_AT - 1) * SLOW_ONE;
+    uint64_t one = slow_delay_ns(load, 10000), ten = slow_delay_ns(load, 1000);
     assert_true(one >= 10 * ten && one <= 10 * ten + 10);
+    /* And a little more load is a little more delay. */
+    for (load = L0_SLOW_AT * SLOW_ONE; load < L0_STOP_AT * SLOW_ONE; load++)
+        assert_true(slow_delay_ns(load + 1, 1000) - slow_delay_ns(load, 1000) < 400);
+}
+
+static void the_load_is_what_level_0_and_deeper_levels_owe(void **state)
+{
+    (void)state;
+    const uint64_t base = 1000000;
+    assert_int_equal(slow_load(0, 0, base, 0), 0);
+    for (uint32_t tables = 0; tables < L0_STOP_AT; tables++) {
+        assert_int_equal(slow_load(tables, 0, base, FROZEN_MAX - 1), tables * SLOW_ONE);
+        for (uint64_t debt = 0; debt < 4 * base; debt += base / 8) {
+            uint32_t load = slow_load(tables, debt, base, 0);
+            assert_true(load >= tables * SLOW_ONE && load <= L0_STOP_AT * SLOW_ONE);
+            assert_true(load <= slow_load(tables, debt + base / 8, base, 0));
+            assert_true(load <= slow_load(tables, debt, base, FROZEN_MAX));
+        }
+    }
+    assert_true(slow_load(4, base, base, 0) > slow_load(4, 0, base, 0));
+    assert_true(slow_load(4, 0, base, FROZEN_MAX) > slow_load(4, 0, base, 0));
+    assert_int_equal(slow_load(L0_STOP_AT, UINT64_MAX, 1, 99), L0_STOP_AT * SLOW_ONE);
+}
+
+/* What a job has done counts before it ends, but level 0 never gets far without delay. */
+static void what_running_jobs_have_done_is_no_load(void **state)
+{
+    (void)state;
+    uint32_t load = 10 * SLOW_ONE;
+    for (uint32_t relief = 0; relief < 12 * SLOW_ONE; relief += SLOW_ONE) {
+        uint32_t left = slow_load_left(load, relief, 10);
+        assert_int_equal(left, relief < 8 * SLOW_ONE ? load - relief : 2 * SLOW_ONE);
+    }
+    assert_int_equal(slow_load_left(0, 100, 0), 0);
+    assert_true(slow_delay_ns(slow_load_left(L0_STOP_AT * SLOW_ONE, UINT32_MAX / 2, L0_STOP_AT - 1),
+                              1000) > 0);
 }
 
 static void a_write_sleeps_on_average_for_what_it_owes(void **state)
@@ -79,6 +117,7 @@ static void press(firn *db, uint32_t pressure)
 {
     mutex_lock(&db->state_mu);
     atomic_store(&db->pressure, pressure);
+    atomic_store(&db->load, (pressure & ~PRESSURE_STOP) * SLOW_ONE);
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
 }
@@ -188,7 +227,9 @@ static void no_delay_outlives_its_cause(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_delay_grows_with_tables_and_bytes_and_is_bounded),
+        cmocka_unit_test(the_delay_grows_with_load_and_bytes_and_is_bounded),
+        cmocka_unit_test(the_load_is_what_level_0_and_deeper_levels_owe),
+        cmocka_unit_test(what_running_jobs_have_done_is_no_load),
         cmocka_unit_test(a_write_sleeps_on_average_for_what_it_owes),
         cmocka_unit_test(a_writer_waits_outside_the_queue_and_says_why),
         cmocka_unit_test(a_wait_for_a_flush_names_the_flush),
