@@ -11,7 +11,8 @@ static int run_all(firn *db, schedule_request *q, buf *done, firn_error *err)
     job j;
     int rc;
     while ((rc = jobs_ask(db, q, &j, err)) == FIRN_OK) {
-        rc = buf_assign(done, j.what.to.data, j.what.to.size);
+        firn_slice last = j.what.inputs[0][j.what.counts[0] - 1]->properties.key_max;
+        rc = buf_assign(done, last.data, last.size);
         rc = rc == FIRN_OK ? job_run(&j, err) : error_no_memory(err, 0);
         q->done = slice_somewhere(buf_slice(done));
         jobs_end(db, &j);

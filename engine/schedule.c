@@ -696,6 +696,22 @@ static int ask_last(look *k, const schedule_request *q, pick *out)
     return FIRN_NOT_FOUND;
 }
 
+static int ask(look *k, schedule_request *q, unsigned goal, pick *out)
+{
+    if (q->level == 0)
+        return ask_level0(k, q, out);
+    if (q->level < goal)
+        return ask_level(k, q, out);
+    int rc = ask_last(k, q, out);
+    if (rc == FIRN_NOT_FOUND && q->wrote && ++q->passes < SCHEDULE_PASSES) {
+        q->done = (firn_slice){0};
+        q->wrote = false;
+        rc = ask_last(k, q, out);
+    }
+    q->wrote = q->wrote || rc == FIRN_OK;
+    return rc;
+}
+
 int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_request *q,
                    schedule_job *out)
 {
@@ -706,9 +722,7 @@ int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_re
     begin(&k, r, &roomy);
     *out = (schedule_job){0};
     for (unsigned goal = goal_of(&k, q); q->level <= goal; q->level++, q->done = (firn_slice){0}) {
-        int rc = q->level == 0     ? ask_level0(&k, q, &p)
-                 : q->level < goal ? ask_level(&k, q, &p)
-                                   : ask_last(&k, q, &p);
+        int rc = ask(&k, q, goal, &p);
         if (rc == FIRN_END) { /* what it will claim */
             out->level = p.level;
             out->target = p.target;

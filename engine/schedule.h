@@ -26,6 +26,7 @@
 #define SCHEDULE_SPLIT   2  /* times level_base_bytes: more than so much gets one level more */
 #define SCHEDULE_OVERLAP 10 /* a table overlaps so many tables' worth of the next level, no more */
 #define SCHEDULE_LOOKS   64
+#define SCHEDULE_PASSES  8 /* of a request through the last level, at most */
 #define SCHEDULE_CHEAP   2 /* level 0 may be merged early with so many times its own bytes */
 
 typedef enum schedule_why {
@@ -90,15 +91,22 @@ bool schedule_due(const schedule_rules *r, const schedule_state *s);
 typedef struct schedule_request {
     firn_slice from, to; /* NULL data: no bound */
     uint64_t seq;        /* tables of level 0 that hold nothing up to this number are left alone */
-    unsigned level;      /* of which the next job takes tables; begins with 0 */
+    /* Where it stands; begins with zeros. */
+    unsigned level; /* of which the next job takes tables */
     firn_slice
         done; /* in that level, tables that begin at or before this key are done with; NULL data: none is. Borrowed */
+    unsigned passes; /* through the last level: what has become smaller may fit together now */
+    bool wrote;      /* in this pass */
 } schedule_request;
 
 /* The next job of a request: level by level down to the deepest that has anything of the range, and there what does not belong.
- * FIRN_OK (then the caller sets `done` to a copy of the job's `to`), FIRN_NOT_FOUND (it is done), FIRN_END (a claim stands in the
- * way: to be asked again when that has ended; *out says what it will claim, and has no inputs), FIRN_NO_MEMORY. Goes on in *q to the next level. Space is not looked at: the
- * caller may know that much of it is garbage. */
+ *
+ *   FIRN_OK         the caller sets `done` to a copy of the greatest key of the last of inputs[0]
+ *   FIRN_NOT_FOUND  the request is done
+ *   FIRN_END        a claim stands in the way: to be asked again when one has ended. *out says what it will claim, and has no inputs
+ *   FIRN_NO_MEMORY
+ *
+ * Goes on in *q to the next level. Space is not looked at: the caller may know that much of it is garbage. */
 int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_request *q,
                    schedule_job *out);
 void schedule_job_release(schedule_job *j);

@@ -1,0 +1,706 @@
+/* Which compaction is due (schedule.h), over versions of tables that no store has: numbers and ranges of keys alone. A table's keys
+ * are numbers of eight bytes, the greatest first. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "schedule.h"
+#include "support/rng.h"
+#include "version_build.h"
+
+enum { TABLE = 1000, BASE = 8000 };
+
+static const schedule_rules rules = {.level_base_bytes = BASE,
+                                     .ratio = 4,
+                                     .level0_at = 4,
+                                     .level0_most = 10,
+                                     .plain_levels = FIRN_LEVELS,
+                                     .table_bytes = TABLE,
+                                     .job_bytes = 24 * TABLE};
+
+typedef struct tree {
+    version *v;
+    uint64_t next_no, next_seq;
+} tree;
+
+static uint64_t number_of(firn_slice key)
+{
+    uint64_t x = 0;
+    for (size_t i = 0; i < 8; i++)
+        x = x << 8 | key.data[i];
+    return x;
+}
+
+static table *new_table(tree *t, uint64_t from, uint64_t to, uint64_t bytes, uint64_t entries,
+                        uint64_t deletes)
+{
+    uint8_t keys[2][8];
+    table *out = NULL;
+    for (size_t i = 0; i < 8; i++) {
+        keys[0][i] = (uint8_t)(from >> (56 - 8 * i));
+        keys[1][i] = (uint8_t)(to >> (56 - 8 * i));
+    }
+    sst_properties p = {.file_bytes = bytes,
+                        .entries = entries,
+                        .deletes = deletes,
+                        .raw_bytes = bytes,
+                        .data_bytes = bytes,
+                        .blocks = 1,
+                        .seq_min = t->next_seq,
+                        .seq_max = t->next_seq,
+                        .key_min = {keys[0], 8},
+                        .key_max = {keys[1], 8}};
+    assert_int_equal(table_new(NULL, ++t->next_no, &p, &out), FIRN_OK);
+    assert_int_equal(table_say_kept(out, NULL, 0), FIRN_OK);
+    return out;
+}
+
+static void apply(tree *t, edit *e)
+{
+    version *next = NULL;
+    firn_error err = {0};
+    if (version_apply(t->v, e, &next, &err) != FIRN_OK)
+        fail_msg("%s", err.message);
+    version_unref(t->v);
+    t->v = next;
+    edit_release(e);
+}
+
+static table *add(tree *t, unsigned lvl, uint64_t from, uint64_t to, uint64_t bytes,
+                  uint64_t entries, uint64_t deletes)
+{
+    edit e = {0};
+    t->next_seq++;
+    table *made = new_table(t, from, to, bytes, entries, deletes);
+    assert_int_equal(edit_add(&e, lvl, made), FIRN_OK);
+    apply(t, &e);
+    table_unref(made); /* the version keeps it */
+    return made;
+}
+
+static void tree_init(tree *t)
+{
+    *t = (tree){0};
+    assert_int_equal(version_new_empty(&t->v), FIRN_OK);
+}
+
+static void tree_end(tree *t)
+{
+    version_unref(t->v);
+}
+
+static schedule_state calm_state(const tree *t)
+{
+    return (schedule_state){.version = t->v, .free_bytes = UINT64_MAX, .calm = true, .whole = true};
+}
+
+/* ---- Doing a job ---- */
+
+/* Outputs in [from, to], cut as build.c cuts them: by bytes, and by what they overlap below. */
+static void add_outputs(tree *t, const schedule_job *j, edit *e, uint64_t from, uint64_t to,
+                        uint64_t bytes, uint64_t entries)
+{
+    table *out = new_table(t, from, to, bytes ? bytes : 1, entries ? entries : 1, 0);
+    const sst_properties *p = &out->properties;
+    bool wide = j->target + 1 < FIRN_LEVELS &&
+                schedule_overlap_bytes(&t->v->levels[j->target + 1], p->key_min, p->key_max) >
+                    SCHEDULE_OVERLAP * TABLE;
+    if ((bytes > TABLE || wide) && to > from) {
+        uint64_t middle = from + (to - from) / 2;
+        table_unref(out);
+        add_outputs(t, j, e, from, middle, bytes / 2, entries / 2);
+        add_outputs(t, j, e, middle + 1, to, bytes - bytes / 2, entries - entries / 2);
+        return;
+    }
+    assert_int_equal(edit_add(e, j->target, out), FIRN_OK);
+}
+
+/* What becomes of the job; `share` of 100 of what it reads is written. */
+static void finish(tree *t, const schedule_job *j, unsigned share)
+{
+    edit e = {0};
+    uint64_t bytes = 0, entries = 0, seq_min = UINT64_MAX, seq_max = 0, now = t->next_seq;
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->counts[side]; i++) {
+            table *in = j->inputs[side][i];
+            const sst_properties *p = &in->properties;
+            assert_int_equal(edit_drop(&e, side ? j->target : j->level, in), FIRN_OK);
+            if (j->kind == JOB_MOVE)
+                assert_int_equal(edit_add(&e, j->target, in), FIRN_OK);
+            bytes += p->file_bytes;
+            entries += p->entries - p->deletes;
+            seq_min = p->seq_min < seq_min ? p->seq_min : seq_min;
+            seq_max = p->seq_max > seq_max ? p->seq_max : seq_max;
+        }
+    t->next_seq = seq_max;
+    size_t moved = e.added_count;
+    if (j->kind == JOB_MERGE && entries)
+        add_outputs(t, j, &e, number_of(j->from), number_of(j->to), bytes * share / 100, entries);
+    t->next_seq = now;
+    table *made[256];
+    size_t count = 0;
+    for (size_t i = moved; i < e.added_count && count < 256; i++)
+        made[count++] = e.added[i].table;
+    apply(t, &e);
+    for (size_t i = 0; i < count; i++)
+        table_unref(made[i]);
+}
+
+/* ---- J1, J2, the size of jobs, under random trees and claims ---- */
+
+typedef struct running {
+    schedule_job job;
+    version *v; /* keeps its tables */
+} running;
+
+static bool ranges_overlap(const schedule_job *a, const schedule_job *b)
+{
+    return number_of(a->from) <= number_of(b->to) && number_of(b->from) <= number_of(a->to);
+}
+
+static void job_is_right(const tree *t, const schedule_job *j, const running *others, size_t count)
+{
+    /* J1, by the definition. */
+    for (size_t i = 0; i < count; i++)
+        for (unsigned n = j->level; n <= j->target; n++)
+            if (n >= others[i].job.level && n <= others[i].job.target)
+                assert_false(ranges_overlap(j, &others[i].job));
+    /* J2. */
+    const level *young = &t->v->levels[0];
+    for (size_t i = 0; j->level == 0 && i < j->counts[0]; i++)
+        assert_ptr_equal(j->inputs[0][i], young->tables[young->count - j->counts[0] + i]);
+    /* Its inputs are all that overlaps it in the target, and nothing lies between the two levels. */
+    uint64_t bytes = 0, own = 0;
+    for (size_t i = 0; i < j->counts[0]; i++)
+        own += j->inputs[0][i]->properties.file_bytes;
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->counts[side]; i++) {
+            const sst_properties *p = &j->inputs[side][i]->properties;
+            bytes += p->file_bytes;
+            assert_true(number_of(p->key_min) >= number_of(j->from));
+            assert_true(number_of(p->key_max) <= number_of(j->to));
+        }
+    assert_int_equal(bytes, j->bytes_in);
+    for (unsigned n = j->level + 1; n < j->target; n++)
+        assert_int_equal(schedule_overlap_bytes(&t->v->levels[n], j->from, j->to), 0);
+    if (j->target != j->level)
+        assert_int_equal(schedule_overlap_bytes(&t->v->levels[j->target], j->from, j->to),
+                         bytes - own);
+    if (j->level > 0 && j->counts[0] > 1)
+        assert_true(bytes <= rules.job_bytes);
+    if (j->level == 0 && j->counts[0] > 1)
+        assert_true(own <= rules.job_bytes);
+}
+
+enum { AT_ONCE = 3 };
+
+static void end_one(tree *t, running *all, size_t *count, size_t which)
+{
+    finish(t, &all[which].job, 90);
+    schedule_job_release(&all[which].job);
+    version_unref(all[which].v);
+    all[which] = all[--*count];
+}
+
+static bool begin_one(tree *t, schedule_state *s, running *all, size_t *count)
+{
+    claim claims[AT_ONCE];
+    for (size_t i = 0; i < *count; i++)
+        claims[i] = schedule_claim(&all[i].job);
+    s->version = t->v;
+    s->claims = claims;
+    s->claim_count = *count;
+    running *r = &all[*count];
+    int rc = schedule_next(&rules, s, &r->job);
+    if (rc == FIRN_NOT_FOUND)
+        return false;
+    assert_int_equal(rc, FIRN_OK);
+    job_is_right(t, &r->job, all, *count);
+    version_ref(t->v);
+    r->v = t->v;
+    s->cursor[r->job.level] = r->job.next;
+    ++*count;
+    return true;
+}
+
+/* Without writers, jobs end, and then no level is over its share. */
+static void settles(tree *t, schedule_state *s, running *all, size_t *count)
+{
+    unsigned jobs = 0;
+    schedule_shape shape;
+    while (*count)
+        end_one(t, all, count, 0);
+    s->calm = s->whole = true;
+    while (begin_one(t, s, all, count)) {
+        end_one(t, all, count, 0);
+        assert_true(++jobs < 3000);
+    }
+    s->claim_count = 0;
+    s->version = t->v;
+    assert_false(schedule_due(&rules, s));
+    assert_true(t->v->levels[0].count < rules.level0_at);
+    schedule_shape_of(&rules, t->v, &shape);
+    for (unsigned n = 1; n < FIRN_LEVELS; n++)
+        assert_true(t->v->levels[n].bytes <= shape.share[n]);
+    assert_int_equal(schedule_debt(&rules, t->v), 0);
+    s->calm = s->whole = false;
+}
+
+static void no_two_jobs_overlap_whatever_the_tree(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        rng r = rng_init(seed);
+        tree t;
+        running all[AT_ONCE];
+        size_t count = 0;
+        tree_init(&t);
+        schedule_state s = {.free_bytes = UINT64_MAX};
+        uint64_t width = seed % 3 == 0 ? 1 << 12 : seed % 3 == 1 ? 1 << 20 : UINT64_C(1) << 40;
+        for (unsigned step = 0; step < 1500; step++) {
+            uint64_t what = rng_below(&r, 10);
+            if (what < 4) {
+                uint64_t a = rng_below(&r, width), b = a + rng_below(&r, width);
+                uint64_t entries = 1 + rng_below(&r, 20);
+                add(&t, 0, a, b, 50 + rng_below(&r, 900), entries,
+                    rng_below(&r, 4) ? 0 : rng_below(&r, entries + 1));
+            } else if (what < 8 && count < AT_ONCE) {
+                begin_one(&t, &s, all, &count);
+            } else if (count) {
+                end_one(&t, all, &count, (size_t)rng_below(&r, count));
+            }
+        }
+        settles(&t, &s, all, &count);
+        tree_end(&t);
+    }
+}
+
+/* ---- Shares ---- */
+
+static void the_shares_follow_from_all_bytes_together(void **state)
+{
+    (void)state;
+    tree t;
+    schedule_shape shape;
+    tree_init(&t);
+    schedule_shape_of(&rules, t.v, &shape);
+    assert_true(shape.base == 1 && shape.last == 1 && shape.landing == 1);
+    add(&t, 1, 0, 9, 2 * BASE, 10, 0);
+    schedule_shape_of(&rules, t.v, &shape);
+    assert_true(shape.base == 1 && shape.last == 1);
+    assert_true(shape.share[1] == UINT64_MAX);
+    add(&t, 1, 10, 19, 1, 1, 0); /* one byte more, and there are two levels */
+    schedule_shape_of(&rules, t.v, &shape);
+    assert_true(shape.base == 1 && shape.last == 2);
+    assert_int_equal(shape.share[1], BASE);
+    add(&t, 3, 0, 9, 18 * BASE, 10,
+        0); /* three levels, whose shares are a fourth of the one below */
+    schedule_shape_of(&rules, t.v, &shape);
+    assert_true(shape.base == 1 && shape.last == 3);
+    assert_true(shape.share[2] == (20 * BASE + 1) / 4);
+    assert_int_equal(shape.share[1], shape.share[2] / 4);
+    tree_end(&t);
+    tree_init(&t);
+    add(&t, 5, 0, 9, 3 * BASE, 10, 0); /* two levels, as far down as the last one lies */
+    schedule_shape_of(&rules, t.v, &shape);
+    assert_true(shape.base == 4 && shape.last == 5 && shape.landing == 4);
+    add(&t, 2, 0, 9, 10, 10, 0); /* level 0 does not pass what lies above */
+    schedule_shape_of(&rules, t.v, &shape);
+    assert_true(shape.base == 4 && shape.landing == 2);
+    tree_end(&t);
+}
+
+/* ---- Level 0 ---- */
+
+static schedule_job must_be_next(const tree *t, schedule_state *s, schedule_why why)
+{
+    schedule_job j;
+    s->version = t->v;
+    assert_int_equal(schedule_next(&rules, s, &j), FIRN_OK);
+    assert_int_equal(j.why, why);
+    return j;
+}
+
+static void nothing_is_next(const tree *t, schedule_state *s)
+{
+    schedule_job j;
+    s->version = t->v;
+    assert_int_equal(schedule_next(&rules, s, &j), FIRN_NOT_FOUND);
+}
+
+static void level_0_waits_for_more_while_a_merge_is_dear(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    for (uint64_t i = 0; i < 8; i++)
+        add(&t, 1, i * 10, i * 10 + 9, TABLE, 10, 0);
+    schedule_state s = {.free_bytes = UINT64_MAX};
+    for (unsigned i = 0; i < rules.level0_most; i++) {
+        nothing_is_next(&t, &s);
+        add(&t, 0, 0, 79, 100, 10, 0);
+    }
+    schedule_job j = must_be_next(&t, &s, DUE_LEVEL0);
+    assert_int_equal(j.counts[0], rules.level0_most);
+    assert_int_equal(j.counts[1], 8);
+    assert_int_equal(j.kind, JOB_MERGE);
+    schedule_job_release(&j);
+    tree_end(&t);
+    /* When nothing is written, or it is cheap, a few are enough. */
+    for (unsigned cheap = 0; cheap < 2; cheap++) {
+        tree_init(&t);
+        add(&t, 1, 0, 9, 8 * TABLE, 10, 0);
+        for (unsigned i = 0; i < rules.level0_at; i++) {
+            nothing_is_next(&t, &s);
+            add(&t, 0, 0, 79, cheap ? TABLE : 100, 10, 0);
+        }
+        s.calm = !cheap;
+        j = must_be_next(&t, &s, DUE_LEVEL0);
+        schedule_job_release(&j);
+        s.calm = false;
+        tree_end(&t);
+    }
+    /* Bytes make it due as well as tables. */
+    tree_init(&t);
+    add(&t, 0, 0, 9, BASE, 10, 0);
+    j = must_be_next(&t, &s, DUE_LEVEL0);
+    assert_int_equal(j.kind, JOB_MOVE);
+    schedule_job_release(&j);
+    tree_end(&t);
+}
+
+/* While level 0 waits for a claim, the level that it goes to is not given away to others. */
+static void level_0_gets_the_level_below_to_itself(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    for (uint64_t i = 0; i < 20; i++)
+        add(&t, 1, i * 10, i * 10 + 9, TABLE, 10, 0);
+    for (uint64_t i = 0; i < 20; i++)
+        add(&t, 2, i * 10, i * 10 + 9, TABLE, 10, 0);
+    schedule_state s = {.free_bytes = UINT64_MAX};
+    schedule_job first = must_be_next(&t, &s, DUE_SIZE), second = must_be_next(&t, &s, DUE_SIZE);
+    claim c = schedule_claim(&first);
+    s.claims = &c;
+    s.claim_count = 1;
+    schedule_job_release(&second);
+    second = must_be_next(&t, &s, DUE_SIZE); /* beside the first one */
+    assert_true(second.inputs[0][0] != first.inputs[0][0]);
+    for (unsigned i = 0; i < 3 * rules.level0_most; i++)
+        add(&t, 0, 0, 199, 100, 10, 0);
+    nothing_is_next(&t, &s);
+    s.claim_count = 0;
+    schedule_job third = must_be_next(&t, &s, DUE_LEVEL0);
+    schedule_job_release(&first);
+    schedule_job_release(&second);
+    schedule_job_release(&third);
+    tree_end(&t);
+}
+
+/* ---- Moving, and small neighbours ---- */
+
+static void what_overlaps_nothing_moves_unless_it_is_small(void **state)
+{
+    (void)state;
+    tree t;
+    schedule_state s = {.free_bytes = UINT64_MAX};
+    tree_init(&t);
+    for (uint64_t i = 0; i < 4; i++)
+        add(&t, 0, i * 10, i * 10 + 5, TABLE / 2, 10, 0);
+    schedule_job j = must_be_next(&t, &s, DUE_LEVEL0);
+    assert_true(j.kind == JOB_MOVE && j.counts[0] == 4 && j.bytes_out_most == 0);
+    schedule_job_release(&j);
+    tree_end(&t);
+    tree_init(&t); /* the same with tables that are small, or that overlap, or of tombstones */
+    for (unsigned what = 0; what < 3; what++) {
+        tree_init(&t);
+        for (uint64_t i = 0; i < 4; i++)
+            add(&t, 0, i * 10, i * 10 + (what == 1 ? 10 : 5), what == 0 ? 100 : TABLE / 2, 10,
+                what == 2 ? 10 : 0);
+        j = must_be_next(&t, &s, DUE_LEVEL0);
+        assert_true(j.kind == JOB_MERGE || j.counts[0] == 1);
+        schedule_job_release(&j);
+        tree_end(&t);
+    }
+}
+
+/* A table each time, behind the last one. However many they are, few stay, and each is written again a few times. */
+static void small_neighbours_become_few_tables(void **state)
+{
+    (void)state;
+    tree t;
+    uint64_t written = 0, put = 0;
+    tree_init(&t);
+    schedule_state s = {.free_bytes = UINT64_MAX, .whole = true};
+    for (uint64_t i = 0; i < 2000; i++) {
+        schedule_job j;
+        add(&t, 0, i * 10, i * 10 + 5, 4, 1, 0);
+        put += 4;
+        for (s.version = t.v; schedule_next(&rules, &s, &j) == FIRN_OK; s.version = t.v) {
+            finish(&t, &j, 100);
+            written += j.bytes_out_most;
+            schedule_job_release(&j);
+        }
+    }
+    assert_true(version_tables(t.v) <= put / (TABLE / 2) + 16);
+    assert_true(written <= put * 10);
+    tree_end(&t);
+}
+
+static void a_row_of_small_tables_does_not_come_to_overlap_too_much(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    for (uint64_t i = 0; i < 4; i++)
+        add(&t, 1, i * 1000, i * 1000 + 5, 10, 10, 0);
+    schedule_state s = calm_state(&t);
+    schedule_job j = must_be_next(&t, &s, DUE_SMALL);
+    assert_true(j.level == 1 && j.target == 1 && j.counts[0] == 4 && j.kind == JOB_MERGE);
+    schedule_job_release(&j);
+    for (uint64_t i = 0; i < 15; i++)
+        add(&t, 2, i * 200 + 10, i * 200 + 20, TABLE, 10, 0);
+    s.version = t.v;
+    if (schedule_next(&rules, &s, &j) == FIRN_OK) {
+        assert_true(j.why != DUE_SMALL);
+        schedule_job_release(&j);
+    }
+    tree_end(&t);
+}
+
+/* ---- Tombstones and garbage ---- */
+
+static void tombstones_go_down_to_what_they_hide(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    schedule_state s = {.free_bytes = UINT64_MAX};
+    add(&t, 3, 0, 99, 16 * BASE, 100, 0);
+    add(&t, 1, 5, 20, TABLE / 2, 10, 10); /* nothing in level 2, something in level 3 */
+    s.version = t.v;
+    schedule_job j;
+    unsigned jobs = 0;
+    while (t.v->levels[1].count + t.v->levels[2].count) {
+        s.version = t.v;
+        assert_int_equal(schedule_next(&rules, &s, &j), FIRN_OK);
+        assert_true(j.target == j.level + 1);
+        finish(&t, &j, 90);
+        schedule_job_release(&j);
+        assert_true(++jobs <= 2);
+    }
+    tree_end(&t);
+    /* Where nothing lies below, they go at once; where what they hide is kept for a snapshot, they stay. */
+    tree_init(&t);
+    table *gone = add(&t, 1, 5, 20, TABLE / 2, 10, 5);
+    j = must_be_next(&t, &s, DUE_GARBAGE);
+    assert_true(j.level == 1 && j.target == 1 && j.inputs[0][0] == gone);
+    schedule_job_release(&j);
+    kept_range kept = {50, 60, 5};
+    const uint64_t snapshots[] = {40, 55, 70};
+    assert_int_equal(table_say_kept(gone, &kept, 1), FIRN_OK);
+    s.snapshots = snapshots;
+    s.snapshot_count = 3;
+    nothing_is_next(&t, &s);
+    assert_int_equal(schedule_garbage(gone, snapshots, 3, true), 0);
+    assert_int_equal(schedule_garbage(gone, snapshots, 1, true), 5);
+    s.snapshot_count = 1;
+    j = must_be_next(&t, &s, DUE_GARBAGE);
+    schedule_job_release(&j);
+    tree_end(&t);
+}
+
+static void what_only_former_snapshots_needed_is_garbage(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t snapshots[3];
+        size_t count;
+        uint64_t garbage;
+    } cases[] = {{{0}, 0, 60},          {{10}, 1, 50},        {{15}, 1, 50}, {{16}, 1, 60},
+                 {{20, 30, 40}, 3, 10}, {{9, 16, 41}, 3, 60}, {{30}, 1, 10}, {{20}, 1, 40},
+                 {{40}, 1, 30},         {{15, 20, 40}, 3, 0}};
+    const kept_range kept[] = {{10, 15, 10}, {20, 30, 20}, {30, 40, 30}};
+    tree t;
+    tree_init(&t);
+    table *x = add(&t, 1, 0, 9, TABLE, 100, 0);
+    assert_int_equal(table_say_kept(x, kept, 3), FIRN_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(schedule_garbage(x, cases[i].snapshots, cases[i].count, true),
+                         cases[i].garbage);
+    tree_end(&t);
+}
+
+/* However many tables there are, a decision looks at some of them; what the cursor has not come to is found with `whole`. */
+static void garbage_is_found_wherever_it_lies(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    for (uint64_t i = 0; i < 3 * SCHEDULE_LOOKS; i++)
+        add(&t, 1, i * 10, i * 10 + 5, 10, 10, i == 2 * SCHEDULE_LOOKS ? 10 : 0);
+    schedule_rules flat = rules;
+    flat.level_base_bytes = UINT64_C(1) << 40;
+    flat.table_bytes = 40;
+    schedule_state s = {.version = t.v, .free_bytes = UINT64_MAX};
+    schedule_job j;
+    assert_int_equal(schedule_next(&flat, &s, &j), FIRN_NOT_FOUND);
+    s.cursor[1] = 2 * SCHEDULE_LOOKS - 5;
+    assert_int_equal(schedule_next(&flat, &s, &j), FIRN_OK);
+    schedule_job_release(&j);
+    s.cursor[1] = 0;
+    s.whole = true;
+    assert_int_equal(schedule_next(&flat, &s, &j), FIRN_OK);
+    assert_int_equal(j.why, DUE_GARBAGE);
+    schedule_job_release(&j);
+    tree_end(&t);
+}
+
+/* ---- Space ---- */
+
+static void what_fits_is_done_before_what_does_not(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    schedule_state s = {.free_bytes = 3 * TABLE - 1};
+    for (uint64_t i = 0; i < 20; i++)
+        add(&t, 1, i * 10, i * 10 + 9, TABLE, 10, 0);
+    for (uint64_t i = 0; i < 20; i++)
+        if (i != 7)
+            add(&t, 2, i * 10, i * 10 + 9, i == 11 ? TABLE : 2 * TABLE, 10, 0);
+    schedule_job j = must_be_next(&t, &s, DUE_SIZE); /* needs no room at all */
+    assert_true(j.kind == JOB_MOVE && number_of(j.from) == 70);
+    finish(&t, &j, 100);
+    schedule_job_release(&j);
+    j = must_be_next(&t, &s, DUE_SIZE);
+    assert_true(number_of(j.from) == 110 && j.bytes_out_most == 2 * TABLE);
+    schedule_job_release(&j);
+    s.free_bytes = 2 * TABLE - 1;
+    s.version = t.v;
+    assert_int_equal(schedule_next(&rules, &s, &j), FIRN_NO_SPACE);
+    assert_int_equal(j.bytes_out_most, 2 * TABLE);
+    assert_true(schedule_due(&rules, &s));
+    tree_end(&t);
+    /* Of level 0, fewer of the oldest. */
+    tree_init(&t);
+    add(&t, 1, 0, 9, 1, 1, 0);
+    for (unsigned i = 0; i < 10; i++)
+        add(&t, 0, 0, 9, TABLE, 10, 0);
+    s = (schedule_state){.version = t.v, .free_bytes = 5 * TABLE + 1};
+    j = must_be_next(&t, &s, DUE_LEVEL0);
+    assert_true(j.counts[0] == 5 && j.inputs[0][4] == t.v->levels[0].tables[9]);
+    schedule_job_release(&j);
+    tree_end(&t);
+}
+
+/* ---- What a caller asks for ---- */
+
+static unsigned ask_for_all(tree *t, schedule_request *q, const uint64_t *snapshots, size_t count)
+{
+    unsigned jobs = 0;
+    uint8_t done[8];
+    schedule_job j;
+    for (;;) {
+        schedule_state s = calm_state(t);
+        s.snapshots = snapshots;
+        s.snapshot_count = count;
+        int rc = schedule_range(&rules, &s, q, &j);
+        if (rc == FIRN_NOT_FOUND)
+            return jobs;
+        assert_int_equal(rc, FIRN_OK);
+        job_is_right(t, &j, NULL, 0);
+        memcpy(done, j.inputs[0][j.counts[0] - 1]->properties.key_max.data, 8);
+        q->done = (firn_slice){done, 8};
+        finish(t, &j, 90);
+        schedule_job_release(&j);
+        assert_true(++jobs < 1000);
+    }
+}
+
+static void a_request_is_done_in_bounded_jobs_and_then_there_is_nothing_left(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        rng r = rng_init(seed);
+        tree t;
+        tree_init(&t);
+        for (uint64_t n = 1; n <= 3; n++)
+            for (uint64_t i = 0; i < (n * n * 10); i++)
+                add(&t, (unsigned)n, i * 1000 / n, i * 1000 / n + 200, 10 + rng_below(&r, TABLE),
+                    10, n == 2 && i % 3 == 0 ? 5 : 0);
+        for (unsigned i = 0; i < 7; i++)
+            add(&t, 0, rng_below(&r, 5000), 5000 + rng_below(&r, 20000), TABLE, 10, 0);
+        schedule_request q = {.seq = t.next_seq};
+        assert_true(ask_for_all(&t, &q, NULL, 0) > 2);
+        unsigned used = 0;
+        for (unsigned n = 0; n < FIRN_LEVELS; n++)
+            used += t.v->levels[n].count > 0;
+        assert_int_equal(used, 1);
+        q = (schedule_request){.seq = t.next_seq};
+        assert_int_equal(ask_for_all(&t, &q, NULL, 0), 0);
+        /* Newer tables than the request are not waited for. */
+        add(&t, 0, 0, 30000, TABLE, 10, 0);
+        q = (schedule_request){.seq = t.next_seq - 1};
+        assert_int_equal(ask_for_all(&t, &q, NULL, 0), 0);
+        tree_end(&t);
+    }
+}
+
+static void a_request_waits_for_claims_and_settles_the_last_level(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    table *x = add(&t, 1, 0, 9, TABLE, 100, 1), *y = add(&t, 1, 20, 29, TABLE, 100, 0);
+    const kept_range kept = {5, 5, 1};
+    const uint64_t snapshot = 5;
+    assert_int_equal(table_say_kept(x, &kept, 1), FIRN_OK);
+    schedule_request q = {.seq = t.next_seq};
+    assert_int_equal(ask_for_all(&t, &q, &snapshot, 1), 0); /* it is needed */
+    schedule_state s = calm_state(&t);
+    claim c = {1, 1, y->properties.key_min, y->properties.key_max};
+    s.claims = &c;
+    s.claim_count = 1;
+    schedule_job j;
+    q = (schedule_request){.seq = t.next_seq};
+    assert_int_equal(schedule_range(&rules, &s, &q, &j), FIRN_OK);
+    assert_true(j.inputs[0][0] == x && j.counts[0] == 1 && j.target == 1);
+    schedule_job_release(&j);
+    c.to = x->properties.key_max;
+    c.from = x->properties.key_min;
+    assert_int_equal(schedule_range(&rules, &s, &q, &j), FIRN_END);
+    assert_true(number_of(j.from) == 0 && number_of(j.to) == 9 && j.level == 1);
+    /* What does not say what it keeps is written again, once. */
+    y->kept_known = false;
+    q = (schedule_request){.seq = t.next_seq};
+    assert_int_equal(ask_for_all(&t, &q, NULL, 0), 1);
+    q = (schedule_request){.seq = t.next_seq};
+    assert_int_equal(ask_for_all(&t, &q, NULL, 0), 0);
+    tree_end(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_two_jobs_overlap_whatever_the_tree),
+        cmocka_unit_test(the_shares_follow_from_all_bytes_together),
+        cmocka_unit_test(level_0_waits_for_more_while_a_merge_is_dear),
+        cmocka_unit_test(level_0_gets_the_level_below_to_itself),
+        cmocka_unit_test(what_overlaps_nothing_moves_unless_it_is_small),
+        cmocka_unit_test(small_neighbours_become_few_tables),
+        cmocka_unit_test(a_row_of_small_tables_does_not_come_to_overlap_too_much),
+        cmocka_unit_test(tombstones_go_down_to_what_they_hide),
+        cmocka_unit_test(what_only_former_snapshots_needed_is_garbage),
+        cmocka_unit_test(garbage_is_found_wherever_it_lies),
+        cmocka_unit_test(what_fits_is_done_before_what_does_not),
+        cmocka_unit_test(a_request_is_done_in_bounded_jobs_and_then_there_is_nothing_left),
+        cmocka_unit_test(a_request_waits_for_claims_and_settles_the_last_level),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
