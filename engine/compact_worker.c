@@ -4,7 +4,8 @@
  *
  * A worker sleeps until something has changed: a version was installed, a claim has ended, a snapshot that tables kept versions
  * for is gone (store_ring). It looks once for each such change. When nothing has been written for CALM_MS, the first worker looks
- * once more, for what is not urgent.
+ * once more, for what is not urgent; and when nothing has been written for IDLE_MS, it asks for a flush, so that what deletes in
+ * memory have hidden can go.
  *
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles (retry_pause_ms). Each worker
  * pauses for itself. Where the decision already says that there is no room, nothing has been written, and any change ends the
@@ -14,7 +15,8 @@
 
 #include "jobs.h"
 
-#define CALM_MS 1000
+#define CALM_MS 1000  /* without a write: what can wait is done */
+#define IDLE_MS 10000 /* likewise: a memtable that is worth it is flushed */
 
 void store_ring(firn *db)
 {
@@ -38,6 +40,17 @@ static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->s
     return passed >= ms;
 }
 
+/* The first worker has slept, and nothing was written meanwhile. True: it is to look for what can wait. */
+static bool is_calm(compactor *c, uint64_t newest) REQUIRES(c->db->state_mu)
+{
+    if (!c->looked_calmly)
+        return true;
+    if (newest != c->idle_seq)
+        store_want_idle_rotation(c->db);
+    c->idle_seq = newest;
+    return false;
+}
+
 /* Sleeps until there may be something to do. False: there never will be. */
 static bool wait_for_work(compactor *c)
 {
@@ -53,11 +66,11 @@ static bool wait_for_work(compactor *c)
         if (c->pause_ms) {
             if (sleep_until(db, start, c->pause_ms))
                 break;
-        } else if (c->index > 0 || c->looked_calmly) {
+        } else if (c->index > 0) {
             cond_wait(&db->state_changed, &db->state_mu);
-        } else if (sleep_until(db, start, CALM_MS)) {
+        } else if (sleep_until(db, start, c->looked_calmly ? IDLE_MS : CALM_MS)) {
             uint64_t newest = atomic_load_explicit(&db->newest_seq, memory_order_relaxed);
-            c->calm = newest == written;
+            c->calm = newest == written && is_calm(c, newest);
             written = newest;
             start = fs_mono_us(fs_posix());
         }
@@ -190,22 +203,32 @@ void compactors_stop(firn *db)
         thread_join(&db->compactors[i].thread);
 }
 
-static bool compaction_works(firn *db)
+/* Nothing has changed since it was found that there is nothing to do. Otherwise notes when it looks. */
+static bool is_done_inline(firn *db, bool calm, uint64_t *epoch)
 {
     mutex_lock(&db->state_mu);
-    bool yes = !db->compaction_failed;
+    bool done = db->compaction_failed || (!calm && db->idle_epoch == db->work_epoch);
+    *epoch = db->work_epoch;
     mutex_unlock(&db->state_mu);
-    return yes;
+    return done;
 }
 
 int compact_inline(firn *db, bool calm, firn_error *err)
 {
-    int rc = compaction_works(db) ? FIRN_OK : FIRN_NOT_FOUND;
-    while (rc == FIRN_OK) {
+    uint64_t epoch;
+    while (!is_done_inline(db, calm, &epoch)) {
         bool began;
-        rc = work_once(db, calm, &began, err);
+        int rc = work_once(db, calm, &began, err);
+        if (rc != FIRN_OK && rc != FIRN_NOT_FOUND)
+            return rc;
+        if (rc == FIRN_OK)
+            continue;
+        mutex_lock(&db->state_mu);
+        db->idle_epoch = epoch;
+        mutex_unlock(&db->state_mu);
+        break;
     }
-    return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
+    return FIRN_OK;
 }
 
 bool compaction_is_idle(const firn *db)

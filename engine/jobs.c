@@ -102,6 +102,8 @@ int jobs_next(firn *db, bool calm, job *out, firn_error *err)
         s.state.calm = calm;
         rc = schedule_next(&db->rules, &s.state, &out->what);
     }
+    if (rc == FIRN_NO_SPACE && s.state.claim_count)
+        rc = FIRN_NOT_FOUND; /* when what runs has ended, there may be room */
     if (rc == FIRN_OK) {
         db->cursor[out->what.level] = out->what.next;
         enter(db, out);

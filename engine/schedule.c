@@ -103,7 +103,7 @@ static uint64_t bytes_out(const look *k, const pick *p)
 }
 
 /* Does anything of [from, to] lie below this level? */
-static bool lies_below(const look *k, unsigned n, firn_slice from, firn_slice to)
+static bool has_below(const look *k, unsigned n, firn_slice from, firn_slice to)
 {
     for (n++; n < FIRN_LEVELS; n++) {
         const level *l = level_of(k, n);
@@ -148,7 +148,7 @@ static bool overlaps_too_much(const look *k, unsigned n, firn_slice from, firn_s
 static bool may_move(const look *k, const pick *p, size_t i)
 {
     const sst_properties *t = at(k, p->level, i);
-    if (t->deletes && !lies_below(k, p->target, t->key_min, t->key_max))
+    if (t->deletes && !has_below(k, p->target, t->key_min, t->key_max))
         return false;
     return !overlaps_too_much(k, p->target, t->key_min, t->key_max) &&
            (p->level > 0 || !overlaps_another(k, p, i));
@@ -327,7 +327,7 @@ static uint64_t garbage_of(const look *k, unsigned n, size_t i)
 {
     const table *t = level_of(k, n)->tables[i];
     bool bottom = t->properties.deletes && n > 0 &&
-                  !lies_below(k, n, t->properties.key_min, t->properties.key_max);
+                  !has_below(k, n, t->properties.key_min, t->properties.key_max);
     return schedule_garbage(t, k->s->snapshots, k->s->snapshot_count, bottom);
 }
 
@@ -343,7 +343,7 @@ static admission pick_tombstones(look *k, unsigned n, pick *out)
     for (size_t step = 0; n + 1 < FIRN_LEVELS && step < looks(k, n); step++) {
         size_t i = look_at(k, n, step);
         const sst_properties *t = at(k, n, i);
-        if (!has_many_tombstones(t) || !lies_below(k, n, t->key_min, t->key_max))
+        if (!has_many_tombstones(t) || !has_below(k, n, t->key_min, t->key_max))
             continue;
         *out = of_level(k, DUE_TOMBSTONES, n, n + 1, i, i + 1);
         if (admit(k, out) != ADMITTED)

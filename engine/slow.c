@@ -20,12 +20,13 @@
 #define MUTE_MS   1000 /* a longer wait says why (P15) */
 
 #define FROZEN_LOAD 4 /* as many memtables waiting as may: one more, and writers wait */
+#define DEEP_MOST   4 /* what deeper levels owe slows nobody while level 0 is in order */
 
 uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t level_base_bytes, size_t frozen)
 {
     uint64_t most = (uint64_t)L0_STOP_AT * SLOW_ONE, load = (uint64_t)tables * SLOW_ONE;
-    double deep = (double)debt / (double)level_base_bytes * SLOW_ONE;
-    load += deep < (double)most ? (uint64_t)deep : most;
+    double deep = (double)debt / (double)level_base_bytes;
+    load += (uint64_t)((deep < DEEP_MOST ? deep : DEEP_MOST) * SLOW_ONE);
     if (frozen >= FROZEN_MAX)
         load += FROZEN_LOAD * SLOW_ONE;
     return (uint32_t)(load < most ? load : most);

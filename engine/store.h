@@ -79,6 +79,7 @@ typedef struct compactor {
     uint64_t pause_ms;  /* until it looks again, although nothing has changed; 0: it need not */
     bool calm;          /* it looks for what can wait, too */
     bool looked_calmly; /* it has done so since the last change */
+    uint64_t idle_seq;  /* the newest number when it last asked for a flush */
     bool busy;          /* counted in db->compacting; under state_mu */
 } compactor;
 
@@ -124,7 +125,8 @@ struct firn {
     firn_error background_error GUARDED_BY(state_mu);
     stuck stuck[2] GUARDED_BY(state_mu); /* by background_work */
     bool closing GUARDED_BY(state_mu);
-    bool rotation_wanted GUARDED_BY(state_mu); /* the active mem has reached its share */
+    bool rotation_wanted GUARDED_BY(state_mu); /* the active mem has reached its share ... */
+    bool idle_rotation GUARDED_BY(state_mu);   /* ... or a part of it, and nothing is written */
     bool flushing GUARDED_BY(state_mu);
     unsigned compacting GUARDED_BY(state_mu); /* workers that do not sleep */
     uint64_t flushes_begun GUARDED_BY(state_mu), flushes_ended
@@ -243,6 +245,8 @@ void store_log(firn *db, firn_log_level level, const char *format, ...)
 /* Has this mem reached its share? Then background work is asked to rotate the log, once for each mem. The log's leader,
  * or opening. */
 void store_check_share(firn *db, mem *m);
+/* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of its share. */
+void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
 /* Rotates if that was asked for. Background work, without locks. */
 int store_rotate_wanted(firn *db, firn_error *err);
 /* Behind a read: filters and indexes that were loaded beyond their room give up theirs. Not between readers_enter and

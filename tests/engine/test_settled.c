@@ -276,6 +276,32 @@ static void the_space_of_what_was_deleted_comes_back_by_itself(void **state)
     bed_release(&b);
 }
 
+/* What deletes hide goes although they lie in memory. What is not worth it, or was not asked for, stays there. */
+static void an_idle_store_flushes_its_memtable(void **state)
+{
+    (void)state;
+    bed b;
+    open_in_memory(&b);
+    for (unsigned i = 0; i < 100; i++)
+        put(&b, i, "value");
+    compact(&b);
+    for (unsigned i = 0; i < 100; i++)
+        drop(&b, i);
+    settle(&b);
+    assert_int_equal(bed_stats(&b).memtable_entries, 100);
+    uint64_t share = b.db->mem_share;
+    for (unsigned worth = 0; worth < 2; worth++) {
+        mutex_lock(&b.db->state_mu);
+        b.db->mem_share = worth ? share : share * 1024;
+        store_want_idle_rotation(b.db);
+        mutex_unlock(&b.db->state_mu);
+        settle(&b);
+        assert_int_equal(bed_stats(&b).memtable_entries, worth ? 0 : 100);
+    }
+    assert_int_equal(entries(&b), 0);
+    bed_release(&b);
+}
+
 /* ---- Threads: nobody asks, nothing is written ---- */
 
 static void wait_until_empty(bed *b)
@@ -481,6 +507,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_is_remembered),
         cmocka_unit_test(tombstones_of_nothing_go),
         cmocka_unit_test(the_space_of_what_was_deleted_comes_back_by_itself),
+        cmocka_unit_test(an_idle_store_flushes_its_memtable),
         cmocka_unit_test(a_released_snapshot_is_enough_for_it),
         cmocka_unit_test(a_calm_is_enough_for_tombstones),
         cmocka_unit_test(a_flush_behind_each_key_leaves_few_tables),
