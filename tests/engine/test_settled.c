@@ -282,13 +282,13 @@ static void an_idle_store_flushes_its_memtable(void **state)
     (void)state;
     bed b;
     open_in_memory(&b);
-    for (unsigned i = 0; i < 100; i++)
+    for (unsigned i = 0; i < 20; i++)
         put(&b, i, "value");
     compact(&b);
-    for (unsigned i = 0; i < 100; i++)
+    for (unsigned i = 0; i < 20; i++)
         drop(&b, i);
     settle(&b);
-    assert_int_equal(bed_stats(&b).memtable_entries, 100);
+    assert_int_equal(bed_stats(&b).memtable_entries, 20);
     uint64_t share = b.db->mem_share;
     for (unsigned worth = 0; worth < 2; worth++) {
         mutex_lock(&b.db->state_mu);
@@ -296,7 +296,7 @@ static void an_idle_store_flushes_its_memtable(void **state)
         store_want_idle_rotation(b.db);
         mutex_unlock(&b.db->state_mu);
         settle(&b);
-        assert_int_equal(bed_stats(&b).memtable_entries, worth ? 0 : 100);
+        assert_int_equal(bed_stats(&b).memtable_entries, worth ? 0 : 20);
     }
     assert_int_equal(entries(&b), 0);
     bed_release(&b);
