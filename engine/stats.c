@@ -83,7 +83,8 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
     wal_get_stats(db->wal, &log);
     sst_cache_get_stats(db->cache, &cache);
     s.last_seq = firn_last_seq(db);
-    s.durable_seq = log.durable_seq;
+    /* As firn_durable_seq: a group is durable for the log before it is shown. */
+    s.durable_seq = log.durable_seq < s.last_seq ? log.durable_seq : s.last_seq;
     s.flushed_seq = counter(&db->flushed_seq);
     s.log_segments = log.segments;
     s.log_bytes = log.disk_bytes;
