@@ -1,0 +1,32 @@
+/* decide: what the engine would do: its own functions, asked about the virtual tree. */
+#ifndef SIMULATE_DECIDE_H
+#define SIMULATE_DECIDE_H
+
+#include <schedule.h>
+
+#include "tree.h"
+
+#define WORKERS_MAX SIMULATED_WORKERS_MAX
+
+typedef struct decider {
+    schedule_rules rules;
+    size_t cursor[FIRN_LEVELS]; /* as in schedule_state */
+    bool calm;                  /* likewise */
+    claim claims[WORKERS_MAX];  /* of the jobs that run */
+    size_t claim_count;
+} decider;
+
+/* The engine's rules for these options, but for what the settings say otherwise. */
+void decide_init(decider *d, const settings *s);
+/* The next job beside those that are claimed. False: nothing is due, or nothing can begin now. */
+bool decide(decider *d, const tree *t, schedule_job *j);
+/* A tree that holds all keys, each level as full as the rules allow. */
+void decide_fill(const decider *d, tree *t);
+
+double decide_mem_share(const settings *s);
+double decide_delay_ns(unsigned level0, double bytes);
+bool decide_stopped(unsigned level0, unsigned frozen);
+/* In how many parts a merge is done, by workers that have nothing else to do. */
+unsigned decide_parts(const decider *d, const schedule_job *j, unsigned workers);
+
+#endif
