@@ -120,7 +120,9 @@ typedef struct filling {
     buf key; /* of the last version, if `any` */
     bool any;
     uint64_t written; /* number of the last version of the key that was added; 0: none was */
-    iter tombstone;   /* only to hand it to build_add */
+    uint64_t
+        erased_to;  /* the keeper knows of all range deletes of this key with a greater number */
+    iter tombstone; /* only to hand it to build_add */
 } filling;
 
 /* Of the kept ranges, makes the two that lie closest one. */
@@ -212,7 +214,20 @@ static int begin_key(filling *f, firn_slice key, firn_error *err)
     f->written = 0;
     if (rc == FIRN_OK && f->rules->cuts && f->rules->cuts(f->rules->ctx, f->b, key))
         f->b->cut = true;
+    f->erased_to = FIRN_MAX_SEQ;
     return rc;
+}
+
+/* The keeper hears of range deletes in their place among the versions: those that are newer than this one. */
+static void tell_erased(filling *f, const iter *it)
+{
+    const erasures *e = f->rules->erased;
+    if (!e || e->count == 0)
+        return;
+    for (uint64_t seq; (seq = erasures_find(e, it->key, f->erased_to)) > it->seq;) {
+        keeper_erase(&f->keeper, seq);
+        f->erased_to = seq - 1;
+    }
 }
 
 static int add_version(filling *f, const iter *it, firn_error *err)
@@ -222,6 +237,7 @@ static int add_version(filling *f, const iter *it, firn_error *err)
         rc = begin_key(f, it->key, err);
     if (rc != FIRN_OK)
         return rc;
+    tell_erased(f, it);
     switch (keeper_feed(&f->keeper, it->seq, it->kind)) {
     case KEEPER_KEEP:
         rc = add_held(f, err);

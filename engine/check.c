@@ -14,6 +14,7 @@
 
 #include "folder.h"
 #include "names.h"
+#include "run.h"
 #include "set_aside.h"
 #include "store.h"
 
@@ -79,22 +80,13 @@ static void finding(check *c, int status, firn_error *err)
     }
 }
 
-static int check_table(table *t, firn_error *err)
-{
-    sst_reader *r = NULL;
-    int rc = table_reader(t, &r, err);
-    if (rc == FIRN_OK)
-        rc = sst_verify(r, err);
-    return rc;
-}
-
 static void check_tables(check *c)
 {
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         const level *l = &c->state.version->levels[n];
         for (size_t i = 0; i < l->count; i++) {
             firn_error err = {0};
-            int rc = check_table(l->tables[i], &err);
+            int rc = run_verify(run_of_table(l->tables[i]), &err);
             if (rc != FIRN_OK)
                 finding(c, rc, &err);
             c->summary.tables++;
@@ -330,9 +322,8 @@ static int look(check *c, bool *trouble, firn_error *err)
     c->env.store_id[1] = get_u64(c->state.store_id + 8);
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         for (size_t i = 0; i < c->state.version->levels[n].count; i++) {
-            sst_reader *r;
-            if (table_reader(c->state.version->levels[n].tables[i], &r, NULL) != FIRN_OK)
-                *trouble = true; /* which trouble, check_table says */
+            if (run_open(run_of_table(c->state.version->levels[n].tables[i]), NULL) != FIRN_OK)
+                *trouble = true; /* which trouble, check_tables says */
         }
     c->log_status = look_at_log(c, &c->log_error);
     *trouble = *trouble || c->log_status != FIRN_OK;

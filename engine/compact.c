@@ -8,7 +8,7 @@
 #include <base/slice.h>
 
 #include "jobs.h"
-#include "merge.h"
+#include "run.h"
 
 #define PARTS_MOST  4
 #define PART_TABLES 2 /* a part has the bytes of so many tables, or more */
@@ -103,32 +103,21 @@ static bool closing(void *ctx)
     return yes;
 }
 
-/* The tables of one side. Those of level 0 may overlap each other, those of a deeper one are one run. */
-static int open_side(const job *j, unsigned side, const iter_limits *limits, level *as_level,
-                     iter **runs, size_t *count)
+/* Tables of level 0 may overlap each other and are a run each; those of a deeper level are one. */
+static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
 {
-    int rc = FIRN_OK;
-    bool apart = side == 0 && j->what.level == 0;
-    size_t most = apart ? j->what.counts[0] : j->what.counts[side] ? 1 : 0;
-    *as_level = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
-    for (size_t i = 0; rc == FIRN_OK && i < most; i++) {
-        rc = level_iter_new(apart ? &j->what.inputs[0][i]->as_level : as_level, false,
-                            &runs[*count]);
-        if (rc == FIRN_OK)
-            runs[(*count)++]->limits = limits;
-    }
-    return rc;
-}
-
-static int open_inputs(const job *j, const part *p, level sides[2], iter **out)
-{
-    size_t count = 0;
-    iter **runs = mem_alloc((j->what.counts[0] + 2) * sizeof *runs);
+    size_t count = 0, apart = j->what.level == 0 ? j->what.counts[0] : 0;
+    run *runs = mem_alloc((apart + 2) * sizeof *runs);
     bool bounded = p->limits.lower.data || p->limits.upper.data;
-    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
-    for (unsigned side = 0; rc == FIRN_OK && side < 2; side++)
-        rc = open_side(j, side, bounded ? &p->limits : NULL, &sides[side], runs, &count);
-    rc = merge_iter_of(rc, runs, count, out);
+    if (!runs)
+        return FIRN_NO_MEMORY;
+    for (; count < apart; count++)
+        runs[count] = run_of_table(j->what.inputs[0][count]);
+    for (unsigned side = apart ? 1 : 0; side < 2; side++) {
+        sides[side] = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
+        runs[count++] = run_of_level(&sides[side]);
+    }
+    int rc = walk_open(runs, count, false, bounded ? &p->limits : NULL, out);
     mem_free(runs);
     return rc;
 }
@@ -158,20 +147,23 @@ static int check_outputs(const job *j, part *p)
 void job_run_part(job *j, part *p)
 {
     surroundings around = {.job = j};
-    build_rules rules = {
-        .snapshots = &j->snapshots, .ctx = &around, .lies_below = lies_below, .stop = closing};
     level sides[2];
-    iter *it = NULL;
+    walk w = {0};
+    build_rules rules = {.snapshots = &j->snapshots,
+                         .erased = &w.erased,
+                         .ctx = &around,
+                         .lies_below = lies_below,
+                         .stop = closing};
     unsigned target = j->what.target;
     if (target + 1 < FIRN_LEVELS && j->view->version->levels[target + 1].count)
         rules.cuts = cuts;
-    int rc = open_inputs(j, p, sides, &it);
+    int rc = open_inputs(j, p, sides, &w);
     if (rc != FIRN_OK) {
         error_no_memory(&p->error, 0);
     } else {
-        rc = build_add_all(&p->build, it, &rules, &p->error);
-        p->input_failed = rc == FIRN_DAMAGED || it->status != FIRN_OK;
-        it->ops->close(it);
+        rc = build_add_all(&p->build, w.it, &rules, &p->error);
+        p->input_failed = rc == FIRN_DAMAGED || w.it->status != FIRN_OK;
+        walk_close(&w);
     }
     if (rc == FIRN_OK)
         rc = build_finish(&p->build, &p->error);

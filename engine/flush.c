@@ -13,6 +13,7 @@
  */
 #include <base/error.h>
 
+#include "run.h"
 #include "store.h"
 
 static bool always_below(void *ctx, firn_slice key)
@@ -26,18 +27,19 @@ static int write_table(firn *db, mem *m, build *b, firn_error *err)
 {
     buf snapshots = {0};
     build_rules rules = {.snapshots = &snapshots, .ctx = NULL, .lies_below = always_below};
-    iter *it = NULL;
+    walk w = {0};
+    run r = run_of_mem(m);
     int rc = snapshots_list(db, &snapshots);
     if (rc == FIRN_OK)
-        rc = memtable_iter_new(m->table, &it);
+        rc = walk_open(&r, 1, false, NULL, &w);
+    rules.erased = &w.erased;
     if (rc != FIRN_OK)
         error_no_memory(err, 0);
     else
-        rc = build_add_all(b, it, &rules, err);
+        rc = build_add_all(b, w.it, &rules, err);
     if (rc == FIRN_OK)
         rc = build_finish(b, err);
-    if (it)
-        it->ops->close(it);
+    walk_close(&w);
     buf_release(&snapshots);
     return rc;
 }
@@ -61,10 +63,11 @@ static void give_up_log(firn *db, uint64_t flushed, uint64_t covered_no)
 static int flush_mem(firn *db, mem *m, firn_error *err)
 {
     build b;
-    uint64_t flushed = m->seq_last, covered_no = wal_segment_no(m->segment);
+    uint64_t flushed = atomic_load_explicit(&m->seq_last, memory_order_relaxed);
+    uint64_t covered_no = wal_segment_no(m->segment);
     edit e = {.flushed_seq = flushed, .covered_no = covered_no};
     build_init(&b, db, 0, UINT64_MAX);
-    int rc = memtable_entries(m->table) ? write_table(db, m, &b, err) : FIRN_OK;
+    int rc = write_table(db, m, &b, err);
     for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
         if (edit_add(&e, 0, b.tables[i]) != FIRN_OK)
             rc = error_no_memory(err, 0);

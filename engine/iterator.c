@@ -19,7 +19,7 @@
 #include <base/slice.h>
 #include <string.h>
 
-#include "merge.h"
+#include "run.h"
 #include "store.h"
 
 #define STEPS_PER_KEY 16
@@ -27,7 +27,8 @@
 struct firn_iter {
     firn *db;
     view *view;
-    iter *runs;
+    walk walk;
+    iter *runs; /* the walk's */
     read_point at;
     iter_limits limits; /* of the runs: the bounds and the number; points into lower and upper */
     int status;         /* of the last movement: OK, END or an error */
@@ -38,52 +39,22 @@ struct firn_iter {
     firn_error error;
 };
 
-/* Runs that have been opened, on their way to the merge. */
-typedef struct gathering {
-    iter **runs;
-    size_t count;
-    bool fill_cache;
-    const iter_limits *limits;
-} gathering;
-
-static int gather_mem(gathering *g, const mem *m)
+/* All runs of the view, within the limits of the iterator. */
+static int open_runs(firn_iter *it, bool fill_cache)
 {
-    if (m->seq_first > g->limits->seq_max)
-        return FIRN_OK; /* all of it is too new */
-    int rc = memtable_iter_new(m->table, &g->runs[g->count]);
-    if (rc == FIRN_OK)
-        g->runs[g->count++]->limits = g->limits;
-    return rc;
-}
-
-static int gather_level(gathering *g, const level *l)
-{
-    if (l->count == 0)
-        return FIRN_OK;
-    int rc = level_iter_new(l, g->fill_cache, &g->runs[g->count]);
-    if (rc == FIRN_OK)
-        g->runs[g->count++]->limits = g->limits;
-    return rc;
-}
-
-int view_iter_new(view *v, bool fill_cache, const iter_limits *limits, iter **out)
-{
-    const level *young = &v->version->levels[0];
-    size_t most = 1 + v->frozen_count + young->count + FIRN_LEVELS;
-    gathering g = {mem_alloc(most * sizeof *g.runs), 0, fill_cache, limits};
-    int rc = g.runs ? FIRN_OK : FIRN_NO_MEMORY;
-    if (rc == FIRN_OK && v->active)
-        rc = gather_mem(&g, v->active);
-    for (size_t i = 0; rc == FIRN_OK && i < v->frozen_count; i++)
-        rc = gather_mem(&g, v->frozen[i]);
-    /* One table as a level of its own: opened when it is first positioned, errors in its status. */
-    for (size_t i = 0; rc == FIRN_OK && i < young->count; i++)
-        if (young->tables[i]->properties.seq_min <= limits->seq_max)
-            rc = gather_level(&g, &young->tables[i]->as_level);
-    for (unsigned n = 1; rc == FIRN_OK && n < FIRN_LEVELS; n++)
-        rc = gather_level(&g, &v->version->levels[n]);
-    rc = merge_iter_of(rc, g.runs, g.count, out);
-    mem_free(g.runs);
+    const version *v = it->view->version;
+    size_t mems = view_mem_count(it->view), most = mems + v->levels[0].count + FIRN_LEVELS;
+    size_t count = 0, at = 0;
+    run *runs = mem_alloc(most * sizeof *runs);
+    if (!runs)
+        return FIRN_NO_MEMORY;
+    for (size_t i = 0; i < mems; i++)
+        runs[count++] = view_mem_run(it->view, i);
+    for (run r; (r = version_next_run(v, &at)).kind != RUN_NONE;)
+        runs[count++] = r;
+    int rc = walk_open(runs, count, fill_cache, &it->limits, &it->walk);
+    it->runs = it->walk.it;
+    mem_free(runs);
     return rc;
 }
 
@@ -151,7 +122,7 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
     it->limits.seq_max = it->at.seq;
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
-        rc = view_iter_new(it->view, !o.bypass_cache, &it->limits, &it->runs);
+        rc = open_runs(it, !o.bypass_cache);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
         return error_no_memory(error, 0);
@@ -164,8 +135,7 @@ void firn_iter_free(firn_iter *it)
 {
     if (!it || store_is_parents(it->db))
         return;
-    if (it->runs)
-        it->runs->ops->close(it->runs);
+    walk_close(&it->walk);
     view_unref(it->view);
     buf_release(&it->lower);
     buf_release(&it->upper);
@@ -219,6 +189,14 @@ static int stop_astray(firn_iter *it)
     return stop(it, refuse_order(it->db->dir->path, &it->error));
 }
 
+/* What the version at which the merge stands says to us. */
+static inline resolve_answer ask(const firn_iter *it)
+{
+    const iter *m = it->runs;
+    uint64_t erased = erasures_find(&it->walk.erased, m->key, it->at.seq);
+    return resolve_version(&it->at, m->seq, m->kind, erased);
+}
+
 /* ---- forwards ---- */
 
 /* From where the merge stands to the next visible key. With `skipping`, versions of it->key are
@@ -239,7 +217,7 @@ static int find_forward(firn_iter *it, bool skipping)
                 return stop_astray(it);
             continue;
         }
-        switch (resolve_version(&it->at, m->seq, m->kind, 0)) {
+        switch (ask(it)) {
         case RESOLVE_VALUE:
             return show(it, m->key, m->value);
         case RESOLVE_UNKNOWN:
@@ -264,7 +242,7 @@ static int find_forward(firn_iter *it, bool skipping)
 static int take_answer(firn_iter *it, bool *found)
 {
     const iter *m = it->runs;
-    switch (resolve_version(&it->at, m->seq, m->kind, 0)) {
+    switch (ask(it)) {
     case RESOLVE_VALUE:
         *found = true;
         if (buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)

@@ -73,14 +73,9 @@ static bool take(level_iter *l)
     return true;
 }
 
-/* May the limits leave anything of the table? Told without opening it. */
 static bool may_show(const level_iter *l, const table *t)
 {
-    const iter_limits *w = l->it.limits;
-    const sst_properties *p = &t->properties;
-    return !w || (p->seq_min <= w->seq_max &&
-                  (!w->upper.data || slice_compare(p->key_min, w->upper) < 0) &&
-                  (!w->lower.data || slice_compare(p->key_max, w->lower) >= 0));
+    return !l->it.limits || table_may_show(t, l->it.limits);
 }
 
 /* Enters the first table from `at` on that may show something. */

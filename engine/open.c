@@ -18,6 +18,7 @@
 
 #include "folder.h"
 #include "names.h"
+#include "run.h"
 #include "store.h"
 
 /* ---- the folder and its lock ---- */
@@ -293,7 +294,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     if (rc != FIRN_OK)
         return error_no_memory(r->err, 0);
     mem_apply(m, frame);
-    m->seq_last = wal_segment_seq_last(frame->segment);
+    atomic_store_explicit(&m->seq_last, wal_segment_seq_last(frame->segment), memory_order_relaxed);
     r->db->recovered_entries += frame->count;
     note_newest(r->db, frame->seq_first + frame->count - 1);
     return FIRN_OK;
@@ -347,6 +348,7 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
         if (frozen && r->mems[frozen - 1]->segment == current) {
             active = r->mems[--frozen];
             mem_ref(active);
+            atomic_store_explicit(&active->seq_last, FIRN_MAX_SEQ, memory_order_relaxed);
         } else {
             rc = mem_new(&db->cleaner, &db->budget, current, firn_wal_last_seq(db->wal) + 1,
                          expected_prefix(r), &active);
@@ -533,11 +535,9 @@ static void drop_views(firn *db)
 static int open_all_tables(const version *v, firn_error *err)
 {
     int rc = FIRN_OK;
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; rc == FIRN_OK && i < v->levels[n].count; i++) {
-            sst_reader *r;
-            rc = table_reader(v->levels[n].tables[i], &r, err);
-        }
+    size_t at = 0;
+    for (run r; rc == FIRN_OK && (r = version_next_run(v, &at)).kind != RUN_NONE;)
+        rc = run_open(r, err);
     return rc;
 }
 

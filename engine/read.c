@@ -9,72 +9,77 @@
 #include <base/slice.h>
 #include <string.h>
 
+#include "run.h"
 #include "store.h"
 
-/* firn_value.pin[0]: a mem or a table that holds the bytes, told apart by the lowest bit; pin[1]:
- * the block; pin[2]: the store, which counts the values that are held. */
-#define PIN_IS_MEM ((uintptr_t)1)
+/* firn_value.pin[0] and [1] are a run_pin; pin[2]: the store, which counts the values that are held. */
 
-typedef struct found {
-    firn_slice value;
-    mem *mem;     /* borrowed from the view */
-    table *table; /* a reference */
-    sst_pin pin;
-} found;
+enum {
+    YOUNG_AHEAD = 32
+}; /* tables of level 0 whose filters are asked for before the first one is looked at */
 
-static inline resolve_answer look_in_mem(mem *m, firn_slice key, const read_point *at, found *out,
-                                         uint8_t *kind)
+typedef struct ahead {
+    run runs[YOUNG_AHEAD + FIRN_LEVELS];
+    size_t count;
+} ahead;
+
+static inline void put_ahead(ahead *a, run r, const lookup *l)
 {
-    memtable_hit hit;
-    if (!memtable_get(m->table, key, at->seq, &hit))
-        return RESOLVE_GO_ON;
-    out->value = hit.value;
-    out->mem = m;
-    *kind = hit.kind;
-    return resolve_version(at, hit.seq, hit.kind, 0);
+    r = run_narrow(r, l->key);
+    if (r.kind == RUN_NONE)
+        return;
+    run_prefetch(r, l->hash);
+    a->runs[a->count++] = r;
+}
+
+/* The runs of the version, newest first. All filters are brought in before the first is looked at, so that their cache misses
+ * overlap. */
+static int look_in_version(const version *v, lookup *l, run_hit *out, firn_error *err)
+{
+    ahead a;
+    const level *young = &v->levels[0];
+    size_t at = 0;
+    l->hash = sst_key_hash(l->key);
+    do {
+        for (a.count = 0; at < young->count && a.count < YOUNG_AHEAD; at++)
+            put_ahead(&a, run_of_table(young->tables[at]), l);
+        for (unsigned n = 1; at == young->count && n < FIRN_LEVELS; n++)
+            if (v->levels[n].count)
+                put_ahead(&a, run_of_level(&v->levels[n]), l);
+        for (size_t i = 0; i < a.count; i++) {
+            int rc = run_get(a.runs[i], l, out, err);
+            if (rc != FIRN_OK || out->answer != RESOLVE_GO_ON)
+                return rc;
+        }
+    } while (at < young->count);
+    return FIRN_OK;
 }
 
 /* FIRN_OK: *out holds a value, from the newest run that has something to say. */
-static int look_in_view(const view *v, firn_slice key, const read_point *at, found *out,
-                        firn_error *err)
+static int look_in_view(const view *v, lookup *l, run_hit *out, firn_error *err)
 {
-    uint8_t kind = 0;
-    resolve_answer answer = RESOLVE_GO_ON;
-    if (v->active)
-        answer = look_in_mem(v->active, key, at, out, &kind);
-    for (size_t i = 0; answer == RESOLVE_GO_ON && i < v->frozen_count; i++)
-        answer = look_in_mem(v->frozen[i], key, at, out, &kind);
-    if (answer == RESOLVE_GO_ON) {
-        table_hit hit = {0};
-        int rc = version_get(v->version, key, at, &hit, err);
-        if (rc != FIRN_OK)
-            return rc;
-        answer = hit.answer;
-        kind = hit.hit.kind;
-        out->value = hit.hit.value;
-        out->pin = hit.hit.pin;
-        out->table = hit.holder;
-    }
-    if (answer == RESOLVE_UNKNOWN) /* no entry has the kind 0: the log's bytes have changed */
-        return kind == 0 ? memtable_changed(err) : resolve_refuse(kind, err);
-    return answer == RESOLVE_VALUE ? FIRN_OK : FIRN_NOT_FOUND;
+    int rc = FIRN_OK;
+    out->answer = RESOLVE_GO_ON;
+    for (size_t i = 0; out->answer == RESOLVE_GO_ON && i < view_mem_count(v); i++)
+        rc = run_get(view_mem_run(v, i), l, out, err); /* in memory: cannot fail */
+    if (out->answer == RESOLVE_GO_ON)
+        rc = look_in_version(v->version, l, out, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (out->answer == RESOLVE_UNKNOWN)
+        return run_refuse(out, err);
+    return out->answer == RESOLVE_VALUE ? FIRN_OK : FIRN_NOT_FOUND;
 }
 
 /* Between readers_enter and readers_exit. First the view, then the number: see above. FIRN_OK: *out holds a value. */
-static int look(firn *db, firn_slice key, const firn_snapshot *snapshot, found *out,
+static int look(firn *db, firn_slice key, const firn_snapshot *snapshot, run_hit *out,
                 firn_error *err)
 {
     view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
     uint64_t seq =
         snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    read_point at = {.seq = seq};
-    return look_in_view(v, slice_somewhere(key), &at, out, err);
-}
-
-static void let_go(found *f)
-{
-    sst_pin_release(&f->pin);
-    table_unref(f->table);
+    lookup l = {.key = slice_somewhere(key), .at = {.seq = seq}};
+    return look_in_view(v, &l, out, err);
 }
 
 static int check_read(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
@@ -100,22 +105,23 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
         return rc;
     if (!value)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value");
-    found f = {0};
+    run_hit hit;
+    run_pin pin = {0};
     uint32_t ticket = readers_enter(&db->readers);
-    rc = look(db, slice_of(key, key_size), snapshot, &f, error);
-    if (rc == FIRN_OK && f.mem)
-        mem_ref(f.mem);
-    if (rc == FIRN_OK)
+    rc = look(db, slice_of(key, key_size), snapshot, &hit, error);
+    if (rc == FIRN_OK) {
+        pin = run_keep(&hit);
         readers_exit_pinned(&db->readers, ticket);
-    else
+    } else {
         readers_exit(&db->readers, ticket);
+    }
     store_trim(db);
     if (rc != FIRN_OK)
         return rc;
-    value->data = f.value.data;
-    value->size = f.value.size;
-    value->pin[0] = f.mem ? (void *)((uintptr_t)f.mem | PIN_IS_MEM) : (void *)f.table;
-    value->pin[1] = f.pin.block;
+    value->data = hit.value.data;
+    value->size = hit.value.size;
+    value->pin[0] = pin.holder;
+    value->pin[1] = pin.block;
     value->pin[2] = db;
     return FIRN_OK;
 }
@@ -124,19 +130,11 @@ void firn_value_release(firn_value *value)
 {
     if (!value)
         return;
-    uintptr_t holder = (uintptr_t)value->pin[0];
     firn *db = value->pin[2];
-    if (holder && store_is_parents(db))
-        holder = 0;
-    if (holder & PIN_IS_MEM) {
-        mem_unref((mem *)(holder & ~PIN_IS_MEM));
-    } else if (holder) {
-        sst_pin pin = {value->pin[1]};
-        sst_pin_release(&pin);
-        table_unref((table *)holder);
-    }
-    if (holder)
+    if (value->pin[0] && !store_is_parents(db)) {
+        run_unpin((run_pin){value->pin[0], value->pin[1]});
         readers_unpin(&db->readers); /* last: closing may come next */
+    }
     *value = (firn_value){0};
 }
 
@@ -150,20 +148,20 @@ int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapsho
         return error_set(error, FIRN_INVALID, "the buffer is NULL but has a size");
     if (!value_size)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
-    found f = {0};
+    run_hit hit;
     uint32_t ticket = readers_enter(&db->readers);
-    rc = look(db, slice_of(key, key_size), snapshot, &f, error);
+    rc = look(db, slice_of(key, key_size), snapshot, &hit, error);
     if (rc == FIRN_OK) {
-        size_t n = f.value.size < capacity ? f.value.size : capacity;
+        size_t n = hit.value.size < capacity ? hit.value.size : capacity;
         if (n)
-            memcpy(buffer, f.value.data, n);
-        *value_size = f.value.size;
+            memcpy(buffer, hit.value.data, n);
+        *value_size = hit.value.size;
+        run_drop(&hit);
     }
     readers_exit(&db->readers, ticket);
     store_trim(db);
-    if (rc == FIRN_OK && f.value.size > capacity)
+    if (rc == FIRN_OK && hit.value.size > capacity)
         rc = error_set(error, FIRN_TOO_LARGE, "the value has %zu bytes, the buffer %zu",
-                       f.value.size, capacity);
-    let_go(&f);
+                       hit.value.size, capacity);
     return rc;
 }

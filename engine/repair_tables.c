@@ -12,9 +12,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "merge.h"
 #include "names.h"
 #include "repair.h"
+#include "run.h"
 
 static int add_part(repair *r, unsigned lvl, table *t)
 {
@@ -214,19 +214,12 @@ static int save_table(repair *r, uint64_t no, unsigned lvl, const sst_properties
 
 /* ---- Every table ---- */
 
-static int verify(table *t, firn_error *err)
-{
-    sst_reader *reader = NULL;
-    int rc = table_reader(t, &reader, err);
-    return rc == FIRN_OK ? sst_verify(reader, err) : rc;
-}
-
 static int take_listed(repair *r, unsigned lvl, table *t)
 {
     firn_error why = {0};
     char name[NAME_BYTES];
     name_table(t->no, name);
-    int rc = verify(t, &why);
+    int rc = run_verify(run_of_table(t), &why);
     if (rc == FIRN_OK)
         return add_part(r, lvl, t);
     if (!repair_is_damage(rc, &why)) {
@@ -350,44 +343,42 @@ int repair_found_tables(repair *r, uint64_t *seq_max)
 /* ---- All tables become one level ---- */
 
 /* What the log will bring again must not be in the tables, too: the limits leave it out. */
-static int open_parts(const repair *r, const iter_limits *limits, iter **out)
+static int open_parts(const repair *r, const iter_limits *limits, walk *out)
 {
-    size_t count = 0;
-    iter **runs = mem_alloc((r->count ? r->count : 1) * sizeof *runs);
+    run *runs = mem_alloc((r->count ? r->count : 1) * sizeof *runs);
     int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
-    for (size_t i = 0; rc == FIRN_OK && i < r->count; i++)
-        if ((rc = level_iter_new(&r->parts[i].table->as_level, false, &runs[count])) == FIRN_OK)
-            runs[count++]->limits = limits;
-    rc = merge_iter_of(rc, runs, count, out);
+    for (size_t i = 0; runs && i < r->count; i++)
+        runs[i] = run_of_table(r->parts[i].table);
+    if (rc == FIRN_OK)
+        rc = walk_open(runs, r->count, false, limits, out);
     mem_free(runs);
     return rc == FIRN_OK ? rc : error_no_memory(r->err, 0);
 }
 
 /* Two tables may hold the same version (what a compaction was made of and what it made): the keeper lets one of them pass.
  * Nothing lies below that a tombstone could hide. */
-static int merge_parts(const repair *r, iter *it, build *b)
+static int merge_parts(const repair *r, const walk *w, build *b)
 {
     static const buf no_snapshots;
-    build_rules rules = {.snapshots = &no_snapshots};
-    int rc = build_add_all(b, it, &rules, r->err);
+    build_rules rules = {.snapshots = &no_snapshots, .erased = &w->erased};
+    int rc = build_add_all(b, w->it, &rules, r->err);
     return rc == FIRN_OK ? build_finish(b, r->err) : rc;
 }
 
 int repair_merge(repair *r)
 {
     build b;
-    iter *it = NULL;
+    walk w = {0};
     const iter_limits limits = {.seq_max = r->flushed_seq};
     uint64_t bytes = 0;
     for (size_t i = 0; i < r->count; i++)
         bytes += r->parts[i].table->properties.file_bytes;
     unsigned lvl = schedule_levels_for(&r->db->rules, bytes);
     build_init(&b, r->db, lvl, r->db->options.table_bytes);
-    int rc = open_parts(r, &limits, &it);
-    if (rc == FIRN_OK) {
-        rc = merge_parts(r, it, &b);
-        it->ops->close(it);
-    }
+    int rc = open_parts(r, &limits, &w);
+    if (rc == FIRN_OK)
+        rc = merge_parts(r, &w, &b);
+    walk_close(&w);
     if (rc == FIRN_OK)
         repair_drop_parts(r);
     for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)

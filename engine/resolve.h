@@ -51,6 +51,12 @@ static inline resolve_answer resolve_version(const read_point *at, uint64_t seq,
     return resolve_seldom(at, seq, kind, erased);
 }
 
+/* What a run says of a key of which the reader sees no version in it: all that is older is erased, or the run says nothing. */
+static inline resolve_answer resolve_absent(uint64_t erased)
+{
+    return erased ? RESOLVE_NOTHING : RESOLVE_GO_ON;
+}
+
 /* FIRN_UNSUPPORTED, described: for RESOLVE_UNKNOWN and KEEPER_UNKNOWN. */
 int resolve_refuse(uint8_t kind, firn_error *err);
 

@@ -5,9 +5,10 @@
  *   options.c     limits and defaults
  *   commit.c      put, delete, write: the whole way of a write
  *   slow.c        how much a writer is delayed
+ *   run.c         what can be read: a memtable, a table, a level; fragments.c: range deletes of it
  *   read.c        get
  *   resolve.c     what the versions of a key mean, to a reader and to a merge
- *   iterator.c    firn_iter, over merge.c
+ *   iterator.c    firn_iter, over the runs of a view as one (merge.c)
  *   snapshot.c    which numbers must stay readable
  *   state.c       installing views and versions; background errors
  *   flush.c       a frozen memtable becomes a table
@@ -35,6 +36,7 @@
 #include <wal/wal.h>
 
 #include "folder.h"
+#include "fragments.h"
 #include "manifest.h"
 #include "readers.h"
 #include "resolve.h"
@@ -289,10 +291,6 @@ uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
  * uint64_t). */
 int snapshots_list(firn *db, buf *out);
 
-/* ---- iterator.c ---- */
-/* All runs of a view as one iterator over the versions within the limits, which must stay as long as it. */
-int view_iter_new(view *v, bool fill_cache, const iter_limits *limits, iter **out);
-
 /* ---- flush.c, compact_worker.c, worker.c ---- */
 /* Flushes the oldest frozen memtable, if there is one. *did says whether there was. */
 int flush_oldest(firn *db, bool *did, firn_error *err);
@@ -330,7 +328,8 @@ int refuse_order(const char *path, firn_error *err);
 /* What of a sorted stream goes into tables. */
 #define BUILD_STOP_ENTRIES 4096
 typedef struct build_rules {
-    const buf *snapshots; /* as snapshots_list gives them */
+    const buf *snapshots;   /* as snapshots_list gives them */
+    const erasures *erased; /* range deletes of what is merged; NULL: none */
     void *ctx;
     /* May something of the key lie below the tables that are made? Keys ascend from call to call. NULL: never. */
     bool (*lies_below)(void *ctx, firn_slice key);

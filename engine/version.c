@@ -332,17 +332,6 @@ firn_slice version_common_prefix(const version *v)
 
 /* ---- finding ---- */
 
-static bool ends_before(const void *tables, size_t at, void *key)
-{
-    table *const *all = tables;
-    return slice_compare(all[at]->properties.key_max, *(const firn_slice *)key) < 0;
-}
-
-size_t level_find(const level *l, firn_slice key)
-{
-    return search_first(l->tables, 0, l->count, &key, ends_before);
-}
-
 void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end)
 {
     *first = from.data ? level_find(l, from) : 0;
@@ -351,62 +340,4 @@ void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first
         ++*end;
     if (*end < *first) /* the bounds are in the wrong order */
         *end = *first;
-}
-
-static bool covers(const table *t, firn_slice key)
-{
-    return slice_compare(t->properties.key_min, key) <= 0 &&
-           slice_compare(key, t->properties.key_max) <= 0;
-}
-
-static int table_get(table *t, firn_slice key, uint64_t hash, const read_point *at, table_hit *out,
-                     firn_error *err)
-{
-    sst_reader *r = NULL;
-    int rc = table_reader(t, &r, err);
-    if (rc == FIRN_OK)
-        rc = sst_get(r, key, hash, at->seq, &out->hit, err);
-    if (rc != FIRN_OK)
-        return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
-    out->answer = resolve_version(at, out->hit.seq, out->hit.kind, 0);
-    if (out->answer == RESOLVE_VALUE) {
-        table_ref(t);
-        out->holder = t;
-    } else {
-        sst_pin_release(&out->hit.pin);
-    }
-    return FIRN_OK;
-}
-
-int version_get(const version *v, firn_slice key, const read_point *at, table_hit *out,
-                firn_error *err)
-{
-    int rc = FIRN_OK;
-    uint64_t hash = sst_key_hash(key);
-    out->answer = RESOLVE_GO_ON;
-    /* All filters are brought in before the first is tested: their cache misses overlap. */
-    const level *young = &v->levels[0];
-    for (size_t i = 0; i < young->count; i++) {
-        sst_reader *r = atomic_load_explicit(&young->tables[i]->reader, memory_order_acquire);
-        if (r)
-            sst_prefetch(r, hash);
-    }
-    table *candidates[FIRN_LEVELS] = {0};
-    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
-        const level *l = &v->levels[n];
-        size_t index = l->count ? level_find(l, key) : 0;
-        if (index == l->count || !covers(l->tables[index], key))
-            continue;
-        candidates[n] = l->tables[index];
-        sst_reader *r = atomic_load_explicit(&candidates[n]->reader, memory_order_acquire);
-        if (r)
-            sst_prefetch(r, hash);
-    }
-    for (size_t i = 0; rc == FIRN_OK && out->answer == RESOLVE_GO_ON && i < young->count; i++)
-        if (covers(young->tables[i], key))
-            rc = table_get(young->tables[i], key, hash, at, out, err);
-    for (unsigned n = 1; rc == FIRN_OK && out->answer == RESOLVE_GO_ON && n < FIRN_LEVELS; n++)
-        if (candidates[n])
-            rc = table_get(candidates[n], key, hash, at, out, err);
-    return rc;
 }

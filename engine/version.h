@@ -13,12 +13,13 @@
 #define ENGINE_VERSION_H
 
 #include <base/buf.h>
+#include <base/search.h>
+#include <base/slice.h>
 #include <base/thread.h>
 #include <firn/firn.h>
 #include <sstable/sstable.h>
 
 #include "cleaner.h"
-#include "resolve.h"
 
 /* Ends a hint. */
 #define HINT_REPAIR ", or save what is intact with `firn repair`"
@@ -93,6 +94,19 @@ void table_set_mapped(table *t, bool mapped);
 /* Opens on first use, and looks whether it is the table that the manifest lists. Any thread. */
 int table_reader(table *t, sst_reader **out, firn_error *err);
 
+/* May the limits leave anything of what lies between the two keys? Of the table? Told without opening it. */
+static inline bool keys_may_show(firn_slice key_min, firn_slice key_max, const iter_limits *limits)
+{
+    return (!limits->upper.data || slice_compare(key_min, limits->upper) < 0) &&
+           (!limits->lower.data || slice_compare(key_max, limits->lower) >= 0);
+}
+
+static inline bool table_may_show(const table *t, const iter_limits *limits)
+{
+    const sst_properties *p = &t->properties;
+    return p->seq_min <= limits->seq_max && keys_may_show(p->key_min, p->key_max, limits);
+}
+
 /* ---- Versions ---- */
 typedef struct version {
     atomic_uint refs;
@@ -131,19 +145,18 @@ void level_share(level *l, const level *from);
 void version_ref(version *v);
 void version_unref(version *v);
 
-/* What the tables say of a key: `answer` as resolve_version gives it. With RESOLVE_VALUE, `hit` holds the block of its value, and
- * `holder` is a new reference to the table whose bytes it points into; with any other answer nothing is held. */
-typedef struct table_hit {
-    resolve_answer answer; /* RESOLVE_GO_ON: they say nothing */
-    sst_hit hit;
-    table *holder;
-} table_hit;
-
-int version_get(const version *v, firn_slice key, const read_point *at, table_hit *out,
-                firn_error *err);
+SEARCH_INLINE bool level_ends_before(const void *tables, size_t at, void *key)
+{
+    table *const *all = tables;
+    return slice_compare(all[at]->properties.key_max, *(const firn_slice *)key) < 0;
+}
 
 /* Index of the first table of a sorted level whose key_max >= key; count when none. */
-size_t level_find(const level *l, firn_slice key);
+static inline size_t level_find(const level *l, firn_slice key)
+{
+    return search_first(l->tables, 0, l->count, &key, level_ends_before);
+}
+
 /* The half-open range of tables of a sorted level that overlap [from, to]; empty slices with NULL
  * data: no bound. */
 void level_overlap(const level *l, firn_slice from, firn_slice to, size_t *first, size_t *end);

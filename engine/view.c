@@ -24,6 +24,7 @@ int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_fir
     m->cleaner = c;
     m->segment = segment;
     m->seq_first = seq_first;
+    atomic_init(&m->seq_last, FIRN_MAX_SEQ);
     wal_segment_hold(segment);
     m->budget = b;
     budget_adjust(b, BUDGET_INDEX, &m->index_bytes, memtable_memory(m->table));

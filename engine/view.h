@@ -26,7 +26,8 @@ typedef struct mem {
     memtable *table;
     wal_segment *segment; /* a reference */
     uint64_t seq_first;
-    uint64_t seq_last; /* set when it is frozen; the newest number it covers */
+    _Atomic uint64_t
+        seq_last; /* the newest number it covers, once it is frozen; FIRN_MAX_SEQ before */
     memory_budget *budget;
     uint64_t log_bytes, index_bytes; /* charged; changed by whoever applies */
     bool full; /* the same: it has reached its share, and that has been said */

@@ -131,15 +131,22 @@ size_t memtable_deletes(const memtable *m)
     return atomic_load_explicit(&m->deletes, memory_order_relaxed);
 }
 
+bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max)
+{
+    skiplist_item items[LEAF_CAPACITY];
+    if (skiplist_leaf_sort(m, skiplist_place_at(m->head).leaf, items) == 0)
+        return false; /* only the first leaf is ever empty, and then it is the only one */
+    *key_min = skiplist_key(m, items[0].ref);
+    uint32_t count = skiplist_leaf_sort(m, skiplist_locate_last(m).leaf, items);
+    *key_max = skiplist_key(m, items[count - 1].ref);
+    return true;
+}
+
 firn_slice memtable_common_prefix(const memtable *m)
 {
-    if (memtable_entries(m) == 0)
+    firn_slice lowest, highest;
+    if (!memtable_bounds(m, &lowest, &highest))
         return (firn_slice){NULL, 0};
     /* What the lowest and the highest key share, all share. */
-    skiplist_item items[LEAF_CAPACITY];
-    skiplist_leaf_sort(m, skiplist_place_at(m->head).leaf, items);
-    firn_slice lowest = skiplist_key(m, items[0].ref);
-    uint32_t count = skiplist_leaf_sort(m, skiplist_locate_last(m).leaf, items);
-    firn_slice highest = skiplist_key(m, items[count - 1].ref);
     return (firn_slice){lowest.data, slice_common(lowest, highest)};
 }

@@ -11,21 +11,22 @@
 
 #include "bed.h"
 #include "merge.h"
+#include "run.h"
 #include "store.h"
 
 /* Every run of an iterator counts its movements. A run knows its own operations by its address. */
 #define RUNS_MAX 16
 static struct {
-    iter *run;
+    iter *it;
     const iter_ops *ops;
 } counted[RUNS_MAX];
 static unsigned moves;
 
-static const iter_ops *ops_of(const iter *run)
+static const iter_ops *ops_of(const iter *it)
 {
     moves++;
     for (unsigned i = 0; i < RUNS_MAX; i++)
-        if (counted[i].run == run)
+        if (counted[i].it == it)
             return counted[i].ops;
     fail();
     return NULL;
@@ -65,8 +66,8 @@ static void count_close(iter *it)
 {
     const iter_ops *ops = ops_of(it);
     for (unsigned i = 0; i < RUNS_MAX; i++)
-        if (counted[i].run == it)
-            counted[i].run = NULL;
+        if (counted[i].it == it)
+            counted[i].it = NULL;
     ops->close(it);
 }
 
@@ -83,10 +84,10 @@ static int count_run(int rc, iter **out)
     unsigned i = 0;
     if (rc != FIRN_OK)
         return rc;
-    while (i < RUNS_MAX && counted[i].run)
+    while (i < RUNS_MAX && counted[i].it)
         i++;
     assert_true(i < RUNS_MAX);
-    counted[i].run = *out;
+    counted[i].it = *out;
     counted[i].ops = (*out)->ops;
     (*out)->ops = &counting;
     return FIRN_OK;
@@ -94,6 +95,7 @@ static int count_run(int rc, iter **out)
 
 #define memtable_iter_new(m, out)         count_run((memtable_iter_new)(m, out), out)
 #define level_iter_new(level, cache, out) count_run((level_iter_new)(level, cache, out), out)
+#include "run.c"
 #include "iterator.c"
 
 #define MANY 5000
@@ -331,7 +333,7 @@ static void an_order_that_leads_nowhere_ends_the_walk(void **state)
     begin(&s, IN_MEMTABLE);
     bed_put(&s.b, "a", "");
     iter_within(&s, NULL, NULL, NULL);
-    s.it->runs->ops->close(s.it->runs);
+    walk_close(&s.it->walk);
     s.it->runs = &liar;
     assert_int_equal(firn_iter_first(s.it), FIRN_OK);
     assert_int_equal(firn_iter_next(s.it), FIRN_DAMAGED);

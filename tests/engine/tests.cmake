@@ -14,6 +14,7 @@ firn_test(engine repair damage ${CMAKE_CURRENT_LIST_DIR}/sample.c
 firn_test(engine repair_tables damage ${ENGINE_BED})
 firn_test(engine sizes unit ${ENGINE_BED})
 firn_test(engine resolve unit)
+firn_test(engine run unit ${ENGINE_BED})
 firn_test(engine steps unit ${ENGINE_BED})
 firn_test(engine descriptors unit ${ENGINE_BED})
 firn_test(engine mapping unit ${ENGINE_BED})

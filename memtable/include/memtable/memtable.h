@@ -61,6 +61,9 @@ size_t memtable_memory(const memtable *m);  /* bytes allocated for the index; an
 size_t memtable_entries(const memtable *m); /* any thread */
 size_t memtable_deletes(const memtable *m); /* entries of kind FIRN_DELETE; any thread */
 
+/* The smallest and the largest key; false when there are no entries. They point into the log's bytes. Any thread. */
+bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max);
+
 /* The prefix that all keys share, for the next memtable's options. Points into the log's bytes. Empty
  * when there are no entries. Writer, or after writing has ended. */
 firn_slice memtable_common_prefix(const memtable *m);
