@@ -15,6 +15,8 @@ void decide_init(decider *d, const settings *s)
         r->level_base_bytes = (uint64_t)s->base_bytes;
     if (s->level0_at > 0)
         r->level0_at = (unsigned)s->level0_at;
+    if (s->level0_most > 0)
+        r->level0_most = (unsigned)s->level0_most;
     if (s->job_bytes > 0)
         r->job_bytes = (uint64_t)s->job_bytes;
 }
@@ -56,9 +58,19 @@ double decide_mem_share(const settings *s)
     return (double)options_mem_share(&s->options);
 }
 
-double decide_delay_ns(unsigned level0, double bytes)
+double decide_delay_ns(const decider *d, const pressure *p, double bytes)
 {
-    return (double)slow_delay_ns(level0, (uint64_t)bytes);
+    uint32_t load = slow_load(p->level0, p->debt, d->rules.level_base_bytes, p->frozen);
+    uint32_t left = slow_load_left(load, (uint32_t)p->relief, p->level0);
+    return (double)slow_delay_ns(left, (uint64_t)bytes);
+}
+
+/* As begin_relief in compact.c has it. */
+double decide_worth(const decider *d, const schedule_job *j)
+{
+    double worth = j->level == 0 ? (double)j->counts[0]
+                                 : (double)j->bytes_in / (double)d->rules.level_base_bytes;
+    return (worth < L0_STOP_AT ? worth : L0_STOP_AT) * SLOW_ONE;
 }
 
 bool decide_stopped(unsigned level0, unsigned frozen)

@@ -24,8 +24,16 @@ bool decide(decider *d, const tree *t, schedule_job *j);
 void decide_fill(const decider *d, tree *t);
 
 double decide_mem_share(const settings *s);
-double decide_delay_ns(unsigned level0, double bytes);
 bool decide_stopped(unsigned level0, unsigned frozen);
+/* What writers are slowed by. */
+typedef struct pressure {
+    unsigned level0, frozen; /* tables and memtables */
+    uint64_t debt;           /* schedule_debt */
+    double relief;           /* what running jobs have done of it */
+} pressure;
+double decide_delay_ns(const decider *d, const pressure *p, double bytes);
+/* What the job takes off that when it is done. */
+double decide_worth(const decider *d, const schedule_job *j);
 /* In how many parts a merge is done, by workers that have nothing else to do. */
 unsigned decide_parts(const decider *d, const schedule_job *j, unsigned workers);
 

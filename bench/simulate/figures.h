@@ -12,8 +12,6 @@ typedef struct figures {
     double writes, put_bytes, log_bytes, flushed_bytes;
     double merged_bytes[FIRN_LEVELS]; /* written into the level by merges */
     double read_bytes;
-    double entries_in, entries_out,
-        entries_dropped; /* of flushes and merges: the sum must be right */
     uint64_t flushes, merges, moves, no_space;
     double delay_worst_ns;
     double debt_sum, debt_worst;

@@ -7,6 +7,7 @@
 #define SECOND_NS   1e9
 #define HOUR_NS     3600e9
 #define NOT_STOPPED (-1.0)
+#define SLICE_NS    50e6 /* while jobs take load off the writers */
 #define A_LITTLE    1e-9 /* what rounding leaves of a task that has ended */
 
 void run_init(run *r, const settings *s, figures *f)
@@ -75,8 +76,6 @@ static void begin_flush(run *r)
     tree_flush(&r->tree, f, &k->edit);
     k->cpu_ns = f->writes * r->settings->machine.entry_ns;
     cost_of_outputs(r, k, 0);
-    r->figures->entries_in += f->writes;
-    r->figures->entries_out += entries_of(k->edit.added, k->edit.added_count);
 }
 
 static void drop_inputs(task *k)
@@ -112,9 +111,8 @@ static void begin_merge(run *r, task *k)
     tree_merge(&r->tree, &in, k->job.target, &k->edit);
     k->cpu_ns = entries * r->settings->machine.entry_ns;
     cost_of_outputs(r, k, k->job.target);
+    k->worth = decide_worth(&r->decider, &k->job);
     k->parts = decide_parts(&r->decider, &k->job, r->settings->workers);
-    r->figures->entries_in += entries;
-    r->figures->entries_out += entries_of(k->edit.added, k->edit.added_count);
 }
 
 static bool begin_job(run *r, task *k)
@@ -142,6 +140,7 @@ static void install(run *r, task *k)
     for (size_t i = 0; i < k->edit.added_count; i++)
         table_unref(k->edit.added[i].table);
     r->nothing_due = false;
+    r->debt = schedule_debt(&r->decider.rules, r->tree.version);
     if (level0(r) > r->figures->level0_worst)
         r->figures->level0_worst = level0(r);
 }
@@ -212,7 +211,11 @@ static double mem_room(const run *r)
 
 static double delay_ns(const run *r)
 {
-    return decide_delay_ns(level0(r), write_bytes(r));
+    pressure p = {.level0 = level0(r), .frozen = r->frozen_count, .debt = r->debt};
+    for (unsigned i = 0; i < r->settings->workers; i++)
+        if (r->jobs[i].on)
+            p.relief += r->jobs[i].worth * (1 - r->jobs[i].left);
+    return decide_delay_ns(&r->decider, &p, write_bytes(r));
 }
 
 static bool is_stopped(const run *r)
@@ -340,7 +343,7 @@ static void end_second(run *r, double *writes_before)
     figures *f = r->figures;
     figures_second(f, f->writes - *writes_before);
     *writes_before = f->writes;
-    double debt = (double)schedule_debt(&r->decider.rules, r->tree.version);
+    double debt = (double)r->debt;
     f->debt_sum += debt;
     f->debt_worst = fmax(f->debt_worst, debt);
     f->samples++;
@@ -371,6 +374,8 @@ static void count_writes(run *r, double writes)
 static double until_event(const run *r, const speeds *v, double most, double writes)
 {
     double ns = fmin(most, r->second_ends_ns - r->now_ns);
+    if (delay_ns(r) > 0)
+        ns = fmin(ns, SLICE_NS);
     if (v->writes > 0)
         ns = fmin(ns, fmin(mem_room(r) - r->active.writes, writes) / v->writes);
     ns = fmin(ns, until_task(&r->flush, v->flush));

@@ -19,6 +19,7 @@ typedef struct task {
     double cpu_ns, disk_ns; /* all of it, alone on a machine that is idle */
     edit edit;              /* what it comes to */
     double bytes_in, bytes_out;
+    double worth;   /* see decide_worth */
     unsigned parts; /* that different workers may do */
     schedule_job job;
 } task;
@@ -36,6 +37,7 @@ typedef struct run {
     memory_run frozen[FROZEN_ROOM]; /* oldest first */
     unsigned frozen_count;
     task flush, jobs[WORKERS_MAX];
+    uint64_t debt;           /* of the present tree */
     bool nothing_due;        /* since the tree last changed */
     double stopped_since_ns; /* < 0: writers are not stopped */
     figures *figures;

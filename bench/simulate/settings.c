@@ -35,7 +35,8 @@ static const char help[] =
     "  --memory BYTES  --table-bytes BYTES  --segment-bytes BYTES  --compression WORD\n"
     "                       as in firn_options\n"
     "  --workers N          jobs at a time beside a flush (2)\n"
-    "  --ratio N  --first-level-bytes BYTES  --level0-at N  --job-bytes BYTES\n"
+    "  --ratio N  --first-level-bytes BYTES  --level0-at N  --level0-most N\n"
+    "  --job-bytes BYTES\n"
     "                       other numbers for the schedule than the engine's\n"
     "\n"
     "The machine\n"
@@ -112,6 +113,7 @@ static const option_kind kinds[] = {
     {"ratio", PLAIN, 2, 100, "a number from 2 to 100"},
     {"first-level-bytes", BYTES, 1 << 16, 1e15, "a size, at least 64KiB"},
     {"level0-at", PLAIN, 1, 23, "a number from 1 to 23"},
+    {"level0-most", PLAIN, 1, 23, "a number from 1 to 23"},
     {"job-bytes", BYTES, 1 << 16, 1e15, "a size, at least 64KiB"},
     {"seed", PLAIN, 0, 9e15, "a number"},
 };
@@ -184,6 +186,8 @@ static bool set_policy(settings *s, const char *name, const char *value)
         s->base_bytes = number(name, value);
     else if (strcmp(name, "level0-at") == 0)
         s->level0_at = number(name, value);
+    else if (strcmp(name, "level0-most") == 0)
+        s->level0_most = number(name, value);
     else if (strcmp(name, "job-bytes") == 0)
         s->job_bytes = number(name, value);
     else if (strcmp(name, "cores") == 0)
@@ -284,13 +288,13 @@ static void complete(settings *s, bool records_given)
         s->writes = s->records;
 }
 
-enum { NAMES = 26 };
+enum { NAMES = 27 };
 static const char *const names[NAMES] = {
-    "records",       "key-bytes",  "value-bytes", "compressible",      "pattern",   "tree-bytes",
-    "writes",        "hours",      "rate",        "writers",           "memory",    "table-bytes",
-    "compression",   "workers",    "ratio",       "first-level-bytes", "level0-at", "job-bytes",
-    "cores",         "disk",       "put-ns",      "entry-ns",          "folder",    "seed",
-    "segment-bytes", "filter-bits"};
+    "records",       "key-bytes",   "value-bytes", "compressible",      "pattern",   "tree-bytes",
+    "writes",        "hours",       "rate",        "writers",           "memory",    "table-bytes",
+    "compression",   "workers",     "ratio",       "first-level-bytes", "level0-at", "job-bytes",
+    "cores",         "disk",        "put-ns",      "entry-ns",          "folder",    "seed",
+    "segment-bytes", "filter-bits", "level0-most"};
 
 void settings_parse(int argc, char **argv, settings *s)
 {

@@ -31,8 +31,9 @@ typedef struct settings {
     pattern pattern;
     uint64_t seed;
     bool json, compare, threads;
-    const char *folder;                             /* for the real run */
-    double ratio, base_bytes, level0_at, job_bytes; /* of the policy; 0: the engine's own */
+    const char *folder; /* for the real run */
+    double ratio, base_bytes, level0_at, level0_most,
+        job_bytes; /* of the policy; 0: the engine's own */
     firn_options options;
     machine machine;
 } settings;

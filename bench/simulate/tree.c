@@ -1,7 +1,7 @@
 /* tree: see tree.h. */
 #include "tree.h"
 
-#include <version_build.h>
+#include <base/slice.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +43,12 @@ static content **slot(tree *t, uint64_t no)
 
 void tree_release(tree *t)
 {
+    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+        level *l = &t->version->levels[n];
+        for (size_t i = 0; i < l->count; i++)
+            table_unref(l->tables[i]);
+        free(l->tables);
+    }
     version_unref(t->version);
     for (uint64_t i = 0; i < t->contents_count; i++)
         free(t->contents[i]);
@@ -116,20 +122,82 @@ static bool is_added(const edit *e, const table *x)
     return false;
 }
 
+/* Where the table stands in its level; those of deeper levels are in order. */
+static size_t find_table(const level *l, unsigned lvl, const table *x)
+{
+    size_t at = lvl == 0 ? 0 : level_find(l, x->properties.key_min);
+    while (at < l->count && l->tables[at] != x)
+        at++;
+    if (at == l->count)
+        stop("table %llu is dropped and is not there", (unsigned long long)x->no);
+    return at;
+}
+
+/* Takes out the tables from the i-th dropped one on that stand side by side. Returns how many. */
+static size_t drop_row(tree *t, const edit *e, size_t i)
+{
+    unsigned lvl = e->dropped[i].level;
+    level *l = &t->version->levels[lvl];
+    size_t at = find_table(l, lvl, e->dropped[i].table), count = 0;
+    while (i + count < e->dropped_count && at + count < l->count &&
+           e->dropped[i + count].level == lvl &&
+           l->tables[at + count] == e->dropped[i + count].table) {
+        l->bytes -= l->tables[at + count]->properties.file_bytes;
+        count++;
+    }
+    l->count -= count;
+    memmove(l->tables + at, l->tables + at + count, (l->count - at) * sizeof *l->tables);
+    return count;
+}
+
+/* Does the i-th added table stand behind the one before it, and in front of the table that is at `at`? */
+static bool goes_on(const tree *t, const edit *e, size_t i, size_t at)
+{
+    unsigned lvl = e->added[i].level;
+    const level *l = &t->version->levels[lvl];
+    const sst_properties *p = &e->added[i].table->properties;
+    return lvl > 0 && e->added[i - 1].level == lvl &&
+           slice_compare(e->added[i - 1].table->properties.key_max, p->key_min) < 0 &&
+           (at == l->count || slice_compare(p->key_max, l->tables[at]->properties.key_min) < 0);
+}
+
+/* Likewise for what is added: the newest of level 0 stands first (V1), other levels are in order (V2). */
+static size_t add_row(tree *t, const edit *e, size_t i)
+{
+    unsigned lvl = e->added[i].level;
+    level *l = &t->version->levels[lvl];
+    size_t at = lvl == 0 ? 0 : level_find(l, e->added[i].table->properties.key_min), count = 1;
+    while (i + count < e->added_count && goes_on(t, e, i + count, at))
+        count++;
+    if (l->count + count > t->room[lvl]) {
+        t->room[lvl] = 2 * (l->count + count);
+        l->tables = need(realloc(l->tables, t->room[lvl] * sizeof *l->tables));
+    }
+    if (l->count > at)
+        memmove(l->tables + at + count, l->tables + at, (l->count - at) * sizeof *l->tables);
+    l->count += count;
+    for (size_t k = 0; k < count; k++) {
+        l->tables[at + k] = e->added[i + k].table;
+        l->bytes += l->tables[at + k]->properties.file_bytes;
+        table_ref(l->tables[at + k]);
+    }
+    return count;
+}
+
 void tree_apply(tree *t, const edit *e)
 {
-    version *next = NULL;
-    firn_error err = {0};
-    need_ok(version_apply(t->version, e, &next, &err), &err);
+    for (size_t i = 0; i < e->dropped_count;)
+        i += drop_row(t, e, i);
+    for (size_t i = 0; i < e->added_count;)
+        i += add_row(t, e, i);
     for (size_t i = 0; i < e->dropped_count; i++) {
-        content **gone = slot(t, e->dropped[i].table->no);
-        if (is_added(e, e->dropped[i].table))
-            continue;
-        free(*gone);
-        *gone = NULL;
+        if (!is_added(e, e->dropped[i].table)) {
+            content **gone = slot(t, e->dropped[i].table->no);
+            free(*gone);
+            *gone = NULL;
+        }
+        table_unref(e->dropped[i].table);
     }
-    version_unref(t->version);
-    t->version = next;
 }
 
 /* ---- merging ---- */

@@ -11,7 +11,8 @@ typedef struct tree {
     const schedule_rules *rules;
     sizes sizes;
     keys keys;
-    version *version;
+    version *version; /* its levels are ours, and change in place */
+    size_t room[FIRN_LEVELS];
     content **contents; /* by table number */
     uint64_t contents_count, next_no, seq;
     uint64_t now_us;
@@ -25,8 +26,8 @@ void tree_fill(tree *t, const uint64_t *target, unsigned last);
 /* A table in the making: counted once for its maker. */
 table *tree_table(tree *t, unsigned lvl, const content *c);
 const content *tree_content(const tree *t, const table *x);
-/* Puts the version that follows in the place of the present one, and forgets what was dropped from it, unless it stays
- * elsewhere. */
+/* The version becomes the one that version_apply would make; that one takes as many steps as there are tables in the levels that
+ * change, which is too much for a day of ten terabytes. Forgets what was dropped, unless it stays elsewhere. */
 void tree_apply(tree *t, const edit *e);
 
 /* What merging these gives, as tables of `level`, into e->added. The inputs, newest first. */
