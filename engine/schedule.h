@@ -27,7 +27,7 @@
 #define SCHEDULE_OVERLAP 10 /* a table overlaps so many tables' worth of the next level, no more */
 #define SCHEDULE_LOOKS   64
 #define SCHEDULE_PASSES  8 /* of a request through the last level, at most */
-#define SCHEDULE_CHEAP   2 /* level 0 may be merged early with so many times its own bytes */
+#define SCHEDULE_CHEAP   1 /* level 0 may be merged early with so many times its own bytes */
 
 typedef enum schedule_why {
     DUE_LEVEL0,     /* level 0 has too many tables or bytes */

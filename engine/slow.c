@@ -19,6 +19,7 @@
 #define NS_PER_MS 1000000
 #define MUTE_MS   1000 /* a longer wait says why (P15) */
 
+#define UNDERWAY    6 /* tables of level 0 that may be taken off the load, at most */
 #define FROZEN_LOAD 4 /* as many memtables waiting as may: one more, and writers wait */
 #define DEEP_MOST   4 /* what deeper levels owe slows nobody while level 0 is in order */
 
@@ -34,8 +35,8 @@ uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t level_base_bytes, si
 
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
 {
-    /* Level 0 may hold what is being merged and as much again. Beyond that its tables count, whatever is being done. */
-    uint32_t least = tables > L0_SLOW_AT ? (tables - L0_SLOW_AT) * SLOW_ONE : 0;
+    /* However much of it is being done: the tables are there until it ends, and there is room for so many. */
+    uint32_t least = tables > UNDERWAY ? (tables - UNDERWAY) * SLOW_ONE : 0;
     uint32_t left = load > relief ? load - relief : 0;
     return left > least ? left : least;
 }

@@ -353,7 +353,7 @@ static void level_0_waits_for_more_while_a_merge_is_dear(void **state)
     /* When nothing is written, or it is cheap, a few are enough. */
     for (unsigned cheap = 0; cheap < 2; cheap++) {
         tree_init(&t);
-        add(&t, 1, 0, 9, 8 * TABLE, 10, 0);
+        add(&t, 1, 0, 9, 4 * TABLE, 10, 0);
         for (unsigned i = 0; i < rules.level0_at; i++) {
             nothing_is_next(&t, &s);
             add(&t, 0, 0, 79, cheap ? TABLE : 100, 10, 0);

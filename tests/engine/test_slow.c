@@ -69,7 +69,7 @@ static void what_running_jobs_have_done_is_no_load(void **state)
     uint32_t load = 10 * SLOW_ONE;
     for (uint32_t relief = 0; relief < 12 * SLOW_ONE; relief += SLOW_ONE) {
         uint32_t left = slow_load_left(load, relief, 10);
-        assert_int_equal(left, relief < 8 * SLOW_ONE ? load - relief : 2 * SLOW_ONE);
+        assert_int_equal(left, relief < 6 * SLOW_ONE ? load - relief : 4 * SLOW_ONE);
     }
     assert_int_equal(slow_load_left(0, 100, 0), 0);
     assert_true(slow_delay_ns(slow_load_left(L0_STOP_AT * SLOW_ONE, UINT32_MAX / 2, L0_STOP_AT - 1),
