@@ -35,7 +35,8 @@ int buf_reserve(buf *b, size_t more)
 
 /* Growing moves the bytes: what is appended must not be a part of the buffer. */
 __attribute__((unused)) /* in builds without assertions */
-static bool is_outside(const buf *b, const void *data)
+static bool
+is_outside(const buf *b, const void *data)
 {
     uintptr_t p = (uintptr_t)data;
     uintptr_t start = (uintptr_t)b->data;

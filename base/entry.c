@@ -11,7 +11,8 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
         return FIRN_DAMAGED;
     uint8_t kind = (uint8_t)once_u32(p[0]);
     uint8_t bucket = p[1];
-    /* Another process may change the file that these bytes are mapped from: what is compared is what is used. */
+    /* Another process may change the file that these bytes are mapped from: what is compared is
+     * what is used. */
     size_t key_size = once_u32(get_u16(p + 2));
     size_t value_size = once_u32(get_u32(p + 4));
 

@@ -484,8 +484,8 @@ static int too_short(fs_file *file, uint64_t offset, uint64_t missing, firn_erro
     return status;
 }
 
-/* -EIDRM: under the name of a file that was opened before there is another now, or none (fs_pool.h). The system has no such
- * answer for files. */
+/* -EIDRM: under the name of a file that was opened before there is another now, or none
+ * (fs_pool.h). The system has no such answer for files. */
 static int fail_found(const fs_file *file, uint64_t offset, int result, const char *verb,
                       firn_error *err)
 {
@@ -521,15 +521,17 @@ int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error 
     return FIRN_OK;
 }
 
-/* May the file reach to `end`? The kernel kills a process that passes its limit (SIGXFSZ), unless the application has seen to
- * that; so it is asked first, each time, since the limit can be changed at any time. 0 or -EFBIG. */
+/* May the file reach to `end`? The kernel kills a process that passes its limit (SIGXFSZ), unless
+ * the application has seen to that; so it is asked first, each time, since the limit can be changed
+ * at any time. 0 or -EFBIG. */
 static int check_limit(const fs_file *file, uint64_t end)
 {
     const fs_ops *ops = file->owner->ops;
     return ops->file_limit && end > ops->file_limit(file->owner) ? -EFBIG : 0;
 }
 
-/* The same for a call that sets the size. A file that is that long already, or longer, does not grow. */
+/* The same for a call that sets the size. A file that is that long already, or longer, does not
+ * grow. */
 static int check_growth(fs_file *file, uint64_t size)
 {
     uint64_t before = 0;

@@ -1,4 +1,5 @@
-/* fs_fail: what the functions of fs.h have in common when the system fails them. Internal to base/. */
+/* fs_fail: what the functions of fs.h have in common when the system fails them. Internal to
+ * base/. */
 #ifndef BASE_FS_FAIL_H
 #define BASE_FS_FAIL_H
 

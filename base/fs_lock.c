@@ -1,5 +1,5 @@
-/* fs_lock: the lock of a folder (include/base/fs.h): the folder itself, and the file LOCK in it; and whether both are still
- * what was locked. No state of its own.
+/* fs_lock: the lock of a folder (include/base/fs.h): the folder itself, and the file LOCK in it;
+ * and whether both are still what was locked. No state of its own.
  */
 #include <base/error.h>
 #include <base/fs.h>
@@ -38,15 +38,17 @@ int fs_lock(fs_file *file, firn_error *err)
     return fail_locked(file->path, holder, err);
 }
 
-/* What file systems answer that cannot lock a folder: NFS, for one, wants a descriptor that is open for writing. */
+/* What file systems answer that cannot lock a folder: NFS, for one, wants a descriptor that is open
+ * for writing. */
 static bool cannot_lock_folders(int result)
 {
     return result == -EOPNOTSUPP || result == -ENOSYS || result == -EINVAL || result == -EBADF ||
            result == -ENOLCK || result == -ENOTTY;
 }
 
-/* Whoever removes the lock file, or puts another one in its place, lets a second writer through that file. So the folder is
- * locked itself. Where that is not possible, the file alone has to do, and fs_dir_held notices later. */
+/* Whoever removes the lock file, or puts another one in its place, lets a second writer through
+ * that file. So the folder is locked itself. Where that is not possible, the file alone has to do,
+ * and fs_dir_held notices later. */
 static int lock_folder(fs_dir *dir, firn_error *err)
 {
     long holder = 0;
@@ -81,7 +83,8 @@ int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err)
     firn_error found;
     fs_file *file = NULL;
     int status = lock_folder(dir, &found);
-    /* What is locked may have lost its name since it was opened: then its lock keeps no opener out. */
+    /* What is locked may have lost its name since it was opened: then its lock keeps no opener
+     * out. */
     for (int i = 0; status == FIRN_OK && i < TRIES; i++) {
         status = open_lock(dir, &file, &found);
         if (status == FIRN_OK)
@@ -125,7 +128,8 @@ int fs_dir_held(fs_dir *dir, fs_file *lock, firn_error *err)
                              ? "the folder was removed or renamed while it was open"
                              : "another folder was put in the place of the one that is open",
                          "close it; put the folder back in its place, then open it again", err);
-    /* A process that gave up rights since may not look any more: that says nothing about the folder. */
+    /* A process that gave up rights since may not look any more: that says nothing about the
+     * folder. */
     if (result != 0 && result != -EACCES && result != -EPERM)
         return fs_fail_change(dir, NULL, result, "look at the folder", err);
     if (!lock)

@@ -1,12 +1,14 @@
-/* fs_pool: see base/fs_pool.h. A file system of its own, of files only, each in front of one of the real one.
+/* fs_pool: see base/fs_pool.h. A file system of its own, of files only, each in front of one of the
+ * real one.
  *
  * Invariants
  *   L1  `open` files have a descriptor, and `open` <= `limit`. They are on the ring, and no others.
- *   L2  A file's descriptor is given back only while its state is OPEN alone: no call is using it. A call counts itself
- *       in first, and then looks whether the file is open.
- *   L3  Nothing is read through a descriptor of another file than the one that was opened first (fs_ops.resume).
- * Locks: `lock` for opening and giving back; a call on an open file takes none. A leaf: nothing but the system is
- * called under it.
+ *   L2  A file's descriptor is given back only while its state is OPEN alone: no call is using it.
+ *       A call counts itself in first, and then looks whether the file is open.
+ *   L3  Nothing is read through a descriptor of another file than the one that was opened first
+ *       (fs_ops.resume).
+ * Locks: `lock` for opening and giving back; a call on an open file takes none. A leaf: nothing but
+ * the system is called under it.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -107,8 +109,8 @@ static bool put_to_rest(fs_pool *p, pooled *f)
     return true;
 }
 
-/* Gives back the descriptor of a file that has not been used since the hand last came by, or else of any that is not
- * used now. */
+/* Gives back the descriptor of a file that has not been used since the hand last came by, or else
+ * of any that is not used now. */
 static bool rest_one(fs_pool *p)
 {
     for (unsigned steps = p->open * 2; steps > 0 && p->hand; steps--) {
@@ -127,13 +129,14 @@ static bool is_open(const pooled *f)
     return (atomic_load(&f->state) & OPEN) != 0;
 }
 
-/* Room for one more descriptor; waits until there is, or until another call has opened the file (NULL: a new one): who went
- * on waiting then would hold on to a descriptor that others wait for. */
+/* Room for one more descriptor; waits until there is, or until another call has opened the file
+ * (NULL: a new one): who went on waiting then would hold on to a descriptor that others wait
+ * for. */
 static void make_room(fs_pool *p, const pooled *f) REQUIRES(p->lock)
 {
     while (p->open >= p->limit && p->under->ops->rest && !(f && is_open(f)) && !rest_one(p)) {
-        /* A call that ends looks at `waiting` behind its own step, this one looks at the states behind its own: one of
-         * them sees the other. */
+        /* A call that ends looks at `waiting` behind its own step, this one looks at the states
+         * behind its own: one of them sees the other. */
         atomic_fetch_add(&p->waiting, 1);
         if (!rest_one(p))
             cond_wait(&p->freed, &p->lock);

@@ -35,8 +35,9 @@
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 
-/* Locks belong to the open file description, which a fork shares: closing our descriptor would leave them to the child. So they
- * are given up before, but only by the process that took them: `locked_in` is its fork generation, 0 without a lock. */
+/* Locks belong to the open file description, which a fork shares: closing our descriptor would
+ * leave them to the child. So they are given up before, but only by the process that took them:
+ * `locked_in` is its fork generation, 0 without a lock. */
 typedef struct posix_dir {
     fs_dir base;
     int fd;
@@ -45,8 +46,8 @@ typedef struct posix_dir {
     struct stat root; /* what "/" was then */
 } posix_dir;
 
-/* Which file it is. An inode number is used again as soon as its file is gone, so the moment of birth tells more, where the
- * file system keeps it. */
+/* Which file it is. An inode number is used again as soon as its file is gone, so the moment of
+ * birth tells more, where the file system keeps it. */
 typedef struct identity {
     uint64_t inode, size;
     uint32_t device_major, device_minor;
@@ -241,8 +242,8 @@ static bool same_inode(const struct stat *a, const struct stat *b)
     return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
 }
 
-/* The path may be relative to a working folder that changes, or go through a link that does. Failing costs a later check and
- * nothing else. */
+/* The path may be relative to a working folder that changes, or go through a link that does.
+ * Failing costs a later check and nothing else. */
 static int note_way(posix_dir *d)
 {
     char way[PATH_MAX];
@@ -336,8 +337,8 @@ static int refusal(const struct stat *st, unsigned flags)
     return shared ? -EMLINK : 0;
 }
 
-/* O_NONBLOCK and O_NOCTTY mean nothing for the plain files that we want; without them a pipe would hang the open, and a
- * terminal could become ours. */
+/* O_NONBLOCK and O_NOCTTY mean nothing for the plain files that we want; without them a pipe would
+ * hang the open, and a terminal could become ours. */
 #define OPEN_FLAGS (O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
 
 /* Belongs to the descriptor. Costs or saves time and nothing else. */
@@ -521,8 +522,8 @@ static int posix_allocate(fs_file *file, uint64_t size)
 
 static _Atomic uint64_t mapped_bytes; /* of files; relaxed: a sum */
 
-/* Where the address space is limited (RLIMIT_AS), files that are only read get half of it: they can be read without a
- * mapping, while heaps, stacks and the log that is written cannot do without. */
+/* Where the address space is limited (RLIMIT_AS), files that are only read get half of it: they can
+ * be read without a mapping, while heaps, stacks and the log that is written cannot do without. */
 static bool has_room_to_map(size_t size)
 {
     struct rlimit limit;
@@ -638,7 +639,8 @@ static uint64_t clock_us(clockid_t clock)
 static uint64_t posix_wall_us(fs *f)
 {
     (void)f;
-    /* The date of a tick ago: a log asks for it at every write, and the exact one costs five times as much. */
+    /* The date of a tick ago: a log asks for it at every write, and the exact one costs five times
+     * as much. */
     return clock_us(CLOCK_REALTIME_COARSE);
 }
 

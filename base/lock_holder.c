@@ -6,8 +6,8 @@
  * is hidden from us.
  *
  * A descriptor that a fork copied shares the lock, so several processes may match. In order of
- * belief: our parent with the lock (ours is then the copy), ourselves, another process with the lock
- * (its is then the copy, if we have one), another one that has the file open.
+ * belief: our parent with the lock (ours is then the copy), ourselves, another process with the
+ * lock (its is then the copy, if we have one), another one that has the file open.
  */
 #include <base/fs.h>
 

@@ -1,9 +1,10 @@
 /* memory_limit: how much memory this process may use (fs_posix.h).
  *
- * A control group may allow less than the machine has, and so may each group around it: the least counts. In
- * /proc/self/cgroup, the line "0::/a/b" names the group of version 2, "4:memory:/a/b" that of version 1; both may be
- * there. Inside a container the path may name folders that only the host sees: what cannot be read limits nothing,
- * and the walk ends at the root, which is then the container's own group.
+ * A control group may allow less than the machine has, and so may each group around it: the least
+ * counts. In /proc/self/cgroup, the line "0::/a/b" names the group of version 2, "4:memory:/a/b"
+ * that of version 1; both may be there. Inside a container the path may name folders that only the
+ * host sees: what cannot be read limits nothing, and the walk ends at the root, which is then the
+ * container's own group.
  */
 #include "fs_posix.h"
 
@@ -43,7 +44,8 @@ static uint64_t one_limit(const char *root, const char *kind, const char *group,
     return end == text ? UINT64_MAX : bytes;
 }
 
-/* The least of the group's limit and those of the groups around it. Cuts `group` down to nothing. */
+/* The least of the group's limit and those of the groups around it. Cuts `group` down to
+ * nothing. */
 static uint64_t group_limit(const char *root, const char *kind, char *group, const char *file)
 {
     uint64_t least = UINT64_MAX;

@@ -3,7 +3,8 @@
 #include <base/sized.h>
 #include <string.h>
 
-/* Every such struct begins with its size, and is aligned like it: no version's struct ends between two of these. */
+/* Every such struct begins with its size, and is aligned like it: no version's struct ends between
+ * two of these. */
 #define STEP sizeof(size_t)
 
 static size_t size_of(const void *given)

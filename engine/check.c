@@ -1,8 +1,9 @@
-/* check: read every byte of a store and compare it with what the manifest says. Changes nothing and takes no lock.
+/* check: read every byte of a store and compare it with what the manifest says. Changes nothing and
+ * takes no lock.
  *
- * Beside a running writer, files come and go. So everything is opened first; when the folder or the manifest changed
- * meanwhile, what was opened may be no one state of the store, and is opened again. What is open stays readable
- * whatever the writer removes. */
+ * Beside a running writer, files come and go. So everything is opened first; when the folder or the
+ * manifest changed meanwhile, what was opened may be no one state of the store, and is opened
+ * again. What is open stays readable whatever the writer removes. */
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
@@ -36,7 +37,8 @@ typedef struct check {
     firn_check_summary summary;
     int status;       /* of the first finding */
     firn_error first; /* likewise */
-    int unchecked; /* why something could not be looked at, for the first time; FIRN_OK: all could */
+    /* why something could not be looked at, for the first time; FIRN_OK: all could */
+    int unchecked;
     firn_error unchecked_error;
 } check;
 
@@ -53,7 +55,8 @@ static void say(check *c, const char *format, ...)
     c->line(c->ctx, text);
 }
 
-/* What the system refused says nothing about the bytes: a device that failed, or no memory or descriptors left. */
+/* What the system refused says nothing about the bytes: a device that failed, or no memory or
+ * descriptors left. */
 static bool says_nothing(int status)
 {
     return status == FIRN_IO || status == FIRN_NO_MEMORY || status == FIRN_NO_SPACE;
@@ -194,7 +197,8 @@ static int check_folder(check *c)
     return FIRN_OK;
 }
 
-/* Is a writer at work? Asked before the look and after it: one that came or went meanwhile counts. */
+/* Is a writer at work? Asked before the look and after it: one that came or went meanwhile
+ * counts. */
 static int ask_for_writer(check *c, firn_error *err)
 {
     bool locked = false;
@@ -292,7 +296,8 @@ static void look_release(check *c)
     firn_wal_report_init(&c->report);
 }
 
-/* Opens everything. *trouble: something was not as it should be. Only what stops the check is returned. */
+/* Opens everything. *trouble: something was not as it should be. Only what stops the check is
+ * returned. */
 static int look(check *c, bool *trouble, firn_error *err)
 {
     int rc = folder_read(c->dir, &c->folder, err);

@@ -1,8 +1,10 @@
 /* destroy: removing a store (firn_destroy).
  *
- * In this order, so that whatever a crash leaves is no store that opens as if it were whole, and can be destroyed again:
+ * In this order, so that whatever a crash leaves is no store that opens as if it were whole, and
+ * can be destroyed again:
  *
- *   1  the manifests, the newest last and after a sync; synced    from here on nothing opens: tables or a log without one
+ *   1  the manifests, the newest last and after a sync; synced. From here on nothing opens: tables
+ *      or a log without one
  *   2  tables, files in the making, what is in lost/
  *   3  the log
  *   4  the lock file; the folder is synced, and removed when nothing else is in it
@@ -185,8 +187,8 @@ int engine_destroy(fs *f, const char *path, firn_error *err)
     int rc = store_folder_open(f, path, &lock, &dir, err);
     if (rc == FIRN_OK)
         rc = remove_store(dir, err);
-    /* Under the lock still: an opener that came now would make its store in a folder that is going. It stays when it
-     * holds something else, or is not ours to remove. */
+    /* Under the lock still: an opener that came now would make its store in a folder that is going.
+     * It stays when it holds something else, or is not ours to remove. */
     if (rc == FIRN_OK)
         (void)fs_dir_remove(dir->owner, path, NULL);
     fs_close(lock);

@@ -15,8 +15,9 @@ typedef struct folder {
     char foreign_name[64]; /* one of them */
 } folder;
 
-/* FIRN_DAMAGED, with the name, when one of the store's names stands for something else than a plain file. What the store
- * works without (the reserve) or moves out of its way when it is wanted (lost) does not matter. */
+/* FIRN_DAMAGED, with the name, when one of the store's names stands for something else than a plain
+ * file. What the store works without (the reserve) or moves out of its way when it is wanted (lost)
+ * does not matter. */
 int folder_check_plain(fs_dir *dir, firn_error *err);
 /* Hears of each such name, also of those that do not matter, and of what it is. */
 typedef void (*folder_odd_fn)(void *ctx, const char *name, const char *what, bool matters);
@@ -25,8 +26,8 @@ int folder_list_odd(fs_dir *dir, folder_odd_fn fn, void *ctx, firn_error *err);
 int folder_read(fs_dir *dir, folder *out, firn_error *err);
 void folder_release(folder *f);
 
-/* For readers beside a busy writer, who want to see one state of the store (base/look.h): what a reading depends on is the
- * names in the folder and the size of the manifest. */
+/* For readers beside a busy writer, who want to see one state of the store (base/look.h): what a
+ * reading depends on is the names in the folder and the size of the manifest. */
 int folder_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err);
 static inline folder_look folder_look_at(fs_dir *dir)
 {

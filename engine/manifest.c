@@ -1,4 +1,5 @@
-/* manifest: writing one (manifest.h; the bytes are in manifest_format.h). Reading is in manifest_read.c. */
+/* manifest: writing one (manifest.h; the bytes are in manifest_format.h). Reading is in
+ * manifest_read.c. */
 #include "manifest.h"
 
 #include <base/alloc.h>
@@ -149,8 +150,8 @@ static void encode_header(uint8_t h[MANIFEST_HEADER_BYTES], uint64_t no, const u
     put_u32(h + 60, crc32_update(0, h, 60));
 }
 
-/* Gives the file its name, durably. A new manifest that may or may not be the one that the next open finds must not stay
- * beside an older one that goes on. A curable error: it is gone. */
+/* Gives the file its name, durably. A new manifest that may or may not be the one that the next
+ * open finds must not stay beside an older one that goes on. A curable error: it is gone. */
 static int give_name(manifest *m, const char *temporary, const char *name, firn_error *err)
 {
     fs_dir *dir = m->dir;
@@ -208,7 +209,8 @@ fail:
     return rc;
 }
 
-/* Without room for a new file: all that can be done, unless a write into this very file has failed. */
+/* Without room for a new file: all that can be done, unless a write into this very file has
+ * failed. */
 static int settle_in_place(fs_dir *dir, const manifest_state *state, firn_error *err)
 {
     char name[NAME_BYTES];

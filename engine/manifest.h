@@ -42,18 +42,20 @@ void manifest_state_release(manifest_state *s);
  * wrote it. */
 int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_error *err);
 
-/* Writes a new manifest holding `state` as its first record, durably, under number `no`. A curable error: there is no
- * manifest of that number. */
+/* Writes a new manifest holding `state` as its first record, durably, under number `no`. A curable
+ * error: there is no manifest of that number. */
 int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
-/* Makes what manifest_load has read durable, before anybody relies on it: it may have come from the page cache, of a
- * process that died before its sync, or whose sync failed. Behind such a failure the same bytes, written again into the
- * same file, may never be durable, though syncing them succeeds; so a new manifest says the same under number `no`,
- * which is in *out. Without room for one *out is NULL, and the last record has been written once more where it is. */
+/* Makes what manifest_load has read durable, before anybody relies on it: it may have come from the
+ * page cache, of a process that died before its sync, or whose sync failed. Behind such a failure
+ * the same bytes, written again into the same file, may never be durable, though syncing them
+ * succeeds; so a new manifest says the same under number `no`, which is in *out. Without room for
+ * one *out is NULL, and the last record has been written once more where it is. */
 int manifest_settle(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
-/* Goes on in a manifest of an earlier life, where there is no room for a new one: it is worn, and no edit may be written
- * to it before it has been replaced, but the mark of a close. What stands behind its last good record is cut off. */
+/* Goes on in a manifest of an earlier life, where there is no room for a new one: it is worn, and
+ * no edit may be written to it before it has been replaced, but the mark of a close. What stands
+ * behind its last good record is cut off. */
 int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, firn_error *err);
 bool manifest_is_worn(const manifest *m);
 /* The file has another name (a backup of hard links): it takes no mark of a close either. */

@@ -1,4 +1,5 @@
-/* manifest_format: what the writer (manifest.c) and the reader (manifest_read.c) of a manifest share. The bytes:
+/* manifest_format: what the writer (manifest.c) and the reader (manifest_read.c) of a manifest
+ * share. The bytes:
  *
  *   header   0   8  magic 89 'f' 'i' 'r' 'n' 'm' 'a' 'n'
  *            8   4  format version, 1
@@ -10,8 +11,8 @@
  *           48   8  salt: a random number, so that no record of another manifest passes
  *           56   4  zero
  *           60   4  CRC-32 of bytes 0..59
- *   record   0   4  CRC-32 of bytes 4.. to the end of the payload, the salt (8), the file offset (8):
- *                   what another manifest or another place left on the disk does not pass
+ *   record   0   4  CRC-32 of bytes 4.. to the end of the payload, the salt (8), the file offset
+ *                   (8): what another manifest or another place left on the disk does not pass
  *            4   4  payload bytes
  *            8   8  record number, from 0
  *           16   -  payload: items, each {varint tag, varint length, body}; a tag >= 128 that a

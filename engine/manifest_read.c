@@ -1,12 +1,14 @@
-/* manifest_read: from a manifest's bytes to the state of a store (engine/README.md, "The manifest").
+/* manifest_read: from a manifest's bytes to the state of a store (engine/README.md, "The
+ * manifest").
  *
- * The file may be anything of any size. The header is judged before anything else is read; then the file goes through a
- * window, twice for each record: its checksum first, its items once it has passed. No length is believed before it has
- * been compared with what is left. Tables go into a set (version_build.h), so the work grows with the bytes that are read
- * and not with the square of anything.
+ * The file may be anything of any size. The header is judged before anything else is read; then the
+ * file goes through a window, twice for each record: its checksum first, its items once it has
+ * passed. No length is believed before it has been compared with what is left. Tables go into a set
+ * (version_build.h), so the work grows with the bytes that are read and not with the square of
+ * anything.
  *
- * A checksum says that the bytes are a writer's, not that they make sense: every number is compared with what a store can
- * have, and so is the version that comes out. Start reading at manifest_load.
+ * A checksum says that the bytes are a writer's, not that they make sense: every number is compared
+ * with what a store can have, and so is the version that comes out. Start reading at manifest_load.
  */
 #include "manifest.h"
 
@@ -272,8 +274,8 @@ static int apply_item(reader *r, uint64_t tag, firn_slice body, firn_error *err)
 
 /* ---- Records ---- */
 
-/* Applies the items in [at, end), whose checksum has passed. `err` gets what is wrong with the record; what is wrong with
- * the file is in r->err already, and *io is set. */
+/* Applies the items in [at, end), whose checksum has passed. `err` gets what is wrong with the
+ * record; what is wrong with the file is in r->err already, and *io is set. */
 static int apply_payload(reader *r, uint64_t at, uint64_t end, bool *io, firn_error *err)
 {
     int rc = FIRN_OK;
@@ -329,7 +331,8 @@ static int record_at(const reader *r, window *w, uint64_t offset, uint64_t numbe
     return FIRN_OK;
 }
 
-/* Every record is synced before the next is written: damage with an intact record behind it is loss, not a tear. */
+/* Every record is synced before the next is written: damage with an intact record behind it is
+ * loss, not a tear. */
 static int intact_record_behind(reader *r, uint64_t offset, bool *found)
 {
     const manifest_state *s = r->s;
@@ -407,7 +410,8 @@ static int read_records(reader *r)
         s->last = offset;
         offset += (bytes + 7) & ~UINT64_C(7);
     }
-    /* The next record's place, also when the file ends in the padding of the last one: it is looked for there. */
+    /* The next record's place, also when the file ends in the padding of the last one: it is looked
+     * for there. */
     s->end = offset;
     if (s->records == 0)
         return damaged(r, MANIFEST_HEADER_BYTES, "the manifest has no records");

@@ -14,12 +14,14 @@
 #include <firn/types.h>
 #include <wal/wal.h>
 
-/* The greatest number of a table or manifest that a store has. A file of a greater one is not ours. */
+/* The greatest number of a table or manifest that a store has. A file of a greater one is not
+ * ours. */
 #define FILE_NO_MAX UINT64_C(1000000000000000000)
-/* From here on no more numbers are given out: what is being made may still need some, and must be readable afterwards. */
+/* From here on no more numbers are given out: what is being made may still need some, and must be
+ * readable afterwards. */
 #define FILE_NO_LAST (FILE_NO_MAX - (UINT64_C(1) << 20))
-/* So many numbers may have been given out since a manifest last told the next one. A file of a greater number is not the
- * store's, although it has such a name. */
+/* So many numbers may have been given out since a manifest last told the next one. A file of a
+ * greater number is not the store's, although it has such a name. */
 #define FILE_NO_SLACK (UINT64_C(1) << 32)
 
 #define NAME_BYTES   40

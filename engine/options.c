@@ -128,15 +128,16 @@ int options_resolve(const firn_options *given, firn_options *out, firn_error *er
     return FIRN_OK;
 }
 
-/* What one memtable may take, log and index: a segment of log and half of that again, but not more than a quarter of all
- * memory. A memtable of a few entries has an index of 16 KiB already. */
+/* What one memtable may take, log and index: a segment of log and half of that again, but not more
+ * than a quarter of all memory. A memtable of a few entries has an index of 16 KiB already. */
 uint64_t options_mem_share(const firn_options *o)
 {
     uint64_t index = clamp(o->segment_bytes / 2, MEM_INDEX_LEAST, UINT64_MAX);
     return clamp(o->segment_bytes + index, 2 * MEM_INDEX_LEAST, o->memory / 4);
 }
 
-/* The active memtable and FROZEN_MAX that wait or are being flushed have their share; what is left is the cache's. */
+/* The active memtable and FROZEN_MAX that wait or are being flushed have their share; what is left
+ * is the cache's. */
 void options_budget(const firn_options *o, memory_budget *b)
 {
     *b = (memory_budget){.limit = o->memory,

@@ -1,17 +1,20 @@
 /* repair: makes a damaged store usable again with all that is intact in it, and says what is gone.
  *
- *   1  the manifest is read. When it is damaged, or proves to be an old one: the tables in the folder count, all of them
- *   2  tables: the intact ones stay; of others what can be read goes into new ones       repair_tables.c
- *   3  the log is salvaged, as recovery=salvage does                                      wal/
- *   4  a new manifest lists the tables                                                    <- the commit point
+ *   1  the manifest is read. When it is damaged, or proves to be an old one: the tables in the
+ *      folder count, all of them
+ *   2  tables: the intact ones stay; of others what can be read goes into new ones
+ *      (repair_tables.c)
+ *   3  the log is salvaged, as recovery=salvage does (wal/)
+ *   4  a new manifest lists the tables: the commit point
  *   5  the store is opened and closed, which removes what the manifest does not list, and checked
  *
- * Files that are given up have got a second name in lost/ before step 4. A crash before it leaves the damaged store, with
- * some orphans more and perhaps a log without damage; a crash behind it a repaired one.
+ * Files that are given up have got a second name in lost/ before step 4. A crash before it leaves
+ * the damaged store, with some orphans more and perhaps a log without damage; a crash behind it a
+ * repaired one.
  *
- * Which numbers do tables hold that nobody lists? Everything up to the greatest in an intact one, since memtables are
- * flushed in the order of their numbers. What is left of a damaged one proves nothing: it may never have been finished,
- * and then the log has it all.
+ * Which numbers do tables hold that nobody lists? Everything up to the greatest in an intact one,
+ * since memtables are flushed in the order of their numbers. What is left of a damaged one proves
+ * nothing: it may never have been finished, and then the log has it all.
  */
 #include "repair.h"
 
@@ -90,7 +93,8 @@ static int read_manifest(repair *r)
                         : "the folder holds a log and nothing else: it becomes a store");
         return FIRN_OK;
     }
-    /* A damaged one may be no manifest at all; then the one before it counts, unless it proves to be an old one. */
+    /* A damaged one may be no manifest at all; then the one before it counts, unless it proves to
+     * be an old one. */
     for (size_t i = count; i-- > 0;) {
         char name[NAME_BYTES];
         uint64_t no = folder_at(&r->folder.manifests, i);
@@ -187,8 +191,9 @@ static bool manifest_exceeds_log(const repair *r)
     return look.last_seq < r->flushed_seq - WAL_SKIP_MAX;
 }
 
-/* A manifest whose end has been lost is an older one: tables that it lists have been removed since, or the log has been
- * given up beyond what it knows of. Then there are tables that it does not list and that say so. */
+/* A manifest whose end has been lost is an older one: tables that it lists have been removed since,
+ * or the log has been given up beyond what it knows of. Then there are tables that it does not list
+ * and that say so. */
 static int manifest_is_old(repair *r, bool *old)
 {
     uint64_t seq_max;
@@ -395,8 +400,8 @@ static int salvage_log(repair *r)
 
 /* ---- The new manifest ---- */
 
-/* The highest number counts. What has a number that no manifest of this store can have reached, and is none, as has been
- * found, is in lost/ by a second name. */
+/* The highest number counts. What has a number that no manifest of this store can have reached, and
+ * is none, as has been found, is in lost/ by a second name. */
 static int remove_beyond(repair *r, uint64_t no)
 {
     for (size_t i = folder_count(&r->folder.manifests); i-- > 0;) {

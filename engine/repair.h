@@ -41,19 +41,23 @@ bool repair_is_damage(int status, const firn_error *err);
 /* ---- repair_folder.c ---- */
 /* Moves what has the lock's name and is no file, so that the lock can be taken. */
 int repair_clear_lock(repair *r);
-/* With the lock: whatever has a name of the store's is a plain file afterwards, and is no other file's. */
+/* With the lock: whatever has a name of the store's is a plain file afterwards, and is no other
+ * file's. */
 int repair_clear_folder(repair *r);
 
 /* ---- repair_tables.c ---- */
 /* The tables that the manifest lists: those that are intact, and what can be read of the others. */
 int repair_listed_tables(repair *r);
-/* The intact tables in the folder that the manifest does not list: are there any, and their greatest number. */
+/* The intact tables in the folder that the manifest does not list: are there any, and their
+ * greatest number. */
 int repair_orphans(repair *r, bool *any, uint64_t *seq_max);
 /* Tells which listed tables are not there. */
 void repair_tell_missing(repair *r);
-/* All tables in the folder that are the store's, the level unknown. *seq_max: the greatest number in an intact one. */
+/* All tables in the folder that are the store's, the level unknown. *seq_max: the greatest number
+ * in an intact one. */
 int repair_found_tables(repair *r, uint64_t *seq_max);
-/* Replaces the parts by tables of one level, with the newest version of each key that is not above the flushed number. */
+/* Replaces the parts by tables of one level, with the newest version of each key that is not above
+ * the flushed number. */
 int repair_merge(repair *r);
 void repair_drop_parts(repair *r);
 

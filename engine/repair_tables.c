@@ -1,9 +1,10 @@
 /* repair_tables: which tables a repaired store has.
  *
- * An intact table stays as it is. A damaged one is read block by block, and what is left of it goes into a new table in
- * its place: the same level, the same range of keys, so that the order of levels (V1, V2, V3) holds as before. When
- * nobody knows the levels any more, all tables are merged. Nothing is removed here: a new table that no manifest comes to
- * list is an orphan, as is an old one that the new manifest does not list.
+ * An intact table stays as it is. A damaged one is read block by block, and what is left of it goes
+ * into a new table in its place: the same level, the same range of keys, so that the order of
+ * levels (V1, V2, V3) holds as before. When nobody knows the levels any more, all tables are
+ * merged. Nothing is removed here: a new table that no manifest comes to list is an orphan, as is
+ * an old one that the new manifest does not list.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -39,7 +40,8 @@ void repair_drop_parts(repair *r)
 
 enum { GAPS_MOST = 1024, GAP_KEYS_BYTES = 1 << 20 };
 
-/* What is told of a gap once the whole table has been read. Its keys stand in saving.keys, one behind the other. */
+/* What is told of a gap once the whole table has been read. Its keys stand in saving.keys, one
+ * behind the other. */
 typedef struct table_gap {
     uint64_t offset, bytes;
     size_t after_at, before_at; /* behind it: before_size */
@@ -62,8 +64,8 @@ typedef struct saving {
     buf keys;
 } saving;
 
-/* A table that is not the one the manifest lists could break the order of levels: only what fits into its place is taken.
- */
+/* A table that is not the one the manifest lists could break the order of levels: only what fits
+ * into its place is taken. */
 static bool fits(const saving *s, firn_slice key, uint64_t seq)
 {
     const sst_properties *listed = s->listed;
@@ -112,8 +114,8 @@ static int widen_gap(saving *s, uint64_t behind, firn_slice before)
     return keep_key(s, before, &g->has_before, &g->before_at);
 }
 
-/* Not told yet: a table of which all versions are saved has lost nothing. Memory stays within bounds, however many there
- * are. */
+/* Not told yet: a table of which all versions are saved has lost nothing. Memory stays within
+ * bounds, however many there are. */
 static int keep_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
 {
     saving *s = ctx;
@@ -171,7 +173,8 @@ static int salvage(saving *s, uint64_t no)
     return sst_salvage(r->db->dir, s->name, r->db->env.store_id, no, &sink, r->err);
 }
 
-/* Once what could be saved has been. A table whose versions are all there has lost nothing, wherever it is damaged. */
+/* Once what could be saved has been. A table whose versions are all there has lost nothing,
+ * wherever it is damaged. */
 static void tell_what_is_missing(const saving *s)
 {
     repair *r = s->r;
@@ -272,7 +275,8 @@ static bool belongs_elsewhere(const repair *r, const char *name)
            (id[0] != r->db->env.store_id[0] || id[1] != r->db->env.store_id[1]);
 }
 
-/* Tables of a list that is old: what compactions made of them may be there under another name, and may not. */
+/* Tables of a list that is old: what compactions made of them may be there under another name, and
+ * may not. */
 void repair_tell_missing(repair *r)
 {
     const version *v = r->state.version;
@@ -355,8 +359,8 @@ static int open_parts(const repair *r, const iter_limits *limits, walk *out)
     return rc == FIRN_OK ? rc : error_no_memory(r->err, 0);
 }
 
-/* Two tables may hold the same version (what a compaction was made of and what it made): the keeper lets one of them pass.
- * Nothing lies below that a tombstone could hide. */
+/* Two tables may hold the same version (what a compaction was made of and what it made): the keeper
+ * lets one of them pass. Nothing lies below that a tombstone could hide. */
 static int merge_parts(const repair *r, const walk *w, build *b)
 {
     static const buf no_snapshots;

@@ -5,13 +5,13 @@
  * has copied and the boundary at which it was cut belong together: the next leaf to enter is the
  * one of that boundary, not of whatever has been linked before it since.
  *
- * Limits (I5): versions that are too new are left out of each copy. Where a leaf has nothing else, the way goes on at the
- * place behind (forwards) or in front of (backwards) all versions of the key that fills it, which is one descent however
- * many leaves they take. The bounds are compared with what is about to be shown, and with the boundary of a leaf before it
- * is entered.
+ * Limits (I5): versions that are too new are left out of each copy. Where a leaf has nothing else,
+ * the way goes on at the place behind (forwards) or in front of (backwards) all versions of the key
+ * that fills it, which is one descent however many leaves they take. The bounds are compared with
+ * what is about to be shown, and with the boundary of a leaf before it is entered.
  *
- * Most seeks are followed by a few steps forward, so a seek copies and sorts only what is not before
- * its target (`partial`). Stepping backward over the start of such a copy makes a whole one.
+ * Most seeks are followed by a few steps forward, so a seek copies and sorts only what is not
+ * before its target (`partial`). Stepping backward over the start of such a copy makes a whole one.
  *
  * Used by one thread; the memtable may be written meanwhile.
  */
@@ -41,10 +41,12 @@ static memtable_iter *of(iter *base)
     return (memtable_iter *)(void *)base;
 }
 
-/* Always inlined: gcc removes calls of a function that does nothing but prefetch, as without effect. */
+/* Always inlined: gcc removes calls of a function that does nothing but prefetch, as without
+ * effect. */
 #define PREFETCHER static inline __attribute__((always_inline)) void
 
-/* An entry begins anywhere; with the second line come the rest of a key and the value's beginning. */
+/* An entry begins anywhere; with the second line come the rest of a key and the value's
+ * beginning. */
 PREFETCHER prefetch_entry(const memtable_iter *it, uint32_t index)
 {
     if (index < it->count) {
@@ -61,8 +63,8 @@ PREFETCHER prefetch_leaf(const skiplist_node *node)
         __builtin_prefetch((const uint8_t *)leaf + i);
 }
 
-/* Leaves out of the copy what is not before `next`: it was copied from a leaf that has since given its
- * upper part to that node (M4). */
+/* Leaves out of the copy what is not before `next`: it was copied from a leaf that has since given
+ * its upper part to that node (M4). */
 static void cut_at(memtable_iter *it, const skiplist_node *next)
 {
     if (it->count == 0 || it->items[it->count - 1].piece < next->piece)
@@ -163,8 +165,9 @@ static void load_forward(memtable_iter *it)
         load(it);
 }
 
-/* Loads the item in front of items[index]. When there is none, the leaf's boundary was left out, or the copy is the head's
- * and whole: any other leaf contains its boundary, which is before whatever led to it (M1). */
+/* Loads the item in front of items[index]. When there is none, the leaf's boundary was left out, or
+ * the copy is the head's and whole: any other leaf contains its boundary, which is before whatever
+ * led to it (M1). */
 static void load_backward(memtable_iter *it)
 {
     it->base.valid = false;
@@ -203,8 +206,9 @@ static void prepare(memtable_iter *it)
         it->upper = (skiplist_target){skiplist_piece(it->m, l->upper), UINT64_MAX, l->upper};
 }
 
-/* Does the target, of the key that is shown, fall into the copy? Then there is no need for another: whatever is not too new
- * was there before the iterator was. So a walk passes the versions of a key. */
+/* Does the target, of the key that is shown, fall into the copy? Then there is no need for another:
+ * whatever is not too new was there before the iterator was. So a walk passes the versions of a
+ * key. */
 static bool is_in_copy(const memtable_iter *it, const skiplist_target *t)
 {
     if (!it->base.valid || it->bound == UINT64_MAX || !slice_equal(it->base.key, t->key))

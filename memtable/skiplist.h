@@ -44,8 +44,8 @@ typedef struct skiplist_leaf {
 
 typedef struct skiplist_node skiplist_node;
 struct skiplist_node {
-    uint64_t
-        piece; /* the boundary; never changes. The head's is never read: it is below all (M1) */
+    /* the boundary; never changes. The head's is never read: it is below all (M1) */
+    uint64_t piece;
     uint64_t ref;
     _Atomic(skiplist_leaf *) leaf;
     _Atomic(skiplist_node *)
@@ -94,8 +94,8 @@ struct memtable {
     uint8_t prefix[MEMTABLE_PREFIX_MAX];
 
     /* Written by the writer, read by everybody. */
-    alignas(CACHE_LINE)
-        atomic_uint height; /* levels in use; a stale value costs steps, nothing else */
+    /* levels in use; a stale value costs steps, nothing else */
+    alignas(CACHE_LINE) atomic_uint height;
     atomic_size_t entries;
     atomic_size_t deletes;
 
@@ -122,8 +122,8 @@ skiplist_node *skiplist_arena_node(skiplist_arena *a, unsigned height);
 
 /* ---- skiplist_leaf.c ---- */
 
-/* Copies the published entries of a leaf whose piece is not below `least` and whose ref is below `bound` into items (room
- * for LEAF_CAPACITY), in order; how many. */
+/* Copies the published entries of a leaf whose piece is not below `least` and whose ref is below
+ * `bound` into items (room for LEAF_CAPACITY), in order; how many. */
 uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, uint64_t least,
                                  uint64_t bound, skiplist_item *items);
 /* The index of the first of `count` ordered items that is not before the target. */
@@ -178,7 +178,8 @@ static inline firn_slice skiplist_key(const memtable *m, uint64_t ref)
     return (firn_slice){p + ENTRY_HEADER_BYTES, size < room ? size : (size_t)room};
 }
 
-/* All of an entry; false when it is not one any more (M10). The rules of entry_decode, which a walk is too fast to call. */
+/* All of an entry; false when it is not one any more (M10). The rules of entry_decode, which a walk
+ * is too fast to call. */
 static inline bool skiplist_read(const memtable *m, uint64_t ref, entry *out)
 {
     const uint8_t *p = skiplist_entry(m, ref);

@@ -58,8 +58,8 @@ uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, u
         if (item.piece < least || item.ref >= bound)
             continue;
         uint32_t at = n;
-        /* Ascending inserts find their place at once. The log is not touched unless pieces are equal:
-         * not even for the length of the key. */
+        /* Ascending inserts find their place at once. The log is not touched unless pieces are
+         * equal: not even for the length of the key. */
         if (n > 0 && items[n - 1].piece >= item.piece) {
             at = pieces_below(items, n, item.piece);
             if (items[at].piece == item.piece) {

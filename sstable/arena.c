@@ -25,7 +25,8 @@
 
 enum { ALIGN = 16, PAGE = 4096 };
 
-/* The sizes: a slab is cut into 4, 5, 6 ... pieces, and from 8 on into an eighth more each time; or a half. */
+/* The sizes: a slab is cut into 4, 5, 6 ... pieces, and from 8 on into an eighth more each time; or
+ * a half. */
 void arena_init(arena *a, memory_budget *b, size_t slab_bytes, bool fine)
 {
     uint32_t steps = fine ? 8 : 2;

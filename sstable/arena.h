@@ -1,9 +1,10 @@
-/* arena: memory for the blocks of one shard of the cache, apart from any heap, so that what one thread gives back
- * another can take, and what is given back can be counted on.
+/* arena: memory for the blocks of one shard of the cache, apart from any heap, so that what one
+ * thread gives back another can take, and what is given back can be counted on.
  *
- * Small pieces lie in slabs, each cut into pieces of one size; a piece of more than a fourth of a slab has pages of its
- * own. Sizes are such that a slab is cut without a rest. They lie about an eighth apart, or a half in a
- * small arena: with many sizes many slabs would be half empty. The size that most blocks have is among them.
+ * Small pieces lie in slabs, each cut into pieces of one size; a piece of more than a fourth of a
+ * slab has pages of its own. Sizes are such that a slab is cut without a rest. They lie about an
+ * eighth apart, or a half in a small arena: with many sizes many slabs would be half empty. The
+ * size that most blocks have is among them.
  *
  * Invariants
  *   A1  `bytes` is what is mapped: slabs and pages. It is what is charged.
@@ -68,7 +69,8 @@ void arena_give(arena *a, arena_piece piece);
 /* Gives the spare slab back. */
 void arena_trim(arena *a);
 
-/* The pieces of a slab that are in use, one after the other: from *at on, which moves behind it. NULL: no more. */
+/* The pieces of a slab that are in use, one after the other: from *at on, which moves behind it.
+ * NULL: no more. */
 void *arena_next_used(const arena *a, const arena_slab *slab, uint32_t *at);
 
 #endif

@@ -23,9 +23,10 @@
  *   B2  kinds are known, deletes have no value, keys, values and numbers are within their limits.
  *   B3  the bytes of at least a trailer follow the block in memory, so that 8 bytes may be read at
  *       any position inside it.
- *   B4  what was checked may change all the same while it is looked at: a mapping shows what other processes do to the file.
- *       sst_block_again and sst_block_entry_at compare each length at each use with what encloses it, and read it once.
- *       Behind a mapped block stands the rest of its file, at least a footer.
+ *   B4  what was checked may change all the same while it is looked at: a mapping shows what other
+ *       processes do to the file. sst_block_again and sst_block_entry_at compare each length at
+ *       each use with what encloses it, and read it once. Behind a mapped block stands the rest of
+ *       its file, at least a footer.
  * Order of the entries and truth of tags and heads are the writer's word under the checksum; a lie
  * there gives wrong answers but no wrong access. sst_verify checks them.
  */
@@ -71,7 +72,8 @@ int sst_block_check(const uint8_t *data, uint32_t size, uint32_t key_max, const 
 
 /* The first entry >= (key, seq), or count; or SST_BLOCK_CHANGED. */
 uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq);
-/* The newest entry of `key` with a number <= seq: its position and *out, or count; or SST_BLOCK_CHANGED. */
+/* The newest entry of `key` with a number <= seq: its position and *out, or count; or
+ * SST_BLOCK_CHANGED. */
 uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_t seq,
                         sst_block_entry *out);
 
@@ -144,8 +146,8 @@ static inline void sst_block_decode(const uint8_t *p, uint64_t seq_base, sst_blo
     e->value = p + e->suffix_size;
 }
 
-/* As sst_block_view, of a block that was found right before but may have changed: false when it has, and its arrays do not
- * fit into it (B4). */
+/* As sst_block_view, of a block that was found right before but may have changed: false when it
+ * has, and its arrays do not fit into it (B4). */
 static inline bool sst_block_again(const uint8_t *data, uint32_t size, sst_block *b)
 {
     uint32_t count = once_u32(get_u32(data));
@@ -174,7 +176,8 @@ static inline uint32_t sst_block_slot(const sst_block *b, uint32_t i)
                             : get_u16(b->slots + (size_t)i * 2));
 }
 
-/* The body at the offset `at` and whether it lies in the block, is of a known kind and has a number that there is (B4). */
+/* The body at the offset `at` and whether it lies in the block, is of a known kind and has a number
+ * that there is (B4). */
 static inline bool sst_block_entry_at(const sst_block *b, uint32_t at, sst_block_entry *e)
 {
     if (at >= b->size)

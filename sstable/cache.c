@@ -250,7 +250,8 @@ static void evict(shard *s, sst_cached *e)
     entry_free(s, e);
 }
 
-/* The ring's next idle member that was not touched since the hand last came by; NULL: all are pinned. */
+/* The ring's next idle member that was not touched since the hand last came by; NULL: all are
+ * pinned. */
 static sst_cached *victim(ring *r)
 {
     for (size_t steps = 2 * r->count; steps > 0; steps--) {
@@ -297,8 +298,8 @@ static bool empty_slab(shard *s, arena_slab *slab)
     return true;
 }
 
-/* Evicts the ring's next victim, and all of the slab that it lies in if that can be: then that is the spare one. False:
- * nothing was evicted. */
+/* Evicts the ring's next victim, and all of the slab that it lies in if that can be: then that is
+ * the spare one. False: nothing was evicted. */
 static bool give_slab(shard *s, ring *r)
 {
     for (size_t tries = r->count; tries > 0; tries--) {
@@ -316,8 +317,8 @@ static bool give_slab(shard *s, ring *r)
     return false;
 }
 
-/* A step towards less memory: the spare slab or a large entry goes back to the system, or a slab becomes the spare one.
- * False: there is nothing that can go. */
+/* A step towards less memory: the spare slab or a large entry goes back to the system, or a slab
+ * becomes the spare one. False: there is nothing that can go. */
 static bool give_back(shard *s)
 {
     if (s->arena.spare) {
@@ -333,8 +334,8 @@ static bool give_back(shard *s)
     return false;
 }
 
-/* A small entry is to come, and there is no room: replaces one of its size, or takes a slab from a size whose entries
- * have been unused for longer. */
+/* A small entry is to come, and there is no room: replaces one of its size, or takes a slab from a
+ * size whose entries have been unused for longer. */
 static void replace(shard *s, uint32_t size)
 {
     ring *own = &s->rings[size];
@@ -374,7 +375,8 @@ void sst_cache_shrink(sst_cache *c, bool all)
     }
 }
 
-/* The system has no memory left: all that no reader has pinned goes, but for what lies in shards that are in use now. */
+/* The system has no memory left: all that no reader has pinned goes, but for what lies in shards
+ * that are in use now. */
 static void relieve(void *ctx)
 {
     sst_cache *c = ctx;
@@ -497,8 +499,9 @@ void sst_cache_end(sst_load *load)
 
 /* ---- entering ---- */
 
-/* What counts against a block that is to come: all blocks, those that other readers are about to unpack among them; but
- * one large value that a reader holds is no reason to refuse all small ones. */
+/* What counts against a block that is to come: all blocks, those that other readers are about to
+ * unpack among them; but one large value that a reader holds is no reason to refuse all small
+ * ones. */
 static uint64_t counted(const sst_cache *c, uint64_t large_before)
 {
     uint64_t held = budget_held(c->budget, BUDGET_BLOCKS);
@@ -612,8 +615,8 @@ void sst_cache_unpin(sst_cached *e)
         mutex_unlock(&s->lock);
         return;
     }
-    /* Release: our reads are over; acquire: the thread that frees sees those of all. A member keeps its own reference, so
-     * the last one is of an entry that no other thread knows. */
+    /* Release: our reads are over; acquire: the thread that frees sees those of all. A member keeps
+     * its own reference, so the last one is of an entry that no other thread knows. */
     if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
         s = shard_of_entry(e);
         mutex_lock(&s->lock);

@@ -1,20 +1,25 @@
 /* cache: unpacked blocks, shared by all tables of a store.
  *
- * Shards, each a hash table, clocks and an arena (arena.h) under its own mutex; few for a small cache, 16 for a large
- * one. Each size of pieces has a clock: what comes replaces something of its size. Every so often the size whose next
- * victim was unused the longest gives up a whole slab instead. An entry is found under the mutex and pinned by a reference. A *member* stays when the last reader lets go of it:
- * its membership is one reference too. A *guest* is too large to be a member, or came when all was pinned: it is found
- * like a member, so that readers share it, and goes with its last pin.
+ * Shards, each a hash table, clocks and an arena (arena.h) under its own mutex; few for a small
+ * cache, 16 for a large one. Each size of pieces has a clock: what comes replaces something of its
+ * size. Every so often the size whose next victim was unused the longest gives up a whole slab
+ * instead. An entry is found under the mutex and pinned by a reference. A *member* stays when the
+ * last reader lets go of it: its membership is one reference too. A *guest* is too large to be a
+ * member, or came when all was pinned: it is found like a member, so that readers share it, and
+ * goes with its last pin.
  *
  * Invariants
- *   C1  What a shard has mapped is within its share of what the budget leaves, but for what is pinned or being filled.
+ *   C1  What a shard has mapped is within its share of what the budget leaves, but for what is
+ *       pinned or being filled.
  *   C2  an entry's bytes never change once it was inserted.
- *   C3  an entry larger than a quarter of a shard's share never becomes a member: one huge value does not sweep a
- *       shard.
- *   C4  A block that is inserted is found until its memory goes: readers share what one of them holds. (Small blocks
- *       that a scan past the cache unpacks are its own, and never inserted.)
- *   C5  Of the readers that miss the same block at once, one reads it (sst_cache_begin) and the others wait for it.
- * Locks: a shard's mutex is a leaf; nothing is called while it is held but the heap and the system's memory.
+ *   C3  an entry larger than a quarter of a shard's share never becomes a member: one huge value
+ *       does not sweep a shard.
+ *   C4  A block that is inserted is found until its memory goes: readers share what one of them
+ *       holds. (Small blocks that a scan past the cache unpacks are its own, and never inserted.)
+ *   C5  Of the readers that miss the same block at once, one reads it (sst_cache_begin) and the
+ *       others wait for it.
+ * Locks: a shard's mutex is a leaf; nothing is called while it is held but the heap and the
+ * system's memory.
  */
 #ifndef SSTABLE_CACHE_H
 #define SSTABLE_CACHE_H
@@ -56,16 +61,17 @@ memory_budget *sst_cache_budget(sst_cache *c);
 sst_parts *sst_cache_parts(sst_cache *c);
 /* Pinned, or NULL. Counts a hit or a miss. */
 sst_cached *sst_cache_find(sst_cache *c, uint64_t owner, uint32_t block);
-/* Like find. NULL: the caller is the one who reads the block, and says with sst_cache_end when it has been inserted or
- * has failed. Waits while another thread is the one. */
+/* Like find. NULL: the caller is the one who reads the block, and says with sst_cache_end when it
+ * has been inserted or has failed. Waits while another thread is the one. */
 sst_cached *sst_cache_begin(sst_cache *c, uint64_t owner, uint32_t block, sst_load *load);
 void sst_cache_end(sst_load *load);
-/* A pinned entry that only the caller knows, to be filled and then inserted or unpinned. FIRN_NO_MEMORY, also when
- * readers hold more than the budget's `most`. */
+/* A pinned entry that only the caller knows, to be filled and then inserted or unpinned.
+ * FIRN_NO_MEMORY, also when readers hold more than the budget's `most`. */
 int sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t size, sst_cached **out,
                       firn_error *err);
-/* Lets others find the entry: as a member where C1 and C3 allow and `stays`, else as a guest. Takes over the caller's
- * pin and returns the entry to use instead, pinned: another thread may have been first. */
+/* Lets others find the entry: as a member where C1 and C3 allow and `stays`, else as a guest. Takes
+ * over the caller's pin and returns the entry to use instead, pinned: another thread may have been
+ * first. */
 sst_cached *sst_cache_insert(sst_cached *e, bool stays);
 void sst_cache_unpin(sst_cached *e);
 /* Drops the members of an owner that is going away. */

@@ -77,8 +77,8 @@ typedef struct sst_place {
     uint64_t offset; /* of the block */
 } sst_place;
 
-/* What a trailer says, if its compression is known and its raw size within the cap and within what `size` bytes can
- * possibly unpack to; else FIRN_DAMAGED or FIRN_UNSUPPORTED, and *why. */
+/* What a trailer says, if its compression is known and its raw size within the cap and within what
+ * `size` bytes can possibly unpack to; else FIRN_DAMAGED or FIRN_UNSUPPORTED, and *why. */
 int sst_trailer_get(const uint8_t *trailer, uint32_t size, sst_trailer *out, const char **why);
 
 /* Checks the checksum first, then as sst_trailer_get does. `payload` has `size` bytes and a trailer

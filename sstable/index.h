@@ -12,7 +12,8 @@
  *
  * X1  last entry of block i <= separator i < first entry of block i+1, in the table's order: key
  *     ascending, number descending. A separator is (shortest key that fits, 0), or, when versions
- *     of one key continue in the next block, the last entry's own (key, number), and nothing between.
+ *     of one key continue in the next block, the last entry's own (key, number), and nothing
+ *     between.
  * X2  Blocks lie one behind the other from offset 0, each with its trailer.
  *
  * By X1 the first separator >= (key, seq) names the only block that can hold the newest version of

@@ -3,12 +3,13 @@
  * The key is put together in the iterator's own buffer: the block's prefix once per block, an
  * entry's suffix once per step. The value lies in the block, which the iterator holds.
  *
- * With fill_cache the blocks come as for a get, and of a mapped table from the mapping. Else windows of whole blocks are
- * read into a private buffer, from which each block is unpacked, past the cache.
+ * With fill_cache the blocks come as for a get, and of a mapped table from the mapping. Else
+ * windows of whole blocks are read into a private buffer, from which each block is unpacked, past
+ * the cache.
  *
- * What comes next in the file is asked for ahead: at once without fill_cache, else once the walk has gone
- * on for a few blocks, since most are short. Verified blocks of a mapped table are no exception: their
- * pages may have left the memory since.
+ * What comes next in the file is asked for ahead: at once without fill_cache, else once the walk
+ * has gone on for a few blocks, since most are short. Verified blocks of a mapped table are no
+ * exception: their pages may have left the memory since.
  *
  * Whether the table is read in place is asked for each block, since that may change at any time.
  *
@@ -16,9 +17,9 @@
  *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
  *       `behind` is where that entry's body ends in it, which is where the next one begins (B1).
  *   N2  the window holds whole blocks [window_first, window_end) as they are stored.
- *   N3  what the bounds allow lies in blocks [block_first, block_end), and of the held block in entries [from, to). So a step
- *       compares no keys with the bounds. Versions newer than seq_max are stepped over inside of a block; between two blocks
- *       the index leads past all of one key.
+ *   N3  what the bounds allow lies in blocks [block_first, block_end), and of the held block in
+ *       entries [from, to). So a step compares no keys with the bounds. Versions newer than seq_max
+ *       are stepped over inside of a block; between two blocks the index leads past all of one key.
  */
 #include "reader.h"
 
@@ -159,7 +160,8 @@ static int window_load(table_iter *t, uint32_t i)
     return status;
 }
 
-/* Block i, by way of the window. A large one is shared with others that have it, like what a get holds. */
+/* Block i, by way of the window. A large one is shared with others that have it, like what a get
+ * holds. */
 static int window_unpack(table_iter *t, uint32_t i, sst_cached **out)
 {
     int status = FIRN_OK;
@@ -248,8 +250,8 @@ static int block_mapped(table_iter *t, uint32_t i)
     return sst_reader_map_block(t->r, t->ix, i, ready, &t->base.error);
 }
 
-/* What the bounds leave of the block that has just been entered: only the outermost two are cut. False when the block is not
- * what it was (B4). */
+/* What the bounds leave of the block that has just been entered: only the outermost two are cut.
+ * False when the block is not what it was (B4). */
 static bool narrow(table_iter *t)
 {
     const iter_limits *l = t->base.limits;
@@ -324,8 +326,8 @@ static inline void show(table_iter *t, uint32_t body)
     t->base.deferred = false;
 }
 
-/* Behind each movement: lets go of a large block, if blocks take more than all memory that the store may use. fetch unpacks
- * it again. */
+/* Behind each movement: lets go of a large block, if blocks take more than all memory that the
+ * store may use. fetch unpacks it again. */
 static void defer(table_iter *t)
 {
     const memory_budget *b = sst_cache_budget(t->r->cache);

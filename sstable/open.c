@@ -1,14 +1,16 @@
-/* open: from a file's name to a reader, and back. Reads footer, properties, index and filter, checks each, keeps the
- * first two in memory and the others while there is room, and maps the data blocks when they can be read in place. */
+/* open: from a file's name to a reader, and back. Reads footer, properties, index and filter,
+ * checks each, keeps the first two in memory and the others while there is room, and maps the data
+ * blocks when they can be read in place. */
 #include "reader.h"
 
 #include <base/alloc.h>
 
-/* A filter or index of this size gets pages of its own, which go back to the system with it; a large filter huge ones,
- * if they come. */
+/* A filter or index of this size gets pages of its own, which go back to the system with it; a
+ * large filter huge ones, if they come. */
 enum { PART_PAGES_MIN = 1 << 15, PAGE_BYTES = 4096 };
 
-/* Of a block of this size the trailer is read before memory is asked for: a footer may claim what is not there. */
+/* Of a block of this size the trailer is read before memory is asked for: a footer may claim what
+ * is not there. */
 enum { TRAILER_FIRST_MIN = 1 << 20 };
 
 static int refuse(const fs_file *file, uint64_t offset, int status, const char *why,
@@ -33,7 +35,8 @@ static int meta_read(const sst_reader *r, sst_handle h, uint8_t *to, firn_error 
     return status;
 }
 
-/* Does the trailer of a large block fit its handle? That of a small one is looked at when it has been read. */
+/* Does the trailer of a large block fit its handle? That of a small one is looked at when it has
+ * been read. */
 static int trailer_fits(const sst_reader *r, sst_handle h, firn_error *err)
 {
     uint8_t bytes[SST_TRAILER_BYTES];
@@ -237,8 +240,8 @@ static size_t verified_words(const sst_reader *r)
     return ((size_t)r->props.shown.blocks + 63) / 64;
 }
 
-/* Mapping is an optimisation: where the file system, the address space or a lack of memory says no, blocks come
- * through the cache, and no caller is bothered with an error. */
+/* Mapping is an optimisation: where the file system, the address space or a lack of memory says no,
+ * blocks come through the cache, and no caller is bothered with an error. */
 static void map_try(sst_reader *r, fs_dir *dir)
 {
     fs_space space;

@@ -79,8 +79,8 @@ static void unpublish(sst_parts *p, sst_part *part) REQUIRES(p->lock)
     p->bytes -= part->charge;
 }
 
-/* Takes the home of parts without a pin that no get has touched since the hand last came by, until the others
- * take no more than `goal`. Their chain. */
+/* Takes the home of parts without a pin that no get has touched since the hand last came by, until
+ * the others take no more than `goal`. Their chain. */
 static sst_part *collect(sst_parts *p, uint64_t goal) REQUIRES(p->lock)
 {
     sst_part *victims = NULL;

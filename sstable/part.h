@@ -1,18 +1,21 @@
 /* part: the filter or the index of a table, in memory while it is used or there is room.
  *
- * A reader finds its part through a pointer in the sst_reader (its *home*), without a lock. Parts that are published
- * there stand on one clock's ring for all tables of the store, and are charged. When they exceed their room, those that
- * no reader used lately lose their home, and the next use loads them again.
+ * A reader finds its part through a pointer in the sst_reader (its *home*), without a lock. Parts
+ * that are published there stand on one clock's ring for all tables of the store, and are charged.
+ * When they exceed their room, those that no reader used lately lose their home, and the next use
+ * loads them again.
  *
  * Two ways of using one:
  *   - pinned (sst_part_pin): by a reference, taken under the lock. Iterators, and what takes long.
- *   - in passing (sst_part_at): without a reference, for a get. The caller is inside a section whose end the cache can
- *     wait for (sst_grace); what lost its home is freed only when all who were inside have left. A cache without a
- *     grace has no such callers: there a get pins, too.
+ *   - in passing (sst_part_at): without a reference, for a get. The caller is inside a section
+ *     whose end the cache can wait for (sst_grace); what lost its home is freed only when all who
+ *     were inside have left. A cache without a grace has no such callers: there a get pins, too.
  *
  * Invariants
- *   P1  A part that has a home is on the ring, and the other way round; `bytes` is the sum of their charges.
- *   P2  A part is freed when it has no home, no reference, and no reader in a section can have seen its home.
+ *   P1  A part that has a home is on the ring, and the other way round; `bytes` is the sum of their
+ *       charges.
+ *   P2  A part is freed when it has no home, no reference, and no reader in a section can have seen
+ *       its home.
  *   P3  Every part was checked, checksum and structure, when it was loaded.
  */
 #ifndef SSTABLE_PART_H
@@ -57,14 +60,15 @@ void sst_parts_release(sst_parts *p);
 void sst_part_leave(sst_parts *p, _Atomic(sst_part *) *home);
 /* The part that *home leads to, with a reference; NULL: it is not there. */
 sst_part *sst_part_pin(sst_parts *p, _Atomic(sst_part *) *home);
-/* A part that was just loaded, with the caller's reference in refs: gets its home where there is room. Returns the one
- * to use, with a reference: another thread may have been first. */
+/* A part that was just loaded, with the caller's reference in refs: gets its home where there is
+ * room. Returns the one to use, with a reference: another thread may have been first. */
 sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *part);
 void sst_part_unpin(sst_parts *p, sst_part *part);
 /* A part that no other thread has seen. */
 void sst_part_free(memory_budget *b, sst_part *part);
-/* Takes parts that were not used lately out of their homes, waits until no reader can be using them, and frees them. Not
- * inside a section. One caller at a time; another one's call does nothing. */
+/* Takes parts that were not used lately out of their homes, waits until no reader can be using
+ * them, and frees them. Not inside a section. One caller at a time; another one's call does
+ * nothing. */
 void sst_parts_trim(sst_parts *p);
 /* What all of them may take. */
 uint64_t sst_parts_room(const sst_parts *p);

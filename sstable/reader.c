@@ -8,8 +8,9 @@
  *       its block's structure was (B1, B2). For a mapped block that is remembered in `verified`.
  *   R2  The first touch of a mapped page follows a populate or a read of it that succeeded, so that
  *       a failing disk is a status and not a signal.
- *   R3  A reader is never changed after open, but for `verified`, and for how its blocks are reached, which is asked for
- *       each block: a mapping is made at most once, and stays until close. No locks.
+ *   R3  A reader is never changed after open, but for `verified`, and for how its blocks are
+ *       reached, which is asked for each block: a mapping is made at most once, and stays until
+ *       close. No locks.
  */
 #include "compress.h"
 #include "reader.h"
@@ -158,7 +159,8 @@ static int read_in_place(sst_reader *r, const sst_index *ix, uint32_t i, sst_cac
     return FIRN_OK;
 }
 
-/* Does the trailer of a block say that it is stored as it is? Only large blocks are worth the look. */
+/* Does the trailer of a block say that it is stored as it is? Only large blocks are worth the
+ * look. */
 static bool is_plain(const sst_reader *r, const sst_index *ix, uint32_t i)
 {
     uint8_t bytes[SST_TRAILER_BYTES];
@@ -171,8 +173,8 @@ static bool is_plain(const sst_reader *r, const sst_index *ix, uint32_t i)
            trailer.compression == SST_COMPRESSION_NONE;
 }
 
-/* A stored block for as long as it takes to unpack it. Large ones get pages: a heap may keep what it gets back, each
- * thread's its own. */
+/* A stored block for as long as it takes to unpack it. Large ones get pages: a heap may keep what
+ * it gets back, each thread's its own. */
 static int read_and_unpack(sst_reader *r, const sst_index *ix, uint32_t i, sst_cached **out,
                            firn_error *err)
 {
@@ -233,7 +235,8 @@ void sst_prefetch(const sst_reader *r, uint64_t key_hash)
         __builtin_prefetch(sst_filter_line(&filter->filter, key_hash));
 }
 
-/* A part for the time of a get. With a grace, one that is in memory needs no pin: *pin is NULL then. */
+/* A part for the time of a get. With a grace, one that is in memory needs no pin: *pin is NULL
+ * then. */
 static int part_for_get(sst_reader *r, _Atomic(sst_part *) *home,
                         int (*load)(sst_reader *r, sst_part **out, firn_error *err),
                         const sst_part **out, sst_part **pin, firn_error *err)

@@ -30,8 +30,9 @@ struct sst_reader {
     bool grace;                        /* gets use parts in passing */
     uint8_t *map;                      /* the whole file, or NULL: there never was a mapping */
     size_t map_bytes;
-    atomic_bool in_place; /* blocks are read in the mapping; else they come through the cache. Release, behind `map` */
-    bool cached;          /* blocks may be in the cache */
+    /* blocks are read in the mapping; else they come through the cache. Release, behind `map` */
+    atomic_bool in_place;
+    bool cached; /* blocks may be in the cache */
     /* One bit per block: checksum and structure were found right. Only ever set, relaxed: the bytes
      * it speaks of were there before the mapping was, and setting it twice is harmless. */
     _Atomic uint64_t *verified;
@@ -68,8 +69,8 @@ static inline bool sst_reader_verified(const sst_reader *r, uint32_t i)
     return atomic_load_explicit(&r->verified[i / 64], memory_order_relaxed) >> (i % 64) & 1;
 }
 
-/* The index or the filter of the table, pinned; loaded if it is not in memory. A table without a filter has NULL. Errors
- * as of opening. sst_reader_unpin takes NULL, too. */
+/* The index or the filter of the table, pinned; loaded if it is not in memory. A table without a
+ * filter has NULL. Errors as of opening. sst_reader_unpin takes NULL, too. */
 int sst_reader_index(sst_reader *r, sst_part **out, firn_error *err);
 int sst_reader_filter(sst_reader *r, sst_part **out, firn_error *err);
 void sst_reader_unpin(sst_reader *r, sst_part *part);
@@ -80,7 +81,8 @@ void sst_reader_unpin(sst_reader *r, sst_part *part);
  * made ready. */
 int sst_reader_map_block(sst_reader *r, const sst_index *ix, uint32_t i, bool populated,
                          firn_error *err);
-/* FIRN_DAMAGED: the block at this offset is not any more what it was when it was found right (B4). */
+/* FIRN_DAMAGED: the block at this offset is not any more what it was when it was found right
+ * (B4). */
 int sst_reader_changed(const sst_reader *r, uint64_t offset, firn_error *err);
 /* Makes the pages of [offset, offset + size) ready, cut at the end of the file. FIRN_OK,
  * FIRN_UNSUPPORTED, or an I/O error. */

@@ -77,7 +77,8 @@ static int load_block(salvage *s, const salvage_found *f, firn_slice *out)
     return status;
 }
 
-/* FIRN_OK, FIRN_NO_MEMORY, or FIRN_DAMAGED: it is no block of versions. Then *loaded are its bytes, if they were read. */
+/* FIRN_OK, FIRN_NO_MEMORY, or FIRN_DAMAGED: it is no block of versions. Then *loaded are its bytes,
+ * if they were read. */
 static int view_block(salvage *s, const salvage_found *f, sst_block *out, firn_slice *loaded)
 {
     const char *why;
@@ -114,7 +115,8 @@ static void add_gap(salvage *s, uint64_t from, uint64_t to)
 
 /* ---- With the index ---- */
 
-/* The index block, in memory of its own; false when it is damaged. Its checksum comes first: it may claim to be large. */
+/* The index block, in memory of its own; false when it is damaged. Its checksum comes first: it may
+ * claim to be large. */
 static bool load_index(salvage *s, sst_handle h, buf *out)
 {
     const char *why;
@@ -151,7 +153,8 @@ static bool find_index(salvage *s, buf *bytes, sst_index *out)
     return false;
 }
 
-/* Is the block that the index names there, with the right checksum? Its trailer is looked at first. */
+/* Is the block that the index names there, with the right checksum? Its trailer is looked at
+ * first. */
 static bool is_intact(salvage *s, uint64_t at, uint64_t behind, salvage_found *out)
 {
     const char *why;

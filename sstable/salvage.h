@@ -5,10 +5,11 @@
  *   salvage_front.c   the walk's last means: where a packed block begins whose end is known
  *   salvage_bytes.c   the file through a window; what the salvage may still spend
  *
- * Z1  A file is gone over once, from front to back. What is looked at again, or further ahead, is paid
- *     for: every byte of data that the salvage comes to earns a few units (EARNED), and all work that is
- *     not part of going on costs some. What cannot be paid is not done; what it would have found stays
- *     in a gap, and gaps are told. So time grows with the data in the file, whatever they are.
+ * Z1  A file is gone over once, from front to back. What is looked at again, or further ahead, is
+ *     paid for: every byte of data that the salvage comes to earns a few units (EARNED), and all
+ *     work that is not part of going on costs some. What cannot be paid is not done; what it would
+ *     have found stays in a gap, and gaps are told. So time grows with the data in the file,
+ *     whatever they are.
  * Z2  Memory: the window, one block as stored, and one unpacked.
  */
 #ifndef SSTABLE_SALVAGE_H
@@ -78,7 +79,8 @@ void salvage_close(salvage *s);
 
 /* Is the place in a hole? Then *end is where that ends: data, or the end of the file. */
 bool salvage_hole(salvage *s, uint64_t at, uint64_t *end);
-/* Moves the window so that it holds what is there at `at`, and what is in front of and behind it. */
+/* Moves the window so that it holds what is there at `at`, and what is in front of and behind
+ * it. */
 void salvage_move(salvage *s, uint64_t at);
 /* A few bytes (at most 64) at any place; zeros behind the file's end. Valid until the next call. */
 const uint8_t *salvage_peek(salvage *s, uint64_t at, size_t size);
@@ -89,9 +91,11 @@ uint32_t salvage_sum(salvage *s, uint32_t sum, uint64_t at, uint64_t size);
 
 /* What has been come to is earned, once. */
 void salvage_earn(salvage *s, uint64_t to);
-/* Pays, or says no. No single try takes more than a quarter of what is left, so that some is always left for cheap ones. */
+/* Pays, or says no. No single try takes more than a quarter of what is left, so that some is always
+ * left for cheap ones. */
 bool salvage_pay(salvage *s, uint64_t units);
-/* Work that was done and proved to be for nothing: later tries wait until it has been earned again. */
+/* Work that was done and proved to be for nothing: later tries wait until it has been earned
+ * again. */
 void salvage_owe(salvage *s, uint64_t units);
 /* Pays for the checksum of so many bytes there. Holes within them have a budget of their own. */
 bool salvage_pay_sum(salvage *s, uint64_t at, uint64_t size);
@@ -117,8 +121,8 @@ typedef struct salvage_walk {
 } salvage_walk;
 
 void salvage_walk_start(salvage_walk *w, salvage *s);
-/* The next block whose checksum is right, of whatever kind; false: there is none that could be paid for. *status says
- * whether it was for lack of memory. */
+/* The next block whose checksum is right, of whatever kind; false: there is none that could be paid
+ * for. *status says whether it was for lack of memory. */
 bool salvage_walk_next(salvage_walk *w, salvage_found *out, int *status);
 void salvage_walk_release(salvage_walk *w);
 
@@ -133,7 +137,8 @@ typedef struct salvage_end {
 
 /* For salvage_front; the caller frees it. NULL: no memory. */
 salvage_front_table *salvage_front_table_new(void);
-/* The smallest size with which the trailer's checksum is right, or 0. Takes about five units a size. */
+/* The smallest size with which the trailer's checksum is right, or 0. Takes about five units a
+ * size. */
 uint32_t salvage_front(const salvage_front_table *t, const salvage_end *e, uint32_t salt);
 
 #endif

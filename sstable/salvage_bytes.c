@@ -1,4 +1,5 @@
-/* salvage_bytes: the file of a salvage, through a window, and what may still be spent on it (salvage.h, Z1 and Z2). */
+/* salvage_bytes: the file of a salvage, through a window, and what may still be spent on it
+ * (salvage.h, Z1 and Z2). */
 #include "salvage.h"
 
 #include <base/alloc.h>
@@ -165,8 +166,9 @@ void salvage_owe(salvage *s, uint64_t units)
     s->cost.units += units;
 }
 
-/* How much of the range is stored. There may be very many holes, so asking for each is paid, also when what has been learned
- * turns out to be of no use; and it ends behind `most` bytes or units. */
+/* How much of the range is stored. There may be very many holes, so asking for each is paid, also
+ * when what has been learned turns out to be of no use; and it ends behind `most` bytes or
+ * units. */
 static uint64_t stored_in(salvage *s, uint64_t at, uint64_t size, uint64_t most)
 {
     uint64_t stored = 0, end = at + size, next;
@@ -193,7 +195,8 @@ bool salvage_pay_sum(salvage *s, uint64_t at, uint64_t size)
     if (s->budget < 0)
         return false;
     uint64_t most = (uint64_t)s->budget / 4, stored = stored_in(s, at, size, most);
-    if (stored > most || size - stored > s->holes || !salvage_pay(s, FIXED + BEYOND_UNITS + stored / 2))
+    if (stored > most || size - stored > s->holes ||
+        !salvage_pay(s, FIXED + BEYOND_UNITS + stored / 2))
         return false;
     s->holes -= size - stored;
     return true;

@@ -1,14 +1,17 @@
 /* salvage_front: where does the block begin that ends here?
  *
- * A packed block does not say how long it is. Its trailer holds the checksum of the bytes from its beginning, so each
- * place in front is tried; summing anew for each would take the square of the length. Instead the sum grows at its front:
+ * A packed block does not say how long it is. Its trailer holds the checksum of the bytes from its
+ * beginning, so each place in front is tried; summing anew for each would take the square of the
+ * length. Instead the sum grows at its front:
  *
- *   CRC-32 is linear: the sum of a message is the XOR of what each of its bytes gives, and what a byte gives depends on
- *   the byte and on how many follow it. So one byte more in front is one XOR more. What the eight bits of a byte give at
- *   each distance stands in a table, which is the same for every file.
+ *   CRC-32 is linear: the sum of a message is the XOR of what each of its bytes gives, and what a
+ *   byte gives depends on the byte and on how many follow it. So one byte more in front is one XOR
+ *   more. What the eight bits of a byte give at each distance stands in a table, which is the same
+ *   for every file.
  *
- * In front of the payload stands the salt, which moves along; behind it the trailer's first five bytes, which stay, and
- * the block's offset, which changes with the beginning: its low byte by a table, the others once in 256 steps.
+ * In front of the payload stands the salt, which moves along; behind it the trailer's first five
+ * bytes, which stay, and the block's offset, which changes with the beginning: its low byte by a
+ * table, the others once in 256 steps.
  *
  * "Register" below is the checksum without the complement that CRC-32 begins and ends with.
  */

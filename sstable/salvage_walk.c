@@ -1,11 +1,14 @@
 /* salvage_walk: the next intact block of a table whose index is lost (salvage.h).
  *
- * Behind a block stands the next one. One that is not packed says by its own arrays how long it is: it is looked at first.
- * Else every place ahead may be the end of a block, the beginning of a trailer. What stands there says how long the
- * payload before it is, or how long it was before it was packed; and so where it may have begun:
+ * Behind a block stands the next one. One that is not packed says by its own arrays how long it is:
+ * it is looked at first. Else every place ahead may be the end of a block, the beginning of a
+ * trailer. What stands there says how long the payload before it is, or how long it was before it
+ * was packed; and so where it may have begun:
  *
- *   - at `from`, behind the last block: the checksum of what is there goes along (`sum`), so a try costs next to nothing
- *   - not packed: at one place. If that begins like data of this very length, it is worth more than if it does not
+ *   - at `from`, behind the last block: the checksum of what is there goes along (`sum`), so a try
+ *     costs next to nothing
+ *   - not packed: at one place. If that begins like data of this very length, it is worth more than
+ *     if it does not
  *   - packed: at any place in between, down to SALVAGE_SEARCH_BYTES (salvage_front.c)
  *
  * Holes hold no trailers: they are passed over. Start reading at salvage_walk_next.
@@ -22,8 +25,8 @@ enum {
     PAIR_UNITS = 5,        /* for each size that salvage_front tries ... */
     FRONT_UNITS = 100,     /* ... and to begin with */
     PEEK_UNITS = 3000,     /* a header that lies outside of the window */
-    STRETCH_BYTES =
-        512, /* earned ahead of being looked at: what costs much shall not spend what is for later ones */
+    /* earned ahead of being looked at: what costs much shall not spend what is for later ones */
+    STRETCH_BYTES = 512,
 };
 
 void salvage_walk_start(salvage_walk *w, salvage *s)
@@ -38,7 +41,8 @@ void salvage_walk_release(salvage_walk *w)
 
 /* ---- Blocks that say how long they are ---- */
 
-/* The size that a data block has, by its header, its first slot and its last entry; 0: none begins here. */
+/* The size that a data block has, by its header, its first slot and its last entry; 0: none begins
+ * here. */
 static uint64_t data_size(salvage *s, uint64_t at)
 {
     const uint8_t *p = salvage_peek(s, at, SST_BLOCK_HEADER_BYTES);

@@ -152,8 +152,9 @@ static int first_key(verifier *v, const sst_block *b, sst_block_entry *first)
     return FIRN_OK;
 }
 
-/* X1: the separator in front of block i lies below its first entry, which is (v->key, seq). Its key does, too; or the
- * key goes on, and then it is the last entry itself: any other number would hide versions from a get. */
+/* X1: the separator in front of block i lies below its first entry, which is (v->key, seq). Its key
+ * does, too; or the key goes on, and then it is the last entry itself: any other number would hide
+ * versions from a get. */
 static bool is_separated(const verifier *v, uint32_t i, uint64_t seq, bool goes_on,
                          uint64_t last_seq)
 {

@@ -22,7 +22,9 @@ typedef enum exit_code {
     EXIT_IO = 3, /* the system, the input, or anything else that is neither usage nor damage */
     EXIT_DAMAGE = 4,
     EXIT_LOCKED = 5,
-    EXIT_DOUBT = 6, /* check, repair: nothing is known to be damaged, but the end of the log may lack acknowledged writes */
+    /* check, repair: nothing is known to be damaged, but the end of the log may lack acknowledged
+     * writes */
+    EXIT_DOUBT = 6,
     EXIT_INTERRUPTED = 130,
     EXIT_TERMINATED = 143,
 } exit_code;

@@ -35,9 +35,9 @@ static size_t utf8_length(const uint8_t *p, size_t available)
     return n;
 }
 
-/* Characters that show nothing of their own but change what is shown around them: they turn the direction of the text, join
- * or split letters, end lines, or are not there at all (Unicode's classes Cf, Zl and Zp, less those that are seen, and
- * the supplementary selectors). */
+/* Characters that show nothing of their own but change what is shown around them: they turn the
+ * direction of the text, join or split letters, end lines, or are not there at all (Unicode's
+ * classes Cf, Zl and Zp, less those that are seen, and the supplementary selectors). */
 static bool is_invisible(uint32_t c)
 {
     static const struct {

@@ -5,12 +5,14 @@
  *
  * Written escaped: the four above, other bytes below 0x20, 0x7f, every byte that is not part of
  * well-formed UTF-8, and the control characters U+0080 to U+009F (a terminal may obey them). All
- * other text stays as it is. What is written this way (ESCAPE_DATA) is *normalised*: decode(encode(b)) == b
- * for all bytes, and encode(decode(t)) == t for normalised text. The reader takes more: upper-case
- * digits, bytes that needed no escape, and unescaped bytes of any value. Pure: no state.
+ * other text stays as it is. What is written this way (ESCAPE_DATA) is *normalised*:
+ * decode(encode(b)) == b for all bytes, and encode(decode(t)) == t for normalised text. The reader
+ * takes more: upper-case digits, bytes that needed no escape, and unescaped bytes of any value.
+ * Pure: no state.
  *
- * On a terminal, characters that turn the direction of text or are not seen at all are escaped too, byte by byte
- * (ESCAPE_TERMINAL), so that what is read is what is there. It decodes to the same bytes.
+ * On a terminal, characters that turn the direction of text or are not seen at all are escaped too,
+ * byte by byte (ESCAPE_TERMINAL), so that what is read is what is there. It decodes to the same
+ * bytes.
  */
 #ifndef TOOLS_ESCAPE_H
 #define TOOLS_ESCAPE_H

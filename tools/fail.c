@@ -24,8 +24,8 @@ exit_code exit_code_of(int status)
     }
 }
 
-/* A file's name may hold anything, also what moves the cursor of a terminal or turns the direction of the text: it is shown
- * harmless, on one line, wherever standard error leads. */
+/* A file's name may hold anything, also what moves the cursor of a terminal or turns the direction
+ * of the text: it is shown harmless, on one line, wherever standard error leads. */
 static void tell_piece(const char *prefix, const char *text, const char *suffix)
 {
     buf line = {0};

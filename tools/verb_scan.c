@@ -218,8 +218,8 @@ const verb verb_count = {
 
 /* ---- dump ---- */
 
-/* A pipe or device is written to as it is: opened without making or cutting anything, and looked at again, for what lies
- * there now may be another file. */
+/* A pipe or device is written to as it is: opened without making or cutting anything, and looked at
+ * again, for what lies there now may be another file. */
 static int dump_to_device(scan *s)
 {
     struct stat st;
@@ -239,12 +239,14 @@ static int dump_to_device(scan *s)
     return code;
 }
 
-/* A plain file is replaced when all of the dump is durable: a dump that fails leaves an older one as it was. */
+/* A plain file is replaced when all of the dump is durable: a dump that fails leaves an older one
+ * as it was. */
 static int dump_to_file(scan *s)
 {
     struct stat st;
     replace r;
-    /* The path is the user's own word: a link to a device is followed, one to a plain file is replaced. */
+    /* The path is the user's own word: a link to a device is followed, one to a plain file is
+     * replaced. */
     if (stat(s->target, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return dump_to_device(s);
     int code = replace_begin(&r, s->target);

@@ -9,7 +9,8 @@
 #include "output.h"
 #include "text.h"
 
-/* One line for each number of firn_stats that stays meaningful after the process that counted it, so that the JSON and the header can be compared by eye.
+/* One line for each number of firn_stats that stays meaningful after the process that counted it,
+ * so that the JSON and the header can be compared by eye.
  */
 typedef struct field {
     const char *name;

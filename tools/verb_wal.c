@@ -322,7 +322,8 @@ static int open_log(const char *path, fs_dir **dir, firn_wal_report *report, fir
     int status = fs_dir_open(fs_posix(), path, dir, error);
     if (status != FIRN_OK)
         return status;
-    /* With a damaged manifest the log is drawn as if it stood alone: telling of that is `firn check`'s. */
+    /* With a damaged manifest the log is drawn as if it stood alone: telling of that is `firn
+     * check`'s. */
     (void)engine_covered(*dir, &config.covered_seq, &config.covered_no, NULL);
     return wal_open(*dir, &config, report, out, error);
 }

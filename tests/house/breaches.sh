@@ -172,6 +172,8 @@ awk 'BEGIN { for (i = 0; i < 801; i++) print "int v" i ";" }' >wal/long.c && exp
 awk 'BEGIN { print "int f(void)\n{"; for (i = 0; i < 71; i++) print "    f();"; print "}" }' >wal/long.c &&
     expect fails words 'a function of 71 lines (H3)'
 printf 'int x; \n' >>wal/wal.c && expect fails words 'blanks at the end (H4)'
+printf '/* %0100d */\n' 0 >>wal/wal.c && expect fails words 'wal.c:8: a line of 106 columns (H5)'
+printf '/* %094d */\n' 0 >>wal/wal.c && expect passes words ''
 printf 'int y;' >>wal/wal.c && expect fails words 'does not end in a newline (H4)'
 
 # compile FILE TEXT: a library of the room wal with one object of that name.

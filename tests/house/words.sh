@@ -7,6 +7,7 @@
 #   H2  A file has at most 800 lines.
 #   H3  A function has at most 70 lines between its braces.
 #   H4  No trailing blanks, no tabs in C, and every file ends in a newline.
+#   H5  In the library and the tools a line of C has at most 100 columns, comments included.
 set -u
 cd "${1:?source folder}" || exit 2
 work=$(mktemp -d) || exit 2
@@ -17,9 +18,22 @@ find . -path ./build -prune -o -path ./.git -prune -o -path ./tests/house -prune
 grep -c . "$work/files" >"$work/count"
 [ "$(cat "$work/count")" -gt 50 ] || { echo "only $(cat "$work/count") files: looking at the wrong place"; exit 1; }
 
-tr '\n' '\0' <"$work/files" | xargs -0 awk '
+# Rooms, or the beginnings of names in a room.
+narrow='base/ wal/ memtable/ sstable/ tools/
+    engine/check engine/destroy engine/folder engine/manifest engine/merge engine/names engine/options engine/repair engine/set_aside'
+
+tr '\n' '\0' <"$work/files" | xargs -0 awk -v narrow="$narrow" '
+    BEGIN { rooms = split(narrow, room, /[ \n]+/) }
     function say(what) { print FILENAME ":" FNR ": " what; bad = 1 }
-    FNR == 1 { is_c = FILENAME ~ /\.[ch]$/; open_line = 0; lines = 0 }
+    FNR == 1 {
+        is_c = FILENAME ~ /\.[ch]$/
+        is_narrow = 0
+        for (i = 1; i <= rooms; i++)
+            if (is_c && index(FILENAME, room[i]) == 1) is_narrow = 1
+        open_line = 0
+        lines = 0
+    }
+    is_narrow && length($0) > 100 { say("a line of " length($0) " columns (H5)") }
     { lines++ }
     lines == 801 { say("more than 800 lines (H2)") }
     /(^|[^A-Za-z_])(TODO|FIXME|HACK)([^A-Za-z_]|$)/ { say("something is left for later (H1)") }

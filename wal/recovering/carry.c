@@ -117,8 +117,8 @@ bool wal_repair_closed(const wal_scanned *p)
     return p->seal == WAL_SEAL_CLOSE && p->short_file;
 }
 
-/* Without room for a copy there is one way left: the frames are written and synced where they stand,
- * which is all that can be done unless a write into this very file has failed before. */
+/* Without room for a copy there is one way left: the frames are written and synced where they
+ * stand, which is all that can be done unless a write into this very file has failed before. */
 static int rewrite_in_place(wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
@@ -135,8 +135,8 @@ static int rewrite_in_place(wal_repair *r, const wal_scanned *p)
     return status == FIRN_OK ? fs_sync(s->file, r->err) : status;
 }
 
-/* The last segment is copied up to its end, and what its file was used for before stays behind; of the others
- * everything is. */
+/* The last segment is copied up to its end, and what its file was used for before stays behind; of
+ * the others everything is. */
 static int carry_one(wal_repair *r, const wal_scanned *p, bool is_last, bool mapped, bool proven)
 {
     wal_segment *s = p->segment;
@@ -172,7 +172,8 @@ static int carry_one(wal_repair *r, const wal_scanned *p, bool is_last, bool map
 int wal_repair_carry(wal_repair *r, size_t last, bool mapped)
 {
     const wal_scan *scan = r->scan;
-    /* W4: oldest first. Where a number was synced, or the log was closed, every segment before it had been. */
+    /* W4: oldest first. Where a number was synced, or the log was closed, every segment before it
+     * had been. */
     bool proven = false;
     int status = FIRN_OK;
     for (size_t i = scan->count; i-- > 0 && status == FIRN_OK;) {
@@ -180,7 +181,8 @@ int wal_repair_carry(wal_repair *r, size_t last, bool mapped)
         if (p->part != WAL_PART_LIVE && i != last)
             continue;
         proven = proven || (i == last && wal_repair_closed(p));
-        /* One intact copy of the header is not enough: the next bad sector would lose the segment. */
+        /* One intact copy of the header is not enough: the next bad sector would lose the
+         * segment. */
         if (wal_repair_has_made(r, p->segment->no))
             p->segment->ours = true;
         else if (!proven || p->copies_ok != 2)

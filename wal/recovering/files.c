@@ -76,8 +76,9 @@ static int keep_stranger(wal_repair *r, const wal_scanned *p)
     return status;
 }
 
-/* A copy; or, where there is no room for one, a second name for the file, since the first one is about to go. (A copy is
- * better: should this recovery be given up, the log may go on in this very file.) */
+/* A copy; or, where there is no room for one, a second name for the file, since the first one is
+ * about to go. (A copy is better: should this recovery be given up, the log may go on in this very
+ * file.) */
 int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;

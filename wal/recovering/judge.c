@@ -45,8 +45,9 @@ static bool is_note(const wal_scanned *p, uint64_t offset)
            f.type == WAL_NOTE;
 }
 
-/* Returns the offset just after the last byte behind the segment's end that is not zero, or the end when there is none.
- * NOTEs do not count, nor do stale bytes of an earlier use behind the zeros that mark the end, or behind the NOTE. */
+/* Returns the offset just after the last byte behind the segment's end that is not zero, or the end
+ * when there is none. NOTEs do not count, nor do stale bytes of an earlier use behind the zeros
+ * that mark the end, or behind the NOTE. */
 static uint64_t tail_end(const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
@@ -135,9 +136,9 @@ static uint64_t first_that_counts(const wal_scan *scan, uint64_t seq)
     return seq;
 }
 
-/* The bytes at this torn spot: may a sync of them have been acknowledged? Whoever syncs says what it will cover before it
- * starts, in a NOTE behind the frames. So those that no NOTE tells of were not: unless the NOTE is gone, too, or the
- * log is one of a version that wrote none. */
+/* The bytes at this torn spot: may a sync of them have been acknowledged? Whoever syncs says what
+ * it will cover before it starts, in a NOTE behind the frames. So those that no NOTE tells of were
+ * not: unless the NOTE is gone, too, or the log is one of a version that wrote none. */
 static bool may_be_durable(const wal_scan *scan, const wal_spot *spot, uint64_t first)
 {
     return scan->intent_seq >= first || spot->segment == WAL_NOWHERE ||
@@ -203,8 +204,8 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
 
 /* ---- From one segment to the next ---- */
 
-/* In front of everything, a file under a segment's name does no harm, whatever it is, when an intact
- * frame behind it shows that no number is missing there. */
+/* In front of everything, a file under a segment's name does no harm, whatever it is, when an
+ * intact frame behind it shows that no number is missing there. */
 static bool misses_nothing(const judge *j, size_t follower)
 {
     if (j->prev != WAL_NOWHERE || follower == WAL_NOWHERE)
@@ -344,8 +345,8 @@ static int judge_inside(judge *j, size_t index)
     return status;
 }
 
-/* Does this segment start before the one in front of it ends? Then it is not what its name says. The
- * first frame that is intact tells, wherever it stands: numbers ascend. */
+/* Does this segment start before the one in front of it ends? Then it is not what its name says.
+ * The first frame that is intact tells, wherever it stands: numbers ascend. */
 static bool out_of_order(const judge *j, const wal_scanned *p)
 {
     return j->prev != WAL_NOWHERE && p->seq_first != 0 && p->seq_first < j->expected;
@@ -387,7 +388,8 @@ static bool is_made_ahead(const wal_scan *scan, uint64_t no)
     return false;
 }
 
-/* Does a NOTE tell of numbers that are not there, though nothing but zeros stands where they should be? */
+/* Does a NOTE tell of numbers that are not there, though nothing but zeros stands where they should
+ * be? */
 static bool more_was_written(const judge *j)
 {
     uint64_t first = first_that_counts(j->scan, j->expected);

@@ -11,7 +11,8 @@
  *   6  sync the folder
  *   7  grow the last segment, zero the stale bytes behind its end            make_appendable
  * 4 comes before 5, because the FLOOR or LINK that allows the removal may have been in the page
- * cache only. What the owner's note allows to remove needs the note to be durable: the owner sees to that.
+ * cache only. What the owner's note allows to remove needs the note to be durable: the owner sees
+ * to that.
  *
  * Start reading at wal_recover.
  */
@@ -229,7 +230,8 @@ static int zero_behind(wal_segment *s, uint64_t limit, firn_error *err)
 static bool has_room(const wal_repair *r, const wal_recovered_log *out, const wal_scanned *last)
 {
     const wal_segment *s = last->segment;
-    /* W1: where the floor lies behind the end, the LINK of a new segment says where numbers go on. */
+    /* W1: where the floor lies behind the end, the LINK of a new segment says where numbers go
+     * on. */
     return last->seal != WAL_SEAL_ROTATION && s->bytes - s->end >= ROOM_MIN &&
            out->last_seq <= r->scan->last_seq;
 }
@@ -244,9 +246,11 @@ static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scan
         return FIRN_OK;
     uint64_t used = s->base_bytes;
     bool grown = true;
-    /* First: a file of full size is not taken for one that was closed in order, should we fail behind it. */
+    /* First: a file of full size is not taken for one that was closed in order, should we fail
+     * behind it. */
     int status = used < s->bytes ? wal_segment_regrow(s, mapped, &grown, r->err) : FIRN_OK;
-    /* Closed with less, and no room on the disk: the next append needs a new one, when there is room. */
+    /* Closed with less, and no room on the disk: the next append needs a new one, when there is
+     * room. */
     if (status == FIRN_OK && !grown)
         return FIRN_OK;
     if (status == FIRN_OK && !s->ours)
@@ -481,9 +485,9 @@ static bool same_findings(const firn_wal_report *a, const firn_wal_report *b)
 
 /* Looking on while somebody writes. Segments are listed, then copied in their order; one that is
  * sealed when it is listed is copied whole, so what fits together is the log as it was at some
- * moment since. What does not fit, while segments came or went, means nothing: *again. Nor does it when the next
- * look finds something else: a page was copied before a write, and the next one behind it. `*report` is what the look before
- * found; becomes what this one finds. */
+ * moment since. What does not fit, while segments came or went, means nothing: *again. Nor does it
+ * when the next look finds something else: a page was copied before a write, and the next one
+ * behind it. `*report` is what the look before found; becomes what this one finds. */
 static int look_once(folder_look *l, const wal_config *config, wal_recovered_log *out,
                      firn_wal_report *report, bool *again, firn_error *err)
 {

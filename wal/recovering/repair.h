@@ -6,9 +6,9 @@
  *   files.c     lost/, and segments written in one piece
  *   carry.c     new files for what is not proven durable
  *
- * A repair changes files, never what is in memory; the log is scanned anew afterwards. What a repair
- * has done is durable when it returns. No file of an earlier life is written into, unless the disk is
- * full.
+ * A repair changes files, never what is in memory; the log is scanned anew afterwards. What a
+ * repair has done is durable when it returns. No file of an earlier life is written into, unless
+ * the disk is full.
  */
 #ifndef RECOVERING_REPAIR_H
 #define RECOVERING_REPAIR_H
@@ -32,12 +32,13 @@ typedef struct wal_repair {
 
 /* ---- files.c ---- */
 
-/* W9: copies bytes of a segment, or moves a whole file, to lost/. Durable after wal_repair_saved. */
+/* W9: copies bytes of a segment, or moves a whole file, to lost/. Durable after
+ * wal_repair_saved. */
 int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_t to);
 int wal_repair_save_file(wal_repair *r, const wal_scanned *p);
 int wal_repair_saved(wal_repair *r);
-/* Must the file be saved before it is given up? Not when a truncation or an interrupted recovery has
- * given it up already, nor when it was made ahead and holds nothing. */
+/* Must the file be saved before it is given up? Not when a truncation or an interrupted recovery
+ * has given it up already, nor when it was made ahead and holds nothing. */
 bool wal_repair_worth_saving(const wal_scanned *p);
 
 /* What takes the place of [offset, end): a SKIP over the numbers [seq_first, seq_next) and, unless
@@ -57,7 +58,8 @@ typedef struct wal_made {
     wal_link link;
     uint64_t seq_next;
     uint32_t reason; /* WAL_SKIP_SEEN or WAL_SKIP_LOST */
-    bool sealed;     /* small, complete; else to be appended to, of full size unless the disk is full */
+    /* small, complete; else to be appended to, of full size unless the disk is full */
+    bool sealed;
 } wal_made;
 int wal_repair_make(wal_repair *r, const wal_made *made);
 
@@ -75,12 +77,12 @@ typedef struct wal_copy {
     uint64_t size;              /* of the file; 0: the same */
     const wal_filling *filling; /* NULL: none */
 } wal_copy;
-/* A new file with the bytes of a segment, its salt included, takes the name of the old one. Durable when this
- * returns. *out, when wanted, is the file, open for writing. */
+/* A new file with the bytes of a segment, its salt included, takes the name of the old one. Durable
+ * when this returns. *out, when wanted, is the file, open for writing. */
 int wal_repair_copy(wal_repair *r, const wal_scanned *p, const wal_copy *copy, fs_file **out);
 
-/* Copies each segment that holds what is not proven durable, and goes on with the copies. `last` is the one that the
- * log may go on in, or WAL_NOWHERE. */
+/* Copies each segment that holds what is not proven durable, and goes on with the copies. `last` is
+ * the one that the log may go on in, or WAL_NOWHERE. */
 int wal_repair_carry(wal_repair *r, size_t last, bool mapped);
 
 /* ---- The repairs ---- */

@@ -100,8 +100,8 @@ static uint64_t floor_of_link(const wal_scanned *p, uint64_t offset)
     return link.floor_seq;
 }
 
-/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of them,
- * and no frame among them passes. */
+/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of
+ * them, and no frame among them passes. */
 static bool stale_behind(const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
@@ -119,9 +119,9 @@ static bool stale_behind(const wal_scanned *p)
            wal_cursor_next(&c) == FIRN_END;
 }
 
-/* The LINK of this segment may be all that says where a recovery cut the log: that the files before it
- * are given up (they have been saved), and where the segment before those ends. Without it they would
- * be taken for the log again. */
+/* The LINK of this segment may be all that says where a recovery cut the log: that the files before
+ * it are given up (they have been saved), and where the segment before those ends. Without it they
+ * would be taken for the log again. */
 static int carry_out_link(wal_repair *r, const wal_spot *spot)
 {
     const wal_scan *scan = r->scan;

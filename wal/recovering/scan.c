@@ -218,8 +218,8 @@ static size_t live_below(const wal_scan *scan, size_t index)
     return WAL_NOWHERE;
 }
 
-/* Does the LINK of p say where q ends, as far as q has bytes? Of one that stands in for others it does
- * when it was written by a cut, which knows the stand-in's own frames. */
+/* Does the LINK of p say where q ends, as far as q has bytes? Of one that stands in for others it
+ * does when it was written by a cut, which knows the stand-in's own frames. */
 static bool knows_end(const wal_scanned *p, const wal_scanned *q)
 {
     uint64_t end = p->link.prev_end;

@@ -24,8 +24,8 @@ typedef enum wal_part {
 } wal_part;
 
 typedef struct wal_scanned {
-    wal_segment
-        *segment; /* owned: one reference; seq_first, seq_last, end, frames, chain are filled in */
+    /* owned: one reference; seq_first, seq_last, end, frames, chain are filled in */
+    wal_segment *segment;
     wal_header header;
     int copies_ok;
     uint64_t file_bytes;
@@ -35,14 +35,14 @@ typedef struct wal_scanned {
     bool head_ok;     /* starts with an intact frame */
     uint64_t limit;   /* frames end here: where the next segment's LINK says, else what there is */
     bool limit_known; /* by a LINK */
-    uint64_t seq_first; /* number of the first frame; 0: there is none */
-    uint64_t seq_next;  /* number behind the last intact frame */
-    uint64_t floor_seq; /* the greatest that its frames know */
-    uint32_t seal;      /* kind of the SEAL that is the last intact frame, or 0 */
-    bool chain_known;   /* segment->chain is what the writer had there */
-    bool salvaged;      /* holds a SKIP for lost numbers: the next LINK is not held against it */
-    bool short_file;    /* ends before the bytes that the header promises */
-    uint64_t note_at;   /* the last NOTE behind the last intact frame; 0: none */
+    uint64_t seq_first;   /* number of the first frame; 0: there is none */
+    uint64_t seq_next;    /* number behind the last intact frame */
+    uint64_t floor_seq;   /* the greatest that its frames know */
+    uint32_t seal;        /* kind of the SEAL that is the last intact frame, or 0 */
+    bool chain_known;     /* segment->chain is what the writer had there */
+    bool salvaged;        /* holds a SKIP for lost numbers: the next LINK is not held against it */
+    bool short_file;      /* ends before the bytes that the header promises */
+    uint64_t note_at;     /* the last NOTE behind the last intact frame; 0: none */
     uint64_t note_intent; /* the most that its NOTEs say */
     uint64_t frames, frame_bytes; /* intact */
     uint64_t operations, operation_first, operation_last;
@@ -77,8 +77,8 @@ typedef struct wal_spot {
     size_t follower; /* index of the next live segment; WAL_NOWHERE: none */
     size_t bad;      /* BETWEEN: index of the first headless or wrong file; WAL_NOWHERE: none */
     uint64_t offset, end;
-    uint64_t seq_first; /* the first number that could be missing */
-    uint64_t seq_next;  /* the number that follows; == seq_first: none is missing; 0: unknown */
+    uint64_t seq_first;  /* the first number that could be missing */
+    uint64_t seq_next;   /* the number that follows; == seq_first: none is missing; 0: unknown */
     bool may_be_durable; /* TORN: see firn_wal_finding */
 } wal_spot;
 
@@ -104,7 +104,9 @@ typedef struct wal_scan {
     uint64_t max_seen_seq; /* greatest number in any intact frame, durable line, floor or LINK */
     uint64_t durable_seq;  /* greatest durable line ... */
     uint64_t durable_no, durable_offset; /* ... and the frame, or NOTE, that says it */
-    uint64_t intent_seq; /* a sync of everything up to here was about to start: the most that any NOTE of a live segment says */
+    /* a sync of everything up to here was about to start: the most that any NOTE of a live segment
+     * says */
+    uint64_t intent_seq;
     uint64_t floor_seq;
     uint64_t covered_seq, covered_no; /* as given */
     uint64_t life;                    /* greatest seen */

@@ -1,4 +1,5 @@
-/* recycler: segments on their way from one use to the next (<segments/recycler.h>; README.md, W7). */
+/* recycler: segments on their way from one use to the next (<segments/recycler.h>; README.md,
+ * W7). */
 #include <segments/recycler.h>
 
 #include <assert.h>

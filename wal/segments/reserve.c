@@ -41,7 +41,8 @@ bool wal_reserve_spend(fs_dir *dir)
     fs_entry entry;
     if (fs_look(dir, WAL_RESERVE_NAME, &entry, NULL) != FIRN_OK || entry.kind != FS_KIND_FILE ||
         entry.links != 1)
-        return false; /* something else, or a file that is kept elsewhere too: no room would come of it */
+        /* something else, or a file that is kept elsewhere too: no room would come of it */
+        return false;
     /* The sync makes the blocks free for others: until then a journal may hold them back. */
     return fs_unlink(dir, WAL_RESERVE_NAME, NULL) == FIRN_OK && fs_dir_sync(dir, NULL) == FIRN_OK;
 }

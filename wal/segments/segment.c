@@ -247,7 +247,8 @@ static int probe(fs_file *file, uint64_t size, firn_error *err)
     return status;
 }
 
-/* Where the zeros begin that reach to the end of the file, to a page. Reads them, from the end on, without keeping them. */
+/* Where the zeros begin that reach to the end of the file, to a page. Reads them, from the end on,
+ * without keeping them. */
 static int find_used_end(fs_file *file, uint64_t size, uint64_t *out, firn_error *err)
 {
     uint8_t *scratch = mem_alloc(PROBE_BYTES);
@@ -271,9 +272,10 @@ static int find_used_end(fs_file *file, uint64_t size, uint64_t *out, firn_error
     return status;
 }
 
-/* `size` bytes of the segment's file in memory, of which the first `used` are brought in now; what lies
- * behind them is zero: it has been read a moment ago, or was allocated and never written, so that reading it cannot fail
- * for a bad sector. What the segment holds so far is left alone. *out is empty after a failure. */
+/* `size` bytes of the segment's file in memory, of which the first `used` are brought in now; what
+ * lies behind them is zero: it has been read a moment ago, or was allocated and never written, so
+ * that reading it cannot fail for a bad sector. What the segment holds so far is left alone. *out
+ * is empty after a failure. */
 static int bytes_load(const wal_segment *s, uint64_t size, uint64_t used, held_bytes *out,
                       firn_error *err)
 {

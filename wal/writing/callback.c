@@ -1,9 +1,10 @@
 /* callback: who wants to be told that a number is durable.
  *
- * Those that are not decided yet stand in a pairing heap, the smallest number on top (Fredman, Sedgewick, Sleator, Tarjan,
- * 1986): to register costs one comparison however many wait, and to decide costs the logarithm of their number for each
- * one that is decided, and nothing for the others. Those that are decided stand in a list, in the order of their numbers,
- * until the helper, or the thread that decided, calls them.
+ * Those that are not decided yet stand in a pairing heap, the smallest number on top (Fredman,
+ * Sedgewick, Sleator, Tarjan, 1986): to register costs one comparison however many wait, and to
+ * decide costs the logarithm of their number for each one that is decided, and nothing for the
+ * others. Those that are decided stand in a list, in the order of their numbers, until the helper,
+ * or the thread that decided, calls them.
  *
  * Locks: m. The functions of the caller are called without any.
  */

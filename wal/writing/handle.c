@@ -1,8 +1,8 @@
-/* handle: the log's handle: may a call use it, why it does not write any more, and what it holds (<firn/wal.h>,
- * <wal/wal.h>, <writing/contents.h>).
+/* handle: the log's handle: may a call use it, why it does not write any more, and what it holds
+ * (<firn/wal.h>, <wal/wal.h>, <writing/contents.h>).
  *
- * Where to go on reading: open.c (opening and closing), request.c and commit.c (the way of a write), sync.c (how it
- * becomes durable), helper.c (what happens when no caller writes).
+ * Where to go on reading: open.c (opening and closing), request.c and commit.c (the way of a
+ * write), sync.c (how it becomes durable), helper.c (what happens when no caller writes).
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -131,7 +131,8 @@ void wal_get_stats(wal *w, wal_stats *out)
     mutex_lock(&w->m);
     for (size_t i = 0; i < w->live_count; i++) {
         const wal_segment *s = w->live[i];
-        /* A closed one was cut behind its last frame, and is its full size only when it is written again. */
+        /* A closed one was cut behind its last frame, and is its full size only when it is written
+         * again. */
         out->disk_bytes += s->base_bytes < s->bytes ? s->base_bytes : s->bytes;
         out->used_bytes += atomic_load_explicit(&s->visible_end, memory_order_relaxed);
     }
@@ -189,8 +190,8 @@ int wal_contents_hold(wal *w, wal_contents *out, firn_error *err)
     out->recovery = w->config.options.recovery;
     out->read_only = w->read_only;
     out->covered_seq = w->config.covered_seq;
-    /* Numbers first, so that everything up to last_seq lies in the segments; the floor last, so that nothing above it has
-     * been dropped from them. */
+    /* Numbers first, so that everything up to last_seq lies in the segments; the floor last, so
+     * that nothing above it has been dropped from them. */
     out->last_seq = atomic_load_explicit(&w->last_seq, memory_order_acquire);
     out->durable_seq = atomic_load_explicit(&w->durable_seq, memory_order_acquire);
     status = hold_segments(w, out, err);

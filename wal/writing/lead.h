@@ -1,5 +1,5 @@
-/* lead: what the files on the way of a write share: what a leader does with its group (<wal/group.h>). Everything
- * here is for the leader alone (log.h).
+/* lead: what the files on the way of a write share: what a leader does with its group
+ * (<wal/group.h>). Everything here is for the leader alone (log.h).
  *
  *   commit.c   the queue, leading
  *   append.c   a group becomes frames in the current segment
@@ -38,12 +38,12 @@ static inline uint64_t wal_round_up(uint64_t n, uint64_t unit)
 
 /* What stands behind a group: zeros, and perhaps a NOTE. Offsets in the segment. */
 typedef struct wal_trailer {
-    uint64_t from;             /* where the group ends */
-    uint64_t zeros_to;         /* zeros up to here */
-    uint64_t note;             /* 0: none */
-    bool stays;                /* that one is there already, and as it should be */
-    uint64_t reach;            /* behind all that is written */
-    uint64_t durable, intent;  /* what the NOTE says */
+    uint64_t from;            /* where the group ends */
+    uint64_t zeros_to;        /* zeros up to here */
+    uint64_t note;            /* 0: none */
+    bool stays;               /* that one is there already, and as it should be */
+    uint64_t reach;           /* behind all that is written */
+    uint64_t durable, intent; /* what the NOTE says */
 } wal_trailer;
 
 /* For a group that goes to the end of the current segment; `seq_last` is its last number. */
@@ -58,8 +58,8 @@ int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *e
 
 /* ---- append.c ---- */
 
-/* Writes the group's frames into the current segment, which has room for them. All of it, or FIRN_NO_SPACE or
- * FIRN_NO_MEMORY and nothing has happened, or FIRN_IO and the log is poisoned. */
+/* Writes the group's frames into the current segment, which has room for them. All of it, or
+ * FIRN_NO_SPACE or FIRN_NO_MEMORY and nothing has happened, or FIRN_IO and the log is poisoned. */
 int wal_group_write(wal *w, wal_group *g, firn_error *err);
 /* What was written becomes the log's newest numbers. */
 void wal_group_count(wal *w, const wal_group *g);

@@ -45,16 +45,16 @@ typedef enum wal_request_type {
     WAL_REQUEST_SEAL, /* the seal of a clean close */
 } wal_request_type;
 
-/* The states of a request. SLEEPING tells who changes it that its thread sleeps by the bell. LEAD, GATHER and SYNC tell
- * the thread what to do next. */
+/* The states of a request. SLEEPING tells who changes it that its thread sleeps by the bell. LEAD,
+ * GATHER and SYNC tell the thread what to do next. */
 enum { WAL_WAITING, WAL_SLEEPING, WAL_GATHER, WAL_LEAD, WAL_SYNC, WAL_DONE };
 
 /* ---- Callbacks ---- */
 
 typedef struct wal_callback wal_callback;
 struct wal_callback {
-    wal_callback
-        *next; /* in the list of the decided ones; in the heap, beside it below the same one */
+    /* in the list of the decided ones; in the heap, beside it below the same one */
+    wal_callback *next;
     wal_callback *child; /* in the heap, the first of those below it */
     uint64_t seq, order; /* what is registered first is called first, of one number */
     firn_wal_durable_fn fn;
@@ -75,8 +75,8 @@ struct firn_wal {
     bool read_only;
     bool has_helper;                  /* set before and cleared after the helper runs */
     bool reserved GUARDED_BY(making); /* the reserve is there */
-    uint64_t
-        populate_ahead; /* bytes that the helper keeps ready; woken when fewer than half are left */
+    /* bytes that the helper keeps ready; woken when fewer than half are left */
+    uint64_t populate_ahead;
     uint32_t generation; /* of fork */
     uint64_t life;
     uint8_t store_id[16];
@@ -96,8 +96,8 @@ struct firn_wal {
     uint64_t floor_appended; /* newest FLOOR in the log, synced or not */
     uint8_t *scratch;        /* where a group that is written at once is put together */
     size_t scratch_bytes;
-    uint64_t
-        asked_ready_for; /* number of the segment for which the helper was asked for a successor */
+    /* number of the segment for which the helper was asked for a successor */
+    uint64_t asked_ready_for;
 
     /* Written by the leader, read by all. */
     _Alignas(WAL_CACHE_LINE) _Atomic uint64_t last_seq;
@@ -119,17 +119,17 @@ struct firn_wal {
 
     _Alignas(WAL_CACHE_LINE) mutex m;
     firn_error poison GUARDED_BY(m);
-    wal_segment **
-        live GUARDED_BY(m); /* ascending numbers; a reference each; the last one is current */
+    /* ascending numbers; a reference each; the last one is current */
+    wal_segment **live GUARDED_BY(m);
     size_t live_count GUARDED_BY(m), live_capacity GUARDED_BY(m);
-    wal_segment *
-        ready GUARDED_BY(m);    /* the next one, made ahead; `making` is needed to change it */
+    /* the next one, made ahead; `making` is needed to change it */
+    wal_segment *ready GUARDED_BY(m);
     bool syncing GUARDED_BY(m); /* somebody syncs (or is named to) */
-    wal_request *
-        gatherer GUARDED_BY(m); /* waits for others to come before it syncs; not while `syncing` */
+    /* waits for others to come before it syncs; not while `syncing` */
+    wal_request *gatherer GUARDED_BY(m);
     uint64_t durable_tick GUARDED_BY(m);
-    unsigned
-        sync_crowd GUARDED_BY(m);   /* who waited at the end of the newest round, covered or not */
+    /* who waited at the end of the newest round, covered or not */
+    unsigned sync_crowd GUARDED_BY(m);
     uint64_t sync_us GUARDED_BY(m); /* how long it took */
     wal_request *waiters GUARDED_BY(m), *waiters_last GUARDED_BY(m);
     _Atomic unsigned waiter_count; /* length of `waiters`; changes under m */
@@ -150,8 +150,8 @@ struct firn_wal {
     bool helper_stop GUARDED_BY(m);
     _Atomic bool helper_woken; /* there may be work */
     _Atomic bool helper_timed; /* the helper will look again by itself */
-    _Atomic bool
-        sync_wanted; /* a threshold of the batch mode was crossed, or a timed waiter is there */
+    /* a threshold of the batch mode was crossed, or a timed waiter is there */
+    _Atomic bool sync_wanted;
 };
 
 /* ---- handle.c ---- */
@@ -166,7 +166,8 @@ void wal_log(const wal *w, firn_log_level level, const char *format, ...)
 void wal_poison(wal *w, const firn_error *cause);
 /* What a call gets that comes after the poisoning. */
 int wal_poisoned_error(wal *w, firn_error *err);
-/* Is the folder still ours alone? If not, the log is poisoned, and FIRN_IO says why (wal_config.lock). */
+/* Is the folder still ours alone? If not, the log is poisoned, and FIRN_IO says why
+ * (wal_config.lock). */
 int wal_check_held(wal *w, firn_error *err);
 /* ---- open.c ---- */
 
@@ -176,7 +177,8 @@ int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_re
 
 /* ---- options.c ---- */
 
-/* Takes the options of a program, whose struct may be an earlier version's; what it has not, keeps its default. */
+/* Takes the options of a program, whose struct may be an earlier version's; what it has not, keeps
+ * its default. */
 int wal_options_take(const firn_wal_options *given, firn_wal_options *out, firn_error *err);
 /* Checks what was given and completes it: *out has every field. May be the same struct. */
 int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn_error *err);
@@ -186,17 +188,18 @@ int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn
 /* Queues `r`, waits until it has been carried out (and synced, if it wants that), returns its
  * status. */
 int wal_submit(wal *w, wal_request *r);
-/* The same for a request that wants no sync, when there is no leader. False: there is one, and nothing has happened. Waits for
- * no other thread. */
+/* The same for a request that wants no sync, when there is no leader. False: there is one, and
+ * nothing has happened. Waits for no other thread. */
 bool wal_submit_if_idle(wal *w, wal_request *r);
 
 /* ---- sync.c ---- */
 
-/* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer, and sees to it that somebody
- * syncs. `own` (or NULL) is the caller's: it is not woken, but its next state is returned: WAITING (for whoever syncs),
- * GATHER, SYNC, or DONE. Without `own`, WAITING. */
+/* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer, and sees to
+ * it that somebody syncs. `own` (or NULL) is the caller's: it is not woken, but its next state is
+ * returned: WAITING (for whoever syncs), GATHER, SYNC, or DONE. Without `own`, WAITING. */
 uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
-/* Waits for the request to be carried out, from this state on, and does what its thread is told to do on the way. */
+/* Waits for the request to be carried out, from this state on, and does what its thread is told to
+ * do on the way. */
 void wal_sync_wait(wal *w, wal_request *r, uint32_t state);
 /* Syncs everything appended so far, also frames without numbers. */
 int wal_sync_all(wal *w, firn_error *err);
@@ -215,7 +218,8 @@ int wal_callback_add(wal *w, uint64_t seq, firn_wal_durable_fn fn, void *ctx);
 /* Has the decided callbacks called, by the helper or at once; _call: at once. */
 void wal_callbacks_fire(wal *w);
 void wal_callbacks_call(wal *w);
-/* Moves callbacks whose outcome is known to the list of those to be called. True when there are any. */
+/* Moves callbacks whose outcome is known to the list of those to be called. True when there are
+ * any. */
 bool wal_callbacks_decide(wal *w) REQUIRES(w->m);
 
 /* ---- ready.c ---- */
@@ -225,8 +229,8 @@ int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, fir
     REQUIRES(w->making);
 /* Makes sure that w->ready has at least `bytes`. */
 int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err) REQUIRES(w->making);
-/* Gives a segment's file back to the system or keeps it for reuse; drops the log's reference. Durable
- * with the next sync of the folder, for those who need it to be. */
+/* Gives a segment's file back to the system or keeps it for reuse; drops the log's reference.
+ * Durable with the next sync of the folder, for those who need it to be. */
 int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err);
 /* Removes the ready segment and all spares. */
 int wal_ready_release(wal *w, firn_error *err);
@@ -241,12 +245,12 @@ void wal_helper_wake_locked(wal *w) REQUIRES(w->m);
 
 /* ---- How requests wait; used by commit.c and sync.c ---- */
 
-/* Changes a request's state. Returns the bits to ring for, 0 when its thread is awake. The request may be gone as soon as
- * it is DONE. */
+/* Changes a request's state. Returns the bits to ring for, 0 when its thread is awake. The request
+ * may be gone as soon as it is DONE. */
 static inline uint32_t wal_request_tell(wal_request *r, uint32_t state)
 {
-    /* Read first, since the request may be gone behind the exchange. Who went to sleep meanwhile may have chosen its bit
-     * after we read: then everybody is woken, and looks again. */
+    /* Read first, since the request may be gone behind the exchange. Who went to sleep meanwhile
+     * may have chosen its bit after we read: then everybody is woken, and looks again. */
     uint32_t bit = atomic_load_explicit(&r->bit, memory_order_relaxed);
     if (atomic_exchange_explicit(&r->state, state, memory_order_acq_rel) != WAL_SLEEPING)
         return 0;
@@ -264,8 +268,8 @@ static inline void wal_request_set(wal *w, wal_request *r, uint32_t state)
     wal_ring(w, wal_request_tell(r, state));
 }
 
-/* Sleeps once, at most `us` microseconds (0: no limit), unless the state is past SLEEPING or becomes so. Returns the
- * state. */
+/* Sleeps once, at most `us` microseconds (0: no limit), unless the state is past SLEEPING or
+ * becomes so. Returns the state. */
 static inline uint32_t wal_request_sleep(wal *w, wal_request *r, uint32_t us)
 {
     uint32_t looked = bell_look(&w->bell);

@@ -1,17 +1,18 @@
-/* note: what stands behind the newest frame: zeros that mark the end, and a NOTE (README.md, "What one bad sector can
- * take", W11).
+/* note: what stands behind the newest frame: zeros that mark the end, and a NOTE (README.md, "What
+ * one bad sector can take", W11).
  *
- * A frame says of those before it that they were synced; it often lies in the same sector as they. So a NOTE says it, too,
- * in the next page. It is written together with the group that it stands behind, with the same call, and is in
- * the way of the frames that come next, which replace it. It says
+ * A frame says of those before it that they were synced; it often lies in the same sector as they.
+ * So a NOTE says it, too, in the next page. It is written together with the group that it stands
+ * behind, with the same call, and is in the way of the frames that come next, which replace it. It
+ * says
  *   durable   the durable line, as a frame does
  *   intent    a sync of everything up to this number was about to start when it was written
- * Both stay true for ever. The writer of a group that waits for a sync writes one with it. Other groups write one where
- * they have overwritten the last one, or where the durable line has moved; and who syncs such groups has one
- * written before.
+ * Both stay true for ever. The writer of a group that waits for a sync writes one with it. Other
+ * groups write one where they have overwritten the last one, or where the durable line has moved;
+ * and who syncs such groups has one written before.
  *
- * Invariant: the bytes between the newest frame and the NOTE hold no other NOTE of this life. Locks: none; only the leader
- * is here. Start reading at wal_trailer_plan.
+ * Invariant: the bytes between the newest frame and the NOTE hold no other NOTE of this life.
+ * Locks: none; only the leader is here. Start reading at wal_trailer_plan.
  */
 #include <base/error.h>
 #include <string.h>
@@ -40,7 +41,8 @@ void wal_trailer_plan(const wal *w, const wal_group *g, uint64_t durable, uint64
     uint64_t end = s->end + g->bytes;
     uint64_t intent = max_u64(atomic_load_explicit(&w->noted_intent, memory_order_relaxed),
                               atomic_load_explicit(&w->sync_intent, memory_order_relaxed));
-    /* What a SEAL or a LINK says needs no NOTE: the next segment does, or the frames that follow at once. */
+    /* What a SEAL or a LINK says needs no NOTE: the next segment does, or the frames that follow at
+     * once. */
     bool own = g->first->frame_type != WAL_SEAL && g->first->frame_type != WAL_LINK;
     *out = (wal_trailer){
         .from = end,
@@ -100,7 +102,8 @@ static bool is_known_note(const wal_segment *s, uint64_t offset, const uint8_t *
            f.durable_seq == s->note_durable && f.seq_first == s->note_intent + 1;
 }
 
-/* Clears what a refused write may have left at `offset`. *stays: the NOTE of before stands there unharmed. */
+/* Clears what a refused write may have left at `offset`. *stays: the NOTE of before stands there
+ * unharmed. */
 static int note_wipe(wal_segment *s, uint64_t offset, bool *stays, firn_error *err)
 {
     static const uint8_t zeros[WAL_FRAME_BYTES];
@@ -110,7 +113,8 @@ static int note_wipe(wal_segment *s, uint64_t offset, bool *stays, firn_error *e
     if (status != FIRN_OK)
         return status;
     *stays = is_known_note(s, offset, bytes, &verdict);
-    /* What has no intact header misleads no reader: stale bytes of an earlier use, a part of a NOTE. */
+    /* What has no intact header misleads no reader: stale bytes of an earlier use, a part of a
+     * NOTE. */
     if (!*stays && verdict != WAL_FRAME_EMPTY && verdict != WAL_FRAME_BAD_HEADER) {
         status = fs_write(s->file, zeros, sizeof(zeros), offset, err);
         memset(bytes, 0, sizeof(bytes));
@@ -135,8 +139,8 @@ int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *e
     return status;
 }
 
-/* The NOTE of before may stand where this one was to go: then nothing has happened. Else there may be a part of one, which
- * the next group clears away. */
+/* The NOTE of before may stand where this one was to go: then nothing has happened. Else there may
+ * be a part of one, which the next group clears away. */
 static void note_refused(wal *w, wal_segment *s, uint64_t offset, int status, const firn_error *why)
 {
     uint8_t bytes[WAL_FRAME_BYTES];

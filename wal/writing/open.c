@@ -128,7 +128,8 @@ static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *lo
     }
     mutex_lock(&w->making);
     int status = wal_ready_ensure(w, log->next_segment_no, w->config.options.segment_bytes, err);
-    /* On a full disk a small one will do: the log can be read, and goes on when there is room again. */
+    /* On a full disk a small one will do: the log can be read, and goes on when there is room
+     * again. */
     if (status == FIRN_NO_SPACE) {
         (void)wal_reserve_spend(
             w->dir); /* may be gone already, and a little room be left from it */
@@ -168,8 +169,8 @@ static int skip_numbers(wal *w, uint64_t upto, firn_error *err)
     return FIRN_OK;
 }
 
-/* The reserve serves a later opening, on a full disk. Without it this one goes on: there may be no room for it, or
- * something else under its name. The next segment tries again. */
+/* The reserve serves a later opening, on a full disk. Without it this one goes on: there may be no
+ * room for it, or something else under its name. The next segment tries again. */
 static void make_reserve(wal *w)
 {
     char why[512];
@@ -371,8 +372,8 @@ static NO_THREAD_ANALYSIS int seal_log(wal *w, firn_error *err)
         return held;
     bool empty = s->end == WAL_DATA_OFFSET;
     if (w->fresh && empty && all_zero(w->config.store_id) && w->reserved) {
-        /* Made for appends that never came. An owner keeps it: it may have noted that it needs no segment before this
-         * one. On a full disk its room is kept for the next opening. */
+        /* Made for appends that never came. An owner keeps it: it may have noted that it needs no
+         * segment before this one. On a full disk its room is kept for the next opening. */
         int status = fs_remove(w->dir, s->name, err);
         return status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
     }

@@ -32,8 +32,8 @@ static void temporary_name(uint64_t no, char out[TEMPORARY_NAME_BYTES])
 
 /* ---- After its use ---- */
 
-/* Not one that stems from an earlier life: a write into its file may have failed then, and what is written there again may
- * never be durable. */
+/* Not one that stems from an earlier life: a write into its file may have failed then, and what is
+ * written there again may never be durable. */
 static bool fits_again(const wal *w, const wal_segment *s)
 {
     return s->ours && s->mapped == w->mapped && s->base_bytes == s->bytes &&
@@ -114,7 +114,8 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     int status = fs_look(w->dir, temporary, &entry, err);
     if (status == FIRN_OK && entry.links != 1) /* a backup keeps it under another name, as it is */
         status = FIRN_INVALID;
-    /* The rest of the file may be what was stored in its former life and never synced: nobody wants it on the disk. */
+    /* The rest of the file may be what was stored in its former life and never synced: nobody wants
+     * it on the disk. */
     if (status == FIRN_OK)
         status = fs_write_durable(s->file, pages, sizeof(pages), 0, err);
     if (status == FIRN_OK && !s->mapped)
@@ -228,8 +229,8 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
     wal_segment *made;
     int status = wal_segment_make(w, no, bytes, &made, err);
     if (status != FIRN_OK) {
-        /* The new file may have taken the name of one that was too small, and be gone again: what would be appended to
-         * the old one, nothing would find. */
+        /* The new file may have taken the name of one that was too small, and be gone again: what
+         * would be appended to the old one, nothing would find. */
         if (old) {
             mutex_lock(&w->m);
             w->ready = NULL;

@@ -1,5 +1,6 @@
-/* request: what a caller asks of the log becomes a request, which commit.c carries out (<firn/wal.h>, <wal/wal.h>,
- * <wal/group.h>). Everything that can be refused is refused here, before the request is queued.
+/* request: what a caller asks of the log becomes a request, which commit.c carries out
+ * (<firn/wal.h>, <wal/wal.h>, <wal/group.h>). Everything that can be refused is refused here,
+ * before the request is queued.
  */
 #include <base/checksum.h>
 #include <base/entry.h>

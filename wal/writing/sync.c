@@ -75,8 +75,8 @@ static void answer_all(wal *w, wal_request *first, int status)
     wal_ring(w, bits);
 }
 
-/* All of them were appended, and are visible: whether they survive is unknown, whichever of them the failed sync
- * was to cover. (POISONED says that nothing has happened.) */
+/* All of them were appended, and are visible: whether they survive is unknown, whichever of them
+ * the failed sync was to cover. (POISONED says that nothing has happened.) */
 static void answer_failed(wal *w, wal_request *first)
 {
     uint32_t bits = 0;
@@ -99,9 +99,9 @@ static void answer_failed(wal *w, wal_request *first)
 }
 
 /* Has everybody come who is expected? Writers that commit again and again come back just after a
- * round has released them. A round that starts at once goes without them, and two half-filled rounds
- * take twice the time of a full one. So a round waits for as many as waited at the end of the last
- * one, for a part of what a sync takes; a lone writer waits for nobody. */
+ * round has released them. A round that starts at once goes without them, and two half-filled
+ * rounds take twice the time of a full one. So a round waits for as many as waited at the end of
+ * the last one, for a part of what a sync takes; a lone writer waits for nobody. */
 static bool company_complete(const wal *w) REQUIRES(w->m)
 {
     return atomic_load_explicit(&w->waiter_count, memory_order_relaxed) >= w->sync_crowd ||
@@ -234,15 +234,16 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     w->sync_us = us;
     bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
     w->durable_tick = tick;
-    /* Release: who sees the number may say so to others. Sequentially consistent, because the helper says
-     * "I will not look again by myself" and then looks here, and we look at what it said below: one of us
-     * sees the other. */
+    /* Release: who sees the number may say so to others. Sequentially consistent, because the
+     * helper says "I will not look again by myself" and then looks here, and we look at what it
+     * said below: one of us sees the other. */
     atomic_store_explicit(&w->durable_seq, seq, memory_order_seq_cst);
     wal_request *covered = waiters_take(w, tick);
     wal_request *failed = poisoned ? waiters_take(w, UINT64_MAX) : NULL;
     w->syncing = false;
     named = w->gatherer = w->waiters;
-    /* Under the lock: once it is free, another thread may take the round over, and answer the gatherer, too. */
+    /* Under the lock: once it is free, another thread may take the round over, and answer the
+     * gatherer, too. */
     uint32_t bits = named ? wal_request_tell(named, WAL_GATHER) : 0;
     bool fire = wal_callbacks_decide(w);
     if (w->timed_waiters > 0)
@@ -264,9 +265,10 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
 /* A leader is at work for microseconds, or waits for the index. */
 #define NOTE_TRIES 4
 
-/* W11: what this round will make durable, and what is durable already, stands behind the frames before the sync starts. A
- * group that waits for a sync has written so itself. Otherwise it is done here, unless a leader keeps the log to itself:
- * the round does not wait for one that may be waiting for a flush, which waits for a sync. Then the next group does it. */
+/* W11: what this round will make durable, and what is durable already, stands behind the frames
+ * before the sync starts. A group that waits for a sync has written so itself. Otherwise it is done
+ * here, unless a leader keeps the log to itself: the round does not wait for one that may be
+ * waiting for a flush, which waits for a sync. Then the next group does it. */
 static void note_round(wal *w)
 {
     uint64_t durable = atomic_load_explicit(&w->durable_seq, memory_order_acquire);
@@ -277,7 +279,8 @@ static void note_round(wal *w)
              atomic_load_explicit(&w->noted_intent, memory_order_acquire) >= last))
             return;
         atomic_store_explicit(&w->sync_intent, last, memory_order_relaxed);
-        /* One that fails has poisoned the log, or leaves it without: then one bad sector can take more. */
+        /* One that fails has poisoned the log, or leaves it without: then one bad sector can take
+         * more. */
         firn_error error;
         wal_request r = {.type = WAL_REQUEST_NOTE, .err = &error};
         if (wal_submit_if_idle(w, &r))
@@ -314,8 +317,8 @@ static void sync_round(wal *w)
         round_failed(w, &error);
 }
 
-/* Waits until the company is complete or the time is up. Returns the state of `r` then: SYNC when the
- * round is ours, WAITING when another one took it over. */
+/* Waits until the company is complete or the time is up. Returns the state of `r` then: SYNC when
+ * the round is ours, WAITING when another one took it over. */
 static uint32_t gather(wal *w, wal_request *r)
 {
     mutex_lock(&w->m);

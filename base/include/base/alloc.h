@@ -1,9 +1,9 @@
 /* alloc: every heap allocation of firn goes through here, so that tests can fail the n-th one.
  *
  * alloc_fail_at(n) makes the n-th allocation from now on fail, once, and starts counting at 0;
- * alloc_fail_at(UINT64_MAX) counts and fails none; alloc_fail_at(0) stops both. alloc_count() is the
- * number of allocations since counting was started, and stays when it is stopped; alloc_failed_bytes() is what the one that
- * was made to fail had asked for. All are for tests;
+ * alloc_fail_at(UINT64_MAX) counts and fails none; alloc_fail_at(0) stops both. alloc_count() is
+ * the number of allocations since counting was started, and stays when it is stopped;
+ * alloc_failed_bytes() is what the one that was made to fail had asked for. All are for tests;
  * in production an allocation pays one relaxed load of a word that nothing writes.
  */
 #ifndef BASE_ALLOC_H
@@ -20,19 +20,21 @@ void *mem_aligned(size_t alignment, size_t size); /* power of two; freed by mem_
 void mem_free(void *p);
 char *mem_strdup(const char *s);
 
-/* Address space for large, long-lived blocks (arenas, caches, private log buffers): anonymous memory,
- * zeroed, with huge pages advised when size >= 2 MiB. */
+/* Address space for large, long-lived blocks (arenas, caches, private log buffers): anonymous
+ * memory, zeroed, with huge pages advised when size >= 2 MiB. */
 void *mem_pages(size_t size);
 void mem_pages_free(void *p, size_t size);
-uint64_t mem_pages_held(void); /* bytes of such blocks in the process now, in whole pages: what charges are compared with */
+/* bytes of such blocks in the process now, in whole pages: what charges are compared with */
+uint64_t mem_pages_held(void);
 
-/* What this thread's newest allocation that failed had asked for, told once: for the error that describes it. 0: there was
- * none. */
+/* What this thread's newest allocation that failed had asked for, told once: for the error that
+ * describes it. 0: there was none. */
 size_t mem_refused(void);
 
-/* What can give memory back when the system has none left (also: `ulimit -v`). An allocation that fails asks all of them,
- * and is tried once more. `give` is called by any thread, in the middle of an allocation, whatever locks it holds: so it
- * only tries locks (mutex_try), and allocates nothing. */
+/* What can give memory back when the system has none left (also: `ulimit -v`). An allocation that
+ * fails asks all of them, and is tried once more. `give` is called by any thread, in the middle of
+ * an allocation, whatever locks it holds: so it only tries locks (mutex_try), and allocates
+ * nothing. */
 typedef struct mem_relief {
     void (*give)(void *ctx);
     void *ctx;

@@ -1,13 +1,13 @@
-/* budget: one number for all the memory of a store. Each holder charges what it takes and releases what it gives back,
- * under its kind.
+/* budget: one number for all the memory of a store. Each holder charges what it takes and releases
+ * what it gives back, under its kind.
  *
- * B1  At every quiet moment the sum of the charges is what is held, to the byte: the log bytes that memtables point at
- *     and their index, the slabs and pages of the block cache, filters and indexes of tables, open tables, and what
- *     background work and long scans work with.
+ * B1  At every quiet moment the sum of the charges is what is held, to the byte: the log bytes that
+ *     memtables point at and their index, the slabs and pages of the block cache, filters and
+ *     indexes of tables, open tables, and what background work and long scans work with.
  *
- * Who gives back: memtables do by being flushed, at their share; the cache has what is left (budget_left) and gives up
- * blocks, filters and indexes for it; open tables and work in progress give nothing back before they end. A read that
- * must hold more than `most` in all is refused.
+ * Who gives back: memtables do by being flushed, at their share; the cache has what is left
+ * (budget_left) and gives up blocks, filters and indexes for it; open tables and work in progress
+ * give nothing back before they end. A read that must hold more than `most` in all is refused.
  *
  * A charge is a relaxed addition: it orders nothing.
  */
@@ -58,15 +58,16 @@ static inline uint64_t budget_total(const memory_budget *b)
 }
 
 /* A holder's charge becomes `now`; *charged is what it was. */
-static inline void budget_adjust(memory_budget *b, budget_kind kind, uint64_t *charged, uint64_t now)
+static inline void budget_adjust(memory_budget *b, budget_kind kind, uint64_t *charged,
+                                 uint64_t now)
 {
     /* Modulo 2^64: less is a large addition. */
     budget_charge(b, kind, now - *charged);
     *charged = now;
 }
 
-/* What the others leave of the limit for blocks, filters and indexes; at least a fourth of what the memtables' share
- * leaves, since a store without any would read all things anew for each call. */
+/* What the others leave of the limit for blocks, filters and indexes; at least a fourth of what the
+ * memtables' share leaves, since a store without any would read all things anew for each call. */
 static inline uint64_t budget_left(const memory_budget *b)
 {
     uint64_t mems = budget_held(b, BUDGET_LOG) + budget_held(b, BUDGET_INDEX);

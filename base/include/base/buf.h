@@ -1,5 +1,6 @@
-/* buf: a growable byte buffer with one owner. All-zero is the empty buffer; release makes it so again.
- * Not thread-safe. Growth that fails returns FIRN_NO_MEMORY and leaves the buffer as it was. */
+/* buf: a growable byte buffer with one owner. All-zero is the empty buffer; release makes it so
+ * again. Not thread-safe. Growth that fails returns FIRN_NO_MEMORY and leaves the buffer as it
+ * was. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 

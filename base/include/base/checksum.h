@@ -1,7 +1,7 @@
-/* checksum: CRC-32 as zlib defines it (reflected 0xEDB88320), so anyone can verify a byte of firn with
- * zlib alone. Computed by carry-less multiplication where the processor has it (Gopal et al., "Fast CRC
- * Computation for Generic Polynomials Using PCLMULQDQ", Intel 2009), by ARMv8 CRC instructions, and by
- * zlib elsewhere. Thread-safe.
+/* checksum: CRC-32 as zlib defines it (reflected 0xEDB88320), so anyone can verify a byte of firn
+ * with zlib alone. Computed by carry-less multiplication where the processor has it (Gopal et al.,
+ * "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel 2009), by ARMv8 CRC
+ * instructions, and by zlib elsewhere. Thread-safe.
  */
 #ifndef BASE_CHECKSUM_H
 #define BASE_CHECKSUM_H

@@ -11,8 +11,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* For a number that was read from memory which another process may change: from here on the compiler has it in a register
- * and does not read it again, so that what was compared is what is used. */
+/* For a number that was read from memory which another process may change: from here on the
+ * compiler has it in a register and does not read it again, so that what was compared is what is
+ * used. */
 static inline uint32_t once_u32(uint32_t v)
 {
     __asm__("" : "+r"(v));
@@ -67,8 +68,8 @@ static inline uint8_t *varint_put(uint8_t *p, uint64_t v)
     return p;
 }
 
-/* Reads a varint from [p, end). Returns the byte behind it, or NULL when it does not end before `end`
- * or does not fit 64 bits. */
+/* Reads a varint from [p, end). Returns the byte behind it, or NULL when it does not end before
+ * `end` or does not fit 64 bits. */
 static inline const uint8_t *varint_get(const uint8_t *p, const uint8_t *end, uint64_t *out)
 {
     uint64_t value = 0;

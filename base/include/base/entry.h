@@ -1,5 +1,5 @@
-/* entry: how one operation is encoded. The log stores entries, the memtable points at them, batches are
- * made of them: this is the encoding that the three siblings share (base/README.md, "Entry").
+/* entry: how one operation is encoded. The log stores entries, the memtable points at them, batches
+ * are made of them: this is the encoding that the three siblings share (base/README.md, "Entry").
  *
  *   offset  size  field
  *   0       1     kind           firn_kind
@@ -52,10 +52,10 @@ static inline firn_slice entry_value(const uint8_t *p)
     return (firn_slice){p + ENTRY_HEADER_BYTES + get_u16(p + 2), get_u32(p + 4)};
 }
 
-/* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a length
- * does not fit or a rule is broken (a delete with a value, kind 0), FIRN_UNSUPPORTED for kinds and
- * buckets this version does not know: it knows FIRN_PUT, FIRN_DELETE and the default bucket. The slices
- * point into p. */
+/* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a
+ * length does not fit or a rule is broken (a delete with a value, kind 0), FIRN_UNSUPPORTED for
+ * kinds and buckets this version does not know: it knows FIRN_PUT, FIRN_DELETE and the default
+ * bucket. The slices point into p. */
 int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used);
 
 /* Checks that `payload` is exactly `count` well-formed entries. */

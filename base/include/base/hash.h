@@ -1,5 +1,6 @@
-/* hash: a 64-bit hash of keys for filters and caches. It is part of the table format: changing it is a
- * format change. Multiply-and-fold over 16 bytes a step, after wyhash (Wang Yi, public domain).
+/* hash: a 64-bit hash of keys for filters and caches. It is part of the table format: changing it
+ * is a format change. Multiply-and-fold over 16 bytes a step, after wyhash (Wang Yi, public
+ * domain).
  */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H

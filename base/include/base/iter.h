@@ -1,19 +1,23 @@
-/* iter: what a sorted run of versions looks like to a merge, whoever keeps it (memtable, table, merge).
+/* iter: what a sorted run of versions looks like to a merge, whoever keeps it (memtable, table,
+ * merge).
  *
- * Order: key ascending (slice_compare), then sequence number descending: the newest version of a key
- * comes first. The current element lies open in the struct, so that a merge compares without a call.
+ * Order: key ascending (slice_compare), then sequence number descending: the newest version of a
+ * key comes first. The current element lies open in the struct, so that a merge compares without a
+ * call.
  *
  * Invariants
  *   I1  valid implies status == FIRN_OK; key, seq, kind, value are those of the current element.
  *   I2  key and value are valid until the next movement or close of this iterator.
  *   I3  !valid && status == FIRN_OK: before the first or behind the last element.
- *   I4  an error (damage, I/O) makes the iterator invalid, stays in status and is described in *err.
- *   I5  with limits, an iterator is one over those elements alone that are within the limits: it shows no other, and
- *       a movement that would come to one goes on in its direction. However many versions of a key are too new, a movement
- *       takes a bounded number of steps to pass them.
- *   I6  deferred: `value` has its size but no bytes (data NULL) until fetch. Only an iterator whose owner has set `lazy`
- *       does that, when the value is large and memory is short: of the many children of a merge, only the one that is
- *       shown needs its value.
+ *   I4  an error (damage, I/O) makes the iterator invalid, stays in status and is described in
+ *       *err.
+ *   I5  with limits, an iterator is one over those elements alone that are within the limits: it
+ *       shows no other, and a movement that would come to one goes on in its direction. However
+ *       many versions of a key are too new, a movement takes a bounded number of steps to pass
+ *       them.
+ *   I6  deferred: `value` has its size but no bytes (data NULL) until fetch. Only an iterator whose
+ *       owner has set `lazy` does that, when the value is large and memory is short: of the many
+ *       children of a merge, only the one that is shown needs its value.
  * An iterator is used by one thread. It may be moved in any order: first(), last() and seek() are
  * possible in every state, next() and prev() only while valid.
  */
@@ -29,8 +33,8 @@ typedef struct iter iter;
 typedef struct iter_limits {
     firn_slice lower; /* the first key; NULL data: no bound */
     firn_slice upper; /* the first key that is too great; NULL data: no bound */
-    /* Versions with a greater number are too new; FIRN_MAX_SEQ: none is. Those up to it are all there when the iterator is
-     * made. */
+    /* Versions with a greater number are too new; FIRN_MAX_SEQ: none is. Those up to it are all
+     * there when the iterator is made. */
     uint64_t seq_max;
 } iter_limits;
 
@@ -44,13 +48,15 @@ typedef struct iter_ops {
     void (*next)(iter *it);
     void (*prev)(iter *it);
     void (*close)(iter *it); /* frees the iterator */
-    /* While deferred: brings the value's bytes, or makes the iterator invalid with an error. NULL: never defers. */
+    /* While deferred: brings the value's bytes, or makes the iterator invalid with an error. NULL:
+     * never defers. */
     void (*fetch)(iter *it);
 } iter_ops;
 
 struct iter {
     const iter_ops *ops;
-    /* Set before the first movement, by the caller who made the iterator, and never changed; borrowed. NULL: none. */
+    /* Set before the first movement, by the caller who made the iterator, and never changed;
+     * borrowed. NULL: none. */
     const iter_limits *limits;
     firn_slice key;
     firn_slice value;
@@ -62,7 +68,8 @@ struct iter {
     firn_error error; /* meaningful when status is not FIRN_OK */
 };
 
-/* Where a seek to (key, number) comes to within the limits: behind the lower bound and what is too new. */
+/* Where a seek to (key, number) comes to within the limits: behind the lower bound and what is too
+ * new. */
 static inline void iter_clamp_seek(const iter_limits *l, firn_slice *key, uint64_t *seq)
 {
     if (l->lower.data && slice_compare(*key, l->lower) < 0) {

@@ -1,8 +1,8 @@
 /* look: reading a folder while another process may write in it.
  *
- * Files come and go meanwhile, and what does not fit together then means nothing. So the reader takes a fingerprint of the
- * folder, reads, and, when something did not fit, reads again as long as the fingerprint has changed. A folder in which
- * no process writes is read once.
+ * Files come and go meanwhile, and what does not fit together then means nothing. So the reader
+ * takes a fingerprint of the folder, reads, and, when something did not fit, reads again as long as
+ * the fingerprint has changed. A folder in which no process writes is read once.
  *
  *     folder_look l = {.dir = dir, .fingerprint = fs_dir_fingerprint, .most = 50};
  *     do {
@@ -37,7 +37,8 @@ static inline bool look_may(const folder_look *l)
     return l->count < l->most;
 }
 
-/* Behind a reading that found what does not fit: has the folder changed meanwhile, and may it be read once more? */
+/* Behind a reading that found what does not fit: has the folder changed meanwhile, and may it be
+ * read once more? */
 static inline bool look_again(const folder_look *l)
 {
     uint64_t now = 0;

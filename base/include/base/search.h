@@ -1,8 +1,9 @@
 /* search: where something belongs in what is sorted.
  *
- * Both searches return the first position of which `is_before` says false: all in front of it are before what is
- * wanted. They are inlined together with `is_before`, so that a comparison costs what it would cost in a loop of its
- * own; give them a function of the same file. It may note in `wanted` what it came by.
+ * Both searches return the first position of which `is_before` says false: all in front of it are
+ * before what is wanted. They are inlined together with `is_before`, so that a comparison costs
+ * what it would cost in a loop of its own; give them a function of the same file. It may note in
+ * `wanted` what it came by.
  */
 #ifndef BASE_SEARCH_H
 #define BASE_SEARCH_H
@@ -29,8 +30,8 @@ SEARCH_INLINE size_t search_first(const void *array, size_t low, size_t high, vo
     return low;
 }
 
-/* In [0, count). Compiles to conditional moves: which way each step goes is chance, and a wrong guess of the processor
- * costs more than the step. For comparisons of single numbers. */
+/* In [0, count). Compiles to conditional moves: which way each step goes is chance, and a wrong
+ * guess of the processor costs more than the step. For comparisons of single numbers. */
 SEARCH_INLINE size_t search_first_flat(const void *array, size_t count, void *wanted,
                                        search_fn is_before)
 {

@@ -1,9 +1,9 @@
 /* sized: structs of options that a program fills in, and whose first field is their size.
  *
- * Later versions add fields at the end. So the struct of a program that was compiled for an earlier version is shorter, and
- * what it does not have keeps its default. A longer one asks for what this version does not know: it is refused, as is a
- * size that no version's struct has had (nothing behind the size, or a part of a field): then the program has not
- * filled the struct in.
+ * Later versions add fields at the end. So the struct of a program that was compiled for an earlier
+ * version is shorter, and what it does not have keeps its default. A longer one asks for what this
+ * version does not know: it is refused, as is a size that no version's struct has had (nothing
+ * behind the size, or a part of a field): then the program has not filled the struct in.
  */
 #ifndef BASE_SIZED_H
 #define BASE_SIZED_H
@@ -16,11 +16,12 @@ typedef struct sized_kind {
     size_t size;        /* of this version's struct */
 } sized_kind;
 
-/* *out holds the defaults and is of this version's size. Copies what `given` has, but not its size. FIRN_INVALID, and *out is
- * as it was. */
+/* *out holds the defaults and is of this version's size. Copies what `given` has, but not its size.
+ * FIRN_INVALID, and *out is as it was. */
 int sized_take(const sized_kind *kind, const void *given, void *out, firn_error *err);
-/* The other way: copies into `given`, of whatever size it is, what it has room for. Behind sized_take. False: something in
- * `from` that differs from `before` lies beyond its end. Then nothing was copied. */
+/* The other way: copies into `given`, of whatever size it is, what it has room for. Behind
+ * sized_take. False: something in `from` that differs from `before` lies beyond its end. Then
+ * nothing was copied. */
 bool sized_give(const sized_kind *kind, void *given, const void *from, const void *before);
 
 #endif

@@ -11,8 +11,8 @@ static inline firn_slice slice_of(const void *data, size_t size)
     return (firn_slice){data, size};
 }
 
-/* The empty slice may be NULL, to which C allows no arithmetic: this one never is. For keys that are
- * handed down to where they are cut. */
+/* The empty slice may be NULL, to which C allows no arithmetic: this one never is. For keys that
+ * are handed down to where they are cut. */
 static inline firn_slice slice_somewhere(firn_slice s)
 {
     static const uint8_t nothing;
@@ -48,8 +48,9 @@ static inline size_t slice_common(firn_slice a, firn_slice b)
     return i;
 }
 
-/* Eight bytes of the key from `skip` on, as a big-endian number padded with zeros: for keys that agree
- * in their first `skip` bytes, piece(a) < piece(b) implies a < b; equal pieces decide nothing. */
+/* Eight bytes of the key from `skip` on, as a big-endian number padded with zeros: for keys that
+ * agree in their first `skip` bytes, piece(a) < piece(b) implies a < b; equal pieces decide
+ * nothing. */
 static inline uint64_t slice_piece(firn_slice key, size_t skip)
 {
     uint64_t v = 0;

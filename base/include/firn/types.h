@@ -1,7 +1,7 @@
 /* <firn/types.h>: what the store (<firn/firn.h>) and the log (<firn/wal.h>) share.
  *
- * Statuses, slices, the error detail, durability, and the batch. Everything here is plain C11, usable
- * from C++, and starts with firn_ or FIRN_.
+ * Statuses, slices, the error detail, durability, and the batch. Everything here is plain C11,
+ * usable from C++, and starts with firn_ or FIRN_.
  */
 #ifndef FIRN_TYPES_H
 #define FIRN_TYPES_H
@@ -18,29 +18,33 @@ extern "C" {
 
 /* ---- Limits. Each is checked before a sequence number is used. ---- */
 
-#define FIRN_MAX_KEY_BYTES   UINT32_C(65535)            /* 64 KiB - 1 */
-#define FIRN_MAX_VALUE_BYTES (UINT32_C(256) << 20)      /* 256 MiB */
-#define FIRN_MAX_BATCH_BYTES (UINT32_C(1) << 30)        /* 1 GiB, encoded */
-#define FIRN_MAX_SEQ         ((UINT64_C(1) << 56) - 1)  /* sequence numbers run from 1 */
+#define FIRN_MAX_KEY_BYTES   UINT32_C(65535)           /* 64 KiB - 1 */
+#define FIRN_MAX_VALUE_BYTES (UINT32_C(256) << 20)     /* 256 MiB */
+#define FIRN_MAX_BATCH_BYTES (UINT32_C(1) << 30)       /* 1 GiB, encoded */
+#define FIRN_MAX_SEQ         ((UINT64_C(1) << 56) - 1) /* sequence numbers run from 1 */
 
 /* ---- Statuses ----
- * Every call that can fail returns one of these as an int; 0 is success. END, and NOT_FOUND of a get, are answers and
- * not failures: no firn_error is filled in for them. No write returns NOT_FOUND. */
+ * Every call that can fail returns one of these as an int; 0 is success. END, and NOT_FOUND of a
+ * get, are answers and not failures: no firn_error is filled in for them. No write returns
+ * NOT_FOUND. */
 typedef enum firn_status {
     FIRN_OK = 0,
-    FIRN_NOT_FOUND,   /* the key, file or folder is not there */
-    FIRN_END,         /* an iteration has no further element */
-    FIRN_INVALID,     /* a wrong argument or option, or a call in a wrong state; nothing was changed */
-    FIRN_TOO_LARGE,   /* a key, value or batch is over its limit; nothing was changed */
-    FIRN_IO,          /* the system failed a call; firn_error.sys_errno says how */
-    FIRN_NO_SPACE,    /* disk full, or a quota or limit of file sizes reached; nothing was acknowledged; try
-                         again later */
-    FIRN_NO_MEMORY,   /* an allocation failed, or descriptors ran out; nothing was acknowledged */
-    FIRN_DAMAGED,     /* bytes on disk are not what was written; firn_error names file and offset */
-    FIRN_LOCKED,      /* another opener holds the folder */
-    FIRN_READ_ONLY,   /* the handle was opened for reading only */
-    FIRN_POISONED,    /* an earlier write or sync failed: its outcome is unknown, writing has stopped;
-                         reading goes on; close and open again */
+    FIRN_NOT_FOUND, /* the key, file or folder is not there */
+    FIRN_END,       /* an iteration has no further element */
+    /* a wrong argument or option, or a call in a wrong state; nothing was changed */
+    FIRN_INVALID,
+    FIRN_TOO_LARGE, /* a key, value or batch is over its limit; nothing was changed */
+    FIRN_IO,        /* the system failed a call; firn_error.sys_errno says how */
+    /* disk full, or a quota or limit of file sizes reached; nothing was acknowledged; try again
+     * later */
+    FIRN_NO_SPACE,
+    FIRN_NO_MEMORY, /* an allocation failed, or descriptors ran out; nothing was acknowledged */
+    FIRN_DAMAGED,   /* bytes on disk are not what was written; firn_error names file and offset */
+    FIRN_LOCKED,    /* another opener holds the folder */
+    FIRN_READ_ONLY, /* the handle was opened for reading only */
+    /* an earlier write or sync failed: its outcome is unknown, writing has stopped; reading goes
+     * on; close and open again */
+    FIRN_POISONED,
     FIRN_UNSUPPORTED, /* the file needs a feature this version does not have */
     FIRN_TIMED_OUT,   /* a wait reached its limit */
 } firn_status;
@@ -49,8 +53,8 @@ typedef enum firn_status {
 FIRN_API const char *firn_status_name(int status);
 
 /* ---- Error detail ----
- * The optional last argument of calls that can fail. Caller-owned, fixed size, never allocates. All of it is
- * filled in, once, where the error is noticed; untouched on success and by answers. */
+ * The optional last argument of calls that can fail. Caller-owned, fixed size, never allocates. All
+ * of it is filled in, once, where the error is noticed; untouched on success and by answers. */
 #define FIRN_NO_OFFSET UINT64_MAX
 
 typedef struct firn_error {
@@ -62,8 +66,9 @@ typedef struct firn_error {
     char hint[256];    /* what the user can do, or "" */
 } firn_error;
 
-/* Writes "message: file at offset N: strerror (hint)" into buf, always NUL-terminated when size > 0,
- * and returns the length it would need, as snprintf does. `buf` NULL: as size 0. `error` NULL: "", 0. */
+/* Writes "message: file at offset N: strerror (hint)" into buf, always NUL-terminated when size >
+ * 0, and returns the length it would need, as snprintf does. `buf` NULL: as size 0. `error` NULL:
+ * "", 0. */
 FIRN_API size_t firn_error_format(const firn_error *error, char *buf, size_t size);
 
 /* ---- Slices: borrowed bytes. Whoever returns one says until when it is valid. ---- */
@@ -73,17 +78,21 @@ typedef struct firn_slice {
 } firn_slice;
 
 /* ---- Durability ----
- * What a write has survived when the call returns. Every class survives the death of the process. */
+ * What a write has survived when the call returns. Every class survives the death of the
+ * process. */
 typedef enum firn_durability {
     FIRN_DURABILITY_DEFAULT = 0, /* what the store or log was opened with */
-    FIRN_DURABILITY_SYNC,        /* survives power loss: waits for fdatasync, shared with other waiters */
-    FIRN_DURABILITY_BATCH,       /* synced in the background every n writes, bytes or milliseconds */
-    FIRN_DURABILITY_NONE,        /* synced when somebody asks, and on close */
+    /* survives power loss: waits for fdatasync, shared with other waiters */
+    FIRN_DURABILITY_SYNC,
+    /* synced in the background every n writes, bytes or milliseconds */
+    FIRN_DURABILITY_BATCH,
+    FIRN_DURABILITY_NONE, /* synced when somebody asks, and on close */
 } firn_durability;
 
 /* What to do with a damaged log when opening. A torn tail is what a crash leaves behind: bytes that
  * were never acknowledged as durable. Proven loss is damage to bytes that the log is known to have
- * synced. Bytes that are cut go to the folder lost/ first; on a full disk long ones stay where they are. */
+ * synced. Bytes that are cut go to the folder lost/ first; on a full disk long ones stay where they
+ * are. */
 typedef enum firn_recovery {
     FIRN_RECOVERY_TAIL = 0, /* default: cut a torn tail; refuse proven loss */
     FIRN_RECOVERY_STRICT,   /* refuse either */
@@ -105,15 +114,16 @@ typedef enum firn_kind {
 } firn_kind;
 
 /* ---- Batch: operations that happen together or not at all. ----
- * Encoded once, in the form the log stores. Not thread-safe. Reusable after firn_batch_clear. NULL for a batch is
- * FIRN_INVALID, and to calls that return no status an empty one. */
+ * Encoded once, in the form the log stores. Not thread-safe. Reusable after firn_batch_clear. NULL
+ * for a batch is FIRN_INVALID, and to calls that return no status an empty one. */
 typedef struct firn_batch firn_batch;
 
-FIRN_API int firn_batch_new(firn_batch **out); /* FIRN_NO_MEMORY, and *out is NULL */
+FIRN_API int firn_batch_new(firn_batch **out);    /* FIRN_NO_MEMORY, and *out is NULL */
 FIRN_API void firn_batch_free(firn_batch *batch); /* NULL is allowed */
 
 /* Both copy what they are given. A failed call leaves the batch as it was.
- * FIRN_TOO_LARGE (key, value or batch over its limit), FIRN_NO_MEMORY, FIRN_INVALID (NULL with a size). */
+ * FIRN_TOO_LARGE (key, value or batch over its limit), FIRN_NO_MEMORY, FIRN_INVALID (NULL with a
+ * size). */
 FIRN_API int firn_batch_put(firn_batch *batch, const void *key, size_t key_size, const void *value,
                             size_t value_size);
 FIRN_API int firn_batch_delete(firn_batch *batch, const void *key, size_t key_size);

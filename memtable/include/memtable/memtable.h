@@ -1,14 +1,16 @@
 /* memtable: a sorted index over entries that lie in memory somewhere else (in the mapped log).
  *
- * One writer adds, any number of threads read without locks at the same time. An entry is named by its
- * 32-bit offset from `log_base`, where an encoded entry (base/entry.h) starts; its key is never copied.
- * Order: key ascending, sequence number descending. Structure, invariants and proofs: memtable/README.md.
+ * One writer adds, any number of threads read without locks at the same time. An entry is named by
+ * its 32-bit offset from `log_base`, where an encoded entry (base/entry.h) starts; its key is never
+ * copied. Order: key ascending, sequence number descending. Structure, invariants and proofs:
+ * memtable/README.md.
  *
- * The log may be a file that another process writes into. What an entry says of its lengths is compared at each use with
- * log_bytes: a changed log gives wrong answers, or FIRN_DAMAGED, but no slice reaches out of it.
+ * The log may be a file that another process writes into. What an entry says of its lengths is
+ * compared at each use with log_bytes: a changed log gives wrong answers, or FIRN_DAMAGED, but no
+ * slice reaches out of it.
  *
- * Lifetime: everything that a read returns points into the log's bytes and stays valid as long as they
- * do. The caller keeps both alive while anyone reads.
+ * Lifetime: everything that a read returns points into the log's bytes and stays valid as long as
+ * they do. The caller keeps both alive while anyone reads.
  */
 #ifndef MEMTABLE_MEMTABLE_H
 #define MEMTABLE_MEMTABLE_H
@@ -22,28 +24,33 @@ typedef struct memtable memtable;
 
 typedef struct memtable_options {
     const uint8_t *log_base; /* offsets count from here; at most 4 GiB are reachable */
-    uint64_t log_bytes;      /* readable from there on: nothing behind them is looked at. 0: as many as entries say */
-    uint64_t seq_base;       /* sequence numbers lie in [seq_base, seq_base + 2^32) */
-    /* What keys are expected to begin with (memtable_common_prefix of the last one), so that the 8-byte
-     * pieces start behind it. Only speed depends on it. At most MEMTABLE_PREFIX_MAX bytes are used. */
+    /* readable from there on: nothing behind them is looked at. 0: as many as entries say */
+    uint64_t log_bytes;
+    uint64_t seq_base; /* sequence numbers lie in [seq_base, seq_base + 2^32) */
+    /* What keys are expected to begin with (memtable_common_prefix of the last one), so that the
+     * 8-byte pieces start behind it. Only speed depends on it. At most MEMTABLE_PREFIX_MAX bytes
+     * are used. */
     firn_slice prefix;
 } memtable_options;
 
 typedef struct memtable_hit {
     uint64_t seq;
     firn_slice value;
-    uint8_t kind; /* firn_kind; 0: the log's bytes are not any more what was added, and value is empty */
+    /* firn_kind; 0: the log's bytes are not any more what was added, and value is empty */
+    uint8_t kind;
 } memtable_hit;
 
 /* FIRN_NO_MEMORY. */
 int memtable_new(const memtable_options *options, memtable **out);
 void memtable_free(memtable *m); /* NULL is allowed; nobody may be reading */
 
-/* Makes sure that the next `entries` calls of memtable_add cannot fail. Writer only. FIRN_NO_MEMORY. */
+/* Makes sure that the next `entries` calls of memtable_add cannot fail. Writer only.
+ * FIRN_NO_MEMORY. */
 int memtable_reserve(memtable *m, size_t entries);
 
-/* Adds the entry at log_base + offset. Writer only. Numbers and offsets ascend from call to call. Covered by a
- * reservation, so it cannot fail. Readers that start after it returns see the entry. */
+/* Adds the entry at log_base + offset. Writer only. Numbers and offsets ascend from call to call.
+ * Covered by a reservation, so it cannot fail. Readers that start after it returns see the
+ * entry. */
 void memtable_add(memtable *m, uint32_t offset, uint64_t seq);
 
 /* The newest version of `key` with a number <= seq_max. False when there is none. Any thread. */
@@ -52,24 +59,26 @@ bool memtable_get(const memtable *m, firn_slice key, uint64_t seq_max, memtable_
 /* Describes a hit of kind 0; FIRN_DAMAGED. */
 int memtable_changed(firn_error *err);
 
-/* An iterator over all versions (base/iter.h). It sees at least every entry whose add returned before the
- * iterator was last positioned from outside (first, last, seek, seek_before); entries added later may or
- * may not appear, always in order. Ends with FIRN_DAMAGED where the log has changed. FIRN_NO_MEMORY. */
+/* An iterator over all versions (base/iter.h). It sees at least every entry whose add returned
+ * before the iterator was last positioned from outside (first, last, seek, seek_before); entries
+ * added later may or may not appear, always in order. Ends with FIRN_DAMAGED where the log has
+ * changed. FIRN_NO_MEMORY. */
 int memtable_iter_new(const memtable *m, iter **out);
 
 size_t memtable_memory(const memtable *m);  /* bytes allocated for the index; any thread */
 size_t memtable_entries(const memtable *m); /* any thread */
 size_t memtable_deletes(const memtable *m); /* entries of kind FIRN_DELETE; any thread */
 
-/* The smallest and the largest key; false when there are no entries. They point into the log's bytes. Any thread. */
+/* The smallest and the largest key; false when there are no entries. They point into the log's
+ * bytes. Any thread. */
 bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max);
 
-/* The prefix that all keys share, for the next memtable's options. Points into the log's bytes. Empty
- * when there are no entries. Writer, or after writing has ended. */
+/* The prefix that all keys share, for the next memtable's options. Points into the log's bytes.
+ * Empty when there are no entries. Writer, or after writing has ended. */
 firn_slice memtable_common_prefix(const memtable *m);
 
-/* For tests: walks everything and verifies the invariants; aborts with a message when one is broken.
- * Nobody may be writing. */
+/* For tests: walks everything and verifies the invariants; aborts with a message when one is
+ * broken. Nobody may be writing. */
 void memtable_check(const memtable *m);
 
 #endif

@@ -1,7 +1,7 @@
 /* sstable: an immutable sorted file of versions. Build it, read it, filter it, cache its blocks.
  *
- * The bytes are described in sstable/README.md. A table knows nothing of levels, versions or the log.
- * Order inside: key ascending, sequence number descending.
+ * The bytes are described in sstable/README.md. A table knows nothing of levels, versions or the
+ * log. Order inside: key ascending, sequence number descending.
  */
 #ifndef SSTABLE_SSTABLE_H
 #define SSTABLE_SSTABLE_H
@@ -22,7 +22,8 @@ typedef struct sst_properties {
     uint64_t blocks;
     uint64_t seq_min, seq_max;
     uint64_t created_us;
-    firn_slice key_min, key_max; /* smallest and largest key; owned by whoever filled this struct in */
+    /* smallest and largest key; owned by whoever filled this struct in */
+    firn_slice key_min, key_max;
 } sst_properties;
 
 typedef enum sst_compression {
@@ -47,19 +48,21 @@ void sst_writer_options_init(sst_writer_options *o);
 /* Creates `name` exclusively in `dir`. */
 int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, sst_writer **out,
                     firn_error *err);
-/* Versions come in order (key ascending, number descending); anything else is FIRN_INVALID. Copies. */
+/* Versions come in order (key ascending, number descending); anything else is FIRN_INVALID.
+ * Copies. */
 int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value,
                    firn_error *err);
 uint64_t sst_writer_file_bytes(const sst_writer *w); /* written so far, with what is buffered */
 uint64_t sst_writer_entries(const sst_writer *w);
 uint64_t sst_writer_memory(const sst_writer *w); /* bytes it works with now */
-/* Writes filter, index, properties and footer and syncs the file (not the folder). *out is valid until the writer
- * is freed. After an error only sst_writer_free is left to call. */
+/* Writes filter, index, properties and footer and syncs the file (not the folder). *out is valid
+ * until the writer is freed. After an error only sst_writer_free is left to call. */
 int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err);
 /* Frees; a file that was not finished is removed. NULL is allowed. */
 void sst_writer_free(sst_writer *w);
 
-/* ---- The cache of blocks, filters and indexes: shared by all tables of a store, bounded, thread-safe ---- */
+/* ---- The cache of blocks, filters and indexes: shared by all tables of a store, bounded,
+ * thread-safe ---- */
 typedef struct sst_cache sst_cache;
 typedef struct sst_cache_stats {
     uint64_t capacity_bytes, hits, misses; /* capacity: what the budget leaves now */
@@ -68,8 +71,8 @@ typedef struct sst_cache_stats {
     uint64_t part_bytes;                   /* filters and indexes */
 } sst_cache_stats;
 
-/* Waits until all callers have left that are inside sst_get now. With it, an sst_get counts on filter and index staying
- * until the caller leaves; without it, it pins them. */
+/* Waits until all callers have left that are inside sst_get now. With it, an sst_get counts on
+ * filter and index staying until the caller leaves; without it, it pins them. */
 typedef struct sst_grace {
     void (*wait)(void *ctx);
     void *ctx;
@@ -79,10 +82,12 @@ typedef struct sst_grace {
 int sst_cache_new(size_t capacity_bytes, sst_cache **out);
 /* With what a budget leaves, which must stay. A grace without `wait`: none. */
 int sst_cache_new_in(memory_budget *b, sst_grace grace, sst_cache **out);
-/* Filters and indexes have more than their room: sst_cache_trim is due, by any thread that is not inside sst_get. */
+/* Filters and indexes have more than their room: sst_cache_trim is due, by any thread that is not
+ * inside sst_get. */
 bool sst_cache_excess(const sst_cache *c);
 void sst_cache_trim(sst_cache *c);
-/* Gives back what exceeds the present room; `all`: everything that nobody uses, but for filters and indexes. */
+/* Gives back what exceeds the present room; `all`: everything that nobody uses, but for filters and
+ * indexes. */
 void sst_cache_shrink(sst_cache *c, bool all);
 void sst_cache_free(sst_cache *c); /* after every reader has been closed */
 void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out);
@@ -97,15 +102,16 @@ typedef struct sst_reader_options {
     bool mapped;          /* read uncompressed blocks in place through a mapping where that works */
     uint64_t store_id[2]; /* must agree with the footer */
     uint64_t table_no;
-    uint64_t file_bytes;  /* expected size, or 0: unknown */
+    uint64_t file_bytes; /* expected size, or 0: unknown */
 } sst_reader_options;
 
-/* Reads footer, properties, index and filter, each checked against its checksum. FIRN_DAMAGED names file
- * and offset; FIRN_UNSUPPORTED for a newer format. */
+/* Reads footer, properties, index and filter, each checked against its checksum. FIRN_DAMAGED names
+ * file and offset; FIRN_UNSUPPORTED for a newer format. */
 int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, sst_reader **out,
                     firn_error *err);
-/* From now on, reads uncompressed blocks in place through a mapping, where that works, or does not. What iterators and pins
- * hold stays valid, and so does the mapping; its pages need not stay in memory. One thread at a time; others may read. */
+/* From now on, reads uncompressed blocks in place through a mapping, where that works, or does not.
+ * What iterators and pins hold stays valid, and so does the mapping; its pages need not stay in
+ * memory. One thread at a time; others may read. */
 void sst_reader_set_mapped(sst_reader *r, fs_dir *dir, bool mapped);
 bool sst_reader_is_mapped(const sst_reader *r);
 void sst_reader_close(sst_reader *r); /* no pins or iterators may be left; NULL is allowed */
@@ -129,8 +135,9 @@ typedef struct sst_hit {
 uint64_t sst_key_hash(firn_slice key);
 /* Brings the filter's cache line in, ahead of sst_get. */
 void sst_prefetch(const sst_reader *r, uint64_t key_hash);
-/* The newest version of `key` with a number <= seq_max: FIRN_OK and *out (release its pin), FIRN_NOT_FOUND,
- * or an error. Reads at most one block (several only when the versions of one key span blocks). */
+/* The newest version of `key` with a number <= seq_max: FIRN_OK and *out (release its pin),
+ * FIRN_NOT_FOUND, or an error. Reads at most one block (several only when the versions of one key
+ * span blocks). */
 int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
             firn_error *err);
 
@@ -140,8 +147,8 @@ int sst_iter_new(sst_reader *r, bool fill_cache, iter **out);
 /* Bytes of the file up to where `key` would stand; from the index alone. */
 int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err);
 
-/* Reads every block from the file, not from the cache, and checks checksums, order, counts, sizes, ranges, and
- * that the filter admits every key. */
+/* Reads every block from the file, not from the cache, and checks checksums, order, counts, sizes,
+ * ranges, and that the filter admits every key. */
 int sst_verify(sst_reader *r, firn_error *err);
 /* Does the file end as a table does? What cannot be read does not. */
 bool sst_has_magic(fs_dir *dir, const char *name);
@@ -149,25 +156,29 @@ bool sst_has_magic(fs_dir *dir, const char *name);
 /* ---- Salvage ---- */
 
 /* Whose table this is, by its footer. FIRN_DAMAGED, FIRN_NOT_FOUND. */
-int sst_identify(fs_dir *dir, const char *name, uint64_t store_id[2], uint64_t *table_no, firn_error *err);
+int sst_identify(fs_dir *dir, const char *name, uint64_t store_id[2], uint64_t *table_no,
+                 firn_error *err);
 
-/* What `entry` may return of a version that it has no use for: the salvage goes on, but does not spend much on more of
- * the kind. */
+/* What `entry` may return of a version that it has no use for: the salvage goes on, but does not
+ * spend much on more of the kind. */
 #define SST_SALVAGE_REFUSED (-1)
 
-/* Any other non-zero return of either stops the salvage and is returned by it. Slices are valid during the call. */
+/* Any other non-zero return of either stops the salvage and is returned by it. Slices are valid
+ * during the call. */
 typedef struct sst_salvage_sink {
     void *ctx;
     int (*entry)(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value);
-    /* Bytes of the file that hold no intact block where there was or may have been one, between the last key in front
-     * of them and the first one behind (either may have lost versions; NULL data: there is none). 0 bytes: the file
-     * ends, and may have gone on. Called in the order of the file. */
+    /* Bytes of the file that hold no intact block where there was or may have been one, between the
+     * last key in front of them and the first one behind (either may have lost versions; NULL data:
+     * there is none). 0 bytes: the file ends, and may have gone on. Called in the order of the
+     * file. */
     int (*gap)(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before);
 } sst_salvage_sink;
 
-/* Passes on every version that can still be read of a table that may be damaged anywhere, also without its footer or
- * index, in the order of the file. Goes over it once, and takes time in proportion to the data in it, whatever they are: what
- * would take more to find stays in a gap. Needs memory for the largest block, and for the index. */
+/* Passes on every version that can still be read of a table that may be damaged anywhere, also
+ * without its footer or index, in the order of the file. Goes over it once, and takes time in
+ * proportion to the data in it, whatever they are: what would take more to find stays in a gap.
+ * Needs memory for the largest block, and for the index. */
 int sst_salvage(fs_dir *dir, const char *name, const uint64_t store_id[2], uint64_t table_no,
                 const sst_salvage_sink *sink, firn_error *err);
 

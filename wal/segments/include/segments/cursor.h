@@ -1,5 +1,5 @@
-/* cursor: frame by frame through the bytes of one segment, over damage (README.md, "Telling a torn tail from loss").
- * Reads only. A cursor is used by one thread at a time.
+/* cursor: frame by frame through the bytes of one segment, over damage (README.md, "Telling a torn
+ * tail from loss"). Reads only. A cursor is used by one thread at a time.
  */
 #ifndef SEGMENTS_CURSOR_H
 #define SEGMENTS_CURSOR_H
@@ -8,7 +8,7 @@
 
 typedef struct wal_cursor {
     const uint8_t *base;
-    uint64_t limit; /* bytes from here on are not looked at */
+    uint64_t limit;    /* bytes from here on are not looked at */
     uint64_t used_end; /* bytes from here on are zero; 0: unknown */
     uint64_t salt;
     uint64_t offset;   /* where the next frame should start */
@@ -18,7 +18,7 @@ typedef struct wal_cursor {
     uint64_t at;       /* where it lies */
     uint64_t gap_from; /* == at, or the start of the damaged range in front of it */
     /* Of the NOTEs that the cursor has come by: */
-    uint64_t note_at; /* the last one; 0: none */
+    uint64_t note_at;                                    /* the last one; 0: none */
     uint64_t note_durable, note_durable_at, note_intent; /* the most that they say */
 } wal_cursor;
 

@@ -38,12 +38,14 @@ typedef struct wal_header {
     uint64_t created_us;
 } wal_header;
 
-/* wal_header.optional: the file had an earlier use, whose bytes stand behind the frames. Its writer keeps 40
- * zero bytes behind the newest frame, so that the end of the frames is told from a torn one. */
+/* wal_header.optional: the file had an earlier use, whose bytes stand behind the frames. Its writer
+ * keeps 40 zero bytes behind the newest frame, so that the end of the frames is told from a torn
+ * one. */
 enum { WAL_OPTIONAL_RECYCLED = 1 };
 
 void wal_header_encode(const wal_header *h, uint8_t out[WAL_HEADER_BYTES]);
-/* FIRN_OK, FIRN_DAMAGED, FIRN_UNSUPPORTED (intact, but a newer version or an unknown required feature). */
+/* FIRN_OK, FIRN_DAMAGED, FIRN_UNSUPPORTED (intact, but a newer version or an unknown required
+ * feature). */
 int wal_header_decode(const uint8_t in[WAL_HEADER_BYTES], wal_header *out);
 
 typedef enum wal_frame_type {
@@ -80,9 +82,9 @@ static inline uint64_t wal_frame_size(uint64_t payload_bytes)
 
 void wal_frame_encode(wal_frame *f, uint64_t salt, uint64_t offset, uint8_t out[WAL_FRAME_BYTES]);
 
-/* Where the NOTE of frames that end at `end` stands: in a page, and so in a sector, that holds none of them, behind the
- * zeros that mark the end. Without a page left, in the next sector of 512 bytes. 0: there is no room. The frames that
- * come next take its place. */
+/* Where the NOTE of frames that end at `end` stands: in a page, and so in a sector, that holds none
+ * of them, behind the zeros that mark the end. Without a page left, in the next sector of 512
+ * bytes. 0: there is no room. The frames that come next take its place. */
 static inline uint64_t wal_note_offset(uint64_t end, uint64_t segment_bytes)
 {
     uint64_t behind = end + WAL_FRAME_BYTES;
@@ -95,14 +97,14 @@ static inline uint64_t wal_note_offset(uint64_t end, uint64_t segment_bytes)
 
 typedef enum wal_verdict {
     WAL_FRAME_OK,
-    WAL_FRAME_EMPTY,       /* 40 zero bytes, or less than that left */
+    WAL_FRAME_EMPTY, /* 40 zero bytes, or less than that left */
     WAL_FRAME_BAD_HEADER,
     WAL_FRAME_BAD_LENGTH,  /* the header is intact, but the frame does not fit what is left */
     WAL_FRAME_BAD_PAYLOAD, /* header intact; payload or padding is not */
 } wal_verdict;
 
-/* Judges the bytes at `at`, which lie at `offset` of a segment with this salt and have `available` bytes behind
- * them. *out is filled in for every verdict but EMPTY and BAD_HEADER. */
+/* Judges the bytes at `at`, which lie at `offset` of a segment with this salt and have `available`
+ * bytes behind them. *out is filled in for every verdict but EMPTY and BAD_HEADER. */
 wal_verdict wal_frame_decode(const uint8_t *at, uint64_t available, uint64_t salt, uint64_t offset,
                              wal_frame *out);
 

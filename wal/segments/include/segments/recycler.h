@@ -1,8 +1,9 @@
-/* recycler: segments that the log has given up, on their way to another use. It outlives the log while an index still
- * holds a segment.
+/* recycler: segments that the log has given up, on their way to another use. It outlives the log
+ * while an index still holds a segment.
  *
- * A segment that is expected back is still held by others; their last reference brings it (wal_recycler_take), and it is
- * a spare. Its mutex comes last in the lock order. All calls: any thread.
+ * A segment that is expected back is still held by others; their last reference brings it
+ * (wal_recycler_take), and it is a spare. Its mutex comes last in the lock order. All calls: any
+ * thread.
  */
 #ifndef SEGMENTS_RECYCLER_H
 #define SEGMENTS_RECYCLER_H
@@ -16,8 +17,8 @@ typedef struct wal_recycler {
     atomic_uint refs;
     mutex m;
     bool closed GUARDED_BY(m); /* the log is gone: no segment is wanted back */
-    /* Segments on their way, oldest first, still referenced by others, who take themselves out when they are not any
-     * more; expected_count + count is at most WAL_SPARES_MAX. */
+    /* Segments on their way, oldest first, still referenced by others, who take themselves out when
+     * they are not any more; expected_count + count is at most WAL_SPARES_MAX. */
     wal_segment *expected[WAL_SPARES_MAX] GUARDED_BY(m);
     unsigned expected_count GUARDED_BY(m);
     unsigned count GUARDED_BY(m);
@@ -31,14 +32,16 @@ void wal_recycler_unref(wal_recycler *r);
 
 /* The last reference to `s` is gone: keeps it as a spare, or returns false. */
 bool wal_recycler_take(wal_recycler *r, wal_segment *s);
-/* The file of `s` is not needed any more: its descriptor goes, unless the segment is on its way to another use. */
+/* The file of `s` is not needed any more: its descriptor goes, unless the segment is on its way to
+ * another use. */
 void wal_recycler_let_rest(wal_recycler *r, wal_segment *s);
 
 /* ---- For the log ---- */
 
-/* Announces that `s` will come back. False when there are enough. Of those that are on their way, the oldest is not waited
- * for any more when there are too many: a reader may hold it for hours, and the log goes on using segments again. Its
- * segment number is *given_up then, else 0: its file is to be removed. */
+/* Announces that `s` will come back. False when there are enough. Of those that are on their way,
+ * the oldest is not waited for any more when there are too many: a reader may hold it for hours,
+ * and the log goes on using segments again. Its segment number is *given_up then, else 0: its file
+ * is to be removed. */
 bool wal_recycler_expect(wal_recycler *r, wal_segment *s, uint64_t *given_up);
 /* Takes that back. */
 void wal_recycler_forget(wal_recycler *r, const wal_segment *s);
@@ -46,8 +49,8 @@ void wal_recycler_forget(wal_recycler *r, const wal_segment *s);
 wal_segment *wal_recycler_pop(wal_recycler *r);
 /* Spares, and those that are expected. */
 unsigned wal_recycler_count(wal_recycler *r);
-/* The log goes: frees the spares, and takes no segment any more. Returns how many segments there were, and their numbers:
- * their files are to be removed. */
+/* The log goes: frees the spares, and takes no segment any more. Returns how many segments there
+ * were, and their numbers: their files are to be removed. */
 unsigned wal_recycler_close(wal_recycler *r, uint64_t nos[WAL_SPARES_MAX]);
 
 #endif

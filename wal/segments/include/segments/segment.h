@@ -1,11 +1,12 @@
 /* segment: one segment file, its bytes in memory, and who still needs them.
  *
- * `base` is a mapping of the file, or (buffered) a private buffer of the same contents. Reference-counted: the
- * log holds one reference while the segment belongs to it, indexes hold others. When the last one goes, the
- * bytes go (or the whole segment is offered for reuse, see wal_ready).
+ * `base` is a mapping of the file, or (buffered) a private buffer of the same contents.
+ * Reference-counted: the log holds one reference while the segment belongs to it, indexes hold
+ * others. When the last one goes, the bytes go (or the whole segment is offered for reuse, see
+ * wal_ready).
  *
- * Fields up to `end` never change after creation. Fields below `end` belong to whoever leads (or, during open, to the
- * opening thread).
+ * Fields up to `end` never change after creation. Fields below `end` belong to whoever leads (or,
+ * during open, to the opening thread).
  */
 #ifndef SEGMENTS_SEGMENT_H
 #define SEGMENTS_SEGMENT_H
@@ -18,7 +19,8 @@
 struct wal_segment {
     /* To the bytes; all references to the file are one of them together. */
     atomic_uint refs;
-    /* To the file: with the last one, its descriptor goes, unless the segment is to be used again. */
+    /* To the file: with the last one, its descriptor goes, unless the segment is to be used
+     * again. */
     atomic_uint files;
     bool rests; /* under the recycler's lock: its descriptor is gone, and it is not used again */
     uint64_t no;
@@ -26,28 +28,37 @@ struct wal_segment {
     uint64_t salt;
     fs_file *file;
     uint8_t *base;
-    uint64_t base_bytes; /* of the mapping or buffer; may be less than `bytes` for a closed segment that was
-                            opened for reading only */
-    uint64_t used_end;   /* of one that was opened: from here on the file held only zeros */
-    bool mapped;         /* base is a shared mapping */
+    /* of the mapping or buffer; may be less than `bytes` for a closed segment that was opened for
+     * reading only */
+    uint64_t base_bytes;
+    uint64_t used_end; /* of one that was opened: from here on the file held only zeros */
+    bool mapped;       /* base is a shared mapping */
     bool writable;
     char name[WAL_NAME_BYTES];
     /* ---- */
-    uint64_t seq_first;              /* first number it may hold */
-    uint64_t seq_last;               /* last number it holds; seq_first - 1: none */
-    uint64_t end;                    /* offset where the next frame goes */
+    uint64_t seq_first; /* first number it may hold */
+    uint64_t seq_last;  /* last number it holds; seq_first - 1: none */
+    uint64_t end;       /* offset where the next frame goes */
     uint64_t frames;
     uint64_t chain;
-    uint64_t prewritten;             /* blocks up to here have been written before: syncing needs no journal */
-    _Atomic uint64_t visible_end;    /* frames below it are complete: release by the leader, acquire by readers */
-    _Atomic uint64_t populated;      /* bytes from the start that may be stored into without a fault */
-    uint64_t note;                   /* where the newest NOTE stands, behind `end`; 0: there is none */
+    /* blocks up to here have been written before: syncing needs no journal */
+    uint64_t prewritten;
+    /* frames below it are complete: release by the leader, acquire by readers */
+    _Atomic uint64_t visible_end;
+    /* bytes from the start that may be stored into without a fault */
+    _Atomic uint64_t populated;
+    /* where the newest NOTE stands, behind `end`; 0: there is none */
+    uint64_t note;
     uint64_t note_durable, note_intent; /* what it says */
-    bool recycled;                   /* stale bytes of an earlier use lie behind `end`: WAL_OPTIONAL_RECYCLED */
-    bool shared;                     /* the file had another name when it was opened: it takes no more frames */
-    bool ours;                       /* the file was made in this life, so that no write into it failed unseen */
-    bool synced;                     /* sealed and synced; guarded by the log's mutex */
-    void *recycler;                  /* who may want it back when the last reference goes, or NULL */
+    /* stale bytes of an earlier use lie behind `end`: WAL_OPTIONAL_RECYCLED */
+    bool recycled;
+    /* the file had another name when it was opened: it takes no more frames */
+    bool shared;
+    /* the file was made in this life, so that no write into it failed unseen */
+    bool ours;
+    bool synced; /* sealed and synced; guarded by the log's mutex */
+    /* who may want it back when the last reference goes, or NULL */
+    void *recycler;
 };
 
 /* Takes over `file` (of full size, header written and synced) and makes its bytes accessible. On
@@ -57,24 +68,28 @@ int wal_segment_new(fs_file *file, const wal_header *header, bool mapped, wal_se
 /* Frees a segment that nobody refers to, whatever its recycler may want. */
 void wal_segment_free(wal_segment *s);
 
-/* Opens an existing segment file and brings in its bytes. Reads (and repairs nothing of) the header: *header is the
- * first intact copy; *copies_ok says how many of the two are intact (0: FIRN_DAMAGED is returned but *out is
- * still filled in, with salt 0 and no bytes: whatever such a file holds, and of whatever size, nothing in it can be a frame). With `writable`, the file is opened for writing
- * and, when `mapped`, mapped for stores; otherwise a read-only mapping is used where mapping is sound, else a private
- * copy. The actual file size goes to *file_bytes; base_bytes is min(file size, header's size) rounded to what
- * exists. Every page is brought in with fs_populate or fs_read first, so that an I/O error is FIRN_IO here
- * and not a signal later. What is zero up to the end of the file (it may be a hole of gigabytes) is read once and takes no
+/* Opens an existing segment file and brings in its bytes. Reads (and repairs nothing of) the
+ * header: *header is the first intact copy; *copies_ok says how many of the two are intact (0:
+ * FIRN_DAMAGED is returned but *out is still filled in, with salt 0 and no bytes: whatever such a
+ * file holds, and of whatever size, nothing in it can be a frame). With `writable`, the file is
+ * opened for writing and, when `mapped`, mapped for stores; otherwise a read-only mapping is used
+ * where mapping is sound, else a private copy. The actual file size goes to *file_bytes; base_bytes
+ * is min(file size, header's size) rounded to what exists. Every page is brought in with
+ * fs_populate or fs_read first, so that an I/O error is FIRN_IO here and not a signal later. What
+ * is zero up to the end of the file (it may be a hole of gigabytes) is read once and takes no
  * memory. */
 int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_segment **out,
                      wal_header *header, int *copies_ok, uint64_t *file_bytes, firn_error *err);
 
-/* Grows a closed (cut short) segment to its full size again, durably, and remaps it for writing. Only before any
- * index refers to its bytes: base may move. *grown is false, and all is as it was, when the disk has no room for it:
- * that alone is no failure. After a failure the segment can still be read. */
+/* Grows a closed (cut short) segment to its full size again, durably, and remaps it for writing.
+ * Only before any index refers to its bytes: base may move. *grown is false, and all is as it was,
+ * when the disk has no room for it: that alone is no failure. After a failure the segment can still
+ * be read. */
 int wal_segment_regrow(wal_segment *s, bool mapped, bool *grown, firn_error *err);
 
-/* Goes on with another file of the same contents, of `size` bytes, of which those from `used` on are zero: takes over
- * `file`, also on failure. Only before any index refers to its bytes: base moves. */
+/* Goes on with another file of the same contents, of `size` bytes, of which those from `used` on
+ * are zero: takes over `file`, also on failure. Only before any index refers to its bytes: base
+ * moves. */
 int wal_segment_move(wal_segment *s, fs_file *file, uint64_t size, uint64_t used, bool mapped,
                      firn_error *err);
 

@@ -5,10 +5,12 @@
 #include <wal/wal.h>
 
 typedef struct wal_contents {
-    wal_segment **segments; /* the live ones, oldest first, a reference each; frames of each may be read up to its
-                               visible_end (acquire) */
+    /* the live ones, oldest first, a reference each; frames of each may be read up to its
+     * visible_end (acquire) */
+    wal_segment **segments;
     size_t count;
-    uint64_t last_seq, durable_seq;  /* all numbers up to last_seq lie in the segments, or below the floor */
+    /* all numbers up to last_seq lie in the segments, or below the floor */
+    uint64_t last_seq, durable_seq;
     uint64_t floor_seq, covered_seq; /* numbers up to here may be missing */
     const fs_dir *dir;               /* borrowed from the log */
     firn_recovery recovery;          /* how it was opened */
