@@ -360,8 +360,8 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
 
 /* ---- All of it ---- */
 
-/* The owner makes durable what it has said of itself, before anything is built on it. Looking at the log may have taken
- * long: is the folder still ours? */
+/* The owner makes durable what it has said of itself, before anything is built on it. Looking at
+ * the log may have taken long: is the folder still ours? */
 static int accept(const wal_repair *r)
 {
     const wal_config *c = r->config;

@@ -103,8 +103,8 @@ int wal_group_start(wal *w, wal_group *g, wal_request *leader, firn_error *err);
 int wal_group_rotate(wal *w, wal_group *g, wal_request *leader, firn_error *err);
 /* Gives the group its numbers and writes its frames. All of it, or FIRN_NO_SPACE, FIRN_NO_MEMORY or
  * FIRN_TOO_LARGE and nothing has happened, or FIRN_IO and the log is poisoned. From here on the log
- * counts the numbers as given out: a sync that begins behind it covers them, so what the index shows
- * after this step can be synced and waited for by those who see it. */
+ * counts the numbers as given out: a sync that begins behind it covers them, so what the index
+ * shows after this step can be synced and waited for by those who see it. */
 int wal_group_append(wal *w, wal_group *g, firn_error *err);
 /* The frames of an appended group, in order. *at is NULL before the first. */
 bool wal_group_next(const wal_group *g, const wal_request **at, wal_applied *frame);
