@@ -41,12 +41,12 @@ static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->s
 }
 
 /* The first worker has slept, and nothing was written meanwhile. True: it is to look for what can wait. */
-static bool is_calm(compactor *c, uint64_t newest) REQUIRES(c->db->state_mu)
+static bool is_calm(firn *db, compactor *c, uint64_t newest) REQUIRES(db->state_mu)
 {
     if (!c->looked_calmly)
         return true;
     if (newest != c->idle_seq)
-        store_want_idle_rotation(c->db);
+        store_want_idle_rotation(db);
     c->idle_seq = newest;
     return false;
 }
@@ -70,7 +70,7 @@ static bool wait_for_work(compactor *c)
             cond_wait(&db->state_changed, &db->state_mu);
         } else if (sleep_until(db, start, c->looked_calmly ? IDLE_MS : CALM_MS)) {
             uint64_t newest = atomic_load_explicit(&db->newest_seq, memory_order_relaxed);
-            c->calm = newest == written && is_calm(c, newest);
+            c->calm = newest == written && is_calm(db, c, newest);
             written = newest;
             start = fs_mono_us(fs_posix());
         }

@@ -591,14 +591,10 @@ static bool in_range(const sst_properties *t, const schedule_request *q)
 /* The deepest level that has anything of the range, or that all bytes together need. */
 static unsigned goal_of(const look *k, const schedule_request *q)
 {
-    uint64_t bytes = 0;
     unsigned goal = 1;
-    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+    for (unsigned n = 1; n < FIRN_LEVELS; n++) {
         const level *l = level_of(k, n);
         size_t first, end;
-        bytes += l->bytes;
-        if (n == 0 || l->count == 0)
-            continue;
         level_overlap(l, q->from, q->to, &first, &end);
         if (first < end)
             goal = n;

@@ -496,6 +496,51 @@ static void callers_that_want_the_same_take_turns(void **state)
     bed_release(&b);
 }
 
+/* ---- Parts ---- */
+
+typedef struct watch {
+    bed *b;
+    size_t most; /* parts of a job */
+} watch;
+
+static int note_parts(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    watch *w = ctx;
+    (void)index;
+    const job *j = w->b->db->jobs;
+    if (call == SIMFS_CREATE && strstr(name, ".tbl") && j && j->part_count > w->most)
+        w->most = j->part_count;
+    return 0;
+}
+
+/* Where two workers could do it, a job is cut into parts; together they are what one would have made. */
+static void the_parts_of_a_job_are_the_whole(void **state)
+{
+    (void)state;
+    bed b;
+    open_in_memory(&b);
+    b.db->compactor_count = 2;
+    watch w = {.b = &b};
+    simfs_on_call(b.sim, note_parts, &w);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 3000; i++)
+            put(&b, i * 7 % 3000, round == 2 ? "the last one" : "an earlier one, which is longer");
+        compact(&b);
+        assert_int_equal(entries(&b), 3000);
+    }
+    assert_true(w.most > 1);
+    simfs_on_call(b.sim, NULL, NULL);
+    for (unsigned i = 0; i < 3000; i++) {
+        char key[32];
+        key_of(i, key);
+        bed_expect(&b, NULL, key, "the last one");
+    }
+    bed_must_close(&b);
+    MUST(engine_check(b.config.fs, b.folder, NULL, NULL, NULL, error));
+    bed_must_open(&b);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +560,7 @@ int main(void)
         cmocka_unit_test(what_does_not_say_is_settled_once),
         cmocka_unit_test(a_flush_waits_for_no_claim_and_a_caller_does),
         cmocka_unit_test(callers_that_want_the_same_take_turns),
+        cmocka_unit_test(the_parts_of_a_job_are_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
