@@ -9,6 +9,7 @@
 #define NOT_STOPPED (-1.0)
 #define SLICE_NS    50e6 /* while jobs take load off the writers */
 #define A_LITTLE    1e-9 /* what rounding leaves of a task that has ended */
+#define A_PART      0.01 /* of a write: likewise */
 
 void run_init(run *r, const settings *s, figures *f)
 {
@@ -23,8 +24,11 @@ void run_init(run *r, const settings *s, figures *f)
         decide_fill(&r->decider, &r->tree);
 }
 
+/* The version has references of its own to what was installed. */
 static void task_end(task *k)
 {
+    for (size_t i = 0; i < k->edit.added_count; i++)
+        table_unref(k->edit.added[i].table);
     edit_release(&k->edit);
     schedule_job_release(&k->job);
     memset(k, 0, sizeof *k);
@@ -137,8 +141,6 @@ static bool begin_job(run *r, task *k)
 static void install(run *r, task *k)
 {
     tree_apply(&r->tree, &k->edit);
-    for (size_t i = 0; i < k->edit.added_count; i++)
-        table_unref(k->edit.added[i].table);
     r->nothing_due = false;
     r->debt = schedule_debt(&r->decider.rules, r->tree.version);
     if (level0(r) > r->figures->level0_worst)
@@ -423,7 +425,7 @@ void run_write(run *r, double writes, double hours, bool loading)
     r->loading = loading;
     r->second_ends_ns = r->now_ns + SECOND_NS;
     f->started_ns = r->now_ns;
-    while (r->written < last - 0.5 && r->now_ns < end_ns - 0.5) {
+    while (r->written < last - A_PART && r->now_ns < end_ns - 0.5) {
         speeds v;
         if (!r->instant)
             dispatch(r);
@@ -434,7 +436,7 @@ void run_write(run *r, double writes, double hours, bool loading)
             freeze(r);
         if (r->instant)
             work_at_once(r);
-        if (r->written >= next - 0.5) {
+        if (r->written >= next - A_PART) {
             look(r);
             next += step;
         }

@@ -5,9 +5,10 @@
 #include "real.h"
 #include "run.h"
 
-void show_text(const run *r, double load_amplification);
-void show_json(const run *r, double load_amplification);
+/* `load`: of the records that were loaded before the writes were measured. */
+void show_text(const run *r, const figures *load);
+void show_json(const run *r, const figures *load);
 /* Both columns. How many figures differ by more than 15 %. */
-unsigned show_compared(const run *r, double load_amplification, const real_figures *real);
+unsigned show_compared(const run *r, const figures *load, const real_figures *real);
 
 #endif
