@@ -29,6 +29,8 @@ static double aligned(double bytes)
 static unsigned number_bytes(const settings *s)
 {
     unsigned bytes = 1;
+    if (s->pattern == PATTERN_ASCENDING)
+        return bytes; /* neighbours were written one behind the other */
     for (double most = 256; most < (double)s->records && bytes < 8; most *= 256)
         bytes++;
     return bytes;
@@ -51,6 +53,23 @@ static double packed_size(const uint8_t *raw, size_t size, firn_compression how)
     return packed;
 }
 
+/* A block's keys share n digits where no boundary between such beginnings lies between the first and the last. */
+static double shared_digits(double in_block, unsigned key_bytes, double entries)
+{
+    double blocks = entries / in_block, shared = 0, beginnings = DIGITS;
+    for (unsigned n = 0; n < DIGITS_MOST && n < key_bytes && beginnings < blocks; n++) {
+        shared += 1 - beginnings / blocks;
+        beginnings *= DIGITS;
+    }
+    return shared;
+}
+
+/* As many keys as there would be if all there can be were as close together. Ascending ones are consecutive even numbers. */
+static double keys_near(const settings *s)
+{
+    return s->pattern == PATTERN_ASCENDING ? ldexp(1, 63) : (double)s->records;
+}
+
 static void *need_zeros(size_t size)
 {
     void *made = calloc(1, size);
@@ -60,13 +79,16 @@ static void *need_zeros(size_t size)
 }
 
 /* One block as the format has it: tags, heads and slots of all entries, then their bodies. */
-static size_t sample_block(const settings *s, unsigned value_bytes, size_t in_block, uint8_t *raw)
+static size_t sample_block(const settings *s, unsigned value_bytes, const entry_size *e,
+                           uint8_t *raw)
 {
     data d = {.key_bytes = s->key_bytes < KEY_MIN ? KEY_MIN : s->key_bytes,
               .value_bytes = value_bytes,
-              .compressible = s->compressible};
+              .compressible = s->compressible,
+              .in_order = s->pattern == PATTERN_ASCENDING};
     char key[2048];
     uint64_t random = 1;
+    size_t in_block = (size_t)e->in_block, shared = (size_t)e->shared;
     char *value = need_zeros((size_t)value_bytes + 16);
     uint8_t *tags = raw, *heads = tags + in_block, *slots = heads + 4 * in_block;
     uint8_t *body = slots + 2 * in_block;
@@ -76,16 +98,16 @@ static size_t sample_block(const settings *s, unsigned value_bytes, size_t in_bl
         data_key(&d, i, key);
         tags[i] = (uint8_t)number;
         for (unsigned k = 0; k < 4; k++)
-            heads[4 * i + k] = (uint8_t)key[3 - k];
+            heads[4 * i + k] = (uint8_t)key[shared + 3 - k];
         slots[2 * i] = (uint8_t)slot;
         slots[2 * i + 1] = (uint8_t)(slot >> 8);
         *body++ = 9;
         memcpy(body, &number, number_bytes(s));
         body += number_bytes(s);
-        *body++ = (uint8_t)s->key_bytes;
+        *body++ = (uint8_t)(s->key_bytes - shared);
         *body++ = (uint8_t)value_bytes;
-        memcpy(body, key, s->key_bytes);
-        body += s->key_bytes;
+        memcpy(body, key + shared, s->key_bytes - shared);
+        body += s->key_bytes - shared;
         if (value_bytes)
             data_value(&d, key, number % s->records, value);
         memcpy(body, value, value_bytes);
@@ -95,10 +117,11 @@ static size_t sample_block(const settings *s, unsigned value_bytes, size_t in_bl
     return (size_t)(body - raw);
 }
 
-static double packed_part(const settings *s, unsigned value_bytes, size_t in_block)
+static double packed_part(const settings *s, unsigned value_bytes, const entry_size *e)
 {
+    size_t in_block = (size_t)e->in_block;
     uint8_t *raw = need_zeros(in_block * (64 + s->key_bytes + value_bytes));
-    size_t size = sample_block(s, value_bytes, in_block, raw);
+    size_t size = sample_block(s, value_bytes, e, raw);
     double part = packed_size(raw, size, s->options.compression) / (double)size;
     free(raw);
     return part <= 7.0 / 8 ? part : 1; /* such a block is stored as it is */
@@ -112,7 +135,9 @@ static void fill(entry_size *e, const settings *s, unsigned value_bytes)
     double ends = BLOCK_ENDS / e->in_block + filter;
     e->log = aligned(FRAME_BYTES + ENTRY_HEAD + key + value_bytes);
     e->plain = body + ends;
-    e->packed = body * packed_part(s, value_bytes, (size_t)e->in_block) + ends;
+    e->shared = floor(shared_digits(e->in_block, s->key_bytes, keys_near(s)));
+    double stored = body - e->shared;
+    e->packed = stored * packed_part(s, value_bytes, e) + e->shared + ends;
 }
 
 void sizes_init(sizes *z, const settings *s)
@@ -123,13 +148,7 @@ void sizes_init(sizes *z, const settings *s)
     z->key_bytes = s->key_bytes;
 }
 
-/* A block's keys share n digits where no boundary between such beginnings lies between the first and the last. */
 double sizes_shared(const sizes *z, double entries)
 {
-    double blocks = entries / z->put.in_block, shared = 0, beginnings = DIGITS;
-    for (unsigned n = 0; n < DIGITS_MOST && n < z->key_bytes && beginnings < blocks; n++) {
-        shared += 1 - beginnings / blocks;
-        beginnings *= DIGITS;
-    }
-    return shared;
+    return shared_digits(z->put.in_block, z->key_bytes, entries);
 }
