@@ -30,6 +30,8 @@ double content_bytes(const merging *m, uint64_t low, uint64_t high, const counts
     double near = m->keys->pattern == PATTERN_ASCENDING ? ALL_PLACES / 2
                                                         : all * ALL_PLACES / width(low, high);
     double shared = sizes_shared(m->sizes, near);
+    if (m->packed) /* what a thinner table has to store again is compressed, too */
+        shared = put->shared + (shared - put->shared) * put->part;
     return puts * (m->packed ? put->packed : put->plain) +
            deleted * (m->packed ? dead->packed : dead->plain) - all * shared;
 }

@@ -137,7 +137,8 @@ static void fill(entry_size *e, const settings *s, unsigned value_bytes)
     e->plain = body + ends;
     e->shared = floor(shared_digits(e->in_block, s->key_bytes, keys_near(s)));
     double stored = body - e->shared;
-    e->packed = stored * packed_part(s, value_bytes, e) + e->shared + ends;
+    e->part = packed_part(s, value_bytes, e);
+    e->packed = stored * e->part + e->shared + ends;
 }
 
 void sizes_init(sizes *z, const settings *s)

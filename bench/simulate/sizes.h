@@ -9,6 +9,7 @@ typedef struct entry_size {
     double plain,
         packed; /* in a table, with its part of index and filter; of a key that shares nothing with its neighbours */
     double in_block; /* entries */
+    double part;     /* that compression leaves; 1: such blocks are stored as they are */
     double shared;   /* bytes of each key that its block has once, in a table of all keys */
 } entry_size;
 
