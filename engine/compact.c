@@ -66,7 +66,8 @@ static void begin_relief(job *j)
     const firn *db = j->db;
     double worth = j->what.level == 0
                        ? (double)j->what.counts[0]
-                       : (double)j->what.bytes_in / (double)db->rules.level_base_bytes;
+                       : (double)j->what.bytes_in /
+                             (double)schedule_unit(&db->rules, j->view->version);
     j->worth = worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
     for (unsigned side = 0; side < 2; side++)
         for (size_t i = 0; i < j->what.counts[side]; i++)

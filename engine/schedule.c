@@ -7,6 +7,7 @@
 /* Parts of a table's entries that are worth a job of its own. */
 #define MANY_TOMBSTONES 4  /* one in so many */
 #define MUCH_GARBAGE    10 /* likewise */
+#define TOMBSTONE_PAYS  12 /* entries merged for one, while there are writers */
 #define SMALL_PART      4  /* of table_bytes: a table under it is small */
 #define SMALL_MANY      4  /* small neighbours that are worth a job, whatever their size */
 #define LEVEL0_MOST     256
@@ -337,13 +338,27 @@ static bool has_much_garbage(const look *k, unsigned n, size_t i)
     return garbage && garbage >= at(k, n, i)->entries / MUCH_GARBAGE;
 }
 
+/* Taking a table down costs what it overlaps. While there are writers, the level's share does that for many tables together. */
+static bool tombstones_pay(const look *k, unsigned n, size_t i)
+{
+    const sst_properties *t = at(k, n, i);
+    size_t first, end;
+    uint64_t most = t->deletes * TOMBSTONE_PAYS, entries = t->entries;
+    level_overlap(level_of(k, n + 1), slice_somewhere(t->key_min), slice_somewhere(t->key_max),
+                  &first, &end);
+    while (first < end && entries <= most)
+        entries += at(k, n + 1, first++)->entries;
+    return k->s->calm || entries <= most;
+}
+
 /* Tables of tombstones go down to what they hide. Where nothing lies below they are garbage. */
 static admission pick_tombstones(look *k, unsigned n, pick *out)
 {
     for (size_t step = 0; n + 1 < FIRN_LEVELS && step < looks(k, n); step++) {
         size_t i = look_at(k, n, step);
         const sst_properties *t = at(k, n, i);
-        if (!has_many_tombstones(t) || !has_below(k, n, t->key_min, t->key_max))
+        if (!has_many_tombstones(t) || !has_below(k, n, t->key_min, t->key_max) ||
+            !tombstones_pay(k, n, i))
             continue;
         *out = of_level(k, DUE_TOMBSTONES, n, n + 1, i, i + 1);
         if (admit(k, out) != ADMITTED)

@@ -26,8 +26,9 @@
 #define SCHEDULE_SPLIT   2  /* times level_base_bytes: more than so much gets one level more */
 #define SCHEDULE_OVERLAP 10 /* a table overlaps so many tables' worth of the next level, no more */
 #define SCHEDULE_LOOKS   64
-#define SCHEDULE_PASSES  8 /* of a request through the last level, at most */
-#define SCHEDULE_CHEAP   1 /* level 0 may be merged early with so many times its own bytes */
+#define SCHEDULE_UNIT    1000 /* such a part of a large tree is little */
+#define SCHEDULE_PASSES  8    /* of a request through the last level, at most */
+#define SCHEDULE_CHEAP   1    /* level 0 may be merged early with so many times its own bytes */
 
 typedef enum schedule_why {
     DUE_LEVEL0,     /* level 0 has too many tables or bytes */
@@ -125,6 +126,9 @@ void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape
 
 /* Bytes that must be written before no level below level 0 is over its share. */
 uint64_t schedule_debt(const schedule_rules *r, const version *v);
+/* In what debt is counted: the smallest share of a level or, in a large tree, where jobs come and go in greater numbers, the
+ * SCHEDULE_UNITth part of all bytes. */
+uint64_t schedule_unit(const schedule_rules *r, const version *v);
 /* Versions in the table that no reader can see: neither a new one nor one of these snapshots. `bottom`: nothing lies below, so
  * tombstones that hide nothing in the table are among them. */
 uint64_t schedule_garbage(const table *t, const uint64_t *snapshots, size_t count, bool bottom);

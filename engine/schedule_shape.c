@@ -79,6 +79,15 @@ uint64_t schedule_debt(const schedule_rules *r, const version *v)
     return debt;
 }
 
+uint64_t schedule_unit(const schedule_rules *r, const version *v)
+{
+    uint64_t bytes = 0;
+    for (unsigned n = 1; n < FIRN_LEVELS; n++)
+        bytes = plus(bytes, v->levels[n].bytes);
+    return bytes / SCHEDULE_UNIT > r->level_base_bytes ? bytes / SCHEDULE_UNIT
+                                                       : r->level_base_bytes;
+}
+
 static bool is_needed(const kept_range *k, const uint64_t *snapshots, size_t count)
 {
     size_t low = 0, high = count;

@@ -19,18 +19,20 @@
 #define NS_PER_MS 1000000
 #define MUTE_MS   1000 /* a longer wait says why (P15) */
 
-#define UNDERWAY    6 /* tables of level 0 that may be taken off the load, at most */
-#define FROZEN_LOAD 4 /* as many memtables waiting as may: one more, and writers wait */
-#define DEEP_MOST   4 /* what deeper levels owe slows nobody while level 0 is in order */
+#define UNDERWAY    6         /* tables of level 0 that may be taken off the load, at most */
+#define FROZEN_LOAD 4         /* as many memtables waiting as may: one more, and writers wait */
+#define DEEP_USUAL  10        /* units of debt that merges bring along: they slow nobody */
+#define LOAD_MOST   (1 << 20) /* so that it is a number, however deep the debt */
 
-uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t level_base_bytes, size_t frozen)
+uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen)
 {
-    uint64_t most = (uint64_t)L0_STOP_AT * SLOW_ONE, load = (uint64_t)tables * SLOW_ONE;
-    double deep = (double)debt / (double)level_base_bytes;
-    load += (uint64_t)((deep < DEEP_MOST ? deep : DEEP_MOST) * SLOW_ONE);
+    uint64_t load = (uint64_t)tables * SLOW_ONE;
+    double deep = (double)debt / (double)unit;
+    deep = deep > DEEP_USUAL ? deep - DEEP_USUAL : 0;
+    load += (uint64_t)((deep < LOAD_MOST ? deep : LOAD_MOST) * SLOW_ONE);
     if (frozen >= FROZEN_MAX)
         load += FROZEN_LOAD * SLOW_ONE;
-    return (uint32_t)(load < most ? load : most);
+    return (uint32_t)load;
 }
 
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)

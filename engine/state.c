@@ -69,7 +69,7 @@ static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
     uint32_t p = (uint32_t)v->version->levels[0].count;
     atomic_store_explicit(&db->load,
                           slow_load(p, schedule_debt(&db->rules, v->version),
-                                    db->rules.level_base_bytes, v->frozen_count),
+                                    schedule_unit(&db->rules, v->version), v->frozen_count),
                           memory_order_relaxed);
     if (p >= L0_STOP_AT || v->frozen_count > FROZEN_MAX || db->background_status != FIRN_OK)
         p |= PRESSURE_STOP;

@@ -276,9 +276,10 @@ int store_rotate(firn *db, firn_error *err);
  * the flush waiting. */
 int slow_down(firn *db, uint64_t bytes, firn_error *err);
 /* How much there is to do, in units of a table in level 0, of which each is SLOW_ONE: the tables in level 0 (`tables`), what deeper
- * levels owe (schedule_debt), and memtables that wait. Pure. */
+ * levels owe (`debt` as schedule_debt has it, in units of schedule_unit), and memtables that wait. Without a limit: what running
+ * jobs have done is taken off before that. Pure. */
 #define SLOW_ONE 256
-uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t level_base_bytes, size_t frozen);
+uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen);
 /* The load that is left when running jobs have done `relief` of it, with so many tables in level 0. Pure. */
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
 /* What a write of so many bytes owes under such a load. Pure. */

@@ -58,18 +58,19 @@ double decide_mem_share(const settings *s)
     return (double)options_mem_share(&s->options);
 }
 
-double decide_delay_ns(const decider *d, const pressure *p, double bytes)
+double decide_delay_ns(const pressure *p, double bytes)
 {
-    uint32_t load = slow_load(p->level0, p->debt, d->rules.level_base_bytes, p->frozen);
+    uint32_t load = slow_load(p->level0, p->debt, p->unit, p->frozen);
     uint32_t left = slow_load_left(load, (uint32_t)p->relief, p->level0);
     return (double)slow_delay_ns(left, (uint64_t)bytes);
 }
 
 /* As begin_relief in compact.c has it. */
-double decide_worth(const decider *d, const schedule_job *j)
+double decide_worth(const decider *d, const tree *t, const schedule_job *j)
 {
-    double worth = j->level == 0 ? (double)j->counts[0]
-                                 : (double)j->bytes_in / (double)d->rules.level_base_bytes;
+    double worth = j->level == 0
+                       ? (double)j->counts[0]
+                       : (double)j->bytes_in / (double)schedule_unit(&d->rules, t->version);
     return (worth < L0_STOP_AT ? worth : L0_STOP_AT) * SLOW_ONE;
 }
 

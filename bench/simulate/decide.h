@@ -28,12 +28,12 @@ bool decide_stopped(unsigned level0, unsigned frozen);
 /* What writers are slowed by. */
 typedef struct pressure {
     unsigned level0, frozen; /* tables and memtables */
-    uint64_t debt;           /* schedule_debt */
+    uint64_t debt, unit;     /* schedule_debt, schedule_unit */
     double relief;           /* what running jobs have done of it */
 } pressure;
-double decide_delay_ns(const decider *d, const pressure *p, double bytes);
+double decide_delay_ns(const pressure *p, double bytes);
 /* What the job takes off that when it is done. */
-double decide_worth(const decider *d, const schedule_job *j);
+double decide_worth(const decider *d, const tree *t, const schedule_job *j);
 /* In how many parts a merge is done, by workers that have nothing else to do. */
 unsigned decide_parts(const decider *d, const schedule_job *j, unsigned workers);
 

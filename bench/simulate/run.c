@@ -115,7 +115,7 @@ static void begin_merge(run *r, task *k)
     tree_merge(&r->tree, &in, k->job.target, &k->edit);
     k->cpu_ns = entries * r->settings->machine.entry_ns;
     cost_of_outputs(r, k, k->job.target);
-    k->worth = decide_worth(&r->decider, &k->job);
+    k->worth = decide_worth(&r->decider, &r->tree, &k->job);
     k->parts = decide_parts(&r->decider, &k->job, r->settings->workers);
 }
 
@@ -143,6 +143,7 @@ static void install(run *r, task *k)
     tree_apply(&r->tree, &k->edit);
     r->nothing_due = false;
     r->debt = schedule_debt(&r->decider.rules, r->tree.version);
+    r->unit = schedule_unit(&r->decider.rules, r->tree.version);
     if (level0(r) > r->figures->level0_worst)
         r->figures->level0_worst = level0(r);
 }
@@ -213,11 +214,11 @@ static double mem_room(const run *r)
 
 static double delay_ns(const run *r)
 {
-    pressure p = {.level0 = level0(r), .frozen = r->frozen_count, .debt = r->debt};
+    pressure p = {.level0 = level0(r), .frozen = r->frozen_count, .debt = r->debt, .unit = r->unit};
     for (unsigned i = 0; i < r->settings->workers; i++)
         if (r->jobs[i].on)
             p.relief += r->jobs[i].worth * (1 - r->jobs[i].left);
-    return decide_delay_ns(&r->decider, &p, write_bytes(r));
+    return decide_delay_ns(&p, write_bytes(r));
 }
 
 static bool is_stopped(const run *r)

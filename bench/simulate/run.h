@@ -37,7 +37,7 @@ typedef struct run {
     memory_run frozen[FROZEN_ROOM]; /* oldest first */
     unsigned frozen_count;
     task flush, jobs[WORKERS_MAX];
-    uint64_t debt;           /* of the present tree */
+    uint64_t debt, unit;     /* of the present tree */
     bool nothing_due;        /* since the tree last changed */
     double stopped_since_ns; /* < 0: writers are not stopped */
     figures *figures;

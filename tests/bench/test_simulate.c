@@ -192,26 +192,56 @@ static void two_runs_are_the_same(void **state)
     figures_release(&f[1]);
 }
 
-/* P16, as far as it can be seen without a disk. */
-static void ten_million_records_are_overwritten_evenly(void **state)
+/* P16, as far as it can be seen without a disk: writers that go as fast as they can, for many minutes. */
+static void is_overwritten_evenly(uint64_t records, uint64_t bytes, double writes)
 {
-    (void)state;
     settings s;
     run r;
     figures load = {0}, f = {0};
-    large_settings(&s, 0);
-    s.records = 10000000;
+    large_settings(&s, bytes);
+    if (records)
+        s.records = records;
     run_init(&r, &s, &load);
-    run_write(&r, (double)s.records, 0, true);
+    if (records)
+        run_write(&r, (double)s.records, 0, true);
     r.figures = &f;
-    run_write(&r, 100e6, 0, false); /* minutes, as fast as it goes */
+    run_write(&r, writes, 0, false);
     assert_true(f.seconds_count > 60);
     assert_true(f.level0_worst < L0_STOP_AT);
     assert_true(f.delay_worst_ns <= 10e6);
     assert_true(figures_worst_second(&f) >= figures_median_second(&f) / 2);
+    assert_true(f.debt_worst < 0.5 * tree_bytes(&r.tree)); /* and does not grow without end */
     run_release(&r);
     figures_release(&load);
     figures_release(&f);
+}
+
+static void stores_of_any_size_are_overwritten_evenly(void **state)
+{
+    (void)state;
+    is_overwritten_evenly(10000000, 0, 100e6);
+    is_overwritten_evenly(100000000, 0, 300e6);
+    is_overwritten_evenly(0, TIB, 2e9);
+}
+
+/* Tombstones go down with their levels, and not each table for itself. */
+static void deletes_cost_little_more_than_writes(void **state)
+{
+    (void)state;
+    double bytes[2];
+    for (unsigned deletes = 0; deletes < 2; deletes++) {
+        settings s;
+        run r;
+        figures f = {0};
+        small_settings(&s, deletes ? PATTERN_DELETE : PATTERN_RANDOM);
+        s.rate = 2e6; /* workers have time for what is not urgent */
+        run_init(&r, &s, &f);
+        run_write(&r, 5e6, 0, false);
+        bytes[deletes] = f.flushed_bytes + figures_merged(&f);
+        run_release(&r);
+        figures_release(&f);
+    }
+    assert_true(bytes[1] < 2 * bytes[0]);
 }
 
 static void ten_terabytes_take_what_is_written_at_an_even_rate(void **state)
@@ -242,7 +272,8 @@ int main(void)
         cmocka_unit_test(ascending_keys_are_written_once),
         cmocka_unit_test(half_of_the_keys_stay_where_every_other_write_deletes),
         cmocka_unit_test(two_runs_are_the_same),
-        cmocka_unit_test(ten_million_records_are_overwritten_evenly),
+        cmocka_unit_test(stores_of_any_size_are_overwritten_evenly),
+        cmocka_unit_test(deletes_cost_little_more_than_writes),
         cmocka_unit_test(ten_terabytes_take_what_is_written_at_an_even_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@ target_link_libraries(test_bench_simulate PRIVATE firn_simulate PkgConfig::CMOCK
 add_test(NAME bench.simulate COMMAND test_bench_simulate)
 set_tests_properties(bench.simulate PROPERTIES LABELS unit TIMEOUT 300)
 # Its command line, and beside real stores; a larger one in the long set.
-add_test(NAME bench.simulate_command COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/simulate.sh)
+add_test(NAME bench.simulate_command COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/simulate_command.sh)
 set_tests_properties(bench.simulate_command PROPERTIES LABELS unit TIMEOUT 600 ENVIRONMENT "FIRN=$<TARGET_FILE:firn-simulate>")
-add_test(NAME bench.simulate_compared COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/simulate.sh long)
+add_test(NAME bench.simulate_compared COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/simulate_command.sh long)
 set_tests_properties(bench.simulate_compared PROPERTIES LABELS long TIMEOUT 2400 ENVIRONMENT "FIRN=$<TARGET_FILE:firn-simulate>")

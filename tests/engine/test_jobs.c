@@ -511,6 +511,27 @@ static void tombstones_go_down_to_what_they_hide(void **state)
     tree_end(&t);
 }
 
+/* While there are writers, tombstones that overlap much wait for their level's turn. */
+static void few_tombstones_over_many_entries_wait_for_a_calm(void **state)
+{
+    (void)state;
+    for (uint64_t entries = 50; entries <= 200; entries += 50) {
+        tree t;
+        tree_init(&t);
+        schedule_state s = {.free_bytes = UINT64_MAX};
+        add(&t, 2, 0, 49, 2 * BASE, entries / 2, 0);
+        add(&t, 2, 50, 99, 2 * BASE, entries / 2, 0);
+        table *doomed = add(&t, 1, 5, 80, TABLE, 20, 10);
+        if (entries + 20 > 12 * 10)
+            nothing_is_next(&t, &s);
+        s.calm = entries + 20 > 12 * 10;
+        schedule_job j = must_be_next(&t, &s, DUE_TOMBSTONES);
+        assert_true(j.inputs[0][0] == doomed && j.target == 2 && j.counts[1] == 2);
+        schedule_job_release(&j);
+        tree_end(&t);
+    }
+}
+
 static void what_only_former_snapshots_needed_is_garbage(void **state)
 {
     (void)state;
@@ -692,6 +713,7 @@ int main(void)
         cmocka_unit_test(small_neighbours_become_few_tables),
         cmocka_unit_test(a_row_of_small_tables_does_not_come_to_overlap_too_much),
         cmocka_unit_test(tombstones_go_down_to_what_they_hide),
+        cmocka_unit_test(few_tombstones_over_many_entries_wait_for_a_calm),
         cmocka_unit_test(what_only_former_snapshots_needed_is_garbage),
         cmocka_unit_test(garbage_is_found_wherever_it_lies),
         cmocka_unit_test(what_fits_is_done_before_what_does_not),

@@ -1,6 +1,6 @@
 # The simulation by its command line, and beside real stores. FIRN names the program firn-simulate.
-#   simulate.sh         small stores
-#   simulate.sh long    a million records of each pattern, and a day of ten terabytes
+#   simulate_command.sh         small stores
+#   simulate_command.sh long    a million records of each pattern, and a day of ten terabytes
 . "$(dirname "$0")/../tools/tap.sh"
 long=${1:-}
 simulate() { "$FIRN" "$@"; }
