@@ -2,6 +2,7 @@
  * log. The leader of the log sees a memtable reach its share, and background work asks the log for the rotation, like
  * any caller of firn_flush. A batch of any size is one step for the log, so a memtable may exceed its share by one. */
 #include <base/error.h>
+#include <stddef.h>
 
 #include "store.h"
 
@@ -46,4 +47,18 @@ int store_rotate_wanted(firn *db, firn_error *err)
     db->rotation_wanted = db->rotation_wanted || error_curable(rc); /* tried again */
     mutex_unlock(&db->state_mu);
     return rc == FIRN_POISONED ? FIRN_OK : rc; /* then there is nothing to rotate any more */
+}
+
+static void trim(dead *d)
+{
+    firn *db = (firn *)(void *)((char *)d - offsetof(firn, trim));
+    atomic_store(&db->trim_given,
+                 false); /* first: what is loaded from here on is another sweep's */
+    sst_cache_trim(db->cache);
+}
+
+void store_ask_trim(firn *db)
+{
+    if (!atomic_exchange(&db->trim_given, true))
+        cleaner_give(&db->cleaner, &db->trim, trim);
 }

@@ -68,6 +68,7 @@ static void index_group(firn *db, const wal_group *g)
     wal_applied frame;
     for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
         mem_apply(db->active, &frame);
+    mem_charge(db->active);
 }
 
 /* Everything up to the group's last number may be seen. */

@@ -1,4 +1,4 @@
-/* open: from a folder to a store, and back.
+/* open: from a folder to a store. (And back: close.c.)
  *
  *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged; the manifest settled; repaired)
  *          -> memtables over its segments -> view -> leftovers removed -> background threads
@@ -412,6 +412,8 @@ static int open_log(firn *db, const folder *f, manifest_state *s, firn_error *er
         rc = check_log_fits(db, s, err);
     if (rc == FIRN_OK)
         rc = wal_recovered(db->wal, s->flushed_seq, recovery_frame, &r, err);
+    for (size_t i = 0; i < r.count; i++)
+        mem_charge(r.mems[i]);
     if (rc == FIRN_OK)
         rc = build_view(db, &r, s->version, err);
     for (size_t i = 0; i < r.count; i++)
@@ -521,15 +523,6 @@ done:
     return rc;
 }
 
-/* Memtables hold segments of the log, so they go before it. */
-static void drop_views(firn *db)
-{
-    store_reap(db);
-    view_unref(atomic_load_explicit(&db->view, memory_order_relaxed));
-    atomic_store_explicit(&db->view, NULL, memory_order_relaxed);
-    db->active = NULL;
-}
-
 /* Opens every table now: a writer beside us may remove the files at any time, but not what we hold
  * open. */
 static int open_all_tables(const version *v, firn_error *err)
@@ -581,7 +574,7 @@ static int open_reading(firn *db, const char *path, firn_error *err)
         rc = try_reading(db, &found);
         if (rc == FIRN_OK)
             return FIRN_OK;
-        drop_views(db);
+        store_drop_views(db);
         firn_wal_close(db->wal, NULL);
         db->wal = NULL;
     } while (look_again(&l));
@@ -605,7 +598,7 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
     rc = db->options.read_only ? open_reading(db, path, &why) : open_writing(db, path, &why);
     if (rc != FIRN_OK) {
         workers_stop(db);
-        drop_views(db);
+        store_drop_views(db);
         firn_wal_close(db->wal, NULL);
         handle_free(db);
         (void)store_hint_repair(rc, &why);
@@ -618,63 +611,6 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
 int firn_open(const char *path, const firn_options *options, firn **out, firn_error *error)
 {
     return engine_open(path, options, NULL, out, error);
-}
-
-/* ---- close ---- */
-
-/* The manifest's last record says that the store was closed: recovery may then insist on seeing
- * everything. */
-static int record_close(firn *db, uint64_t last_seq, firn_error *err)
-{
-    edit e = {.closed = true, .closed_seq = last_seq};
-    mutex_lock(&db->manifest_mu);
-    int rc = store_check_held(db, err);
-    if (rc == FIRN_OK && !manifest_is_shared(db->manifest))
-        rc = manifest_write(db->manifest, &e, err);
-    mutex_unlock(&db->manifest_mu);
-    return rc;
-}
-
-/* What callers still hold points into memtables, tables and the cache. */
-static int check_nothing_held(firn *db, firn_error *err)
-{
-    uint64_t iterators = atomic_load_explicit(&db->iterators, memory_order_relaxed);
-    uint64_t values = readers_pins(&db->readers);
-    mutex_lock(&db->snapshot_mu);
-    uint64_t snapshots = db->snapshot_count;
-    mutex_unlock(&db->snapshot_mu);
-    if (iterators == 0 && snapshots == 0 && values == 0)
-        return FIRN_OK;
-    error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
-               "the store stays open: not given back are iterators: %" PRIu64
-               ", snapshots: %" PRIu64 ", values: %" PRIu64,
-               iterators, snapshots, values);
-    error_hint(err, "call firn_iter_free, firn_snapshot_free or firn_value_release for each, then "
-                    "firn_close again");
-    return FIRN_INVALID;
-}
-
-int firn_close(firn *db, firn_error *error)
-{
-    if (!db)
-        return FIRN_OK;
-    int rc = store_check_handle(db, error);
-    if (rc != FIRN_OK)
-        return rc; /* the parent's threads, files and locks are not ours to end */
-    rc = check_nothing_held(db, error);
-    if (rc != FIRN_OK)
-        return rc;
-    workers_stop(db);
-    drop_views(db);
-    uint64_t last_seq = firn_wal_last_seq(db->wal);
-    firn_error why;
-    error_clear(&why);
-    rc = firn_wal_close(db->wal, &why);
-    db->wal = NULL;
-    if (!db->options.read_only && rc == FIRN_OK)
-        rc = record_close(db, last_seq, &why);
-    handle_free(db);
-    return error_give(error, rc, &why);
 }
 
 const char *firn_version(void)

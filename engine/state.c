@@ -203,6 +203,14 @@ void store_reap(firn *db)
     }
 }
 
+void store_drop_views(firn *db)
+{
+    store_reap(db);
+    view_unref(atomic_load_explicit(&db->view, memory_order_relaxed));
+    atomic_store_explicit(&db->view, NULL, memory_order_relaxed);
+    db->active = NULL;
+}
+
 uint64_t store_next_file_no(firn *db)
 {
     return atomic_fetch_add_explicit(&db->next_file_no, 1, memory_order_relaxed);

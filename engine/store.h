@@ -1,7 +1,8 @@
 /* store: the open store, and which file does what with it.
  *
  *   handle.c      the struct, the folder's lock
- *   open.c        folder, lock, manifest, log -> a view; and back
+ *   open.c        folder, lock, manifest, log -> a view
+ *   close.c       and back
  *   options.c     limits and defaults
  *   commit.c      put, delete, write: the whole way of a write
  *   slow.c        how much a writer is delayed
@@ -100,6 +101,7 @@ struct firn {
     uint32_t fork_generation;
     schedule_rules rules;
     bool inline_work;
+    uint64_t close_entries; /* engine_config */
     uint64_t recovered_entries, recovery_cut_bytes;
     uint64_t manifest_bytes; /* read-only: as it was read */
 
@@ -166,6 +168,8 @@ struct firn {
     unsigned compactor_count;
     _Atomic bool has_kept; /* some table lists versions that only snapshots need */
     cleaner cleaner;       /* ends what readers were the last to hold */
+    dead trim;             /* what the cleaner is given to make it trim the cache */
+    atomic_bool trim_given;
     counters counters;
 };
 
@@ -221,6 +225,8 @@ void store_install_version(firn *db, mem *flushed, version *v) REQUIRES(db->mani
 int store_check_held(firn *db, firn_error *err);
 /* Frees replaced views once nobody can be looking at them. */
 void store_reap(firn *db);
+/* All views go: the store is about to. Memtables hold segments of the log, so they go before it. */
+void store_drop_views(firn *db);
 /* Writes an edit to the manifest and installs the version that follows; `flushed` as above. */
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
 uint64_t store_next_file_no(firn *db);
@@ -251,12 +257,14 @@ void store_check_share(firn *db, mem *m);
 void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
 /* Rotates if that was asked for. Background work, without locks. */
 int store_rotate_wanted(firn *db, firn_error *err);
-/* Behind a read: filters and indexes that were loaded beyond their room give up theirs. Not between readers_enter and
- * readers_exit. */
+/* Filters and indexes that were loaded beyond their room give up theirs: the cleaner is asked for that, since it sweeps under
+ * a lock and waits for readers. Until it is done, reads may load more. */
+void store_ask_trim(firn *db);
+/* Behind a read; not between readers_enter and readers_exit. */
 static inline void store_trim(firn *db)
 {
     if (sst_cache_excess(db->cache))
-        sst_cache_trim(db->cache);
+        store_ask_trim(db);
 }
 
 /* ---- mapping.c ---- */

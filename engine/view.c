@@ -64,8 +64,15 @@ void mem_apply(mem *m, const wal_applied *frame)
         const uint8_t *p = base + offset;
         offset += entry_size(get_u16(p + 2), get_u32(p + 4));
     }
-    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, offset);
-    budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, memtable_memory(m->table));
+    m->log_end = offset;
+}
+
+void mem_charge(mem *m)
+{
+    uint64_t index_bytes = memtable_memory(m->table);
+    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, m->log_end);
+    if (index_bytes != m->index_bytes)
+        budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, index_bytes);
 }
 
 view *view_room(size_t frozen_room)

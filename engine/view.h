@@ -29,7 +29,9 @@ typedef struct mem {
     _Atomic uint64_t
         seq_last; /* the newest number it covers, once it is frozen; FIRN_MAX_SEQ before */
     memory_budget *budget;
-    uint64_t log_bytes, index_bytes; /* charged; changed by whoever applies */
+    uint64_t
+        log_end; /* of the newest entry, from the segment's base; changed by whoever applies, like what follows */
+    uint64_t log_bytes, index_bytes; /* charged */
     bool full; /* the same: it has reached its share, and that has been said */
 } mem;
 
@@ -41,6 +43,8 @@ void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
 /* Indexes the entries of a frame that lies in m's segment; room has been reserved. */
 void mem_apply(mem *m, const wal_applied *frame);
+/* Charges what was applied: once for a group, since each charge is a locked addition. */
+void mem_charge(mem *m);
 /* What the mem takes of the budget: the log up to its newest entry, and its index. */
 static inline uint64_t mem_bytes(const mem *m)
 {

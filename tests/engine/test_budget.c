@@ -43,13 +43,13 @@ static void add_tables(firn *db, const view *v, uint64_t *tables, uint64_t *open
 static void check_charges(firn *db)
 {
     view *v = store_view(db);
-    uint64_t index = memtable_memory(v->active->table), log = v->active->log_bytes;
+    uint64_t index = memtable_memory(v->active->table), log = v->active->log_end;
     uint64_t tables = 0, opened = 0;
     for (size_t i = 0; i < v->frozen_count; i++) {
         index += memtable_memory(v->frozen[i]->table);
-        log += v->frozen[i]->log_bytes;
+        log += v->frozen[i]->log_end;
     }
-    assert_true(v->active->log_bytes <= wal_segment_used(v->active->segment));
+    assert_true(v->active->log_end <= wal_segment_used(v->active->segment));
     add_tables(db, v, &tables, &opened);
     view_unref(v);
     assert_int_equal(charged(db, BUDGET_INDEX), index);
@@ -156,6 +156,54 @@ static void what_is_used_now_is_what_stays(void **state)
     bed_release(&b);
 }
 
+typedef struct busy {
+    dead grave;
+    atomic_bool begun, over;
+} busy;
+
+static void stay_busy(dead *d)
+{
+    busy *w = (busy *)(void *)((char *)d - offsetof(busy, grave));
+    atomic_store(&w->begun, true);
+    while (!atomic_load(&w->over))
+        usleep(100);
+}
+
+/* While the cleaner has other work, reads go on, and what they load stays. */
+static void a_read_leaves_it_to_the_cleaner_to_trim(void **state)
+{
+    (void)state;
+    enum { COUNT = 300000 };
+    bed b;
+    busy work = {.begun = false};
+    bed_on_disk(&b);
+    b.options.segment_bytes = 128 << 10;
+    b.options.table_bytes = 128 << 10;
+    b.options.durability = FIRN_DURABILITY_NONE;
+    b.options.compression = FIRN_COMPRESSION_NONE;
+    bed_must_open(&b);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint8_t key[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+        MUST(firn_put(b.db, key, sizeof key, key, sizeof key, NULL, error));
+    }
+    MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    MUST(firn_settle(b.db, error));
+    sst_cache_trim(b.db->cache);
+    cleaner_give(&b.db->cleaner, &work.grave, stay_busy);
+    while (!atomic_load(&work.begun))
+        usleep(100);
+    get_some(b.db, 0, COUNT);
+    assert_true(sst_cache_excess(b.db->cache));
+    atomic_store(&work.over, true);
+    cleaner_wait(&b.db->cleaner);
+    assert_false(sst_cache_excess(b.db->cache));
+    get_some(b.db, 0, COUNT);
+    cleaner_wait(&b.db->cleaner);
+    assert_false(sst_cache_excess(b.db->cache));
+    assert_true(charged(b.db, BUDGET_PARTS) < b.options.memory / 4);
+    bed_release(&b);
+}
+
 /* ---- memtables ---- */
 
 /* Keys without values: the index takes more than the log. */
@@ -249,6 +297,7 @@ static void a_store_that_is_opened_with_less_memory_adopts_it(void **state)
             bed_on_simfs(&b, 3);
         firn_options_init(&b.options);
         b.options.durability = FIRN_DURABILITY_NONE;
+        b.config.close_entries = UINT64_MAX; /* all of it stays in the log */
         bed_must_open(&b);
         for (unsigned i = 0; i < 3000; i++) {
             uint64_t n = value_number(i + 1, 1000);
@@ -529,6 +578,7 @@ int main(void)
         cmocka_unit_test(reads_go_on_when_the_address_space_is_full),
         cmocka_unit_test(the_sum_of_the_charges_is_what_is_held),
         cmocka_unit_test(what_is_used_now_is_what_stays),
+        cmocka_unit_test(a_read_leaves_it_to_the_cleaner_to_trim),
         cmocka_unit_test(a_memtable_is_rotated_by_log_and_index_together),
         cmocka_unit_test(a_segment_with_large_values_is_still_filled),
         cmocka_unit_test(the_index_of_a_huge_batch_is_charged_and_given_back),

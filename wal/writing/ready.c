@@ -250,6 +250,17 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
     return FIRN_OK;
 }
 
+int wal_prepare_successor(wal *w, firn_error *err)
+{
+    int status = wal_check_writable(w, err);
+    if (status != FIRN_OK)
+        return status;
+    mutex_lock(&w->making);
+    status = wal_ready_ensure(w, w->current->no + 1, w->config.options.segment_bytes, err);
+    mutex_unlock(&w->making);
+    return status;
+}
+
 int wal_ready_release(wal *w, firn_error *err)
 {
     char names[2 * WAL_SPARES_MAX + 1][TEMPORARY_NAME_BYTES];

@@ -103,8 +103,10 @@ FIRN_API int firn_options_set(firn_options *options, const char *name, const cha
 FIRN_API int firn_open(const char *path, const firn_options *options, firn **out,
                        firn_error *error);
 
-/* Makes everything durable, and frees the handle, also when that fails; the first error is returned. What is in the
- * log stays in the log: closing flushes nothing. NULL is allowed.
+/* Makes everything durable, and frees the handle, also when that fails; the first error is returned. NULL is allowed.
+ * Opening replays what is only in the log. So when that is much (more than 10,000 entries, or 1 MiB of log), it is written to
+ * tables first, as firn_flush does; what cannot be written, for want of room say, stays in the log, and is no failure. Less
+ * stays in the log: closing a store that was written to a little flushes nothing.
  * FIRN_INVALID frees nothing: iterators, snapshots or values have not been given back, and the message says how many
  * of each. The store stays open and usable; give them back and close again. */
 FIRN_API int firn_close(firn *db, firn_error *error);
