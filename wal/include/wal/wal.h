@@ -107,8 +107,8 @@ int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err)
  * appends any more. */
 int wal_give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err);
 
-/* Makes sure that the next change of segment finds its segment made. Unlike that change it poisons nothing when it fails,
- * unless the folder is lost. */
+/* Makes sure that the next change of segment finds its segment made. Unlike that change it poisons
+ * nothing when it fails, unless the folder is lost. */
 int wal_prepare_successor(wal *w, firn_error *err);
 
 typedef struct wal_stats {
