@@ -17,36 +17,10 @@ void store_check_share(firn *db, mem *m)
     mutex_unlock(&db->state_mu);
 }
 
-#define IDLE_PART 16 /* of its share: what an idle store's memtable has at least, to be flushed */
-
 void store_want_idle_rotation(firn *db)
 {
     db->rotation_wanted = db->idle_rotation = true;
     cond_broadcast(&db->state_changed);
-}
-
-int store_rotate_wanted(firn *db, firn_error *err)
-{
-    mutex_lock(&db->state_mu);
-    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-    bool wanted = db->rotation_wanted;
-    /* The leader may have rotated since: what is active now has not reached its share. */
-    uint64_t entries = v->active ? memtable_entries(v->active->table) : 0;
-    uint64_t index = v->active ? memtable_memory(v->active->table) : 0;
-    uint64_t log = v->active ? wal_segment_used(v->active->segment) : 0;
-    uint64_t least = db->idle_rotation ? db->mem_share / IDLE_PART : db->mem_share;
-    db->rotation_wanted = db->idle_rotation = false;
-    mutex_unlock(&db->state_mu);
-    if (!wanted)
-        return FIRN_OK;
-    sst_cache_shrink(db->cache, false);
-    int rc = FIRN_OK;
-    if (entries && index + log >= least)
-        rc = store_rotate(db, err);
-    mutex_lock(&db->state_mu);
-    db->rotation_wanted = db->rotation_wanted || error_curable(rc); /* tried again */
-    mutex_unlock(&db->state_mu);
-    return rc == FIRN_POISONED ? FIRN_OK : rc; /* then there is nothing to rotate any more */
 }
 
 static void trim(dead *d)

@@ -6,6 +6,7 @@
 #include <base/grow.h>
 #include <base/slice.h>
 
+#include "build.h"
 #include "names.h"
 #include "store.h"
 
@@ -72,14 +73,6 @@ static int end_table(build *b, firn_error *err)
     b->kept_count = 0;
     budget_adjust(&b->db->budget, BUDGET_SCRATCH, &b->charged, 0);
     return FIRN_OK;
-}
-
-int refuse_order(const char *path, firn_error *err)
-{
-    error_file(err, FIRN_DAMAGED, path, FIRN_NO_OFFSET,
-               "a table holds entries that are out of order, although its checksums are right");
-    error_hint(err, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
-    return FIRN_DAMAGED;
 }
 
 /* Every CHARGE_EVERY entries, and where much comes at once: asking costs more than adding a small entry. */

@@ -10,6 +10,8 @@
 #include <base/error.h>
 #include <inttypes.h>
 
+#include "work.h"
+#include "commit.h"
 #include "store.h"
 
 #define CLOSE_ENTRIES 10000

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <wal/group.h>
 
+#include "commit.h"
 #include "store.h"
 
 /* ---- Leading ---- */
@@ -105,8 +106,9 @@ static int commit(firn *db, wal_request *r, firn_error *err)
     if (wal_join(db->wal, r))
         lead(db, r);
     rc = wal_await(db->wal, r);
-    if (rc == FIRN_OK && db->inline_work)
-        (void)work_inline(db, NULL); /* the write stands, whatever becomes of the work behind it */
+    if (rc == FIRN_OK && db->work_behind)
+        (void)db->work_behind(db,
+                              NULL); /* the write stands, whatever becomes of the work behind it */
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #include <base/error.h>
 #include <base/slice.h>
 
+#include "load.h"
 #include "jobs.h"
 #include "run.h"
 
@@ -64,10 +65,9 @@ static bool cuts(void *ctx, const build *b, firn_slice key)
 static void begin_relief(job *j)
 {
     const firn *db = j->db;
-    double worth = j->what.level == 0
-                       ? (double)j->what.counts[0]
-                       : (double)j->what.bytes_in /
-                             (double)schedule_unit(&db->rules, j->view->version);
+    double worth = j->what.level == 0 ? (double)j->what.counts[0]
+                                      : (double)j->what.bytes_in /
+                                            (double)schedule_unit(&db->rules, j->view->version);
     j->worth = worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
     for (unsigned side = 0; side < 2; side++)
         for (size_t i = 0; i < j->what.counts[side]; i++)

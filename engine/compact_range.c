@@ -3,6 +3,7 @@
 #include <base/error.h>
 #include <base/slice.h>
 
+#include "work.h"
 #include "jobs.h"
 
 /* The jobs that bring it from where it is to where nothing of it is left above or beside. */

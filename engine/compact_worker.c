@@ -13,18 +13,11 @@
 #include <base/error.h>
 #include <stdio.h>
 
+#include "work.h"
 #include "jobs.h"
 
 #define CALM_MS 1000  /* without a write: what can wait is done */
 #define IDLE_MS 10000 /* likewise: a memtable that is worth it is flushed */
-
-void store_ring(firn *db)
-{
-    mutex_lock(&db->state_mu);
-    db->work_epoch++;
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
-}
 
 static bool works(const firn *db) REQUIRES(db->state_mu)
 {

@@ -13,6 +13,8 @@
  */
 #include <base/error.h>
 
+#include "work.h"
+#include "build.h"
 #include "run.h"
 #include "store.h"
 

@@ -13,6 +13,7 @@
 #ifndef ENGINE_JOBS_H
 #define ENGINE_JOBS_H
 
+#include "build.h"
 #include "store.h"
 
 typedef struct part {

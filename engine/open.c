@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "work.h"
 #include "folder.h"
 #include "names.h"
 #include "run.h"

@@ -4,6 +4,7 @@
 
 #include <base/lost.h>
 
+#include "build.h"
 #include "folder.h"
 #include "store.h"
 

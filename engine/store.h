@@ -100,8 +100,10 @@ struct firn {
     uint8_t store_id[16];
     uint32_t fork_generation;
     schedule_rules rules;
-    bool inline_work;
-    uint64_t close_entries; /* engine_config */
+    bool inline_work; /* no background threads (for reproducible tests); then ... */
+    int (*work_behind)(firn *db,
+                       firn_error *err); /* ... does behind a write what they would do; else NULL */
+    uint64_t close_entries;              /* engine_config */
     uint64_t recovered_entries, recovery_cut_bytes;
     uint64_t manifest_bytes; /* read-only: as it was read */
 
@@ -208,7 +210,7 @@ void options_budget(const firn_options *o, memory_budget *b);
 /* The shape of the tree. Reduces table_bytes to what suits it. */
 void options_rules(firn_options *o, schedule_rules *r);
 
-/* ---- state.c ---- */
+/* ---- views.c, edits.c, errors.c ---- */
 /* The current view, with a reference. Any thread. */
 view *store_view(firn *db);
 /* The view that opening has made; takes the reference over. The first writer is held back by what was left undone before. */
@@ -255,8 +257,6 @@ void store_log(firn *db, firn_log_level level, const char *format, ...)
 void store_check_share(firn *db, mem *m);
 /* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of its share. */
 void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
-/* Rotates if that was asked for. Background work, without locks. */
-int store_rotate_wanted(firn *db, firn_error *err);
 /* Filters and indexes that were loaded beyond their room give up theirs: the cleaner is asked for that, since it sweeps under
  * a lock and waits for readers. Until it is done, reads may load more. */
 void store_ask_trim(firn *db);
@@ -275,94 +275,12 @@ void mapping_decide(const version *v, uint64_t room);
 /* Both, for a version that is about to be, or has become, the store's. */
 void store_decide_mapping(firn *db, const version *v);
 
-/* ---- commit.c ---- */
-/* The log goes on in another segment, and what lies in front of it is frozen. */
-int store_rotate(firn *db, firn_error *err);
-
-/* ---- slow.c ---- */
-/* Delays a write of so many bytes, and waits while there is too much behind. Before it queues. FIRN_POISONED, or what keeps
- * the flush waiting. */
-int slow_down(firn *db, uint64_t bytes, firn_error *err);
-/* How much there is to do, in units of a table in level 0, of which each is SLOW_ONE: the tables in level 0 (`tables`), what deeper
- * levels owe (`debt` as schedule_debt has it, in units of schedule_unit), and memtables that wait. Without a limit: what running
- * jobs have done is taken off before that. Pure. */
-#define SLOW_ONE 256
-uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen);
-/* The load that is left when running jobs have done `relief` of it, with so many tables in level 0. Pure. */
-uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
-/* What a write of so many bytes owes under such a load. Pure. */
-uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);
-/* How long it sleeps for that, by a random number. On average as long as it owes. Pure. */
-uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
+/* Something may have become due: wakes the workers. */
+void store_ring(firn *db);
 
 /* ---- snapshot.c ---- */
 /* The numbers at which somebody may still read, ascending, without duplicates, into *out (buf of
  * uint64_t). */
 int snapshots_list(firn *db, buf *out);
-
-/* ---- flush.c, compact_worker.c, worker.c ---- */
-/* Flushes the oldest frozen memtable, if there is one. *did says whether there was. */
-int flush_oldest(firn *db, bool *did, firn_error *err);
-
-/* Something may have become due: wakes the workers. */
-void store_ring(firn *db);
-/* With inline_work: does what is due; `calm`: what can wait, too. */
-int compact_inline(firn *db, bool calm, firn_error *err);
-/* Nothing is being compacted, and nothing is due, as far as the last worker that looked for all could see. */
-bool compaction_is_idle(const firn *db) REQUIRES(db->state_mu);
-int compactors_start(firn *db, firn_error *err);
-void compactors_stop(firn *db);
-
-/* ---- build.c: tables from a sorted stream, cut at a size, between keys ---- */
-typedef struct build {
-    firn *db;
-    unsigned level;
-    uint64_t table_bytes; /* UINT64_MAX: one table */
-    sst_writer *writer;
-    uint64_t writer_no;
-    buf last_key;
-    bool cut; /* the present table ends before the next key, whatever its size */
-    kept_range kept[KEPT_MOST + 1]; /* of the present table, ascending */
-    size_t kept_count;
-    table **tables; /* finished, references */
-    size_t count, capacity;
-    uint64_t bytes;
-    uint64_t charged; /* for the writer, now and then */
-    unsigned adds;
-} build;
-void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
-int build_add(build *b, const iter *it, firn_error *err);
-/* FIRN_DAMAGED, described: some table of the folder holds what no table may hold. */
-int refuse_order(const char *path, firn_error *err);
-/* What of a sorted stream goes into tables. */
-#define BUILD_STOP_ENTRIES 4096
-typedef struct build_rules {
-    const buf *snapshots;   /* as snapshots_list gives them */
-    const erasures *erased; /* range deletes of what is merged; NULL: none */
-    void *ctx;
-    /* May something of the key lie below the tables that are made? Keys ascend from call to call. NULL: never. */
-    bool (*lies_below)(void *ctx, firn_slice key);
-    /* Shall the present table end before this key? Keys ascend from call to call. NULL: only its size ends it. */
-    bool (*cuts)(void *ctx, const build *b, firn_slice key);
-    bool (*stop)(void *ctx); /* asked each BUILD_STOP_ENTRIES entries; NULL: never */
-} build_rules;
-/* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it is the stream that failed,
- * its status says so. */
-int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err);
-/* Finishes the last table and syncs the folder: the tables are durable, and no version lists them
- * yet. */
-int build_finish(build *b, firn_error *err);
-/* Releases; tables that were not `kept` are removed. */
-void build_release(build *b, bool kept);
-
-/* How long failed work waits before its next attempt, behind so many failures in a row: twice as long each time. */
-uint64_t retry_pause_ms(unsigned failures);
-#define RETRY_MS     100
-#define RETRY_MS_MAX 10000
-
-int workers_start(firn *db, firn_error *err);
-void workers_stop(firn *db);
-/* With inline_work: does what the threads would do. Otherwise nothing. */
-int work_inline(firn *db, firn_error *err);
 
 #endif

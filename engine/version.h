@@ -28,6 +28,9 @@
  * the status to go on with. */
 int not_plain(int rc, firn_error *err);
 
+/* FIRN_DAMAGED, described: some table of the folder holds what no table may hold. */
+int refuse_order(const char *path, firn_error *err);
+
 /* What opening a table needs; one for the store. */
 typedef struct table_env {
     fs_dir *dir;

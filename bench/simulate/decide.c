@@ -1,4 +1,5 @@
 /* decide: see decide.h. */
+#include "load.h"
 #include "decide.h"
 
 #include <store.h>

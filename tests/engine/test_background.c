@@ -12,6 +12,8 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "work.h"
+#include "commit.h"
 #include "bed.h"
 #include "store.h"
 

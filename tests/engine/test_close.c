@@ -12,6 +12,7 @@
 #include <base/alloc.h>
 #include <wal/wal.h>
 
+#include "commit.h"
 #include "bed.h"
 #include "store.h"
 #include "support/crash.h"

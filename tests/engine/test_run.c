@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "build.h"
 #include "bed.h"
 #include "names.h"
 #include "version_build.h"

@@ -11,6 +11,8 @@
 #include <base/error.h>
 #include <base/thread.h>
 
+#include "commit.h"
+#include "load.h"
 #include "bed.h"
 #include "store.h"
 

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "commit.h"
 #include "bed.h"
 #include "store.h"
 
@@ -94,7 +95,8 @@ static void opening_survives_each_thread_that_cannot_be_started(void **state)
     bed_must_open(&b);
     threads = starts.asked;
     bed_must_close(&b);
-    assert_int_equal(threads, thread_cpus() > 1 ? 5 : 4); /* the log's helper, cleaner, flusher, compactors */
+    assert_int_equal(
+        threads, thread_cpus() > 1 ? 5 : 4); /* the log's helper, cleaner, flusher, compactors */
     for (size_t n = 0; n < sizeof errors / sizeof *errors; n++)
         for (unsigned fails = 1; fails <= threads; fails++) {
             firn_error e = {0};

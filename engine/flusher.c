@@ -8,6 +8,8 @@
 #include <base/error.h>
 #include <string.h>
 
+#include "commit.h"
+#include "work.h"
 #include "store.h"
 
 uint64_t retry_pause_ms(unsigned failures)
@@ -36,20 +38,31 @@ static void pause_before_flush(firn *db, unsigned failures)
     mutex_unlock(&db->state_mu);
 }
 
-bool store_ask_flusher(firn *db, uint64_t *attempt)
+#define IDLE_PART 16 /* of its share: what an idle store's memtable has at least, to be flushed */
+
+/* Rotates the log if that was asked for. */
+static int rotate_wanted(firn *db, firn_error *err)
 {
-    if (db->stuck[WORK_FLUSH].status == FIRN_OK)
-        return false;
-    if (*attempt == 0)
-        *attempt =
-            db->flushes_begun + 1; /* one that is under way may have met what is cured by now */
-    if (db->flushes_ended >= *attempt)
-        return false;
-    if (db->flushes_begun < *attempt && !db->flush_asked) {
-        db->flush_asked = true;
-        cond_broadcast(&db->state_changed);
-    }
-    return true;
+    mutex_lock(&db->state_mu);
+    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    bool wanted = db->rotation_wanted;
+    /* The leader may have rotated since: what is active now has not reached its share. */
+    uint64_t entries = v->active ? memtable_entries(v->active->table) : 0;
+    uint64_t index = v->active ? memtable_memory(v->active->table) : 0;
+    uint64_t log = v->active ? wal_segment_used(v->active->segment) : 0;
+    uint64_t least = db->idle_rotation ? db->mem_share / IDLE_PART : db->mem_share;
+    db->rotation_wanted = db->idle_rotation = false;
+    mutex_unlock(&db->state_mu);
+    if (!wanted)
+        return FIRN_OK;
+    sst_cache_shrink(db->cache, false);
+    int rc = FIRN_OK;
+    if (entries && index + log >= least)
+        rc = store_rotate(db, err);
+    mutex_lock(&db->state_mu);
+    db->rotation_wanted = db->rotation_wanted || error_curable(rc); /* tried again */
+    mutex_unlock(&db->state_mu);
+    return rc == FIRN_POISONED ? FIRN_OK : rc; /* then there is nothing to rotate any more */
 }
 
 /* Waits for something to flush or to reap. False: closing, or flushing has failed for good. */
@@ -81,7 +94,7 @@ static void flusher_run(void *arg)
     while (wait_for_flush(db)) {
         firn_error err = {0};
         bool did = false;
-        int rc = store_rotate_wanted(db, &err);
+        int rc = rotate_wanted(db, &err);
         if (rc == FIRN_OK)
             rc = flush_oldest(db, &did, &err);
         if (rc == FIRN_OK) {
@@ -98,8 +111,10 @@ static void flusher_run(void *arg)
 
 int workers_start(firn *db, firn_error *err)
 {
-    if (db->inline_work)
+    if (db->inline_work) {
+        db->work_behind = work_inline;
         return FIRN_OK;
+    }
     int rc = cleaner_start(&db->cleaner); /* first: the others give it work */
     if (rc == 0)
         rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
@@ -117,12 +132,12 @@ void workers_stop(firn *db)
     cleaner_stop(&db->cleaner); /* last: the others give it work */
 }
 
-static int flush_inline(firn *db, firn_error *err)
+int flush_inline(firn *db, firn_error *err)
 {
     int rc = store_writable(db, err);
     if (rc != FIRN_OK)
         return rc;
-    rc = store_rotate_wanted(db, err);
+    rc = rotate_wanted(db, err);
     for (bool did = true; rc == FIRN_OK && did;)
         rc = flush_oldest(db, &did, err);
     if (rc == FIRN_OK)
@@ -141,113 +156,4 @@ int work_inline(firn *db, firn_error *err)
         err = &local;
     int rc = flush_inline(db, err);
     return rc == FIRN_OK ? compact_inline(db, false, err) : rc;
-}
-
-/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A flush is not given up
- * before an attempt that began behind the call has failed. */
-static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg,
-                      background_work last, firn_error *err)
-{
-    int rc = FIRN_OK;
-    const firn_error *why = NULL;
-    uint64_t attempt = 0;
-    mutex_lock(&db->state_mu);
-    while (!done(db, arg) && rc == FIRN_OK) {
-        if (db->background_status != FIRN_OK) {
-            rc = FIRN_POISONED;
-            why = &db->background_error;
-        }
-        unsigned first = store_ask_flusher(db, &attempt) ? WORK_COMPACTION : WORK_FLUSH;
-        for (unsigned work = first; rc == FIRN_OK && work <= (unsigned)last; work++) {
-            rc = db->stuck[work].status;
-            why = &db->stuck[work].error;
-        }
-        if (rc == FIRN_OK)
-            cond_wait(&db->state_changed, &db->state_mu);
-    }
-    if (rc != FIRN_OK && err) {
-        *err = *why;
-        err->status = rc;
-    }
-    mutex_unlock(&db->state_mu);
-    return rc;
-}
-
-static bool is_flushed(firn *db, uint64_t seq)
-{
-    return atomic_load_explicit(&db->view, memory_order_relaxed)->frozen_count == 0 ||
-           atomic_load_explicit(&db->flushed_seq, memory_order_acquire) >= seq;
-}
-
-static bool is_settled(firn *db,
-                       uint64_t unused) NO_THREAD_ANALYSIS /* state_mu is held by wait_until */
-{
-    (void)unused;
-    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-    return v->frozen_count == 0 && !db->flushing && !db->rotation_wanted && compaction_is_idle(db);
-}
-
-/* What becomes of the compaction behind it is not the flush's outcome, unless it has stopped everything. */
-static int flush_and_go_on(firn *db, firn_error *err)
-{
-    firn_error behind = {0};
-    int rc = flush_inline(db, err);
-    if (rc != FIRN_OK)
-        return rc;
-    rc = compact_inline(db, false, &behind);
-    if (rc == FIRN_OK || store_writable(db, NULL) == FIRN_OK)
-        return FIRN_OK;
-    *err = behind;
-    return rc;
-}
-
-int firn_flush(firn *db, firn_error *error)
-{
-    firn_error why;
-    int rc = store_check_handle(db, error);
-    if (rc == FIRN_OK && db->options.read_only)
-        rc = error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
-    if (rc != FIRN_OK)
-        return rc;
-    uint64_t target = firn_last_seq(db);
-    error_clear(&why);
-    rc = store_rotate(db, &why);
-    if (rc == FIRN_OK)
-        rc = db->inline_work ? flush_and_go_on(db, &why)
-                             : wait_until(db, is_flushed, target, WORK_FLUSH, &why);
-    return error_give(error, rc, &why);
-}
-
-/* While a caller waits, workers do what can wait, too. */
-static void expect_calm(firn *db, int change)
-{
-    mutex_lock(&db->state_mu);
-    db->settlers += change;
-    db->work_epoch++;
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
-}
-
-static int settle_inline(firn *db, firn_error *err)
-{
-    int rc = flush_inline(db, err);
-    return rc == FIRN_OK ? compact_inline(db, true, err) : rc;
-}
-
-int firn_settle(firn *db, firn_error *error)
-{
-    int rc = store_check_handle(db, error);
-    if (rc != FIRN_OK || db->options.read_only)
-        return rc;
-    firn_error why;
-    error_clear(&why);
-    if (db->inline_work) {
-        rc = settle_inline(db, &why);
-    } else {
-        expect_calm(db, 1);
-        rc = wait_until(db, is_settled, 0, WORK_COMPACTION, &why);
-        expect_calm(db, -1);
-    }
-    cleaner_wait(&db->cleaner);
-    return error_give(error, rc, &why);
 }
