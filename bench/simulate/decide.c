@@ -1,8 +1,8 @@
 /* decide: see decide.h. */
-#include "load.h"
+#include <store/load.h>
 #include "decide.h"
 
-#include <store.h>
+#include <store/store.h>
 
 void decide_init(decider *d, const settings *s)
 {

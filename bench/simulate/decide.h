@@ -2,7 +2,7 @@
 #ifndef SIMULATE_DECIDE_H
 #define SIMULATE_DECIDE_H
 
-#include <schedule.h>
+#include <tree/schedule.h>
 
 #include "tree.h"
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include <store.h>
+#include <store/store.h>
 
 static const char help[] =
     "firn-simulate: what firn's tree does in a day of writing, without a disk.\n"

@@ -2,7 +2,7 @@
 #ifndef SIMULATE_TREE_H
 #define SIMULATE_TREE_H
 
-#include <schedule.h>
+#include <tree/schedule.h>
 
 #include "content.h"
 

@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include <store.h>
+#include <store/store.h>
 #include <string.h>
-#include <version_build.h>
+#include <tree/version_build.h>
 
 #include "run.h"
 

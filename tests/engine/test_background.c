@@ -12,10 +12,10 @@
 #include <limits.h>
 #include <unistd.h>
 
-#include "work.h"
-#include "commit.h"
+#include <jobs/work.h>
+#include <commit/commit.h>
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 /* From here on nothing is compacted in this life of the store. */
 static void stop_compaction(bed *b)

@@ -15,7 +15,7 @@
 #include <base/thread.h>
 
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 #define MIB ((uint64_t)1 << 20)
 

@@ -12,9 +12,9 @@
 #include <base/alloc.h>
 #include <wal/wal.h>
 
-#include "commit.h"
+#include <commit/commit.h>
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 #include "support/crash.h"
 
 static void put_number(bed *b, unsigned i, size_t size)

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 static int setup(void **state)
 {

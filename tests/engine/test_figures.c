@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 /* For what only these files know. */
 #include "build.c"

@@ -16,7 +16,7 @@
 #include <base/thread.h>
 
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 #define HANGS_AFTER_S 20
 

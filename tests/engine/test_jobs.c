@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include "schedule.h"
+#include <tree/schedule.h>
 #include "support/rng.h"
-#include "version_build.h"
+#include <tree/version_build.h>
 
 enum { TABLE = 1000, BASE = 8000 };
 

@@ -12,7 +12,7 @@
 #include <wal/group.h>
 
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 static struct {
     void (*there)(void);

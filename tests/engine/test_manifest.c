@@ -19,12 +19,12 @@
 #include <wal/wal.h>
 
 #include "bed.h"
-#include "manifest.h"
+#include <store/manifest.h>
 #include "manifest_format.h"
-#include "names.h"
+#include <tree/names.h>
 #include "support/counted_fs.h"
 #include "support/tempdir.h"
-#include "version_build.h"
+#include <tree/version_build.h>
 
 #define FOLDER          "/store"
 #define SALT            UINT64_C(0x5a17)

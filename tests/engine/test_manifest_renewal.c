@@ -10,7 +10,7 @@
 #include <errno.h>
 
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 #include "support/crash.h"
 
 static int greatest_manifest(void *ctx, const char *path, uint64_t size)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../engine/store.h"
+#include <store/store.h>
 #include "support/simfs.h"
 
 enum { KEYS = 20000, VALUE_BYTES = 100 };

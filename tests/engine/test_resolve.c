@@ -18,7 +18,7 @@
 
 #include <base/error.h>
 
-#include "resolve.h"
+#include <tree/resolve.h>
 
 #define OPS_MAX 6
 #define NOTHING 0

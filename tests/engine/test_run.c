@@ -8,10 +8,10 @@
 
 #include <cmocka.h>
 
-#include "build.h"
+#include <jobs/build.h>
 #include "bed.h"
-#include "names.h"
-#include "version_build.h"
+#include <tree/names.h>
+#include <tree/version_build.h>
 
 #include "read.c" /* look_in_view, over views that are made here */
 

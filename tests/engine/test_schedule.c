@@ -15,7 +15,7 @@
 
 #include "bed.h"
 #include "merge.h"
-#include "store.h"
+#include <store/store.h>
 
 static struct {
     firn *db;

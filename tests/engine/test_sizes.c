@@ -10,7 +10,7 @@
 #include <firn/wal.h>
 
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 /* A struct of `size` bytes that begins like *from, with nothing behind it: an address sanitizer sees a read of more. */
 static void *shortened(const void *from, size_t size)

@@ -11,10 +11,10 @@
 #include <base/error.h>
 #include <base/thread.h>
 
-#include "commit.h"
-#include "load.h"
+#include <commit/commit.h>
+#include <store/load.h>
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 /* ---- The delay ---- */
 

@@ -11,8 +11,8 @@
 
 #include "bed.h"
 #include "merge.h"
-#include "run.h"
-#include "store.h"
+#include <tree/run.h>
+#include <store/store.h>
 
 /* Every run of an iterator counts its movements. A run knows its own operations by its address. */
 #define RUNS_MAX 16

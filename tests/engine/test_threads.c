@@ -13,9 +13,9 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "commit.h"
+#include <commit/commit.h>
 #include "bed.h"
-#include "store.h"
+#include <store/store.h>
 
 static struct {
     unsigned asked, fails; /* 1: the first; 0: none */

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "bed.h"
-#include "version_build.h"
+#include <tree/version_build.h>
 
 static table *make_table(uint64_t no)
 {

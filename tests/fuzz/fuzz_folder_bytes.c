@@ -8,7 +8,7 @@
 #include "fuzz_fix.h"
 #include "fuzz_manifest_bytes.h"
 #include "fuzz_table_bytes.h"
-#include "manifest.h"
+#include <store/manifest.h>
 
 #define FILES_MAX  64
 #define PATH_BYTES 320

@@ -14,7 +14,7 @@
 
 #include "fuzz_manifest_bytes.h"
 #include "fuzz_memory.h"
-#include "manifest.h"
+#include <store/manifest.h>
 
 /* A table of a few bytes becomes an object with a lock; the file is read through a window. */
 #define MEMORY_TIMES 96

@@ -1,0 +1,457 @@
+/* iterator: firn_iter, the user's walk over the newest visible version of each key.
+ *
+ * Below it, a merge shows the versions that lie within the bounds and up to our number: key ascending, newest first. Forwards, the
+ * first version of a key is the one that counts, and the rest of the key is stepped over. Backwards, the versions of a key
+ * come oldest first, so all of them are passed and the last answer is kept in a copy; the merge then stands before the
+ * key. What a version means is asked of resolve.h.
+ *
+ * A key may have any number of versions. After STEPS_PER_KEY of them the rest is passed by a seek: forwards behind the key, and
+ * backwards to its newest version and then in front of it.
+ *
+ * Invariants
+ *   N1  Forwards and valid: the merge stands at the version that key and value show.
+ *   N2  Backwards and valid: key and value are copies; the merge stands before all versions of the
+ * key.
+ */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/sized.h>
+#include <base/slice.h>
+#include <string.h>
+
+#include <tree/run.h>
+#include <store/store.h>
+
+#define STEPS_PER_KEY 16
+
+struct firn_iter {
+    firn *db;
+    view *view;
+    walk walk;
+    iter *runs; /* the walk's */
+    read_point at;
+    iter_limits limits; /* of the runs: the bounds and the number; points into lower and upper */
+    int status;         /* of the last movement: OK, END or an error */
+    bool valid, backward;
+    buf lower, upper;
+    buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
+    firn_slice current_key, current_value;
+    firn_error error;
+};
+
+/* All runs of the view, within the limits of the iterator. */
+static int open_runs(firn_iter *it, bool fill_cache)
+{
+    const version *v = it->view->version;
+    size_t mems = view_mem_count(it->view), most = mems + v->levels[0].count + FIRN_LEVELS;
+    size_t count = 0, at = 0;
+    run *runs = mem_alloc(most * sizeof *runs);
+    if (!runs)
+        return FIRN_NO_MEMORY;
+    for (size_t i = 0; i < mems; i++)
+        runs[count++] = view_mem_run(it->view, i);
+    for (run r; (r = version_next_run(v, &at)).kind != RUN_NONE;)
+        runs[count++] = r;
+    int rc = walk_open(runs, count, fill_cache, &it->limits, &it->walk);
+    it->runs = it->walk.it;
+    mem_free(runs);
+    return rc;
+}
+
+void firn_iter_options_init(firn_iter_options *options)
+{
+    if (options)
+        *options = (firn_iter_options){.size = sizeof *options};
+}
+
+static int take_bounds(firn_iter *it, const firn_iter_options *o)
+{
+    int rc = FIRN_OK;
+    if (o->lower)
+        rc = buf_assign(&it->lower, o->lower, o->lower_size);
+    if (rc == FIRN_OK && o->upper)
+        rc = buf_assign(&it->upper, o->upper, o->upper_size);
+    if (o->lower)
+        it->limits.lower = slice_somewhere(buf_slice(&it->lower));
+    if (o->upper)
+        it->limits.upper = slice_somewhere(buf_slice(&it->upper));
+    return rc;
+}
+
+static const sized_kind iter_options_kind = {"the iterator's options",
+                                             "fill them in with firn_iter_options_init first",
+                                             sizeof(firn_iter_options)};
+
+/* *o comes with the defaults, and gets what was given. */
+static int take_options(const firn_iter_options *given, firn_iter **out, firn_iter_options *o,
+                        firn_error *err)
+{
+    if (!out)
+        return error_set(err, FIRN_INVALID, "there is nowhere to put the iterator");
+    int rc = given ? sized_take(&iter_options_kind, given, o, err) : FIRN_OK;
+    if (rc != FIRN_OK)
+        return rc;
+    if ((!o->lower && o->lower_size) || (!o->upper && o->upper_size))
+        return error_set(err, FIRN_INVALID, "a bound is NULL but has a size");
+    return FIRN_OK;
+}
+
+int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, firn_error *error)
+{
+    if (out)
+        *out = NULL;
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    firn_iter_options o;
+    firn_iter_options_init(&o);
+    rc = take_options(options, out, &o, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (o.snapshot && o.snapshot->db != db)
+        return error_set(error, FIRN_INVALID, "the snapshot belongs to another store");
+    firn_iter *it = mem_zalloc(sizeof *it);
+    if (!it)
+        return error_no_memory(error, 0);
+    it->db = db;
+    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
+    it->status = FIRN_END;
+    it->view = store_view(db); /* before the number, as in read.c */
+    it->at.seq =
+        o.snapshot ? o.snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    it->limits.seq_max = it->at.seq;
+    rc = take_bounds(it, &o);
+    if (rc == FIRN_OK)
+        rc = open_runs(it, !o.bypass_cache);
+    if (rc != FIRN_OK) {
+        firn_iter_free(it);
+        return error_no_memory(error, 0);
+    }
+    *out = it;
+    return FIRN_OK;
+}
+
+void firn_iter_free(firn_iter *it)
+{
+    if (!it || store_is_parents(it->db))
+        return;
+    walk_close(&it->walk);
+    view_unref(it->view);
+    buf_release(&it->lower);
+    buf_release(&it->upper);
+    buf_release(&it->key);
+    buf_release(&it->value);
+    atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_relaxed);
+    mem_free(it);
+}
+
+/* ---- ends ---- */
+
+static int stop(firn_iter *it, int status)
+{
+    it->valid = false;
+    it->status = status;
+    it->current_key = it->current_value = (firn_slice){0};
+    return status; /* described already by the place that noticed */
+}
+
+static int stop_no_memory(firn_iter *it)
+{
+    return stop(it, error_no_memory(&it->error, 0));
+}
+
+/* The merge has no further element: its end, or its error. */
+static int stop_at_end(firn_iter *it)
+{
+    if (it->runs->status == FIRN_OK)
+        return stop(it, FIRN_END);
+    it->error = it->runs->error;
+    return stop(it, it->runs->status);
+}
+
+static int show(firn_iter *it, firn_slice key, firn_slice value)
+{
+    it->current_key = key;
+    it->current_value = value;
+    it->valid = true;
+    it->status = FIRN_OK;
+    return FIRN_OK;
+}
+
+static int stop_unknown(firn_iter *it)
+{
+    return stop(it, resolve_refuse(it->runs->kind, &it->error));
+}
+
+/* A seek came to where the order of keys does not lead: to go on from there might have no end. */
+static int stop_astray(firn_iter *it)
+{
+    return stop(it, refuse_order(it->db->dir->path, &it->error));
+}
+
+/* What the version at which the merge stands says to us. */
+static inline resolve_answer ask(const firn_iter *it)
+{
+    const iter *m = it->runs;
+    uint64_t erased = erasures_find(&it->walk.erased, m->key, it->at.seq);
+    return resolve_version(&it->at, m->seq, m->kind, erased);
+}
+
+/* ---- forwards ---- */
+
+/* From where the merge stands to the next visible key. With `skipping`, versions of it->key are
+ * stepped over. */
+static int find_forward(firn_iter *it, bool skipping)
+{
+    iter *m = it->runs;
+    unsigned steps = 0; /* over versions of one key */
+    it->backward = false;
+    while (m->valid) {
+        if (skipping && slice_equal(m->key, buf_slice(&it->key))) {
+            if (++steps < STEPS_PER_KEY) {
+                m->ops->next(m);
+                continue;
+            }
+            m->ops->seek(m, slice_somewhere(buf_slice(&it->key)), 0); /* behind all of them */
+            if (m->valid && slice_compare(m->key, buf_slice(&it->key)) <= 0)
+                return stop_astray(it);
+            continue;
+        }
+        switch (ask(it)) {
+        case RESOLVE_VALUE:
+            return show(it, m->key, m->value);
+        case RESOLVE_UNKNOWN:
+            return stop_unknown(it);
+        case RESOLVE_GO_ON:
+            break;
+        case RESOLVE_NOTHING:
+            if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+                return stop_no_memory(it);
+            skipping = true;
+            steps = 0;
+            break;
+        }
+        m->ops->next(m);
+    }
+    return stop_at_end(it);
+}
+
+/* ---- backwards ---- */
+
+/* Asks the version at which the merge stands. A value is kept in it->value. */
+static int take_answer(firn_iter *it, bool *found)
+{
+    const iter *m = it->runs;
+    switch (ask(it)) {
+    case RESOLVE_VALUE:
+        *found = true;
+        if (buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)
+            return stop_no_memory(it);
+        break;
+    case RESOLVE_NOTHING:
+        *found = false;
+        break;
+    case RESOLVE_GO_ON:
+        break;
+    case RESOLVE_UNKNOWN:
+        return stop_unknown(it);
+    }
+    return FIRN_OK;
+}
+
+/* Passes the versions of it->key, beginning with the oldest, at which the merge stands; then the merge stands in front of the
+ * key. *found: its newest visible version has a value, which it->value holds. */
+static int pass_key(firn_iter *it, bool *found)
+{
+    iter *m = it->runs;
+    firn_slice key = buf_slice(&it->key);
+    unsigned steps = 0;
+    *found = false;
+    do {
+        bool many = steps++ == STEPS_PER_KEY;
+        if (many) {
+            m->ops->seek(m, slice_somewhere(key), it->at.seq); /* the newest one */
+            if (!m->valid || !slice_equal(m->key, key))
+                return m->status == FIRN_OK ? stop_astray(it) : stop_at_end(it);
+        }
+        int rc = take_answer(it, found);
+        if (rc != FIRN_OK)
+            return rc;
+        if (!many) {
+            m->ops->prev(m);
+            continue;
+        }
+        m->ops->seek_before(m, slice_somewhere(key), FIRN_MAX_SEQ);
+        if (m->valid && slice_compare(m->key, key) >= 0)
+            return stop_astray(it);
+    } while (m->valid && slice_equal(m->key, key));
+    return m->status == FIRN_OK ? FIRN_OK : stop_at_end(it);
+}
+
+/* From where the merge stands (before the last key shown) to the previous visible key. */
+static int find_backward(firn_iter *it)
+{
+    iter *m = it->runs;
+    it->backward = true;
+    while (m->valid) {
+        bool found;
+        if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+            return stop_no_memory(it);
+        int rc = pass_key(it, &found);
+        if (rc != FIRN_OK)
+            return rc;
+        if (found)
+            return show(it, buf_slice(&it->key), buf_slice(&it->value));
+    }
+    return stop_at_end(it);
+}
+
+/* ---- movements ---- */
+
+/* FIRN_INVALID for NULL, and in a child after fork, where an iterator is the parent's as its store is. */
+static int check_iter(firn_iter *it)
+{
+    if (!it)
+        return FIRN_INVALID;
+    if (!store_is_parents(it->db))
+        return FIRN_OK;
+    (void)store_check_handle(it->db, &it->error);
+    return stop(it, FIRN_INVALID);
+}
+
+static int seek_forward(firn_iter *it, firn_slice key)
+{
+    it->runs->ops->seek(it->runs, slice_somewhere(key), FIRN_MAX_SEQ);
+    return find_forward(it, false);
+}
+
+/* The last key < `key`. */
+static int seek_backward(firn_iter *it, firn_slice key)
+{
+    it->runs->ops->seek_before(it->runs, slice_somewhere(key), FIRN_MAX_SEQ);
+    return find_backward(it);
+}
+
+int firn_iter_first(firn_iter *it)
+{
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
+    it->runs->ops->first(it->runs);
+    return find_forward(it, false);
+}
+
+int firn_iter_last(firn_iter *it)
+{
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
+    it->runs->ops->last(it->runs);
+    return find_backward(it);
+}
+
+/* A key to move to. It may be the one that we show, which would go while we move: then a copy. */
+static int take_target(firn_iter *it, const void *key, size_t key_size, firn_slice *out)
+{
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!key && key_size) {
+        error_set(&it->error, FIRN_INVALID, "the key is NULL but has a size");
+        return stop(it, FIRN_INVALID);
+    }
+    *out = slice_of(key, key_size);
+    if (!it->valid || it->backward) /* N2: what backwards shows are copies already */
+        return FIRN_OK;
+    if (buf_assign(&it->key, key, key_size) != FIRN_OK)
+        return stop_no_memory(it);
+    *out = buf_slice(&it->key);
+    return FIRN_OK;
+}
+
+int firn_iter_seek(firn_iter *it, const void *key, size_t key_size)
+{
+    firn_slice k;
+    int rc = take_target(it, key, key_size, &k);
+    return rc == FIRN_OK ? seek_forward(it, k) : rc;
+}
+
+int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
+{
+    firn_slice k;
+    int rc = take_target(it, key, key_size, &k);
+    if (rc != FIRN_OK)
+        return rc;
+    /* The last element < (key, number 0) is the oldest version of the key itself, if it has any. */
+    it->runs->ops->seek_before(it->runs, slice_somewhere(k), 0);
+    return find_backward(it);
+}
+
+/* For a step. The first error stays: a step after it tells it again. */
+static int must_be_valid(firn_iter *it)
+{
+    int rc = check_iter(it);
+    if (rc != FIRN_OK || it->valid)
+        return rc;
+    if (it->status != FIRN_OK && it->status != FIRN_END)
+        return it->status;
+    error_set(&it->error, FIRN_INVALID, "a step from no element: the iterator stands on none");
+    error_hint(&it->error, "move to one first, with firn_iter_first, last, seek or seek_for_prev");
+    return stop(it, FIRN_INVALID);
+}
+
+int firn_iter_next(firn_iter *it)
+{
+    int rc = must_be_valid(it);
+    if (rc != FIRN_OK)
+        return rc;
+    iter *m = it->runs;
+    if (it->backward) {
+        /* N2: go behind all versions of the key. */
+        m->ops->seek(m, slice_somewhere(buf_slice(&it->key)), 0);
+        return find_forward(it, false);
+    }
+    if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+        return stop_no_memory(it);
+    m->ops->next(m);
+    return find_forward(it, true);
+}
+
+int firn_iter_prev(firn_iter *it)
+{
+    int rc = must_be_valid(it);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!it->backward) {
+        if (buf_assign(&it->key, it->current_key.data, it->current_key.size) != FIRN_OK)
+            return stop_no_memory(it);
+        return seek_backward(it, buf_slice(&it->key));
+    }
+    return find_backward(it);
+}
+
+bool firn_iter_valid(const firn_iter *it)
+{
+    return it && it->valid;
+}
+
+firn_slice firn_iter_key(const firn_iter *it)
+{
+    return it ? it->current_key : (firn_slice){0};
+}
+
+firn_slice firn_iter_value(const firn_iter *it)
+{
+    return it ? it->current_value : (firn_slice){0};
+}
+
+int firn_iter_status(const firn_iter *it, firn_error *error)
+{
+    if (!it)
+        return error_set(error, FIRN_INVALID, "the iterator is NULL");
+    if (it->status == FIRN_OK || it->status == FIRN_END)
+        return FIRN_OK;
+    if (error)
+        *error = it->error;
+    return it->status;
+}

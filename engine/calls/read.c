@@ -1,0 +1,167 @@
+/* read: get. The view is looked through from new to old; the first version found at or below the
+ * reader's number is the answer; what it says is asked of resolve.h.
+ *
+ * The order of the two loads matters: first the view, then the number. Everything <= the number
+ * that a later view would show is then either in this view or newer than all of it; the other way
+ * round, a flush and a compaction in between could have dropped the version that the number asks
+ * for. */
+#include <base/error.h>
+#include <base/slice.h>
+#include <string.h>
+
+#include <tree/run.h>
+#include <store/store.h>
+
+/* firn_value.pin[0] and [1] are a run_pin; pin[2]: the store, which counts the values that are held. */
+
+enum {
+    YOUNG_AHEAD = 32
+}; /* tables of level 0 whose filters are asked for before the first one is looked at */
+
+typedef struct ahead {
+    run runs[YOUNG_AHEAD + FIRN_LEVELS];
+    size_t count;
+} ahead;
+
+static inline void put_ahead(ahead *a, run r, const lookup *l)
+{
+    r = run_narrow(r, l->key);
+    if (r.kind == RUN_NONE)
+        return;
+    run_prefetch(r, l->hash);
+    a->runs[a->count++] = r;
+}
+
+/* The runs of the version, newest first. All filters are brought in before the first is looked at, so that their cache misses
+ * overlap. */
+static int look_in_version(const version *v, lookup *l, run_hit *out, firn_error *err)
+{
+    ahead a;
+    const level *young = &v->levels[0];
+    size_t at = 0;
+    l->hash = sst_key_hash(l->key);
+    do {
+        for (a.count = 0; at < young->count && a.count < YOUNG_AHEAD; at++)
+            put_ahead(&a, run_of_table(young->tables[at]), l);
+        for (unsigned n = 1; at == young->count && n < FIRN_LEVELS; n++)
+            if (v->levels[n].count)
+                put_ahead(&a, run_of_level(&v->levels[n]), l);
+        for (size_t i = 0; i < a.count; i++) {
+            int rc = run_get(a.runs[i], l, out, err);
+            if (rc != FIRN_OK || out->answer != RESOLVE_GO_ON)
+                return rc;
+        }
+    } while (at < young->count);
+    return FIRN_OK;
+}
+
+/* FIRN_OK: *out holds a value, from the newest run that has something to say. */
+static int look_in_view(const view *v, lookup *l, run_hit *out, firn_error *err)
+{
+    int rc = FIRN_OK;
+    out->answer = RESOLVE_GO_ON;
+    for (size_t i = 0; out->answer == RESOLVE_GO_ON && i < view_mem_count(v); i++)
+        rc = run_get(view_mem_run(v, i), l, out, err); /* in memory: cannot fail */
+    if (out->answer == RESOLVE_GO_ON)
+        rc = look_in_version(v->version, l, out, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (out->answer == RESOLVE_UNKNOWN)
+        return run_refuse(out, err);
+    return out->answer == RESOLVE_VALUE ? FIRN_OK : FIRN_NOT_FOUND;
+}
+
+/* Between readers_enter and readers_exit. First the view, then the number: see above. FIRN_OK: *out holds a value. */
+static int look(firn *db, firn_slice key, const firn_snapshot *snapshot, run_hit *out,
+                firn_error *err)
+{
+    view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
+    uint64_t seq =
+        snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    lookup l = {.key = slice_somewhere(key), .at = {.seq = seq}};
+    return look_in_view(v, &l, out, err);
+}
+
+static int check_read(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+                      firn_error *err)
+{
+    int rc = store_check_handle(db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!key && key_size)
+        return error_set(err, FIRN_INVALID, "the key is NULL but has a size");
+    if (snapshot && snapshot->db != db)
+        return error_set(err, FIRN_INVALID, "the snapshot belongs to another store");
+    return FIRN_OK;
+}
+
+int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+             firn_value *value, firn_error *error)
+{
+    if (value)
+        *value = (firn_value){0};
+    int rc = check_read(db, key, key_size, snapshot, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!value)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the value");
+    run_hit hit;
+    run_pin pin = {0};
+    uint32_t ticket = readers_enter(&db->readers);
+    rc = look(db, slice_of(key, key_size), snapshot, &hit, error);
+    if (rc == FIRN_OK) {
+        pin = run_keep(&hit);
+        readers_exit_pinned(&db->readers, ticket);
+    } else {
+        readers_exit(&db->readers, ticket);
+    }
+    store_trim(db);
+    if (rc != FIRN_OK)
+        return rc;
+    value->data = hit.value.data;
+    value->size = hit.value.size;
+    value->pin[0] = pin.holder;
+    value->pin[1] = pin.block;
+    value->pin[2] = db;
+    return FIRN_OK;
+}
+
+void firn_value_release(firn_value *value)
+{
+    if (!value)
+        return;
+    firn *db = value->pin[2];
+    if (value->pin[0] && !store_is_parents(db)) {
+        run_unpin((run_pin){value->pin[0], value->pin[1]});
+        readers_unpin(&db->readers); /* last: closing may come next */
+    }
+    *value = (firn_value){0};
+}
+
+int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+                  void *buffer, size_t capacity, size_t *value_size, firn_error *error)
+{
+    int rc = check_read(db, key, key_size, snapshot, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!buffer && capacity)
+        return error_set(error, FIRN_INVALID, "the buffer is NULL but has a size");
+    if (!value_size)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
+    run_hit hit;
+    uint32_t ticket = readers_enter(&db->readers);
+    rc = look(db, slice_of(key, key_size), snapshot, &hit, error);
+    if (rc == FIRN_OK) {
+        size_t n = hit.value.size < capacity ? hit.value.size : capacity;
+        if (n)
+            memcpy(buffer, hit.value.data, n);
+        *value_size = hit.value.size;
+        run_drop(&hit);
+    }
+    readers_exit(&db->readers, ticket);
+    store_trim(db);
+    if (rc == FIRN_OK && hit.value.size > capacity)
+        rc = error_set(error, FIRN_TOO_LARGE, "the value has %zu bytes, the buffer %zu",
+                       hit.value.size, capacity);
+    return rc;
+}

@@ -1,0 +1,392 @@
+/* repair_tables: which tables a repaired store has.
+ *
+ * An intact table stays as it is. A damaged one is read block by block, and what is left of it goes
+ * into a new table in its place: the same level, the same range of keys, so that the order of
+ * levels (V1, V2, V3) holds as before. When nobody knows the levels any more, all tables are
+ * merged. Nothing is removed here: a new table that no manifest comes to list is an orphan, as is
+ * an old one that the new manifest does not list.
+ */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/grow.h>
+#include <base/slice.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <tree/names.h>
+#include "repair.h"
+#include <tree/run.h>
+
+static int add_part(repair *r, unsigned lvl, table *t)
+{
+    int rc = array_grow(&r->parts, &r->capacity, r->count, sizeof r->parts[0], r->err);
+    if (rc != FIRN_OK)
+        return rc;
+    table_ref(t);
+    r->parts[r->count++] = (part){lvl, t};
+    return FIRN_OK;
+}
+
+void repair_drop_parts(repair *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        table_unref(r->parts[i].table);
+    mem_free(r->parts);
+    r->parts = NULL;
+    r->count = r->capacity = 0;
+}
+
+/* ---- One damaged table ---- */
+
+enum { GAPS_MOST = 1024, GAP_KEYS_BYTES = 1 << 20 };
+
+/* What is told of a gap once the whole table has been read. Its keys stand in saving.keys, one
+ * behind the other. */
+typedef struct table_gap {
+    uint64_t offset, bytes;
+    size_t after_at, before_at; /* behind it: before_size */
+    size_t before_size;
+    bool has_after, has_before;
+    bool many; /* so many gaps that the last ones were made one */
+} table_gap;
+
+typedef struct saving {
+    repair *r;
+    const sst_properties
+        *listed; /* what the manifest says of the table; NULL: nothing says anything */
+    char name[NAME_BYTES];
+    build build;
+    buf last_key;
+    uint64_t last_seq;
+    uint64_t saved, strange;
+    table_gap *gaps;
+    size_t gap_count, gap_room;
+    buf keys;
+} saving;
+
+/* A table that is not the one the manifest lists could break the order of levels: only what fits
+ * into its place is taken. */
+static bool fits(const saving *s, firn_slice key, uint64_t seq)
+{
+    const sst_properties *listed = s->listed;
+    if (listed &&
+        (slice_compare(key, listed->key_min) < 0 || slice_compare(key, listed->key_max) > 0 ||
+         seq < listed->seq_min || seq > listed->seq_max))
+        return false;
+    if (s->saved == 0)
+        return true;
+    int c = slice_compare(buf_slice(&s->last_key), key);
+    return c < 0 || (c == 0 && seq < s->last_seq);
+}
+
+static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value)
+{
+    saving *s = ctx;
+    if (!fits(s, key, seq)) {
+        s->strange++;
+        return SST_SALVAGE_REFUSED;
+    }
+    iter here = {.key = key, .value = value, .seq = seq, .kind = kind, .valid = true};
+    if (buf_assign(&s->last_key, key.data, key.size) != FIRN_OK)
+        return error_no_memory(s->r->err, 0);
+    s->last_seq = seq;
+    s->saved++;
+    return build_add(&s->build, &here, s->r->err);
+}
+
+/* Keeps one of the two keys of a gap. */
+static int keep_key(saving *s, firn_slice key, bool *has, size_t *at)
+{
+    *has = key.data != NULL;
+    *at = s->keys.size;
+    return buf_append(&s->keys, key.data, key.size) == FIRN_OK ? FIRN_OK
+                                                               : error_no_memory(s->r->err, 0);
+}
+
+/* The last gap then reaches from where it began to where this one ends. */
+static int widen_gap(saving *s, uint64_t behind, firn_slice before)
+{
+    table_gap *g = &s->gaps[s->gap_count - 1];
+    s->keys.size = g->before_at;
+    g->bytes = behind - g->offset;
+    g->before_size = before.size;
+    g->many = true;
+    return keep_key(s, before, &g->has_before, &g->before_at);
+}
+
+/* Not told yet: a table of which all versions are saved has lost nothing. Memory stays within
+ * bounds, however many there are. */
+static int keep_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
+{
+    saving *s = ctx;
+    if (s->gap_count == GAPS_MOST || (s->gap_count && s->keys.size > GAP_KEYS_BYTES))
+        return widen_gap(s, offset + bytes, before);
+    int rc = array_grow(&s->gaps, &s->gap_room, s->gap_count, sizeof s->gaps[0], s->r->err);
+    if (rc != FIRN_OK)
+        return rc;
+    table_gap *g = &s->gaps[s->gap_count++];
+    *g = (table_gap){.offset = offset, .bytes = bytes, .before_size = before.size};
+    rc = keep_key(s, after, &g->has_after, &g->after_at);
+    return rc == FIRN_OK ? keep_key(s, before, &g->has_before, &g->before_at) : rc;
+}
+
+static void tell_gap(const saving *s, const table_gap *g)
+{
+    const uint8_t *keys = s->keys.data ? s->keys.data : (const uint8_t *)"";
+    firn_slice after = {0}, before = {0};
+    if (g->has_after)
+        after = (firn_slice){keys + g->after_at, g->before_at - g->after_at};
+    else if (s->listed)
+        after = s->listed->key_min;
+    if (g->has_before)
+        before = (firn_slice){keys + g->before_at, g->before_size};
+    else if (s->listed)
+        before = s->listed->key_max;
+    repair_loss(s->r, &(firn_repair_event){
+                          .kind = FIRN_REPAIR_LOST_KEYS,
+                          .text = g->many    ? "a table is damaged in very many places"
+                                  : g->bytes ? "a part of a table is damaged"
+                                             : "a table was cut, perhaps between two of its blocks",
+                          .file = s->name,
+                          .offset = g->offset,
+                          .bytes = g->bytes,
+                          .after = after,
+                          .before = before,
+                      });
+}
+
+static void tell_whole_table(repair *r, const char *name, const sst_properties *listed,
+                             const char *text)
+{
+    firn_repair_event e = {.kind = FIRN_REPAIR_LOST_KEYS, .text = text, .file = name};
+    if (listed) {
+        e.after = listed->key_min;
+        e.before = listed->key_max;
+    }
+    repair_loss(r, &e);
+}
+
+static int salvage(saving *s, uint64_t no)
+{
+    const repair *r = s->r;
+    sst_salvage_sink sink = {.ctx = s, .entry = save_entry, .gap = keep_gap};
+    return sst_salvage(r->db->dir, s->name, r->db->env.store_id, no, &sink, r->err);
+}
+
+/* Once what could be saved has been. A table whose versions are all there has lost nothing,
+ * wherever it is damaged. */
+static void tell_what_is_missing(const saving *s)
+{
+    repair *r = s->r;
+    if (s->listed)
+        repair_note(r, s->name, "%" PRIu64 " of %" PRIu64 " versions were saved", s->saved,
+                    s->listed->entries);
+    else
+        repair_note(r, s->name, "%" PRIu64 " versions were saved", s->saved);
+    if (s->listed && s->saved == s->listed->entries && !s->strange)
+        return;
+    for (size_t i = 0; i < s->gap_count; i++)
+        tell_gap(s, &s->gaps[i]);
+    if (s->strange || (s->listed && s->gap_count == 0))
+        tell_whole_table(r, s->name, s->listed, "a table does not hold what it should");
+}
+
+/* Makes a new table of what is left of the one in the file; none when nothing is. */
+static int save_table(repair *r, uint64_t no, unsigned lvl, const sst_properties *listed)
+{
+    saving s = {.r = r, .listed = listed};
+    name_table(no, s.name);
+    build_init(&s.build, r->db, lvl, UINT64_MAX);
+    int rc = lost_keep(&r->lost, s.name, r->err);
+    if (rc == FIRN_OK)
+        rc = salvage(&s, no);
+    if (rc == FIRN_OK)
+        rc = build_finish(&s.build, r->err);
+    for (size_t i = 0; rc == FIRN_OK && i < s.build.count; i++)
+        rc = add_part(r, lvl, s.build.tables[i]);
+    r->summary.tables_rewritten += s.build.count > 0;
+    r->summary.tables_lost += s.build.count == 0;
+    if (rc == FIRN_OK)
+        tell_what_is_missing(&s);
+    build_release(&s.build, rc == FIRN_OK);
+    buf_release(&s.last_key);
+    buf_release(&s.keys);
+    mem_free(s.gaps);
+    return rc;
+}
+
+/* ---- Every table ---- */
+
+static int take_listed(repair *r, unsigned lvl, table *t)
+{
+    firn_error why = {0};
+    char name[NAME_BYTES];
+    name_table(t->no, name);
+    int rc = run_verify(run_of_table(t), &why);
+    if (rc == FIRN_OK)
+        return add_part(r, lvl, t);
+    if (!repair_is_damage(rc, &why)) {
+        if (r->err)
+            *r->err = why;
+        return rc;
+    }
+    r->changed = true;
+    if (!folder_has(&r->folder.tables, t->no)) {
+        r->summary.tables_lost++;
+        tell_whole_table(r, name, &t->properties, "a table is missing");
+        return FIRN_OK;
+    }
+    repair_note_error(r, name, &why);
+    return save_table(r, t->no, lvl, &t->properties);
+}
+
+int repair_listed_tables(repair *r)
+{
+    int rc = FIRN_OK;
+    for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
+        for (size_t i = 0; rc == FIRN_OK && i < r->state.version->levels[n].count; i++)
+            rc = take_listed(r, n, r->state.version->levels[n].tables[i]);
+    return rc;
+}
+
+/* The table in the file, by what it says of itself, if all of it is intact. */
+static int take_found(repair *r, uint64_t no, table **out, firn_error *why)
+{
+    const table_env *env = &r->db->env;
+    sst_reader_options o = {
+        .cache = env->cache, .store_id = {env->store_id[0], env->store_id[1]}, .table_no = no};
+    sst_reader *reader = NULL;
+    char name[NAME_BYTES];
+    name_table(no, name);
+    int rc = sst_reader_open(env->dir, name, &o, &reader, why);
+    if (rc == FIRN_OK)
+        rc = sst_verify(reader, why);
+    if (rc == FIRN_OK && table_new(env, no, sst_reader_properties(reader), out) != FIRN_OK)
+        rc = error_no_memory(why, 0);
+    sst_reader_close(reader);
+    return rc;
+}
+
+/* Another store's file says so in a footer that is intact. */
+static bool belongs_elsewhere(const repair *r, const char *name)
+{
+    uint64_t id[2], no;
+    return sst_identify(r->db->dir, name, id, &no, NULL) == FIRN_OK &&
+           (id[0] != r->db->env.store_id[0] || id[1] != r->db->env.store_id[1]);
+}
+
+/* Tables of a list that is old: what compactions made of them may be there under another name, and
+ * may not. */
+void repair_tell_missing(repair *r)
+{
+    const version *v = r->state.version;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < v->levels[n].count; i++) {
+            const table *t = v->levels[n].tables[i];
+            char name[NAME_BYTES];
+            name_table(t->no, name);
+            if (!folder_has(&r->folder.tables, t->no))
+                tell_whole_table(r, name, &t->properties,
+                                 "a table is missing; others may hold what was in it");
+        }
+}
+
+int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
+{
+    buf listed = {0};
+    *any = false;
+    *seq_max = 0;
+    if (version_numbers(r->state.version, &listed) != FIRN_OK) {
+        buf_release(&listed);
+        return error_no_memory(r->err, 0);
+    }
+    for (size_t i = 0; i < folder_count(&r->folder.tables); i++) {
+        uint64_t no = folder_at(&r->folder.tables, i);
+        table *t = NULL;
+        if (folder_has(&listed, no) || take_found(r, no, &t, NULL) != FIRN_OK)
+            continue;
+        *any = true;
+        if (t->properties.entries && t->properties.seq_max > *seq_max)
+            *seq_max = t->properties.seq_max;
+        table_unref(t);
+    }
+    buf_release(&listed);
+    return FIRN_OK;
+}
+
+int repair_found_tables(repair *r, uint64_t *seq_max)
+{
+    int rc = FIRN_OK;
+    *seq_max = 0;
+    for (size_t i = 0; rc == FIRN_OK && i < folder_count(&r->folder.tables); i++) {
+        uint64_t no = folder_at(&r->folder.tables, i);
+        firn_error why = {0};
+        table *t = NULL;
+        char name[NAME_BYTES];
+        name_table(no, name);
+        rc = take_found(r, no, &t, &why);
+        if (rc == FIRN_OK) {
+            if (t->properties.entries && t->properties.seq_max > *seq_max)
+                *seq_max = t->properties.seq_max;
+            rc = add_part(r, 0, t);
+            table_unref(t);
+        } else if (!repair_is_damage(rc, &why)) {
+            if (r->err)
+                *r->err = why;
+        } else if (belongs_elsewhere(r, name)) {
+            repair_note(r, name, "belongs to another store");
+            rc = lost_keep(&r->lost, name, r->err);
+        } else {
+            repair_note_error(r, name, &why);
+            rc = save_table(r, no, 0, NULL);
+        }
+    }
+    return rc;
+}
+
+/* ---- All tables become one level ---- */
+
+/* What the log will bring again must not be in the tables, too: the limits leave it out. */
+static int open_parts(const repair *r, const iter_limits *limits, walk *out)
+{
+    run *runs = mem_alloc((r->count ? r->count : 1) * sizeof *runs);
+    int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
+    for (size_t i = 0; runs && i < r->count; i++)
+        runs[i] = run_of_table(r->parts[i].table);
+    if (rc == FIRN_OK)
+        rc = walk_open(runs, r->count, false, limits, out);
+    mem_free(runs);
+    return rc == FIRN_OK ? rc : error_no_memory(r->err, 0);
+}
+
+/* Two tables may hold the same version (what a compaction was made of and what it made): the keeper
+ * lets one of them pass. Nothing lies below that a tombstone could hide. */
+static int merge_parts(const repair *r, const walk *w, build *b)
+{
+    static const buf no_snapshots;
+    build_rules rules = {.snapshots = &no_snapshots, .erased = &w->erased};
+    int rc = build_add_all(b, w->it, &rules, r->err);
+    return rc == FIRN_OK ? build_finish(b, r->err) : rc;
+}
+
+int repair_merge(repair *r)
+{
+    build b;
+    walk w = {0};
+    const iter_limits limits = {.seq_max = r->flushed_seq};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < r->count; i++)
+        bytes += r->parts[i].table->properties.file_bytes;
+    unsigned lvl = schedule_levels_for(&r->db->rules, bytes);
+    build_init(&b, r->db, lvl, r->db->options.table_bytes);
+    int rc = open_parts(r, &limits, &w);
+    if (rc == FIRN_OK)
+        rc = merge_parts(r, &w, &b);
+    walk_close(&w);
+    if (rc == FIRN_OK)
+        repair_drop_parts(r);
+    for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
+        rc = add_part(r, lvl, b.tables[i]);
+    build_release(&b, rc == FIRN_OK);
+    return rc;
+}

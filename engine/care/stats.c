@@ -1,0 +1,124 @@
+/* stats: the store's figures, gathered from its rooms. */
+#include <base/error.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <tree/names.h>
+#include "set_aside.h"
+#include <store/store.h>
+
+static void add_mem(firn_stats *s, const mem *m)
+{
+    s->memtables++;
+    s->memtable_entries += memtable_entries(m->table);
+    s->memtable_bytes += memtable_memory(m->table) + wal_segment_used(m->segment);
+}
+
+static void add_view(firn_stats *s, const view *v)
+{
+    if (v->active)
+        add_mem(s, v->active);
+    for (size_t i = 0; i < v->frozen_count; i++)
+        add_mem(s, v->frozen[i]);
+    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+        const level *l = &v->version->levels[n];
+        s->level_tables[n] = l->count;
+        s->level_bytes[n] = l->bytes;
+        for (size_t i = 0; i < l->count; i++) {
+            s->level_entries[n] += l->tables[i]->properties.entries;
+            s->level_deletes[n] += l->tables[i]->properties.deletes;
+        }
+    }
+}
+
+static uint64_t counter(const _Atomic uint64_t *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+/* What no other figure counts: the manifest, the room kept for a full disk, what was set aside. */
+static int add_disk(firn *db, firn_stats *s, firn_error *err)
+{
+    firn_lost_summary aside;
+    firn_error why = {0};
+    fs_entry reserve = {0};
+    int rc = aside_walk(db->dir, false, NULL, NULL, &aside, &why);
+    if (rc == FIRN_INVALID)
+        rc = FIRN_OK; /* something else has the name lost: there is nothing of ours */
+    if (rc == FIRN_OK)
+        rc = fs_look(db->dir, NAME_RESERVE, &reserve, &why);
+    if (rc != FIRN_OK && rc != FIRN_NOT_FOUND) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    uint64_t manifest_size = db->manifest_bytes;
+    mutex_lock(&db->manifest_mu);
+    if (db->manifest)
+        manifest_size = manifest_bytes(db->manifest);
+    mutex_unlock(&db->manifest_mu);
+    s->lost_files = aside.files;
+    s->lost_bytes = aside.bytes;
+    s->total_bytes = s->log_bytes + aside.bytes + manifest_size;
+    if (reserve.kind == FS_KIND_FILE)
+        s->total_bytes += reserve.size;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        s->total_bytes += s->level_bytes[n];
+    return FIRN_OK;
+}
+
+int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!out)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the figures");
+    firn_stats s = {.size = sizeof s};
+    wal_stats log;
+    sst_cache_stats cache;
+    view *v = store_view(db);
+    add_view(&s, v);
+    view_unref(v);
+    wal_get_stats(db->wal, &log);
+    sst_cache_get_stats(db->cache, &cache);
+    s.last_seq = firn_last_seq(db);
+    /* As firn_durable_seq: a group is durable for the log before it is shown. */
+    s.durable_seq = log.durable_seq < s.last_seq ? log.durable_seq : s.last_seq;
+    s.flushed_seq = counter(&db->flushed_seq);
+    s.log_segments = log.segments;
+    s.log_bytes = log.disk_bytes;
+    s.log_used_bytes = log.used_bytes;
+    s.newest_seq = counter(&db->newest_seq);
+    s.log_first_segment = log.oldest_segment;
+    s.log_last_segment = log.newest_segment;
+    s.cache_bytes = cache.used_bytes + cache.part_bytes;
+    s.memory_bytes = budget_total(&db->budget);
+    s.cache_capacity = cache.capacity_bytes;
+    s.cache_hits = cache.hits;
+    s.cache_misses = cache.misses;
+    s.bytes_put = counter(&db->counters.bytes_put);
+    s.bytes_logged = log.appended_bytes;
+    s.bytes_flushed = counter(&db->counters.bytes_flushed);
+    s.bytes_compacted = counter(&db->counters.bytes_compacted);
+    s.flushes = counter(&db->counters.flushes);
+    s.compactions = counter(&db->counters.compactions);
+    s.syncs = log.syncs;
+    s.stall_us = counter(&db->counters.stall_us);
+    mutex_lock(&db->snapshot_mu);
+    s.snapshots = db->snapshot_count;
+    mutex_unlock(&db->snapshot_mu);
+    s.recovered_entries = db->recovered_entries;
+    s.recovery_cut_bytes = db->recovery_cut_bytes;
+    for (size_t i = 0; i < sizeof db->store_id; i++)
+        snprintf(s.store_id + 2 * i, 3, "%02x", db->store_id[i]);
+    mutex_lock(&db->state_mu);
+    s.poisoned = log.poisoned || db->background_status != FIRN_OK;
+    mutex_unlock(&db->state_mu);
+    s.read_only = db->options.read_only;
+    s.log_mapped = log.mapped;
+    rc = add_disk(db, &s, error);
+    if (rc == FIRN_OK)
+        *out = s;
+    return rc;
+}

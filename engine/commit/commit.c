@@ -1,0 +1,253 @@
+/* commit: the way of a write, from top to bottom.
+ *
+ *   slow_down        before it queues, so that no thread sleeps while others wait behind it (slow.c)
+ *   join the queue   the log's; one writer leads, and writes for all who queue behind it
+ *   make room        in the log: a full segment is sealed, and the next one takes over; then its memtable (E1, E2)
+ *   append           the log gives out the numbers, and writes the frames
+ *   index            the memtable's nodes point at the bytes in the log
+ *   publish          readers see it
+ *   end              the next writer leads
+ *   wait             until the log has synced it, if that was asked for
+ *
+ * One leader at a time is between joining and ending: what leaders share among themselves needs no lock. A leader takes
+ * state_mu only where a memtable is frozen.
+ */
+#include <base/entry.h>
+#include <base/error.h>
+#include <base/sized.h>
+#include <base/slice.h>
+#include <string.h>
+#include <wal/group.h>
+
+#include <commit/commit.h>
+#include <store/store.h>
+
+/* ---- Leading ---- */
+
+/* The log has gone on to the segment `taking`: entries that lie there get a memtable of their own, and the old one is frozen
+ * with all that lies in front. Also behind a change of segment that was not ours. FIRN_NO_MEMORY: the next leader tries
+ * again. */
+static int follow_log(firn *db, wal_segment *taking, firn_error *err)
+{
+    mem *active = db->active;
+    if (__builtin_expect(active->segment == taking, 1))
+        return FIRN_OK;
+    mem *fresh = NULL;
+    uint8_t prefix[PREFIX_KEPT];
+    mutex_lock(&db->state_mu);
+    size_t prefix_size = db->prefix_size;
+    memcpy(prefix, db->prefix, prefix_size);
+    mutex_unlock(&db->state_mu);
+    uint64_t seq_first = wal_segment_seq_first(taking);
+    int rc = mem_new(&db->cleaner, &db->budget, taking, seq_first, slice_of(prefix, prefix_size),
+                     &fresh);
+    if (rc == FIRN_OK) {
+        active->seq_last = seq_first - 1;
+        rc = store_install_mem(db, fresh);
+    }
+    if (rc == FIRN_OK)
+        db->active = fresh;
+    else
+        error_no_memory(err, 0);
+    mem_unref(fresh); /* the view has its own reference */
+    return rc;
+}
+
+/* Room for the group in the log and in the index. */
+static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *err)
+{
+    int rc = wal_group_start(db->wal, g, leader, err);
+    if (rc == FIRN_OK)
+        rc = follow_log(db, g->segment, err);
+    if (rc == FIRN_OK && memtable_reserve(db->active->table, (size_t)g->entries) != FIRN_OK)
+        rc = error_no_memory(err, 0);
+    return rc;
+}
+
+static void index_group(firn *db, const wal_group *g)
+{
+    wal_applied frame;
+    for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
+        mem_apply(db->active, &frame);
+    mem_charge(db->active);
+}
+
+/* Everything up to the group's last number may be seen. */
+static void publish(firn *db, const wal_group *g)
+{
+    uint64_t before = atomic_load_explicit(&db->counters.bytes_put, memory_order_relaxed);
+    atomic_store_explicit(&db->counters.bytes_put, before + g->payload, memory_order_relaxed);
+    atomic_store_explicit(&db->newest_seq, g->seq_last, memory_order_relaxed);
+    atomic_store_explicit(&db->visible_seq, g->seq_last, memory_order_release);
+}
+
+/* Carries out the leader's request and those behind it. A failure reaches all of them, and uses no number. */
+static void lead(firn *db, wal_request *leader)
+{
+    wal_group g;
+    firn_error error;
+    error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
+    int rc = make_room(db, &g, leader, &error);
+    if (rc == FIRN_OK)
+        rc = wal_group_append(db->wal, &g, &error);
+    if (rc == FIRN_OK) {
+        index_group(db, &g);
+        publish(db, &g);
+        store_check_share(db, db->active);
+    }
+    wal_group_end(db->wal, &g, rc, &error);
+}
+
+static int commit(firn *db, wal_request *r, firn_error *err)
+{
+    int rc = slow_down(db, r->payload_bytes, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (wal_join(db->wal, r))
+        lead(db, r);
+    rc = wal_await(db->wal, r);
+    if (rc == FIRN_OK && db->work_behind)
+        (void)db->work_behind(db,
+                              NULL); /* the write stands, whatever becomes of the work behind it */
+    return rc;
+}
+
+int store_rotate(firn *db, firn_error *err)
+{
+    wal_request r;
+    int rc = wal_request_rotate(db->wal, &r, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (wal_join(db->wal, &r)) {
+        wal_group g;
+        firn_error error;
+        error.status = FIRN_OK;
+        rc = wal_group_rotate(db->wal, &g, &r, &error);
+        if (rc == FIRN_OK)
+            rc = follow_log(db, g.segment, &error);
+        wal_group_end(db->wal, &g, rc, &error);
+    }
+    return wal_await(db->wal, &r);
+}
+
+/* ---- calls ---- */
+
+void firn_write_options_init(firn_write_options *options)
+{
+    if (options)
+        *options = (firn_write_options){.size = sizeof *options};
+}
+
+static const sized_kind write_options_kind = {"the write options",
+                                              "fill them in with firn_write_options_init first",
+                                              sizeof(firn_write_options)};
+
+static int begin_write(firn *db, const firn_write_options *options, firn_durability *durability,
+                       firn_error *err)
+{
+    int rc = store_check_handle(db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (db->options.read_only) {
+        error_set(err, FIRN_READ_ONLY, "the store was opened for reading only");
+        error_hint(err, "open it without read_only");
+        return FIRN_READ_ONLY;
+    }
+    firn_write_options o;
+    firn_write_options_init(&o);
+    if (options)
+        rc = sized_take(&write_options_kind, options, &o, err);
+    if (rc != FIRN_OK)
+        return rc;
+    *durability = o.durability;
+    if (*durability == FIRN_DURABILITY_DEFAULT)
+        *durability = db->options.durability;
+    if ((unsigned)*durability > FIRN_DURABILITY_NONE)
+        return error_set(err, FIRN_INVALID, "durability %d does not exist", (int)*durability);
+    return FIRN_OK;
+}
+
+static int write_one(firn *db, uint8_t kind, firn_slice key, firn_slice value,
+                     const firn_write_options *options, firn_error *err)
+{
+    wal_request r;
+    firn_durability durability;
+    int rc = begin_write(db, options, &durability, err);
+    if (rc == FIRN_OK)
+        rc = wal_request_put(db->wal, &r, kind, key, value, durability, err);
+    return rc == FIRN_OK ? commit(db, &r, err) : rc;
+}
+
+int firn_put(firn *db, const void *key, size_t key_size, const void *value, size_t value_size,
+             const firn_write_options *options, firn_error *error)
+{
+    return write_one(db, FIRN_PUT, slice_of(key, key_size), slice_of(value, value_size), options,
+                     error);
+}
+
+int firn_delete(firn *db, const void *key, size_t key_size, const firn_write_options *options,
+                firn_error *error)
+{
+    return write_one(db, FIRN_DELETE, slice_of(key, key_size), (firn_slice){0}, options, error);
+}
+
+int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options, uint64_t *seq,
+               firn_error *error)
+{
+    firn_durability durability;
+    int rc = begin_write(db, options, &durability, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!batch)
+        return error_set(error, FIRN_INVALID, "the batch is NULL");
+    if (firn_batch_count(batch) == 0) {
+        if (seq)
+            *seq = firn_last_seq(db);
+        return FIRN_OK;
+    }
+    wal_request r;
+    rc = wal_request_batch(db->wal, &r, batch, durability, error);
+    if (rc == FIRN_OK)
+        rc = commit(db, &r, error);
+    if (rc == FIRN_OK && seq)
+        *seq = r.seq_last;
+    return rc;
+}
+
+int firn_sync(firn *db, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK || db->options.read_only)
+        return rc;
+    return firn_wal_sync(db->wal, error);
+}
+
+int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (db->options.read_only && seq <= firn_last_seq(db)) {
+        /* Whoever writes to the store syncs it; we can neither do that nor see it happen. */
+        if (seq <= firn_durable_seq(db))
+            return FIRN_OK;
+        error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
+        error_hint(error, "wait where it is written");
+        return FIRN_READ_ONLY;
+    }
+    return firn_wal_wait_durable(db->wal, seq, timeout_ms, error);
+}
+
+uint64_t firn_last_seq(const firn *db)
+{
+    return db ? atomic_load_explicit(&db->visible_seq, memory_order_acquire) : 0;
+}
+
+uint64_t firn_durable_seq(const firn *db)
+{
+    if (!db)
+        return 0;
+    /* The log numbers its checkpoints, too: those are nothing that was written here. */
+    uint64_t durable = firn_wal_durable_seq(db->wal), last = firn_last_seq(db);
+    return durable < last ? durable : last;
+}

@@ -1,0 +1,97 @@
+/* slow: a write is delayed before it queues, or waits while there is too much behind (load.h says how long). */
+#include <base/error.h>
+#include <base/hash.h>
+#include <inttypes.h>
+
+#include <commit/commit.h>
+#include <store/load.h>
+#include <store/store.h>
+
+#define MUTE_MS 1000 /* a longer wait says why (P15) */
+
+static void say_why(firn *db, uint32_t tables, size_t frozen)
+{
+    if (tables >= L0_STOP_AT)
+        store_log(db, FIRN_LOG_WARNING,
+                  "writers wait until compaction has brought the %" PRIu32
+                  " tables of level 0 below %d",
+                  tables, L0_STOP_AT);
+    else
+        store_log(db, FIRN_LOG_WARNING,
+                  "writers wait until fewer than %zu memtables wait to be flushed", frozen);
+}
+
+/* Sleeps until something has changed. *told: the wait has lasted MUTE_MS, and why was said. */
+static void wait_once(firn *db, uint64_t started, bool *told) REQUIRES(db->state_mu)
+{
+    uint64_t waited_ms = (fs_mono_us(db->fs) - started) / 1000;
+    if (*told) {
+        cond_wait(&db->state_changed, &db->state_mu);
+    } else if (waited_ms < MUTE_MS) {
+        cond_wait_ms(&db->state_changed, &db->state_mu, MUTE_MS - waited_ms);
+    } else {
+        *told = true;
+        uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+        size_t frozen = atomic_load_explicit(&db->view, memory_order_relaxed)->frozen_count;
+        mutex_unlock(&db->state_mu);
+        say_why(db, pressure & ~PRESSURE_STOP, frozen);
+        mutex_lock(&db->state_mu);
+    }
+}
+
+static int wait_for_room(firn *db, uint64_t started, firn_error *err)
+{
+    bool told = false;
+    uint64_t attempt = 0;
+    int rc = store_writable(db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    mutex_lock(&db->state_mu);
+    for (;;) {
+        uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+        if (!(pressure & PRESSURE_STOP) || db->closing)
+            break;
+        rc = store_stopped(db, err);
+        if (error_curable(rc) && store_ask_flusher(db, &attempt))
+            rc = FIRN_OK; /* what the last attempt has found may be cured */
+        if (rc != FIRN_OK)
+            break;
+        wait_once(db, started, &told);
+    }
+    mutex_unlock(&db->state_mu);
+    if (told)
+        store_log(db, FIRN_LOG_INFO, "a writer goes on after %" PRIu64 " ms",
+                  (fs_mono_us(db->fs) - started) / 1000);
+    return rc;
+}
+
+static void sleep_ms(firn *db, uint32_t ms)
+{
+    mutex_lock(&db->state_mu);
+    if (!db->closing)
+        cond_wait_ms(&db->state_changed, &db->state_mu, ms);
+    mutex_unlock(&db->state_mu);
+}
+
+int slow_down(firn *db, uint64_t bytes, firn_error *err)
+{
+    uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+    uint32_t load = atomic_load_explicit(&db->load, memory_order_relaxed);
+    if (__builtin_expect(pressure < PRESSURE_STOP && load <= L0_SLOW_AT * SLOW_ONE, 1))
+        return FIRN_OK;
+    if (db->inline_work) /* the work is done behind the write, by its own thread */
+        return pressure & PRESSURE_STOP ? store_writable(db, err) : FIRN_OK;
+    uint64_t started = fs_mono_us(db->fs);
+    int rc = pressure & PRESSURE_STOP ? wait_for_room(db, started, err) : FIRN_OK;
+    pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
+    load = slow_load_left(atomic_load_explicit(&db->load, memory_order_relaxed),
+                          atomic_load_explicit(&db->relief, memory_order_relaxed), pressure);
+    uint32_t ms = rc == FIRN_OK ? slow_sleep_ms(slow_delay_ns(load, bytes),
+                                                hash64(&started, sizeof started, 0))
+                                : 0;
+    if (ms)
+        sleep_ms(db, ms);
+    atomic_fetch_add_explicit(&db->counters.stall_us, fs_mono_us(db->fs) - started,
+                              memory_order_relaxed);
+    return rc;
+}

@@ -1,0 +1,318 @@
+/* compact: does a job: merges tables of one level with what they overlap in another, or moves them there.
+ *
+ * What may be left out is decided by the keeper (resolve.h). The order of a commit is flush's: tables
+ * durable, folder durable, manifest edit durable, new version; the inputs' files go with the last
+ * reader. */
+#include <base/alloc.h>
+#include <base/error.h>
+#include <base/slice.h>
+
+#include <store/load.h>
+#include "jobs.h"
+#include <tree/run.h>
+
+#define PARTS_MOST  4
+#define PART_TABLES 2 /* a part has the bytes of so many tables, or more */
+
+/* What a merge has to know beside the versions. */
+typedef struct surroundings {
+    job *job;
+    size_t at[FIRN_LEVELS]; /* per level, how far the keys have come */
+    /* Of the level below the output: which of its tables the present output overlaps. */
+    size_t next;
+    uint64_t overlapped; /* bytes of those in front of `next` */
+    size_t tables;       /* finished when the present output began */
+} surroundings;
+
+/* May something of `key` lie below the output level? */
+static bool lies_below(void *ctx, firn_slice key)
+{
+    surroundings *s = ctx;
+    for (unsigned n = s->job->what.target + 1; n < FIRN_LEVELS; n++) {
+        const level *l = &s->job->view->version->levels[n];
+        size_t *at = &s->at[n];
+        while (*at < l->count && slice_compare(l->tables[*at]->properties.key_max, key) < 0)
+            (*at)++;
+        if (*at < l->count && slice_compare(l->tables[*at]->properties.key_min, key) <= 0)
+            return true;
+    }
+    return false;
+}
+
+/* Would the output overlap too much of the next level, if it took this key? */
+static bool cuts(void *ctx, const build *b, firn_slice key)
+{
+    surroundings *s = ctx;
+    const firn *db = s->job->db;
+    const level *l = &s->job->view->version->levels[s->job->what.target + 1];
+    if (!b->writer || b->cut || b->count != s->tables) {
+        s->overlapped = 0; /* it began with the last key, or begins with this one */
+        s->tables = b->count;
+    }
+    for (; s->next < l->count; s->next++) {
+        const sst_properties *p = &l->tables[s->next]->properties;
+        if (slice_compare(p->key_max, key) >= 0)
+            break;
+        s->overlapped += b->writer && !b->cut ? p->file_bytes : 0;
+    }
+    uint64_t with = s->overlapped;
+    if (s->next < l->count && slice_compare(l->tables[s->next]->properties.key_min, key) <= 0)
+        with += l->tables[s->next]->properties.file_bytes;
+    return b->writer && with > db->rules.table_bytes * SCHEDULE_OVERLAP;
+}
+
+/* What a job takes off the load (slow_load) when it is done. */
+static void begin_relief(job *j)
+{
+    const firn *db = j->db;
+    double worth = j->what.level == 0 ? (double)j->what.counts[0]
+                                      : (double)j->what.bytes_in /
+                                            (double)schedule_unit(&db->rules, j->view->version);
+    j->worth = worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->what.counts[side]; i++)
+            j->entries += j->what.inputs[side][i]->properties.entries;
+}
+
+static uint32_t relief_of(const job *j, uint64_t passed)
+{
+    return passed < j->entries ? (uint32_t)((double)j->worth * (double)passed / (double)j->entries)
+                               : j->worth;
+}
+
+static void more_relief(job *j, uint64_t entries)
+{
+    uint64_t before = atomic_fetch_add_explicit(&j->passed, entries, memory_order_relaxed);
+    atomic_fetch_add_explicit(&j->db->relief, relief_of(j, before + entries) - relief_of(j, before),
+                              memory_order_relaxed);
+}
+
+static void end_relief(job *j)
+{
+    uint64_t passed = atomic_load_explicit(&j->passed, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&j->db->relief, relief_of(j, passed), memory_order_relaxed);
+}
+
+/* Asked each BUILD_STOP_ENTRIES entries. */
+static bool closing(void *ctx)
+{
+    firn *db = ((surroundings *)ctx)->job->db;
+    more_relief(((surroundings *)ctx)->job, BUILD_STOP_ENTRIES);
+    mutex_lock(&db->state_mu);
+    bool yes = db->closing;
+    mutex_unlock(&db->state_mu);
+    return yes;
+}
+
+/* Tables of level 0 may overlap each other and are a run each; those of a deeper level are one. */
+static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
+{
+    size_t count = 0, apart = j->what.level == 0 ? j->what.counts[0] : 0;
+    run *runs = mem_alloc((apart + 2) * sizeof *runs);
+    bool bounded = p->limits.lower.data || p->limits.upper.data;
+    if (!runs)
+        return FIRN_NO_MEMORY;
+    for (; count < apart; count++)
+        runs[count] = run_of_table(j->what.inputs[0][count]);
+    for (unsigned side = apart ? 1 : 0; side < 2; side++) {
+        sides[side] = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
+        runs[count++] = run_of_level(&sides[side]);
+    }
+    int rc = walk_open(runs, count, false, bounded ? &p->limits : NULL, out);
+    mem_free(runs);
+    return rc;
+}
+
+/* What the inputs hold and do not list, under right checksums, is no version of this store's. In a new version it would
+ * break V2 or E4, and no later open would take that. */
+static int check_outputs(const job *j, part *p)
+{
+    const firn *db = j->db;
+    uint64_t flushed_seq = atomic_load_explicit(&db->flushed_seq, memory_order_acquire);
+    firn_slice low = j->what.from, high = j->what.to;
+    for (size_t i = 0; i < p->build.count; i++) {
+        const sst_properties *t = &p->build.tables[i]->properties;
+        if (t->seq_max <= flushed_seq && slice_compare(t->key_min, low) >= 0 &&
+            slice_compare(t->key_max, high) <= 0)
+            continue;
+        p->input_failed = true;
+        error_file(&p->error, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
+                   "a table holds entries that it does not list, although its checksums are right");
+        error_hint(&p->error, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
+        return FIRN_DAMAGED;
+    }
+    return FIRN_OK;
+}
+
+/* FIRN_END: given up because the store is being closed. */
+void job_run_part(job *j, part *p)
+{
+    surroundings around = {.job = j};
+    level sides[2];
+    walk w = {0};
+    build_rules rules = {.snapshots = &j->snapshots,
+                         .erased = &w.erased,
+                         .ctx = &around,
+                         .lies_below = lies_below,
+                         .stop = closing};
+    unsigned target = j->what.target;
+    if (target + 1 < FIRN_LEVELS && j->view->version->levels[target + 1].count)
+        rules.cuts = cuts;
+    int rc = open_inputs(j, p, sides, &w);
+    if (rc != FIRN_OK) {
+        error_no_memory(&p->error, 0);
+    } else {
+        rc = build_add_all(&p->build, w.it, &rules, &p->error);
+        p->input_failed = rc == FIRN_DAMAGED || w.it->status != FIRN_OK;
+        walk_close(&w);
+    }
+    if (rc == FIRN_OK)
+        rc = build_finish(&p->build, &p->error);
+    if (rc == FIRN_OK)
+        rc = check_outputs(j, p);
+    p->status = rc;
+}
+
+/* ---- Parts ---- */
+
+/* Between which tables the parts meet: those of the target, or of a deeper level that the inputs come from. */
+static unsigned side_to_cut(const job *j)
+{
+    return j->what.level > 0 && j->what.counts[0] > j->what.counts[1] ? 0 : 1;
+}
+
+static size_t parts_worth(const job *j)
+{
+    const firn *db = j->db;
+    uint64_t count = j->what.bytes_in / (db->rules.table_bytes * PART_TABLES);
+    size_t tables = j->what.counts[side_to_cut(j)];
+    if (db->compactor_count < 2 || count < 2 || tables < 2)
+        return 1;
+    count = count < PARTS_MOST ? count : PARTS_MOST;
+    return count < tables ? (size_t)count : tables;
+}
+
+/* Each part begins with a table, and has about as many bytes of that side as the others. */
+static void cut_parts(job *j, size_t count)
+{
+    unsigned side = side_to_cut(j);
+    uint64_t all = 0, before = 0;
+    size_t made = 0;
+    for (size_t i = 0; i < j->what.counts[side]; i++)
+        all += j->what.inputs[side][i]->properties.file_bytes;
+    for (size_t i = 0; i < j->what.counts[side]; i++) {
+        const sst_properties *p = &j->what.inputs[side][i]->properties;
+        if (made == 0 || (made < count && before >= all / count * made)) {
+            part *fresh = &j->parts[made];
+            *fresh = (part){.limits = {.seq_max = FIRN_MAX_SEQ}};
+            if (made)
+                fresh->limits.lower = fresh[-1].limits.upper = slice_somewhere(p->key_min);
+            build_init(&fresh->build, j->db, j->what.target, j->db->options.table_bytes);
+            made++;
+        }
+        before += p->file_bytes;
+    }
+    if (made == 0) { /* that side is empty */
+        j->parts[made] = (part){.limits = {.seq_max = FIRN_MAX_SEQ}};
+        build_init(&j->parts[made++].build, j->db, j->what.target, j->db->options.table_bytes);
+    }
+    j->part_count = made;
+}
+
+static int make_parts(job *j)
+{
+    size_t count = parts_worth(j);
+    part *room = mem_zalloc(count * sizeof *room);
+    if (!room)
+        return FIRN_NO_MEMORY;
+    mutex_lock(&j->db->jobs_mu);
+    j->parts = room;
+    j->part_next = 0;
+    cut_parts(j, count);
+    mutex_unlock(&j->db->jobs_mu);
+    return FIRN_OK;
+}
+
+static void release_parts(job *j, bool kept)
+{
+    mutex_lock(&j->db->jobs_mu);
+    part *parts = j->parts;
+    size_t count = j->part_count;
+    j->parts = NULL;
+    j->part_count = j->part_next = 0;
+    mutex_unlock(&j->db->jobs_mu);
+    for (size_t i = 0; i < count; i++)
+        build_release(&parts[i].build, kept);
+    mem_free(parts);
+}
+
+/* ---- Committing ---- */
+
+static int drop_inputs(const job *j, edit *e)
+{
+    const unsigned levels[2] = {j->what.level, j->what.target};
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->what.counts[side]; i++)
+            if (edit_drop(e, levels[side], j->what.inputs[side][i]) != FIRN_OK)
+                return FIRN_NO_MEMORY;
+    return FIRN_OK;
+}
+
+static int move_down(job *j, firn_error *err)
+{
+    edit e = {0};
+    int rc = drop_inputs(j, &e);
+    for (size_t i = 0; rc == FIRN_OK && i < j->what.counts[0]; i++)
+        rc = edit_add(&e, j->what.target, j->what.inputs[0][i]);
+    rc = rc == FIRN_OK ? store_commit_edit(j->db, &e, NULL, err) : error_no_memory(err, 0);
+    edit_release(&e);
+    return rc;
+}
+
+static int list_outputs(const job *j, edit *e, uint64_t *bytes)
+{
+    int rc = drop_inputs(j, e);
+    *bytes = 0;
+    for (size_t i = 0; i < j->part_count; i++) {
+        const build *b = &j->parts[i].build;
+        *bytes += b->bytes;
+        for (size_t at = 0; rc == FIRN_OK && at < b->count; at++)
+            rc = edit_add(e, j->what.target, b->tables[at]);
+    }
+    return rc;
+}
+
+static int rewrite(job *j, firn_error *err)
+{
+    firn *db = j->db;
+    edit e = {0};
+    uint64_t bytes = 0;
+    begin_relief(j);
+    int rc = snapshots_list(db, &j->snapshots);
+    if (rc == FIRN_OK)
+        rc = make_parts(j);
+    rc = rc == FIRN_OK ? jobs_run_parts(j, err) : error_no_memory(err, 0);
+    if (rc == FIRN_OK && list_outputs(j, &e, &bytes) != FIRN_OK)
+        rc = error_no_memory(err, 0);
+    bool committing = rc == FIRN_OK;
+    if (committing)
+        rc = store_commit_edit(db, &e, NULL, err);
+    if (rc == FIRN_OK) {
+        for (size_t i = 0; i < e.dropped_count; i++)
+            atomic_store_explicit(&e.dropped[i].table->obsolete, true, memory_order_release);
+        atomic_fetch_add_explicit(&db->counters.bytes_compacted, bytes, memory_order_relaxed);
+    }
+    end_relief(j);
+    /* As in flush.c: unknown whether the manifest lists them, so they stay. */
+    release_parts(j, rc == FIRN_OK || (committing && !error_curable(rc)));
+    edit_release(&e);
+    return rc;
+}
+
+int job_run(job *j, firn_error *err)
+{
+    int rc = j->what.kind == JOB_MOVE ? move_down(j, err) : rewrite(j, err);
+    if (rc == FIRN_OK)
+        atomic_fetch_add_explicit(&j->db->counters.compactions, 1, memory_order_relaxed);
+    return rc;
+}

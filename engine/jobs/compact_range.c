@@ -1,0 +1,50 @@
+/* compact_range: firn_compact, a sequence of jobs that each are as small as the workers'. Between two of them, and beside them,
+ * writers, flushes and workers go on. What is written meanwhile is left to the workers. */
+#include <base/error.h>
+#include <base/slice.h>
+
+#include <jobs/work.h>
+#include "jobs.h"
+
+/* The jobs that bring it from where it is to where nothing of it is left above or beside. */
+static int run_all(firn *db, schedule_request *q, buf *done, firn_error *err)
+{
+    job j;
+    int rc;
+    while ((rc = jobs_ask(db, q, &j, err)) == FIRN_OK) {
+        firn_slice last = j.what.inputs[0][j.what.counts[0] - 1]->properties.key_max;
+        rc = buf_assign(done, last.data, last.size);
+        rc = rc == FIRN_OK ? job_run(&j, err) : error_no_memory(err, 0);
+        q->done = slice_somewhere(buf_slice(done));
+        jobs_end(db, &j);
+        store_reap(db);
+        if (rc != FIRN_OK)
+            return rc;
+        store_background_works(db, WORK_COMPACTION);
+    }
+    return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
+}
+
+int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
+                 firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc == FIRN_OK && ((!from && from_size) || (!to && to_size)))
+        rc = error_set(error, FIRN_INVALID, "a bound is NULL but has a size");
+    if (rc == FIRN_OK)
+        rc = firn_flush(db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    buf done = {0};
+    firn_error why;
+    error_clear(&why);
+    schedule_request q = {.from = slice_of(from, from_size),
+                          .to = slice_of(to, to_size),
+                          .seq = atomic_load_explicit(&db->flushed_seq, memory_order_acquire)};
+    rc = run_all(db, &q, &done, &why);
+    buf_release(&done);
+    cleaner_wait(&db->cleaner); /* what was replaced is gone from the disk */
+    if (rc == FIRN_END)
+        rc = error_set(&why, FIRN_INVALID, "the store is being closed");
+    return error_give(error, rc, &why);
+}

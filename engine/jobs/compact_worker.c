@@ -1,0 +1,230 @@
+/* compact_worker: the background threads that keep the levels in shape. There are two where two CPUs can be used, so that level 0
+ * goes down beside the work of deeper levels, and large merges are done in halves (jobs.h). Neither is ever waited for by a
+ * flush.
+ *
+ * A worker sleeps until something has changed: a version was installed, a claim has ended, a snapshot that tables kept versions
+ * for is gone (store_ring). It looks once for each such change. When nothing has been written for CALM_MS, the first worker looks
+ * once more, for what is not urgent; and when nothing has been written for IDLE_MS, it asks for a flush, so that what deletes in
+ * memory have hidden can go.
+ *
+ * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles (retry_pause_ms). Each worker
+ * pauses for itself. Where the decision already says that there is no room, nothing has been written, and any change ends the
+ * pause. A table that cannot be read stops compaction alone: writes go on until level 0 is full. */
+#include <base/error.h>
+#include <stdio.h>
+
+#include <jobs/work.h>
+#include "jobs.h"
+
+#define CALM_MS 1000  /* without a write: what can wait is done */
+#define IDLE_MS 10000 /* likewise: a memtable that is worth it is flushed */
+
+static bool works(const firn *db) REQUIRES(db->state_mu)
+{
+    return !db->closing && db->background_status == FIRN_OK && !db->compaction_failed;
+}
+
+/* Has the worker slept for so long? Real time, as cond_wait_ms measures it, whatever file system the store is on. */
+static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->state_mu)
+{
+    uint64_t passed = (fs_mono_us(fs_posix()) - start_us) / 1000;
+    if (passed < ms)
+        cond_wait_ms(&db->state_changed, &db->state_mu, ms - passed);
+    return passed >= ms;
+}
+
+/* The first worker has slept, and nothing was written meanwhile. True: it is to look for what can wait. */
+static bool is_calm(firn *db, compactor *c, uint64_t newest) REQUIRES(db->state_mu)
+{
+    if (!c->looked_calmly)
+        return true;
+    if (newest != c->idle_seq)
+        store_want_idle_rotation(db);
+    c->idle_seq = newest;
+    return false;
+}
+
+/* Sleeps until there may be something to do. False: there never will be. */
+static bool wait_for_work(compactor *c)
+{
+    firn *db = c->db;
+    uint64_t start = fs_mono_us(fs_posix());
+    mutex_lock(&db->state_mu);
+    uint64_t written = atomic_load_explicit(&db->newest_seq, memory_order_relaxed);
+    db->compacting -= c->busy;
+    c->busy = false;
+    cond_broadcast(&db->state_changed);
+    c->calm = false;
+    while (works(db) && c->seen == db->work_epoch && !c->calm) {
+        if (c->pause_ms) {
+            if (sleep_until(db, start, c->pause_ms))
+                break;
+        } else if (c->index > 0) {
+            cond_wait(&db->state_changed, &db->state_mu);
+        } else if (sleep_until(db, start, c->looked_calmly ? IDLE_MS : CALM_MS)) {
+            uint64_t newest = atomic_load_explicit(&db->newest_seq, memory_order_relaxed);
+            c->calm = newest == written && is_calm(db, c, newest);
+            written = newest;
+            start = fs_mono_us(fs_posix());
+        }
+    }
+    bool go = works(db);
+    c->looked_calmly = c->calm || (c->looked_calmly && c->seen == db->work_epoch);
+    c->calm = c->calm || db->settlers;
+    c->seen = db->work_epoch;
+    c->pause_ms = 0;
+    c->busy = go;
+    db->compacting += go;
+    mutex_unlock(&db->state_mu);
+    return go;
+}
+
+/* The whole time, whatever else happens: workers that wait for space would otherwise wake each other at once. */
+static void pause_fully(firn *db, uint64_t ms)
+{
+    uint64_t start = fs_mono_us(fs_posix());
+    mutex_lock(&db->state_mu);
+    while (!db->closing && !sleep_until(db, start, ms)) {
+    }
+    mutex_unlock(&db->state_mu);
+}
+
+/* Reading failed: what is there stays readable where it is intact, and nothing is thrown away. */
+static void compaction_fails(firn *db, int status, const firn_error *err)
+{
+    char text[512];
+    firn_error_format(err, text, sizeof text);
+    store_log(db, FIRN_LOG_ERROR, "compaction has stopped: %s", text);
+    mutex_lock(&db->state_mu);
+    db->compaction_failed = true;
+    if (db->background_status == FIRN_OK) {
+        db->background_error = *err;
+        db->background_error.status = status;
+    }
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+static void note_failure(firn *db, int rc, bool input_failed, const firn_error *err)
+{
+    if (input_failed && !error_curable(rc))
+        compaction_fails(db, rc, err);
+    else
+        store_background_error(db, WORK_COMPACTION, rc, err);
+}
+
+/* A decision at this epoch has found nothing to do. */
+static void note_idle(compactor *c)
+{
+    mutex_lock(&c->db->state_mu);
+    if (c->calm)
+        c->db->idle_epoch = c->seen;
+    mutex_unlock(&c->db->state_mu);
+}
+
+/* One job, if there is one; its outcome is noted, and its claim given up. FIRN_NOT_FOUND: there is none. *input_failed: what
+ * failed is reading a table that is there; *began: it is the job that failed, and not the decision. */
+static int work_once(firn *db, bool calm, bool *began, firn_error *err)
+{
+    job j;
+    int rc = jobs_next(db, calm, &j, err);
+    *began = rc == FIRN_OK;
+    bool input_failed = false;
+    if (rc == FIRN_OK) {
+        rc = job_run(&j, err);
+        input_failed = j.input_failed;
+        jobs_end(db, &j);
+        store_reap(db);
+    }
+    /* Nothing to do any more, perhaps because a caller has compacted it, is as good. */
+    if (rc == FIRN_OK || rc == FIRN_NOT_FOUND)
+        store_background_works(db, WORK_COMPACTION);
+    else if (rc != FIRN_END)
+        note_failure(db, rc, input_failed, err);
+    return rc;
+}
+
+static void compactor_run(void *arg)
+{
+    compactor *c = arg;
+    firn *db = c->db;
+    unsigned failures = 0;
+    while (wait_for_work(c)) {
+        firn_error err = {0};
+        bool began;
+        int rc = work_once(db, c->calm, &began, &err);
+        if (rc == FIRN_NOT_FOUND) {
+            while (jobs_help(db)) {
+            }
+            note_idle(c);
+        }
+        if (rc == FIRN_OK || rc == FIRN_NOT_FOUND) {
+            failures = 0;
+        } else if (error_curable(rc)) {
+            uint64_t ms = retry_pause_ms(++failures);
+            if (rc == FIRN_NO_SPACE && !began)
+                c->pause_ms = ms;
+            else
+                pause_fully(db, ms);
+            if (began)
+                c->seen--; /* look again, whatever has changed */
+        }
+    }
+}
+
+int compactors_start(firn *db, firn_error *err)
+{
+    unsigned count = thread_cpus() > 1 ? COMPACTORS_MOST : 1;
+    int rc = 0;
+    db->compactor_count = count;
+    for (unsigned i = 0; rc == 0 && i < count; i++) {
+        char name[16];
+        compactor *c = &db->compactors[i];
+        *c = (compactor){.db = db, .index = i};
+        snprintf(name, sizeof name, "firn-compact-%u", i + 1);
+        rc = thread_start(&c->thread, name, compactor_run, c);
+    }
+    return rc == 0 ? FIRN_OK : error_thread(err, db->dir->path, rc);
+}
+
+void compactors_stop(firn *db)
+{
+    mutex_lock(&db->jobs_mu);
+    cond_broadcast(&db->jobs_changed); /* callers that wait see that the store is being closed */
+    mutex_unlock(&db->jobs_mu);
+    for (unsigned i = 0; i < COMPACTORS_MOST; i++)
+        thread_join(&db->compactors[i].thread);
+}
+
+/* Nothing has changed since it was found that there is nothing to do. Otherwise notes when it looks. */
+static bool is_done_inline(firn *db, bool calm, uint64_t *epoch)
+{
+    mutex_lock(&db->state_mu);
+    bool done = db->compaction_failed || (!calm && db->idle_epoch == db->work_epoch);
+    *epoch = db->work_epoch;
+    mutex_unlock(&db->state_mu);
+    return done;
+}
+
+int compact_inline(firn *db, bool calm, firn_error *err)
+{
+    uint64_t epoch;
+    while (!is_done_inline(db, calm, &epoch)) {
+        bool began;
+        int rc = work_once(db, calm, &began, err);
+        if (rc != FIRN_OK && rc != FIRN_NOT_FOUND)
+            return rc;
+        if (rc == FIRN_OK)
+            continue;
+        mutex_lock(&db->state_mu);
+        db->idle_epoch = epoch;
+        mutex_unlock(&db->state_mu);
+        break;
+    }
+    return FIRN_OK;
+}
+
+bool compaction_is_idle(const firn *db)
+{
+    return db->compaction_failed || (db->compacting == 0 && db->idle_epoch == db->work_epoch);
+}

@@ -1,0 +1,106 @@
+/* flush: the oldest frozen memtable becomes a table, and the log that held it is given up.
+ *
+ *   1  write the table, sync the file, sync the folder     a crash leaves an orphan, removed on open
+ *   2  manifest: {add table, flushed_seq = S, covered = the memtable's segment}, synced
+ *                                                          <- the commit point (E4)
+ *   3  install the view without the memtable
+ *   4  wal_checkpoint(S) -> N > S                          recorded
+ *   5  wal_give_up(S, segment)                             the segments up to the memtable's go (E5)
+ *
+ * S is the last number of the memtable's segment, not N: what was written between S and N lives only in the log.
+ * Steps 4 and 5 sync nothing: step 2 says durably what the log need not hold any more. Syncing the segment that
+ * writers are storing into would write all of it to the disk, and make each of its pages fault once more.
+ */
+#include <base/error.h>
+
+#include <jobs/work.h>
+#include <jobs/build.h>
+#include <tree/run.h>
+#include <store/store.h>
+
+static bool always_below(void *ctx, firn_slice key)
+{
+    (void)ctx;
+    (void)key;
+    return true;
+}
+
+static int write_table(firn *db, mem *m, build *b, firn_error *err)
+{
+    buf snapshots = {0};
+    build_rules rules = {.snapshots = &snapshots, .ctx = NULL, .lies_below = always_below};
+    walk w = {0};
+    run r = run_of_mem(m);
+    int rc = snapshots_list(db, &snapshots);
+    if (rc == FIRN_OK)
+        rc = walk_open(&r, 1, false, NULL, &w);
+    rules.erased = &w.erased;
+    if (rc != FIRN_OK)
+        error_no_memory(err, 0);
+    else
+        rc = build_add_all(b, w.it, &rules, err);
+    if (rc == FIRN_OK)
+        rc = build_finish(b, err);
+    walk_close(&w);
+    buf_release(&snapshots);
+    return rc;
+}
+
+/* Steps 4 and 5. The flush itself stands, so a failure here only means that the log stays longer.
+ */
+static void give_up_log(firn *db, uint64_t flushed, uint64_t covered_no)
+{
+    firn_error err = {0};
+    uint64_t checkpoint = 0;
+    int rc = wal_checkpoint(db->wal, flushed, &checkpoint, &err);
+    if (rc == FIRN_OK)
+        rc = wal_give_up(db->wal, flushed, covered_no, &err);
+    if (rc != FIRN_OK) {
+        char text[512];
+        firn_error_format(&err, text, sizeof text);
+        store_log(db, FIRN_LOG_WARNING, "the log could not be truncated: %s", text);
+    }
+}
+
+static int flush_mem(firn *db, mem *m, firn_error *err)
+{
+    build b;
+    uint64_t flushed = atomic_load_explicit(&m->seq_last, memory_order_relaxed);
+    uint64_t covered_no = wal_segment_no(m->segment);
+    edit e = {.flushed_seq = flushed, .covered_no = covered_no};
+    build_init(&b, db, 0, UINT64_MAX);
+    int rc = write_table(db, m, &b, err);
+    for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
+        if (edit_add(&e, 0, b.tables[i]) != FIRN_OK)
+            rc = error_no_memory(err, 0);
+    bool committing = rc == FIRN_OK;
+    if (committing)
+        rc = store_commit_edit(db, &e, m, err);
+    if (rc == FIRN_OK) {
+        atomic_fetch_add_explicit(&db->counters.bytes_flushed, b.bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
+    }
+    /* E7: when it is unknown whether the edit reached the disk, the table must stay: the manifest may
+     * list it. */
+    build_release(&b, rc == FIRN_OK || (committing && !error_curable(rc)));
+    edit_release(&e);
+    if (rc == FIRN_OK)
+        give_up_log(db, flushed, covered_no);
+    return rc;
+}
+
+int flush_oldest(firn *db, bool *did, firn_error *err)
+{
+    *did = false;
+    mutex_lock(&db->flush_mu);
+    view *v = store_view(db);
+    int rc = FIRN_OK;
+    if (v->frozen_count) {
+        rc = flush_mem(db, v->frozen[v->frozen_count - 1], err);
+        *did = rc == FIRN_OK;
+    }
+    view_unref(v);
+    store_reap(db);
+    mutex_unlock(&db->flush_mu);
+    return rc;
+}

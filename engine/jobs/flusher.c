@@ -1,0 +1,159 @@
+/* worker: the flusher, which turns frozen memtables into tables, and what callers wait for. The threads that keep the levels in
+ * shape are others (compact_worker.c), because a long compaction must not keep a flush, and so the writers, waiting.
+ *
+ * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles from RETRY_MS to
+ * RETRY_MS_MAX; any other stops the work. Flushing and compaction fail each for itself (store.h, stuck). What an attempt has
+ * found may have been cured since: who would be told of a flush that fails asks for another attempt first, which ends the
+ * flusher's pause (store_ask_flusher), but for its first RETRY_MS: a full disk is not hammered. */
+#include <base/error.h>
+#include <string.h>
+
+#include <commit/commit.h>
+#include <jobs/work.h>
+#include <store/store.h>
+
+uint64_t retry_pause_ms(unsigned failures)
+{
+    uint64_t ms = RETRY_MS;
+    for (unsigned i = 1; i < failures && ms < RETRY_MS_MAX; i++)
+        ms *= 2;
+    return ms < RETRY_MS_MAX ? ms : RETRY_MS_MAX;
+}
+
+/* The attempt has failed. The pause ends early when a caller asks for the next one. Real time, as cond_wait_ms measures it,
+ * whatever file system the store is on. */
+static void pause_before_flush(firn *db, unsigned failures)
+{
+    uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0;
+    mutex_lock(&db->state_mu);
+    db->flushes_ended = db->flushes_begun;
+    cond_broadcast(&db->state_changed);
+    for (;;) {
+        uint64_t pause_ms = db->flush_asked ? RETRY_MS : retry_pause_ms(failures);
+        if (db->closing || passed_ms >= pause_ms)
+            break;
+        cond_wait_ms(&db->state_changed, &db->state_mu, pause_ms - passed_ms);
+        passed_ms = (fs_mono_us(fs_posix()) - started) / 1000;
+    }
+    mutex_unlock(&db->state_mu);
+}
+
+#define IDLE_PART 16 /* of its share: what an idle store's memtable has at least, to be flushed */
+
+/* Rotates the log if that was asked for. */
+static int rotate_wanted(firn *db, firn_error *err)
+{
+    mutex_lock(&db->state_mu);
+    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    bool wanted = db->rotation_wanted;
+    /* The leader may have rotated since: what is active now has not reached its share. */
+    uint64_t entries = v->active ? memtable_entries(v->active->table) : 0;
+    uint64_t index = v->active ? memtable_memory(v->active->table) : 0;
+    uint64_t log = v->active ? wal_segment_used(v->active->segment) : 0;
+    uint64_t least = db->idle_rotation ? db->mem_share / IDLE_PART : db->mem_share;
+    db->rotation_wanted = db->idle_rotation = false;
+    mutex_unlock(&db->state_mu);
+    if (!wanted)
+        return FIRN_OK;
+    sst_cache_shrink(db->cache, false);
+    int rc = FIRN_OK;
+    if (entries && index + log >= least)
+        rc = store_rotate(db, err);
+    mutex_lock(&db->state_mu);
+    db->rotation_wanted = db->rotation_wanted || error_curable(rc); /* tried again */
+    mutex_unlock(&db->state_mu);
+    return rc == FIRN_POISONED ? FIRN_OK : rc; /* then there is nothing to rotate any more */
+}
+
+/* Waits for something to flush or to reap. False: closing, or flushing has failed for good. */
+static bool wait_for_flush(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    db->flushing = false;
+    db->flushes_ended = db->flushes_begun;
+    cond_broadcast(&db->state_changed);
+    for (;;) {
+        view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+        if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired ||
+            db->rotation_wanted || db->flush_asked)
+            break;
+        cond_wait(&db->state_changed, &db->state_mu);
+    }
+    bool go = !db->closing && db->background_status == FIRN_OK;
+    db->flushing = go;
+    db->flush_asked = false;
+    db->flushes_begun++;
+    mutex_unlock(&db->state_mu);
+    return go;
+}
+
+static void flusher_run(void *arg)
+{
+    firn *db = arg;
+    unsigned failures = 0;
+    while (wait_for_flush(db)) {
+        firn_error err = {0};
+        bool did = false;
+        int rc = rotate_wanted(db, &err);
+        if (rc == FIRN_OK)
+            rc = flush_oldest(db, &did, &err);
+        if (rc == FIRN_OK) {
+            /* Nothing to do any more, because a caller has flushed it, is as good. */
+            failures = 0;
+            store_background_works(db, WORK_FLUSH);
+            continue;
+        }
+        store_background_error(db, WORK_FLUSH, rc, &err);
+        if (error_curable(rc))
+            pause_before_flush(db, ++failures);
+    }
+}
+
+int workers_start(firn *db, firn_error *err)
+{
+    if (db->inline_work) {
+        db->work_behind = work_inline;
+        return FIRN_OK;
+    }
+    int rc = cleaner_start(&db->cleaner); /* first: the others give it work */
+    if (rc == 0)
+        rc = thread_start(&db->flusher, "firn-flush", flusher_run, db);
+    return rc == 0 ? compactors_start(db, err) : error_thread(err, db->dir->path, rc);
+}
+
+void workers_stop(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    db->closing = true;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    thread_join(&db->flusher);
+    compactors_stop(db);
+    cleaner_stop(&db->cleaner); /* last: the others give it work */
+}
+
+int flush_inline(firn *db, firn_error *err)
+{
+    int rc = store_writable(db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = rotate_wanted(db, err);
+    for (bool did = true; rc == FIRN_OK && did;)
+        rc = flush_oldest(db, &did, err);
+    if (rc == FIRN_OK)
+        store_background_works(db, WORK_FLUSH);
+    else
+        store_background_error(db, WORK_FLUSH, rc, err);
+    return rc;
+}
+
+int work_inline(firn *db, firn_error *err)
+{
+    firn_error local = {0};
+    if (!db->inline_work)
+        return FIRN_OK;
+    if (!err)
+        err = &local;
+    int rc = flush_inline(db, err);
+    return rc == FIRN_OK ? compact_inline(db, false, err) : rc;
+}

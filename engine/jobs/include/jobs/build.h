@@ -1,0 +1,47 @@
+/* build: tables from a sorted stream, cut at a size, between keys. */
+#ifndef ENGINE_BUILD_H
+#define ENGINE_BUILD_H
+
+#include <tree/fragments.h>
+#include <store/store.h>
+
+typedef struct build {
+    firn *db;
+    unsigned level;
+    uint64_t table_bytes; /* UINT64_MAX: one table */
+    sst_writer *writer;
+    uint64_t writer_no;
+    buf last_key;
+    bool cut; /* the present table ends before the next key, whatever its size */
+    kept_range kept[KEPT_MOST + 1]; /* of the present table, ascending */
+    size_t kept_count;
+    table **tables; /* finished, references */
+    size_t count, capacity;
+    uint64_t bytes;
+    uint64_t charged; /* for the writer, now and then */
+    unsigned adds;
+} build;
+void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
+int build_add(build *b, const iter *it, firn_error *err);
+/* What of a sorted stream goes into tables. */
+#define BUILD_STOP_ENTRIES 4096
+typedef struct build_rules {
+    const buf *snapshots;   /* as snapshots_list gives them */
+    const erasures *erased; /* range deletes of what is merged; NULL: none */
+    void *ctx;
+    /* May something of the key lie below the tables that are made? Keys ascend from call to call. NULL: never. */
+    bool (*lies_below)(void *ctx, firn_slice key);
+    /* Shall the present table end before this key? Keys ascend from call to call. NULL: only its size ends it. */
+    bool (*cuts)(void *ctx, const build *b, firn_slice key);
+    bool (*stop)(void *ctx); /* asked each BUILD_STOP_ENTRIES entries; NULL: never */
+} build_rules;
+/* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it is the stream that failed,
+ * its status says so. */
+int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err);
+/* Finishes the last table and syncs the folder: the tables are durable, and no version lists them
+ * yet. */
+int build_finish(build *b, firn_error *err);
+/* Releases; tables that were not `kept` are removed. */
+void build_release(build *b, bool kept);
+
+#endif

@@ -1,0 +1,63 @@
+/* jobs: compactions that run (schedule.h decides which, compact.c does them).
+ *
+ * A job claims its keys in the levels that it touches before it begins, and gives them up when its edit is in the manifest and
+ * in the view. What it decides by stays true meanwhile: nobody else takes anything out of these keys and levels, or puts
+ * anything there, and nothing comes to lie below them that did not lie below before.
+ *
+ * A merge of many bytes is cut into parts, each a range of keys. Whoever has nothing else to do takes one: a worker without a job
+ * of its own helps. The job's owner commits all of them in one edit.
+ *
+ *   jobs_next or jobs_ask -> claimed -> job_run -> jobs_end
+ *
+ * Locks: jobs_mu guards what is claimed and who works at which part; it is not held while a job works. */
+#ifndef ENGINE_JOBS_H
+#define ENGINE_JOBS_H
+
+#include <jobs/build.h>
+#include <store/store.h>
+
+typedef struct part {
+    iter_limits limits; /* its keys; NULL data: no bound */
+    build build;
+    int status;
+    bool input_failed;
+    firn_error error;
+} part;
+
+struct job {
+    firn *db;
+    schedule_job what;
+    view *view; /* a reference: keeps the inputs, and tells what lies below */
+    claim claim;
+    uint64_t ticket; /* of a caller's job; smaller ones came first. 0: a worker's */
+    bool
+        waits; /* it is a caller's, and cannot begin yet: what is in its way ends, and nothing new comes in its way */
+    bool input_failed; /* what failed is reading a table that is there */
+    uint64_t entries;  /* of all inputs */
+    uint32_t worth;    /* how much it takes off the writers' load, in all; ... */
+    _Atomic uint64_t
+        passed; /* ... of that, as much as it has passed of the entries is counted in db->relief already */
+    buf snapshots;
+    part *parts;                                 /* NULL: none to help with */
+    size_t part_count, part_next, parts_running; /* guarded by jobs_mu */
+    bool part_failed;                            /* likewise: no further one is begun */
+    job *next;
+};
+
+/* ---- jobs.c ---- */
+/* What is due next, and claims it. FIRN_NOT_FOUND; FIRN_NO_SPACE: described, nothing was written. */
+int jobs_next(firn *db, bool calm, job *out, firn_error *err);
+/* The next job of a caller's request. Waits for what is in its way. FIRN_END: the store is being closed. */
+int jobs_ask(firn *db, schedule_request *q, job *out, firn_error *err);
+/* Gives up the claim of a job, whatever became of it, and releases it. */
+void jobs_end(firn *db, job *j);
+/* Does a part of a job that another thread runs. False: there is none. */
+bool jobs_help(firn *db);
+/* All parts, with whoever helps. The status of the first that failed. */
+int jobs_run_parts(job *j, firn_error *err);
+
+/* ---- compact.c ---- */
+int job_run(job *j, firn_error *err);
+void job_run_part(job *j, part *p);
+
+#endif

@@ -1,0 +1,115 @@
+/* settle: callers who wait until background work has come so far. */
+#include <base/error.h>
+
+#include <commit/commit.h>
+#include <jobs/work.h>
+#include <store/store.h>
+
+/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A flush is not given up
+ * before an attempt that began behind the call has failed. */
+static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg,
+                      background_work last, firn_error *err)
+{
+    int rc = FIRN_OK;
+    const firn_error *why = NULL;
+    uint64_t attempt = 0;
+    mutex_lock(&db->state_mu);
+    while (!done(db, arg) && rc == FIRN_OK) {
+        if (db->background_status != FIRN_OK) {
+            rc = FIRN_POISONED;
+            why = &db->background_error;
+        }
+        unsigned first = store_ask_flusher(db, &attempt) ? WORK_COMPACTION : WORK_FLUSH;
+        for (unsigned work = first; rc == FIRN_OK && work <= (unsigned)last; work++) {
+            rc = db->stuck[work].status;
+            why = &db->stuck[work].error;
+        }
+        if (rc == FIRN_OK)
+            cond_wait(&db->state_changed, &db->state_mu);
+    }
+    if (rc != FIRN_OK && err) {
+        *err = *why;
+        err->status = rc;
+    }
+    mutex_unlock(&db->state_mu);
+    return rc;
+}
+
+static bool is_flushed(firn *db, uint64_t seq)
+{
+    return atomic_load_explicit(&db->view, memory_order_relaxed)->frozen_count == 0 ||
+           atomic_load_explicit(&db->flushed_seq, memory_order_acquire) >= seq;
+}
+
+static bool is_settled(firn *db,
+                       uint64_t unused) NO_THREAD_ANALYSIS /* state_mu is held by wait_until */
+{
+    (void)unused;
+    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    return v->frozen_count == 0 && !db->flushing && !db->rotation_wanted && compaction_is_idle(db);
+}
+
+/* What becomes of the compaction behind it is not the flush's outcome, unless it has stopped everything. */
+static int flush_and_go_on(firn *db, firn_error *err)
+{
+    firn_error behind = {0};
+    int rc = flush_inline(db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = compact_inline(db, false, &behind);
+    if (rc == FIRN_OK || store_writable(db, NULL) == FIRN_OK)
+        return FIRN_OK;
+    *err = behind;
+    return rc;
+}
+
+int firn_flush(firn *db, firn_error *error)
+{
+    firn_error why;
+    int rc = store_check_handle(db, error);
+    if (rc == FIRN_OK && db->options.read_only)
+        rc = error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
+    if (rc != FIRN_OK)
+        return rc;
+    uint64_t target = firn_last_seq(db);
+    error_clear(&why);
+    rc = store_rotate(db, &why);
+    if (rc == FIRN_OK)
+        rc = db->inline_work ? flush_and_go_on(db, &why)
+                             : wait_until(db, is_flushed, target, WORK_FLUSH, &why);
+    return error_give(error, rc, &why);
+}
+
+/* While a caller waits, workers do what can wait, too. */
+static void expect_calm(firn *db, int change)
+{
+    mutex_lock(&db->state_mu);
+    db->settlers += change;
+    db->work_epoch++;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+static int settle_inline(firn *db, firn_error *err)
+{
+    int rc = flush_inline(db, err);
+    return rc == FIRN_OK ? compact_inline(db, true, err) : rc;
+}
+
+int firn_settle(firn *db, firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    if (rc != FIRN_OK || db->options.read_only)
+        return rc;
+    firn_error why;
+    error_clear(&why);
+    if (db->inline_work) {
+        rc = settle_inline(db, &why);
+    } else {
+        expect_calm(db, 1);
+        rc = wait_until(db, is_settled, 0, WORK_COMPACTION, &why);
+        expect_calm(db, -1);
+    }
+    cleaner_wait(&db->cleaner);
+    return error_give(error, rc, &why);
+}

@@ -1,0 +1,38 @@
+/* budget: the memtables' part of it. A memtable gives memory back by being flushed, and that begins with a rotation of the
+ * log. The leader of the log sees a memtable reach its share, and background work asks the log for the rotation, like
+ * any caller of firn_flush. A batch of any size is one step for the log, so a memtable may exceed its share by one. */
+#include <base/error.h>
+#include <stddef.h>
+
+#include <store/store.h>
+
+void store_check_share(firn *db, mem *m)
+{
+    if (m->full || mem_bytes(m) < db->mem_share)
+        return;
+    m->full = true;
+    mutex_lock(&db->state_mu);
+    db->rotation_wanted = true;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+void store_want_idle_rotation(firn *db)
+{
+    db->rotation_wanted = db->idle_rotation = true;
+    cond_broadcast(&db->state_changed);
+}
+
+static void trim(dead *d)
+{
+    firn *db = (firn *)(void *)((char *)d - offsetof(firn, trim));
+    atomic_store(&db->trim_given,
+                 false); /* first: what is loaded from here on is another sweep's */
+    sst_cache_trim(db->cache);
+}
+
+void store_ask_trim(firn *db)
+{
+    if (!atomic_exchange(&db->trim_given, true))
+        cleaner_give(&db->cleaner, &db->trim, trim);
+}

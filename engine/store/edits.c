@@ -1,0 +1,140 @@
+/* edits: what changes the set of tables goes into the manifest, and then into the view. One at a time, under manifest_mu. */
+#include <base/error.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <tree/names.h>
+#include <store/store.h>
+#include <tree/version_build.h>
+
+uint64_t store_next_file_no(firn *db)
+{
+    return atomic_fetch_add_explicit(&db->next_file_no, 1, memory_order_relaxed);
+}
+
+int store_check_held(firn *db, firn_error *err)
+{
+    return fs_dir_held(db->dir, db->lock, err);
+}
+
+/* A manifest only grows. When it has grown large, or is an earlier life's, it is replaced by one that
+ * holds nothing but the present state. Failing before the new one has its name changes nothing; failing behind that, it
+ * is unknown which of the two the next open finds, so neither may get another edit. */
+static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->manifest_mu)
+{
+    uint64_t limit =
+        db->manifest_limit > MANIFEST_REWRITE_BYTES ? db->manifest_limit : MANIFEST_REWRITE_BYTES;
+    if (manifest_bytes(db->manifest) < limit && !manifest_is_worn(db->manifest))
+        return FIRN_OK;
+    int held = store_check_held(db, err);
+    if (held != FIRN_OK)
+        return held;
+    char name[NAME_BYTES];
+    manifest *fresh = NULL;
+    uint64_t no = store_next_file_no(db);
+    manifest_state s = {
+        .flushed_seq = atomic_load_explicit(&db->flushed_seq, memory_order_relaxed),
+        .covered_no = db->covered_no,
+        .next_file_no = no + 1,
+    };
+    memcpy(s.store_id, db->store_id, sizeof s.store_id);
+    version_ref(v);
+    s.version = v;
+    int rc = manifest_create(db->dir, no, &s, &fresh, err);
+    manifest_state_release(&s);
+    if (rc == FIRN_OK) {
+        name_manifest(manifest_no(db->manifest), false, name);
+        manifest_close(db->manifest);
+        db->manifest = fresh;
+        db->manifest_limit = manifest_bytes(fresh) * 2;
+        (void)fs_unlink(db->dir, name, NULL); /* else the next open removes it */
+        return FIRN_OK;
+    }
+    fs_file *there = NULL;
+    name_manifest(no, true, name);
+    (void)fs_unlink(db->dir, name, NULL); /* likewise */
+    if (error_curable(rc))
+        return FIRN_OK; /* there is none of that number: tried again behind the next edit */
+    name_manifest(no, false, name);
+    if (fs_open(db->dir, name, FS_READ, &there, NULL) == FIRN_NOT_FOUND)
+        return FIRN_OK; /* tried again behind the next edit */
+    fs_close(there);
+    manifest_poison(db->manifest);
+    return rc;
+}
+
+/* An edit that is durable cannot be taken back, so nothing behind its commit may fail: what the new view takes is reserved
+ * before. */
+static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn_error *err)
+    REQUIRES(db->manifest_mu)
+{
+    int rc = store_check_held(db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    if (store_reserve(db) != FIRN_OK)
+        return error_no_memory(err, 0);
+    rc = manifest_write(db->manifest, e, err);
+    if (rc != FIRN_OK) {
+        store_unreserve(db);
+        return rc;
+    }
+    if (e->flushed_seq)
+        atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
+    if (e->covered_no)
+        db->covered_no = e->covered_no;
+    store_install_version(db, flushed, next);
+    store_decide_mapping(db, next);
+    return FIRN_OK;
+}
+
+/* The next open would not take a manifest with a greater number than FILE_NO_MAX. */
+int store_check_file_no(const firn *db, firn_error *err)
+{
+    if (atomic_load_explicit(&db->next_file_no, memory_order_relaxed) <= FILE_NO_LAST)
+        return FIRN_OK;
+    error_file(err, FIRN_TOO_LARGE, db->dir->path, FIRN_NO_OFFSET,
+               "the store has used up its file numbers (%" PRIu64 ")", FILE_NO_LAST);
+    error_hint(err,
+               "it can still be read: copy what is in it to a new store (firn dump, firn load)");
+    return FIRN_TOO_LARGE;
+}
+
+/* No edit goes into the file of an earlier life. */
+static int replace_worn(firn *db, version *v, firn_error *err) REQUIRES(db->manifest_mu)
+{
+    if (!manifest_is_worn(db->manifest))
+        return FIRN_OK;
+    int rc = renew_manifest(db, v, err);
+    return rc == FIRN_OK && manifest_is_worn(db->manifest) ? err->status : rc;
+}
+
+int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
+{
+    version *next = NULL;
+    firn_error local = {0}, later = {0};
+    int renewed = FIRN_OK;
+    if (!err)
+        err = &local;
+    mutex_lock(&db->manifest_mu);
+    /* manifest_mu makes us the only one who replaces versions, so the current one stays current. */
+    view *v = store_view(db);
+    int rc = replace_worn(db, v->version, err);
+    e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
+    if (rc == FIRN_OK)
+        rc = store_check_file_no(db, err);
+    if (rc == FIRN_OK)
+        rc = version_apply(v->version, e, &next, err);
+    view_unref(v);
+    if (rc == FIRN_OK)
+        rc = write_edit(db, e, flushed, next, err);
+    if (rc == FIRN_OK)
+        renewed = renew_manifest(db, next, &later); /* the edit stands, whatever becomes of it */
+    mutex_unlock(&db->manifest_mu);
+    version_unref(next);
+    /* Whoever asked for this edit: without a manifest nothing can be flushed any more. */
+    if (rc != FIRN_OK && !error_curable(rc))
+        store_background_error(db, WORK_FLUSH, rc, err);
+    if (renewed != FIRN_OK)
+        store_background_error(db, WORK_FLUSH, FIRN_IO, &later);
+    return rc;
+}

@@ -1,0 +1,152 @@
+/* errors: what stands in the way of a call: a handle that is no good, work that has failed or waits to be tried again. */
+#include <base/error.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <store/store.h>
+
+int store_check_handle(const firn *db, firn_error *err)
+{
+    if (!db)
+        return error_set(err, FIRN_INVALID, "the store handle is NULL");
+    if (store_is_parents(db)) {
+        error_set(err, FIRN_INVALID,
+                  "the store was opened before fork and cannot be used in the child");
+        error_hint(err, "open the store in the child after the parent has closed it");
+        return FIRN_INVALID;
+    }
+    return FIRN_OK;
+}
+
+int store_hint_repair(int rc, firn_error *err)
+{
+    char hint[sizeof err->hint];
+    if (rc != FIRN_DAMAGED || !err || strstr(err->hint, "repair"))
+        return rc;
+    size_t room = sizeof hint - sizeof HINT_REPAIR;
+    snprintf(hint, sizeof hint, "%.*s", (int)room, err->hint[0] ? err->hint : "restore a backup");
+    error_hint(err, "%s" HINT_REPAIR, hint);
+    return rc;
+}
+
+void store_log(firn *db, firn_log_level lvl, const char *format, ...)
+{
+    if (!db->options.log)
+        return;
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    db->options.log(db->options.log_ctx, lvl, line);
+}
+
+static const char *const work_names[] = {"flushing", "compaction"};
+
+/* The first error that stops everything is kept. True: it is this one. */
+static bool stop_writing(firn *db, int status, const firn_error *err) REQUIRES(db->state_mu)
+{
+    if (db->background_status != FIRN_OK)
+        return false;
+    db->background_status = status;
+    db->background_error = *err;
+    atomic_fetch_or_explicit(&db->pressure, PRESSURE_STOP,
+                             memory_order_relaxed); /* slow_down looks there */
+    return true;
+}
+
+void store_background_error(firn *db, background_work work, int status, const firn_error *err)
+{
+    bool curable = error_curable(status), news;
+    mutex_lock(&db->state_mu);
+    if (curable) {
+        news = db->stuck[work].status != status;
+        db->stuck[work] = (stuck){status, *err};
+    } else {
+        news = stop_writing(db, status, err);
+    }
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    if (news) {
+        char text[512];
+        firn_error_format(err, text, sizeof text);
+        store_log(db, curable ? FIRN_LOG_WARNING : FIRN_LOG_ERROR, "%s %s: %s", work_names[work],
+                  curable ? "waits, and is tried again" : "has stopped, and writing with it", text);
+    }
+}
+
+void store_background_works(firn *db, background_work work)
+{
+    mutex_lock(&db->state_mu);
+    bool was = db->stuck[work].status != FIRN_OK;
+    db->stuck[work].status = FIRN_OK;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    if (was)
+        store_log(db, FIRN_LOG_INFO, "%s goes on", work_names[work]);
+}
+
+static int give_copy(int status, const firn_error *from, firn_error *err)
+{
+    if (err) {
+        *err = *from;
+        err->status = status;
+    }
+    return status;
+}
+
+int store_stopped(firn *db, firn_error *err)
+{
+    const view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    bool for_flush = v->frozen_count > FROZEN_MAX;
+    bool for_compaction = v->version->levels[0].count >= L0_STOP_AT;
+    /* Nothing has happened, but nothing will either until the store is opened again. */
+    if (db->background_status != FIRN_OK || (for_compaction && db->compaction_failed))
+        return give_copy(FIRN_POISONED, &db->background_error, err);
+    for (unsigned work = WORK_FLUSH; work <= WORK_COMPACTION; work++) {
+        const stuck *s = &db->stuck[work];
+        if ((work == WORK_FLUSH ? for_flush : for_compaction) && s->status != FIRN_OK)
+            return give_copy(s->status, &s->error, err);
+    }
+    return FIRN_OK;
+}
+
+int store_writable(firn *db, firn_error *err)
+{
+    mutex_lock(&db->state_mu);
+    int rc = db->background_status;
+    if (rc != FIRN_OK) {
+        rc = rc == FIRN_DAMAGED ? FIRN_DAMAGED : FIRN_POISONED;
+        if (err) {
+            *err = db->background_error;
+            err->status = rc;
+        }
+    }
+    mutex_unlock(&db->state_mu);
+    return rc;
+}
+
+bool store_ask_flusher(firn *db, uint64_t *attempt)
+{
+    if (db->stuck[WORK_FLUSH].status == FIRN_OK)
+        return false;
+    if (*attempt == 0)
+        *attempt =
+            db->flushes_begun + 1; /* one that is under way may have met what is cured by now */
+    if (db->flushes_ended >= *attempt)
+        return false;
+    if (db->flushes_begun < *attempt && !db->flush_asked) {
+        db->flush_asked = true;
+        cond_broadcast(&db->state_changed);
+    }
+    return true;
+}
+
+void store_ring(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    db->work_epoch++;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}

@@ -1,0 +1,120 @@
+/* handle: the memory of an open store, the folder's lock, and the store's name for itself. */
+#include <base/alloc.h>
+#include <base/coding.h>
+#include <base/error.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <tree/names.h>
+#include <store/store.h>
+
+static void init_handle(firn *db, const engine_config *config)
+{
+    db->fs = config && config->fs ? config->fs : fs_posix();
+    db->inline_work = config && config->inline_work;
+    db->close_entries = config ? config->close_entries : 0;
+    db->fork_generation = fork_generation();
+    readers_init(&db->readers);
+    mutex_init(&db->state_mu);
+    mutex_init(&db->manifest_mu);
+    mutex_init(&db->snapshot_mu);
+    mutex_init(&db->flush_mu);
+    mutex_init(&db->jobs_mu);
+    cond_init(&db->jobs_changed);
+    cond_init(&db->state_changed);
+    cleaner_init(&db->cleaner);
+    db->env.cleaner = &db->cleaner;
+}
+
+static void wait_for_readers(void *ctx)
+{
+    readers_wait(ctx);
+}
+
+static int prepare_env(firn *db, firn_error *err)
+{
+    /* A cache that grew to what the options say, in a process that may not use so much, would get it killed. */
+    uint64_t most = fs_memory_limit(db->fs) / 4;
+    options_budget(&db->options, &db->budget);
+    if (db->budget.limit - db->budget.share > most)
+        db->budget.limit = db->budget.share + most;
+    db->mem_share = options_mem_share(&db->options);
+    int rc = sst_cache_new_in(&db->budget, (sst_grace){wait_for_readers, &db->readers}, &db->cache);
+    if (rc != FIRN_OK)
+        return error_no_memory(err, 0);
+    rc = fs_pool_new(db->fs, fs_pool_limit(db->fs), &db->env.files);
+    if (rc != FIRN_OK)
+        return error_no_memory(err, 0);
+    db->env.cache = db->cache;
+    db->env.budget = &db->budget;
+    db->env.mapped = !db->options.never_map;
+    db->env.keeps = db->options.read_only && !db->options.never_map;
+    options_rules(&db->options, &db->rules);
+    return FIRN_OK;
+}
+
+int handle_new(const firn_options *options, const engine_config *config, firn **out,
+               firn_error *err)
+{
+    firn *db = mem_aligned(_Alignof(firn), sizeof *db);
+    if (!db)
+        return error_no_memory(err, sizeof *db);
+    memset(db, 0, sizeof *db);
+    init_handle(db, config);
+    int rc = options_resolve(options, &db->options, err);
+    if (rc == FIRN_OK)
+        rc = prepare_env(db, err);
+    if (rc != FIRN_OK) {
+        handle_free(db);
+        return rc;
+    }
+    *out = db;
+    return FIRN_OK;
+}
+
+void handle_free(firn *db)
+{
+    mutex_lock(&db->manifest_mu);
+    manifest_close(db->manifest);
+    db->manifest = NULL;
+    mutex_unlock(&db->manifest_mu);
+    sst_cache_free(db->cache);
+    fs_pool_free(db->env.files);
+    fs_close(db->lock); /* gives the lock up */
+    fs_dir_close(db->dir);
+    readers_release(&db->readers);
+    mutex_release(&db->state_mu);
+    mutex_release(&db->manifest_mu);
+    mutex_release(&db->snapshot_mu);
+    mutex_release(&db->flush_mu);
+    mutex_release(&db->jobs_mu);
+    cond_release(&db->jobs_changed);
+    cond_release(&db->state_changed);
+    cleaner_release(&db->cleaner);
+    mem_free(db);
+}
+
+void handle_set_id(firn *db, const uint8_t id[16])
+{
+    memcpy(db->store_id, id, 16);
+    db->env.store_id[0] = get_u64(id);
+    db->env.store_id[1] = get_u64(id + 8);
+}
+
+void store_number_files(firn *db, const folder *f, uint64_t next_file_no)
+{
+    const buf *lists[] = {&f->tables, &f->manifests};
+    uint64_t next = next_file_no ? next_file_no : 1;
+    /* Without a manifest, no file says which file numbers have been given out. */
+    uint64_t most = next_file_no ? next + FILE_NO_SLACK : FILE_NO_MAX - FILE_NO_SLACK;
+    for (size_t i = 0; i < 2; i++)
+        for (size_t at = folder_count(lists[i]); at-- > 0;) {
+            uint64_t no = folder_at(lists[i], at);
+            if (no > most)
+                continue;
+            if (no >= next)
+                next = no + 1;
+            break;
+        }
+    atomic_store_explicit(&db->next_file_no, next, memory_order_relaxed);
+}

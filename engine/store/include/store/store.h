@@ -1,0 +1,291 @@
+/* store: the open store, and which file does what with it.
+ *
+ *   tree/      names.c        what files are called
+ *              resolve.c      what the versions of a key mean, to a reader and to a merge
+ *              run.c          what can be read: a memtable, a table, a level; fragments.c: its range deletes
+ *              view.c         memtables and a version; version.c, table.c: what a version is made of
+ *              version_build.c   the next version, out of edits
+ *              merge.c, level_iter.c   several runs as one; the tables of a level as one
+ *              schedule.c, schedule_shape.c   which compaction is due: pure
+ *              readers.c, cleaner.c   when what is replaced can end, and the thread that ends it
+ *   store/     handle.c       the struct, the folder's lock
+ *              options.c      limits and defaults
+ *              folder.c, manifest.c, manifest_read.c   what lies on the disk
+ *              views.c        the current view, and how it is replaced
+ *              edits.c        a change of the set of tables takes effect
+ *              errors.c       what stands in the way of a call
+ *              snapshot.c     which numbers must stay readable
+ *              budget.c       when a memtable has reached its share of the memory
+ *              mapping.c      which tables are mapped, and which are read
+ *              load.c         how much there is to do, and what a writer owes for it: pure
+ *   commit/    commit.c       put, delete, write: the whole way of a write; slow.c: what holds it back
+ *   jobs/      flusher.c, flush.c   a frozen memtable becomes a table
+ *              jobs.c, compact.c    compactions that run
+ *              compact_worker.c     the threads that do what is due; compact_range.c: what a caller asks for
+ *              build.c        what flush and compaction write with
+ *              settle.c       callers who wait for background work
+ *   calls/     open.c         folder, lock, manifest, log -> a view; close.c: and back
+ *              read.c         get; iterator.c: firn_iter, over the runs of a view as one
+ *   care/      check.c, stats.c
+ *              repair.c, repair_folder.c, repair_tables.c   the most that can be saved of a damaged store
+ *              set_aside.c    what lies in lost/
+ *              destroy.c      removing a store
+ *
+ * Lock order (engine/README.md): jobs_mu > flush_mu > manifest_mu > state_mu > snapshot_mu. The
+ * log's own locks are not held by its leader, which takes only state_mu (commit.c).
+ */
+#ifndef ENGINE_STORE_H
+#define ENGINE_STORE_H
+
+#include <engine/engine.h>
+#include <firn/firn.h>
+#include <wal/wal.h>
+
+#include <store/folder.h>
+#include <tree/fragments.h>
+#include <store/manifest.h>
+#include <tree/readers.h>
+#include <tree/resolve.h>
+#include <tree/schedule.h>
+#include <tree/view.h>
+
+/* Shape of the tree (schedule.h). */
+#define LEVEL_RATIO   8
+#define L0_COMPACT_AT 4  /* tables in level 0: due when that is cheap, or nothing is written ... */
+#define L0_MERGE_AT   10 /* ... and at all events */
+#define BASE_SEGMENTS 8  /* of log: as large as the smallest share of a level */
+#define JOB_TABLES    24 /* that a job reads, or more if the smallest shares of levels are large */
+#define PLAIN_LEVELS  2  /* from this level on, tables are compressed with AUTO */
+#define L0_SLOW_AT    10 /* from here writers are slowed, continuously more ... */
+#define L0_STOP_AT    24 /* ... until they wait */
+#define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
+#define PREFIX_KEPT   64
+
+typedef struct counters {
+    _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions, stall_us;
+} counters;
+
+/* What the background threads do. Each fails and is tried again for itself. */
+typedef enum background_work { WORK_FLUSH, WORK_COMPACTION } background_work;
+
+/* Work that waits for space, memory or descriptors, and is tried again. */
+typedef struct stuck {
+    int status; /* FIRN_OK: it does not */
+    firn_error error;
+} stuck;
+
+typedef struct job job; /* jobs.h */
+
+/* A thread that does compactions. */
+#define COMPACTORS_MOST 2
+typedef struct compactor {
+    firn *db;
+    unsigned index;
+    thread thread;
+    /* Its own, but for `busy`. */
+    uint64_t seen;      /* the epoch of its last look */
+    uint64_t pause_ms;  /* until it looks again, although nothing has changed; 0: it need not */
+    bool calm;          /* it looks for what can wait, too */
+    bool looked_calmly; /* it has done so since the last change */
+    uint64_t idle_seq;  /* the newest number when it last asked for a flush */
+    bool busy;          /* counted in db->compacting; under state_mu */
+} compactor;
+
+struct firn {
+    /* Set by open, never changed. */
+    fs *fs;
+    fs_dir *dir;
+    fs_file *lock;
+    firn_options options;
+    table_env env;
+    memory_budget budget;
+    uint64_t mem_share; /* what a memtable may take before it is rotated */
+    sst_cache *cache;
+    wal *wal;
+    uint8_t store_id[16];
+    uint32_t fork_generation;
+    schedule_rules rules;
+    bool inline_work; /* no background threads (for reproducible tests); then ... */
+    int (*work_behind)(firn *db,
+                       firn_error *err); /* ... does behind a write what they would do; else NULL */
+    uint64_t close_entries;              /* engine_config */
+    uint64_t recovered_entries, recovery_cut_bytes;
+    uint64_t manifest_bytes; /* read-only: as it was read */
+
+    /* Read side. `view` is replaced under state_mu and read inside readers_enter/exit. */
+    _Alignas(64) _Atomic(view *) view;
+    _Alignas(64) _Atomic uint64_t
+        visible_seq;             /* release: everything <= it is in the view's memtables */
+    _Atomic uint64_t newest_seq; /* of the newest write; stored by the log's leader */
+    readers readers;             /* also counts the values that callers hold */
+    _Atomic uint64_t iterators;  /* that callers hold */
+
+    /* Leader of the log only. */
+    mem *active; /* the view's active mem, which keeps it alive; NULL when read-only */
+
+    mutex state_mu;
+    cond
+        state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
+    view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
+    /* Of the commit that is under way: room for the view that follows it, enough for the present frozen mems. */
+    view *reserved GUARDED_BY(state_mu);
+    uint8_t
+        prefix[PREFIX_KEPT] GUARDED_BY(state_mu); /* what keys of the last memtable began with */
+    size_t prefix_size GUARDED_BY(state_mu);
+    int background_status GUARDED_BY(state_mu); /* first error that stopped background work */
+    firn_error background_error GUARDED_BY(state_mu);
+    stuck stuck[2] GUARDED_BY(state_mu); /* by background_work */
+    bool closing GUARDED_BY(state_mu);
+    bool rotation_wanted GUARDED_BY(state_mu); /* the active mem has reached its share ... */
+    bool idle_rotation GUARDED_BY(state_mu);   /* ... or a part of it, and nothing is written */
+    bool flushing GUARDED_BY(state_mu);
+    unsigned compacting GUARDED_BY(state_mu); /* workers that do not sleep */
+    uint64_t flushes_begun GUARDED_BY(state_mu), flushes_ended
+        GUARDED_BY(state_mu);              /* attempts of the flusher */
+    bool flush_asked GUARDED_BY(state_mu); /* a caller waits for another one */
+    bool compaction_failed GUARDED_BY(state_mu);
+    uint64_t work_epoch GUARDED_BY(state_mu); /* grows when something may have become due */
+    uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
+    int settlers GUARDED_BY(state_mu);        /* callers of firn_settle that wait */
+    _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
+    _Atomic uint32_t
+        load; /* by which writers are slowed (slow_load), without what running jobs have done */
+    _Atomic uint32_t relief; /* what they have done */
+
+    mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
+    manifest *manifest GUARDED_BY(manifest_mu);
+    uint64_t manifest_limit GUARDED_BY(manifest_mu); /* where a new manifest is begun */
+    uint64_t covered_no GUARDED_BY(manifest_mu);     /* as in manifest_state */
+    _Atomic uint64_t next_file_no;
+    _Atomic uint64_t flushed_seq;
+
+    mutex snapshot_mu;
+    firn_snapshot *snapshots GUARDED_BY(snapshot_mu); /* circular, ascending numbers; NULL: none */
+    uint64_t snapshot_count GUARDED_BY(snapshot_mu);
+
+    mutex flush_mu; /* one flush at a time */
+    thread flusher;
+
+    mutex jobs_mu;                 /* what is claimed; held for decisions */
+    cond jobs_changed;             /* a claim or a part has ended */
+    job *jobs GUARDED_BY(jobs_mu); /* that run, or wait to */
+    uint64_t tickets GUARDED_BY(jobs_mu);
+    size_t cursor[FIRN_LEVELS] GUARDED_BY(jobs_mu); /* as in schedule_state */
+    compactor compactors[COMPACTORS_MOST];
+    unsigned compactor_count;
+    _Atomic bool has_kept; /* some table lists versions that only snapshots need */
+    cleaner cleaner;       /* ends what readers were the last to hold */
+    dead trim;             /* what the cleaner is given to make it trim the cache */
+    atomic_bool trim_given;
+    counters counters;
+};
+
+#define PRESSURE_STOP UINT32_C(0x80000000)
+
+struct firn_snapshot {
+    firn *db;
+    uint64_t seq;
+    firn_snapshot *prev, *next;
+};
+
+/* FIRN_OK, or FIRN_INVALID after fork or for NULL. */
+int store_check_handle(const firn *db, firn_error *err);
+/* Are we in a child of a fork? What the parent's threads held then stays held here for ever: no lock may be taken, and
+ * nothing that the parent still needs may end here. So what callers give back stays, and goes with the child's memory. */
+static inline bool store_is_parents(const firn *db)
+{
+    return db->fork_generation != fork_generation();
+}
+
+/* ---- handle.c ---- */
+/* A handle without a folder. Options are checked. */
+int handle_new(const firn_options *options, const engine_config *config, firn **out,
+               firn_error *err);
+/* Closes what is open of manifest, cache, folder and lock. */
+void handle_free(firn *db);
+void handle_set_id(firn *db, const uint8_t id[16]);
+/* New files get numbers >= next_file_no (0: unknown) that are beyond those of all files in the folder, but for files with
+ * a number that the store cannot have reached. */
+void store_number_files(firn *db, const folder *f, uint64_t next_file_no);
+
+/* ---- options.c ---- */
+int options_resolve(const firn_options *given, firn_options *out, firn_error *err);
+uint64_t options_mem_share(const firn_options *o);
+void options_budget(const firn_options *o, memory_budget *b);
+/* The shape of the tree. Reduces table_bytes to what suits it. */
+void options_rules(firn_options *o, schedule_rules *r);
+
+/* ---- views.c, edits.c, errors.c ---- */
+/* The current view, with a reference. Any thread. */
+view *store_view(firn *db);
+/* The view that opening has made; takes the reference over. The first writer is held back by what was left undone before. */
+void store_install_first(firn *db, view *first);
+/* Replaces the current view by one in which `fresh` is the active mem and the old active one is frozen. FIRN_NO_MEMORY:
+ * nothing has changed. */
+int store_install_mem(firn *db, mem *fresh);
+/* Makes sure that store_install_version cannot fail; store_unreserve gives that up. FIRN_NO_MEMORY. */
+int store_reserve(firn *db) REQUIRES(db->manifest_mu);
+void store_unreserve(firn *db) REQUIRES(db->manifest_mu);
+/* Replaces the current view by one with the version `v`, without the mem `flushed` (or NULL). Behind store_reserve. */
+void store_install_version(firn *db, mem *flushed, version *v) REQUIRES(db->manifest_mu);
+/* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may be committed. */
+int store_check_held(firn *db, firn_error *err);
+/* Frees replaced views once nobody can be looking at them. */
+void store_reap(firn *db);
+/* All views go: the store is about to. Memtables hold segments of the log, so they go before it. */
+void store_drop_views(firn *db);
+/* Writes an edit to the manifest and installs the version that follows; `flushed` as above. */
+int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
+uint64_t store_next_file_no(firn *db);
+/* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */
+int store_check_file_no(const firn *db, firn_error *err);
+/* Notes an error of background work: what may be cured makes this work wait and try again, anything else stops writing. */
+void store_background_error(firn *db, background_work work, int status, const firn_error *err);
+/* This work has succeeded. */
+void store_background_works(firn *db, background_work work);
+/* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells why: a flush that is
+ * healthy is waited for, whatever compaction does. FIRN_OK: it is under way. */
+int store_stopped(firn *db, firn_error *err) REQUIRES(db->state_mu);
+/* A flush that waits before it is tried again is tried soon. *attempt is 0 at first: the attempt that the caller waits for.
+ * True: wait for state_changed, and ask again. False: it has failed too, or no flush waits. */
+bool store_ask_flusher(firn *db, uint64_t *attempt) REQUIRES(db->state_mu);
+/* The error that stopped writing, or FIRN_OK. */
+int store_writable(firn *db, firn_error *err);
+/* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it. Returns rc. */
+int store_hint_repair(int rc, firn_error *err);
+void store_log(firn *db, firn_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- budget.c: the memtables' part of it ---- */
+/* Has this mem reached its share? Then background work is asked to rotate the log, once for each mem. The log's leader,
+ * or opening. */
+void store_check_share(firn *db, mem *m);
+/* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of its share. */
+void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
+/* Filters and indexes that were loaded beyond their room give up theirs: the cleaner is asked for that, since it sweeps under
+ * a lock and waits for readers. Until it is done, reads may load more. */
+void store_ask_trim(firn *db);
+/* Behind a read; not between readers_enter and readers_exit. */
+static inline void store_trim(firn *db)
+{
+    if (sst_cache_excess(db->cache))
+        store_ask_trim(db);
+}
+
+/* ---- mapping.c ---- */
+/* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the store's own are `memory`. */
+uint64_t mapping_room(uint64_t limit, uint64_t memory);
+/* Maps the youngest levels that fit into `room` together, and nothing else. */
+void mapping_decide(const version *v, uint64_t room);
+/* Both, for a version that is about to be, or has become, the store's. */
+void store_decide_mapping(firn *db, const version *v);
+
+/* Something may have become due: wakes the workers. */
+void store_ring(firn *db);
+
+/* ---- snapshot.c ---- */
+/* The numbers at which somebody may still read, ascending, without duplicates, into *out (buf of
+ * uint64_t). */
+int snapshots_list(firn *db, buf *out);
+
+#endif

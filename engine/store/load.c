@@ -1,0 +1,52 @@
+/* load: see load.h. */
+#include <store/load.h>
+
+#include <store/store.h>
+
+#define NS_PER_BYTE_MAX 400 /* at L0_STOP_AT; 2.5 MB/s */
+#define SLEEP_NS        UINT64_C(1000000)
+#define DELAY_NS_MAX                                                                               \
+    UINT64_C(10000000) /* of one write; large ones come to L0_STOP_AT, and wait there */
+#define NS_PER_MS   1000000
+#define UNDERWAY    6         /* tables of level 0 that may be taken off the load, at most */
+#define FROZEN_LOAD 4         /* as many memtables waiting as may: one more, and writers wait */
+#define DEEP_USUAL  10        /* units of debt that merges bring along: they slow nobody */
+#define LOAD_MOST   (1 << 20) /* so that it is a number, however deep the debt */
+
+uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen)
+{
+    uint64_t load = (uint64_t)tables * SLOW_ONE;
+    double deep = (double)debt / (double)unit;
+    deep = deep > DEEP_USUAL ? deep - DEEP_USUAL : 0;
+    load += (uint64_t)((deep < LOAD_MOST ? deep : LOAD_MOST) * SLOW_ONE);
+    if (frozen >= FROZEN_MAX)
+        load += FROZEN_LOAD * SLOW_ONE;
+    return (uint32_t)load;
+}
+
+uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
+{
+    /* However much of it is being done: the tables are there until it ends, and there is room for so many. */
+    uint32_t least = tables > UNDERWAY ? (tables - UNDERWAY) * SLOW_ONE : 0;
+    uint32_t left = load > relief ? load - relief : 0;
+    return left > least ? left : least;
+}
+
+uint64_t slow_delay_ns(uint32_t load, uint64_t bytes)
+{
+    const uint64_t from = (uint64_t)L0_SLOW_AT * SLOW_ONE, most = (uint64_t)L0_STOP_AT * SLOW_ONE;
+    if (load <= from)
+        return 0;
+    uint64_t range = most - from, over = (load < most ? load : most) - from;
+    uint64_t per_byte_of = range * range, weight = NS_PER_BYTE_MAX * over * over;
+    if (bytes > DELAY_NS_MAX * per_byte_of / weight)
+        return DELAY_NS_MAX;
+    return bytes * weight / per_byte_of;
+}
+
+uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance)
+{
+    if (delay_ns >= SLEEP_NS)
+        return (uint32_t)(delay_ns / NS_PER_MS);
+    return chance % SLEEP_NS < delay_ns ? (uint32_t)(SLEEP_NS / NS_PER_MS) : 0;
+}

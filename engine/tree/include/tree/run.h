@@ -1,0 +1,220 @@
+/* run: what can be read. A memtable, a table and a level have this in common: each is a sorted sequence of versions of keys. Gets,
+ * iterators, flush, compaction, check and repair see runs and nothing else; what kind a run is, is asked here alone.
+ *
+ *   run_narrow, run_prefetch   ahead of a get: the part of the run that may hold the key, and its filter on the way
+ *   run_get                    what the run says of a key to a reader
+ *   run_keep, run_unpin        a found value stays where it is, for a caller who does not hold the view
+ *   run_iter_new, walk_open    all versions within limits, of one run or of several as one
+ *   run_fragments              its range deletes
+ *   run_bounds, run_may_show   between which keys and numbers it lies
+ *   run_open, run_verify       that it stays readable, and that all of it is right
+ *
+ * A run is two words and owns nothing: it is good as long as what it names, which a view keeps.
+ *
+ * Another kind of run (a segment of the log with an index beside it, a file that was taken in) is one more value of
+ * run_kind, and one more case in the functions of run.c.
+ *
+ * Invariants
+ *   R1  The same versions give the same answers, whatever kind the run is.
+ *   R2  Nothing of a run lies outside its bounds. A memtable that is written to grows, and its bounds with it.
+ *   R3  A run whose limits leave nothing of it may be left out of a walk: no answer depends on it.
+ */
+#ifndef ENGINE_RUN_H
+#define ENGINE_RUN_H
+
+#include <tree/fragments.h>
+#include <tree/resolve.h>
+#include <tree/view.h>
+
+typedef enum run_kind {
+    RUN_NONE, /* holds nothing */
+    RUN_MEM,
+    RUN_TABLE,
+    RUN_LEVEL, /* tables that do not overlap, ascending (V2) */
+} run_kind;
+
+typedef struct run {
+    run_kind kind;
+    union {
+        mem *mem;
+        table *table;
+        const level *level;
+    };
+} run;
+
+static inline run run_of_mem(mem *m)
+{
+    return (run){.kind = RUN_MEM, .mem = m};
+}
+
+static inline run run_of_table(table *t)
+{
+    return (run){.kind = RUN_TABLE, .table = t};
+}
+
+static inline run run_of_level(const level *l)
+{
+    return (run){.kind = RUN_LEVEL, .level = l};
+}
+
+/* ---- The runs of a view, newest first: those in memory, then those of the version ---- */
+
+static inline size_t view_mem_count(const view *v)
+{
+    return v->frozen_count + (v->active != NULL);
+}
+
+static inline run view_mem_run(const view *v, size_t i)
+{
+    if (!v->active)
+        return run_of_mem(v->frozen[i]);
+    return run_of_mem(i == 0 ? v->active : v->frozen[i - 1]);
+}
+
+/* The version's runs one after the other: *at counts from 0. RUN_NONE: that was all. */
+static inline run version_next_run(const version *v, size_t *at)
+{
+    size_t young = v->levels[0].count;
+    if (*at < young)
+        return run_of_table(v->levels[0].tables[(*at)++]);
+    for (size_t n; (n = (*at)++ - young + 1) < FIRN_LEVELS;)
+        if (v->levels[n].count)
+            return run_of_level(&v->levels[n]);
+    return (run){0};
+}
+
+/* ---- Range deletes ---- */
+
+/* The run's range deletes, in order. */
+static inline fragments run_fragments(run r)
+{
+    (void)r;
+    return (fragments){0}; /* there is no kind of entry yet that makes one */
+}
+
+/* ---- Get ---- */
+
+/* What a get asks of every run. */
+typedef struct lookup {
+    firn_slice key;
+    uint64_t hash; /* sst_key_hash; a run in memory does without */
+    read_point at;
+} lookup;
+
+typedef struct run_hit {
+    resolve_answer answer; /* RESOLVE_GO_ON: the run says nothing, older ones decide */
+    firn_slice value;
+    uint64_t seq;
+    uint8_t kind;
+    sst_pin block; /* with RESOLVE_VALUE */
+    run holder;    /* likewise; borrowed: a memtable or a table */
+} run_hit;
+
+/* What keeps a value's bytes. All zero: nothing. */
+typedef struct run_pin {
+    void *holder, *block;
+} run_pin;
+
+int run_get_in_table(table *t, const lookup *l, run_hit *out, firn_error *err);
+
+static inline bool table_covers(const table *t, firn_slice key)
+{
+    return slice_compare(t->properties.key_min, key) <= 0 &&
+           slice_compare(key, t->properties.key_max) <= 0;
+}
+
+/* The part of the run in which the key may lie: a memtable as it is, the one table of a level, or RUN_NONE. */
+static inline run run_narrow(run r, firn_slice key)
+{
+    if (r.kind == RUN_LEVEL) {
+        size_t index = level_find(r.level, key);
+        r = index < r.level->count ? run_of_table(r.level->tables[index]) : (run){0};
+    }
+    if (r.kind == RUN_TABLE && !table_covers(r.table, key))
+        return (run){0};
+    return r;
+}
+
+/* Brings the filter of a narrowed run on its way, so that the cache misses of several runs overlap. */
+static inline void run_prefetch(run r, uint64_t hash)
+{
+    if (r.kind != RUN_TABLE)
+        return;
+    sst_reader *reader = atomic_load_explicit(&r.table->reader, memory_order_acquire);
+    if (reader)
+        sst_prefetch(reader, hash);
+}
+
+/* What the run says of the key. With RESOLVE_VALUE, *out holds the value for as long as the caller holds the view, until
+ * run_drop or run_keep; with other answers it holds nothing. */
+static inline int run_get(run r, const lookup *l, run_hit *out, firn_error *err)
+{
+    if (r.kind == RUN_LEVEL)
+        r = run_narrow(r, l->key);
+    if (r.kind == RUN_TABLE)
+        return run_get_in_table(r.table, l, out, err);
+    out->answer = RESOLVE_GO_ON;
+    if (r.kind == RUN_NONE)
+        return FIRN_OK;
+    memtable_hit hit;
+    fragments f = run_fragments(r);
+    uint64_t erased = f.count ? fragments_find(&f, l->key, l->at.seq) : 0;
+    if (!memtable_get(r.mem->table, l->key, l->at.seq, &hit)) {
+        out->answer = resolve_absent(erased);
+        return FIRN_OK;
+    }
+    out->answer = resolve_version(&l->at, hit.seq, hit.kind, erased);
+    out->value = hit.value;
+    out->seq = hit.seq;
+    out->kind = hit.kind;
+    out->block = (sst_pin){0};
+    out->holder = r;
+    return FIRN_OK;
+}
+
+/* FIRN_DAMAGED or FIRN_UNSUPPORTED, described: what RESOLVE_UNKNOWN means. */
+int run_refuse(const run_hit *hit, firn_error *err);
+/* The caller has no use for the value any more, and still holds the view. */
+static inline void run_drop(run_hit *hit)
+{
+    sst_pin_release(&hit->block);
+}
+/* Makes the value the caller's, who need not hold the view any longer. */
+run_pin run_keep(const run_hit *hit);
+void run_unpin(run_pin pin); /* any thread, once; all-zero is allowed */
+
+/* ---- Iterating ---- */
+
+/* All versions within the limits (NULL: none), which stay as long as the iterator does. Tables are opened when they are
+ * come to, and what fails then stands in the iterator's status. FIRN_NO_MEMORY. */
+int run_iter_new(run r, bool fill_cache, const iter_limits *limits, iter **out);
+
+/* Several runs as one. */
+typedef struct walk {
+    iter *it;
+    erasures erased; /* the range deletes of all of them */
+} walk;
+
+int walk_open(const run *runs, size_t count, bool fill_cache, const iter_limits *limits, walk *out);
+void walk_close(walk *w); /* all-zero is allowed */
+
+/* ---- Bounds ---- */
+
+typedef struct run_bounds {
+    firn_slice key_min, key_max; /* the smallest and the largest key */
+    uint64_t seq_min, seq_max;   /* of a memtable, the numbers that it is for */
+} run_bounds;
+
+/* False: the run holds nothing. */
+bool run_get_bounds(run r, run_bounds *out);
+/* May the limits (NULL: none) leave anything of the run? */
+bool run_may_show(run r, const iter_limits *limits);
+
+/* ---- Care ---- */
+
+/* Opens what would be opened when it is read. */
+int run_open(run r, firn_error *err);
+/* Reads all of it, and looks whether it is what it should be. FIRN_DAMAGED, described. */
+int run_verify(run r, firn_error *err);
+
+#endif

@@ -1,0 +1,138 @@
+/* schedule: which job is due next. Pure: numbers and key ranges go in, a job comes out. No file, no lock, no clock; a table that
+ * was never opened, and that has no store, will do.
+ *
+ * Shape     Levels `base` to `last` hold the data below level 0, and the levels between 0 and `base` are empty or are being
+ *           emptied. All bytes together give their number: one level up to SCHEDULE_SPLIT times level_base_bytes, and one more
+ *           for each further factor `ratio`. The last level may hold all there is, each level above it 1/ratio of the one below,
+ *           and no level has a share under level_base_bytes.
+ * Due       level 0 has too many tables or bytes; a level is over its share; a table has many tombstones, or much that only
+ *           readers needed who are gone; small neighbours lie side by side. The level that is over its share the most goes
+ *           first, the other reasons wait until no level is over its share.
+ * A job     takes at most job_bytes, or what one table and its overlap take; of level 0 the oldest tables. It claims its range of
+ *           keys in the levels from the inputs' to the output's.
+ *
+ * Invariants
+ *   J1  A job overlaps no claim, in any of the levels that it claims.
+ *   J2  Of level 0 a job takes no table without all older ones: what stays is newer than what goes down (V3).
+ *   J3  A job leads to fewer bytes in a level that has too many, to fewer tables, or to fewer versions: without writers, jobs end.
+ *
+ * The cost of a decision: SCHEDULE_LOOKS tables of a level are looked at, beginning at the level's cursor; all of them only for
+ * `whole`. Overlaps are found by binary search. */
+#ifndef ENGINE_SCHEDULE_H
+#define ENGINE_SCHEDULE_H
+
+#include <tree/version.h>
+
+#define SCHEDULE_SPLIT   2  /* times level_base_bytes: more than so much gets one level more */
+#define SCHEDULE_OVERLAP 10 /* a table overlaps so many tables' worth of the next level, no more */
+#define SCHEDULE_LOOKS   64
+#define SCHEDULE_UNIT    1000 /* such a part of a large tree is little */
+#define SCHEDULE_PASSES  8    /* of a request through the last level, at most */
+#define SCHEDULE_CHEAP   1    /* level 0 may be merged early with so many times its own bytes */
+
+typedef enum schedule_why {
+    DUE_LEVEL0,     /* level 0 has too many tables or bytes */
+    DUE_SIZE,       /* a level is over its share */
+    DUE_TOMBSTONES, /* a table has many tombstones */
+    DUE_GARBAGE,    /* a table has many versions that no reader needs any more */
+    DUE_SMALL,      /* small neighbours become one table */
+    DUE_ASKED,      /* by a caller */
+} schedule_why;
+
+/* A merge whose output level is the inputs' own is a rewrite. */
+typedef enum schedule_kind { JOB_MOVE, JOB_MERGE } schedule_kind;
+
+/* From the options; never changes while a store is open. */
+typedef struct schedule_rules {
+    uint64_t level_base_bytes; /* the smallest share of a level */
+    unsigned ratio;
+    /* Tables in level 0 that make it due when that is cheap, or nothing is written; and at all events. */
+    unsigned level0_at, level0_most;
+    unsigned plain_levels; /* from this level on, tables are compressed; FIRN_LEVELS: none is */
+    uint64_t table_bytes;  /* where outputs are cut */
+    uint64_t job_bytes;    /* read by a job */
+} schedule_rules;
+
+/* What a job that runs has to itself: these keys in these levels. */
+typedef struct claim {
+    unsigned level_from, level_to; /* both inclusive */
+    firn_slice from, to;           /* both inclusive; borrowed */
+} claim;
+
+typedef struct schedule_state {
+    const version *version;
+    const claim *claims;
+    size_t claim_count;
+    const uint64_t *snapshots; /* ascending */
+    size_t snapshot_count;
+    uint64_t free_bytes;        /* on the disk, for outputs; UINT64_MAX: unknown */
+    bool calm;                  /* nothing is written: what is not urgent in level 0 is due too */
+    bool whole;                 /* look at all tables */
+    size_t cursor[FIRN_LEVELS]; /* index of the first table to look at */
+} schedule_state;
+
+typedef struct schedule_job {
+    schedule_kind kind;
+    schedule_why why;
+    unsigned level, target; /* inputs[0] lies in level, inputs[1] in target; outputs go to target */
+    table **inputs[2];      /* borrowed from the version; the arrays are the job's */
+    size_t counts[2];
+    uint64_t bytes_in, bytes_out_most; /* a move: 0 */
+    firn_slice from, to;               /* all keys of the inputs lie in there; borrowed from them */
+    size_t next;                       /* the cursor of `level` behind this job */
+} schedule_job;
+
+/* FIRN_OK, FIRN_NOT_FOUND (nothing is due that no claim stands in the way of), FIRN_NO_MEMORY, FIRN_NO_SPACE (something is due, and
+ * nothing of it fits; *out says what the smallest needs: bytes_out_most and level). */
+int schedule_next(const schedule_rules *r, const schedule_state *s, schedule_job *out);
+/* Is anything due, claimed or not, whether it fits or not? */
+bool schedule_due(const schedule_rules *r, const schedule_state *s);
+
+/* What a caller wants to have compacted, and how far that has come. */
+typedef struct schedule_request {
+    firn_slice from, to; /* NULL data: no bound */
+    uint64_t seq;        /* tables of level 0 that hold nothing up to this number are left alone */
+    /* Where it stands; begins with zeros. */
+    unsigned level; /* of which the next job takes tables */
+    firn_slice
+        done; /* in that level, tables that begin at or before this key are done with; NULL data: none is. Borrowed */
+    unsigned passes; /* through the last level: what has become smaller may fit together now */
+    bool wrote;      /* in this pass */
+} schedule_request;
+
+/* The next job of a request: level by level down to the deepest that has anything of the range, and there what does not belong.
+ *
+ *   FIRN_OK         the caller sets `done` to a copy of the greatest key of the last of inputs[0]
+ *   FIRN_NOT_FOUND  the request is done
+ *   FIRN_END        a claim stands in the way: to be asked again when one has ended. *out says what it will claim, and has no inputs
+ *   FIRN_NO_MEMORY
+ *
+ * Goes on in *q to the next level. Space is not looked at: the caller may know that much of it is garbage. */
+int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_request *q,
+                   schedule_job *out);
+void schedule_job_release(schedule_job *j);
+claim schedule_claim(const schedule_job *j);
+bool schedule_overlaps(const claim *a, const claim *b);
+
+/* Which levels are used, and what each may hold. */
+typedef struct schedule_shape {
+    unsigned base, last;
+    unsigned landing; /* where level 0 goes to: base, or a level above it that is not empty yet */
+    uint64_t share[FIRN_LEVELS]; /* of level 0: 0; of the last: UINT64_MAX */
+} schedule_shape;
+/* How many levels below level 0 so many bytes need. */
+unsigned schedule_levels_for(const schedule_rules *r, uint64_t bytes);
+void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape *out);
+
+/* Bytes that must be written before no level below level 0 is over its share. */
+uint64_t schedule_debt(const schedule_rules *r, const version *v);
+/* In what debt is counted: the smallest share of a level or, in a large tree, where jobs come and go in greater numbers, the
+ * SCHEDULE_UNITth part of all bytes. */
+uint64_t schedule_unit(const schedule_rules *r, const version *v);
+/* Versions in the table that no reader can see: neither a new one nor one of these snapshots. `bottom`: nothing lies below, so
+ * tombstones that hide nothing in the table are among them. */
+uint64_t schedule_garbage(const table *t, const uint64_t *snapshots, size_t count, bool bottom);
+/* Bytes of a sorted level that overlap [from, to]. */
+uint64_t schedule_overlap_bytes(const level *l, firn_slice from, firn_slice to);
+
+#endif

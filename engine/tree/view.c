@@ -1,0 +1,138 @@
+/* view: see view.h. */
+#include <tree/view.h>
+
+#include <assert.h>
+#include <base/alloc.h>
+#include <base/entry.h>
+
+int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
+            firn_slice prefix, mem **out)
+{
+    mem *m = mem_zalloc(sizeof *m);
+    if (!m)
+        return FIRN_NO_MEMORY;
+    memtable_options o = {.log_base = wal_segment_base(segment),
+                          .log_bytes = wal_segment_bytes(segment),
+                          .seq_base = seq_first,
+                          .prefix = prefix};
+    int rc = memtable_new(&o, &m->table);
+    if (rc != FIRN_OK) {
+        mem_free(m);
+        return rc;
+    }
+    atomic_init(&m->refs, 1);
+    m->cleaner = c;
+    m->segment = segment;
+    m->seq_first = seq_first;
+    atomic_init(&m->seq_last, FIRN_MAX_SEQ);
+    wal_segment_hold(segment);
+    m->budget = b;
+    budget_adjust(b, BUDGET_INDEX, &m->index_bytes, memtable_memory(m->table));
+    *out = m;
+    return FIRN_OK;
+}
+
+void mem_ref(mem *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+}
+
+static void mem_end(dead *d)
+{
+    mem *m = (mem *)(void *)((char *)d - offsetof(mem, grave));
+    budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, 0);
+    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, 0);
+    memtable_free(m->table);
+    wal_segment_drop(m->segment);
+    mem_free(m);
+}
+
+void mem_unref(mem *m)
+{
+    if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
+        cleaner_give(m->cleaner, &m->grave, mem_end);
+}
+
+void mem_apply(mem *m, const wal_applied *frame)
+{
+    assert(frame->segment == m->segment);
+    const uint8_t *base = wal_segment_base(m->segment);
+    /* Should another process change the lengths meanwhile, what is indexed still lies in the frame. */
+    uint64_t offset = frame->offset, end = offset + frame->bytes;
+    for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
+        memtable_add(m->table, (uint32_t)offset, frame->seq_first + i);
+        const uint8_t *p = base + offset;
+        offset += entry_size(get_u16(p + 2), get_u32(p + 4));
+    }
+    m->log_end = offset;
+}
+
+void mem_charge(mem *m)
+{
+    uint64_t index_bytes = memtable_memory(m->table);
+    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, m->log_end);
+    if (index_bytes != m->index_bytes)
+        budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, index_bytes);
+}
+
+view *view_room(size_t frozen_room)
+{
+    view *w = mem_zalloc(sizeof *w + frozen_room * sizeof *w->frozen);
+    if (w)
+        w->frozen_room = frozen_room;
+    return w;
+}
+
+void view_room_free(view *w)
+{
+    assert(!w || !w->version);
+    mem_free(w);
+}
+
+void view_fill(view *w, version *v, mem *active, mem *const *frozen, size_t frozen_count)
+{
+    assert(frozen_count <= w->frozen_room);
+    atomic_init(&w->refs, 1);
+    w->version = v;
+    version_ref(v);
+    w->active = active;
+    if (active)
+        mem_ref(active);
+    w->frozen_count = frozen_count;
+    for (size_t i = 0; i < frozen_count; i++) {
+        w->frozen[i] = frozen[i];
+        mem_ref(frozen[i]);
+    }
+}
+
+int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, view **out)
+{
+    view *w = view_room(frozen_count);
+    if (!w)
+        return FIRN_NO_MEMORY;
+    view_fill(w, v, active, frozen, frozen_count);
+    *out = w;
+    return FIRN_OK;
+}
+
+void view_ref(view *v)
+{
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+}
+
+static void view_end(dead *d)
+{
+    view *v = (view *)(void *)((char *)d - offsetof(view, grave));
+    mem_unref(v->active);
+    for (size_t i = 0; i < v->frozen_count; i++)
+        mem_unref(v->frozen[i]);
+    version_unref(v->version);
+    mem_free(v);
+}
+
+/* A version may be the last one to list many tables. */
+void view_unref(view *v)
+{
+    if (v && atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) == 1)
+        cleaner_give(v->active ? v->active->cleaner : NULL, &v->grave, view_end);
+}
