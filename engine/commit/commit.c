@@ -21,6 +21,7 @@
 
 #include <commit/commit.h>
 #include <store/store.h>
+#include <tree/view.h>
 
 /* ---- Leading ---- */
 
