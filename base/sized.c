@@ -14,7 +14,17 @@ static size_t size_of(const void *given)
     return size;
 }
 
-int sized_take(const sized_kind *kind, const void *given, void *out, firn_error *err)
+void sized_init(const sized_kind *kind, void *to, size_t size, const void *defaults)
+{
+    size_t known = size < kind->size ? size : kind->size;
+    if (!to || size < STEP)
+        return;
+    memcpy(to, defaults, known);
+    memset((uint8_t *)to + known, 0, size - known);
+    memcpy(to, &size, sizeof size);
+}
+
+int sized_check(const sized_kind *kind, const void *given, firn_error *err)
 {
     size_t size = size_of(given);
     if (size > kind->size) {
@@ -31,6 +41,15 @@ int sized_take(const sized_kind *kind, const void *given, void *out, firn_error 
         error_hint(err, "%s", kind->remedy);
         return FIRN_INVALID;
     }
+    return FIRN_OK;
+}
+
+int sized_take(const sized_kind *kind, const void *given, void *out, firn_error *err)
+{
+    int rc = sized_check(kind, given, err);
+    if (rc != FIRN_OK)
+        return rc;
+    size_t size = size_of(given);
     memcpy((uint8_t *)out + STEP, (const uint8_t *)given + STEP, size - STEP);
     return FIRN_OK;
 }

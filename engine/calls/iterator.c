@@ -58,10 +58,19 @@ static int open_runs(firn_iter *it, bool fill_cache)
     return rc;
 }
 
-void firn_iter_options_init(firn_iter_options *options)
+static const sized_kind iter_options_kind = {"the iterator's options",
+                                             "fill them in with firn_iter_options_init first",
+                                             sizeof(firn_iter_options)};
+
+void firn_iter_options_init_sized(firn_iter_options *options, size_t size)
 {
-    if (options)
-        *options = (firn_iter_options){.size = sizeof *options};
+    const firn_iter_options defaults = {.snapshot = NULL};
+    sized_init(&iter_options_kind, options, size, &defaults);
+}
+
+void(firn_iter_options_init)(firn_iter_options *options)
+{
+    firn_iter_options_init_sized(options, SIZED_FIRST(firn_iter_options, bypass_cache));
 }
 
 static int take_bounds(firn_iter *it, const firn_iter_options *o)
@@ -77,10 +86,6 @@ static int take_bounds(firn_iter *it, const firn_iter_options *o)
         it->limits.upper = slice_somewhere(buf_slice(&it->upper));
     return rc;
 }
-
-static const sized_kind iter_options_kind = {"the iterator's options",
-                                             "fill them in with firn_iter_options_init first",
-                                             sizeof(firn_iter_options)};
 
 /* *o comes with the defaults, and gets what was given. */
 static int take_options(const firn_iter_options *given, firn_iter **out, firn_iter_options *o,

@@ -1,5 +1,6 @@
 /* stats: the store's figures, gathered from its rooms. */
 #include <base/error.h>
+#include <base/sized.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,6 +68,19 @@ static int add_disk(firn *db, firn_stats *s, firn_error *err)
     return FIRN_OK;
 }
 
+static const sized_kind stats_kind = {
+    "the figures", "set their size to sizeof(firn_stats), or to 0, before the call",
+    sizeof(firn_stats)};
+
+/* What the program's struct has room for. */
+static void give_stats(const firn_stats *s, firn_stats *out)
+{
+    if (out->size == 0)
+        out->size = SIZED_FIRST(firn_stats, memory_bytes);
+    memcpy((uint8_t *)out + sizeof s->size, (const uint8_t *)s + sizeof s->size,
+           out->size - sizeof s->size);
+}
+
 int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
 {
     int rc = store_check_handle(db, error);
@@ -74,6 +88,10 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
         return rc;
     if (!out)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the figures");
+    if (out->size != 0)
+        rc = sized_check(&stats_kind, out, error);
+    if (rc != FIRN_OK)
+        return rc;
     firn_stats s = {.size = sizeof s};
     wal_stats log;
     sst_cache_stats cache;
@@ -119,6 +137,6 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
     s.log_mapped = log.mapped;
     rc = add_disk(db, &s, error);
     if (rc == FIRN_OK)
-        *out = s;
+        give_stats(&s, out);
     return rc;
 }

@@ -133,15 +133,20 @@ int store_rotate(firn *db, firn_error *err)
 
 /* ---- calls ---- */
 
-void firn_write_options_init(firn_write_options *options)
-{
-    if (options)
-        *options = (firn_write_options){.size = sizeof *options};
-}
-
 static const sized_kind write_options_kind = {"the write options",
                                               "fill them in with firn_write_options_init first",
                                               sizeof(firn_write_options)};
+
+void firn_write_options_init_sized(firn_write_options *options, size_t size)
+{
+    const firn_write_options defaults = {.durability = FIRN_DURABILITY_DEFAULT};
+    sized_init(&write_options_kind, options, size, &defaults);
+}
+
+void(firn_write_options_init)(firn_write_options *options)
+{
+    firn_write_options_init_sized(options, SIZED_FIRST(firn_write_options, durability));
+}
 
 static int begin_write(firn *db, const firn_write_options *options, firn_durability *durability,
                        firn_error *err)

@@ -18,24 +18,27 @@
 #define SEGMENT_PER_MEMORY                                                                         \
     8 /* an active and two frozen memtables with their index take about half */
 
-void firn_options_init(firn_options *o)
-{
-    if (!o)
-        return;
-    *o = (firn_options){.size = sizeof *o,
-                        .memory = 256 * MIB,
-                        .durability = FIRN_DURABILITY_SYNC,
-                        .batch_ms = 50,
-                        .batch_writes = 1000,
-                        .create_if_missing = true,
-                        .recovery = FIRN_RECOVERY_TAIL,
-                        .compression = FIRN_COMPRESSION_AUTO,
-                        .filter_bits = 10,
-                        .table_bytes = 32 * MIB};
-}
-
 static const sized_kind options_kind = {"the options", "fill them in with firn_options_init first",
                                         sizeof(firn_options)};
+
+void firn_options_init_sized(firn_options *o, size_t size)
+{
+    const firn_options defaults = {.memory = 256 * MIB,
+                                   .durability = FIRN_DURABILITY_SYNC,
+                                   .batch_ms = 50,
+                                   .batch_writes = 1000,
+                                   .create_if_missing = true,
+                                   .recovery = FIRN_RECOVERY_TAIL,
+                                   .compression = FIRN_COMPRESSION_AUTO,
+                                   .filter_bits = 10,
+                                   .table_bytes = 32 * MIB};
+    sized_init(&options_kind, o, size, &defaults);
+}
+
+void(firn_options_init)(firn_options *o)
+{
+    firn_options_init_sized(o, SIZED_FIRST(firn_options, never_map));
+}
 
 static int out_of_range(firn_error *err, const char *name, uint64_t value, const char *range)
 {

@@ -121,7 +121,8 @@ static int given_back(table *t, int rc)
     X(firn_batch_count, batch, EMPTY, (int)firn_batch_count(NULL)) \
     X(firn_batch_bytes, batch, EMPTY, (int)firn_batch_bytes(NULL))
 #define STORE_CASES(X) \
-    X(firn_options_init, options, EMPTY, (firn_options_init(NULL), 0)) \
+    X(firn_options_init, options, EMPTY, ((firn_options_init)(NULL), 0)) \
+    X(firn_options_init_sized, options, EMPTY, (firn_options_init_sized(NULL, 100), 0)) \
     X(firn_options_set, options, REFUSED, firn_options_set(NULL, "memory", "1GiB", e)) \
     X(firn_options_set, name, REFUSED, firn_options_set(&t->options, NULL, "1GiB", e)) \
     X(firn_options_set, value, REFUSED, firn_options_set(&t->options, "memory", NULL, e)) \
@@ -132,7 +133,8 @@ static int given_back(table *t, int rc)
     X(firn_open, error, QUIET, firn_open(NULL, NULL, &t->db, NULL)) \
     X(firn_close, db, ALLOWED, firn_close(NULL, e)) \
     X(firn_close, error, QUIET, firn_close(DB, NULL)) \
-    X(firn_write_options_init, options, EMPTY, (firn_write_options_init(NULL), 0)) \
+    X(firn_write_options_init, options, EMPTY, ((firn_write_options_init)(NULL), 0)) \
+    X(firn_write_options_init_sized, options, EMPTY, (firn_write_options_init_sized(NULL, 100), 0)) \
     X(firn_put, db, REFUSED, firn_put(NULL, "k", 1, "v", 1, NULL, e)) \
     X(firn_put, key, REFUSED, firn_put(DB, NULL, 1, "v", 1, NULL, e)) \
     X(firn_put, value, REFUSED, firn_put(DB, "k", 1, NULL, 1, NULL, e)) \
@@ -170,7 +172,8 @@ static int given_back(table *t, int rc)
     X(firn_snapshot_new, error, QUIET, firn_snapshot_new(DB, NULL, NULL)) \
     X(firn_snapshot_free, snapshot, EMPTY, (firn_snapshot_free(NULL), 0)) \
     X(firn_snapshot_seq, snapshot, EMPTY, (int)firn_snapshot_seq(NULL)) \
-    X(firn_iter_options_init, options, EMPTY, (firn_iter_options_init(NULL), 0)) \
+    X(firn_iter_options_init, options, EMPTY, ((firn_iter_options_init)(NULL), 0)) \
+    X(firn_iter_options_init_sized, options, EMPTY, (firn_iter_options_init_sized(NULL, 100), 0)) \
     X(firn_iter_new, db, REFUSED, firn_iter_new(NULL, NULL, &t->new_it, e)) \
     X(firn_iter_new, options, ALLOWED, given_back(t, firn_iter_new(DB, NULL, &t->new_it, e))) \
     X(firn_iter_new, out, REFUSED, firn_iter_new(DB, NULL, NULL, e)) \
@@ -219,7 +222,8 @@ static int given_back(table *t, int rc)
     X(firn_destroy, path, REFUSED, firn_destroy(NULL, e)) \
     X(firn_destroy, error, QUIET, firn_destroy(NULL, NULL))
 #define LOG_CASES(X) \
-    X(firn_wal_options_init, options, EMPTY, (firn_wal_options_init(NULL), 0)) \
+    X(firn_wal_options_init, options, EMPTY, ((firn_wal_options_init)(NULL), 0)) \
+    X(firn_wal_options_init_sized, options, EMPTY, (firn_wal_options_init_sized(NULL, 100), 0)) \
     X(firn_wal_report_init, report, EMPTY, (firn_wal_report_init(NULL), 0)) \
     X(firn_wal_report_release, report, EMPTY, (firn_wal_report_release(NULL), 0)) \
     X(firn_wal_report_text, report, EMPTY, (firn_wal_report_text(NULL, on_line, t), 0)) \

@@ -190,6 +190,120 @@ static void a_log_takes_the_options_of_earlier_versions(void **state)
     bed_release(&b);
 }
 
+/* ---- What firn writes: no byte behind the program's struct ---- */
+
+typedef struct initialiser {
+    const char *name;
+    void (*init)(void *options, size_t size);
+    void (*by_name)(void *options);
+    size_t size; /* of this version's struct */
+} initialiser;
+
+static void init_options(void *o, size_t size)
+{
+    firn_options_init_sized(o, size);
+}
+static void init_write_options(void *o, size_t size)
+{
+    firn_write_options_init_sized(o, size);
+}
+static void init_iter_options(void *o, size_t size)
+{
+    firn_iter_options_init_sized(o, size);
+}
+static void init_wal_options(void *o, size_t size)
+{
+    firn_wal_options_init_sized(o, size);
+}
+static void options_by_name(void *o)
+{
+    (firn_options_init)(o);
+}
+static void write_options_by_name(void *o)
+{
+    (firn_write_options_init)(o);
+}
+static void iter_options_by_name(void *o)
+{
+    (firn_iter_options_init)(o);
+}
+static void wal_options_by_name(void *o)
+{
+    (firn_wal_options_init)(o);
+}
+
+static void an_initialiser_fills_the_struct_that_there_is(void **state)
+{
+    (void)state;
+    const initialiser all[] = {
+        {"options", init_options, options_by_name, sizeof(firn_options)},
+        {"write", init_write_options, write_options_by_name, sizeof(firn_write_options)},
+        {"iter", init_iter_options, iter_options_by_name, sizeof(firn_iter_options)},
+        {"wal", init_wal_options, wal_options_by_name, sizeof(firn_wal_options)},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        uint8_t *whole = malloc(all[i].size);
+        memset(whole, 0xa5, all[i].size);
+        all[i].init(whole, all[i].size);
+        for (size_t size = sizeof(size_t); size <= all[i].size + 24; size += sizeof(size_t)) {
+            size_t said = 0, known = size < all[i].size ? size : all[i].size;
+            uint8_t *given = malloc(size);
+            memset(given, 0xa5, size);
+            all[i].init(given, size);
+            memcpy(&said, given, sizeof said);
+            assert_int_equal(said, size);
+            assert_memory_equal(given + sizeof said, whole + sizeof said, known - sizeof said);
+            for (size_t at = known; at < size; at++)
+                assert_int_equal(given[at], 0);
+            free(given);
+        }
+        /* Nothing is written when not even the size has room. */
+        uint8_t small[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+        all[i].init(small, 7);
+        assert_int_equal(small[0], 1);
+        uint8_t *first = malloc(all[i].size);
+        all[i].by_name(first);
+        assert_memory_equal(first, whole, all[i].size);
+        free(first);
+        free(whole);
+    }
+}
+
+static void the_figures_fill_the_struct_that_there_is(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "k", "v");
+    firn_stats whole = {.size = sizeof whole};
+    MUST(firn_get_stats(b.db, &whole, error));
+    assert_int_equal(whole.last_seq, 1);
+    assert_true(whole.memory_bytes > 0);
+    for (size_t size = 2 * sizeof(size_t); size <= sizeof whole; size += sizeof(size_t)) {
+        uint8_t *given = malloc(size);
+        memset(given, 0xa5, size);
+        memcpy(given, &size, sizeof size);
+        MUST(firn_get_stats(b.db, (firn_stats *)(void *)given, error));
+        assert_memory_equal(given, &size, sizeof size);
+        assert_memory_equal(given + sizeof size, (uint8_t *)&whole + sizeof size,
+                            size - sizeof size);
+        free(given);
+    }
+    firn_stats unsaid = {.size = 0};
+    MUST(firn_get_stats(b.db, &unsaid, error));
+    assert_memory_equal(&unsaid, &whole, sizeof whole);
+    const size_t wrong[] = {1, sizeof(size_t), sizeof whole - 1, sizeof whole + sizeof(size_t),
+                            SIZE_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        firn_stats s = {.size = wrong[i], .last_seq = 77};
+        must_be_refused(firn_get_stats(b.db, &s, &err), &err, "sizeof(firn_stats)");
+        assert_int_equal(s.last_seq, 77);
+    }
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +312,8 @@ int main(void)
         cmocka_unit_test(an_iterator_takes_the_options_of_earlier_versions),
         cmocka_unit_test(an_option_that_a_shorter_struct_has_not_is_refused),
         cmocka_unit_test(a_log_takes_the_options_of_earlier_versions),
+        cmocka_unit_test(an_initialiser_fills_the_struct_that_there_is),
+        cmocka_unit_test(the_figures_fill_the_struct_that_there_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,12 +6,12 @@
 
 #include "log.h"
 
-void firn_wal_options_init(firn_wal_options *options)
+static const sized_kind options_kind = {
+    "the log's options", "fill them in with firn_wal_options_init first", sizeof(firn_wal_options)};
+
+void firn_wal_options_init_sized(firn_wal_options *options, size_t size)
 {
-    if (!options)
-        return;
-    *options = (firn_wal_options){
-        .size = sizeof(*options),
+    const firn_wal_options defaults = {
         .durability = FIRN_DURABILITY_SYNC,
         .batch_writes = 1000,
         .batch_bytes = UINT64_C(1) << 20,
@@ -23,6 +23,12 @@ void firn_wal_options_init(firn_wal_options *options)
         .backing = FIRN_WAL_AUTO,
         .mark_ms = 100,
     };
+    sized_init(&options_kind, options, size, &defaults);
+}
+
+void(firn_wal_options_init)(firn_wal_options *options)
+{
+    firn_wal_options_init_sized(options, SIZED_FIRST(firn_wal_options, log_ctx));
 }
 
 void wal_config_init(wal_config *config)
@@ -44,9 +50,6 @@ typedef struct range {
     const char *name;
     uint64_t value, least, most;
 } range;
-
-static const sized_kind options_kind = {
-    "the log's options", "fill them in with firn_wal_options_init first", sizeof(firn_wal_options)};
 
 int wal_options_take(const firn_wal_options *given, firn_wal_options *out, firn_error *err)
 {

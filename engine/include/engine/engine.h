@@ -7,24 +7,21 @@
 #include <firn/firn.h>
 
 typedef struct engine_config {
-    fs *fs; /* NULL: the real one */
-    bool
-        inline_work; /* no threads: flushes and compactions run inside the call that made them due, so that
+    fs *fs;           /* NULL: the real one */
+    bool inline_work; /* no threads: flushes and compactions run inside the call that made them due, so that
                          a run is reproducible */
-    uint64_t
-        close_entries; /* closing flushes when more entries than that would have to be replayed; 0: as close.c says */
+    uint64_t close_entries; /* closing flushes when more entries than that would have to be replayed; 0: as close.c says */
 } engine_config;
 
-int engine_open(const char *path, const firn_options *options, const engine_config *config,
-                firn **out, firn_error *err);
+int engine_open(const char *path, const firn_options *options, const engine_config *config, firn **out,
+                firn_error *err);
 
 /* firn_check on another file system. */
 int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                  firn_check_summary *summary, firn_error *err);
 
 /* firn_lost and firn_destroy on another file system. */
-int engine_lost(fs *f, const char *path, bool remove,
-                void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
+int engine_lost(fs *f, const char *path, bool remove, void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
                 firn_lost_summary *summary, firn_error *err);
 int engine_destroy(fs *f, const char *path, firn_error *err);
 

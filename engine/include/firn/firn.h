@@ -40,7 +40,16 @@ typedef struct firn firn;
 typedef struct firn_snapshot firn_snapshot;
 typedef struct firn_iter firn_iter;
 
-/* ---- Options ---- */
+/* ---- Options ----
+ * Structs that begin with `size` grow: later versions add fields at the end, and `size` says how far the program's reaches. One
+ * rule for all of them, options and figures:
+ *   - the initialiser of options sets it, to what the struct had when the program was compiled; of firn_stats, the program
+ *     does, before the call. firn reads and writes no byte behind it;
+ *   - the shorter struct of an earlier version is taken: options that it lacks have their defaults, figures that it lacks are
+ *     not given;
+ *   - a longer one, which a later version knows, is FIRN_INVALID, and so is a size that no version has had.
+ * Where a program cannot say (a binding that calls firn_options_init by its name, firn_stats of size 0), it is the struct of the
+ * first version. The initialisers with _sized are for bindings that know better. */
 typedef enum firn_compression {
     FIRN_COMPRESSION_AUTO = 0, /* young levels plain, so that they are read in place; LZ4 below */
     FIRN_COMPRESSION_NONE,
@@ -49,41 +58,38 @@ typedef enum firn_compression {
 } firn_compression;
 
 typedef struct firn_options {
-    size_t size;     /* set by firn_options_init. Later versions add fields at the end: the shorter
-                                   struct of an earlier version is taken, and what it lacks has its default;
-                                   a longer one is FIRN_INVALID. So it is with all structs of options */
-    uint64_t memory; /* bytes for memtables (their part of the log, and its index), cached blocks,
+    size_t size;                /* set by firn_options_init; see above */
+    uint64_t memory;            /* bytes for memtables (their part of the log, and its index), cached blocks,
                                    filters, indexes, open tables and the buffers of background work together.
                                    Of a process that may use less, blocks, filters and indexes take no more than a quarter.
                                    Default 256 MiB, at least 1 MiB. More memory: fewer, larger flushes and
                                    more blocks in reach. What callers hold comes on top: beyond twice as much,
                                    a read that would have to unpack another block is FIRN_NO_MEMORY */
     firn_durability durability; /* what a write waits for. Default SYNC */
-    uint32_t batch_ms; /* BATCH: synced after so many milliseconds, also when idle. Default 50 */
-    uint32_t batch_writes;  /* BATCH: or after so many writes. Default 1000 */
-    bool create_if_missing; /* default true */
-    bool error_if_exists;   /* default false */
-    bool read_only; /* default false. Writes nothing, takes no lock, sees the store as it was
+    uint32_t batch_ms;          /* BATCH: synced after so many milliseconds, also when idle. Default 50 */
+    uint32_t batch_writes;      /* BATCH: or after so many writes. Default 1000 */
+    bool create_if_missing;     /* default true */
+    bool error_if_exists;       /* default false */
+    bool read_only;             /* default false. Writes nothing, takes no lock, sees the store as it was
                                    at open; any number of processes beside a writer */
-    firn_recovery recovery;       /* default TAIL */
+    firn_recovery recovery;     /* default TAIL */
     firn_compression compression; /* default AUTO */
-    uint32_t filter_bits;         /* bits per key of the filters; default 10; 0: none */
-    uint64_t
-        segment_bytes; /* size of a log segment, and so of a memtable's data. 0 (default): memory/8,
+    uint32_t filter_bits;       /* bits per key of the filters; default 10; 0: none */
+    uint64_t segment_bytes;     /* size of a log segment, and so of a memtable's data. 0 (default): memory/8,
                                    at least 64 KiB, at most 64 MiB. 8 KiB to 1 GiB. The log as a whole is
                                    bounded by about five of them, also while readers stay; what an iterator or
                                    value still holds of it keeps its room until then: at most four each */
-    uint64_t
-        table_bytes; /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1 GiB */
-    firn_log_fn log; /* where warnings go; default NULL: nowhere */
+    uint64_t table_bytes;       /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1 GiB */
+    firn_log_fn log;            /* where warnings go; default NULL: nowhere */
     void *log_ctx;
-    bool
-        never_map; /* default false. No file is mapped into memory: what cannot be read is an error of
+    bool never_map;             /* default false. No file is mapped into memory: what cannot be read is an error of
                                    a call, where touching it in a mapping would kill the process (SIGBUS), and a file
                                    that another program changes is checked before it is looked at. Slower */
 } firn_options;
 
 FIRN_API void firn_options_init(firn_options *options);
+FIRN_API void firn_options_init_sized(firn_options *options, size_t size);
+#define firn_options_init(options) firn_options_init_sized((options), sizeof(firn_options))
 /* Sets one option by name from text: sizes as 4096, 64KiB, 512MiB, 2GiB; durability as sync, batch, none;
  * recovery as strict, tail, prefix, salvage; compression as auto, none, lz4, zlib; booleans as true, false.
  * FIRN_INVALID, saying which values are allowed; *options stays as it was. */
@@ -100,8 +106,7 @@ FIRN_API int firn_options_set(firn_options *options, const char *name, const cha
  * FIRN_NOT_FOUND (no store there), FIRN_INVALID (not a folder; a folder of something else; a wrong option),
  * FIRN_LOCKED (names the process), FIRN_DAMAGED (file, offset, what to do), FIRN_UNSUPPORTED, FIRN_NO_SPACE,
  * FIRN_NO_MEMORY, FIRN_IO. */
-FIRN_API int firn_open(const char *path, const firn_options *options, firn **out,
-                       firn_error *error);
+FIRN_API int firn_open(const char *path, const firn_options *options, firn **out, firn_error *error);
 
 /* Makes everything durable, and frees the handle, also when that fails; the first error is returned. NULL is allowed.
  * Opening replays what is only in the log. So when that is much (more than 10,000 entries, or 1 MiB of log), it is written to
@@ -117,15 +122,17 @@ typedef struct firn_write_options {
     firn_durability durability; /* DEFAULT: the store's */
 } firn_write_options;
 FIRN_API void firn_write_options_init(firn_write_options *options);
+FIRN_API void firn_write_options_init_sized(firn_write_options *options, size_t size);
+#define firn_write_options_init(options) firn_write_options_init_sized((options), sizeof(firn_write_options))
 
 /* FIRN_TOO_LARGE, FIRN_INVALID; FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened; try again); FIRN_IO (unknown
  * whether the write survives; readers may see it until the store is closed) and from then on FIRN_POISONED (nothing
  * happened): reading goes on, reopen to write; FIRN_READ_ONLY.
  * Deleting what is not there is FIRN_OK. */
-FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value,
-                      size_t value_size, const firn_write_options *options, firn_error *error);
-FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
-                         const firn_write_options *options, firn_error *error);
+FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value, size_t value_size,
+                      const firn_write_options *options, firn_error *error);
+FIRN_API int firn_delete(firn *db, const void *key, size_t key_size, const firn_write_options *options,
+                         firn_error *error);
 /* All operations of the batch, in their order, or none. An empty batch is FIRN_OK. *seq (may be NULL) is the number
  * of the last operation. The batch is not changed. */
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
@@ -156,9 +163,8 @@ FIRN_API void firn_value_release(firn_value *value); /* once; any thread; emptie
 
 /* Copies the value into the caller's buffer: at most `capacity` bytes, *value_size is the whole size. FIRN_TOO_LARGE
  * when it did not fit (what fits was copied). */
-FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size,
-                           const firn_snapshot *snapshot, void *buffer, size_t capacity,
-                           size_t *value_size, firn_error *error);
+FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+                           void *buffer, size_t capacity, size_t *value_size, firn_error *error);
 
 /* A snapshot keeps the store as it is now readable. Cheap; release it when done, so that old versions can go. */
 FIRN_API int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error);
@@ -168,14 +174,14 @@ FIRN_API uint64_t firn_snapshot_seq(const firn_snapshot *snapshot);
 /* ---- Iterate ---- */
 typedef struct firn_iter_options {
     size_t size;
-    const firn_snapshot *snapshot; /* NULL: the store as it is when the iterator is made */
-    const void *lower;
-    size_t lower_size; /* first key; NULL: no bound. Copied */
-    const void *upper;
-    size_t upper_size; /* first key beyond the end; NULL: no bound. Copied */
-    bool bypass_cache; /* a long scan that should leave the block cache alone */
+    const firn_snapshot *snapshot;      /* NULL: the store as it is when the iterator is made */
+    const void *lower; size_t lower_size; /* first key; NULL: no bound. Copied */
+    const void *upper; size_t upper_size; /* first key beyond the end; NULL: no bound. Copied */
+    bool bypass_cache;                  /* a long scan that should leave the block cache alone */
 } firn_iter_options;
 FIRN_API void firn_iter_options_init(firn_iter_options *options);
+FIRN_API void firn_iter_options_init_sized(firn_iter_options *options, size_t size);
+#define firn_iter_options_init(options) firn_iter_options_init_sized((options), sizeof(firn_iter_options))
 
 /* Not positioned at first. `options` NULL: everything, newest.
  *
@@ -192,9 +198,8 @@ FIRN_API void firn_iter_free(firn_iter *it); /* NULL is allowed */
  * behind an error, that error once more. */
 FIRN_API int firn_iter_first(firn_iter *it);
 FIRN_API int firn_iter_last(firn_iter *it);
-FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size); /* first key >= */
-FIRN_API int firn_iter_seek_for_prev(firn_iter *it, const void *key,
-                                     size_t key_size); /* last key <= */
+FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size);          /* first key >= */
+FIRN_API int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size); /* last key <= */
 FIRN_API int firn_iter_next(firn_iter *it);
 FIRN_API int firn_iter_prev(firn_iter *it);
 FIRN_API bool firn_iter_valid(const firn_iter *it);
@@ -210,15 +215,15 @@ FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
 FIRN_API int firn_flush(firn *db, firn_error *error);
 /* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level that holds any of it, and
  * waits. What already lies in that level alone stays as it is. */
-FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to,
-                          size_t to_size, firn_error *error);
+FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
+                          firn_error *error);
 /* Waits until no background work is due. */
 FIRN_API int firn_settle(firn *db, firn_error *error);
 
 #define FIRN_LEVELS 7
 
 typedef struct firn_stats {
-    size_t size;
+    size_t size; /* set it to sizeof(firn_stats) before the call */
     uint64_t last_seq, durable_seq, flushed_seq;
     uint64_t memtable_entries, memtable_bytes; /* all memtables; log bytes they keep and index */
     uint32_t memtables;
@@ -227,25 +232,21 @@ typedef struct firn_stats {
     uint64_t level_tables[FIRN_LEVELS], level_bytes[FIRN_LEVELS], level_entries[FIRN_LEVELS],
         level_deletes[FIRN_LEVELS];
     uint64_t cache_bytes, cache_capacity, cache_hits, cache_misses;
-    uint64_t bytes_put; /* keys and values given to put and write in this life */
+    uint64_t bytes_put;       /* keys and values given to put and write in this life */
     uint64_t bytes_logged, bytes_flushed, bytes_compacted; /* written in this life */
     uint64_t flushes, compactions, syncs;
-    uint64_t stall_us; /* writers held back, in all */
+    uint64_t stall_us;        /* writers held back, in all */
     uint64_t snapshots;
     uint64_t recovered_entries; /* replayed from the log when opening */
-    uint64_t
-        recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle that only reads */
+    uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle that only reads */
     char store_id[33];
     bool poisoned, read_only, log_mapped;
-    uint64_t
-        log_used_bytes; /* of log_bytes, which are the files': up to the end of each one's last frame */
-    uint64_t
-        newest_seq; /* the newest write; last_seq may be a checkpoint's. Once open, of this life; when opening,
+    uint64_t log_used_bytes;  /* of log_bytes, which are the files': up to the end of each one's last frame */
+    uint64_t newest_seq;      /* the newest write; last_seq may be a checkpoint's. Once open, of this life; when opening,
                                  the greatest that tables and log still hold: 0 for none */
     uint64_t lost_files, lost_bytes; /* in lost/, see firn_lost */
-    uint64_t
-        total_bytes; /* the room that log, tables, manifest, reserve and lost/ take on the disk */
-    uint64_t memory_bytes; /* what the store holds of firn_options.memory, all kinds together */
+    uint64_t total_bytes;     /* the room that log, tables, manifest, reserve and lost/ take on the disk */
+    uint64_t memory_bytes;    /* what the store holds of firn_options.memory, all kinds together */
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
@@ -273,7 +274,7 @@ FIRN_API int firn_check(const char *path, void (*line)(void *ctx, const char *te
 
 /* ---- Repair: for when there is no backup ---- */
 typedef enum firn_repair_kind {
-    FIRN_REPAIR_NOTE = 1, /* what was found, or done about it */
+    FIRN_REPAIR_NOTE = 1,  /* what was found, or done about it */
     FIRN_REPAIR_LOST_KEYS, /* versions are gone of keys from `after` to `before`, themselves included: such a key may be
                               missing, have an older value again, or be there again though it had been deleted */
     FIRN_REPAIR_LOST_OPERATIONS, /* the operations seq_first to seq_last are gone; 0, 0: unknown which */
@@ -289,13 +290,12 @@ typedef struct firn_repair_event { /* everything is valid during the call */
 } firn_repair_event;
 
 typedef struct firn_repair_summary {
-    uint64_t losses;          /* events of the two kinds of loss; 0: nothing was lost */
-    uint64_t tables, entries; /* of the repaired store */
-    uint64_t tables_rewritten,
-        tables_lost; /* damaged; of these nothing could be saved, or they were missing */
-    uint64_t log_operations, operations_lost; /* in the log */
-    uint64_t doubts;                          /* as in firn_check_summary; told in a note */
-    bool manifest_rebuilt; /* the list of tables was lost: all tables were merged into new ones */
+    uint64_t losses;                            /* events of the two kinds of loss; 0: nothing was lost */
+    uint64_t tables, entries;                   /* of the repaired store */
+    uint64_t tables_rewritten, tables_lost;     /* damaged; of these nothing could be saved, or they were missing */
+    uint64_t log_operations, operations_lost;   /* in the log */
+    uint64_t doubts;                            /* as in firn_check_summary; told in a note */
+    bool manifest_rebuilt;                      /* the list of tables was lost: all tables were merged into new ones */
 } firn_repair_summary;
 
 /* Makes a store in the folder `path` that opens and passes firn_check, out of what is intact there. Nothing intact is
@@ -315,27 +315,25 @@ FIRN_API int firn_repair(const char *path, const firn_options *options,
  * Bytes that recovery cut off and files that repair replaced go to the folder lost/ in the store. Opening never reads
  * it, and nothing but these two calls removes anything from it. */
 typedef struct firn_lost_file { /* everything is valid during the call */
-    const char *name;           /* in lost/ */
-    const char *from;           /* the store's file that it came from; "": it is not from firn */
-    uint64_t
-        offset; /* where in that file its first byte lay; FIRN_NO_OFFSET: it is the whole file, or not from firn */
+    const char *name;  /* in lost/ */
+    const char *from;  /* the store's file that it came from; "": it is not from firn */
+    uint64_t offset;   /* where in that file its first byte lay; FIRN_NO_OFFSET: it is the whole file, or not from firn */
     uint64_t bytes;
-    uint64_t time_ms; /* when it was put there, milliseconds since 1970 */
-    bool ours;        /* firn put it there, as its name tells */
+    uint64_t time_ms;  /* when it was put there, milliseconds since 1970 */
+    bool ours;         /* firn put it there, as its name tells */
     bool removed;
 } firn_lost_file;
 
 typedef struct firn_lost_summary {
     uint64_t files, bytes;                 /* that firn put there */
     uint64_t removed_files, removed_bytes; /* of those */
-    uint64_t others; /* with other names, and folders: they are never touched */
+    uint64_t others;                       /* with other names, and folders: they are never touched */
 } firn_lost_summary;
 
 /* Passes each file in lost/ to `tell` (may be NULL). With `remove`, removes those that firn put there, under the
  * store's lock; links are not followed. `summary` may be NULL. FIRN_NOT_FOUND (no store in the folder), FIRN_LOCKED
  * (only with `remove`), FIRN_INVALID (lost is no folder), FIRN_NO_MEMORY, FIRN_IO. */
-FIRN_API int firn_lost(const char *path, bool remove,
-                       void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
+FIRN_API int firn_lost(const char *path, bool remove, void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
                        firn_lost_summary *summary, firn_error *error);
 
 /* Removes the store in the folder `path`, damaged or not, for good: every file whose name firn gives, those in lost/

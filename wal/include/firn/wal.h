@@ -38,7 +38,9 @@ typedef enum firn_wal_backing {
 } firn_wal_backing;
 
 typedef struct firn_wal_options {
-    size_t size;                /* set by firn_wal_options_init; lets later versions add fields */
+    /* set by firn_wal_options_init. Later versions add fields at the end: a shorter struct is
+     * taken, with defaults for what it lacks; a longer one is FIRN_INVALID */
+    size_t size;
     firn_durability durability; /* default SYNC */
     /* BATCH: sync after so many appends (default 1000, at least 1) ... */
     uint32_t batch_writes;
@@ -57,6 +59,10 @@ typedef struct firn_wal_options {
 } firn_wal_options;
 
 FIRN_API void firn_wal_options_init(firn_wal_options *options);
+/* for bindings */
+FIRN_API void firn_wal_options_init_sized(firn_wal_options *options, size_t size);
+#define firn_wal_options_init(options)                                                             \
+    firn_wal_options_init_sized((options), sizeof(firn_wal_options))
 
 /* ---- What recovery and verification found ---- */
 typedef enum firn_wal_finding_kind {

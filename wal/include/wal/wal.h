@@ -28,7 +28,7 @@ void wal_segment_unref(wal_segment *s); /* NULL is allowed */
 /* A reference to the bytes alone, not to the file: once the log has given the segment up, it takes
  * no descriptor. */
 void wal_segment_hold(wal_segment *s);
-void wal_segment_drop(wal_segment *s);                 /* NULL is allowed */
+void wal_segment_drop(wal_segment *s); /* NULL is allowed */
 const uint8_t *wal_segment_base(const wal_segment *s); /* offsets count from here */
 uint64_t wal_segment_bytes(const wal_segment *s);      /* readable from there on */
 uint64_t wal_segment_no(const wal_segment *s);
