@@ -514,7 +514,7 @@ static void readers_stay_within_the_memory(void **state)
 
 /* ---- a bound on the address space ---- */
 
-enum { WIDE_RECORDS = 8000, WIDE_BYTES = 16 << 10, WIDE_MORE = 112 << 20 };
+enum { WIDE_RECORDS = 8000, WIDE_BYTES = 16 << 10, WIDE_MORE = 56 << 20 };
 
 /* In a child: all the store's tables are more than the address space that is left. How many gets failed, up to 100. */
 static int read_in_little_space(bed *b)

@@ -390,6 +390,42 @@ static void forged_orders_tags_and_properties_are_found_by_verify(void **state)
     model_release(&m);
 }
 
+/* By the first read, and not as something that another program has done meanwhile. */
+static void a_block_that_lies_about_its_structure_is_told_when_it_is_read(void **state)
+{
+    (void)state;
+    model m = {0};
+    model_add(&m, slice_of_str("aa"), 1, FIRN_PUT, slice_of_str("x"));
+    model_add(&m, slice_of_str("ab"), 1, FIRN_PUT, slice_of_str("y"));
+    for (unsigned way = 0; way < 4; way++) {
+        firn_error err = {0};
+        sst_reader *r;
+        sst_hit hit;
+        iter *it;
+        sst_handle blocks[8];
+        t.ro.mapped = way & 1;
+        CHECK(table_build(&t, &m, &err) == FIRN_OK);
+        bytes b = bytes_take();
+        CHECK(blocks_of(&b, blocks, 8) == 1 + 3);
+        /* One entry more than there are, or a slot in front of the one before it. */
+        b.data[blocks[0].offset + (way & 2 ? 17 + 2 + 8 + 2 : 0)]++;
+        reseal(&b, blocks[0]);
+        simfs_poke(t.sim, TABLE_PATH, 0, b.data, b.size);
+        free(b.data);
+        CHECK(table_open(&t, &r, &err) == FIRN_OK);
+        CHECK(sst_get(r, slice_of_str("aa"), sst_key_hash(slice_of_str("aa")), 9, &hit, &err) ==
+              FIRN_DAMAGED);
+        assert_null(strstr(err.message, "has changed"));
+        assert_int_equal(sst_iter_new(r, true, &it), FIRN_OK);
+        it->ops->first(it);
+        assert_int_equal(it->status, FIRN_DAMAGED);
+        assert_null(strstr(it->error.message, "has changed"));
+        it->ops->close(it);
+        sst_reader_close(r);
+    }
+    model_release(&m);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 /* A footer and properties that are intact, and a large index where there is nothing: told by the trailer that is not there,
@@ -438,6 +474,7 @@ int main(void)
         TEST(a_newer_format_is_refused_as_unsupported_and_optional_features_are_ignored),
         TEST(forged_blocks_with_right_checksums_cause_no_wrong_access),
         TEST(forged_orders_tags_and_properties_are_found_by_verify),
+        TEST(a_block_that_lies_about_its_structure_is_told_when_it_is_read),
         TEST(a_large_block_that_is_not_there_is_told_by_its_trailer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
