@@ -68,30 +68,15 @@ static int add_disk(firn *db, firn_stats *s, firn_error *err)
     return FIRN_OK;
 }
 
-static const sized_kind stats_kind = {
-    "the figures", "set their size to sizeof(firn_stats), or to 0, before the call",
-    sizeof(firn_stats)};
+static const sized_kind stats_kind = {"the figures", "call firn_get_stats", sizeof(firn_stats)};
 
-/* What the program's struct has room for. */
-static void give_stats(const firn_stats *s, firn_stats *out)
-{
-    if (out->size == 0)
-        out->size = SIZED_FIRST(firn_stats, memory_bytes);
-    memcpy((uint8_t *)out + sizeof s->size, (const uint8_t *)s + sizeof s->size,
-           out->size - sizeof s->size);
-}
-
-int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
+int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *error)
 {
     int rc = store_check_handle(db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!out)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the figures");
-    if (out->size != 0)
-        rc = sized_check(&stats_kind, out, error);
-    if (rc != FIRN_OK)
-        return rc;
     firn_stats s = {.size = sizeof s};
     wal_stats log;
     sst_cache_stats cache;
@@ -137,6 +122,11 @@ int firn_get_stats(firn *db, firn_stats *out, firn_error *error)
     s.log_mapped = log.mapped;
     rc = add_disk(db, &s, error);
     if (rc == FIRN_OK)
-        give_stats(&s, out);
+        sized_init(&stats_kind, out, size, &s);
     return rc;
+}
+
+int(firn_get_stats)(firn *db, firn_stats *out, firn_error *error)
+{
+    return firn_get_stats_sized(db, out, SIZED_FIRST(firn_stats, memory_bytes), error);
 }

@@ -203,6 +203,9 @@ static int given_back(table *t, int rc)
     X(firn_get_stats, db, REFUSED, firn_get_stats(NULL, &t->stats, e)) \
     X(firn_get_stats, out, REFUSED, firn_get_stats(DB, NULL, e)) \
     X(firn_get_stats, error, QUIET, firn_get_stats(DB, NULL, NULL)) \
+    X(firn_get_stats_sized, db, REFUSED, firn_get_stats_sized(NULL, &t->stats, sizeof t->stats, e)) \
+    X(firn_get_stats_sized, out, REFUSED, firn_get_stats_sized(DB, NULL, sizeof t->stats, e)) \
+    X(firn_get_stats_sized, error, QUIET, firn_get_stats_sized(DB, NULL, 0, NULL)) \
     X(firn_check, path, REFUSED, firn_check(NULL, on_line, t, NULL, e)) \
     X(firn_check, line, ALLOWED, firn_check(CLOSED, NULL, t, NULL, e)) \
     X(firn_check, ctx, ALLOWED, firn_check(CLOSED, on_line, NULL, NULL, e)) \

@@ -43,13 +43,14 @@ typedef struct firn_iter firn_iter;
 /* ---- Options ----
  * Structs that begin with `size` grow: later versions add fields at the end, and `size` says how far the program's reaches. One
  * rule for all of them, options and figures:
- *   - the initialiser of options sets it, to what the struct had when the program was compiled; of firn_stats, the program
- *     does, before the call. firn reads and writes no byte behind it;
+ *   - the initialiser of options sets it, and firn_get_stats does, to what the struct had when the program was compiled. firn
+ *     reads and writes no byte behind it;
  *   - the shorter struct of an earlier version is taken: options that it lacks have their defaults, figures that it lacks are
  *     not given;
- *   - a longer one, which a later version knows, is FIRN_INVALID, and so is a size that no version has had.
- * Where a program cannot say (a binding that calls firn_options_init by its name, firn_stats of size 0), it is the struct of the
- * first version. The initialisers with _sized are for bindings that know better. */
+ *   - longer options, which a later version knows, are FIRN_INVALID, and so is a size that no version has had; what longer figures
+ *     have room for beyond those of this version is zero.
+ * Where a program cannot say (a binding that calls one of them by its name), it is the struct of the first version. The functions
+ * with _sized are for bindings that know better. */
 typedef enum firn_compression {
     FIRN_COMPRESSION_AUTO = 0, /* young levels plain, so that they are read in place; LZ4 below */
     FIRN_COMPRESSION_NONE,
@@ -223,7 +224,7 @@ FIRN_API int firn_settle(firn *db, firn_error *error);
 #define FIRN_LEVELS 7
 
 typedef struct firn_stats {
-    size_t size; /* set it to sizeof(firn_stats) before the call */
+    size_t size; /* set by firn_get_stats; see "Options" */
     uint64_t last_seq, durable_seq, flushed_seq;
     uint64_t memtable_entries, memtable_bytes; /* all memtables; log bytes they keep and index */
     uint32_t memtables;
@@ -250,6 +251,8 @@ typedef struct firn_stats {
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
+FIRN_API int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *error);
+#define firn_get_stats(db, out, error) firn_get_stats_sized((db), (out), sizeof(firn_stats), (error))
 
 /* Reads every byte of a store and checks it: manifest, log, every table, the order of levels, missing and unknown
  * files. Changes nothing; beside a writer, it checks the store as it was at one moment. Each finding and remark is passed to `line` (may be NULL).
