@@ -416,7 +416,7 @@ static void what_overlaps_nothing_moves_unless_it_is_small(void **state)
     assert_true(j.kind == JOB_MOVE && j.counts[0] == 4 && j.bytes_out_most == 0);
     schedule_job_release(&j);
     tree_end(&t);
-    tree_init(&t); /* the same with tables that are small, or that overlap, or of tombstones */
+    /* The same with tables that are small, or that overlap, or of tombstones. */
     for (unsigned what = 0; what < 3; what++) {
         tree_init(&t);
         for (uint64_t i = 0; i < 4; i++)
