@@ -12,7 +12,7 @@
  * the damaged store, with some orphans more and perhaps a log without damage; a crash behind it a
  * repaired one.
  *
- * Which numbers do tables hold that nobody lists? Everything up to the greatest in an intact one,
+ * Which numbers do tables hold that no manifest lists? Everything up to the greatest in an intact one,
  * since memtables are flushed in the order of their numbers. What is left of a damaged one proves
  * nothing: it may never have been finished, and then the log has it all.
  */

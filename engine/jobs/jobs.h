@@ -1,10 +1,10 @@
 /* jobs: compactions that run (schedule.h decides which, compact.c does them).
  *
  * A job claims its keys in the levels that it touches before it begins, and gives them up when its edit is in the manifest and
- * in the view. What it decides by stays true meanwhile: nobody else takes anything out of these keys and levels, or puts
+ * in the view. What it decides by stays true meanwhile: no other job takes anything out of these keys and levels, or puts
  * anything there, and nothing comes to lie below them that did not lie below before.
  *
- * A merge of many bytes is cut into parts, each a range of keys. Whoever has nothing else to do takes one: a worker without a job
+ * A merge of many bytes is cut into parts, each a range of keys. A worker without a job
  * of its own helps. The job's owner commits all of them in one edit.
  *
  *   jobs_next or jobs_ask -> claimed -> job_run -> jobs_end
@@ -53,7 +53,7 @@ int jobs_ask(firn *db, schedule_request *q, job *out, firn_error *err);
 void jobs_end(firn *db, job *j);
 /* Does a part of a job that another thread runs. False: there is none. */
 bool jobs_help(firn *db);
-/* All parts, with whoever helps. The status of the first that failed. */
+/* All parts, with the workers that help. The status of the first that failed. */
 int jobs_run_parts(job *j, firn_error *err);
 
 /* ---- compact.c ---- */

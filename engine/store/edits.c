@@ -131,7 +131,7 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
         renewed = renew_manifest(db, next, &later); /* the edit stands, whatever becomes of it */
     mutex_unlock(&db->manifest_mu);
     version_unref(next);
-    /* Whoever asked for this edit: without a manifest nothing can be flushed any more. */
+    /* Whether a flush or a compaction asked for this edit: without a manifest nothing can be flushed any more. */
     if (rc != FIRN_OK && !error_curable(rc))
         store_background_error(db, WORK_FLUSH, rc, err);
     if (renewed != FIRN_OK)

@@ -10,7 +10,7 @@
 #define NS_PER_MS   1000000
 #define UNDERWAY    6         /* tables of level 0 that may be taken off the load, at most */
 #define FROZEN_LOAD 4         /* as many memtables waiting as may: one more, and writers wait */
-#define DEEP_USUAL  10        /* units of debt that merges bring along: they slow nobody */
+#define DEEP_USUAL  10        /* units of debt that merges bring along: they slow no writer */
 #define LOAD_MOST   (1 << 20) /* so that it is a number, however deep the debt */
 
 uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen)

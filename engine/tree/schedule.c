@@ -369,7 +369,7 @@ static admission pick_tombstones(look *k, unsigned n, pick *out)
     return CLAIMED;
 }
 
-/* What nobody needs goes where it stands. */
+/* What no reader needs goes where it stands. */
 static admission pick_garbage(look *k, unsigned n, pick *out)
 {
     for (size_t step = 0; step < looks(k, n); step++) {

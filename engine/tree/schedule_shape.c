@@ -1,4 +1,5 @@
 /* schedule_shape: how the bytes of a tree should lie, and how far they are from that (schedule.h). */
+#include <base/search.h>
 #include <base/slice.h>
 
 #include <tree/schedule.h>
@@ -88,17 +89,16 @@ uint64_t schedule_unit(const schedule_rules *r, const version *v)
                                                        : r->level_base_bytes;
 }
 
+static bool is_below(const void *snapshots, size_t at, void *seq)
+{
+    return ((const uint64_t *)snapshots)[at] < *(const uint64_t *)seq;
+}
+
 static bool is_needed(const kept_range *k, const uint64_t *snapshots, size_t count)
 {
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (snapshots[middle] < k->from)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < count && snapshots[low] <= k->to;
+    uint64_t from = k->from;
+    size_t first = search_first(snapshots, 0, count, &from, is_below);
+    return first < count && snapshots[first] <= k->to;
 }
 
 uint64_t schedule_garbage(const table *t, const uint64_t *snapshots, size_t count, bool bottom)

@@ -21,7 +21,7 @@ static int greatest_manifest(void *ctx, const char *path, uint64_t size)
     return 0;
 }
 
-/* Without threads of the store nobody holds the mutex. */
+/* Without threads of the store no other thread holds the mutex. */
 static NO_THREAD_ANALYSIS uint64_t current_manifest(firn *db)
 {
     return manifest_no(db->manifest);

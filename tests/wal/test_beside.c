@@ -13,7 +13,7 @@ typedef struct busy_writer {
     bool done;
 } busy_writer;
 
-/* The writer truncates just when somebody else opens a file that goes with that. */
+/* The writer truncates just when another process opens a file that goes with that. */
 static int truncate_meanwhile(void *ctx, unsigned call, uint64_t index, const char *name)
 {
     busy_writer *w = ctx;
@@ -56,7 +56,7 @@ static void WhoLooksOnBesideAWriterLooksAgain(void **state)
     bed_release(&b);
 }
 
-/* Somebody empties a file while the log is open. */
+/* Another process empties a file while the log is open. */
 static void AnEmptiedFileIsALossToWhoeverVerifies(void **state)
 {
     (void)state;

@@ -627,7 +627,7 @@ typedef struct slow_disk {
     atomic_bool slow;
 } slow_disk;
 
-/* A sync takes as long as somebody waits for it with a limit, by the simulated clock. */
+/* A sync takes as long as a caller waits for it with a limit, by the simulated clock. */
 static int take_long(void *ctx, unsigned call, uint64_t index, const char *name)
 {
     slow_disk *d = ctx;

@@ -40,7 +40,7 @@ void wal_segment_hold(wal_segment *s)
 
 void wal_segment_unref(wal_segment *s)
 {
-    /* Release and acquire as below: nobody uses the file any more. */
+    /* Release and acquire as below: no thread uses the file any more. */
     if (!s || atomic_fetch_sub_explicit(&s->files, 1, memory_order_acq_rel) != 1)
         return;
     if (!s->recycler)

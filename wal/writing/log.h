@@ -195,8 +195,8 @@ bool wal_submit_if_idle(wal *w, wal_request *r);
 /* ---- sync.c ---- */
 
 /* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer, and sees to
- * it that somebody syncs. `own` (or NULL) is the caller's: it is not woken, but its next state is
- * returned: WAITING (for whoever syncs), GATHER, SYNC, or DONE. Without `own`, WAITING. */
+ * it that a caller syncs. `own` (or NULL) is the caller's: it is not woken, but its next state is
+ * returned: WAITING (for the syncer), GATHER, SYNC, or DONE. Without `own`, WAITING. */
 uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
 /* Waits for the request to be carried out, from this state on, and does what its thread is told to
  * do on the way. */
@@ -250,7 +250,7 @@ void wal_helper_wake_locked(wal *w) REQUIRES(w->m);
 static inline uint32_t wal_request_tell(wal_request *r, uint32_t state)
 {
     /* Read first, since the request may be gone behind the exchange. Who went to sleep meanwhile
-     * may have chosen its bit after we read: then everybody is woken, and looks again. */
+     * may have chosen its bit after we read: then all sleepers are woken, and look again. */
     uint32_t bit = atomic_load_explicit(&r->bit, memory_order_relaxed);
     if (atomic_exchange_explicit(&r->state, state, memory_order_acq_rel) != WAL_SLEEPING)
         return 0;

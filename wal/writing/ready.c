@@ -114,8 +114,8 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     int status = fs_look(w->dir, temporary, &entry, err);
     if (status == FIRN_OK && entry.links != 1) /* a backup keeps it under another name, as it is */
         status = FIRN_INVALID;
-    /* The rest of the file may be what was stored in its former life and never synced: nobody wants
-     * it on the disk. */
+    /* The rest of the file may be what was stored in its former life and never synced: no reader
+     * wants it on the disk. */
     if (status == FIRN_OK)
         status = fs_write_durable(s->file, pages, sizeof(pages), 0, err);
     if (status == FIRN_OK && !s->mapped)

@@ -101,7 +101,7 @@ static void answer_failed(wal *w, wal_request *first)
 /* Has everybody come who is expected? Writers that commit again and again come back just after a
  * round has released them. A round that starts at once goes without them, and two half-filled
  * rounds take twice the time of a full one. So a round waits for as many as waited at the end of
- * the last one, for a part of what a sync takes; a lone writer waits for nobody. */
+ * the last one, for a part of what a sync takes; a lone writer does not wait. */
 static bool company_complete(const wal *w) REQUIRES(w->m)
 {
     return atomic_load_explicit(&w->waiter_count, memory_order_relaxed) >= w->sync_crowd ||

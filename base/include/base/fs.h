@@ -131,8 +131,8 @@ typedef struct fs_ops {
     /* Brings pages in ahead of use; `write` makes them ready for stores. An I/O error or a full
      * disk is returned here instead of killing the process at the access. */
     int (*populate)(fs_file *file, void *address, size_t size, bool write);
-    /* How a part of a mapping will be read. Costs or saves time and nothing else. NULL: nobody
-     * listens. */
+    /* How a part of a mapping will be read. Costs or saves time and nothing else. NULL: it cannot
+     * be said. */
     void (*advise)(fs_file *file, void *address, size_t size, fs_advice advice);
     void (*stored)(fs_file *file, uint64_t offset, size_t size); /* NULL: nobody needs to know */
     /* An exclusive lock of the whole file, also against other handles of this process. Held until
@@ -153,7 +153,7 @@ typedef struct fs_ops {
      * -ESTALE: another file has it, or the file has another size now. The file goes on resting
      * unless 0 is returned. */
     int (*resume)(fs_dir *dir, const char *name, fs_file *file);
-    /* Starts to bring a range of the file in; does not wait for it. NULL: nobody listens. */
+    /* Starts to bring a range of the file in; does not wait for it. NULL: it cannot. */
     void (*read_ahead)(fs_file *file, uint64_t offset, size_t size);
     /* How many descriptors the process may have open, and how many bytes of memory it may use, by
      * whatever limit is the lowest. Asked for anew, since both can be changed. NULL or UINT64_MAX:
@@ -196,7 +196,7 @@ void fs_path(char *out, size_t size, const fs_dir *dir, const char *name);
 /* NOT_FOUND, INVALID: a file */
 int fs_dir_open(fs *f, const char *path, fs_dir **out, firn_error *err);
 /* Makes `path` and its missing parents, syncing each parent ("." is the parent of a bare name). An
- * existing folder is fine; its parent is synced too, since whoever made it may have died before
+ * existing folder is fine; its parent is synced too, since its maker may have died before
  * that. */
 int fs_dir_make(fs *f, const char *path, firn_error *err);
 /* Only what looks for a name returns NOT_FOUND: fs_dir_open, fs_dir_open_in without `create`,

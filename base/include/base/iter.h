@@ -1,4 +1,4 @@
-/* iter: what a sorted run of versions looks like to a merge, whoever keeps it (memtable, table,
+/* iter: what a sorted run of versions looks like to a merge, in whatever it lies (memtable, table,
  * merge).
  *
  * Order: key ascending (slice_compare), then sequence number descending: the newest version of a

@@ -18,8 +18,8 @@ typedef struct sized_kind {
     size_t size;        /* of this version's struct */
 } sized_kind;
 
-/* The size of the struct of the first version, which ended with this field: what is there, whoever
- * calls. */
+/* The size of the struct of the first version, which ended with this field: what every
+ * program has. */
 #define SIZED_FIRST(type, last) (offsetof(type, last) + sizeof(size_t))
 /* Fills in the program's struct of `size` bytes with the defaults that it has room for. What lies
  * behind those that this version knows becomes zero. Nothing is read. */

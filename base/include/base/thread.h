@@ -56,7 +56,7 @@ int thread_start(thread *t, const char *name, void (*run)(void *), void *arg);
 void thread_join(thread *t); /* does nothing when it never started */
 
 /* A bell: many threads sleep by it, each under some bits, and one call wakes all that sleep under
- * given ones. Nobody misses a ring: take bell_look first, then look for a reason to stay awake,
+ * given ones. No thread misses a ring: take bell_look first, then look for a reason to stay awake,
  * then sleep; who gives a reason rings afterwards. bell_sleep may return early; sleepers under a
  * common bit wake each other. All zero: a bell. */
 typedef struct bell {

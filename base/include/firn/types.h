@@ -86,7 +86,7 @@ typedef enum firn_durability {
     FIRN_DURABILITY_SYNC,
     /* synced in the background every n writes, bytes or milliseconds */
     FIRN_DURABILITY_BATCH,
-    FIRN_DURABILITY_NONE, /* synced when somebody asks, and on close */
+    FIRN_DURABILITY_NONE, /* synced when a caller asks, and on close */
 } firn_durability;
 
 /* What to do with a damaged log when opening. A torn tail is what a crash leaves behind: bytes that

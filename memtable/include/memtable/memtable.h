@@ -78,7 +78,7 @@ bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max
 firn_slice memtable_common_prefix(const memtable *m);
 
 /* For tests: walks everything and verifies the invariants; aborts with a message when one is
- * broken. Nobody may be writing. */
+ * broken. No writer may be at work. */
 void memtable_check(const memtable *m);
 
 #endif

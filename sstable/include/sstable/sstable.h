@@ -22,7 +22,7 @@ typedef struct sst_properties {
     uint64_t blocks;
     uint64_t seq_min, seq_max;
     uint64_t created_us;
-    /* smallest and largest key; owned by whoever filled this struct in */
+    /* smallest and largest key; owned by the code that filled this struct in */
     firn_slice key_min, key_max;
 } sst_properties;
 
@@ -86,8 +86,8 @@ int sst_cache_new_in(memory_budget *b, sst_grace grace, sst_cache **out);
  * inside sst_get. */
 bool sst_cache_excess(const sst_cache *c);
 void sst_cache_trim(sst_cache *c);
-/* Gives back what exceeds the present room; `all`: everything that nobody uses, but for filters and
- * indexes. */
+/* Gives back what exceeds the present room; `all`: everything that is not in use, but for filters
+ * and indexes. */
 void sst_cache_shrink(sst_cache *c, bool all);
 void sst_cache_free(sst_cache *c); /* after every reader has been closed */
 void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out);

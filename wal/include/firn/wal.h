@@ -145,7 +145,7 @@ FIRN_API int firn_wal_append_batch(firn_wal *log, const firn_batch *batch,
 
 /* Makes everything appended so far durable. */
 FIRN_API int firn_wal_sync(firn_wal *log, firn_error *error);
-/* Waits until `seq` is durable, syncing if nobody else does. timeout_ms 0: no limit.
+/* Waits until `seq` is durable, syncing if no other thread does. timeout_ms 0: no limit.
  * FIRN_TIMED_OUT; FIRN_INVALID for a number that was not given out. */
 FIRN_API int firn_wal_wait_durable(firn_wal *log, uint64_t seq, uint32_t timeout_ms,
                                    firn_error *error);

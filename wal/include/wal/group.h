@@ -1,6 +1,6 @@
 /* group: how an owner of the log writes when it keeps an index of what is in it. The log calls
- * nobody back: the owner's thread does each step itself, in an order that can be read in one place
- * (engine/commit.c).
+ * no function of its owner: the owner's thread does each step itself, in an order that can be read
+ * in one place (engine/commit/commit.c).
  *
  *   wal_request r;
  *   firn_error error;

@@ -230,7 +230,7 @@ void store_unreserve(firn *db) REQUIRES(db->manifest_mu);
 void store_install_version(firn *db, mem *flushed, version *v) REQUIRES(db->manifest_mu);
 /* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may be committed. */
 int store_check_held(firn *db, firn_error *err);
-/* Frees replaced views once nobody can be looking at them. */
+/* Frees replaced views once no reader can be looking at them. */
 void store_reap(firn *db);
 /* All views go: the store is about to. Memtables hold segments of the log, so they go before it. */
 void store_drop_views(firn *db);
@@ -284,7 +284,7 @@ void store_decide_mapping(firn *db, const version *v);
 void store_ring(firn *db);
 
 /* ---- snapshot.c ---- */
-/* The numbers at which somebody may still read, ascending, without duplicates, into *out (buf of
+/* The numbers at which a snapshot may still read, ascending, without duplicates, into *out (buf of
  * uint64_t). */
 int snapshots_list(firn *db, buf *out);
 

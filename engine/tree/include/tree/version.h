@@ -36,7 +36,7 @@ typedef struct table_env {
     fs_dir *dir;
     fs_file *lock; /* of the folder; NULL in a handle that only reads */
     sst_cache *cache;
-    memory_budget *budget; /* NULL: nobody counts */
+    memory_budget *budget; /* NULL: not counted */
     cleaner *cleaner;      /* ends tables; NULL: who drops the last reference does */
     fs_pool *files;
     uint64_t store_id[2];

@@ -5,7 +5,7 @@
  * others. When the last one goes, the bytes go (or the whole segment is offered for reuse, see
  * wal_ready).
  *
- * Fields up to `end` never change after creation. Fields below `end` belong to whoever leads (or,
+ * Fields up to `end` never change after creation. Fields below `end` belong to the leader (or,
  * during open, to the opening thread).
  */
 #ifndef SEGMENTS_SEGMENT_H
@@ -65,7 +65,7 @@ struct wal_segment {
  * failure the file stays the caller's. */
 int wal_segment_new(fs_file *file, const wal_header *header, bool mapped, wal_segment **out,
                     firn_error *err);
-/* Frees a segment that nobody refers to, whatever its recycler may want. */
+/* Frees a segment without references, whatever its recycler may want. */
 void wal_segment_free(wal_segment *s);
 
 /* Opens an existing segment file and brings in its bytes. Reads (and repairs nothing of) the
