@@ -128,6 +128,20 @@ static void get_some(firn *db, uint32_t from, uint32_t count)
     }
 }
 
+static void open_with_many_tables(bed *b, uint32_t count)
+{
+    b->options.segment_bytes = 128 << 10;
+    b->options.table_bytes = 128 << 10;
+    b->options.durability = FIRN_DURABILITY_NONE;
+    b->options.compression = FIRN_COMPRESSION_NONE;
+    bed_must_open(b);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t key[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+        MUST(firn_put(b->db, key, sizeof key, key, sizeof key, NULL, error));
+    }
+    MUST(firn_compact(b->db, NULL, 0, NULL, 0, error));
+}
+
 /* All of them do not fit. Those of the tables that are read now come in once and stay. */
 static void what_is_used_now_is_what_stays(void **state)
 {
@@ -135,16 +149,7 @@ static void what_is_used_now_is_what_stays(void **state)
     enum { COUNT = 300000, PART = 15000 };
     bed b;
     bed_on_simfs(&b, 3);
-    b.options.segment_bytes = 128 << 10;
-    b.options.table_bytes = 128 << 10;
-    b.options.durability = FIRN_DURABILITY_NONE;
-    b.options.compression = FIRN_COMPRESSION_NONE;
-    bed_must_open(&b);
-    for (uint32_t i = 0; i < COUNT; i++) {
-        uint8_t key[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
-        MUST(firn_put(b.db, key, sizeof key, key, sizeof key, NULL, error));
-    }
-    MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    open_with_many_tables(&b, COUNT);
     for (uint32_t from = 0; from < COUNT; from += COUNT / 3) {
         get_some(b.db, 0, COUNT); /* everything is moved about */
         get_some(b.db, from, PART);
@@ -177,16 +182,7 @@ static void a_read_leaves_it_to_the_cleaner_to_trim(void **state)
     bed b;
     busy work = {.begun = false};
     bed_on_disk(&b);
-    b.options.segment_bytes = 128 << 10;
-    b.options.table_bytes = 128 << 10;
-    b.options.durability = FIRN_DURABILITY_NONE;
-    b.options.compression = FIRN_COMPRESSION_NONE;
-    bed_must_open(&b);
-    for (uint32_t i = 0; i < COUNT; i++) {
-        uint8_t key[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
-        MUST(firn_put(b.db, key, sizeof key, key, sizeof key, NULL, error));
-    }
-    MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    open_with_many_tables(&b, COUNT);
     MUST(firn_settle(b.db, error));
     sst_cache_trim(b.db->cache);
     cleaner_give(&b.db->cleaner, &work.grave, stay_busy);

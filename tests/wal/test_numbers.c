@@ -91,16 +91,22 @@ static void no_segment_is_made_behind_the_last_number_of_a_name(void **state)
     assert_int_equal(firn_wal_last_seq(b->w), 5);
 }
 
+/* The LINK of its second segment is damaged: nothing shows that the segment begins at number 2. */
+static void log_with_a_broken_link(log_builder *log)
+{
+    log_rotate(log);
+    log_batch(log, 3);
+    log_rotate(log);
+    log->next_seq = 2;
+    log->segments[1].bytes[WAL_DATA_OFFSET + 50] ^= 1;
+    log_batch(log, 8);
+}
+
 /* What a segment that goes back holds is not kept, but its numbers were visible once (W10). */
 static void numbers_of_a_segment_that_is_given_up_are_not_given_out_again(void **state)
 {
     bench *b = *state;
-    log_rotate(&b->log);
-    log_batch(&b->log, 3);
-    log_rotate(&b->log);
-    b->log.next_seq = 2;
-    b->log.segments[1].bytes[WAL_DATA_OFFSET + 50] ^= 1; /* the LINK */
-    log_batch(&b->log, 8);
+    log_with_a_broken_link(&b->log);
     b->log.next_seq = 4;
     log_next_segment(&b->log);
     log_batch(&b->log, 2);
@@ -116,13 +122,7 @@ static void numbers_of_a_segment_that_is_given_up_are_not_given_out_again(void *
 static void a_floor_behind_the_end_survives_a_salvage(void **state)
 {
     bench *b = *state;
-    log_rotate(&b->log);
-    log_batch(&b->log, 3);
-    log_rotate(&b->log);
-    b->log.next_seq = 2;
-    b->log.segments[1].bytes[WAL_DATA_OFFSET + 50] ^=
-        1; /* the LINK: it is not seen to start below the floor */
-    log_batch(&b->log, 8);
+    log_with_a_broken_link(&b->log);
     log_floor(&b->log, 8);
     bench_write(b);
     assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
@@ -137,12 +137,7 @@ static void a_floor_behind_the_end_survives_a_salvage(void **state)
 static void a_log_that_ends_below_its_floor_goes_on_in_a_new_segment(void **state)
 {
     bench *b = *state;
-    log_rotate(&b->log);
-    log_batch(&b->log, 3);
-    log_rotate(&b->log);
-    b->log.next_seq = 2;
-    b->log.segments[1].bytes[WAL_DATA_OFFSET + 50] ^= 1; /* the LINK */
-    log_batch(&b->log, 8);
+    log_with_a_broken_link(&b->log);
     log_floor(&b->log, 8);
     b->log.floor_seq = 0;
     b->log.next_seq = 4;
