@@ -73,7 +73,7 @@ uint64_t alloc_count(void)
 
 /* ---- relief ---- */
 
-static mutex relief_lock = {PTHREAD_MUTEX_INITIALIZER};
+static MUTEX(relief_lock) = MUTEX_INITIALIZER;
 static mem_relief *reliefs GUARDED_BY(relief_lock);
 
 void mem_relief_add(mem_relief *r)

@@ -7,8 +7,8 @@
  *       A call counts itself in first, and then looks whether the file is open.
  *   L3  Nothing is read through a descriptor of another file than the one that was opened first
  *       (fs_ops.resume).
- * Locks: `lock` for opening and giving back; a call on an open file takes none. A leaf: nothing but
- * the system is called under it.
+ * Locks: `pool_mu` for opening and giving back; a call on an open file takes none. A leaf: nothing
+ * but the system is called under it.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -22,6 +22,8 @@
 
 #define OPEN UINT32_C(0x80000000) /* of the state; the rest counts the calls that use the file */
 
+MUTEX_KIND(pool_mu);
+
 typedef struct pooled pooled;
 struct pooled {
     fs_file base;
@@ -31,9 +33,10 @@ struct pooled {
     _Atomic uint32_t state;
     atomic_bool touched; /* since the hand last came by; relaxed: it costs or saves time */
     bool keeps;
-    void *kept; /* lock; the file in memory, for when it is removed; set before it first rests */
-    size_t kept_bytes;
-    pooled *next, *prev; /* lock; the ring of open files */
+    /* The file in memory, for when it is removed; set before it first rests. */
+    void *kept GUARDED_BY(pool_mu);
+    size_t kept_bytes GUARDED_BY(pool_mu);
+    pooled *next GUARDED_BY(pool_mu), *prev GUARDED_BY(pool_mu); /* the ring of open files */
     char name[FS_NAME_MAX + 1];
 };
 
@@ -41,11 +44,11 @@ struct fs_pool {
     fs base;
     fs *under;
     unsigned limit;
-    mutex lock;
+    MUTEX_MEMBER(pool_mu);
     cond freed;               /* a call has ended while others wait, or a file was closed */
     _Atomic uint32_t waiting; /* calls that wait for a descriptor */
-    unsigned open;            /* lock */
-    pooled *hand;             /* lock; NULL: the ring is empty */
+    unsigned open GUARDED_BY(pool_mu);
+    pooled *hand GUARDED_BY(pool_mu); /* NULL: the ring is empty */
 };
 
 static pooled *of(fs_file *file)
@@ -53,9 +56,9 @@ static pooled *of(fs_file *file)
     return (pooled *)file;
 }
 
-/* ---- The ring of open files (under the lock) ---- */
+/* ---- The ring of open files ---- */
 
-static void ring_insert(fs_pool *p, pooled *f)
+static void ring_insert(fs_pool *p, pooled *f) REQUIRES(p->pool_mu)
 {
     if (!p->hand) {
         f->next = f->prev = f;
@@ -69,7 +72,7 @@ static void ring_insert(fs_pool *p, pooled *f)
     p->open++;
 }
 
-static void ring_remove(fs_pool *p, pooled *f)
+static void ring_remove(fs_pool *p, pooled *f) REQUIRES(p->pool_mu)
 {
     if (p->hand == f)
         p->hand = f->next == f ? NULL : f->next;
@@ -78,10 +81,10 @@ static void ring_remove(fs_pool *p, pooled *f)
     p->open--;
 }
 
-/* ---- Giving a descriptor back (under the lock) ---- */
+/* ---- Giving a descriptor back ---- */
 
 /* A mapping that nothing touches: what it maps stays on the disk, whatever becomes of its name. */
-static void keep(pooled *f)
+static void keep(pooled *f) REQUIRES_ANY(pool_mu)
 {
     uint64_t size;
     void *address;
@@ -94,7 +97,7 @@ static void keep(pooled *f)
 }
 
 /* False when a call is using it, or the system will not. */
-static bool put_to_rest(fs_pool *p, pooled *f)
+static bool put_to_rest(fs_pool *p, pooled *f) REQUIRES(p->pool_mu)
 {
     uint32_t idle = OPEN;
     const fs_ops *ops = p->under->ops;
@@ -111,7 +114,7 @@ static bool put_to_rest(fs_pool *p, pooled *f)
 
 /* Gives back the descriptor of a file that has not been used since the hand last came by, or else
  * of any that is not used now. */
-static bool rest_one(fs_pool *p)
+static bool rest_one(fs_pool *p) REQUIRES(p->pool_mu)
 {
     for (unsigned steps = p->open * 2; steps > 0 && p->hand; steps--) {
         pooled *f = p->hand;
@@ -132,14 +135,14 @@ static bool is_open(const pooled *f)
 /* Room for one more descriptor; waits until there is, or until another call has opened the file
  * (NULL: a new one): who went on waiting then would hold on to a descriptor that others wait
  * for. */
-static void make_room(fs_pool *p, const pooled *f) REQUIRES(p->lock)
+static void make_room(fs_pool *p, const pooled *f) REQUIRES(p->pool_mu)
 {
     while (p->open >= p->limit && p->under->ops->rest && !(f && is_open(f)) && !rest_one(p)) {
         /* A call that ends looks at `waiting` behind its own step, this one looks at the states
          * behind its own: one of them sees the other. */
         atomic_fetch_add(&p->waiting, 1);
         if (!rest_one(p))
-            cond_wait(&p->freed, &p->lock);
+            cond_wait(&p->freed, &p->pool_mu);
         atomic_fetch_sub(&p->waiting, 1);
     }
 }
@@ -152,9 +155,9 @@ static void leave(pooled *f)
     atomic_fetch_sub(&f->state, 1);
     if (atomic_load(&p->waiting) == 0)
         return;
-    mutex_lock(&p->lock);
+    mutex_lock(&p->pool_mu);
     cond_broadcast(&p->freed);
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->pool_mu);
 }
 
 static bool is_lack(int result)
@@ -167,7 +170,7 @@ static int resume(pooled *f)
 {
     fs_pool *p = f->pool;
     int result = 0;
-    mutex_lock(&p->lock);
+    mutex_lock(&p->pool_mu);
     while (!is_open(f)) {
         make_room(p, f);
         if (is_open(f))
@@ -183,7 +186,7 @@ static int resume(pooled *f)
         atomic_fetch_or(&f->state, OPEN);
         cond_broadcast(&p->freed);
     }
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->pool_mu);
     return result;
 }
 
@@ -200,19 +203,28 @@ static int enter(pooled *f)
     return result;
 }
 
+/* Its bytes in memory, or NULL. They stay until it is closed. */
+static uint8_t *kept_bytes_of(pooled *f, size_t *bytes)
+{
+    mutex_lock(&f->pool->pool_mu);
+    uint8_t *kept = f->kept;
+    *bytes = f->kept_bytes;
+    mutex_unlock(&f->pool->pool_mu);
+    return kept;
+}
+
 /* Its name is gone or means another file, but it was kept. */
 static ssize_t read_kept(pooled *f, void *data, size_t size, uint64_t offset)
 {
-    mutex_lock(&f->pool->lock);
-    const uint8_t *kept = f->kept;
-    mutex_unlock(&f->pool->lock);
+    size_t kept_bytes;
+    uint8_t *kept = kept_bytes_of(f, &kept_bytes);
     if (!kept)
         return -EIDRM;
-    if (offset >= f->kept_bytes)
+    if (offset >= kept_bytes)
         return 0;
-    if (size > f->kept_bytes - offset)
-        size = f->kept_bytes - (size_t)offset;
-    int result = f->inner->owner->ops->populate(f->inner, (uint8_t *)f->kept + offset, size, false);
+    if (size > kept_bytes - offset)
+        size = kept_bytes - (size_t)offset;
+    int result = f->inner->owner->ops->populate(f->inner, kept + offset, size, false);
     if (result != 0 && result != -EINVAL && result != -ENOSYS)
         return result == -EFAULT ? -EIO : result;
     memcpy(data, kept + offset, size);
@@ -236,8 +248,9 @@ static int pool_size(fs_file *file, uint64_t *out)
 {
     pooled *f = of(file);
     int result = enter(f);
-    if (result == -EIDRM && f->kept) {
-        *out = f->kept_bytes;
+    size_t kept_bytes;
+    if (result == -EIDRM && kept_bytes_of(f, &kept_bytes)) {
+        *out = kept_bytes;
         return 0;
     }
     if (result != 0)
@@ -269,10 +282,10 @@ static int pool_map(fs_file *file, size_t size, bool writable, void **out)
     result = f->inner->owner->ops->map(f->inner, size, writable, out);
     leave(f);
     if (result == 0) { /* the mapping is all that is needed now */
-        mutex_lock(&f->pool->lock);
+        mutex_lock(&f->pool->pool_mu);
         if (put_to_rest(f->pool, f))
             cond_broadcast(&f->pool->freed);
-        mutex_unlock(&f->pool->lock);
+        mutex_unlock(&f->pool->pool_mu);
     }
     return result;
 }
@@ -306,13 +319,15 @@ static void pool_close(fs_file *file)
 {
     pooled *f = of(file);
     fs_pool *p = f->pool;
-    mutex_lock(&p->lock);
+    mutex_lock(&p->pool_mu);
     if (is_open(f))
         ring_remove(p, f);
     cond_broadcast(&p->freed);
-    mutex_unlock(&p->lock);
-    if (f->kept)
-        fs_unmap(f->inner, f->kept, f->kept_bytes);
+    void *kept = f->kept;
+    size_t kept_bytes = f->kept_bytes;
+    mutex_unlock(&p->pool_mu);
+    if (kept)
+        fs_unmap(f->inner, kept, kept_bytes);
     fs_close(f->inner);
     mem_free(f);
 }
@@ -339,7 +354,7 @@ int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file 
         return error_no_memory(err, sizeof *f);
     firn_error why;
     error_clear(&why);
-    mutex_lock(&p->lock);
+    mutex_lock(&p->pool_mu);
     int status;
     do {
         make_room(p, NULL);
@@ -358,7 +373,7 @@ int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file 
         ring_insert(p, f);
         *out = &f->base;
     }
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->pool_mu);
     if (status != FIRN_OK)
         mem_free(f);
     return error_give(err, status, &why);
@@ -382,7 +397,7 @@ int fs_pool_new(fs *f, unsigned limit, fs_pool **out)
     p->base.ops = &pool_ops;
     p->under = f;
     p->limit = limit;
-    mutex_init(&p->lock);
+    mutex_init(&p->pool_mu);
     cond_init(&p->freed);
     *out = p;
     return FIRN_OK;
@@ -392,16 +407,17 @@ void fs_pool_free(fs_pool *p)
 {
     if (!p)
         return;
+    mutex_not_shared(&p->pool_mu);
     assert(p->open == 0);
     cond_release(&p->freed);
-    mutex_release(&p->lock);
+    mutex_release(&p->pool_mu);
     mem_free(p);
 }
 
 unsigned fs_pool_open_now(fs_pool *p)
 {
-    mutex_lock(&p->lock);
+    mutex_lock(&p->pool_mu);
     unsigned n = p->open;
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->pool_mu);
     return n;
 }

@@ -54,6 +54,8 @@ typedef struct identity {
     struct statx_timestamp born;
 } identity;
 
+/* `fd` and `seen` change when the file is laid to rest or resumed. The owner of the file sees to it
+ * that no other call is under way then (fs.h). */
 typedef struct posix_file {
     fs_file base;
     int fd; /* -1: it rests */

@@ -28,22 +28,22 @@ static void must(int result, const char *call)
     abort();
 }
 
-void mutex_init(mutex *m)
+void mutex_init_any(mutex *m)
 {
     must(pthread_mutex_init(&m->m, NULL), "pthread_mutex_init");
 }
 
-void mutex_release(mutex *m)
+void mutex_release_any(mutex *m)
 {
     must(pthread_mutex_destroy(&m->m), "pthread_mutex_destroy");
 }
 
-NO_THREAD_ANALYSIS void mutex_lock(mutex *m)
+void mutex_lock_any(mutex *m)
 {
     must(pthread_mutex_lock(&m->m), "pthread_mutex_lock");
 }
 
-NO_THREAD_ANALYSIS bool mutex_try(mutex *m)
+bool mutex_try_any(mutex *m)
 {
     int result = pthread_mutex_trylock(&m->m);
     if (result == EBUSY)
@@ -52,7 +52,7 @@ NO_THREAD_ANALYSIS bool mutex_try(mutex *m)
     return true;
 }
 
-NO_THREAD_ANALYSIS void mutex_unlock(mutex *m)
+void mutex_unlock_any(mutex *m)
 {
     must(pthread_mutex_unlock(&m->m), "pthread_mutex_unlock");
 }
@@ -71,12 +71,12 @@ void cond_release(cond *c)
     must(pthread_cond_destroy(&c->c), "pthread_cond_destroy");
 }
 
-void cond_wait(cond *c, mutex *m)
+void cond_wait_any(cond *c, mutex *m)
 {
     must(pthread_cond_wait(&c->c, &m->m), "pthread_cond_wait");
 }
 
-bool cond_wait_ms(cond *c, mutex *m, uint64_t ms)
+bool cond_wait_ms_any(cond *c, mutex *m, uint64_t ms)
 {
     /* Ten years are for ever, and cannot overflow a time_t. */
     const uint64_t longest_ms = UINT64_C(10) * 365 * 86400 * 1000;

@@ -38,6 +38,7 @@ typedef struct skiplist_leaf {
     alignas(CACHE_LINE) _Atomic uint32_t count; /* published entries; only grows (M3) */
     uint16_t sorted; /* entries [0, sorted) were in order at birth; never changes */
     bool sprouted;   /* writer only: an ascending insert has gone past this leaf once */
+    /* Below `count` they never change. The others are the writer's: no reader looks there. */
     uint64_t piece[LEAF_CAPACITY];
     uint64_t ref[LEAF_CAPACITY];
 } skiplist_leaf;
@@ -67,7 +68,8 @@ typedef struct skiplist_target {
 } skiplist_target;
 
 /* Memory for leaves and nodes: chunks, never given back before the end (M6). Each is filled from
- * both ends: leaves upwards, nodes downwards, so that the nodes of a descent lie close together. */
+ * both ends: leaves upwards, nodes downwards, so that the nodes of a descent lie close together.
+ * Only the writer touches chunks and arena, but for used_bytes. */
 typedef struct skiplist_chunk skiplist_chunk;
 struct skiplist_chunk {
     alignas(CACHE_LINE) skiplist_chunk *next; /* in the order in which they are used */

@@ -10,7 +10,7 @@
  *   A1  `bytes` is what is mapped: slabs and pages. It is what is charged.
  *   A2  A slab without pieces in use is given back to the system, but for one (`spare`).
  *   A3  A slab in `open[i]` has pieces of size i, free ones among them; all such slabs are there.
- * Not thread-safe: the shard's lock is held.
+ * Not thread-safe: the caller holds the mutex of the shard that has the arena.
  */
 #ifndef SSTABLE_ARENA_H
 #define SSTABLE_ARENA_H

@@ -22,24 +22,24 @@ enum {
 
 /* The members of one size: a clock. */
 typedef struct ring {
-    sst_cached *hand; /* somewhere on it; NULL: empty */
-    size_t count;
+    sst_cached *hand GUARDED_BY(shard_mu); /* somewhere on it; NULL: empty */
+    size_t count GUARDED_BY(shard_mu);
 } ring;
 
 typedef struct shard {
-    _Alignas(64) mutex lock;
+    _Alignas(64) MUTEX_MEMBER(shard_mu);
     cond loaded; /* a load ended while a reader waited for one */
-    arena arena; /* all below under lock */
-    sst_cached **buckets;
-    size_t bucket_count;   /* a power of two, or 0 before the first entry */
-    size_t entries;        /* in the buckets */
-    ring rings[RINGS];     /* of the members */
-    uint32_t tick;         /* counts uses */
-    uint32_t misses_since; /* the last look for a slab of another size */
-    sst_load *loads;       /* what is being read */
-    uint32_t waiting;      /* for one of those */
-    _Atomic uint64_t hits,
-        misses; /* changed under lock, read by anyone: relaxed, they order nothing */
+    arena arena GUARDED_BY(shard_mu);
+    sst_cached **buckets GUARDED_BY(shard_mu);
+    size_t bucket_count GUARDED_BY(shard_mu);   /* a power of two, or 0 before the first entry */
+    size_t entries GUARDED_BY(shard_mu);        /* in the buckets */
+    ring rings[RINGS] GUARDED_BY(shard_mu);     /* of the members */
+    uint32_t tick GUARDED_BY(shard_mu);         /* counts uses */
+    uint32_t misses_since GUARDED_BY(shard_mu); /* the last look for a slab of another size */
+    sst_load *loads GUARDED_BY(shard_mu);       /* what is being read */
+    uint32_t waiting GUARDED_BY(shard_mu);      /* for one of those */
+    /* Changed under shard_mu, read by any thread: relaxed, they order nothing. */
+    _Atomic uint64_t hits, misses;
 } shard;
 
 struct sst_cache {
@@ -76,7 +76,7 @@ static int cache_new(memory_budget *b, const memory_budget *own, sst_grace grace
     while (slab < ARENA_SLAB_MAX && left / c->shard_count >= 2 * slab * SLABS_WANTED)
         slab *= 2;
     for (unsigned i = 0; i < c->shard_count; i++) {
-        mutex_init(&c->shards[i].lock);
+        mutex_init(&c->shards[i].shard_mu);
         cond_init(&c->shards[i].loaded);
         arena_init(&c->shards[i].arena, c->budget, slab,
                    left / c->shard_count >= slab * SLABS_WANTED);
@@ -137,12 +137,12 @@ uint64_t sst_cache_owner(sst_cache *c)
 
 /* ---- the ring and the buckets ---- */
 
-static ring *ring_of(shard *s, const sst_cached *e)
+static ring *ring_of(shard *s, const sst_cached *e) REQUIRES(s->shard_mu)
 {
     return &s->rings[e->slab ? e->slab->size : RINGS - 1];
 }
 
-static void ring_insert(shard *s, sst_cached *e)
+static void ring_insert(shard *s, sst_cached *e) REQUIRES(s->shard_mu)
 {
     ring *r = ring_of(s, e);
     e->used_at = ++s->tick;
@@ -159,7 +159,7 @@ static void ring_insert(shard *s, sst_cached *e)
     r->hand->clock_prev = e;
 }
 
-static void ring_remove(shard *s, sst_cached *e)
+static void ring_remove(shard *s, sst_cached *e) REQUIRES(s->shard_mu)
 {
     ring *r = ring_of(s, e);
     r->count--;
@@ -189,7 +189,7 @@ static shard *shard_of_entry(sst_cached *e)
 }
 
 /* The link that points to the entry, or to the NULL at its chain's end. Buckets exist. */
-static sst_cached **link_of(shard *s, uint64_t owner, uint32_t block)
+static sst_cached **link_of(shard *s, uint64_t owner, uint32_t block) REQUIRES(s->shard_mu)
 {
     sst_cached **link = &s->buckets[hash_of(owner, block) & (s->bucket_count - 1)];
     while (*link && ((*link)->owner != owner || (*link)->block != block))
@@ -197,14 +197,14 @@ static sst_cached **link_of(shard *s, uint64_t owner, uint32_t block)
     return link;
 }
 
-static void unlink_entry(shard *s, sst_cached *e)
+static void unlink_entry(shard *s, sst_cached *e) REQUIRES(s->shard_mu)
 {
     *link_of(s, e->owner, e->block) = e->chain;
     s->entries--;
 }
 
 /* No reader has it, and none can find it. */
-static void entry_free(shard *s, sst_cached *e)
+static void entry_free(shard *s, sst_cached *e) REQUIRES(s->shard_mu)
 {
     if (!e->slab)
         atomic_fetch_sub_explicit(&e->cache->large, e->charge, memory_order_relaxed);
@@ -213,7 +213,7 @@ static void entry_free(shard *s, sst_cached *e)
 }
 
 /* Twice the buckets. Without memory the chains just grow longer; the first buckets must succeed. */
-static bool grow(shard *s)
+static bool grow(shard *s) REQUIRES(s->shard_mu)
 {
     size_t count = s->bucket_count ? s->bucket_count * 2 : BUCKETS_MIN;
     sst_cached **buckets = mem_zalloc(count * sizeof(sst_cached *));
@@ -237,13 +237,13 @@ static bool grow(shard *s)
 /* ---- giving up what no reader has pinned ---- */
 
 /* Pins are taken under the lock only: a member whose one reference is its membership stays so. */
-static bool is_idle(const sst_cached *e)
+static bool is_idle(const sst_cached *e) REQUIRES_ANY(shard_mu)
 {
     /* acquire: the reads of the reader that let go of it last are over. */
     return e->member && atomic_load_explicit(&e->refs, memory_order_acquire) == 1;
 }
 
-static void evict(shard *s, sst_cached *e)
+static void evict(shard *s, sst_cached *e) REQUIRES(s->shard_mu)
 {
     unlink_entry(s, e);
     ring_remove(s, e);
@@ -252,7 +252,7 @@ static void evict(shard *s, sst_cached *e)
 
 /* The ring's next idle member that was not touched since the hand last came by; NULL: all are
  * pinned. */
-static sst_cached *victim(ring *r)
+static sst_cached *victim(ring *r) REQUIRES_ANY(shard_mu)
 {
     for (size_t steps = 2 * r->count; steps > 0; steps--) {
         sst_cached *e = r->hand;
@@ -265,7 +265,7 @@ static sst_cached *victim(ring *r)
 }
 
 /* The one whose next victim was unused the longest; NULL: there is nothing at all. */
-static ring *oldest(shard *s)
+static ring *oldest(shard *s) REQUIRES(s->shard_mu)
 {
     ring *found = NULL;
     uint32_t found_age = 0;
@@ -283,7 +283,7 @@ static ring *oldest(shard *s)
 }
 
 /* Evicts all of a slab, if no reader needs any of it. False: some piece is in use. */
-static bool empty_slab(shard *s, arena_slab *slab)
+static bool empty_slab(shard *s, arena_slab *slab) REQUIRES(s->shard_mu)
 {
     sst_cached *e;
     uint32_t at = 0;
@@ -300,7 +300,7 @@ static bool empty_slab(shard *s, arena_slab *slab)
 
 /* Evicts the ring's next victim, and all of the slab that it lies in if that can be: then that is
  * the spare one. False: nothing was evicted. */
-static bool give_slab(shard *s, ring *r)
+static bool give_slab(shard *s, ring *r) REQUIRES(s->shard_mu)
 {
     for (size_t tries = r->count; tries > 0; tries--) {
         sst_cached *e = victim(r);
@@ -319,7 +319,7 @@ static bool give_slab(shard *s, ring *r)
 
 /* A step towards less memory: the spare slab or a large entry goes back to the system, or a slab
  * becomes the spare one. False: there is nothing that can go. */
-static bool give_back(shard *s)
+static bool give_back(shard *s) REQUIRES(s->shard_mu)
 {
     if (s->arena.spare) {
         arena_trim(&s->arena);
@@ -336,7 +336,7 @@ static bool give_back(shard *s)
 
 /* A small entry is to come, and there is no room: replaces one of its size, or takes a slab from a
  * size whose entries have been unused for longer. */
-static void replace(shard *s, uint32_t size)
+static void replace(shard *s, uint32_t size) REQUIRES(s->shard_mu)
 {
     ring *own = &s->rings[size];
     if (++s->misses_since >= LOOK_AROUND || !own->hand) {
@@ -351,7 +351,7 @@ static void replace(shard *s, uint32_t size)
 }
 
 /* C1, for an entry of so many bytes that is to come. */
-static void make_room(shard *s, uint64_t share, size_t bytes)
+static void make_room(shard *s, uint64_t share, size_t bytes) REQUIRES(s->shard_mu)
 {
     uint32_t size;
     while (s->arena.bytes > share && give_back(s))
@@ -368,10 +368,10 @@ void sst_cache_shrink(sst_cache *c, bool all)
     for (unsigned i = 0; i < c->shard_count; i++) {
         shard *s = &c->shards[i];
         uint64_t share = all ? 0 : share_of(c);
-        mutex_lock(&s->lock);
+        mutex_lock(&s->shard_mu);
         while (s->arena.bytes > share && give_back(s))
             ;
-        mutex_unlock(&s->lock);
+        mutex_unlock(&s->shard_mu);
     }
 }
 
@@ -382,11 +382,11 @@ static void relieve(void *ctx)
     sst_cache *c = ctx;
     for (unsigned i = 0; i < c->shard_count; i++) {
         shard *s = &c->shards[i];
-        if (!mutex_try(&s->lock))
+        if (!mutex_try(&s->shard_mu))
             continue;
         while (give_back(s))
             ;
-        mutex_unlock(&s->lock);
+        mutex_unlock(&s->shard_mu);
     }
 }
 
@@ -398,10 +398,11 @@ void sst_cache_free(sst_cache *c)
     sst_cache_shrink(c, true);
     for (unsigned i = 0; i < c->shard_count; i++) {
         shard *s = &c->shards[i];
+        mutex_not_shared(&s->shard_mu);
         assert(s->entries == 0 && !s->loads);
         arena_release(&s->arena);
         mem_free(s->buckets);
-        mutex_release(&s->lock);
+        mutex_release(&s->shard_mu);
         cond_release(&s->loaded);
     }
     assert(atomic_load_explicit(&c->used, memory_order_relaxed) == 0);
@@ -434,7 +435,7 @@ static void count_one(_Atomic uint64_t *counter)
 }
 
 /* Pinned, or NULL. */
-static sst_cached *find(shard *s, uint64_t owner, uint32_t block)
+static sst_cached *find(shard *s, uint64_t owner, uint32_t block) REQUIRES(s->shard_mu)
 {
     sst_cached *e = s->bucket_count != 0 ? *link_of(s, owner, block) : NULL;
     if (e) {
@@ -449,14 +450,14 @@ static sst_cached *find(shard *s, uint64_t owner, uint32_t block)
 sst_cached *sst_cache_find(sst_cache *c, uint64_t owner, uint32_t block)
 {
     shard *s = shard_of(c, hash_of(owner, block));
-    mutex_lock(&s->lock);
+    mutex_lock(&s->shard_mu);
     sst_cached *e = find(s, owner, block);
     count_one(e ? &s->hits : &s->misses);
-    mutex_unlock(&s->lock);
+    mutex_unlock(&s->shard_mu);
     return e;
 }
 
-static bool is_loading(const shard *s, uint64_t owner, uint32_t block)
+static bool is_loading(const shard *s, uint64_t owner, uint32_t block) REQUIRES(s->shard_mu)
 {
     const sst_load *l = s->loads;
     while (l && (l->owner != owner || l->block != block))
@@ -467,11 +468,11 @@ static bool is_loading(const shard *s, uint64_t owner, uint32_t block)
 sst_cached *sst_cache_begin(sst_cache *c, uint64_t owner, uint32_t block, sst_load *load)
 {
     shard *s = shard_of(c, hash_of(owner, block));
-    mutex_lock(&s->lock);
+    mutex_lock(&s->shard_mu);
     sst_cached *e = find(s, owner, block);
     while (!e && is_loading(s, owner, block)) {
         s->waiting++;
-        cond_wait(&s->loaded, &s->lock);
+        cond_wait(&s->loaded, &s->shard_mu);
         s->waiting--;
         e = find(s, owner, block);
     }
@@ -480,21 +481,21 @@ sst_cached *sst_cache_begin(sst_cache *c, uint64_t owner, uint32_t block, sst_lo
         *load = (sst_load){s->loads, c, owner, block};
         s->loads = load;
     }
-    mutex_unlock(&s->lock);
+    mutex_unlock(&s->shard_mu);
     return e;
 }
 
 void sst_cache_end(sst_load *load)
 {
     shard *s = shard_of(load->cache, hash_of(load->owner, load->block));
-    mutex_lock(&s->lock);
+    mutex_lock(&s->shard_mu);
     sst_load **link = &s->loads;
     while (*link != load)
         link = &(*link)->next;
     *link = load->next;
     if (s->waiting)
         cond_broadcast(&s->loaded);
-    mutex_unlock(&s->lock);
+    mutex_unlock(&s->shard_mu);
 }
 
 /* ---- entering ---- */
@@ -532,21 +533,21 @@ static sst_cached *entry_new(sst_cache *c, sst_cached key, size_t bytes)
     shard *s = shard_of_entry(&key);
     uint64_t share = share_of(c);
     arena_piece piece;
-    mutex_lock(&s->lock);
+    mutex_lock(&s->shard_mu);
     if (bytes <= share / LARGE_SHARE)
         make_room(s, share, bytes);
     bool took = arena_take(&s->arena, bytes, &piece);
     while (!took && give_back(s)) /* relief cannot come to this shard: we hold its lock */
         took = arena_take(&s->arena, bytes, &piece);
     if (!took) {
-        mutex_unlock(&s->lock);
+        mutex_unlock(&s->shard_mu);
         return NULL;
     }
     sst_cached *e = piece.data;
     *e = key;
     e->slab = piece.slab;
     e->charge = piece.bytes;
-    mutex_unlock(&s->lock);
+    mutex_unlock(&s->shard_mu);
     atomic_fetch_add_explicit(&c->used, piece.bytes, memory_order_relaxed);
     return e;
 }
@@ -577,7 +578,7 @@ sst_cached *sst_cache_insert(sst_cached *e, bool stays)
     shard *s = shard_of_entry(e);
     sst_cached *other = NULL;
 
-    mutex_lock(&s->lock);
+    mutex_lock(&s->shard_mu);
     if (s->entries >= s->bucket_count && !grow(s))
         goto unlock;
     other = find(s, e->owner, e->block);
@@ -594,7 +595,7 @@ sst_cached *sst_cache_insert(sst_cached *e, bool stays)
         atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
     }
 unlock:
-    mutex_unlock(&s->lock);
+    mutex_unlock(&s->shard_mu);
     if (!other)
         return e;
     sst_cache_unpin(e);
@@ -607,21 +608,21 @@ void sst_cache_unpin(sst_cached *e)
     if (e->guest) {
         /* Its last pin and a search for it exclude each other. */
         s = shard_of_entry(e);
-        mutex_lock(&s->lock);
+        mutex_lock(&s->shard_mu);
         if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
             unlink_entry(s, e);
             entry_free(s, e);
         }
-        mutex_unlock(&s->lock);
+        mutex_unlock(&s->shard_mu);
         return;
     }
     /* Release: our reads are over; acquire: the thread that frees sees those of all. A member keeps
      * its own reference, so the last one is of an entry that no other thread knows. */
     if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1) {
         s = shard_of_entry(e);
-        mutex_lock(&s->lock);
+        mutex_lock(&s->shard_mu);
         entry_free(s, e);
-        mutex_unlock(&s->lock);
+        mutex_unlock(&s->shard_mu);
     }
 }
 
@@ -629,10 +630,10 @@ void sst_cache_forget(sst_cache *c, uint64_t owner, uint32_t blocks)
 {
     for (uint32_t i = 0; i < blocks; i++) {
         shard *s = shard_of(c, hash_of(owner, i));
-        mutex_lock(&s->lock);
+        mutex_lock(&s->shard_mu);
         sst_cached *e = s->bucket_count != 0 ? *link_of(s, owner, i) : NULL;
         if (e && is_idle(e))
             evict(s, e);
-        mutex_unlock(&s->lock);
+        mutex_unlock(&s->shard_mu);
     }
 }

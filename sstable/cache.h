@@ -30,26 +30,31 @@
 #include <base/thread.h>
 #include <sstable/sstable.h>
 
+/* Of the shard that an entry lies in. */
+MUTEX_KIND(shard_mu);
+
+/* Fields without a guard are set before other threads can find the entry, and never change then. */
 typedef struct sst_cached {
     sst_cache *cache;
-    struct sst_cached *chain;                   /* shard mutex */
-    struct sst_cached *clock_next, *clock_prev; /* shard mutex */
-    arena_slab *slab;                           /* NULL: pages of its own */
+    struct sst_cached *chain GUARDED_BY(shard_mu);
+    struct sst_cached *clock_next GUARDED_BY(shard_mu);
+    struct sst_cached *clock_prev GUARDED_BY(shard_mu);
+    arena_slab *slab; /* NULL: pages of its own */
     uint64_t owner;
     uint64_t charge; /* what it takes of the arena */
     uint32_t block;
-    uint32_t size;    /* of the block; data has SST_TRAILER_BYTES more */
-    uint32_t used_at; /* shard mutex: the shard's tick */
+    uint32_t size;                         /* of the block; data has SST_TRAILER_BYTES more */
+    uint32_t used_at GUARDED_BY(shard_mu); /* the shard's tick */
     _Atomic uint32_t refs;
-    bool touched; /* shard mutex */
-    bool member;  /* shard mutex */
-    bool guest;   /* set before others can find it */
+    bool touched GUARDED_BY(shard_mu);
+    bool member GUARDED_BY(shard_mu);
+    bool guest;
     uint8_t data[];
 } sst_cached;
 
 /* A block that a thread is reading from the file. Lies on its stack. */
 typedef struct sst_load {
-    struct sst_load *next; /* shard mutex */
+    struct sst_load *next GUARDED_BY(shard_mu);
     sst_cache *cache;
     uint64_t owner;
     uint32_t block;

@@ -173,6 +173,7 @@ static int part_load(sst_reader *r, sst_handle h, part_open open, sst_part **out
         mem_free(part);
         return error_no_memory(err, 0);
     }
+    mutex_not_shared(&sst_cache_parts(r->cache)->parts_mu);
     part->refs = 1;
     status = meta_read(r, h, part->bytes, err);
     if (status == FIRN_OK)

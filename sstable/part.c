@@ -12,13 +12,14 @@ enum {
 void sst_parts_init(sst_parts *p, memory_budget *b)
 {
     *p = (sst_parts){.budget = b};
-    mutex_init(&p->lock);
+    mutex_init(&p->parts_mu);
 }
 
 void sst_parts_release(sst_parts *p)
 {
+    mutex_not_shared(&p->parts_mu);
     assert(!p->hand && p->bytes == 0);
-    mutex_release(&p->lock);
+    mutex_release(&p->parts_mu);
 }
 
 uint64_t sst_parts_room(const sst_parts *p)
@@ -38,15 +39,17 @@ void sst_part_free(memory_budget *b, sst_part *part)
     mem_free(part);
 }
 
-static void free_all(memory_budget *b, sst_part *part)
+/* What collect returned: only the caller knows these parts now. */
+static void free_all(sst_parts *p, sst_part *part)
 {
+    mutex_not_shared(&p->parts_mu);
     for (sst_part *next; part; part = next) {
         next = part->next;
-        sst_part_free(b, part);
+        sst_part_free(p->budget, part);
     }
 }
 
-static void ring_insert(sst_parts *p, sst_part *part) REQUIRES(p->lock)
+static void ring_insert(sst_parts *p, sst_part *part) REQUIRES(p->parts_mu)
 {
     if (p->hand) {
         part->next = p->hand;
@@ -61,7 +64,7 @@ static void ring_insert(sst_parts *p, sst_part *part) REQUIRES(p->lock)
 }
 
 /* P1: takes the home away, and the place on the ring. */
-static void unpublish(sst_parts *p, sst_part *part) REQUIRES(p->lock)
+static void unpublish(sst_parts *p, sst_part *part) REQUIRES(p->parts_mu)
 {
     /* seq_cst: before the loads by which the grace looks who is inside. */
     atomic_store_explicit(part->home, NULL, memory_order_seq_cst);
@@ -81,7 +84,7 @@ static void unpublish(sst_parts *p, sst_part *part) REQUIRES(p->lock)
 
 /* Takes the home of parts without a pin that no get has touched since the hand last came by, until
  * the others take no more than `goal`. Their chain. */
-static sst_part *collect(sst_parts *p, uint64_t goal) REQUIRES(p->lock)
+static sst_part *collect(sst_parts *p, uint64_t goal) REQUIRES(p->parts_mu)
 {
     sst_part *victims = NULL;
     for (uint64_t steps = 2 * p->count; steps > 0 && p->count > KEPT && p->bytes > goal; steps--) {
@@ -99,13 +102,13 @@ static sst_part *collect(sst_parts *p, uint64_t goal) REQUIRES(p->lock)
 
 sst_part *sst_part_pin(sst_parts *p, _Atomic(sst_part *) *home)
 {
-    mutex_lock(&p->lock);
+    mutex_lock(&p->parts_mu);
     sst_part *part = atomic_load_explicit(home, memory_order_relaxed);
     if (part) {
         part->refs++;
         sst_part_touch(part);
     }
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->parts_mu);
     return part;
 }
 
@@ -113,7 +116,7 @@ sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *pa
 {
     sst_part *victims = NULL;
     uint64_t room = sst_parts_room(p);
-    mutex_lock(&p->lock);
+    mutex_lock(&p->parts_mu);
     sst_part *other = atomic_load_explicit(home, memory_order_relaxed);
     if (other) {
         other->refs++;
@@ -131,8 +134,8 @@ sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *pa
             atomic_store_explicit(&p->excess, true, memory_order_relaxed);
         }
     }
-    mutex_unlock(&p->lock);
-    free_all(p->budget, victims);
+    mutex_unlock(&p->parts_mu);
+    free_all(p, victims);
     if (other)
         sst_part_free(p->budget, part);
     return other ? other : part;
@@ -140,22 +143,22 @@ sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *pa
 
 void sst_part_unpin(sst_parts *p, sst_part *part)
 {
-    mutex_lock(&p->lock);
+    mutex_lock(&p->parts_mu);
     bool last = --part->refs == 0 && !part->home;
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->parts_mu);
     if (last)
         sst_part_free(p->budget, part);
 }
 
 void sst_part_leave(sst_parts *p, _Atomic(sst_part *) *home)
 {
-    mutex_lock(&p->lock);
+    mutex_lock(&p->parts_mu);
     sst_part *part = atomic_load_explicit(home, memory_order_relaxed);
     if (part) {
         assert(part->refs == 0);
         unpublish(p, part);
     }
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->parts_mu);
     if (part)
         sst_part_free(p->budget, part);
 }
@@ -166,11 +169,11 @@ void sst_parts_trim(sst_parts *p)
         return;
     atomic_store_explicit(&p->excess, false, memory_order_relaxed);
     uint64_t room = sst_parts_room(p);
-    mutex_lock(&p->lock);
+    mutex_lock(&p->parts_mu);
     sst_part *victims = collect(p, room - room / SPARE);
-    mutex_unlock(&p->lock);
+    mutex_unlock(&p->parts_mu);
     if (victims && p->grace.wait)
         p->grace.wait(p->grace.ctx);
-    free_all(p->budget, victims);
+    free_all(p, victims);
     atomic_store_explicit(&p->trimming, false, memory_order_release);
 }

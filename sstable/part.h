@@ -28,6 +28,10 @@
 #include <base/thread.h>
 #include <sstable/sstable.h>
 
+/* Of the sst_parts that a part belongs to. */
+MUTEX_KIND(parts_mu);
+
+/* Fields without a guard are set before the part is published, and never change then. */
 typedef struct sst_part sst_part;
 struct sst_part {
     sst_filter filter; /* one of the two */
@@ -36,18 +40,19 @@ struct sst_part {
     uint8_t *bytes;       /* the block as it is in the file, with its trailer */
     size_t room;          /* of pages; 0: from the heap */
     uint64_t charge;
-    uint32_t refs;             /* lock: pins, not the home */
-    _Atomic(sst_part *) *home; /* lock; NULL: none (any more) */
-    sst_part *next, *prev;     /* lock: the ring */
+    uint32_t refs GUARDED_BY(parts_mu);             /* pins, not the home */
+    _Atomic(sst_part *) *home GUARDED_BY(parts_mu); /* NULL: none (any more) */
+    /* The ring. A part that was taken off it: `next` of the thread that will free it. */
+    sst_part *next GUARDED_BY(parts_mu), *prev GUARDED_BY(parts_mu);
 };
 
 /* All of a store's. */
 typedef struct sst_parts {
-    mutex lock;
+    MUTEX_MEMBER(parts_mu);
     memory_budget *budget;
-    sst_part *hand; /* lock; somewhere on the ring */
-    uint64_t count; /* lock: on the ring */
-    uint64_t bytes; /* lock: P1 */
+    sst_part *hand GUARDED_BY(parts_mu); /* somewhere on the ring */
+    uint64_t count GUARDED_BY(parts_mu); /* on the ring */
+    uint64_t bytes GUARDED_BY(parts_mu); /* P1 */
     sst_grace grace;
     _Atomic bool excess;   /* more than their room: sst_cache_trim is due */
     _Atomic bool trimming; /* a thread is at it */

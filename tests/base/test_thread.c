@@ -15,7 +15,7 @@
 #define FOREVER_MS 300000
 
 typedef struct shared {
-    mutex m;
+    MUTEX(m);
     cond c;
     unsigned counter GUARDED_BY(m);
     unsigned turn GUARDED_BY(m);
@@ -368,10 +368,10 @@ NO_THREAD_ANALYSIS static int release_a_held_mutex(void *arg)
 {
     (void)arg;
     close(STDERR_FILENO); /* what it says is expected */
-    static mutex m;
-    mutex_init(&m);
-    mutex_lock(&m);
-    mutex_release(&m);
+    static MUTEX(held);
+    mutex_init(&held);
+    mutex_lock(&held);
+    mutex_release(&held);
     return 0;
 }
 

@@ -28,7 +28,7 @@ typedef struct shared {
     _Atomic uint32_t writing; /* writers that have not finished */
     _Atomic uint64_t looked;  /* what readers and walkers have compared */
     _Atomic bool failed;
-    mutex why_mu;
+    MUTEX(why_mu);
     char why[WHY];
 } shared;
 

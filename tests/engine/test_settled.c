@@ -507,9 +507,14 @@ static int note_parts(void *ctx, unsigned call, uint64_t index, const char *name
 {
     watch *w = ctx;
     (void)index;
-    const job *j = w->b->db->jobs;
-    if (call == SIMFS_CREATE && strstr(name, ".tbl") && j && j->part_count > w->most)
+    firn *db = w->b->db;
+    if (call != SIMFS_CREATE || !strstr(name, ".tbl"))
+        return 0;
+    mutex_lock(&db->jobs_mu);
+    const job *j = db->jobs;
+    if (j && j->part_count > w->most)
         w->most = j->part_count;
+    mutex_unlock(&db->jobs_mu);
     return 0;
 }
 

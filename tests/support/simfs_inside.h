@@ -113,7 +113,7 @@ typedef struct sim_recording {
 
 struct simfs {
     fs base;
-    mutex lock; /* guards everything below */
+    MUTEX(lock); /* guards everything below */
     sim_node *nodes;
     sim_node *root;
     uint32_t next_number;

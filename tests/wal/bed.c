@@ -115,18 +115,18 @@ size_t bed_segment_files(bed *b)
 void model_init(model *m)
 {
     memset(m, 0, sizeof(*m));
-    mutex_init(&m->m);
+    mutex_init(&m->model_mu);
 }
 
 void model_release(model *m)
 {
-    mutex_release(&m->m);
+    mutex_release(&m->model_mu);
     free(m->entries);
 }
 
 void model_add(model *m, const model_entry *e)
 {
-    mutex_lock(&m->m);
+    mutex_lock(&m->model_mu);
     if (m->count == m->capacity) {
         m->capacity = m->capacity ? m->capacity * 2 : 1024;
         m->entries = realloc(m->entries, m->capacity * sizeof(m->entries[0]));
@@ -134,7 +134,7 @@ void model_add(model *m, const model_entry *e)
             abort();
     }
     m->entries[m->count++] = *e;
-    mutex_unlock(&m->m);
+    mutex_unlock(&m->model_mu);
 }
 
 static uint64_t hash_of(firn_slice s)

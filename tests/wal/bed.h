@@ -72,7 +72,7 @@ typedef struct model_entry {
 } model_entry;
 
 typedef struct model {
-    mutex m;
+    MUTEX(model_mu);
     model_entry *entries; /* in the order of adding */
     size_t count, capacity;
 } model;

@@ -187,10 +187,10 @@ static void append_synced(void *arg)
 static int sleeping_waiters(wal *log)
 {
     int count = 0;
-    mutex_lock(&log->m);
+    mutex_lock(&log->log_mu);
     for (wal_request *r = log->waiters; r; r = r->next)
         count += atomic_load(&r->state) == WAL_SLEEPING;
-    mutex_unlock(&log->m);
+    mutex_unlock(&log->log_mu);
     return count;
 }
 
@@ -307,7 +307,7 @@ static void WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown(void
 }
 
 typedef struct called {
-    mutex m;
+    MUTEX(called_mu);
     cond c;
     int count;
     int statuses[8];
@@ -317,35 +317,35 @@ typedef struct called {
 static void called_init(called *c)
 {
     memset(c, 0, sizeof(*c));
-    mutex_init(&c->m);
+    mutex_init(&c->called_mu);
     cond_init(&c->c);
 }
 
 static void called_release(called *c)
 {
     cond_release(&c->c);
-    mutex_release(&c->m);
+    mutex_release(&c->called_mu);
 }
 
 static void on_durable(void *ctx, uint64_t seq, int status)
 {
     called *c = ctx;
-    mutex_lock(&c->m);
+    mutex_lock(&c->called_mu);
     if (c->count < 8) {
         c->statuses[c->count] = status;
         c->seqs[c->count] = seq;
     }
     c->count++;
     cond_broadcast(&c->c);
-    mutex_unlock(&c->m);
+    mutex_unlock(&c->called_mu);
 }
 
 static void called_wait(called *c, int count)
 {
-    mutex_lock(&c->m);
+    mutex_lock(&c->called_mu);
     while (c->count < count)
-        cond_wait(&c->c, &c->m);
-    mutex_unlock(&c->m);
+        cond_wait(&c->c, &c->called_mu);
+    mutex_unlock(&c->called_mu);
 }
 
 static void ACallbackIsCalledOnceWhenItsNumberIsDurable(void **state)
@@ -416,9 +416,9 @@ static void in_order(void *ctx, uint64_t seq, int status)
 
 static uint64_t callback_steps(bed *b)
 {
-    mutex_lock(&b->log->m);
+    mutex_lock(&b->log->log_mu);
     uint64_t steps = b->log->callback_steps;
-    mutex_unlock(&b->log->m);
+    mutex_unlock(&b->log->log_mu);
     return steps;
 }
 

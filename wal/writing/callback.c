@@ -14,14 +14,14 @@
 
 /* ---- The heap ---- */
 
-static bool goes_before(wal *w, const wal_callback *a, const wal_callback *b) REQUIRES(w->m)
+static bool goes_before(wal *w, const wal_callback *a, const wal_callback *b) REQUIRES(w->log_mu)
 {
     w->callback_steps++;
     return a->seq != b->seq ? a->seq < b->seq : a->order < b->order;
 }
 
 /* Makes one heap of two; either may be empty. */
-static wal_callback *meld(wal *w, wal_callback *a, wal_callback *b) REQUIRES(w->m)
+static wal_callback *meld(wal *w, wal_callback *a, wal_callback *b) REQUIRES(w->log_mu)
 {
     if (!a || !b)
         return a ? a : b;
@@ -36,7 +36,7 @@ static wal_callback *meld(wal *w, wal_callback *a, wal_callback *b) REQUIRES(w->
 }
 
 /* Makes one heap of a list of heaps: in pairs from the front, and the pairs from the back. */
-static wal_callback *meld_all(wal *w, wal_callback *list) REQUIRES(w->m)
+static wal_callback *meld_all(wal *w, wal_callback *list) REQUIRES(w->log_mu)
 {
     wal_callback *pairs = NULL, *heap = NULL;
     while (list) {
@@ -58,7 +58,7 @@ static wal_callback *meld_all(wal *w, wal_callback *list) REQUIRES(w->m)
     return heap;
 }
 
-static wal_callback *pop(wal *w) REQUIRES(w->m)
+static wal_callback *pop(wal *w) REQUIRES(w->log_mu)
 {
     wal_callback *top = w->callbacks;
     w->callbacks = meld_all(w, top->child);
@@ -68,7 +68,7 @@ static wal_callback *pop(wal *w) REQUIRES(w->m)
 
 /* ---- Deciding and calling ---- */
 
-static void fired_push(wal *w, wal_callback *c) REQUIRES(w->m)
+static void fired_push(wal *w, wal_callback *c) REQUIRES(w->log_mu)
 {
     c->next = NULL;
     if (w->fired)
@@ -93,10 +93,10 @@ bool wal_callbacks_decide(wal *w)
 
 void wal_callbacks_call(wal *w)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     wal_callback *c = w->fired;
     w->fired = w->fired_last = NULL;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     for (wal_callback *next; c; c = next) {
         next = c->next;
         c->fn(c->ctx, c->seq, c->status);
@@ -118,11 +118,11 @@ int wal_callback_add(wal *w, uint64_t seq, firn_wal_durable_fn fn, void *ctx)
     if (!c)
         return FIRN_NO_MEMORY;
     *c = (wal_callback){.seq = seq, .fn = fn, .ctx = ctx};
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     c->order = w->callbacks_given++;
     w->callbacks = meld(w, w->callbacks, c);
     bool fire = wal_callbacks_decide(w);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (fire)
         wal_callbacks_fire(w);
     return FIRN_OK;

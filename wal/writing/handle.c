@@ -52,14 +52,14 @@ int wal_check_writable(const wal *w, firn_error *err)
 
 void wal_poison(wal *w, const firn_error *cause)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     bool first = atomic_load_explicit(&w->poisoned, memory_order_relaxed) == 0;
     if (first) {
         w->poison = *cause;
         /* Release: who sees it may read the cause. */
         atomic_store_explicit(&w->poisoned, cause->status, memory_order_release);
     }
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (!first)
         return;
     char line[768];
@@ -72,9 +72,9 @@ int wal_poisoned_error(wal *w, firn_error *err)
 {
     if (!err)
         return FIRN_POISONED;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     firn_error cause = w->poison;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     error_file(err, FIRN_POISONED, cause.file, cause.offset,
                "writing has stopped after an earlier failure: %.150s", cause.message);
     err->sys_errno = cause.sys_errno;
@@ -128,7 +128,7 @@ void wal_get_stats(wal *w, wal_stats *out)
         .poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0,
     };
     memcpy(out->store_id, w->store_id, sizeof(out->store_id));
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     for (size_t i = 0; i < w->live_count; i++) {
         const wal_segment *s = w->live[i];
         /* A closed one was cut behind its last frame, and is its full size only when it is written
@@ -145,7 +145,7 @@ void wal_get_stats(wal *w, wal_stats *out)
         out->segments++;
         out->disk_bytes += w->ready->bytes;
     }
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     unsigned spares = wal_recycler_count(w->recycler);
     out->segments += spares;
     out->disk_bytes += spares * w->config.options.segment_bytes;
@@ -158,19 +158,19 @@ static int hold_segments(wal *w, wal_contents *out, firn_error *err)
     wal_segment **segments = NULL;
     size_t capacity = 0;
     for (;;) {
-        mutex_lock(&w->m);
+        mutex_lock(&w->log_mu);
         size_t n = w->live_count;
         if (n <= capacity) {
             for (size_t i = 0; i < n; i++) {
                 segments[i] = w->live[i];
                 wal_segment_ref(segments[i]);
             }
-            mutex_unlock(&w->m);
+            mutex_unlock(&w->log_mu);
             out->segments = segments;
             out->count = n;
             return FIRN_OK;
         }
-        mutex_unlock(&w->m);
+        mutex_unlock(&w->log_mu);
         /* Not under the mutex: writers may wait for it. */
         mem_free(segments);
         capacity = n + 4;

@@ -27,10 +27,10 @@ static void populate_ahead(wal *w)
 {
     if (!w->mapped || !atomic_load_explicit(&w->storing, memory_order_relaxed))
         return;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     wal_segment *s = w->live[w->live_count - 1];
     wal_segment_ref(s);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     uint64_t step =
         w->populate_ahead < POPULATE_STEP_BYTES ? w->populate_ahead : POPULATE_STEP_BYTES;
     for (;;) {
@@ -57,12 +57,12 @@ static uint64_t make_ahead(wal *w, bool *failing)
     if (atomic_load_explicit(&w->poisoned, memory_order_relaxed))
         return NEVER_MS;
     mutex_lock(&w->making);
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     const wal_segment *s = w->live[w->live_count - 1];
     bool wanted =
         !w->ready && atomic_load_explicit(&s->visible_end, memory_order_relaxed) >= s->bytes / 2;
     uint64_t no = s->no + 1;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (wanted)
         status = wal_ready_ensure(w, no, w->config.options.segment_bytes, &error);
     mutex_unlock(&w->making);
@@ -171,9 +171,9 @@ static void helper_run(void *arg)
 {
     wal *w = arg;
     chores c = {0};
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     while (!w->helper_stop) {
-        mutex_unlock(&w->m);
+        mutex_unlock(&w->log_mu);
         /* In this order: what is announced from here on is either seen by the chores or wakes us
          * again. */
         atomic_store_explicit(&w->helper_woken, false, memory_order_seq_cst);
@@ -181,15 +181,15 @@ static void helper_run(void *arg)
         uint64_t again = do_chores(w, &c);
         if (again != NEVER_MS)
             atomic_store_explicit(&w->helper_timed, true, memory_order_seq_cst);
-        mutex_lock(&w->m);
+        mutex_lock(&w->log_mu);
         if (w->helper_stop || atomic_load_explicit(&w->helper_woken, memory_order_acquire))
             continue;
         if (again == NEVER_MS)
-            cond_wait(&w->helper_cond, &w->m);
+            cond_wait(&w->helper_cond, &w->log_mu);
         else
-            cond_wait_ms(&w->helper_cond, &w->m, again);
+            cond_wait_ms(&w->helper_cond, &w->log_mu, again);
     }
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
 }
 
 void wal_helper_wake_locked(wal *w)
@@ -202,9 +202,9 @@ void wal_helper_wake(wal *w)
 {
     if (!w->has_helper || atomic_load_explicit(&w->helper_woken, memory_order_relaxed))
         return;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     wal_helper_wake_locked(w);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
 }
 
 int wal_helper_start(wal *w, firn_error *err)
@@ -219,10 +219,10 @@ int wal_helper_start(wal *w, firn_error *err)
 
 void wal_helper_stop(wal *w)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     w->helper_stop = true;
     cond_signal(&w->helper_cond);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     thread_join(&w->helper);
     w->has_helper = false;
 }

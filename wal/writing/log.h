@@ -4,13 +4,13 @@
  *   the leader   the thread whose request is at the head of the queue (commit.c). There is at
  *                most one. It owns `current`, the segment's fields below "----", and every field
  *                under "Leader".
- *   m            guards the list of live segments, who syncs and who waits for it, callbacks, and
+ *   log_mu       guards the list of live segments, who syncs and who waits for it, callbacks, and
  *                the helper's sleep. Held for moments, never during I/O.
  *   making       held while a segment is made or taken into use, so that a number is made once.
  *                I/O happens under it, but only the leader and the helper take it.
  *   truncating   held by one truncation at a time.
  *
- * Lock order: truncating, making, m, recycler->m. The queue's leadership comes before making.
+ * Lock order: truncating, making, log_mu, recycler_mu. The queue's leadership comes before making.
  *
  * Positions. `last_seq` is the newest number given out. `tick` counts groups of frames, so that
  * frames without a number (MARK, FLOOR) can be waited for too. The leader stores, in this order:
@@ -51,6 +51,8 @@ enum { WAL_WAITING, WAL_SLEEPING, WAL_GATHER, WAL_LEAD, WAL_SYNC, WAL_DONE };
 
 /* ---- Callbacks ---- */
 
+/* One that is registered is guarded by log_mu. The thread that calls it has taken it off the list
+ * of the decided ones, and is its owner. */
 typedef struct wal_callback wal_callback;
 struct wal_callback {
     /* in the list of the decided ones; in the heap, beside it below the same one */
@@ -73,8 +75,7 @@ struct firn_wal {
     fs_file *lock_file; /* NULL unless firn_wal_open took it */
     bool mapped;
     bool read_only;
-    bool has_helper;                  /* set before and cleared after the helper runs */
-    bool reserved GUARDED_BY(making); /* the reserve is there */
+    bool has_helper; /* set before and cleared after the helper runs */
     /* bytes that the helper keeps ready; woken when fewer than half are left */
     uint64_t populate_ahead;
     uint32_t generation; /* of fork */
@@ -117,37 +118,39 @@ struct firn_wal {
     _Atomic uint64_t synced_batches, synced_bytes; /* appended_... when the newest sync started */
     _Atomic int poisoned; /* 0, or the status of what went wrong; set once, after `poison` */
 
-    _Alignas(WAL_CACHE_LINE) mutex m;
-    firn_error poison GUARDED_BY(m);
+    _Alignas(WAL_CACHE_LINE) MUTEX_MEMBER(log_mu);
+    firn_error poison GUARDED_BY(log_mu);
     /* ascending numbers; a reference each; the last one is current */
-    wal_segment **live GUARDED_BY(m);
-    size_t live_count GUARDED_BY(m), live_capacity GUARDED_BY(m);
+    wal_segment **live GUARDED_BY(log_mu);
+    size_t live_count GUARDED_BY(log_mu), live_capacity GUARDED_BY(log_mu);
     /* the next one, made ahead; `making` is needed to change it */
-    wal_segment *ready GUARDED_BY(m);
-    bool syncing GUARDED_BY(m); /* somebody syncs (or is named to) */
+    wal_segment *ready GUARDED_BY(log_mu);
+    bool syncing GUARDED_BY(log_mu); /* somebody syncs (or is named to) */
     /* waits for others to come before it syncs; not while `syncing` */
-    wal_request *gatherer GUARDED_BY(m);
-    uint64_t durable_tick GUARDED_BY(m);
+    wal_request *gatherer GUARDED_BY(log_mu);
+    uint64_t durable_tick GUARDED_BY(log_mu);
     /* who waited at the end of the newest round, covered or not */
-    unsigned sync_crowd GUARDED_BY(m);
-    uint64_t sync_us GUARDED_BY(m); /* how long it took */
-    wal_request *waiters GUARDED_BY(m), *waiters_last GUARDED_BY(m);
-    _Atomic unsigned waiter_count; /* length of `waiters`; changes under m */
-    unsigned timed_waiters GUARDED_BY(m);
-    cond durable_cond;                      /* timed waiters */
-    wal_callback *callbacks GUARDED_BY(m);  /* a heap: not decided yet */
-    uint64_t callbacks_given GUARDED_BY(m); /* how many were registered */
-    uint64_t callback_steps GUARDED_BY(m);  /* comparisons of two: what tests bound */
-    wal_callback *fired GUARDED_BY(m), *fired_last GUARDED_BY(m); /* decided, not yet called */
-    bool log_closing GUARDED_BY(m); /* what is not durable now will not be */
+    unsigned sync_crowd GUARDED_BY(log_mu);
+    uint64_t sync_us GUARDED_BY(log_mu); /* how long it took */
+    wal_request *waiters GUARDED_BY(log_mu), *waiters_last GUARDED_BY(log_mu);
+    _Atomic unsigned waiter_count; /* length of `waiters`; changes under log_mu */
+    unsigned timed_waiters GUARDED_BY(log_mu);
+    cond durable_cond;                           /* timed waiters */
+    wal_callback *callbacks GUARDED_BY(log_mu);  /* a heap: not decided yet */
+    uint64_t callbacks_given GUARDED_BY(log_mu); /* how many were registered */
+    uint64_t callback_steps GUARDED_BY(log_mu);  /* comparisons of two: what tests bound */
+    wal_callback *fired GUARDED_BY(log_mu),
+        *fired_last GUARDED_BY(log_mu);  /* decided, not yet called */
+    bool log_closing GUARDED_BY(log_mu); /* what is not durable now will not be */
 
-    mutex making;
-    mutex truncating;
+    MUTEX(making);
+    bool reserved GUARDED_BY(making); /* the reserve is there */
+    MUTEX(truncating);
 
     /* Helper (helper.c). */
     thread helper;
     cond helper_cond;
-    bool helper_stop GUARDED_BY(m);
+    bool helper_stop GUARDED_BY(log_mu);
     _Atomic bool helper_woken; /* there may be work */
     _Atomic bool helper_timed; /* the helper will look again by itself */
     /* a threshold of the batch mode was crossed, or a timed waiter is there */
@@ -220,7 +223,7 @@ void wal_callbacks_fire(wal *w);
 void wal_callbacks_call(wal *w);
 /* Moves callbacks whose outcome is known to the list of those to be called. True when there are
  * any. */
-bool wal_callbacks_decide(wal *w) REQUIRES(w->m);
+bool wal_callbacks_decide(wal *w) REQUIRES(w->log_mu);
 
 /* ---- ready.c ---- */
 
@@ -241,7 +244,7 @@ int wal_helper_start(wal *w, firn_error *err);
 void wal_helper_stop(wal *w);
 /* There may be work. Cheap when the helper knows already; does nothing without one. */
 void wal_helper_wake(wal *w);
-void wal_helper_wake_locked(wal *w) REQUIRES(w->m);
+void wal_helper_wake_locked(wal *w) REQUIRES(w->log_mu);
 
 /* ---- How requests wait; used by commit.c and sync.c ---- */
 

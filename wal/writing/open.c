@@ -36,7 +36,7 @@ static wal *wal_alloc(const wal_config *config, fs_dir *dir, firn_error *err)
     w->fs = dir->owner;
     w->generation = fork_generation();
     w->can_store = true;
-    mutex_init(&w->m);
+    mutex_init(&w->log_mu);
     mutex_init(&w->making);
     mutex_init(&w->truncating);
     cond_init(&w->durable_cond);
@@ -46,9 +46,10 @@ static wal *wal_alloc(const wal_config *config, fs_dir *dir, firn_error *err)
     return w;
 }
 
-/* Frees the handle; writes nothing. NO_THREAD_ANALYSIS: nobody else knows it any more. */
-static NO_THREAD_ANALYSIS void wal_free(wal *w)
+/* Frees the handle; writes nothing. */
+static void wal_free(wal *w)
 {
+    mutex_not_shared(&w->log_mu);
     for (size_t i = 0; i < w->live_count; i++)
         wal_segment_unref(w->live[i]);
     mem_free(w->live);
@@ -59,7 +60,7 @@ static NO_THREAD_ANALYSIS void wal_free(wal *w)
     cond_release(&w->durable_cond);
     mutex_release(&w->truncating);
     mutex_release(&w->making);
-    mutex_release(&w->m);
+    mutex_release(&w->log_mu);
     fs_close(w->lock_file);
     fs_dir_close(w->own_dir);
     mem_free(w);
@@ -72,8 +73,9 @@ static bool all_zero(const uint8_t id[16])
 }
 
 /* Takes over what recovery kept. */
-static NO_THREAD_ANALYSIS int adopt(wal *w, wal_recovered_log *log, firn_error *err)
+static int adopt(wal *w, wal_recovered_log *log, firn_error *err)
 {
+    mutex_not_shared(&w->log_mu);
     w->live = mem_alloc((log->count + 8) * sizeof(wal_segment *));
     if (!w->live)
         return error_no_memory(err, (log->count + 8) * sizeof(wal_segment *));
@@ -109,8 +111,9 @@ static NO_THREAD_ANALYSIS int adopt(wal *w, wal_recovered_log *log, firn_error *
     return FIRN_OK;
 }
 
-static NO_THREAD_ANALYSIS void go_on_in_last(wal *w, const wal_recovered_log *log)
+static void go_on_in_last(wal *w, const wal_recovered_log *log)
 {
+    mutex_not_shared(&w->log_mu);
     wal_segment *last = w->live[w->live_count - 1];
     last->synced = false;
     /* One that was made ahead and is kept as the next one starts like a new one. */
@@ -120,7 +123,7 @@ static NO_THREAD_ANALYSIS void go_on_in_last(wal *w, const wal_recovered_log *lo
 }
 
 /* Decides where the first append goes: behind the last frame, or into a new segment. */
-static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *log, firn_error *err)
+static int choose_current(wal *w, const wal_recovered_log *log, firn_error *err)
 {
     if (log->append_to_last && !log->last_is_worn) {
         go_on_in_last(w, log);
@@ -143,6 +146,7 @@ static NO_THREAD_ANALYSIS int choose_current(wal *w, const wal_recovered_log *lo
     }
     if (status != FIRN_OK)
         return status;
+    mutex_not_shared(&w->log_mu);
     wal_segment *first = w->ready;
     w->ready = NULL;
     first->seq_first = log->last_seq + 1;
@@ -264,6 +268,7 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
     if (status == FIRN_OK)
         status = adopt(w, &log, &why);
     if (status == FIRN_OK && !w->read_only) {
+        mutex_not_shared(&w->log_mu);
         w->fresh = found.closed_clean || w->live_count == 0;
         status = start_writing(w, &log, &why);
     }
@@ -363,8 +368,9 @@ static int cut_file(wal_segment *s, firn_error *err)
     return status == FIRN_OK ? fs_sync(s->file, err) : status;
 }
 
-static NO_THREAD_ANALYSIS int seal_log(wal *w, firn_error *err)
+static int seal_log(wal *w, firn_error *err)
 {
+    mutex_not_shared(&w->making);
     wal_segment *s = w->current;
     /* Another writer may have gone on in the same files. */
     int held = wal_check_held(w, err);
@@ -408,10 +414,10 @@ int firn_wal_close(firn_wal *log, firn_error *error)
     if (status == FIRN_OK)
         status = released;
 
-    mutex_lock(&log->m);
+    mutex_lock(&log->log_mu);
     log->log_closing = true;
     (void)wal_callbacks_decide(log);
-    mutex_unlock(&log->m);
+    mutex_unlock(&log->log_mu);
     wal_callbacks_call(log);
     if (status != FIRN_OK) {
         char line[768];

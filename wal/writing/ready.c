@@ -11,7 +11,7 @@
  * blocks and its mapping, gets a new header with a new salt, and no frame of its former life
  * passes.
  *
- * Locks: making for a segment's birth, m for moments, the recycler's own mutex innermost.
+ * Locks: making for a segment's birth, log_mu for moments, recycler_mu innermost.
  */
 #include <assert.h>
 #include <base/alloc.h>
@@ -137,6 +137,7 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     s->frames = 0;
     s->note = 0;
     s->recycled = true;
+    mutex_not_shared(&w->log_mu); /* a spare: no list of the log has it */
     s->synced = false;
     s->recycler = NULL;
     s->prewritten = s->bytes;
@@ -221,9 +222,9 @@ int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, fir
 
 int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     wal_segment *old = w->ready;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (old && old->bytes >= bytes)
         return FIRN_OK;
     wal_segment *made;
@@ -232,9 +233,9 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
         /* The new file may have taken the name of one that was too small, and be gone again: what
          * would be appended to the old one, nothing would find. */
         if (old) {
-            mutex_lock(&w->m);
+            mutex_lock(&w->log_mu);
             w->ready = NULL;
-            mutex_unlock(&w->m);
+            mutex_unlock(&w->log_mu);
             wal_segment_unref(old);
         }
         return status;
@@ -242,9 +243,9 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
     if (!w->reserved && bytes >= w->config.options.segment_bytes)
         w->reserved =
             wal_reserve_make(w->dir, NULL) == FIRN_OK; /* else the next segment tries again */
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     w->ready = made;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     /* One that was too small: its name belongs to the new one already. */
     wal_segment_unref(old);
     return FIRN_OK;
@@ -265,10 +266,10 @@ int wal_ready_release(wal *w, firn_error *err)
 {
     char names[2 * WAL_SPARES_MAX + 1][TEMPORARY_NAME_BYTES];
     size_t count = 0;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     wal_segment *ready = w->ready;
     w->ready = NULL;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (ready)
         memcpy(names[count++], ready->name, sizeof(ready->name));
     wal_segment_unref(ready);

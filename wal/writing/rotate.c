@@ -72,7 +72,7 @@ static uint64_t segment_bytes_for(const wal *w, uint64_t need)
     return least > w->config.options.segment_bytes ? least : w->config.options.segment_bytes;
 }
 
-static int live_reserve(wal *w, firn_error *err) REQUIRES(w->m)
+static int live_reserve(wal *w, firn_error *err) REQUIRES(w->log_mu)
 {
     return array_grow(&w->live, &w->live_capacity, w->live_count, sizeof(wal_segment *), err);
 }
@@ -90,10 +90,10 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
     }
     if (status != FIRN_OK)
         return status;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     wal_segment *next = w->ready;
     status = live_reserve(w, err);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (status != FIRN_OK)
         return status;
     next->seq_first = last_seq + 1;
@@ -112,10 +112,10 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
     if (status == FIRN_OK)
         status = wal_seal_append(w, WAL_SEAL_ROTATION, durable, err);
     if (status == FIRN_OK) {
-        mutex_lock(&w->m);
+        mutex_lock(&w->log_mu);
         w->live[w->live_count++] = next;
         w->ready = NULL;
-        mutex_unlock(&w->m);
+        mutex_unlock(&w->log_mu);
         w->current = next;
         w->link = (wal_link){
             .prev_no = old->no,

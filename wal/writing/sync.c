@@ -25,13 +25,13 @@
 
 /* ---- Waiters ---- */
 
-static void count_waiters(wal *w, int more) REQUIRES(w->m)
+static void count_waiters(wal *w, int more) REQUIRES(w->log_mu)
 {
     unsigned count = atomic_load_explicit(&w->waiter_count, memory_order_relaxed);
     atomic_store_explicit(&w->waiter_count, count + (unsigned)more, memory_order_relaxed);
 }
 
-static void waiters_push(wal *w, wal_request *r) REQUIRES(w->m)
+static void waiters_push(wal *w, wal_request *r) REQUIRES(w->log_mu)
 {
     r->next = NULL;
     if (w->waiters)
@@ -43,7 +43,7 @@ static void waiters_push(wal *w, wal_request *r) REQUIRES(w->m)
 }
 
 /* Takes out everybody with a tick <= `tick`, in order. */
-static wal_request *waiters_take(wal *w, uint64_t tick) REQUIRES(w->m)
+static wal_request *waiters_take(wal *w, uint64_t tick) REQUIRES(w->log_mu)
 {
     wal_request *taken = NULL, **taken_tail = &taken;
     wal_request **link = &w->waiters;
@@ -82,9 +82,9 @@ static void answer_failed(wal *w, wal_request *first)
     uint32_t bits = 0;
     if (!first)
         return;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     firn_error cause = w->poison;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     cause.status = FIRN_IO;
     error_hint(&cause, "whether the write survives is unknown; find the cause, then close the log "
                        "and open it again");
@@ -102,14 +102,14 @@ static void answer_failed(wal *w, wal_request *first)
  * round has released them. A round that starts at once goes without them, and two half-filled
  * rounds take twice the time of a full one. So a round waits for as many as waited at the end of
  * the last one, for a part of what a sync takes; a lone writer does not wait. */
-static bool company_complete(const wal *w) REQUIRES(w->m)
+static bool company_complete(const wal *w) REQUIRES(w->log_mu)
 {
     return atomic_load_explicit(&w->waiter_count, memory_order_relaxed) >= w->sync_crowd ||
            w->sync_us < 2;
 }
 
 /* From here to round_done or round_failed nobody else syncs. */
-static void claim_round(wal *w) REQUIRES(w->m)
+static void claim_round(wal *w) REQUIRES(w->log_mu)
 {
     w->syncing = true;
     w->gatherer = NULL;
@@ -117,7 +117,7 @@ static void claim_round(wal *w) REQUIRES(w->m)
 
 /* Who does something about those who wait now: `own` by preference, which is awake. Returns whom to
  * tell to sync, or NULL. */
-static wal_request *round_start(wal *w, wal_request *own, wal_request *first) REQUIRES(w->m)
+static wal_request *round_start(wal *w, wal_request *own, wal_request *first) REQUIRES(w->log_mu)
 {
     wal_request *named = NULL;
     if (w->syncing || !first)
@@ -139,7 +139,7 @@ uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own)
 {
     wal_request *waits = NULL, *done = NULL;
     uint32_t state = WAL_WAITING;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
     for (wal_request *r = first, *next; r; r = next) {
         next = r->next;
@@ -159,7 +159,7 @@ uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own)
         state = WAL_SYNC;
     else if (own && w->gatherer == own)
         state = WAL_GATHER;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
 
     if (poisoned)
         answer_failed(w, done);
@@ -175,14 +175,14 @@ uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own)
 /* The oldest segment with bytes that are not known to be synced, with a reference. */
 static wal_segment *oldest_unsynced(wal *w, bool *is_last)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     size_t i = 0;
     while (i + 1 < w->live_count && w->live[i]->synced)
         i++;
     wal_segment *s = w->live[i];
     wal_segment_ref(s);
     *is_last = i + 1 == w->live_count;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     return s;
 }
 
@@ -195,9 +195,9 @@ static int sync_segments(wal *w, firn_error *err)
         uint64_t end = atomic_load_explicit(&s->visible_end, memory_order_acquire);
         int status = fs_sync(s->file, err);
         if (status == FIRN_OK && !is_last) {
-            mutex_lock(&w->m);
+            mutex_lock(&w->log_mu);
             s->synced = true;
-            mutex_unlock(&w->m);
+            mutex_unlock(&w->log_mu);
         }
         /* Written-back pages are clean, and storing into a clean page costs a fault: they are made
          * ready again ahead of the writer. Racing with who raises it costs at most a fault, too. */
@@ -215,12 +215,12 @@ static void round_failed(wal *w, firn_error *cause)
 {
     cause->status = FIRN_IO; /* whatever errno was: a sync that failed is no "try again" */
     wal_poison(w, cause);
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     wal_request *all = waiters_take(w, UINT64_MAX);
     w->syncing = false;
     bool fire = wal_callbacks_decide(w);
     cond_broadcast(&w->durable_cond);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     answer_failed(w, all);
     if (fire)
         wal_callbacks_fire(w);
@@ -229,7 +229,7 @@ static void round_failed(wal *w, firn_error *cause)
 static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
 {
     wal_request *named = NULL;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     w->sync_crowd = atomic_load_explicit(&w->waiter_count, memory_order_relaxed);
     w->sync_us = us;
     bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
@@ -248,7 +248,7 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     bool fire = wal_callbacks_decide(w);
     if (w->timed_waiters > 0)
         cond_broadcast(&w->durable_cond);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
 
     /* The next round first: its sync takes longest. */
     wal_ring(w, bits);
@@ -295,9 +295,9 @@ static void sync_round(wal *w)
     firn_error error;
     note_round(w);
     if (atomic_load_explicit(&w->poisoned, memory_order_acquire)) {
-        mutex_lock(&w->m);
+        mutex_lock(&w->log_mu);
         error = w->poison;
-        mutex_unlock(&w->m);
+        mutex_unlock(&w->log_mu);
         round_failed(w, &error);
         return;
     }
@@ -321,23 +321,23 @@ static void sync_round(wal *w)
  * the round is ours, WAITING when another one took it over. */
 static uint32_t gather(wal *w, wal_request *r)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     uint64_t limit_us = w->sync_us / 2 < GATHER_US_MAX ? w->sync_us / 2 : GATHER_US_MAX;
     bool ours = w->gatherer == r && company_complete(w);
     if (ours)
         claim_round(w);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (ours)
         return WAL_SYNC;
     (void)wal_request_sleep(w, r, (uint32_t)limit_us + 1);
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     ours = w->gatherer == r;
     if (ours) {
         claim_round(w);
         atomic_store_explicit(&r->state, WAL_WAITING,
                               memory_order_relaxed); /* nobody else tells it */
     }
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     return ours ? WAL_SYNC : WAL_WAITING;
 }
 
@@ -361,13 +361,13 @@ void wal_sync_wait(wal *w, wal_request *r, uint32_t state)
 
 void wal_sync_fail_all(wal *w)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     /* Whoever syncs now answers the others at the end of its round. */
     wal_request *all = w->syncing ? NULL : waiters_take(w, UINT64_MAX);
     w->gatherer = NULL;
     bool fire = wal_callbacks_decide(w);
     cond_broadcast(&w->durable_cond);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     answer_failed(w, all);
     if (fire)
         wal_callbacks_fire(w);
@@ -388,12 +388,12 @@ int wal_sync_all(wal *w, firn_error *err)
 void wal_sync_background(wal *w)
 {
     uint64_t tick = atomic_load_explicit(&w->tick, memory_order_acquire);
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     bool ours = !w->syncing && w->durable_tick < tick &&
                 !atomic_load_explicit(&w->poisoned, memory_order_relaxed);
     if (ours)
         claim_round(w);
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (ours)
         sync_round(w);
 }
@@ -460,7 +460,7 @@ static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err
 {
     uint64_t start = fs_mono_us(w->fs);
     uint64_t limit = (uint64_t)timeout_ms * 1000;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     w->timed_waiters++;
     int status = durable_outcome(w, seq);
     while (status == FIRN_TIMED_OUT) {
@@ -471,11 +471,11 @@ static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err
             atomic_store_explicit(&w->sync_wanted, true, memory_order_release);
             wal_helper_wake_locked(w);
         }
-        cond_wait_ms(&w->durable_cond, &w->m, (limit - passed + 999) / 1000);
+        cond_wait_ms(&w->durable_cond, &w->log_mu, (limit - passed + 999) / 1000);
         status = durable_outcome(w, seq);
     }
     w->timed_waiters--;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     if (status == FIRN_POISONED)
         return wal_poisoned_error(w, err);
     if (status == FIRN_TIMED_OUT) {

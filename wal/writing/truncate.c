@@ -46,7 +46,7 @@ static int look_for_floor(void *ctx, wal_segment *s, uint64_t offset, const wal_
 static wal_segment *segment_inside(wal *w, uint64_t seq, uint64_t last_seq)
 {
     wal_segment *found = NULL;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     for (size_t i = 0; i < w->live_count; i++) {
         wal_segment *s = w->live[i];
         /* seq_last of the current segment belongs to the leader. */
@@ -59,7 +59,7 @@ static wal_segment *segment_inside(wal *w, uint64_t seq, uint64_t last_seq)
         }
         break;
     }
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     return found;
 }
 
@@ -81,13 +81,13 @@ static uint64_t find_floor(wal *w, uint64_t upto, uint64_t last_seq)
 static wal_segment *take_oldest(wal *w, uint64_t floor, uint64_t before_no)
 {
     wal_segment *s = NULL;
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     if (w->live_count > 1 && w->live[0]->no < before_no && w->live[0]->seq_last <= floor) {
         s = w->live[0];
         w->live_count--;
         memmove(w->live, w->live + 1, w->live_count * sizeof(wal_segment *));
     }
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
     return s;
 }
 
@@ -186,10 +186,10 @@ int wal_give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *e
  * operations (wal_config.covered_seq). */
 static void spare_syncs(wal *w, uint64_t covered_seq)
 {
-    mutex_lock(&w->m);
+    mutex_lock(&w->log_mu);
     for (size_t i = 0; i + 1 < w->live_count && w->live[i]->seq_last <= covered_seq; i++)
         w->live[i]->synced = true;
-    mutex_unlock(&w->m);
+    mutex_unlock(&w->log_mu);
 }
 
 static int checkpoint(wal *w, uint64_t covered_seq, bool durable, uint64_t *seq, firn_error *err)

@@ -38,7 +38,7 @@ size_t mem_refused(void);
 typedef struct mem_relief {
     void (*give)(void *ctx);
     void *ctx;
-    struct mem_relief *next;
+    struct mem_relief *next; /* alloc.c changes it under its lock */
 } mem_relief;
 void mem_relief_add(mem_relief *r);
 void mem_relief_remove(mem_relief *r);

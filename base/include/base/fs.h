@@ -147,7 +147,8 @@ typedef struct fs_ops {
     int (*locked)(fs_file *file);
 
     /* Gives the descriptor of a file back to the system. Until `resume`, only its mappings may be
-     * used, and `close`. NULL, or -EBUSY (the handle holds a lock): it stays. */
+     * used, and `close`. During the two calls, no other thread uses the file. NULL, or -EBUSY (the
+     * handle holds a lock): it stays. */
     int (*rest)(fs_file *file);
     /* Opens it again, for reading, by its name. 0; -ENOENT: there is no such name any more;
      * -ESTALE: another file has it, or the file has another size now. The file goes on resting

@@ -123,7 +123,7 @@ struct firn {
     /* Leader of the log only. */
     mem *active; /* the view's active mem, which keeps it alive; NULL when read-only */
 
-    mutex state_mu;
+    MUTEX(state_mu);
     cond
         state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
     view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
@@ -152,21 +152,21 @@ struct firn {
         load; /* by which writers are slowed (slow_load), without what running jobs have done */
     _Atomic uint32_t relief; /* what they have done */
 
-    mutex manifest_mu; /* orders edits: one at a time makes and installs a version */
+    MUTEX(manifest_mu); /* orders edits: one at a time makes and installs a version */
     manifest *manifest GUARDED_BY(manifest_mu);
     uint64_t manifest_limit GUARDED_BY(manifest_mu); /* where a new manifest is begun */
     uint64_t covered_no GUARDED_BY(manifest_mu);     /* as in manifest_state */
     _Atomic uint64_t next_file_no;
     _Atomic uint64_t flushed_seq;
 
-    mutex snapshot_mu;
+    MUTEX(snapshot_mu);
     firn_snapshot *snapshots GUARDED_BY(snapshot_mu); /* circular, ascending numbers; NULL: none */
     uint64_t snapshot_count GUARDED_BY(snapshot_mu);
 
-    mutex flush_mu; /* one flush at a time */
+    MUTEX(flush_mu); /* one flush at a time */
     thread flusher;
 
-    mutex jobs_mu;                 /* what is claimed; held for decisions */
+    MUTEX(jobs_mu);                /* what is claimed; held for decisions */
     cond jobs_changed;             /* a claim or a part has ended */
     job *jobs GUARDED_BY(jobs_mu); /* that run, or wait to */
     uint64_t tickets GUARDED_BY(jobs_mu);

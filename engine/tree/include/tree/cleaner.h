@@ -23,7 +23,7 @@ struct dead {
 };
 
 typedef struct cleaner {
-    mutex m;
+    MUTEX(m);
     cond given, idle;
     dead *first GUARDED_BY(m), *last GUARDED_BY(m);
     bool works GUARDED_BY(m); /* there is a thread, and it takes what is given */

@@ -30,8 +30,8 @@ typedef struct readers {
     readers_slot slots[READERS_SLOTS];
     _Alignas(64) _Atomic uint32_t phase;
     _Atomic uint32_t awaited; /* 1 + the column whose last reader has to wake the waiter; 0: none */
-    mutex waiting;            /* one waiter at a time */
-    mutex bed;                /* by which the waiter sleeps */
+    MUTEX(waiting);           /* one waiter at a time */
+    MUTEX(bed);               /* by which the waiter sleeps */
     cond left;                /* a reader has left the awaited column */
     uint64_t looks; /* how often a waiter looked whether a column is empty: what tests bound */
 } readers;

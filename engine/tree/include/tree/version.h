@@ -79,7 +79,7 @@ struct table {
     const table_env *env;
     atomic_bool obsolete; /* no version that can become current lists it: remove the file with the
                              last reference */
-    mutex opening;
+    MUTEX(opening);
     _Atomic(sst_reader *) reader; /* set once, under `opening` */
     atomic_bool mapped;           /* is to be read in place; acted upon under `opening` */
     table *self;                  /* backs as_level */

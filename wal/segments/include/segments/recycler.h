@@ -15,14 +15,14 @@
 
 typedef struct wal_recycler {
     atomic_uint refs;
-    mutex m;
-    bool closed GUARDED_BY(m); /* the log is gone: no segment is wanted back */
+    MUTEX_MEMBER(recycler_mu);
+    bool closed GUARDED_BY(recycler_mu); /* the log is gone: no segment is wanted back */
     /* Segments on their way, oldest first, still referenced by others, who take themselves out when
      * they are not any more; expected_count + count is at most WAL_SPARES_MAX. */
-    wal_segment *expected[WAL_SPARES_MAX] GUARDED_BY(m);
-    unsigned expected_count GUARDED_BY(m);
-    unsigned count GUARDED_BY(m);
-    wal_segment *spares[WAL_SPARES_MAX] GUARDED_BY(m); /* no reference is left */
+    wal_segment *expected[WAL_SPARES_MAX] GUARDED_BY(recycler_mu);
+    unsigned expected_count GUARDED_BY(recycler_mu);
+    unsigned count GUARDED_BY(recycler_mu);
+    wal_segment *spares[WAL_SPARES_MAX] GUARDED_BY(recycler_mu); /* no reference is left */
 } wal_recycler;
 
 int wal_recycler_new(wal_recycler **out);

@@ -12,9 +12,14 @@
 #define SEGMENTS_SEGMENT_H
 
 #include <base/fs.h>
+#include <base/thread.h>
 #include <segments/format.h>
 #include <stdatomic.h>
 #include <wal/wal.h>
+
+/* Of the log, and of the recycler (<segments/recycler.h>). */
+MUTEX_KIND(log_mu);
+MUTEX_KIND(recycler_mu);
 
 struct wal_segment {
     /* To the bytes; all references to the file are one of them together. */
@@ -22,7 +27,8 @@ struct wal_segment {
     /* To the file: with the last one, its descriptor goes, unless the segment is to be used
      * again. */
     atomic_uint files;
-    bool rests; /* under the recycler's lock: its descriptor is gone, and it is not used again */
+    /* its descriptor is gone, and it is not used again */
+    bool rests GUARDED_BY(recycler_mu);
     uint64_t no;
     uint64_t bytes; /* full size, as in the header */
     uint64_t salt;
@@ -56,7 +62,7 @@ struct wal_segment {
     bool shared;
     /* the file was made in this life, so that no write into it failed unseen */
     bool ours;
-    bool synced; /* sealed and synced; guarded by the log's mutex */
+    bool synced GUARDED_BY(log_mu); /* sealed and synced */
     /* who may want it back when the last reference goes, or NULL */
     void *recycler;
 };
