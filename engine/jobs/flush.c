@@ -62,7 +62,7 @@ static void give_up_log(firn *db, uint64_t flushed, uint64_t covered_no)
     }
 }
 
-static int flush_mem(firn *db, mem *m, firn_error *err)
+static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
 {
     build b;
     uint64_t flushed = atomic_load_explicit(&m->seq_last, memory_order_relaxed);

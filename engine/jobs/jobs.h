@@ -38,10 +38,12 @@ struct job {
     _Atomic uint64_t
         passed; /* ... of that, as much as it has passed of the entries is counted in db->relief already */
     buf snapshots;
-    part *parts;                                 /* NULL: none to help with */
-    size_t part_count, part_next, parts_running; /* guarded by jobs_mu */
-    bool part_failed;                            /* likewise: no further one is begun */
-    job *next;
+    /* The owner changes these two under jobs_mu, and reads them without. NULL: none to help with. */
+    part *parts;
+    size_t part_count;
+    size_t part_next GUARDED_BY(jobs_mu), parts_running GUARDED_BY(jobs_mu);
+    bool part_failed GUARDED_BY(jobs_mu); /* no further one is begun */
+    job *next GUARDED_BY(jobs_mu);
 };
 
 /* ---- jobs.c ---- */

@@ -41,8 +41,7 @@ static bool is_flushed(firn *db, uint64_t seq)
            atomic_load_explicit(&db->flushed_seq, memory_order_acquire) >= seq;
 }
 
-static bool is_settled(firn *db,
-                       uint64_t unused) NO_THREAD_ANALYSIS /* state_mu is held by wait_until */
+static bool is_settled(firn *db, uint64_t unused) REQUIRES(db->state_mu)
 {
     (void)unused;
     view *v = atomic_load_explicit(&db->view, memory_order_relaxed);

@@ -150,6 +150,7 @@ void store_reap(firn *db)
     mutex_unlock(&db->state_mu);
     if (first)
         readers_wait(&db->readers);
+    mutex_not_shared(&db->state_mu); /* no other thread knows these views */
     for (view *next; first; first = next) {
         next = first->next_retired;
         view_unref(first);

@@ -3,19 +3,19 @@
 
 void cleaner_init(cleaner *c)
 {
-    mutex_init(&c->m);
+    mutex_init(&c->cleaner_mu);
     cond_init(&c->given);
     cond_init(&c->idle);
 }
 
 void cleaner_release(cleaner *c)
 {
-    mutex_release(&c->m);
+    mutex_release(&c->cleaner_mu);
     cond_release(&c->given);
     cond_release(&c->idle);
 }
 
-static dead *take_first(cleaner *c) REQUIRES(c->m)
+static dead *take_first(cleaner *c) REQUIRES(c->cleaner_mu)
 {
     dead *d = c->first;
     c->first = d->next;
@@ -24,14 +24,14 @@ static dead *take_first(cleaner *c) REQUIRES(c->m)
     return d;
 }
 
-static void end_all(cleaner *c) REQUIRES(c->m)
+static void end_all(cleaner *c) REQUIRES(c->cleaner_mu)
 {
     while (c->first) {
         dead *d = take_first(c);
         c->busy = true;
-        mutex_unlock(&c->m);
+        mutex_unlock(&c->cleaner_mu);
         d->end(d); /* may give us more */
-        mutex_lock(&c->m);
+        mutex_lock(&c->cleaner_mu);
         c->busy = false;
     }
 }
@@ -39,39 +39,39 @@ static void end_all(cleaner *c) REQUIRES(c->m)
 static void cleaner_run(void *arg)
 {
     cleaner *c = arg;
-    mutex_lock(&c->m);
+    mutex_lock(&c->cleaner_mu);
     for (;;) {
         end_all(c);
         cond_broadcast(&c->idle);
         if (!c->works)
             break;
-        cond_wait(&c->given, &c->m);
+        cond_wait(&c->given, &c->cleaner_mu);
     }
-    mutex_unlock(&c->m);
+    mutex_unlock(&c->cleaner_mu);
 }
 
 int cleaner_start(cleaner *c)
 {
-    mutex_lock(&c->m);
+    mutex_lock(&c->cleaner_mu);
     c->works = true;
-    mutex_unlock(&c->m);
+    mutex_unlock(&c->cleaner_mu);
     int rc = thread_start(&c->thread, "firn-clean", cleaner_run, c);
     if (rc == 0)
         return 0;
-    mutex_lock(&c->m);
+    mutex_lock(&c->cleaner_mu);
     c->works = false;
     end_all(c); /* what another thread has given meanwhile */
     cond_broadcast(&c->idle);
-    mutex_unlock(&c->m);
+    mutex_unlock(&c->cleaner_mu);
     return rc;
 }
 
 void cleaner_stop(cleaner *c)
 {
-    mutex_lock(&c->m);
+    mutex_lock(&c->cleaner_mu);
     c->works = false;
     cond_signal(&c->given);
-    mutex_unlock(&c->m);
+    mutex_unlock(&c->cleaner_mu);
     thread_join(&c->thread);
 }
 
@@ -80,7 +80,7 @@ void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d))
     bool taken = false;
     *d = (dead){.end = end};
     if (c) {
-        mutex_lock(&c->m);
+        mutex_lock(&c->cleaner_mu);
         taken = c->works;
         if (taken && c->last)
             c->last->next = d;
@@ -89,7 +89,7 @@ void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d))
         if (taken)
             c->last = d;
         cond_signal(&c->given);
-        mutex_unlock(&c->m);
+        mutex_unlock(&c->cleaner_mu);
     }
     if (!taken)
         end(d);
@@ -97,8 +97,8 @@ void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d))
 
 void cleaner_wait(cleaner *c)
 {
-    mutex_lock(&c->m);
+    mutex_lock(&c->cleaner_mu);
     while (c->first || c->busy)
-        cond_wait(&c->idle, &c->m);
-    mutex_unlock(&c->m);
+        cond_wait(&c->idle, &c->cleaner_mu);
+    mutex_unlock(&c->cleaner_mu);
 }

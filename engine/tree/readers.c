@@ -22,6 +22,7 @@ void readers_init(readers *r)
     mutex_init(&r->waiting);
     mutex_init(&r->bed);
     cond_init(&r->left);
+    mutex_not_shared(&r->waiting);
     r->looks = 0;
 }
 
@@ -56,7 +57,7 @@ void readers_wake(readers *r)
     mutex_unlock(&r->bed);
 }
 
-static void wait_for_column(readers *r, uint32_t column)
+static void wait_for_column(readers *r, uint32_t column) REQUIRES(r->waiting)
 {
     r->looks++;
     if (column_empty(r, column))

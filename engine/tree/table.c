@@ -149,6 +149,36 @@ void table_set_mapped(table *t, bool mapped)
     mutex_unlock(&t->opening);
 }
 
+static int open_reader(table *t, sst_reader **out, firn_error *err) REQUIRES(t->opening)
+{
+    firn_error why;
+    sst_reader *r;
+    sst_reader_options o = {.cache = t->env->cache,
+                            .files = t->env->files,
+                            .keeps = t->env->keeps,
+                            .mapped = atomic_load(&t->mapped),
+                            .store_id = {t->env->store_id[0], t->env->store_id[1]},
+                            .table_no = t->no,
+                            .file_bytes = t->properties.file_bytes};
+    char name[NAME_BYTES];
+    name_table(t->no, name);
+    error_clear(&why);
+    int rc = sst_reader_open(t->env->dir, name, &o, &r, &why);
+    if (rc == FIRN_NOT_FOUND)
+        rc = is_missing(t, name, &why);
+    rc = not_plain(rc, &why);
+    if (rc == FIRN_OK && !is_as_listed(t, r)) {
+        rc = fail_listed(t, name, "the table is not the one that the manifest lists", &why);
+        sst_reader_close(r);
+    }
+    (void)error_give(err, rc, &why);
+    if (rc != FIRN_OK)
+        return rc;
+    atomic_store_explicit(&t->reader, r, memory_order_release);
+    *out = r;
+    return FIRN_OK;
+}
+
 int table_reader(table *t, sst_reader **out, firn_error *err)
 {
     sst_reader *r = atomic_load_explicit(&t->reader, memory_order_acquire);
@@ -156,30 +186,8 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
     if (!r) {
         mutex_lock(&t->opening);
         r = atomic_load_explicit(&t->reader, memory_order_acquire);
-        if (!r) {
-            firn_error why;
-            sst_reader_options o = {.cache = t->env->cache,
-                                    .files = t->env->files,
-                                    .keeps = t->env->keeps,
-                                    .mapped = atomic_load(&t->mapped),
-                                    .store_id = {t->env->store_id[0], t->env->store_id[1]},
-                                    .table_no = t->no,
-                                    .file_bytes = t->properties.file_bytes};
-            char name[NAME_BYTES];
-            name_table(t->no, name);
-            error_clear(&why);
-            rc = sst_reader_open(t->env->dir, name, &o, &r, &why);
-            if (rc == FIRN_NOT_FOUND)
-                rc = is_missing(t, name, &why);
-            rc = not_plain(rc, &why);
-            if (rc == FIRN_OK && !is_as_listed(t, r)) {
-                rc = fail_listed(t, name, "the table is not the one that the manifest lists", &why);
-                sst_reader_close(r);
-            }
-            (void)error_give(err, rc, &why);
-            if (rc == FIRN_OK)
-                atomic_store_explicit(&t->reader, r, memory_order_release);
-        }
+        if (!r)
+            rc = open_reader(t, &r, err);
         mutex_unlock(&t->opening);
     }
     if (rc == FIRN_OK)

@@ -578,6 +578,7 @@ static void who_waits_for_a_reader_sleeps(void **state)
     assert_true(atomic_load(&w->over));
     /* Before and after it lay down, once for each that it waited for, and at the other column; and a few wakings that
      * the system may make up. */
+    mutex_not_shared(&w->readers.waiting);
     assert_true(w->readers.looks <= 2 + OLD + 1 + 4);
     assert_int_equal(readers_pins(&w->readers), 1);
     readers_release(&w->readers);

@@ -128,9 +128,10 @@ static void the_child_waits_for_no_lock_that_the_parent_held(void **state)
         held h = hold(&b, holders[n]);
         replace_all(&b);
         firn *db = b.db;
-        mutex *const all[] = {&db->cleaner.m.lock,   &db->snapshot_mu.lock,    &db->state_mu.lock,
-                              &db->manifest_mu.lock, &db->flush_mu.lock,       &db->jobs_mu.lock,
-                              &db->readers.bed.lock, &db->readers.waiting.lock};
+        mutex *const all[] = {&db->cleaner.cleaner_mu.lock, &db->snapshot_mu.lock,
+                              &db->state_mu.lock,           &db->manifest_mu.lock,
+                              &db->flush_mu.lock,           &db->jobs_mu.lock,
+                              &db->readers.bed.lock,        &db->readers.waiting.lock};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             mutex_lock_any(all[i]);
             child_uses_all(&h);

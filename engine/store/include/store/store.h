@@ -88,7 +88,7 @@ typedef struct compactor {
     bool calm;          /* it looks for what can wait, too */
     bool looked_calmly; /* it has done so since the last change */
     uint64_t idle_seq;  /* the newest number when it last asked for a flush */
-    bool busy;          /* counted in db->compacting; under state_mu */
+    bool busy GUARDED_BY(state_mu); /* counted in db->compacting */
 } compactor;
 
 struct firn {
@@ -123,7 +123,7 @@ struct firn {
     /* Leader of the log only. */
     mem *active; /* the view's active mem, which keeps it alive; NULL when read-only */
 
-    MUTEX(state_mu);
+    MUTEX_MEMBER(state_mu);
     cond
         state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
     view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
@@ -185,7 +185,7 @@ struct firn {
 struct firn_snapshot {
     firn *db;
     uint64_t seq;
-    firn_snapshot *prev, *next;
+    firn_snapshot *prev GUARDED_BY(snapshot_mu), *next GUARDED_BY(snapshot_mu);
 };
 
 /* FIRN_OK, or FIRN_INVALID after fork or for NULL. */

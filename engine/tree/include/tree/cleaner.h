@@ -15,19 +15,21 @@
 #include <base/thread.h>
 #include <stdbool.h>
 
+MUTEX_KIND(cleaner_mu);
+
 /* Part of what may die. */
 typedef struct dead dead;
 struct dead {
-    dead *next;
+    dead *next GUARDED_BY(cleaner_mu);
     void (*end)(dead *d); /* frees what it is part of */
 };
 
 typedef struct cleaner {
-    MUTEX(m);
+    MUTEX_MEMBER(cleaner_mu);
     cond given, idle;
-    dead *first GUARDED_BY(m), *last GUARDED_BY(m);
-    bool works GUARDED_BY(m); /* there is a thread, and it takes what is given */
-    bool busy GUARDED_BY(m);
+    dead *first GUARDED_BY(cleaner_mu), *last GUARDED_BY(cleaner_mu);
+    bool works GUARDED_BY(cleaner_mu); /* there is a thread, and it takes what is given */
+    bool busy GUARDED_BY(cleaner_mu);
     thread thread;
 } cleaner;
 

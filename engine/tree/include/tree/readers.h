@@ -33,7 +33,8 @@ typedef struct readers {
     MUTEX(waiting);           /* one waiter at a time */
     MUTEX(bed);               /* by which the waiter sleeps */
     cond left;                /* a reader has left the awaited column */
-    uint64_t looks; /* how often a waiter looked whether a column is empty: what tests bound */
+    /* how often a waiter looked whether a column is empty: what tests bound */
+    uint64_t looks GUARDED_BY(waiting);
 } readers;
 
 void readers_init(readers *r);

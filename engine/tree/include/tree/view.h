@@ -19,6 +19,9 @@
 
 #include <tree/version.h>
 
+/* Of the store. */
+MUTEX_KIND(state_mu);
+
 typedef struct mem {
     atomic_uint refs;
     dead grave;
@@ -55,8 +58,8 @@ typedef struct view view;
 struct view {
     atomic_uint refs;
     dead grave;
-    view *next_retired; /* in store.retired, once it is replaced */
-    size_t frozen_room; /* how many mems fit into `frozen` */
+    view *next_retired GUARDED_BY(state_mu); /* in store.retired, once it is replaced */
+    size_t frozen_room;                      /* how many mems fit into `frozen` */
     version *version;
     mem *active; /* NULL when the store is open for reading only and its log is empty */
     size_t frozen_count;
