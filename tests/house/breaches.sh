@@ -176,6 +176,57 @@ printf '/* %0100d */\n' 0 >>wal/wal.c && expect fails words 'wal.c:8: a line of 
 printf '/* %094d */\n' 0 >>wal/wal.c && expect passes words ''
 printf 'int y;' >>wal/wal.c && expect fails words 'does not end in a newline (H4)'
 
+# A queue whose fields two mutexes guard; its entries belong to the first. Each breach is one more function, or line.
+guarded() {
+    rm base/filler_*.c wal/wal.c
+    cp "$house/../../base/include/base/thread.h" base/include/base/
+    printf '%s\n' '#include <base/thread.h>' 'MUTEX_KIND(queue_mu);' \
+        'typedef struct entry { struct entry *next GUARDED_BY(queue_mu); } entry;' \
+        'typedef struct queue { MUTEX_MEMBER(queue_mu); cond given; entry *first GUARDED_BY(queue_mu);' \
+        'MUTEX(sums_mu); int sums[2] GUARDED_BY(sums_mu); } queue;' >base/include/base/queue.h
+    printf '%s\n' '#include <base/queue.h>' 'static entry *take(queue *q) REQUIRES(q->queue_mu)' \
+        '{ entry *e = q->first; q->first = e->next; return e; }' \
+        'static entry *behind(entry *e) REQUIRES_ANY(queue_mu)' '{ return e->next; }' \
+        'entry *queue_wait(queue *q) { mutex_lock(&q->queue_mu); while (!q->first || behind(q->first))' \
+        'cond_wait(&q->given, &q->queue_mu); entry *e = take(q); mutex_unlock(&q->queue_mu); return e; }' \
+        'void queue_free(queue *q) { mutex_not_shared(&q->queue_mu); if (q->first) q->first->next = 0; }' \
+        'int queue_try(queue *q) { if (!mutex_try(&q->sums_mu)) return 0; int n = q->sums[1];' \
+        'mutex_unlock(&q->sums_mu); return n; }' >base/queue.c
+}
+# refused WORDS TEXT: clang says so of the text, behind the queue.
+refused() {
+    guarded && printf '%s\n' "$2" >>base/queue.c && expect fails locks "$1" "$cc"
+}
+guarded
+sh "$house/locks.sh" "$work/h" "$cc" >"$work/said" 2>&1
+if [ $? -eq 77 ]; then
+    echo "breaches of locks: $(cat "$work/said")"
+else
+    expect passes locks '' "$cc"
+    refused "reading variable 'first'" 'int f(queue *q) { return q->first != 0; }'
+    refused "writing variable 'sums'" 'void f(queue *q) { q->sums[1] = 2; }'
+    refused "reading variable 'next'" 'int f(entry *e) { return e->next != 0; }'
+    refused "reading variable 'sums'" \
+        'int f(queue *q) { mutex_lock(&q->queue_mu); int n = q->sums[0]; mutex_unlock(&q->queue_mu); return n; }'
+    refused "writing variable 'first'" 'void f(queue *q) { mutex_lock(&q->queue_mu); mutex_unlock(&q->queue_mu); q->first = 0; }'
+    refused "reading variable 'sums'" \
+        'int f(queue *q) { if (!mutex_try(&q->sums_mu)) return q->sums[0]; mutex_unlock(&q->sums_mu); return 0; }'
+    refused "calling function 'take' requires" 'entry *f(queue *q) { return take(q); }'
+    refused "calling function 'take' requires holding mutex 'b->queue_mu" \
+        'void f(queue *a, queue *b) { mutex_lock(&a->queue_mu); take(b); mutex_unlock(&a->queue_mu); }'
+    refused "calling function 'behind' requires" 'entry *f(entry *e) { return behind(e); }'
+    refused "calling function 'cond_wait_kind' requires" 'void f(queue *q) { cond_wait(&q->given, &q->queue_mu); }'
+    refused "is not held on every path" 'void f(queue *q, int x) { mutex_lock(&q->queue_mu); if (x) mutex_unlock(&q->queue_mu); }'
+    refused "is still held at the end of function" 'void f(queue *q) { mutex_lock(&q->queue_mu); q->first = 0; }'
+    refused "that was not held" 'void f(queue *q) { mutex_unlock(&q->queue_mu); }'
+    refused "around base/thread.h (G3)" 'NO_THREAD_ANALYSIS void f(queue *q) { q->first = 0; }'
+    refused "around base/thread.h (G3)" 'static mutex plain; void *f(void) { return &plain; }'
+    guarded && printf '%s\n' '#include <base/thread.h>' 'static MUTEX(idle_mu);' \
+        'void f(void) { mutex_lock(&idle_mu); mutex_unlock(&idle_mu); }' >base/idle.c &&
+        expect fails locks 'base/idle.c locks a mutex that guards nothing in it (G2)' "$cc"
+fi
+build
+
 # compile FILE TEXT: a library of the room wal with one object of that name.
 compile() {
     printf '%s\n' "$2" >"$work/$1.c"

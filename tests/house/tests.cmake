@@ -15,6 +15,8 @@ firn_house_test(exercises)
 firn_house_test(blocks)
 firn_house_test(glossary)
 firn_house_test(symbols ${CMAKE_NM} ${FIRN_HOUSE_LIBRARIES})
+firn_house_test(locks ${CMAKE_C_COMPILER})
+set_tests_properties(house.locks PROPERTIES SKIP_RETURN_CODE 77)
 # Each of them finds a breach that was put there on purpose.
 add_test(NAME house.breaches COMMAND sh ${PROJECT_SOURCE_DIR}/tests/house/breaches.sh ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER}
          ${CMAKE_AR} ${CMAKE_NM})
