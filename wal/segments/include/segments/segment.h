@@ -6,7 +6,7 @@
  * wal_ready).
  *
  * Fields up to `end` never change after creation. Fields below `end` belong to the leader (or,
- * during open, to the opening thread).
+ * during open, to the opening thread), but for those that say otherwise.
  */
 #ifndef SEGMENTS_SEGMENT_H
 #define SEGMENTS_SEGMENT_H
@@ -63,7 +63,8 @@ struct wal_segment {
     /* the file was made in this life, so that no write into it failed unseen */
     bool ours;
     bool synced GUARDED_BY(log_mu); /* sealed and synced */
-    /* who may want it back when the last reference goes, or NULL */
+    /* Who may want it back when the last reference goes, or NULL. The log sets it while it has a
+     * reference to the file; only the thread that gives the last one back reads it. */
     void *recycler;
 };
 
