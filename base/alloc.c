@@ -95,7 +95,7 @@ void mem_relief_remove(mem_relief *r)
     mutex_unlock(&relief_lock);
 }
 
-/* No thread waits for a lock while this one is held, so that a caller may hold any other. */
+/* No thread waits for a lock while it holds this one, so that a caller may hold any other. */
 bool mem_relieve(void)
 {
     mutex_lock(&relief_lock);

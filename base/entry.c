@@ -1,7 +1,7 @@
 /* entry: checks encoded operations (include/base/entry.h; README.md, "Entry").
  *
- * What arrives here may have been read from a file that an enemy prepared: every length is compared
- * with the bytes that remain before it is used, and nothing behind `available` is touched.
+ * What arrives here may have been read from a file that an attacker prepared: every length is
+ * compared with the bytes that remain before it is used, and nothing behind `available` is touched.
  */
 #include <base/entry.h>
 

@@ -4,7 +4,7 @@
  * firn_error what it could not do, to which file, where, and what may help. Invariants:
  *
  *   S1  A transfer that returns FIRN_OK was complete.
- *   S2  EINTR is repeated and seen by nobody. It says that a call was interrupted, never that it
+ *   S2  EINTR is repeated and no caller sees it. It says that a call was interrupted, never that it
  *       failed.
  *   S3  Any other failure is returned at once and never tried again: after a failed fdatasync the
  *       next one may report success although the data is gone.
@@ -168,7 +168,7 @@ static int sync_parent(fs *f, char *path, size_t length, firn_error *err)
     return status;
 }
 
-/* Someone else's folder may lie where we may neither look nor sync. Had we made it, an earlier call
+/* Another user's folder may lie where we may neither look nor sync. Had we made it, an earlier call
  * would have failed for the same reason, so there is nothing of ours to save. A device error stays
  * one. */
 static int sync_parent_of_existing(fs *f, char *path, size_t length, firn_error *err)
@@ -204,7 +204,7 @@ static int fail_make(char *path, size_t length, int result, firn_error *err)
         return error_system(err, path, FIRN_NO_OFFSET, -result, "make the folder");
     int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
                             "the folder that this one is to be made in is not there");
-    error_hint(err, "make it first, or wait until whoever removes it is done");
+    error_hint(err, "make it first, or wait until the program that removes it is done");
     return status;
 }
 

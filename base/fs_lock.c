@@ -46,9 +46,9 @@ static bool cannot_lock_folders(int result)
            result == -ENOLCK || result == -ENOTTY;
 }
 
-/* A process that removes the lock file, or puts another one in its place, lets a second writer
- * through that file. So the folder is locked itself. Where that is not possible, the file alone has
- * to do, and fs_dir_held notices later. */
+/* When the lock file is removed or replaced, a second writer can lock the new one. So the folder is
+ * locked itself. Where that is not possible, the file alone has to do, and fs_dir_held notices
+ * later. */
 static int lock_folder(fs_dir *dir, firn_error *err)
 {
     long holder = 0;

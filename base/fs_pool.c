@@ -133,8 +133,7 @@ static bool is_open(const pooled *f)
 }
 
 /* Room for one more descriptor; waits until there is, or until another call has opened the file
- * (NULL: a new one): who went on waiting then would hold on to a descriptor that others wait
- * for. */
+ * (NULL: a new one): a caller that waited on would keep a descriptor that others wait for. */
 static void make_room(fs_pool *p, const pooled *f) REQUIRES(p->pool_mu)
 {
     while (p->open >= p->limit && p->under->ops->rest && !(f && is_open(f)) && !rest_one(p)) {

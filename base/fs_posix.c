@@ -1,8 +1,9 @@
 /* fs_posix: the real file system behind the seam (include/base/fs.h), for Linux.
  *
  * One system call an operation, no repetition, no messages: that is fs.c. What is decided here is
- * what may be opened at all. A folder may have been prepared by an enemy, so everything is relative
- * to an open descriptor, no link inside it is followed, and what is not a plain file is refused.
+ * what may be opened at all. A folder may have been prepared by an attacker, so everything is
+ * relative to an open descriptor, no link inside it is followed, and what is not a plain file is
+ * refused.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -46,12 +47,12 @@ typedef struct posix_dir {
     struct stat root; /* what "/" was then */
 } posix_dir;
 
-/* Which file it is. An inode number is used again as soon as its file is gone, so the moment of
- * birth tells more, where the file system keeps it. */
+/* Which file it is. An inode number is used again as soon as its file is gone, so the
+ * creation time (btime) tells more, where the file system keeps it. */
 typedef struct identity {
     uint64_t inode, size;
     uint32_t device_major, device_minor;
-    struct statx_timestamp born;
+    struct statx_timestamp btime;
 } identity;
 
 /* `fd` and `seen` change when the file is laid to rest or resumed. The owner of the file sees to it
@@ -97,8 +98,7 @@ static int dir_new(fs *f, int fd, char *path, fs_dir **out)
     return 0;
 }
 
-/* The path is the caller's own word: a link that it names is followed, as everybody expects of
- * paths. */
+/* The path comes from the caller, so a link in it is followed, as every program expects. */
 static int posix_dir_open(fs *f, const char *path, fs_dir **out)
 {
     int fd = open(path, DIR_FLAGS);
@@ -410,15 +410,15 @@ static int identify(int fd, identity *out)
                       .device_major = st.stx_dev_major,
                       .device_minor = st.stx_dev_minor};
     if (st.stx_mask & STATX_BTIME)
-        out->born = st.stx_btime;
+        out->btime = st.stx_btime;
     return 0;
 }
 
 static bool is_same_file(const identity *a, const identity *b)
 {
     return a->inode == b->inode && a->size == b->size && a->device_major == b->device_major &&
-           a->device_minor == b->device_minor && a->born.tv_sec == b->born.tv_sec &&
-           a->born.tv_nsec == b->born.tv_nsec;
+           a->device_minor == b->device_minor && a->btime.tv_sec == b->btime.tv_sec &&
+           a->btime.tv_nsec == b->btime.tv_nsec;
 }
 
 static int posix_rest(fs_file *file)

@@ -1,8 +1,8 @@
 /* thread: pthreads and a futex (include/base/thread.h).
  *
- * The wrappers add three things: a failing lock call is our mistake and aborts, so that nobody has
- * to check; every timed wait uses the monotonic clock, so that setting the date neither hangs nor
- * hurries it; and a thread of ours never runs the application's signal handlers.
+ * The wrappers add three things: a failing lock call is our mistake and aborts, so that no caller
+ * has to check; every timed wait uses the monotonic clock, so that setting the date neither hangs
+ * nor hurries it; and a thread of ours never runs the application's signal handlers.
  */
 #include <base/alloc.h>
 #include <base/thread.h>
@@ -163,14 +163,14 @@ void thread_join(thread *t)
     t->running = false;
 }
 
-/* ---- Bells ---- */
+/* ---- Wakeups ---- */
 
-uint32_t bell_look(const bell *b)
+uint32_t wakeup_look(const wakeup *b)
 {
-    return atomic_load_explicit(&b->rings, memory_order_acquire);
+    return atomic_load_explicit(&b->count, memory_order_acquire);
 }
 
-void bell_sleep(bell *b, uint32_t looked, uint32_t bits, uint32_t us)
+void wakeup_sleep(wakeup *b, uint32_t looked, uint32_t bits, uint32_t us)
 {
     struct timespec limit;
     if (us > 0) {
@@ -179,17 +179,17 @@ void bell_sleep(bell *b, uint32_t looked, uint32_t bits, uint32_t us)
         limit.tv_sec += (time_t)(ns / 1000000000);
         limit.tv_nsec = (long)(ns % 1000000000);
     }
-    long result = syscall(SYS_futex, &b->rings, FUTEX_WAIT_BITSET_PRIVATE, looked,
+    long result = syscall(SYS_futex, &b->count, FUTEX_WAIT_BITSET_PRIVATE, looked,
                           us > 0 ? &limit : NULL, NULL, bits);
     if (result != 0 && errno != EAGAIN && errno != EINTR && !(us > 0 && errno == ETIMEDOUT))
         must(errno, "futex wait");
 }
 
-void bell_ring(bell *b, uint32_t bits)
+void wakeup_wake(wakeup *b, uint32_t bits)
 {
-    /* Who has looked but does not sleep yet sees another number, and looks again. */
-    atomic_fetch_add_explicit(&b->rings, 1, memory_order_acq_rel);
-    if (syscall(SYS_futex, &b->rings, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits) < 0)
+    /* A thread that has looked but does not sleep yet sees another count, and looks again. */
+    atomic_fetch_add_explicit(&b->count, 1, memory_order_acq_rel);
+    if (syscall(SYS_futex, &b->count, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits) < 0)
         must(errno, "futex wake");
 }
 

@@ -25,7 +25,7 @@ typedef struct bench_config {
     bool compress;
     bool limited; /* the data may not fit into the memory that this process gets */
     bench_class durability;
-    uint64_t data_bytes; /* keys and values to come, for who must reserve address space */
+    uint64_t data_bytes; /* keys and values to come, for engines that reserve address space */
     uint64_t records;    /* to come; with the sizes for the empty engine, which returns such ones */
     size_t key_bytes, value_bytes;
 } bench_config;
@@ -49,7 +49,7 @@ typedef struct bench_engine {
     /* No log of operations to recover: LMDB has none, SQLite's holds pages and is folded into the
      * tree as it grows, so that what a crash leaves says nothing about the data behind it. */
     bool logless;
-    bool reference;  /* no engine and nobody's peer: something to compare engines with */
+    bool reference;  /* no engine, and no peer of one: something to compare engines with */
     bool only_syncs; /* takes part only where nothing but fillsync is run */
     void *(*open)(const char *path, const bench_config *config);
     void (*close)(void *db);

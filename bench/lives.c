@@ -25,7 +25,7 @@ static void close_row(bench_row *row, const char *name, uint64_t started_ns, usa
         row->peak_bytes = measure_peak();
 }
 
-/* The write before it and the wait together: nobody wins by leaving work for later. */
+/* The write before it and the wait together: no engine wins by leaving work for later. */
 static void settle(run *r)
 {
     bench_row row = r->last_write;

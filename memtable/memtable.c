@@ -54,7 +54,7 @@ void memtable_free(memtable *m)
 
 int memtable_reserve(memtable *m, size_t entries)
 {
-    /* More entries than fit the reach of an offset: an honest answer, and no product that
+    /* More entries than fit the reach of an offset: an answer, and no product that
      * overflows. */
     if (entries > UINT32_MAX / ENTRY_HEADER_BYTES)
         return FIRN_NO_MEMORY;

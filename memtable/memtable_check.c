@@ -1,4 +1,4 @@
-/* memtable_check: walks a memtable that nobody writes and verifies its invariants (README.md, M1 to
+/* memtable_check: walks a memtable that has no writer and verifies its invariants (README.md, M1 to
  * M9; M10 is of what is read).
  *
  * For tests. A broken invariant is our mistake, so it prints where and aborts, in every build.

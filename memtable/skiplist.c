@@ -1,9 +1,9 @@
 /* skiplist: descending, and the writer's side: where a new entry goes and how a full leaf is split.
  *
  * A split is published in two steps (M4): first the new node is linked, level by level from below,
- * with its leaf already in place; then the old node's leaf is switched. Whoever sees the switched
- * leaf sees the new node too; whoever still sees the old leaf finds everything in it and cuts at
- * the new node.
+ * with its leaf already in place; then the old node's leaf is switched. A reader that sees the
+ * switched leaf sees the new node too; one that still sees the old leaf finds everything in it and
+ * cuts at the new node.
  */
 #include "skiplist.h"
 
@@ -206,11 +206,11 @@ static void split(memtable *m, skiplist_leaf *full, const skiplist_target *t, ui
     uint32_t newest = newest_index(items, count, at);
     skiplist_leaf *fresh = skiplist_arena_leaf(&m->arena);
 
-    if (at == LEAF_CAPACITY && newest + 1 == at && !full->sprouted) {
+    if (at == LEAF_CAPACITY && newest + 1 == at && !full->extended) {
         /* An ascending run went past the leaf: it stays as it is, nothing is copied or wasted. Only
          * once: otherwise a descending run between this leaf and the next would get a leaf for each
          * of its entries. */
-        full->sprouted = true;
+        full->extended = true;
         skiplist_leaf_fill(fresh, items + at, 1);
         link_node(m, items + at, fresh, t);
         return;

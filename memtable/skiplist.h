@@ -2,7 +2,7 @@
  *
  *   node   a boundary: the lowest entry of its leaf (piece and ref), a tower of next pointers, and
  *          the leaf that holds the entries from this boundary up to the next one
- *   leaf   up to LEAF_CAPACITY entries: the first `sorted` in order since the leaf was born, the
+ *   leaf   up to LEAF_CAPACITY entries: the first `sorted` in order since the leaf was made, the
  *          rest in the order of their adding
  *   ref    names a version: sequence number minus seq_base in the upper half, offset of the entry
  *          from log_base in the lower; refs ascend with time
@@ -13,8 +13,8 @@
  * have equal pieces and pieces never contradict keys (M8), that is (key ascending, sequence
  * descending).
  *
- * Invariants M1 to M10 stand in memtable/README.md. Who writes: one thread. Who reads: any, without
- * locks; what they share with the writer is read with acquire and written with release:
+ * Invariants M1 to M10 stand in memtable/README.md. One thread writes. Any number of threads read,
+ * without locks; what they share with the writer is read with acquire and written with release:
  * leaf->count, node->leaf, node->next[]. Start reading at skiplist_locate.
  */
 #ifndef MEMTABLE_SKIPLIST_H
@@ -36,8 +36,8 @@
 
 typedef struct skiplist_leaf {
     alignas(CACHE_LINE) _Atomic uint32_t count; /* published entries; only grows (M3) */
-    uint16_t sorted; /* entries [0, sorted) were in order at birth; never changes */
-    bool sprouted;   /* writer only: an ascending insert has gone past this leaf once */
+    uint16_t sorted; /* entries [0, sorted) were in order when the leaf was made; never changes */
+    bool extended;   /* writer only: an ascending insert has gone past this leaf once */
     /* Below `count` they never change. The others are the writer's: no reader looks there. */
     uint64_t piece[LEAF_CAPACITY];
     uint64_t ref[LEAF_CAPACITY];
@@ -87,7 +87,7 @@ typedef struct skiplist_arena {
 } skiplist_arena;
 
 struct memtable {
-    /* Read by everybody, never written after memtable_new. */
+    /* Read by all threads, never written after memtable_new. */
     const uint8_t *log;
     uint64_t log_bytes;
     uint64_t seq_base;
@@ -95,7 +95,7 @@ struct memtable {
     size_t prefix_size;
     uint8_t prefix[MEMTABLE_PREFIX_MAX];
 
-    /* Written by the writer, read by everybody. */
+    /* Written by the writer, read by all threads. */
     /* levels in use; a stale value costs steps, nothing else */
     alignas(CACHE_LINE) atomic_uint height;
     atomic_size_t entries;

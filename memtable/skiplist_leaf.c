@@ -82,7 +82,7 @@ void skiplist_leaf_fill(skiplist_leaf *leaf, const skiplist_item *items, uint32_
         leaf->ref[i] = items[i].ref;
     }
     leaf->sorted = (uint16_t)count;
-    leaf->sprouted = false;
+    leaf->extended = false;
     /* relaxed: the leaf is published by the release store that links it. */
     atomic_store_explicit(&leaf->count, count, memory_order_relaxed);
 }

@@ -66,7 +66,7 @@ memory_budget *sst_cache_budget(sst_cache *c);
 sst_parts *sst_cache_parts(sst_cache *c);
 /* Pinned, or NULL. Counts a hit or a miss. */
 sst_cached *sst_cache_find(sst_cache *c, uint64_t owner, uint32_t block);
-/* Like find. NULL: the caller is the one who reads the block, and says with sst_cache_end when it
+/* Like find. NULL: the caller must read the block, and says with sst_cache_end when it
  * has been inserted or has failed. Waits while another thread is the one. */
 sst_cached *sst_cache_begin(sst_cache *c, uint64_t owner, uint32_t block, sst_load *load);
 void sst_cache_end(sst_load *load);

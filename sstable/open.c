@@ -262,7 +262,7 @@ static void map_try(sst_reader *r, fs_dir *dir)
     r->verified = verified;
     r->map = address;
     r->map_bytes = (size_t)r->footer.file_bytes;
-    /* Else a get of one block may read megabytes around it. Who walks says what comes next. */
+    /* Else a get of one block may read megabytes around it. An iterator says what it needs next. */
     fs_advise(r->file, r->map, r->map_bytes, FS_ADVICE_RANDOM);
 }
 

@@ -66,7 +66,7 @@ static void ring_insert(sst_parts *p, sst_part *part) REQUIRES(p->parts_mu)
 /* P1: takes the home away, and the place on the ring. */
 static void unpublish(sst_parts *p, sst_part *part) REQUIRES(p->parts_mu)
 {
-    /* seq_cst: before the loads by which the grace looks who is inside. */
+    /* seq_cst: before the loads by which the grace looks for readers inside. */
     atomic_store_explicit(part->home, NULL, memory_order_seq_cst);
     part->home = NULL;
     if (part->next == part) {

@@ -8,8 +8,9 @@
  * Two ways of using one:
  *   - pinned (sst_part_pin): by a reference, taken under the lock. Iterators, and what takes long.
  *   - in passing (sst_part_at): without a reference, for a get. The caller is inside a section
- *     whose end the cache can wait for (sst_grace); what lost its home is freed only when all who
- *     were inside have left. A cache without a grace has no such callers: there a get pins, too.
+ *     whose end the cache can wait for (sst_grace); what lost its home is freed only when all
+ *     callers that were inside have left. A cache without a grace has no such callers: there a get
+ *     pins, too.
  *
  * Invariants
  *   P1  A part that has a home is on the ring, and the other way round; `bytes` is the sum of their

@@ -121,7 +121,7 @@ uint64_t sst_writer_entries(const sst_writer *w)
     return w->props.shown.entries;
 }
 
-/* Records the first failure (W4) and describes the kinds that nobody has described yet. */
+/* Records the first failure (W4) and describes the kinds that are not described yet. */
 static int fail(sst_writer *w, int status, firn_error *err)
 {
     if (status == FIRN_NO_MEMORY)
@@ -360,7 +360,7 @@ void sst_writer_free(sst_writer *w)
         return;
     if (w->file) {
         fs_close(w->file);
-        /* W3. A failure leaves an orphan, which nobody names and opening clears. */
+        /* W3. A failure leaves an orphan, which no manifest names and opening removes. */
         if (!w->finished)
             (void)fs_unlink(w->dir, w->name, NULL);
     }

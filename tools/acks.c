@@ -38,7 +38,7 @@ void acks_print(acks *a, uint64_t durable_seq)
     if (n == 0)
         return;
     output_format(a->out, "ack %llu\n", (unsigned long long)a->pending[n - 1].lines);
-    /* Whoever waits for this line must not wait for the next one too. */
+    /* A program that waits for this line must not wait for the next one too. */
     output_flush(a->out);
     a->count -= n;
     memmove(a->pending, a->pending + n, a->count * sizeof(a->pending[0]));

@@ -19,7 +19,7 @@ typedef struct ack {
 } ack;
 
 typedef struct acks {
-    output *out; /* NULL: nobody wants to know */
+    output *out; /* NULL: no acks are wanted */
     size_t count;
     uint64_t stride, since; /* pairs that one stands for; how many of them the newest stands for */
     ack pending[ACKS_MAX];  /* ascending in both */

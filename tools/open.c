@@ -34,7 +34,7 @@ int open_to_look(const char *path, const firn_options *options, firn **db)
     return status == FIRN_OK ? EXIT_DONE : fail(status, &error, path);
 }
 
-/* What recovery had to say goes to the user, who has no other log. */
+/* What recovery had to say goes to the user: there is no other log. */
 static void on_warning(void *ctx, firn_log_level level, const char *line)
 {
     (void)ctx;

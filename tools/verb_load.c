@@ -183,7 +183,7 @@ static void catch_signals(void)
     /* Without SA_RESTART: a read that waits for a pipe ends, and the load with it. */
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
-    /* Who reads the acks may go away: an error to be told, with how far the load has come. */
+    /* The reader of the acks may go away: an error to be told, with how far the load has come. */
     sigaction(SIGPIPE, &ignore, NULL);
 }
 

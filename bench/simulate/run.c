@@ -172,7 +172,7 @@ static void end_job(run *r, task *k)
     task_end(k);
 }
 
-/* Gives work to those who have none. */
+/* Gives work to the workers that have none. */
 static void dispatch(run *r)
 {
     if (r->frozen_count && !r->flush.on)
@@ -276,7 +276,7 @@ static double writes_at(const run *r, double share)
     return most;
 }
 
-/* Who has no job helps with the parts of another's. */
+/* A worker without a job helps with the parts of another's. */
 static void share_workers(const run *r, unsigned *threads)
 {
     unsigned idle = 0;
@@ -299,15 +299,15 @@ static double disk_load(const task *k, double share)
     return alone > 0 ? k->disk_ns / alone : 0;
 }
 
-static double task_speed(const task *k, double share, double crowd)
+static double task_speed(const task *k, double share, double slowdown)
 {
     if (!k->on)
         return 0;
-    double ns = fmax(k->cpu_ns / share, k->disk_ns * crowd);
+    double ns = fmax(k->cpu_ns / share, k->disk_ns * slowdown);
     return ns > 0 ? 1 / ns : 1;
 }
 
-/* All who want a processor get the same share of one where there are not enough; likewise the disk. */
+/* All tasks that want a processor get the same share of one where there are not enough; likewise the disk. */
 static void find_speeds(const run *r, bool wants, speeds *v)
 {
     const settings *s = r->settings;
@@ -323,10 +323,10 @@ static void find_speeds(const run *r, bool wants, speeds *v)
     double load = v->writes * write_log(r) * s->machine.disk_ns + disk_load(&r->flush, share);
     for (unsigned i = 0; i < s->workers; i++)
         load += disk_load(&r->jobs[i], share * threads[i]);
-    double crowd = fmax(1, load);
-    v->flush = task_speed(&r->flush, share, crowd);
+    double slowdown = fmax(1, load);
+    v->flush = task_speed(&r->flush, share, slowdown);
     for (unsigned i = 0; i < s->workers; i++)
-        v->jobs[i] = task_speed(&r->jobs[i], share * threads[i], crowd);
+        v->jobs[i] = task_speed(&r->jobs[i], share * threads[i], slowdown);
 }
 
 /* ---- time ---- */

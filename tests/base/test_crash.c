@@ -197,7 +197,7 @@ static void ACutMayComeBackUntilSync(void **state)
     end(&s, f, o);
 }
 
-static void AStoreThatNobodyAnnouncedIsLost(void **state)
+static void AnUnannouncedStoreIsLost(void **state)
 {
     (void)state;
     script s = script_new();
@@ -728,7 +728,7 @@ int main(void)
         cmocka_unit_test(AGrownFileShowsZerosOrGarbageOrOldBytes),
         cmocka_unit_test(AllocatedSizeIsPendingUntilSync),
         cmocka_unit_test(ACutMayComeBackUntilSync),
-        cmocka_unit_test(AStoreThatNobodyAnnouncedIsLost),
+        cmocka_unit_test(AnUnannouncedStoreIsLost),
         cmocka_unit_test(AMappedStoreMayBeTornInsideASector),
         cmocka_unit_test(AFailedSyncLosesDataAndTheNextOneLies),
         cmocka_unit_test(WhatFailedOnceStaysLostWhenItIsWrittenAgain),

@@ -126,7 +126,7 @@ static void StatusAndHintFollowFromErrno(void **state)
     }
 }
 
-static void NotFoundIsDescribedAndBecomesAFailureToWhoeverNeedsTheFile(void **state)
+static void NotFoundIsDescribedAndBecomesAFailureToACallerThatNeedsTheFile(void **state)
 {
     (void)state;
     firn_error e;
@@ -219,7 +219,7 @@ static void AnErrorMayWrapItself(void **state)
     assert_true(e.offset == 3);
 }
 
-static void NobodyHasToAskForTheDetail(void **state)
+static void NoCallerHasToAskForTheDetail(void **state)
 {
     (void)state;
     assert_int_equal(error_set(NULL, FIRN_INVALID, "x"), FIRN_INVALID);
@@ -242,13 +242,13 @@ int main(void)
         cmocka_unit_test(FormattingFillsAnyBufferAndSaysWhatItNeeds),
         cmocka_unit_test(LongTextsAreCutAndAPathKeepsItsEnd),
         cmocka_unit_test(StatusAndHintFollowFromErrno),
-        cmocka_unit_test(NotFoundIsDescribedAndBecomesAFailureToWhoeverNeedsTheFile),
+        cmocka_unit_test(NotFoundIsDescribedAndBecomesAFailureToACallerThatNeedsTheFile),
         cmocka_unit_test(AGivenErrorIsTheOneThatWasFoundOrGetsAText),
         cmocka_unit_test(AThreadThatFindsNoMemoryIsALackOfMemory),
         cmocka_unit_test(TheHintOfACurableErrorFitsItsCause),
         cmocka_unit_test(ANewErrorLeavesNothingOfTheOldOne),
         cmocka_unit_test(AnErrorMayWrapItself),
-        cmocka_unit_test(NobodyHasToAskForTheDetail),
+        cmocka_unit_test(NoCallerHasToAskForTheDetail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

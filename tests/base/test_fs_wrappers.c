@@ -216,7 +216,7 @@ static int run(fake *f, call which, firn_error *e)
     }
 }
 
-static void InterruptionsAreRepeatedAndSeenByNobody(void **state)
+static void InterruptionsAreRepeatedAndSeenByNoCaller(void **state)
 {
     (void)state;
     for (int which = 0; which < CALLS; which++) {
@@ -580,20 +580,20 @@ static void PathsAreJoinedAndCutFromTheLeft(void **state)
 {
     (void)state;
     char out[32];
-    char dir_path[] = "/data/stores/of/somebody";
+    char dir_path[] = "/data/stores/of/customer";
     fs_dir dir = {.path = dir_path};
     fs_path(out, sizeof(out), &dir, "a.log");
-    assert_string_equal(out, "/data/stores/of/somebody/a.log");
+    assert_string_equal(out, "/data/stores/of/customer/a.log");
     fs_path(out, sizeof(out), &dir, "bc.log");
-    assert_string_equal(out, "/data/stores/of/somebody/bc.log");
+    assert_string_equal(out, "/data/stores/of/customer/bc.log");
     fs_path(out, sizeof(out), &dir, "cde.log");
-    assert_string_equal(out, "...a/stores/of/somebody/cde.log");
+    assert_string_equal(out, "...a/stores/of/customer/cde.log");
     fs_path(out, sizeof(out), &dir, "0123456789012345678901234567890123456789");
     assert_string_equal(out, "...2345678901234567890123456789");
     fs_path(out, sizeof(out), &dir, NULL);
-    assert_string_equal(out, "/data/stores/of/somebody");
+    assert_string_equal(out, "/data/stores/of/customer");
     fs_path(out, 10, &dir, NULL);
-    assert_string_equal(out, "...mebody");
+    assert_string_equal(out, "...stomer");
     char root_path[] = "/";
     fs_dir root = {.path = root_path};
     fs_path(out, sizeof(out), &root, "a");
@@ -606,7 +606,7 @@ static void ClocksAndStoresGoThroughTheTable(void **state)
     fake *f = fresh();
     assert_int_equal(fs_wall_us(&f->base), 11);
     assert_int_equal(fs_mono_us(&f->base), 22);
-    fs_stored(&f->file, 0, 10); /* nobody asked to be told */
+    fs_stored(&f->file, 0, 10); /* the file system does not want it */
 }
 
 int main(void)
@@ -618,7 +618,7 @@ int main(void)
         cmocka_unit_test(AWriteOfNothingIsAnErrorAndNotALoop),
         cmocka_unit_test(AFileThatEndsTooEarlyIsDamaged),
         cmocka_unit_test(OffsetsBeyondAnyFileNeverReachTheSystem),
-        cmocka_unit_test(InterruptionsAreRepeatedAndSeenByNobody),
+        cmocka_unit_test(InterruptionsAreRepeatedAndSeenByNoCaller),
         cmocka_unit_test(EveryFailureIsDescribedOnceAndNotRepeated),
         cmocka_unit_test(SuccessLeavesTheDetailAlone),
         cmocka_unit_test(WhereHolesAreUnknownEverythingIsRead),

@@ -136,7 +136,7 @@ static void ABroadcastWakesEveryWaiter(void **state)
     shared_release(&s);
 }
 
-static void AWaitThatNobodyEndsTimesOut(void **state)
+static void AWaitWithoutASignalTimesOut(void **state)
 {
     (void)state;
     shared s;
@@ -246,10 +246,10 @@ static void JoiningAThreadThatNeverStartedDoesNothing(void **state)
     thread_join(&t);
 }
 
-/* ---- Bells ---- */
+/* ---- Wakeups ---- */
 
 typedef struct handshake {
-    bell bell;
+    wakeup wakeup;
     _Atomic uint32_t ping;
     _Atomic uint32_t pong;
 } handshake;
@@ -257,10 +257,10 @@ typedef struct handshake {
 static void wait_for(handshake *h, _Atomic uint32_t *number, uint32_t wanted, uint32_t bits)
 {
     for (;;) {
-        uint32_t looked = bell_look(&h->bell);
+        uint32_t looked = wakeup_look(&h->wakeup);
         if (atomic_load(number) >= wanted)
             return;
-        bell_sleep(&h->bell, looked, bits, 0);
+        wakeup_sleep(&h->wakeup, looked, bits, 0);
     }
 }
 
@@ -270,11 +270,11 @@ static void answer(void *arg)
     for (uint32_t i = 1; i <= 2000; i++) {
         wait_for(h, &h->ping, i, 1);
         atomic_store(&h->pong, i);
-        bell_ring(&h->bell, 2);
+        wakeup_wake(&h->wakeup, 2);
     }
 }
 
-static void NobodyMissesARing(void **state)
+static void NoWakeupIsMissed(void **state)
 {
     (void)state;
     handshake h = {0};
@@ -282,7 +282,7 @@ static void NobodyMissesARing(void **state)
     assert_int_equal(thread_start(&t, "answer", answer, &h), 0);
     for (uint32_t i = 1; i <= 2000; i++) {
         atomic_store(&h.ping, i);
-        bell_ring(&h.bell, 1);
+        wakeup_wake(&h.wakeup, 1);
         wait_for(&h, &h.pong, i, 2);
         cpu_relax();
     }
@@ -291,40 +291,40 @@ static void NobodyMissesARing(void **state)
 
 #define SLEEPERS 8
 
-typedef struct dormitory {
+typedef struct sleepers {
     handshake h;
     _Atomic uint32_t up;
-} dormitory;
+} sleepers;
 
 static void sleep_once(void *arg)
 {
-    dormitory *d = arg;
+    sleepers *d = arg;
     wait_for(&d->h, &d->h.ping, 1, 4);
     atomic_fetch_add(&d->up, 1);
 }
 
-static void OneRingWakesAllWhoSleepUnderTheBit(void **state)
+static void OneCallWakesAllThatSleepUnderTheBit(void **state)
 {
     (void)state;
-    dormitory d = {0};
+    sleepers d = {0};
     thread t[SLEEPERS];
     for (int i = 0; i < SLEEPERS; i++)
         assert_int_equal(thread_start(&t[i], "sleeper", sleep_once, &d), 0);
     atomic_store(&d.h.ping, 1);
-    bell_ring(&d.h.bell, 4);
+    wakeup_wake(&d.h.wakeup, 4);
     for (int i = 0; i < SLEEPERS; i++)
         thread_join(&t[i]);
     assert_int_equal(atomic_load(&d.up), SLEEPERS);
 }
 
-static void NobodySleepsWhenTheBellRangSinceTheLook(void **state)
+static void AThreadDoesNotSleepAfterAWakeupSinceTheLook(void **state)
 {
     (void)state;
-    bell b = {0};
-    uint32_t looked = bell_look(&b);
-    bell_ring(&b, BELL_ALL);
-    bell_sleep(&b, looked, 1, 0);         /* would hang */
-    bell_sleep(&b, bell_look(&b), 1, 50); /* ends by itself */
+    wakeup b = {0};
+    uint32_t looked = wakeup_look(&b);
+    wakeup_wake(&b, WAKEUP_ALL);
+    wakeup_sleep(&b, looked, 1, 0);           /* would hang */
+    wakeup_sleep(&b, wakeup_look(&b), 1, 50); /* ends by itself */
 }
 
 /* ---- Forks and mistakes ---- */
@@ -387,13 +387,13 @@ int main(void)
         cmocka_unit_test(AMutexLetsOneThreadInAtATime),
         cmocka_unit_test(ASignalWakesTheWaiter),
         cmocka_unit_test(ABroadcastWakesEveryWaiter),
-        cmocka_unit_test(AWaitThatNobodyEndsTimesOut),
+        cmocka_unit_test(AWaitWithoutASignalTimesOut),
         cmocka_unit_test(LongDeadlinesAreComputedWithoutOverflow),
         cmocka_unit_test(AThreadTakesNoSignalsOfTheApplication),
         cmocka_unit_test(JoiningAThreadThatNeverStartedDoesNothing),
-        cmocka_unit_test(NobodyMissesARing),
-        cmocka_unit_test(OneRingWakesAllWhoSleepUnderTheBit),
-        cmocka_unit_test(NobodySleepsWhenTheBellRangSinceTheLook),
+        cmocka_unit_test(NoWakeupIsMissed),
+        cmocka_unit_test(OneCallWakesAllThatSleepUnderTheBit),
+        cmocka_unit_test(AThreadDoesNotSleepAfterAWakeupSinceTheLook),
         cmocka_unit_test(AForkedChildHasAnotherGeneration),
         cmocka_unit_test(MisuseOfALockEndsTheProcess),
     };

@@ -31,7 +31,7 @@ typedef struct history {
     size_t value_most; /* sizes of values; 0: 120 */
     firn_batch *batch;
     rng chance;
-    simfs *sim; /* gets the marks; NULL: nobody */
+    simfs *sim; /* gets the marks; NULL: there are none */
 } history;
 
 void history_init(history *h, uint64_t seed, simfs *sim);

@@ -234,15 +234,16 @@ static struct {
     _Atomic unsigned refused;
     _Atomic uint64_t last_us,
         least_us; /* the last attempt that was refused, and the least time between two */
-} moody;
+} full_disk;
 
-static int moody_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
+static int full_disk_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
 {
-    if (!(flags & FS_CREATE_NEW) || !strstr(name, ".tbl") || !atomic_load(&moody.full))
+    if (!(flags & FS_CREATE_NEW) || !strstr(name, ".tbl") || !atomic_load(&full_disk.full))
         return fs_posix()->ops->open(dir, name, flags, out);
-    uint64_t now = fs_mono_us(fs_posix()), last = atomic_exchange(&moody.last_us, now);
-    if (atomic_fetch_add(&moody.refused, 1) > 0 && now - last < atomic_load(&moody.least_us))
-        atomic_store(&moody.least_us, now - last);
+    uint64_t now = fs_mono_us(fs_posix()), last = atomic_exchange(&full_disk.last_us, now);
+    if (atomic_fetch_add(&full_disk.refused, 1) > 0 &&
+        now - last < atomic_load(&full_disk.least_us))
+        atomic_store(&full_disk.least_us, now - last);
     return -ENOSPC;
 }
 
@@ -250,23 +251,23 @@ static int moody_open(fs_dir *dir, const char *name, unsigned flags, fs_file **o
 static void bed_on_full_disk(bed *b)
 {
     bed_on_disk(b);
-    moody.ops = *fs_posix()->ops;
-    moody.ops.open = moody_open;
-    moody.base.ops = &moody.ops;
-    atomic_store(&moody.full, true);
-    atomic_store(&moody.refused, 0);
-    atomic_store(&moody.least_us, UINT64_MAX);
-    b->config.fs = &moody.base;
+    full_disk.ops = *fs_posix()->ops;
+    full_disk.ops.open = full_disk_open;
+    full_disk.base.ops = &full_disk.ops;
+    atomic_store(&full_disk.full, true);
+    atomic_store(&full_disk.refused, 0);
+    atomic_store(&full_disk.least_us, UINT64_MAX);
+    b->config.fs = &full_disk.base;
     bed_must_open(b);
     bed_put(b, "k", "v");
     for (unsigned calls = 1; calls <= 7; calls++) {
-        unsigned before = atomic_load(&moody.refused);
+        unsigned before = atomic_load(&full_disk.refused);
         assert_int_equal(firn_flush(b->db, NULL), FIRN_NO_SPACE);
         /* One attempt that was under way, and one that was asked for. */
-        assert_true(atomic_load(&moody.refused) > before);
-        assert_true(atomic_load(&moody.refused) <= before + 2);
+        assert_true(atomic_load(&full_disk.refused) > before);
+        assert_true(atomic_load(&full_disk.refused) <= before + 2);
     }
-    assert_true(atomic_load(&moody.least_us) >= RETRY_MS * 1000);
+    assert_true(atomic_load(&full_disk.least_us) >= RETRY_MS * 1000);
 }
 
 static void a_flush_that_is_cured_is_told_as_cured(void **state)
@@ -279,7 +280,7 @@ static void a_flush_that_is_cured_is_told_as_cured(void **state)
                          : way == 1 ? firn_settle(b.db, NULL)
                                     : firn_compact(b.db, NULL, 0, NULL, 0, NULL),
                          FIRN_NO_SPACE);
-        atomic_store(&moody.full, false);
+        atomic_store(&full_disk.full, false);
         MUST(way == 0   ? firn_flush(b.db, error)
              : way == 1 ? firn_settle(b.db, error)
                         : firn_compact(b.db, NULL, 0, NULL, 0, error));
@@ -300,8 +301,8 @@ static void a_writer_is_not_refused_for_what_is_cured(void **state)
     }
     assert_true(pressure(&b) & PRESSURE_STOP);
     assert_int_equal(firn_put(b.db, "k", 1, "x", 1, NULL, NULL), FIRN_NO_SPACE);
-    assert_true(atomic_load(&moody.least_us) >= RETRY_MS * 1000);
-    atomic_store(&moody.full, false);
+    assert_true(atomic_load(&full_disk.least_us) >= RETRY_MS * 1000);
+    atomic_store(&full_disk.full, false);
     bed_put(&b, "k", "y");
     bed_flush(&b);
     bed_expect(&b, NULL, "k", "y");
@@ -323,14 +324,14 @@ static void a_full_disk_is_not_hammered(void **state)
     bed b;
     thread callers[8];
     bed_on_full_disk(&b);
-    unsigned before = atomic_load(&moody.refused);
+    unsigned before = atomic_load(&full_disk.refused);
     for (size_t i = 0; i < 8; i++)
         assert_int_equal(thread_start(&callers[i], "caller", ask_in_vain, &b), 0);
     for (size_t i = 0; i < 8; i++)
         thread_join(&callers[i]);
-    assert_true(atomic_load(&moody.refused) >= before + 3);
-    assert_true(atomic_load(&moody.least_us) >= RETRY_MS * 1000);
-    atomic_store(&moody.full, false);
+    assert_true(atomic_load(&full_disk.refused) >= before + 3);
+    assert_true(atomic_load(&full_disk.least_us) >= RETRY_MS * 1000);
+    atomic_store(&full_disk.full, false);
     bed_flush(&b);
     bed_release(&b);
 }
@@ -526,7 +527,7 @@ static void nothing_that_is_given_to_the_cleaner_is_forgotten(void **state)
     cleaner_release(&c);
 }
 
-/* ---- Who waits until readers have left ---- */
+/* ---- A waiter for readers to leave ---- */
 
 typedef struct waiting {
     readers readers;
@@ -564,7 +565,7 @@ static void who_waits_for_a_reader_sleeps(void **state)
     for (size_t i = 0; i < OLD; i++)
         tickets[i] = readers_enter(&w->readers);
     start_waiter(w);
-    for (size_t i = 0; i < NEW; i++) /* later readers come and go, and wake no one */
+    for (size_t i = 0; i < NEW; i++) /* later readers come and go, and wake no thread */
         readers_exit(&w->readers, readers_enter(&w->readers));
     usleep(1000);
     for (size_t i = 0; i < OLD; i++) {

@@ -27,14 +27,14 @@ typedef struct mapped_file {
     size_t size;
 } mapped_file;
 
-typedef struct vandal {
+typedef struct changer {
     mapped_file files[FILES_MAX];
     unsigned count;
     atomic_bool stop;
     _Atomic uint64_t changes;
     uint64_t seed;
     thread thread;
-} vandal;
+} changer;
 
 static char folder[4096];
 static firn *db;
@@ -85,7 +85,7 @@ static void begin(uint64_t seed)
     put_some(0, IN_LOG);
 }
 
-static void vandal_map(vandal *v, const char *suffix)
+static void changer_map(changer *v, const char *suffix)
 {
     DIR *d = opendir(folder);
     assert_non_null(d);
@@ -109,10 +109,10 @@ static void vandal_map(vandal *v, const char *suffix)
 }
 
 /* Mostly where there is something, and bytes that are likely to make a length odd. */
-static void vandal_run(void *arg)
+static void changer_run(void *arg)
 {
     static const uint8_t likely[] = {0, 1, 0x3f, 0x7f, 0x80, 0xc0, 0xff};
-    vandal *v = arg;
+    changer *v = arg;
     rng r = rng_init(v->seed);
     while (!atomic_load(&v->stop)) {
         const mapped_file *f = &v->files[rng_below(&r, v->count)];
@@ -128,18 +128,18 @@ static void vandal_run(void *arg)
     }
 }
 
-static void vandal_start(vandal *v, uint64_t seed, bool tables, bool logs)
+static void changer_start(changer *v, uint64_t seed, bool tables, bool logs)
 {
-    *v = (vandal){.seed = seed};
+    *v = (changer){.seed = seed};
     if (tables)
-        vandal_map(v, ".tbl");
+        changer_map(v, ".tbl");
     if (logs)
-        vandal_map(v, ".wal");
+        changer_map(v, ".wal");
     assert_true(v->count > 0);
-    assert_int_equal(thread_start(&v->thread, "vandal", vandal_run, v), 0);
+    assert_int_equal(thread_start(&v->thread, "changer", changer_run, v), 0);
 }
 
-static void vandal_end(vandal *v)
+static void changer_end(changer *v)
 {
     atomic_store(&v->stop, true);
     thread_join(&v->thread);
@@ -220,14 +220,14 @@ static void replay(void)
     firn_wal_close(log, NULL);
 }
 
-static void live_with_a_vandal(uint64_t seed)
+static void live_with_a_changer(uint64_t seed)
 {
     rng r = rng_init(seed + 100);
-    vandal v;
+    changer v;
     char *temp = tempdir_new();
     snprintf(folder, sizeof folder, "%s/store", temp);
     begin(seed);
-    vandal_start(&v, seed, seed % 3 != 1, seed % 3 != 2);
+    changer_start(&v, seed, seed % 3 != 1, seed % 3 != 2);
     for (unsigned round = 0; round < 12; round++) {
         get_some(&r, 2000);
         walk(&r, round & 1);
@@ -244,9 +244,9 @@ static void live_with_a_vandal(uint64_t seed)
         (void)firn_put(db, key, n, "x", 1, NULL, &err);
     }
     assert_true(atomic_load(&v.changes) > 100);
-    vandal_end(&v); /* closing cuts the log, and it would fall off its end */
+    changer_end(&v); /* closing cuts the log, and it would fall off its end */
     (void)firn_close(db, &err);
-    vandal_start(&v, seed, true, false);
+    changer_start(&v, seed, true, false);
     for (unsigned i = 0; i < 2; i++) {
         if (firn_open(folder, NULL, &db, &err) == FIRN_OK) {
             get_some(&r, 1000);
@@ -255,7 +255,7 @@ static void live_with_a_vandal(uint64_t seed)
         }
         (void)firn_repair(folder, NULL, NULL, NULL, NULL, &err);
     }
-    vandal_end(&v);
+    changer_end(&v);
     tempdir_remove(temp);
 }
 
@@ -263,11 +263,11 @@ static void what_another_process_writes_into_the_files_ends_no_call(void **state
 {
     (void)state;
     for (uint64_t seed = 0; seed < ROUNDS; seed++)
-        live_with_a_vandal(seed);
+        live_with_a_changer(seed);
 }
 
 /* Where the store's log has these bytes. */
-static uint8_t *find_in_log(const vandal *v, const char *text)
+static uint8_t *find_in_log(const changer *v, const char *text)
 {
     for (unsigned i = 0; i < v->count; i++) {
         uint8_t *at = memmem(v->files[i].data, v->files[i].size, text, strlen(text));
@@ -288,8 +288,8 @@ static void an_entry_of_the_log_that_has_changed_is_told(void **state)
     snprintf(folder, sizeof folder, "%s/store", temp);
     begin(1);
     must(firn_put(db, key, strlen(key), value, strlen(value), NULL, &err));
-    vandal v = {0};
-    vandal_map(&v, ".wal");
+    changer v = {0};
+    changer_map(&v, ".wal");
     uint8_t *header = find_in_log(&v, value) - strlen(key) - ENTRY_HEADER_BYTES;
     uint8_t kind = *header;
     *header = 0;

@@ -1,7 +1,7 @@
-/* Writers, readers, walkers and caretakers on one store at once, with an oracle.
+/* Writers, readers, walkers and maintenance threads on one store at once, with an oracle.
  *
  * Writer i counts n up. Its n-th batch puts n under the keys "ia" and "iz", and a third key "im" that
- * is there exactly when n is odd, so whoever sees the store at one moment sees a == z, and m as n
+ * is there exactly when n is odd, so a reader that sees the store at one moment sees a == z, and m as n
  * says. A writer announces n before and after each write: a get that starts after the announcement of
  * a completed n must find at least n, and never more than what had been begun when it ended. */
 #include <setjmp.h>
@@ -262,7 +262,7 @@ static void walk_on(void *arg)
     }
 }
 
-/* ---- caretakers ---- */
+/* ---- maintenance threads ---- */
 
 static void flush_on(void *arg)
 {
@@ -345,19 +345,19 @@ static void run_all(const char *durability, const char *compression, unsigned ba
     free(s);
 }
 
-static void everybody_at_once_without_waiting_for_the_disk(void **state)
+static void all_threads_at_once_without_waiting_for_the_disk(void **state)
 {
     (void)state;
     run_all("none", "auto", 1500);
 }
 
-static void everybody_at_once_with_batched_syncs(void **state)
+static void all_threads_at_once_with_batched_syncs(void **state)
 {
     (void)state;
     run_all("batch", "lz4", 700);
 }
 
-static void everybody_at_once_with_every_write_synced(void **state)
+static void all_threads_at_once_with_every_write_synced(void **state)
 {
     (void)state;
     run_all("sync", "zlib", 150);
@@ -407,9 +407,9 @@ static void values_may_be_released_by_any_thread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everybody_at_once_without_waiting_for_the_disk),
-        cmocka_unit_test(everybody_at_once_with_batched_syncs),
-        cmocka_unit_test(everybody_at_once_with_every_write_synced),
+        cmocka_unit_test(all_threads_at_once_without_waiting_for_the_disk),
+        cmocka_unit_test(all_threads_at_once_with_batched_syncs),
+        cmocka_unit_test(all_threads_at_once_with_every_write_synced),
         cmocka_unit_test(values_may_be_released_by_any_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* Every state a crash can leave the store in: the process is killed, or the power fails on a kind
- * disk or on a merciless one, at every step of creation, writing, rotation, flush, compaction,
+ * disk or on one that keeps nothing unsynced, at every step of creation, writing, rotation, flush, compaction,
  * truncation, close, reopening, and in the middle of a recovery from such a crash.
  *
  * Whatever is left must open, and show the batches 1..j for some j between what was acknowledged and
@@ -249,7 +249,7 @@ static int verify(void *ctx, crash_state *state)
     bool right =
         history_compare(&c->history, db, lowest(state), (size_t)state->marks[MARK_BEGUN], &j, why);
     if (right) {
-        /* Whoever has seen the recovered store may rely on it: for crashes of this recovery. */
+        /* A program that has seen the recovered store may rely on it: for crashes of this recovery. */
         simfs_mark(state->sim, MARK_DURABLE, j);
         simfs_mark(state->sim, MARK_BEGUN, j);
         simfs_mark(state->sim, MARK_COMPLETED, j);

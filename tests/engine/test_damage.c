@@ -116,7 +116,7 @@ static void judge_as(const sample *s, simfs *sim, size_t least, bool undetectabl
     assert_int_equal(firn_get_stats(db, &stats, NULL), FIRN_OK);
     bool read = j == SIZE_MAX || reading_tells(s, db, j);
     told = told || read;
-    /* Who opens the store and uses it does not ask check first. */
+    /* A program that opens the store and uses it does not run check first. */
     if (j < least && !read)
         fail_msg("%s: batch %zu of %zu is silently gone, %llu bytes were reported as cut", damage,
                  j + 1, s->history.count, (unsigned long long)stats.recovery_cut_bytes);
@@ -133,7 +133,7 @@ static void judge(const sample *s, simfs *sim, size_t least)
 
 /* ---- the damages ---- */
 
-/* In the middle of zeros that nobody wrote: every eighth byte is looked at there. */
+/* In the middle of zeros that were never written: every eighth byte is looked at there. */
 static bool is_unused(const uint8_t *bytes, uint64_t size, uint64_t at)
 {
     for (uint64_t i = at < 32 ? 0 : at - 32; i < size && i < at + 32; i++)

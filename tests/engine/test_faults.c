@@ -304,7 +304,7 @@ static void each_write_that_is_cut_short_or_interrupted_is_completed(void **stat
                                                 .error = errors[i],
                                                 .forever = at % 2 == 0});
             run_script(&r, 0);
-            assert_int_equal(r.refused, 0); /* nobody notices */
+            assert_int_equal(r.refused, 0); /* no caller notices */
             simfs_heal(r.bed.sim);
             come_back(&r);
             finish(&r);

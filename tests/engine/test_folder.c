@@ -451,7 +451,7 @@ static int work_with_a_limit(bed *b)
     return 0;
 }
 
-static void a_limit_on_file_sizes_kills_nobody_and_leaves_the_store_readable(void **state)
+static void a_limit_on_file_sizes_kills_no_process_and_leaves_the_store_readable(void **state)
 {
     (void)state;
     for (int small = 0; small < 2; small++) {
@@ -515,7 +515,7 @@ int main(void)
         cmocka_unit_test(no_table_is_removed_behind_a_lost_lock),
         cmocka_unit_test(a_removed_or_copied_lock_lets_no_second_writer_in),
         cmocka_unit_test(a_child_that_lives_on_does_not_keep_the_store_locked),
-        cmocka_unit_test(a_limit_on_file_sizes_kills_nobody_and_leaves_the_store_readable),
+        cmocka_unit_test(a_limit_on_file_sizes_kills_no_process_and_leaves_the_store_readable),
         cmocka_unit_test(without_descriptors_nothing_is_called_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -435,7 +435,7 @@ static void numbers_beyond_32_bits_keep_their_order(void **state)
     crashes(&b, "numbers", CRASH_ALL, overwrites);
 }
 
-/* Who only looks finds damage in a store that opens and has lost nothing. */
+/* A read-only opener finds damage in a store that opens and has lost nothing. */
 static int looks(void *ctx, crash_state *state)
 {
     bed *b = ctx;

@@ -1,4 +1,4 @@
-/* A folder that an enemy has prepared, or an accident: each name that a store's files have, standing for everything that a
+/* A folder that an attacker has prepared, or an accident: each name that a store's files have, standing for everything that a
  * name can stand for. Whatever is done with such a folder: it does not hang, it writes nothing outside of the folder, it says
  * what is wrong and what helps; and a repair makes a store of it that opens, passes the check and has what was intact.
  */

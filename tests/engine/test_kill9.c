@@ -36,7 +36,7 @@ static void live(bed *b, history *h, int acks, uint64_t seed, firn_durability du
             rc = rng_below(&chance, 2) ? firn_flush(b->db, &err)
                                        : firn_compact(b->db, NULL, 0, NULL, 0, &err);
     }
-    _exit(3); /* nobody killed it in time, or something failed */
+    _exit(3); /* the parent did not kill it in time, or something failed */
 }
 
 /* Waits for `wanted` acknowledgements, kills, and takes in those that were still on their way. */

@@ -230,7 +230,7 @@ static void many_records_of_one_table_cost_what_one_record_does(void **state)
     END(&w, &payload);
 }
 
-/* An enemy knows the hash, but not its seed. */
+/* An attacker knows the hash, but not its seed. */
 static void numbers_that_are_chosen_to_collide_do_not(void **state)
 {
     (void)state;

@@ -302,7 +302,7 @@ static void an_idle_store_flushes_its_memtable(void **state)
     bed_release(&b);
 }
 
-/* ---- Threads: no caller asks, nothing is written ---- */
+/* ---- Threads: no call, and no write ---- */
 
 static void wait_until_empty(bed *b)
 {

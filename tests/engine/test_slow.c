@@ -1,4 +1,4 @@
-/* How much a writer is delayed: by the present alone, and never mute. */
+/* How much a writer is delayed: by the present alone; a long delay is logged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -66,7 +66,7 @@ static void read_entries(const sst_block *b, uint32_t key_max, fuzz_run *out)
 }
 
 /* Does the block tell the truth about its keys? */
-static bool honest(const sst_block *b, const fuzz_run *r)
+static bool adds_up(const sst_block *b, const fuzz_run *r)
 {
     for (uint32_t i = 0; i < b->count; i++) {
         firn_slice key = fuzz_run_key(r, i);
@@ -102,7 +102,7 @@ static void check_search(const sst_block *b, const fuzz_run *r, bool right, firn
 static void check_searches(const sst_block *b, const fuzz_run *r, fuzz_input numbers)
 {
     static uint8_t room[FIRN_MAX_KEY_BYTES + 1];
-    bool right = honest(b, r);
+    bool right = adds_up(b, r);
     for (uint32_t i = 0; i < b->count && i < 300; i++) {
         uint64_t seq = fuzz_run_at(r, i)->seq;
         firn_slice key = fuzz_run_key(r, i);
@@ -130,7 +130,7 @@ static void check_block(firn_slice bytes, uint32_t key_max, const fuzz_run *buil
         sst_block b = sst_block_view(g.data, (uint32_t)bytes.size);
         fuzz_run r = {0};
         read_entries(&b, key_max, &r);
-        FUZZ_CHECK(!built || (honest(&b, &r) && fuzz_run_count(&r) == fuzz_run_count(built)));
+        FUZZ_CHECK(!built || (adds_up(&b, &r) && fuzz_run_count(&r) == fuzz_run_count(built)));
         for (size_t i = 0; built && i < fuzz_run_count(built); i++)
             FUZZ_CHECK(
                 fuzz_run_compare(&r, i, fuzz_run_key(built, i), fuzz_run_at(built, i)->seq) == 0 &&

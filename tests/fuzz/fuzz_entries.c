@@ -121,7 +121,7 @@ static void check_batch(const firn_batch *batch, const model *m)
     FUZZ_CHECK(entries_check(payload, m->count) == FIRN_OK);
 }
 
-/* A key or value that is refused before anybody looks at its bytes. */
+/* A key or value that is refused before its bytes are read. */
 static void refused_call(firn_batch *batch, fuzz_input *in)
 {
     uint8_t some = 0;

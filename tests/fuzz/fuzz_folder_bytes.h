@@ -17,7 +17,7 @@ typedef struct fuzz_folder {
     simfs *sim;
     unsigned store, age;
     unsigned operated;
-    uint64_t unpacked_max; /* the largest block of a table can honestly unpack to so much */
+    uint64_t unpacked_max; /* the largest block of a table can really unpack to so much */
 } fuzz_folder;
 
 /* Options under which little data makes many files. */

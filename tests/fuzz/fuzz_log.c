@@ -6,7 +6,7 @@
  * What must hold, whatever the files are:
  *   - Looking (INSPECT, or read_only) changes no byte. INSPECT opens everything that this version
  *     can read.
- *   - STRICT opens what has no finding; TAIL refuses proven loss. Who refuses after the first look
+ *   - STRICT opens what has no finding; TAIL refuses proven loss. A policy that refuses after the first look
  *     has changed nothing.
  *   - A policy that may write ends with what the same policy shows when it may not. (SALVAGE may find
  *     more: a file that was cut short gets its size back, and with it a frame that ends in zeros.)

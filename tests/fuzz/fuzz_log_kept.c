@@ -53,7 +53,7 @@ static bool is_harmless(const wal_scan *scan, const wal_scanned *p)
 }
 
 /* Is it another log's, or another segment? */
-static bool is_stranger(const wal_scan *scan, const wal_scanned *p)
+static bool is_foreign(const wal_scan *scan, const wal_scanned *p)
 {
     return p->part == WAL_PART_WRONG &&
            (p->header.segment_no != p->segment->no ||
@@ -72,7 +72,7 @@ static void add_files(fuzz_kept *k, const wal_scan *scan)
         between = bad || (between && p->part != WAL_PART_LIVE);
         if (p->part == WAL_PART_LIVE)
             (void)wal_segment_walk(p->segment, p->segment->end, add_frame, k);
-        else if (is_stranger(scan, p) || (bad && !harmless))
+        else if (is_foreign(scan, p) || (bad && !harmless))
             add_range(k, p->segment->no, 0, p->file_bytes);
     }
 }

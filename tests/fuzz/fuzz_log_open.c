@@ -129,7 +129,7 @@ static int print_file(void *ctx, const char *path, uint64_t size)
     return 0;
 }
 
-/* For whoever repeats an input: FIRN_FUZZ_TALK=1 shows every opening. */
+/* For a person who repeats an input: FIRN_FUZZ_TALK=1 shows every opening. */
 static void talk(const fuzz_opened *o, simfs *sim)
 {
     if (!getenv("FIRN_FUZZ_TALK"))

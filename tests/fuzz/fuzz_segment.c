@@ -76,7 +76,7 @@ static int judge(const bytes_of *b, uint64_t limit, uint64_t offset, wal_frame *
     return rules(f, (firn_slice){b->data + offset + WAL_FRAME_BYTES, f->payload_bytes});
 }
 
-/* May this frame stand behind damage? One of a type that nobody knows, or with a number that is far
+/* May this frame stand behind damage? One of an unknown type, or with a number that is far
  * off, is taken for chance. */
 static bool passes_behind_damage(const wal_frame *f, uint64_t expected)
 {

@@ -35,7 +35,7 @@ typedef struct fuzz_table {
     uint64_t lie_is[4]; /* ... and what they say */
     size_t lie_count;
     fuzz_input edits;      /* of the whole file, checksums not made right; none: size 0 */
-    uint64_t unpacked_max; /* the largest size that a block of the file can honestly unpack to */
+    uint64_t unpacked_max; /* the largest size that a block of the file can really unpack to */
 } fuzz_table;
 
 typedef struct fuzz_shape {

@@ -14,7 +14,7 @@
 enum { ENTRIES = 700, LOG_ROOM = 64 << 10 };
 
 typedef struct log {
-    guarded g; /* ends where the last entry does, before a page that must not be touched */
+    guarded g; /* ends where the last entry does, before a page that may not be touched */
     uint32_t offsets[ENTRIES];
     uint8_t *saved;
     memtable *m;

@@ -70,7 +70,7 @@ static void a_failed_reservation_changes_nothing_and_may_be_repeated(void **stat
     bed_free(&b);
 }
 
-/* Keys that split as often as an opponent can make them: runs of every kind, switching. */
+/* Keys that split as often as an attacker can make them: runs of every kind, switching. */
 static void hostile_key(rng *r, char *key, size_t size, unsigned i)
 {
     static unsigned base;

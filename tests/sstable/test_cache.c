@@ -1,4 +1,4 @@
-/* The cache: bounded, honest about its bytes, shared by all readers, and gentle with what is pinned. */
+/* The cache: bounded, exact about its bytes, shared by all readers; what is pinned stays. */
 #include "table.h"
 
 #include "cache.h"

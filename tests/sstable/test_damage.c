@@ -31,8 +31,8 @@ static model small_model(uint64_t seed)
     return model_random(&rnd, &(shape){12, 3, 10, 4, 40, 4});
 }
 
-/* Reads a table that was damaged: everything that answers answers rightly, and somebody
- * complains. */
+/* Reads a table that was damaged: everything that answers answers rightly, and at
+ * least one call complains. */
 static void check_told(const model *m)
 {
     sst_reader *r;

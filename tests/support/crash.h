@@ -10,7 +10,7 @@
  * torn: its head or its tail alone. A power cut during the recovery from it finds no more durable than was.
  *   CRASH_ORDERED  ext4-like power cut: folder changes survive as a prefix of their order, and data (with the size that
  * exposes it) as a prefix of its order, cut at any sector. Any sync commits the folder changes before it, as a journal does.
- *   CRASH_STRICT   power cut without mercy. Each unsynced 512-byte sector independently
+ *   CRASH_STRICT   the worst power cut. Each unsynced 512-byte sector independently
  * is what was last synced or any version since, also one captured in the middle of a mapped store;
  * a file has any size it had since its sync; the part it grew by reads as zeros, garbage, or old
  * bytes of a removed file; each folder change since the last sync of its folder happened or not. A

@@ -1,4 +1,4 @@
-/* guarded: memory whose last byte lies right before a page that nobody may touch, so that reading
+/* guarded: memory whose last byte lies right before a page that may not be touched, so that reading
  * or writing one byte too far kills the test, with or without a sanitizer. */
 #ifndef SUPPORT_GUARDED_H
 #define SUPPORT_GUARDED_H

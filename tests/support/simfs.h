@@ -13,7 +13,7 @@
  * Rules
  *   S1  One page cache: fs_map returns a pointer into the very bytes that fs_read reads and
  *       fs_write writes. A mapping stays valid after close and after unlink, until unmapped.
- *   S2  Stores into a mapping are recorded when fs_stored announces them. What nobody announces is
+ *   S2  Stores into a mapping are recorded when fs_stored announces them. What is not announced is
  *       visible to this process only, and is lost in every crash. Touching what lies behind the
  *       file's last page, where a process is killed, is reported by AddressSanitizer.
  *   S3  Closing syncs nothing.

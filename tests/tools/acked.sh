@@ -77,7 +77,7 @@ background=
 exec 3>&- 4<&-
 is "and stores too" "$("$FIRN" count "$T/waiting")" 4
 
-# Who reads the acks goes away: the load says how far it came.
+# The reader of the acks goes away: the load says how far it came.
 start_loader "$T/gone"
 printf 'a\t1\nb\t2\n' >&3
 read -r line <&4
@@ -85,9 +85,9 @@ exec 4<&-
 printf 'c\t3\nd\t4\n' >&3
 exec 3>&-
 wait "$loader"
-is "acks that nobody reads are an error" $? 3
+is "acks into a closed pipe are an error" $? 3
 background=
-name="acks that nobody reads"
+name="acks into a closed pipe"
 has err "go on with --skip 4"
 is "and what they spoke of is stored" "$("$FIRN" count "$T/gone")" 4
 finish

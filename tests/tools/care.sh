@@ -165,9 +165,9 @@ has out "Type yes"
 is "and removes nothing" "$("$FIRN" get "$DB" live)" 1
 # By its names only: 12 digits look like a table's, but what is in it is not.
 mkdir "$T/like"
-echo "someone's own" >"$T/like/000000000001.tbl"
-echo "someone's own" >"$T/like/000000000001.wal"
-echo "someone's own" >"$T/like/000000000001.manifest"
+echo "a user's own" >"$T/like/000000000001.tbl"
+echo "a user's own" >"$T/like/000000000001.wal"
+echo "a user's own" >"$T/like/000000000001.manifest"
 picture "$T/like" >"$T/before"
 run 3 "destroy of files that are called like firn's" "$FIRN" destroy "$T/like" --yes
 picture "$T/like" >"$T/after"

@@ -76,9 +76,9 @@ while read -r mode size wait_for spin fresh; do
     # Killed before the store was there: nothing to look at, and nothing may have been acknowledged.
     if [ "$acked" -eq 0 ] && ! "$FIRN" count "$DB" >"$T/count" 2>"$T/err"; then
         "$FIRN" load "$DB" /dev/null 2>"$T/err"
-        is "$name: a store killed at birth opens for writing" "$?" 0
+        is "$name: a store whose creation was killed opens for writing" "$?" 0
     fi
-    # The first open after a crash repairs, and takes a line away from nobody.
+    # The first open after a crash repairs, and takes no line of another command.
     if ! "$FIRN" count "$DB" >"$T/count" 2>"$T/err"; then
         fail "$name: opens for looking" "$(cat "$T/err")"
         break

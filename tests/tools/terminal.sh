@@ -7,10 +7,10 @@ DB=$T/store
 
 # Names and bytes of what a terminal must not get: C0, DEL, C1 as UTF-8 and as bytes, bidirectional controls, characters of no
 # width, line ends of Unicode, tags, and what is no UTF-8.
-cat >"$T/evil" <<'EOF'
+cat >"$T/unsafe" <<'EOF'
 escape \033[31m
 delete \177
-bell \007
+alert \007
 csi \302\233
 c1 \302\205
 raw9b \233
@@ -53,7 +53,7 @@ on_terminal() { # CODE NAME command...: its output goes to $T/out
 }
 
 # All of them together go through every verb; each alone through one of each kind.
-echo "all $(awk '{ printf "%sx", $2 }' "$T/evil")" >>"$T/evil"
+echo "all $(awk '{ printf "%sx", $2 }' "$T/unsafe")" >>"$T/unsafe"
 while read -r what bytes; do
     printf "v$bytes" >"$T/value"
     rm -rf "$DB"
@@ -106,7 +106,7 @@ while read -r what bytes; do
         "$FIRN" $verb >/dev/null 2>"$T/err"
         harmless "$what: firn ${verb%% *} fails harmlessly into a file, too" "$T/err"
     done
-done <"$T/evil"
+done <"$T/unsafe"
 
 # What is only letters stays readable.
 "$FIRN" put "$DB" 'café' 'weiß: דג'

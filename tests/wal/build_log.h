@@ -1,7 +1,7 @@
 /* build_log: writes logs byte by byte with the format functions, so that the reading half is tested
  * without the writing half, and in states that a writer would never leave.
  *
- * Operation number n is always the same (log_key, log_value), so that whoever reads a log back can
+ * Operation number n is always the same (log_key, log_value), so that a test that reads a log back can
  * tell what it should have got from the number alone.
  */
 #ifndef TESTS_WAL_BUILD_LOG_H

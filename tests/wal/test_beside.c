@@ -56,8 +56,8 @@ static void WhoLooksOnBesideAWriterLooksAgain(void **state)
     bed_release(&b);
 }
 
-/* Another process empties a file while the log is open. */
-static void AnEmptiedFileIsALossToWhoeverVerifies(void **state)
+/* Another program empties a file while the log is open. */
+static void AnEmptiedFileIsALossToAVerifier(void **state)
 {
     (void)state;
     wal_config c = bed_config();
@@ -82,7 +82,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(WhoLooksOnBesideAWriterLooksAgain),
-        cmocka_unit_test(AnEmptiedFileIsALossToWhoeverVerifies),
+        cmocka_unit_test(AnEmptiedFileIsALossToAVerifier),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,7 +141,7 @@ static void WhatIsProvenDurableIsNotCopied(void **state)
     bed_release(&b);
 }
 
-static void WhatNobodySyncedIsCopiedSegmentBySegment(void **state)
+static void WhatWasNeverSyncedIsCopiedSegmentBySegment(void **state)
 {
     (void)state;
     bed b = log_with(FIRN_WAL_MAPPED, FIRN_DURABILITY_NONE);
@@ -420,7 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(NothingIsWrittenIntoAFileThatAKilledProcessLeft),
         cmocka_unit_test(WhatIsProvenDurableIsNotCopied),
-        cmocka_unit_test(WhatNobodySyncedIsCopiedSegmentBySegment),
+        cmocka_unit_test(WhatWasNeverSyncedIsCopiedSegmentBySegment),
         cmocka_unit_test(AHeaderCopyThatIsDamagedIsMendedInANewFile),
         cmocka_unit_test(ASegmentOfAnEarlierLifeIsNotUsedAgain),
         cmocka_unit_test(WithoutRoomForACopyTheFramesAreWrittenWhereTheyStand),

@@ -36,7 +36,7 @@ static void a_seal_at_odds_with_its_frames_does_not_end_the_segment(void **state
     assert_int_equal(b->read.count, 4);
 }
 
-/* The next segment knows of frames behind the SEAL, where no reader looks. */
+/* The next segment knows of frames behind the SEAL, where no reader goes. */
 static void a_loss_behind_the_seal_of_a_rotation_can_be_salvaged(void **state)
 {
     bench *b = *state;

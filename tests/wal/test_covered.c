@@ -197,7 +197,7 @@ static void AnOlderCopyOfTheWholeLogIsMissed(void **state)
     b.config.covered_seq = 4;
     b.config.covered_no = 1;
     expect_missing(&b, "000000000002.wal");
-    /* Who asks for what is left gets a log that goes on behind both. */
+    /* A caller that asks for what is left gets a log that goes on behind both. */
     b.config.options.recovery = FIRN_RECOVERY_PREFIX;
     bed_open(&b);
     assert_int_equal(first_replayed(&b), 0);

@@ -1,6 +1,6 @@
 /* Crashes: of a log that is written, rotated, truncated, closed and opened again, and of every kind
  * of recovery. After any of them the log opens, holds a prefix of what was appended, everything
- * that was acknowledged as durable, and goes on with numbers that nobody has seen. */
+ * that was acknowledged as durable, and goes on with numbers that no reader has seen. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -124,7 +124,7 @@ static int verify_prefix(void *ctx, crash_state *state)
     if (last < marks[MARK_DURABLE])
         return wrong(state, &o, "an acknowledged number is gone");
     if (last > marks[MARK_BEGUN])
-        return wrong(state, &o, "a number that nobody asked for");
+        return wrong(state, &o, "a number that no writer asked for");
     if (floor < marks[MARK_TRUNCATED] || floor > marks[MARK_TRUNCATING])
         return wrong(state, &o, "the floor is not where truncation put it");
     if (o.read.count > 0 && o.read.first <= floor)
@@ -314,7 +314,7 @@ static void script_die(script *s)
     script_open(s);
 }
 
-/* The FLOOR reaches the file, its sync fails, the process goes. Whoever opens the log sees a FLOOR
+/* The FLOOR reaches the file, its sync fails, the process goes. The next opener sees a FLOOR
  * that no disk has. */
 static void script_truncate_and_fail(script *s, uint64_t upto)
 {

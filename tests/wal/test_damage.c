@@ -333,7 +333,7 @@ static void truncate_everywhere(bool closed)
                      (unsigned long long)size);
             simfs_cut(copy, path, size);
             check_policies(&f, copy, &o);
-            /* A segment has its full size from birth; a closed one ends with its seal. */
+            /* A segment has its full size from its creation; a closed one ends with its seal. */
             bool last = i + 1 == f.log.count;
             bool complete = size >= s->end && (!last || closed);
             bool header = size >= WAL_HEADER_COPY_OFFSET + WAL_HEADER_BYTES;

@@ -439,7 +439,7 @@ static void NoFailingAllocationLosesAnything(void **state)
 
 /* ---- A full disk ---- */
 
-static void AWriteThatFoundNoSpaceLeavesNoGhost(void **state)
+static void AWriteThatFoundNoSpaceLeavesNothing(void **state)
 {
     (void)state;
     for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++) {
@@ -450,7 +450,7 @@ static void AWriteThatFoundNoSpaceLeavesNoGhost(void **state)
         simfs_fail(b.sim,
                    (simfs_fault){.calls = SIMFS_WRITE, .at = 1, .error = ENOSPC, .after = true});
         firn_error error = {0};
-        assert_int_equal(firn_wal_append(b.log, FIRN_PUT, "ghost", 5, NULL, 0, NULL, NULL, &error),
+        assert_int_equal(firn_wal_append(b.log, FIRN_PUT, "extra", 5, NULL, 0, NULL, NULL, &error),
                          FIRN_NO_SPACE);
         assert_string_not_equal(error.hint, "");
         simfs *copy = simfs_clone(b.sim); /* as if the process died here */
@@ -515,7 +515,7 @@ typedef struct refused {
 } refused;
 
 /* Holds the first group back until others have queued behind it, so that they form one group. */
-static void wait_for_company(refused *r)
+static void wait_for_followers(refused *r)
 {
     if (atomic_exchange(r->entered, true))
         return;
@@ -532,7 +532,7 @@ static void append_refused(void *arg)
 {
     refused *r = arg;
     wal_request q;
-    firn_slice key = {(const uint8_t *)"ghost", 5}, value = {r->value, r->value_size};
+    firn_slice key = {(const uint8_t *)"extra", 5}, value = {r->value, r->value_size};
     r->status = wal_request_put(r->log, &q, FIRN_PUT, key, value, FIRN_DURABILITY_DEFAULT, NULL);
     if (r->status != FIRN_OK)
         return;
@@ -540,7 +540,7 @@ static void append_refused(void *arg)
         wal_group g;
         firn_error error;
         int status = wal_group_start(r->log, &g, &q, &error);
-        wait_for_company(r);
+        wait_for_followers(r);
         if (status == FIRN_OK)
             status = wal_group_append(r->log, &g, &error);
         wal_group_end(r->log, &g, status, &error);
@@ -559,10 +559,10 @@ static void start_refused(refused all[4], refused with)
     }
 }
 
-static int no_ghost(void *ctx, const firn_wal_entry *e)
+static int fail_on_refused(void *ctx, const firn_wal_entry *e)
 {
     (void)ctx;
-    return e->key.size == 5 && memcmp(e->key.data, "ghost", 5) == 0 ? 1000 : 0;
+    return e->key.size == 5 && memcmp(e->key.data, "extra", 5) == 0 ? 1000 : 0;
 }
 
 static void ARefusedGroupLeavesNoneOfItsFrames(void **state)
@@ -589,16 +589,16 @@ static void ARefusedGroupLeavesNoneOfItsFrames(void **state)
         simfs *copy = simfs_clone(b.sim);
         wal *log;
         OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
-        OK(firn_wal_replay(log, 2, no_ghost, NULL, NULL, err));
+        OK(firn_wal_replay(log, 2, fail_on_refused, NULL, NULL, err));
         assert_int_equal(firn_wal_last_seq(log), 2);
         OK(firn_wal_close(log, err));
         simfs_free(copy);
-        /* Frames of the same size as those that were refused: a ghost would fit exactly behind. */
+        /* Frames of the same size as those that were refused: a refused write would fit exactly behind. */
         OK(firn_wal_append(b.log, FIRN_PUT, "alive", 5, NULL, 0, NULL, NULL, err));
         copy = simfs_clone(b.sim);
         OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
         assert_int_equal(firn_wal_last_seq(log), 3);
-        OK(firn_wal_replay(log, 2, no_ghost, NULL, NULL, err));
+        OK(firn_wal_replay(log, 2, fail_on_refused, NULL, NULL, err));
         OK(firn_wal_close(log, err));
         simfs_free(copy);
         bed_release(&b);
@@ -634,9 +634,9 @@ static void ARefusedGroupDoesNotComeBackAfterAPowerCut(void **state)
         wal *log;
         OK(wal_open_path(simfs_fs(after), BED_PATH, &c, NULL, &log, err));
         firn_error error = {0};
-        int status = firn_wal_replay(log, 2, no_ghost, NULL, NULL, &error);
+        int status = firn_wal_replay(log, 2, fail_on_refused, NULL, NULL, &error);
         if (status != FIRN_OK)
-            print_error("a ghost after %s\n", line);
+            print_error("a refused write after %s\n", line);
         assert_int_equal(status, FIRN_OK);
         OK(firn_wal_close(log, err));
         simfs_free(after);
@@ -690,7 +690,7 @@ int main(void)
         cmocka_unit_test(ALogWhoseMappingIsRefusedSaysSoAndIsThereAfterwards),
         cmocka_unit_test(ASegmentMadeAheadThatLostItsNameIsNotUsed),
         cmocka_unit_test(NoFailingAllocationLosesAnything),
-        cmocka_unit_test(AWriteThatFoundNoSpaceLeavesNoGhost),
+        cmocka_unit_test(AWriteThatFoundNoSpaceLeavesNothing),
         cmocka_unit_test(AFullDiskRefusesAndTheLogGoesOnByItself),
         cmocka_unit_test(ARefusedGroupLeavesNoneOfItsFrames),
         cmocka_unit_test(ARefusedGroupDoesNotComeBackAfterAPowerCut),

@@ -73,7 +73,7 @@ static void SalvageMovesWhatIsNoFileToLost(void **state)
     bed_release(&b);
 }
 
-static void AReserveThatIsNoneKeepsNobodyFromWriting(void **state)
+static void AReserveThatIsNoneKeepsNoWriterOut(void **state)
 {
     (void)state;
     for (int how = 0; how < 2; how++) {
@@ -206,7 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(SalvageMovesWhatIsNoFileToLost),
-        cmocka_unit_test(AReserveThatIsNoneKeepsNobodyFromWriting),
+        cmocka_unit_test(AReserveThatIsNoneKeepsNoWriterOut),
         cmocka_unit_test(ASegmentOfTwoNamesTakesNoMoreFrames),
         cmocka_unit_test(ASpareOfTwoNamesGetsNoSecondLife),
         cmocka_unit_test(AHoleInASegmentTakesNoMemory),

@@ -1,7 +1,7 @@
 /* Recovery of a folder that also holds segments of another log, or of an earlier part of this one. */
 #include "bench.h"
 
-static void a_file_in_front_that_nobody_misses_goes_to_lost(void **state)
+static void a_file_in_front_that_is_not_missed_goes_to_lost(void **state)
 {
     (void)state;
     for (int foreign = 0; foreign < 2; foreign++) {
@@ -76,7 +76,7 @@ static void without_a_majority_the_newest_segment_says_whose_log_it_is(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_in_front_that_nobody_misses_goes_to_lost),
+        cmocka_unit_test(a_file_in_front_that_is_not_missed_goes_to_lost),
         TEST(a_file_in_front_is_missed_when_the_next_one_starts_later),
         TEST(without_a_majority_the_newest_segment_says_whose_log_it_is),
     };

@@ -433,7 +433,7 @@ static void salvage_reports_every_lost_range_and_the_next_open_is_clean(void **s
     assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
     assert_int_equal(b->read.count, 12);
 
-    /* Who replays later learns of the gaps, too. */
+    /* A later replay learns of the gaps, too. */
     firn_wal_report gaps;
     log_read again = {.of = &b->log};
     assert_int_equal(firn_wal_replay(b->w, 0, log_read_entry, &again, &gaps, &b->error), FIRN_OK);
@@ -445,7 +445,7 @@ static void salvage_reports_every_lost_range_and_the_next_open_is_clean(void **s
     firn_wal_report_release(&gaps);
 }
 
-static void salvage_replaces_a_stranger_and_keeps_it_in_lost(void **state)
+static void salvage_replaces_a_foreign_file_and_keeps_it_in_lost(void **state)
 {
     bench *b = *state;
     char path[64], other[64];
@@ -653,7 +653,7 @@ int main(void)
         TEST(a_damaged_header_copy_is_mended),
         TEST(recovery_syncs_what_it_keeps),
         TEST(salvage_reports_every_lost_range_and_the_next_open_is_clean),
-        TEST(salvage_replaces_a_stranger_and_keeps_it_in_lost),
+        TEST(salvage_replaces_a_foreign_file_and_keeps_it_in_lost),
         cmocka_unit_test(a_call_that_fails_during_recovery_fails_the_open_and_nothing_else),
         cmocka_unit_test(running_out_of_memory_fails_the_open_and_nothing_else),
         TEST(a_full_disk_fails_a_repair_that_needs_room_and_it_succeeds_later),

@@ -427,9 +427,9 @@ static void a_frame_out_of_order_does_not_pass(void **state)
     assert_int_equal(only_finding(b)->seq_first, 4);
 }
 
-/* ---- Prepared by an enemy ---- */
+/* ---- Prepared by an attacker ---- */
 
-/* Every 40 bytes a header that passes and claims the whole rest of the segment: whoever checksummed
+/* Every 40 bytes a header that passes and claims the whole rest of the segment: a scan that checksummed
  * the payload of each would read terabytes. */
 static void headers_that_claim_everything_cost_no_more_than_one_pass(void **state)
 {

@@ -283,7 +283,7 @@ static int fail_once_both_are_appended(void *ctx, unsigned call, uint64_t index,
     return EIO;
 }
 
-static void WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown(void **state)
+static void AWriteAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown(void **state)
 {
     (void)state;
     bed b = bed_with(FIRN_DURABILITY_NONE, FIRN_WAL_MAPPED);
@@ -680,7 +680,7 @@ int main(void)
         cmocka_unit_test(WhatIsAppendedDuringASyncIsNotCoveredByIt),
         cmocka_unit_test(WhoComesDuringASyncGetsTheNextOne),
         cmocka_unit_test(AFailedSyncPoisonsAndTheDescriptorIsNotSyncedAgain),
-        cmocka_unit_test(WhoeverWasAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown),
+        cmocka_unit_test(AWriteAppendedBeforeTheFailureLearnsThatItsOutcomeIsUnknown),
         cmocka_unit_test(ACallbackIsCalledOnceWhenItsNumberIsDurable),
         cmocka_unit_test(ACallbackLearnsThatItsNumberCannotBecomeDurable),
         cmocka_unit_test(ManyCallbacksCostNoMoreEachThanFew),

@@ -150,7 +150,7 @@ static void TruncatedSegmentsAreUsedAgain(void **state)
     }
 }
 
-static void ASegmentThatSomebodyReadsIsNotUsedAgainBeforeTheyAreDone(void **state)
+static void ASegmentWithReadersIsNotUsedAgainBeforeTheyAreDone(void **state)
 {
     (void)state;
     bed b = bed_new();
@@ -455,7 +455,7 @@ int main(void)
         cmocka_unit_test(NumbersGoOnAfterEverythingWasTruncated),
         cmocka_unit_test(ACheckpointIsANumberAndSyncsWhatIsBeforeIt),
         cmocka_unit_test(TruncatedSegmentsAreUsedAgain),
-        cmocka_unit_test(ASegmentThatSomebodyReadsIsNotUsedAgainBeforeTheyAreDone),
+        cmocka_unit_test(ASegmentWithReadersIsNotUsedAgainBeforeTheyAreDone),
         cmocka_unit_test(ASegmentMayOutliveItsLog),
         cmocka_unit_test(TheEndIsKnownInASegmentThatIsUsedAgain),
         cmocka_unit_test(TheFloorStaysUntilANewerOneIsDurable),

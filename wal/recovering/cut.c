@@ -6,8 +6,8 @@
  * When intact frames follow, that would not do: they hold numbers that must not be given out again
  * (W10) and perhaps a floor, and zeroing takes more than one step. So a new segment is made whose
  * LINK says "I follow segment N at offset X" and which skips those numbers. Its rename is the
- * commit point; from then on everything behind the cut is superseded, and removed whenever somebody
- * gets to it.
+ * commit point; from then on everything behind the cut is superseded, and removed by this
+ * recovery or a later one.
  *
  * On a full disk there may be no room for a copy of a long tail. Then the second way is taken and
  * the bytes stay where they are, behind the end that the LINK names.

@@ -64,7 +64,7 @@ int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, ui
 }
 
 /* A second name for a file that is none of the log's: it may be of any size. */
-static int keep_stranger(wal_repair *r, const wal_scanned *p)
+static int keep_foreign(wal_repair *r, const wal_scanned *p)
 {
     char beginning[48];
     if (p->file_bytes == 0)
@@ -83,7 +83,7 @@ int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
     if (p->part == WAL_PART_HEADLESS || p->part == WAL_PART_WRONG)
-        return keep_stranger(r, p);
+        return keep_foreign(r, p);
     uint64_t used = wal_segment_used_end(s, 0, s->base_bytes);
     if (used == 0)
         return FIRN_OK;

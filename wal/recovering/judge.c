@@ -136,8 +136,8 @@ static uint64_t first_that_counts(const wal_scan *scan, uint64_t seq)
     return seq;
 }
 
-/* The bytes at this torn spot: may a sync of them have been acknowledged? A syncer says what
- * it will cover before it starts, in a NOTE behind the frames. So those that no NOTE tells of were
+/* The bytes at this torn spot: may a sync of them have been acknowledged? A syncer says what it
+ * will cover before it starts, in a NOTE behind the frames. So those that no NOTE tells of were
  * not: unless the NOTE is gone, too, or the log is one of a version that wrote none. */
 static bool may_be_durable(const wal_scan *scan, const wal_spot *spot, uint64_t first)
 {

@@ -32,7 +32,7 @@
 /* A segment with less room than this is not gone on with: a LINK, a SKIP, and some use. */
 #define ROOM_MIN (WAL_TAIL_RESERVE + 256)
 
-/* How often somebody who looks on beside a busy writer tries to see one state. */
+/* How often a read-only opener beside a busy writer tries to see one state. */
 #define LOOKS_MAX 50
 
 static bool may_write(const wal_config *config)
@@ -168,8 +168,8 @@ static int remove_leftovers(wal_repair *r)
     return status;
 }
 
-/* Files under a segment's name that are none of the log's, and that nobody misses. Left where they
- * are, they might be taken for its oldest segments when those have been truncated. */
+/* Files under a segment's name that are none of the log's, and that the log does not miss. Left
+ * where they are, they might be taken for its oldest segments when those have been truncated. */
 static int set_aside(wal_repair *r)
 {
     bool removed = false;
@@ -421,7 +421,7 @@ static void tell_aside(void *ctx, const char *name, const char *what, const char
     config->options.log(config->options.log_ctx, FIRN_LOG_WARNING, line);
 }
 
-/* Who asks for what can be saved gets it also when something that is no file stands in the way. */
+/* With a policy that saves what it can, something that is no file is moved out of the way. */
 static int set_odd_aside(wal_repair *r)
 {
     firn_recovery policy = r->config->options.recovery;
@@ -483,8 +483,8 @@ static bool same_findings(const firn_wal_report *a, const firn_wal_report *b)
     return same;
 }
 
-/* Looking on while somebody writes. Segments are listed, then copied in their order; one that is
- * sealed when it is listed is copied whole, so what fits together is the log as it was at some
+/* Reading while another process writes. Segments are listed, then copied in their order; one that
+ * is sealed when it is listed is copied whole, so what fits together is the log as it was at some
  * moment since. What does not fit, while segments came or went, means nothing: *again. Nor does it
  * when the next look finds something else: a page was copied before a write, and the next one
  * behind it. `*report` is what the look before found; becomes what this one finds. */

@@ -69,7 +69,7 @@ static int salvage_range(wal_repair *r, const wal_spot *spot)
         end = offset + WAL_FRAME_BYTES + 8;
     if (end > bytes)
         end = bytes;
-    /* Behind the SEAL of a rotation nobody would read it: the SEAL has to go, too. */
+    /* Behind the SEAL of a rotation no reader would find it: the SEAL has to go, too. */
     if (at_the_end && p->seal == WAL_SEAL_ROTATION)
         offset -= wal_frame_size(WAL_SEAL_BYTES);
     if (spot->seq_next > spot->seq_first && end < offset + WAL_FRAME_BYTES)

@@ -111,8 +111,8 @@ done:
     return status;
 }
 
-/* The store id that the owner knows or, for a log on its own, the one that most segments carry: a
- * stray file must not make strangers of all the others. */
+/* The store id that the owner knows or, for a log on its own, the one that most segments carry: one
+ * stray file must not make all others foreign. */
 static void choose_store_id(wal_scan *scan, const uint8_t *given)
 {
     static const uint8_t none[16];
@@ -237,7 +237,7 @@ static void follow_links(wal_scan *scan)
     while (i != WAL_NOWHERE) {
         wal_scanned *p = &scan->segments[i];
         if (p->linked && p->link.prev_no >= p->segment->no)
-            p->part = WAL_PART_WRONG; /* nobody writes that */
+            p->part = WAL_PART_WRONG; /* no version of firn writes that */
         if (p->linked && p->part == WAL_PART_LIVE)
             for (size_t j = i; j-- > 0 && scan->segments[j].segment->no > p->link.prev_no;)
                 scan->segments[j].part = WAL_PART_SUPERSEDED;
@@ -393,7 +393,8 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
     s->chain = ch.value;
     s->frames = ch.frames;
     s->end = c.offset;
-    atomic_store_explicit(&s->visible_end, s->end, memory_order_relaxed); /* nobody else yet */
+    atomic_store_explicit(&s->visible_end, s->end,
+                          memory_order_relaxed); /* no other thread has it yet */
     if (p->seq_first != 0) {
         s->seq_first = p->seq_first;
         s->seq_last = p->seq_next - 1;

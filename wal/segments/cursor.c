@@ -1,5 +1,5 @@
-/* cursor: from one intact frame to the next, over damage (README.md, "Telling a torn tail
- * from loss"). Reads bytes that anybody may have written; linear in their number whatever they are.
+/* cursor: from one intact frame to the next, over damage (README.md, "Telling a torn tail from
+ * loss"). Its input may be hostile: the time is linear in the number of bytes, whatever they are.
  *
  * Start reading at wal_cursor_next.
  */

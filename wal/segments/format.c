@@ -1,7 +1,7 @@
 /* format: the log's bytes (README.md, "The bytes"). Pure: bytes in, bytes out; no I/O, no
  * state.
  *
- * Decoders are given whatever a disk or an enemy put there: every length is compared with what
+ * Decoders are given whatever a disk or an attacker put there: every length is compared with what
  * remains before it is used, and nothing is believed before its checksum has been compared.
  */
 #include <segments/format.h>

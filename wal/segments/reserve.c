@@ -1,6 +1,6 @@
 /* reserve: room on the disk that is kept for opening the log (README.md, "A full disk").
  *
- * A process may die on a full disk, and whoever comes after it must be able to open the log: to
+ * A process may die on a full disk, and the next process must be able to open the log: to
  * save and cut a torn tail, and to have a segment for what the next writer will want. For that a
  * small file is kept which nothing else uses. Opening gives it up when it finds no room, and goes
  * on with as little as it can; it is made again when there is room.

@@ -1,11 +1,11 @@
 /* segment: one segment file and its bytes in memory (<segments/segment.h>).
  *
- * A segment is born in wal_segment_new (made by this log) or wal_segment_open (found in the
+ * A segment comes from wal_segment_new (made by this log) or wal_segment_open (found in the
  * folder), and both give the caller one reference. What is found in the folder may be anything: its
- * header counts only when a checksum vouches for it, and nothing beyond the end of the file is ever
+ * header counts only when its checksum is right, and nothing beyond the end of the file is ever
  * promised by base_bytes.
  *
- * A mapping is brought in before anyone looks at it: a bad sector is an error that names the file
+ * A mapping is brought in before it is read: a bad sector is an error that names the file
  * here, and would be a SIGBUS later.
  */
 #include <segments/segment.h>
@@ -54,7 +54,7 @@ void wal_segment_drop(wal_segment *s)
 {
     if (!s)
         return;
-    /* Release: our reads are over; acquire in the last one: so are everybody's. */
+    /* Release: our reads are over. Acquire in the last one: so are those of all other threads. */
     unsigned before = atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel);
     assert(before > 0);
     if (before != 1)

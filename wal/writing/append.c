@@ -1,8 +1,8 @@
 /* append: a group of requests becomes frames in the current segment.
  *
  * How the bytes get there
- *   stored    into the mapping: nobody in the group waits for a sync, and the pages are ready. No
- *             system call.
+ *   stored    into the mapping: no writer of the group waits for a sync, and the pages are ready.
+ *             No system call.
  *   written   put together in `scratch` (or, for a buffered segment, in its memory) and written
  *             with one call.
  * In both, a frame's header is written after its payload, so that a process that dies in the middle

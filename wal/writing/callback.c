@@ -1,4 +1,4 @@
-/* callback: who wants to be told that a number is durable.
+/* callback: calls a function when a sequence number is durable.
  *
  * Those that are not decided yet stand in a pairing heap, the smallest number on top (Fredman,
  * Sedgewick, Sleator, Tarjan, 1986): to register costs one comparison however many wait, and to

@@ -1,13 +1,13 @@
 /* commit: the way of a request into the log (README.md, "The queue").
  *
- * Callers push their request onto `newest` with one compare-and-swap. Who finds the list empty
- * leads. The leader makes room (rotating when the first request does not fit), takes a group from
- * the list, writes a frame for each, leaves the list (one compare-and-swap; or it names the next
- * leader), and only then completes its followers, because newer requests still point at them until
- * it has left. A request of entries is led by its own caller, which may be an owner of the log that
- * does more in between (<wal/group.h>); what the log asks of itself is led here.
+ * Callers push their request onto `newest` with one compare-and-swap. A caller that finds the list
+ * empty leads. The leader makes room (rotating when the first request does not fit), takes a group
+ * from the list, writes a frame for each, leaves the list (one compare-and-swap; or it names the
+ * next leader), and only then completes its followers, because newer requests still point at them
+ * until it has left. A request of entries is led by its own caller, which may be an owner of the
+ * log that does more in between (<wal/group.h>); what the log asks of itself is led here.
  *
- *     newest -> D -> C -> B -> A (leads)      `older` links, made by those who push
+ *     newest -> D -> C -> B -> A (leads)      `older` links, made by the callers that push
  *               D <- C <- B <- A              `newer` links, made by the leader
  *
  * Locks: none on the way of a group that fits. See log.h for what the leader owns. Start
@@ -31,8 +31,8 @@ static bool queue_join(wal *w, wal_request *r)
     wal_request *newest = atomic_load_explicit(&w->newest, memory_order_relaxed);
     do {
         r->older = newest;
-        /* Release: the leader that finds us finds our request filled in. Acquire: whoever led
-         * before has left, and what it did to the leader's fields is seen. */
+        /* Release: the leader that finds us finds our request filled in. Acquire: the leader
+         * before us has left, and what it did to the leader's fields is seen. */
     } while (!atomic_compare_exchange_weak_explicit(&w->newest, &newest, r, memory_order_acq_rel,
                                                     memory_order_relaxed));
     return newest == NULL;
@@ -71,7 +71,7 @@ static uint32_t queue_wait(wal *w, wal_request *r)
 
 /* ---- A group ---- */
 
-/* Takes along who waits behind the leader, as far as the segment has room. */
+/* Takes along the requests behind the leader, as far as the segment has room. */
 static void group_collect(wal *w, wal_group *g, uint64_t room)
 {
     wal_request *newest = atomic_load_explicit(&w->newest, memory_order_acquire);
@@ -180,8 +180,8 @@ int wal_group_append(wal *w, wal_group *g, firn_error *err)
     return FIRN_OK;
 }
 
-/* Everybody in the group but the leader gets its answer, or goes to wait for the sync. Returns the
- * chain of those who wait, the leader included. */
+/* Each follower of the group gets its answer, or waits for the sync. Returns the chain of those
+ * that wait, the leader included. */
 static wal_request *group_complete(wal *w, const wal_group *g, int status, const firn_error *error)
 {
     uint32_t bits = 0;
@@ -202,7 +202,7 @@ static wal_request *group_complete(wal *w, const wal_group *g, int status, const
             break;
     }
     *tail = NULL;
-    wal_ring(w, bits);
+    wal_wake(w, bits);
     return waiting;
 }
 

@@ -56,7 +56,7 @@ void wal_poison(wal *w, const firn_error *cause)
     bool first = atomic_load_explicit(&w->poisoned, memory_order_relaxed) == 0;
     if (first) {
         w->poison = *cause;
-        /* Release: who sees it may read the cause. */
+        /* Release: a thread that sees it may read the cause. */
         atomic_store_explicit(&w->poisoned, cause->status, memory_order_release);
     }
     mutex_unlock(&w->log_mu);

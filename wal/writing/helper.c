@@ -1,11 +1,12 @@
-/* helper: the thread that does what would otherwise make a writer wait, and what happens when
- * nobody writes: it makes pages ready, makes the next segment, carries out timed syncs, appends a
+/* helper: the thread that does what would otherwise make a writer wait, and what happens when no
+ * thread writes: it makes pages ready, makes the next segment, carries out timed syncs, appends a
  * MARK to an idle log, and calls callbacks. Everything but the last three could be left undone
  * without breaking a promise; a log without the thread does it when it is needed.
  *
- * It sleeps until somebody announces work (wal_helper_wake) or its own time has come. Who announces
- * stores what there is to do first and asks then whether the thread will look; the thread says that
- * it will not, and looks then: with sequential consistency one of them sees the other.
+ * It sleeps until another thread announces work (wal_helper_wake) or its own time has come. The
+ * announcer first stores what there is to do, and then asks whether the helper will look. The
+ * helper first says that it will not look again, and then looks: with sequential consistency one of
+ * them sees the other.
  *
  * Locks: making while a segment is made, m for moments. Start reading at helper_run.
  */
@@ -18,7 +19,7 @@
 #define RETRY_MS            100
 #define NEVER_MS            UINT64_MAX
 
-/* ---- The helper's chores. Each returns after how many milliseconds it wants to be called again.
+/* ---- The helper's tasks. Each returns after how many milliseconds it wants to be called again.
  * ---- */
 
 /* Makes pages of the current segment ready while the log is being stored into. A log that is
@@ -40,7 +41,7 @@ static void populate_ahead(wal *w)
         uint64_t upto = from + step < s->bytes ? from + step : s->bytes;
         if (from >= s->bytes || from >= end + w->populate_ahead)
             break;
-        /* A failure is met again by the next writer, who has somebody to tell. */
+        /* The next writer meets the failure again, and returns it to its caller. */
         if (fs_populate(s->file, s->base + from, (size_t)(upto - from), true, NULL) != FIRN_OK)
             break;
         /* The leader may have gone further meanwhile. */
@@ -75,13 +76,13 @@ static uint64_t make_ahead(wal *w, bool *failing)
     return status == FIRN_OK ? NEVER_MS : RETRY_MS;
 }
 
-typedef struct chores {
+typedef struct tasks {
     bool make_failing;
     bool batch_timing;
     uint64_t batch_since_us, batch_syncs;
     bool mark_timing;
     uint64_t mark_since_us, mark_tick, marked_tick;
-} chores;
+} tasks;
 
 static uint64_t remaining_ms(uint64_t now_us, uint64_t since_us, uint32_t limit_ms)
 {
@@ -91,7 +92,7 @@ static uint64_t remaining_ms(uint64_t now_us, uint64_t since_us, uint32_t limit_
 }
 
 /* Batch mode: what was appended is synced after batch_ms, also when nothing follows. */
-static uint64_t sync_batch(wal *w, chores *c)
+static uint64_t sync_batch(wal *w, tasks *c)
 {
     if (atomic_exchange_explicit(&w->sync_wanted, false, memory_order_acq_rel))
         wal_sync_background(w);
@@ -116,7 +117,7 @@ static uint64_t sync_batch(wal *w, chores *c)
 }
 
 /* The newest sync is proven only by a frame behind it: an idle log writes one. */
-static uint64_t mark_idle(wal *w, chores *c)
+static uint64_t mark_idle(wal *w, tasks *c)
 {
     uint32_t mark_ms = w->config.options.mark_ms;
     uint64_t tick = atomic_load_explicit(&w->tick, memory_order_acquire);
@@ -156,7 +157,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t do_chores(wal *w, chores *c)
+static uint64_t do_tasks(wal *w, tasks *c)
 {
     wal_callbacks_call(w);
     uint64_t again = sync_batch(w, c);
@@ -170,15 +171,15 @@ static uint64_t do_chores(wal *w, chores *c)
 static void helper_run(void *arg)
 {
     wal *w = arg;
-    chores c = {0};
+    tasks c = {0};
     mutex_lock(&w->log_mu);
     while (!w->helper_stop) {
         mutex_unlock(&w->log_mu);
-        /* In this order: what is announced from here on is either seen by the chores or wakes us
+        /* In this order: what is announced from here on is either seen by the tasks or wakes us
          * again. */
         atomic_store_explicit(&w->helper_woken, false, memory_order_seq_cst);
         atomic_store_explicit(&w->helper_timed, false, memory_order_seq_cst);
-        uint64_t again = do_chores(w, &c);
+        uint64_t again = do_tasks(w, &c);
         if (again != NEVER_MS)
             atomic_store_explicit(&w->helper_timed, true, memory_order_seq_cst);
         mutex_lock(&w->log_mu);

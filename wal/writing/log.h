@@ -1,10 +1,10 @@
 /* log: the log handle, shared by the files of this floor and by no others.
  *
- * Who may touch what
+ * Which thread may touch what
  *   the leader   the thread whose request is at the head of the queue (commit.c). There is at
  *                most one. It owns `current`, the segment's fields below "----", and every field
  *                under "Leader".
- *   log_mu       guards the list of live segments, who syncs and who waits for it, callbacks, and
+ *   log_mu       guards the list of live segments, the syncer and its waiters, callbacks, and
  *                the helper's sleep. Held for moments, never during I/O.
  *   making       held while a segment is made or taken into use, so that a number is made once.
  *                I/O happens under it, but only the leader and the helper take it.
@@ -14,9 +14,9 @@
  *
  * Positions. `last_seq` is the newest number given out. `tick` counts groups of frames, so that
  * frames without a number (MARK, FLOOR) can be waited for too. The leader stores, in this order:
- * the bytes, the segment's visible_end, last_seq, tick; each with release. Who reads tick (acquire)
- * and then last_seq knows that all of it has been handed to the kernel (or stored in a mapping), so
- * a sync that starts now covers it.
+ * the bytes, the segment's visible_end, last_seq, tick; each with release. A thread that reads tick
+ * (acquire) and then last_seq knows that all of it has been handed to the kernel (or stored in a
+ * mapping), so a sync that starts now covers it.
  */
 #ifndef WRITING_LOG_H
 #define WRITING_LOG_H
@@ -45,7 +45,7 @@ typedef enum wal_request_type {
     WAL_REQUEST_SEAL, /* the seal of a clean close */
 } wal_request_type;
 
-/* The states of a request. SLEEPING tells who changes it that its thread sleeps by the bell. LEAD,
+/* The states of a request. SLEEPING tells the thread that changes it that the owner sleeps. LEAD,
  * GATHER and SYNC tell the thread what to do next. */
 enum { WAL_WAITING, WAL_SLEEPING, WAL_GATHER, WAL_LEAD, WAL_SYNC, WAL_DONE };
 
@@ -84,8 +84,8 @@ struct firn_wal {
     wal_recycler *recycler;
 
     /* Writers. */
-    _Alignas(WAL_CACHE_LINE) _Atomic(wal_request *) newest; /* NULL: nobody leads */
-    bell bell;                                              /* by which all requests sleep */
+    _Alignas(WAL_CACHE_LINE) _Atomic(wal_request *) newest; /* NULL: there is no leader */
+    wakeup wakeup;                                          /* on which all requests sleep */
     _Atomic uint32_t sleepers; /* how often a request went to sleep: gives out the bits */
 
     /* Leader. */
@@ -110,7 +110,7 @@ struct firn_wal {
     _Atomic bool batch_dirty;        /* a timed sync is due */
     _Atomic uint64_t batch_since_us; /* since when; only without a helper */
 
-    /* Written by whoever syncs or truncates, read by all. */
+    /* Written by the syncer or the truncating thread, read by all. */
     _Alignas(WAL_CACHE_LINE) _Atomic uint64_t durable_seq;
     _Atomic uint64_t floor_seq;
     _Atomic uint64_t sync_intent; /* what the newest round was to cover when it started */
@@ -125,12 +125,12 @@ struct firn_wal {
     size_t live_count GUARDED_BY(log_mu), live_capacity GUARDED_BY(log_mu);
     /* the next one, made ahead; `making` is needed to change it */
     wal_segment *ready GUARDED_BY(log_mu);
-    bool syncing GUARDED_BY(log_mu); /* somebody syncs (or is named to) */
+    bool syncing GUARDED_BY(log_mu); /* a thread syncs, or was told to */
     /* waits for others to come before it syncs; not while `syncing` */
     wal_request *gatherer GUARDED_BY(log_mu);
     uint64_t durable_tick GUARDED_BY(log_mu);
-    /* who waited at the end of the newest round, covered or not */
-    unsigned sync_crowd GUARDED_BY(log_mu);
+    /* how many waited at the end of the newest round, covered or not */
+    unsigned sync_waiters GUARDED_BY(log_mu);
     uint64_t sync_us GUARDED_BY(log_mu); /* how long it took */
     wal_request *waiters GUARDED_BY(log_mu), *waiters_last GUARDED_BY(log_mu);
     _Atomic unsigned waiter_count; /* length of `waiters`; changes under log_mu */
@@ -197,9 +197,9 @@ bool wal_submit_if_idle(wal *w, wal_request *r);
 
 /* ---- sync.c ---- */
 
-/* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer, and sees to
- * it that a caller syncs. `own` (or NULL) is the caller's: it is not woken, but its next state is
- * returned: WAITING (for the syncer), GATHER, SYNC, or DONE. Without `own`, WAITING. */
+/* Puts the chain (linked by `next`, ending in NULL; ticks filled in) before the syncer, and makes
+ * sure that one thread syncs. `own` (or NULL) is the caller's: it is not woken, but its next state
+ * is returned: WAITING (for the syncer), GATHER, SYNC, or DONE. Without `own`, WAITING. */
 uint32_t wal_sync_enlist(wal *w, wal_request *first, wal_request *own);
 /* Waits for the request to be carried out, from this state on, and does what its thread is told to
  * do on the way. */
@@ -209,9 +209,9 @@ int wal_sync_all(wal *w, firn_error *err);
 /* A group of the batch mode was appended: starts the timed sync, or syncs when a threshold was
  * crossed. */
 void wal_sync_batched(wal *w);
-/* For the helper: syncs unless somebody is at it. */
+/* For the helper: syncs unless another thread is syncing. */
 void wal_sync_background(wal *w);
-/* Answers everybody who waits after the log was poisoned, and takes callbacks along. */
+/* Answers all waiters after the log was poisoned, and takes callbacks along. */
 void wal_sync_fail_all(wal *w);
 
 /* ---- callback.c ---- */
@@ -233,7 +233,7 @@ int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, fir
 /* Makes sure that w->ready has at least `bytes`. */
 int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err) REQUIRES(w->making);
 /* Gives a segment's file back to the system or keeps it for reuse; drops the log's reference.
- * Durable with the next sync of the folder, for those who need it to be. */
+ * Durable with the next sync of the folder, for callers that need it to be. */
 int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err);
 /* Removes the ready segment and all spares. */
 int wal_ready_release(wal *w, firn_error *err);
@@ -248,34 +248,34 @@ void wal_helper_wake_locked(wal *w) REQUIRES(w->log_mu);
 
 /* ---- How requests wait; used by commit.c and sync.c ---- */
 
-/* Changes a request's state. Returns the bits to ring for, 0 when its thread is awake. The request
+/* Changes a request's state. Returns the bits to wake, 0 when its thread is awake. The request
  * may be gone as soon as it is DONE. */
 static inline uint32_t wal_request_tell(wal_request *r, uint32_t state)
 {
-    /* Read first, since the request may be gone behind the exchange. Who went to sleep meanwhile
-     * may have chosen its bit after we read: then all sleepers are woken, and look again. */
+    /* Read first, since the request may be gone behind the exchange. A thread that went to sleep
+     * meanwhile may have chosen its bit after we read: then all are woken, and look again. */
     uint32_t bit = atomic_load_explicit(&r->bit, memory_order_relaxed);
     if (atomic_exchange_explicit(&r->state, state, memory_order_acq_rel) != WAL_SLEEPING)
         return 0;
-    return bit ? bit : BELL_ALL;
+    return bit ? bit : WAKEUP_ALL;
 }
 
-static inline void wal_ring(wal *w, uint32_t bits)
+static inline void wal_wake(wal *w, uint32_t bits)
 {
     if (bits)
-        bell_ring(&w->bell, bits);
+        wakeup_wake(&w->wakeup, bits);
 }
 
 static inline void wal_request_set(wal *w, wal_request *r, uint32_t state)
 {
-    wal_ring(w, wal_request_tell(r, state));
+    wal_wake(w, wal_request_tell(r, state));
 }
 
 /* Sleeps once, at most `us` microseconds (0: no limit), unless the state is past SLEEPING or
  * becomes so. Returns the state. */
 static inline uint32_t wal_request_sleep(wal *w, wal_request *r, uint32_t us)
 {
-    uint32_t looked = bell_look(&w->bell);
+    uint32_t looked = wakeup_look(&w->wakeup);
     uint32_t bit = atomic_load_explicit(&r->bit, memory_order_relaxed);
     if (!bit) {
         bit =
@@ -286,7 +286,7 @@ static inline uint32_t wal_request_sleep(wal *w, wal_request *r, uint32_t us)
     if (atomic_compare_exchange_strong_explicit(&r->state, &state, WAL_SLEEPING,
                                                 memory_order_acq_rel, memory_order_acquire) ||
         state == WAL_SLEEPING)
-        bell_sleep(&w->bell, looked, bit, us);
+        wakeup_sleep(&w->wakeup, looked, bit, us);
     return atomic_load_explicit(&r->state, memory_order_acquire);
 }
 

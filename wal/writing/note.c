@@ -9,7 +9,7 @@
  *   intent    a sync of everything up to this number was about to start when it was written
  * Both stay true for ever. The writer of a group that waits for a sync writes one with it. Other
  * groups write one where they have overwritten the last one, or where the durable line has moved;
- * and who syncs such groups has one written before.
+ * and the syncer of such groups has one written before.
  *
  * Invariant: the bytes between the newest frame and the NOTE hold no other NOTE of this life.
  * Locks: none; only the leader is here. Start reading at wal_trailer_plan.

@@ -156,7 +156,7 @@ static int choose_current(wal *w, const wal_recovered_log *log, firn_error *err)
     return FIRN_OK;
 }
 
-/* W10: numbers that somebody may have seen behind a cut are given away. */
+/* W10: numbers that a reader may have seen behind a cut are skipped. */
 static int skip_numbers(wal *w, uint64_t upto, firn_error *err)
 {
     uint64_t last = firn_wal_last_seq(w);
@@ -211,7 +211,8 @@ static int start_writing(wal *w, const wal_recovered_log *log, firn_error *err)
 
 static int decide_backing(wal *w, firn_error *err)
 {
-    /* Who only looks gets a copy: the writer beside it may reuse a segment's file at any moment. */
+    /* A read-only handle gets a copy: the writer beside it may reuse a segment's file at any
+     * moment. */
     if (w->read_only) {
         w->mapped = false;
         return FIRN_OK;

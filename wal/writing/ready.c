@@ -7,11 +7,11 @@
  * A crash in between leaves a temporary file, which recovery removes, or an empty segment, which it
  * knows.
  *
- * A truncated segment comes back as a spare when nobody refers to its bytes any more: it keeps its
+ * A truncated segment comes back as a spare when its last reference is gone: it keeps its
  * blocks and its mapping, gets a new header with a new salt, and no frame of its former life
  * passes.
  *
- * Locks: making for a segment's birth, log_mu for moments, recycler_mu innermost.
+ * Locks: making while a segment is made, log_mu for moments, recycler_mu innermost.
  */
 #include <assert.h>
 #include <base/alloc.h>
@@ -53,7 +53,7 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
         temporary_name(s->no, temporary);
         status = fs_rename(w->dir, s->name, temporary, err);
         if (status == FIRN_OK) {
-            /* We hold a reference, so nobody looks at `recycler` before ours is gone. */
+            /* We hold a reference, so no thread looks at `recycler` before ours is gone. */
             atomic_fetch_add_explicit(&w->recycler->refs, 1, memory_order_relaxed);
             s->recycler = w->recycler;
         } else {
@@ -89,7 +89,8 @@ static int header_init(wal *w, uint64_t no, uint64_t bytes, wal_header *out, fir
 }
 
 /* Gives the file its name, durably. */
-static int christen(wal *w, fs_file *file, const char *temporary, const char *name, firn_error *err)
+static int give_name(wal *w, fs_file *file, const char *temporary, const char *name,
+                     firn_error *err)
 {
     int status = fs_rename_file(w->dir, temporary, name, file, err);
     if (status != FIRN_OK)
@@ -114,14 +115,14 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     int status = fs_look(w->dir, temporary, &entry, err);
     if (status == FIRN_OK && entry.links != 1) /* a backup keeps it under another name, as it is */
         status = FIRN_INVALID;
-    /* The rest of the file may be what was stored in its former life and never synced: no reader
-     * wants it on the disk. */
+    /* The rest of the file may be what was stored in its former use and never synced: it need
+     * not reach the disk. */
     if (status == FIRN_OK)
         status = fs_write_durable(s->file, pages, sizeof(pages), 0, err);
     if (status == FIRN_OK && !s->mapped)
         memset(s->base, 0, WAL_DATA_OFFSET + WAL_PAGE_BYTES);
     if (status == FIRN_OK)
-        status = christen(w, s->file, temporary, name, err);
+        status = give_name(w, s->file, temporary, name, err);
     if (status != FIRN_OK) {
         (void)fs_unlink(w->dir, temporary, NULL); /* best effort: recovery removes it, too */
         wal_segment_free(s);
@@ -169,7 +170,7 @@ static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_er
     if (status == FIRN_OK)
         status = wal_segment_new(file, header, w->mapped, &s, err);
     if (status == FIRN_OK)
-        status = christen(w, file, temporary, name, err);
+        status = give_name(w, file, temporary, name, err);
     if (status == FIRN_OK) {
         *out = s;
         return FIRN_OK;

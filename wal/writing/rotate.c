@@ -3,8 +3,8 @@
  *     old:  ... frames | SEAL(rotation)        next:  LINK | frames ...
  *
  * The next segment is durable and empty before it is used (W3). Each step that fails leaves the log
- * as it was, or with a LINK due that the next append writes. The old segment is synced by whoever
- * syncs next, in front of the new one (W4), so that no writer waits for it here.
+ * as it was, or with a LINK due that the next append writes. The next syncer syncs the old
+ * segment before the new one (W4), so that no writer waits for it here.
  *
  * Locks: making for the whole of a rotation, m for moments.
  */
@@ -103,7 +103,7 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
 }
 
 /* Seals the current segment and goes on in the next one, which has room for a frame of `need`
- * bytes. The old one is synced by whoever syncs next, in front of the new one. */
+ * bytes. The next syncer syncs the old one before the new one. */
 int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
 {
     mutex_lock(&w->making);

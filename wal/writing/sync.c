@@ -2,12 +2,12 @@
  *
  * Waiters stand in a list under `m`. At most one thread syncs: `syncing` is set from the moment it
  * claims the round until the round's end. A round notes what has been appended, syncs the segments
- * that are not wholly synced yet, oldest first, without any lock, and answers everybody whom that
+ * that are not wholly synced yet, oldest first, without any lock, and answers the waiters whom that
  * covers. Appends go on all the time.
  *
  * In between, one waiter may be the gatherer: it sleeps for a part of the time that a sync takes,
- * until as many wait as did at the end of the last round. Whoever completes the company claims the
- * round at once, being awake; else the gatherer does when the time is up.
+ * until as many wait as did at the end of the last round. The writer that completes that number
+ * claims the round at once, since it is awake; else the gatherer does when the time is up.
  *
  * After a failed sync the kernel may have dropped the dirty pages and call them clean: nothing that
  * depended on it can be saved by trying again. So the log is poisoned, and no descriptor of it is
@@ -42,7 +42,7 @@ static void waiters_push(wal *w, wal_request *r) REQUIRES(w->log_mu)
     count_waiters(w, 1);
 }
 
-/* Takes out everybody with a tick <= `tick`, in order. */
+/* Takes out the waiters with a tick <= `tick`, in order. */
 static wal_request *waiters_take(wal *w, uint64_t tick) REQUIRES(w->log_mu)
 {
     wal_request *taken = NULL, **taken_tail = &taken;
@@ -72,7 +72,7 @@ static void answer_all(wal *w, wal_request *first, int status)
         r->status = status;
         bits |= wal_request_tell(r, WAL_DONE);
     }
-    wal_ring(w, bits);
+    wal_wake(w, bits);
 }
 
 /* All of them were appended, and are visible: whether they survive is unknown, whichever of them
@@ -95,34 +95,35 @@ static void answer_failed(wal *w, wal_request *first)
             *r->err = cause;
         bits |= wal_request_tell(r, WAL_DONE);
     }
-    wal_ring(w, bits);
+    wal_wake(w, bits);
 }
 
-/* Has everybody come who is expected? Writers that commit again and again come back just after a
- * round has released them. A round that starts at once goes without them, and two half-filled
- * rounds take twice the time of a full one. So a round waits for as many as waited at the end of
- * the last one, for a part of what a sync takes; a lone writer does not wait. */
-static bool company_complete(const wal *w) REQUIRES(w->log_mu)
+/* Group-commit delay: true once as many writers wait as after the last round. Writers that commit
+ * again and again come back just after a round has released them. A round that starts at once goes
+ * without them, and two half-filled rounds take twice the time of a full one. So a round waits for
+ * as many as waited at the end of the last one, for a part of what a sync takes; a lone writer does
+ * not wait. */
+static bool enough_waiters(const wal *w) REQUIRES(w->log_mu)
 {
-    return atomic_load_explicit(&w->waiter_count, memory_order_relaxed) >= w->sync_crowd ||
+    return atomic_load_explicit(&w->waiter_count, memory_order_relaxed) >= w->sync_waiters ||
            w->sync_us < 2;
 }
 
-/* From here to round_done or round_failed nobody else syncs. */
+/* From here to round_done or round_failed no other thread syncs. */
 static void claim_round(wal *w) REQUIRES(w->log_mu)
 {
     w->syncing = true;
     w->gatherer = NULL;
 }
 
-/* Who does something about those who wait now: `own` by preference, which is awake. Returns whom to
- * tell to sync, or NULL. */
+/* Chooses the request whose thread syncs for those that wait now: `own` by preference, which is
+ * awake. Returns the one to tell to sync, or NULL. */
 static wal_request *round_start(wal *w, wal_request *own, wal_request *first) REQUIRES(w->log_mu)
 {
     wal_request *named = NULL;
     if (w->syncing || !first)
         return NULL;
-    if (company_complete(w)) {
+    if (enough_waiters(w)) {
         named = own ? own : w->gatherer ? w->gatherer : first;
     } else if (!w->gatherer) {
         if (own)
@@ -200,7 +201,8 @@ static int sync_segments(wal *w, firn_error *err)
             mutex_unlock(&w->log_mu);
         }
         /* Written-back pages are clean, and storing into a clean page costs a fault: they are made
-         * ready again ahead of the writer. Racing with who raises it costs at most a fault, too. */
+         * ready again ahead of the writer. Racing with the thread that raises it costs at most a
+         * fault, too. */
         if (atomic_load_explicit(&s->populated, memory_order_relaxed) > end)
             atomic_store_explicit(&s->populated, end, memory_order_relaxed);
         wal_segment_unref(s);
@@ -230,12 +232,12 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
 {
     wal_request *named = NULL;
     mutex_lock(&w->log_mu);
-    w->sync_crowd = atomic_load_explicit(&w->waiter_count, memory_order_relaxed);
+    w->sync_waiters = atomic_load_explicit(&w->waiter_count, memory_order_relaxed);
     w->sync_us = us;
     bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0;
     w->durable_tick = tick;
-    /* Release: who sees the number may say so to others. Sequentially consistent, because the
-     * helper says "I will not look again by myself" and then looks here, and we look at what it
+    /* Release: a thread that sees the number may say so to others. Sequentially consistent, because
+     * the helper says "I will not look again by myself" and then looks here, and we look at what it
      * said below: one of us sees the other. */
     atomic_store_explicit(&w->durable_seq, seq, memory_order_seq_cst);
     wal_request *covered = waiters_take(w, tick);
@@ -251,7 +253,7 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
     mutex_unlock(&w->log_mu);
 
     /* The next round first: its sync takes longest. */
-    wal_ring(w, bits);
+    wal_wake(w, bits);
     answer_all(w, covered, FIRN_OK);
     answer_failed(w, failed);
     if (fire)
@@ -317,13 +319,13 @@ static void sync_round(wal *w)
         round_failed(w, &error);
 }
 
-/* Waits until the company is complete or the time is up. Returns the state of `r` then: SYNC when
+/* Waits until enough writers wait or the time is up. Returns the state of `r` then: SYNC when
  * the round is ours, WAITING when another one took it over. */
 static uint32_t gather(wal *w, wal_request *r)
 {
     mutex_lock(&w->log_mu);
     uint64_t limit_us = w->sync_us / 2 < GATHER_US_MAX ? w->sync_us / 2 : GATHER_US_MAX;
-    bool ours = w->gatherer == r && company_complete(w);
+    bool ours = w->gatherer == r && enough_waiters(w);
     if (ours)
         claim_round(w);
     mutex_unlock(&w->log_mu);
@@ -335,7 +337,7 @@ static uint32_t gather(wal *w, wal_request *r)
     if (ours) {
         claim_round(w);
         atomic_store_explicit(&r->state, WAL_WAITING,
-                              memory_order_relaxed); /* nobody else tells it */
+                              memory_order_relaxed); /* no other thread tells it */
     }
     mutex_unlock(&w->log_mu);
     return ours ? WAL_SYNC : WAL_WAITING;
@@ -362,7 +364,7 @@ void wal_sync_wait(wal *w, wal_request *r, uint32_t state)
 void wal_sync_fail_all(wal *w)
 {
     mutex_lock(&w->log_mu);
-    /* Whoever syncs now answers the others at the end of its round. */
+    /* The present syncer answers the others at the end of its round. */
     wal_request *all = w->syncing ? NULL : waiters_take(w, UINT64_MAX);
     w->gatherer = NULL;
     bool fire = wal_callbacks_decide(w);
@@ -416,7 +418,7 @@ void wal_sync_batched(wal *w)
             wal_helper_wake(w);
     }
     if (!w->has_helper) {
-        /* Nobody looks at the clock while the log is idle: the next append does. */
+        /* No thread looks at the clock while the log is idle: the next append does. */
         uint64_t since = atomic_load_explicit(&w->batch_since_us, memory_order_relaxed);
         if (due || fs_mono_us(w->fs) - since >= (uint64_t)o->batch_ms * 1000)
             wal_sync_background(w);
@@ -454,8 +456,8 @@ static int durable_outcome(wal *w, uint64_t seq)
                                                                     : FIRN_TIMED_OUT;
 }
 
-/* With a limit nobody can sync in the caller's place but the helper: a sync cannot be given up
- * half-way. */
+/* A caller with a time limit does not sync itself, since a sync cannot be stopped half-way: the
+ * helper does. */
 static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err)
 {
     uint64_t start = fs_mono_us(w->fs);

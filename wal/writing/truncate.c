@@ -2,7 +2,7 @@
  *
  * A truncation happens in steps, and a crash between any two of them loses nothing above the floor:
  *     find the floor         the end of the last batch that lies wholly <= the number asked for
- *     FLOOR frame, synced    from here on nobody is shown anything <= the floor
+ *     FLOOR frame, synced    from here on no reader is shown anything <= the floor
  *     segments leave the list, oldest first: those that hold nothing above the floor and lie
  *                            before the FLOOR
  *     their files are removed, or kept as spares under a temporary name; the folder is synced

@@ -1,6 +1,6 @@
-/* checksum: CRC-32 as zlib defines it (reflected 0xEDB88320), so anyone can verify a byte of firn
- * with zlib alone. Computed by carry-less multiplication where the processor has it (Gopal et al.,
- * "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel 2009), by ARMv8 CRC
+/* checksum: CRC-32 as zlib defines it (reflected 0xEDB88320), so any program can verify a byte of
+ * firn with zlib alone. Computed by carry-less multiplication where the processor has it (Gopal et
+ * al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel 2009), by ARMv8 CRC
  * instructions, and by zlib elsewhere. Thread-safe.
  */
 #ifndef BASE_CHECKSUM_H

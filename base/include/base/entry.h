@@ -41,7 +41,7 @@ static inline void entry_put_header(uint8_t *p, uint8_t kind, uint8_t bucket, si
     put_u32(p + 4, (uint32_t)value_size);
 }
 
-/* For bytes that a checksum has vouched for and entry_decode has checked once. */
+/* For bytes whose checksum is right and that entry_decode has checked once. */
 static inline firn_slice entry_key(const uint8_t *p)
 {
     return (firn_slice){p + ENTRY_HEADER_BYTES, get_u16(p + 2)};

@@ -12,8 +12,9 @@
  * exclusively, mode 0600, folders 0700.
  *
  * A file may be mapped. One page cache: bytes written with fs_write are seen through the mapping
- * and the other way round. Who stores into a mapping announces the range with fs_stored(), which
- * the strict file system needs to know what is unsynced; it is free on the real one.
+ * and the other way round. A caller that stores into a mapping announces the range with
+ * fs_stored(), which the strict file system needs to know what is unsynced; it is free on the real
+ * one.
  *
  * Thread-safety: different threads may use one file at the same time; two transfers of overlapping
  * ranges are the caller's to order.
@@ -131,10 +132,10 @@ typedef struct fs_ops {
     /* Brings pages in ahead of use; `write` makes them ready for stores. An I/O error or a full
      * disk is returned here instead of killing the process at the access. */
     int (*populate)(fs_file *file, void *address, size_t size, bool write);
-    /* How a part of a mapping will be read. Costs or saves time and nothing else. NULL: it cannot
-     * be said. */
+    /* How a part of a mapping will be read. Costs or saves time and nothing else. NULL: does
+     * nothing. */
     void (*advise)(fs_file *file, void *address, size_t size, fs_advice advice);
-    void (*stored)(fs_file *file, uint64_t offset, size_t size); /* NULL: nobody needs to know */
+    void (*stored)(fs_file *file, uint64_t offset, size_t size); /* NULL: does nothing */
     /* An exclusive lock of the whole file, also against other handles of this process. Held until
      * the process that took it closes the file: a copy of the handle that a fork made neither holds
      * it longer nor gives it up. -EWOULDBLOCK when taken; *holder is then the pid, FS_HOLDER_SELF,
@@ -154,7 +155,7 @@ typedef struct fs_ops {
      * -ESTALE: another file has it, or the file has another size now. The file goes on resting
      * unless 0 is returned. */
     int (*resume)(fs_dir *dir, const char *name, fs_file *file);
-    /* Starts to bring a range of the file in; does not wait for it. NULL: it cannot. */
+    /* Starts to bring a range of the file in; does not wait for it. NULL: does nothing. */
     void (*read_ahead)(fs_file *file, uint64_t offset, size_t size);
     /* How many descriptors the process may have open, and how many bytes of memory it may use, by
      * whatever limit is the lowest. Asked for anew, since both can be changed. NULL or UINT64_MAX:
@@ -211,8 +212,8 @@ int fs_dir_sync(fs_dir *dir, firn_error *err);
 /* Returns what stopped the listing: a firn_status that fn returned (positive), or its own. Of fn's,
  * FIRN_NO_MEMORY is described here; what else it returns, it describes itself. */
 int fs_dir_list(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);
-/* A number that follows from the names in the folder, whatever their order: who reads without a
- * lock can tell that files came or went meanwhile. */
+/* A number that follows from the names in the folder, whatever their order: a reader without
+ * a lock can tell that files came or went meanwhile. */
 int fs_dir_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err);
 /* Lists what is not a plain file: folders, links, pipes, sockets, devices. */
 int fs_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err);

@@ -1,5 +1,5 @@
-/* iter: what a sorted run of versions looks like to a merge, in whatever it lies (memtable, table,
- * merge).
+/* iter: what a sorted run of versions looks like to a merge: a memtable, a table, or another
+ * merge.
  *
  * Order: key ascending (slice_compare), then sequence number descending: the newest version of a
  * key comes first. The current element lies open in the struct, so that a merge compares without a

@@ -1,4 +1,5 @@
-/* thread: mutexes, condition variables, threads and bells, with clang's thread-safety annotations.
+/* thread: mutexes, condition variables, threads and wakeups, with clang's thread-safety
+ * annotations.
  *
  * Misuse (unlocking what is not held, ...) is our mistake and aborts. cond_wait_ms measures with
  * the monotonic clock. Lock order is written in engine/README.md.
@@ -88,7 +89,7 @@ void cond_release(cond *c);
 void cond_signal(cond *c);
 void cond_broadcast(cond *c);
 
-/* ---- Threads and bells ---- */
+/* ---- Threads and wakeups ---- */
 
 typedef struct thread {
     pthread_t t;
@@ -100,20 +101,21 @@ typedef struct thread {
 int thread_start(thread *t, const char *name, void (*run)(void *), void *arg);
 void thread_join(thread *t); /* does nothing when it never started */
 
-/* A bell: many threads sleep by it, each under some bits, and one call wakes all that sleep under
- * given ones. No thread misses a ring: take bell_look first, then look for a reason to stay awake,
- * then sleep; who gives a reason rings afterwards. bell_sleep may return early; sleepers under a
- * common bit wake each other. All zero: a bell. */
-typedef struct bell {
-    _Atomic uint32_t rings;
-} bell;
-#define BELL_ALL UINT32_MAX
+/* A wakeup: many threads sleep on it, each under some bits, and one call wakes all that sleep under
+ * given ones. No wakeup is missed: a sleeper calls wakeup_look first, then looks for a reason to
+ * stay awake, then sleeps; the thread that gives a reason calls wakeup_wake afterwards.
+ * wakeup_sleep may return early: a call for a common bit wakes all its sleepers. All zero: a
+ * wakeup. */
+typedef struct wakeup {
+    _Atomic uint32_t count; /* of wakeup_wake */
+} wakeup;
+#define WAKEUP_ALL UINT32_MAX
 
-uint32_t bell_look(const bell *b);
+uint32_t wakeup_look(const wakeup *b);
 /* `us` 0: without a limit; else at most so many microseconds of real time, and some more by which
  * the kernel groups its timers. */
-void bell_sleep(bell *b, uint32_t looked, uint32_t bits, uint32_t us);
-void bell_ring(bell *b, uint32_t bits);
+void wakeup_sleep(wakeup *b, uint32_t looked, uint32_t bits, uint32_t us);
+void wakeup_wake(wakeup *b, uint32_t bits);
 
 /* A hint to the processor inside a short spin. */
 static inline void cpu_relax(void)

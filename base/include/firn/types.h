@@ -71,7 +71,7 @@ typedef struct firn_error {
  * "", 0. */
 FIRN_API size_t firn_error_format(const firn_error *error, char *buf, size_t size);
 
-/* ---- Slices: borrowed bytes. Whoever returns one says until when it is valid. ---- */
+/* ---- Slices: borrowed bytes. The function that returns one says until when it is valid. ---- */
 typedef struct firn_slice {
     const uint8_t *data; /* may be NULL when size is 0 */
     size_t size;

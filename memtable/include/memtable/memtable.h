@@ -10,7 +10,7 @@
  * slice reaches out of it.
  *
  * Lifetime: everything that a read returns points into the log's bytes and stays valid as long as
- * they do. The caller keeps both alive while anyone reads.
+ * they do. The caller keeps both alive while there are readers.
  */
 #ifndef MEMTABLE_MEMTABLE_H
 #define MEMTABLE_MEMTABLE_H
@@ -42,7 +42,7 @@ typedef struct memtable_hit {
 
 /* FIRN_NO_MEMORY. */
 int memtable_new(const memtable_options *options, memtable **out);
-void memtable_free(memtable *m); /* NULL is allowed; nobody may be reading */
+void memtable_free(memtable *m); /* NULL is allowed; no reader may be left */
 
 /* Makes sure that the next `entries` calls of memtable_add cannot fail. Writer only.
  * FIRN_NO_MEMORY. */
@@ -78,7 +78,7 @@ bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max
 firn_slice memtable_common_prefix(const memtable *m);
 
 /* For tests: walks everything and verifies the invariants; aborts with a message when one is
- * broken. No writer may be at work. */
+ * broken. No thread may be writing. */
 void memtable_check(const memtable *m);
 
 #endif

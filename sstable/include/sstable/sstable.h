@@ -86,7 +86,7 @@ int sst_cache_new_in(memory_budget *b, sst_grace grace, sst_cache **out);
  * inside sst_get. */
 bool sst_cache_excess(const sst_cache *c);
 void sst_cache_trim(sst_cache *c);
-/* Gives back what exceeds the present room; `all`: everything that is not in use, but for filters
+/* Gives back what exceeds the present room; `all`: everything that no reader uses, but for filters
  * and indexes. */
 void sst_cache_shrink(sst_cache *c, bool all);
 void sst_cache_free(sst_cache *c); /* after every reader has been closed */

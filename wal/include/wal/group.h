@@ -1,6 +1,6 @@
-/* group: how an owner of the log writes when it keeps an index of what is in it. The log calls
- * no function of its owner: the owner's thread does each step itself, in an order that can be read
- * in one place (engine/commit/commit.c).
+/* group: how an owner of the log writes when it keeps an index of what is in it. The log has no
+ * callbacks here: the owner's thread does each step itself, in an order that can be read in one
+ * place (engine/commit/commit.c).
  *
  *   wal_request r;
  *   firn_error error;
@@ -9,7 +9,7 @@
  *   if (rc != FIRN_OK)
  *       return rc;
  *   if (wal_join(w, &r)) {                         we lead: no other thread is in here
- *       rc = wal_group_start(w, &g, &r, &error);   makes room, and takes along who waits behind us
+ *       rc = wal_group_start(w, &g, &r, &error);   makes room; takes along those behind us
  *       ...                                        the index makes room for g.entries entries
  *       rc = wal_group_append(w, &g, &error);      frames in g.segment, with numbers
  *       ...                                        the index takes each frame (wal_group_next), and
@@ -18,8 +18,8 @@
  *   }
  *   return wal_await(w, &r);                       until r is carried out, and synced if it wants
  *
- * Sources: one writer that writes for all who queue behind it is LevelDB's (DBImpl::Write); a queue
- * that writers join with one compare-and-swap is RocksDB's (WriteThread).
+ * Sources: one writer that writes for all that queue behind it is LevelDB's (DBImpl::Write); a
+ * queue that writers join with one compare-and-swap is RocksDB's (WriteThread).
  */
 #ifndef WAL_GROUP_H
 #define WAL_GROUP_H
@@ -108,7 +108,7 @@ int wal_group_rotate(wal *w, wal_group *g, wal_request *leader, firn_error *err)
 /* Gives the group its numbers and writes its frames. All of it, or FIRN_NO_SPACE, FIRN_NO_MEMORY or
  * FIRN_TOO_LARGE and nothing has happened, or FIRN_IO and the log is poisoned. From here on the log
  * counts the numbers as given out: a sync that begins behind it covers them, so what the index
- * shows after this step can be synced and waited for by those who see it. */
+ * shows after this step can be synced and waited for by its readers. */
 int wal_group_append(wal *w, wal_group *g, firn_error *err);
 /* The frames of an appended group, in order. *at is NULL before the first. */
 bool wal_group_next(const wal_group *g, const wal_request **at, wal_applied *frame);

@@ -13,9 +13,9 @@ typedef struct wal_segment wal_segment;
 /* What twelve digits of a name can hold; a file with a greater number would not be found again. */
 #define WAL_SEGMENT_NO_MAX UINT64_C(999999999999)
 
-/* A SKIP uses up 2^32 - 1 numbers. Who would have to skip more than 1024 SKIPs can has files that
- * do not belong together, and would write for hours: numbers may have been given out so far beyond
- * the end of the log, and no further. */
+/* A SKIP uses up 2^32 - 1 numbers. A log that had to skip more than 1024 SKIPs can consists of
+ * files that do not belong together, and skipping would take hours: numbers may have been given out
+ * so far beyond the end of the log, and no further. */
 #define WAL_SKIP_MAX (UINT64_C(1024) * UINT32_MAX)
 
 /* A file that is kept so that opening finds room on a full disk (segments/reserve.c). The log works
@@ -28,7 +28,7 @@ void wal_segment_unref(wal_segment *s); /* NULL is allowed */
 /* A reference to the bytes alone, not to the file: once the log has given the segment up, it takes
  * no descriptor. */
 void wal_segment_hold(wal_segment *s);
-void wal_segment_drop(wal_segment *s); /* NULL is allowed */
+void wal_segment_drop(wal_segment *s);                 /* NULL is allowed */
 const uint8_t *wal_segment_base(const wal_segment *s); /* offsets count from here */
 uint64_t wal_segment_bytes(const wal_segment *s);      /* readable from there on */
 uint64_t wal_segment_no(const wal_segment *s);

@@ -17,8 +17,8 @@ typedef struct wal_recycler {
     atomic_uint refs;
     MUTEX_MEMBER(recycler_mu);
     bool closed GUARDED_BY(recycler_mu); /* the log is gone: no segment is wanted back */
-    /* Segments on their way, oldest first, still referenced by others, who take themselves out when
-     * they are not any more; expected_count + count is at most WAL_SPARES_MAX. */
+    /* Segments on their way, oldest first, still referenced; the last holder takes its segment
+     * out; expected_count + count is at most WAL_SPARES_MAX. */
     wal_segment *expected[WAL_SPARES_MAX] GUARDED_BY(recycler_mu);
     unsigned expected_count GUARDED_BY(recycler_mu);
     unsigned count GUARDED_BY(recycler_mu);
@@ -28,7 +28,7 @@ typedef struct wal_recycler {
 int wal_recycler_new(wal_recycler **out);
 void wal_recycler_unref(wal_recycler *r);
 
-/* ---- For those who hold segments ---- */
+/* ---- For holders of segments ---- */
 
 /* The last reference to `s` is gone: keeps it as a spare, or returns false. */
 bool wal_recycler_take(wal_recycler *r, wal_segment *s);

@@ -1,4 +1,4 @@
-/* segment: one segment file, its bytes in memory, and who still needs them.
+/* segment: one segment file, its bytes in memory, and the references to them.
  *
  * `base` is a mapping of the file, or (buffered) a private buffer of the same contents.
  * Reference-counted: the log holds one reference while the segment belongs to it, indexes hold
@@ -63,7 +63,7 @@ struct wal_segment {
     /* the file was made in this life, so that no write into it failed unseen */
     bool ours;
     bool synced GUARDED_BY(log_mu); /* sealed and synced */
-    /* Who may want it back when the last reference goes, or NULL. The log sets it while it has a
+    /* Gets it back when the last reference goes, or NULL. The log sets it while it has a
      * reference to the file; only the thread that gives the last one back reads it. */
     void *recycler;
 };
