@@ -227,6 +227,20 @@ else
 fi
 build
 
+# Vague actors and invented words, in text and in names of both kinds.
+expect passes plain ''
+echo '/* A reader sees nothing, and no writer waits. A ring of files; newborn, dumbbell. */' >>wal/wal.c && expect passes plain ''
+echo '/* no''body waits */' >>wal/wal.c && expect fails plain 'wal/wal.c:8: "no''body": name the actor (P1)'
+echo '// Who''ever comes' >>base/include/base/base.h && expect fails plain 'base/include/base/base.h:2: .*(P1)'
+echo 'Every''body reads this.' >>README.md && expect fails plain 'README.md:2: .*name the actor (P1)'
+echo 'int sync_cr''owd;' >>wal/wal.c && expect fails plain 'wal.c:8: "cr''owd": say waiters (P2)'
+echo 'int SYNC_CR''OWDS;' >>wal/inside.h && expect fails plain 'inside.h:2: "cr''owds": say waiters (P2)'
+mkdir tests/wal && echo 'void OneBe''llWakesAll(void);' >tests/wal/test_one.c && expect fails plain '"be''ll": say wakeup (P2)'
+mkdir tests/mutants && echo 'mutant: a str''anger stays' >tests/mutants/wal.list && expect fails plain 'wal.list:1: .*foreign file (P2)'
+mkdir tools && printf '#!/bin/sh\necho an ene''my\n' >tools/demo && expect fails plain 'tools/demo:2: .*say attacker (P2)'
+echo '/* W''ho finds it reads it. */' >>wal/wal.c && expect fails plain '"W''ho" is no actor (P3)'
+echo '/* W''ho reads it? */' >>wal/wal.c && expect passes plain ''
+
 # compile FILE TEXT: a library of the room wal with one object of that name.
 compile() {
     printf '%s\n' "$2" >"$work/$1.c"
