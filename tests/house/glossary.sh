@@ -39,7 +39,7 @@ find . -path ./build -prune -o -path ./.git -prune -o -name README.md -print | w
 done >"$work/links"
 [ ! -s "$work/links" ] || say "$(cat "$work/links")"
 
-for word in bucket compaction entry filter floor frame keeper level life manifest mem memtable segment snapshot table timeline \
+for word in bucket compaction entry filter floor frame job keeper level life manifest mem memtable run segment snapshot table timeline \
     tombstone '`version`' view; do
     grep -qxF -- "$word" "$work/words" || say "$word is not among the words of base/README.md (L4)"
 done
