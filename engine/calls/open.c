@@ -91,7 +91,7 @@ static int check_tables_exist(const firn *db, const folder *f, const version *v,
 }
 
 /* The first segment is durable before the manifest is (W3), and there is one ever after. Without any, what is not in
- * the tables is lost; whoever asked for what can be saved gets it. */
+ * the tables is lost; a policy that saves what it can opens the rest. */
 static int check_log_exists(const firn *db, const folder *f, firn_error *err)
 {
     firn_recovery r = db->options.recovery;
@@ -125,8 +125,8 @@ static int remove_log_name(void *ctx, const char *name)
 }
 
 /* A log without a manifest is either what a crash during creation left, and then empty, or
- * somebody's data. */
-static int clear_unborn_log(firn *db, const wal_config *config, firn_error *err)
+ * another program's data. */
+static int clear_empty_log(firn *db, const wal_config *config, firn_error *err)
 {
     wal *w = NULL;
     wal_stats stats;
@@ -302,7 +302,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
 }
 
 /* Does the log end before where the store was closed? Damage that takes the log's own seal along
- * leaves no other trace. Whoever asked for what can be saved gets it. */
+ * leaves no other trace. A policy that saves what it can opens the rest. */
 static bool ends_early(const firn *db, const manifest_state *s, uint64_t last_seq)
 {
     firn_recovery r = db->options.recovery;
@@ -375,13 +375,13 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
     return rc;
 }
 
-/* Nobody shall have to ask whether opening has cut anything. */
+/* Log what recovery cut, even when the caller asked for no report. */
 static void log_report_line(void *ctx, const char *text)
 {
     store_log(ctx, FIRN_LOG_WARNING, "recovery: %s", text);
 }
 
-/* Who only looks cuts nothing off, but can say what there would be. */
+/* A read-only opener cuts nothing off, but can say what there would be. */
 static uint64_t torn_bytes(const firn_wal_report *report)
 {
     uint64_t bytes = 0;
@@ -469,7 +469,7 @@ static int open_writing(firn *db, const char *path, firn_error *err)
     int rc = open_folder(db, path, err);
     if (rc == FIRN_OK)
         rc = folder_read(db->dir, &f, err);
-    /* Look before leaving a lock file in somebody else's folder. */
+    /* Look before leaving a lock file in another program's folder. */
     if (rc == FIRN_OK && folder_count(&f.manifests) == 0)
         rc = not_a_store(db, &f, err);
     if (rc == FIRN_OK)
@@ -492,7 +492,7 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         if (rc == FIRN_OK)
             rc = check_log_exists(db, &f, err);
     } else {
-        /* A folder that was there may be anybody's work, and not on the disk yet: then a power cut would take it,
+        /* A folder that was there may be another program's work, and not on the disk yet: then a power cut would take it,
          * and all that we put into it. */
         rc = fs_dir_make(db->fs, path, err);
         if (rc == FIRN_OK)
@@ -501,7 +501,7 @@ static int open_writing(firn *db, const char *path, firn_error *err)
             wal_config look;
             log_config(db, &s, &look);
             memset(look.store_id, 0, sizeof look.store_id);
-            rc = clear_unborn_log(db, &look, err);
+            rc = clear_empty_log(db, &look, err);
         }
     }
     if (rc == FIRN_OK)
@@ -559,7 +559,7 @@ static int try_reading(firn *db, firn_error *err)
 }
 
 /* Beside a writer, files come and go while we look. What does not fit together then means nothing, and we look again;
- * a store that nobody changes fails at once. */
+ * a store that no process changes fails at once. */
 static int open_reading(firn *db, const char *path, firn_error *err)
 {
     firn_error found;

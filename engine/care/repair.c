@@ -12,9 +12,9 @@
  * the damaged store, with some orphans more and perhaps a log without damage; a crash behind it a
  * repaired one.
  *
- * Which numbers do tables hold that no manifest lists? Everything up to the greatest in an intact one,
- * since memtables are flushed in the order of their numbers. What is left of a damaged one proves
- * nothing: it may never have been finished, and then the log has it all.
+ * Which numbers do tables hold that no manifest lists? Everything up to the greatest in an intact
+ * one, since memtables are flushed in the order of their numbers. What is left of a damaged one
+ * proves nothing: it may never have been finished, and then the log has it all.
  */
 #include "repair.h"
 
@@ -564,7 +564,8 @@ int engine_repair(const char *path, const firn_options *options, const engine_co
     firn_options o = r.db->options;
     o.create_if_missing = o.error_if_exists = o.read_only = false;
     o.recovery = FIRN_RECOVERY_TAIL;
-    /* A sector that cannot be read is an error of a read, but kills who touches it in a mapping. */
+    /* A sector that cannot be read is an error of a read, but kills the process that touches it in
+     * a mapping. */
     r.db->env.mapped = false;
     rc = put_together(&r, path);
     if (summary)

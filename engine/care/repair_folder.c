@@ -1,5 +1,5 @@
 /* repair_folder: makes way for a repair. A store consists of plain files, each with one name. What
- * else has one of its names was put there by another program or an enemy: it is moved to lost/,
+ * else has one of its names was put there by another program or an attacker: it is moved to lost/,
  * neither opened nor followed. A file that has another name too gets bytes of its own before
  * anything is written into it.
  */

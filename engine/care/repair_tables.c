@@ -2,7 +2,7 @@
  *
  * An intact table stays as it is. A damaged one is read block by block, and what is left of it goes
  * into a new table in its place: the same level, the same range of keys, so that the order of
- * levels (V1, V2, V3) holds as before. When no manifest knows the levels any more, all tables are
+ * levels (V1, V2, V3) holds as before. When no manifest tells the levels any more, all tables are
  * merged. Nothing is removed here: a new table that no manifest comes to list is an orphan, as is
  * an old one that the new manifest does not list.
  */

@@ -1,7 +1,7 @@
 /* commit: the way of a write, from top to bottom.
  *
  *   slow_down        before it queues, so that no thread sleeps while others wait behind it (slow.c)
- *   join the queue   the log's; one writer leads, and writes for all who queue behind it
+ *   join the queue   the log's; one writer leads, and writes for all that queue behind it
  *   make room        in the log: a full segment is sealed, and the next one takes over; then its memtable (E1, E2)
  *   append           the log gives out the numbers, and writes the frames
  *   index            the memtable's nodes point at the bytes in the log
@@ -234,7 +234,7 @@ int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *e
     if (rc != FIRN_OK)
         return rc;
     if (db->options.read_only && seq <= firn_last_seq(db)) {
-        /* Whoever writes to the store syncs it; we can neither do that nor see it happen. */
+        /* The writing process syncs the store; we can neither do that nor see it happen. */
         if (seq <= firn_durable_seq(db))
             return FIRN_OK;
         error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");

@@ -1,10 +1,10 @@
-/* worker: the flusher, which turns frozen memtables into tables, and what callers wait for. The threads that keep the levels in
+/* flusher: the thread that turns frozen memtables into tables. The threads that keep the levels in
  * shape are others (compact_worker.c), because a long compaction must not keep a flush, and so the writers, waiting.
  *
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles from RETRY_MS to
  * RETRY_MS_MAX; any other stops the work. Flushing and compaction fail each for itself (store.h, stuck). What an attempt has
- * found may have been cured since: who would be told of a flush that fails asks for another attempt first, which ends the
- * flusher's pause (store_ask_flusher), but for its first RETRY_MS: a full disk is not hammered. */
+ * found may have been cured since: a caller that would be told of a failed flush asks for another attempt first, which ends
+ * the flusher's pause (store_ask_flusher), but for its first RETRY_MS: a full disk is not hammered. */
 #include <base/error.h>
 #include <string.h>
 

@@ -4,12 +4,12 @@
  * in the view. What it decides by stays true meanwhile: no other job takes anything out of these keys and levels, or puts
  * anything there, and nothing comes to lie below them that did not lie below before.
  *
- * A merge of many bytes is cut into parts, each a range of keys. A worker without a job
- * of its own helps. The job's owner commits all of them in one edit.
+ * A merge of many bytes is cut into parts, each a range of keys. A worker without a job of its own helps:
+ * it takes one. The job's owner commits all of them in one edit.
  *
  *   jobs_next or jobs_ask -> claimed -> job_run -> jobs_end
  *
- * Locks: jobs_mu guards what is claimed and who works at which part; it is not held while a job works. */
+ * Locks: jobs_mu guards what is claimed and which thread works at which part; it is not held while a job works. */
 #ifndef ENGINE_JOBS_H
 #define ENGINE_JOBS_H
 

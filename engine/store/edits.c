@@ -116,7 +116,7 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     if (!err)
         err = &local;
     mutex_lock(&db->manifest_mu);
-    /* manifest_mu makes us the only one who replaces versions, so the current one stays current. */
+    /* manifest_mu makes us the only thread that replaces versions, so the current one stays current. */
     view *v = store_view(db);
     int rc = replace_worn(db, v->version, err);
     e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
@@ -131,7 +131,7 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
         renewed = renew_manifest(db, next, &later); /* the edit stands, whatever becomes of it */
     mutex_unlock(&db->manifest_mu);
     version_unref(next);
-    /* Whether a flush or a compaction asked for this edit: without a manifest nothing can be flushed any more. */
+    /* A failed manifest stops background work, no matter which caller wrote the edit. */
     if (rc != FIRN_OK && !error_curable(rc))
         store_background_error(db, WORK_FLUSH, rc, err);
     if (renewed != FIRN_OK)

@@ -2,7 +2,7 @@
  *
  * Snapshots stand in a circle, ascending; `firn.snapshots` is the oldest. A new one takes the
  * newest visible number under snapshot_mu, so the list a compaction takes under the same lock
- * misses nobody: a snapshot made later has a number at or above everything that the compaction
+ * misses none: a snapshot made later has a number at or above everything that the compaction
  * reads. */
 #include <base/alloc.h>
 #include <base/error.h>

@@ -1,7 +1,7 @@
 /* views: the current view, and how it is replaced.
  *
  * A view is replaced in one step under state_mu. Readers load the pointer without a lock, so a
- * replaced view is parked in `retired` until readers_wait has seen all of them leave. */
+ * replaced view is parked in `retired` until readers_wait has seen all readers leave. */
 #include <assert.h>
 #include <base/alloc.h>
 #include <string.h>

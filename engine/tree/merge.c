@@ -80,7 +80,7 @@ static void take_top(merge_iter *m)
     m->it.valid = true;
 }
 
-/* All children have been positioned: builds the heap. One child's error is everybody's. */
+/* All children have been positioned: builds the heap. One child's error is the merge's. */
 static void gather(merge_iter *m, bool backward)
 {
     m->backward = backward;
@@ -225,7 +225,7 @@ int merge_iter_new(iter **children, size_t count, iter **out)
     m->heap = heap;
     for (size_t i = 0; i < count; i++) {
         m->children[i] = children[i];
-        m->children[i]->lazy = true; /* the top's value is all that anybody sees */
+        m->children[i]->lazy = true; /* a reader sees only the top's value */
     }
     *out = &m->it;
     return FIRN_OK;

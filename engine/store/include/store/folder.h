@@ -26,7 +26,7 @@ int folder_list_odd(fs_dir *dir, folder_odd_fn fn, void *ctx, firn_error *err);
 int folder_read(fs_dir *dir, folder *out, firn_error *err);
 void folder_release(folder *f);
 
-/* For readers beside a busy writer, who want to see one state of the store (base/look.h): what a
+/* For readers beside a busy writer, which want to see one state of the store (base/look.h): what a
  * reading depends on is the names in the folder and the size of the manifest. */
 int folder_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err);
 static inline folder_look folder_look_at(fs_dir *dir)

@@ -46,11 +46,11 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
  * error: there is no manifest of that number. */
 int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
-/* Makes what manifest_load has read durable, before anybody relies on it: it may have come from the
- * page cache, of a process that died before its sync, or whose sync failed. Behind such a failure
- * the same bytes, written again into the same file, may never be durable, though syncing them
- * succeeds; so a new manifest says the same under number `no`, which is in *out. Without room for
- * one *out is NULL, and the last record has been written once more where it is. */
+/* Makes what manifest_load has read durable, before the store relies on it: it may have come from
+ * the page cache, of a process that died before its sync, or whose sync failed. Behind such a
+ * failure the same bytes, written again into the same file, may never be durable, though syncing
+ * them succeeds; so a new manifest says the same under number `no`, which is in *out. Without room
+ * for one *out is NULL, and the last record has been written once more where it is. */
 int manifest_settle(fs_dir *dir, uint64_t no, const manifest_state *state, manifest **out,
                     firn_error *err);
 /* Goes on in a manifest of an earlier life, where there is no room for a new one: it is worn, and

@@ -1,4 +1,4 @@
-/* cleaner: a thread that ends what nobody refers to any more.
+/* cleaner: a thread that frees what has no references any more.
  *
  * The last reference to a table, a memtable or a view is often a reader's: of a value, or of an iterator. To end one means
  * to remove a file, to sweep the cache, to unmap a segment, or to go through all tables of a level. No reader pays for that: it
@@ -6,7 +6,7 @@
  *
  *   table_unref, mem_unref, view_unref -> cleaner_give -> [the cleaner's thread] end
  *
- * Without a thread (inline work, before opening and after closing) who hands over ends it at once.
+ * Without a thread (inline work, before opening and after closing) the caller that hands over ends it at once.
  * Locks: m, innermost; nothing is ended under it.
  */
 #ifndef ENGINE_CLEANER_H

@@ -1,5 +1,5 @@
-/* readers: lets a writer know when everyone who might still look at something old has gone, without
- * readers ever waiting or writing to a shared cache line. The waiter sleeps: a reader may be at the disk for long.
+/* readers: lets a writer know when all readers that might still look at something old have gone. No
+ * reader waits, or writes to a shared cache line. The waiter sleeps: a reader may be at the disk for long.
  *
  * A reader counts itself in one of several slots (its thread's), in the column of the current
  * phase. To wait, flip the phase and wait for the old column to empty, twice: a reader that read

@@ -3,7 +3,7 @@
  *
  *   run_narrow, run_prefetch   ahead of a get: the part of the run that may hold the key, and its filter on the way
  *   run_get                    what the run says of a key to a reader
- *   run_keep, run_unpin        a found value stays where it is, for a caller who does not hold the view
+ *   run_keep, run_unpin        a found value stays where it is, for a caller that does not hold the view
  *   run_iter_new, walk_open    all versions within limits, of one run or of several as one
  *   run_fragments              its range deletes
  *   run_bounds, run_may_show   between which keys and numbers it lies
@@ -179,7 +179,7 @@ static inline void run_drop(run_hit *hit)
 {
     sst_pin_release(&hit->block);
 }
-/* Makes the value the caller's, who need not hold the view any longer. */
+/* Makes the value the caller's, which need not hold the view any longer. */
 run_pin run_keep(const run_hit *hit);
 void run_unpin(run_pin pin); /* any thread, once; all-zero is allowed */
 

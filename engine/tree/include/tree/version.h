@@ -1,7 +1,7 @@
 /* version: which tables make up the store. A version never changes; an edit makes the next one, which shares the levels
  * that the edit leaves alone.
- * Readers hold one, and a table's file lives as long as a version that lists it, or anyone who
- * pinned it.
+ * Readers hold one, and a table's file lives as long as a version that lists it, or a pin
+ * of it.
  *
  * Invariants
  *   V1  level 0 is ordered newest first; its tables may overlap.
@@ -36,8 +36,8 @@ typedef struct table_env {
     fs_dir *dir;
     fs_file *lock; /* of the folder; NULL in a handle that only reads */
     sst_cache *cache;
-    memory_budget *budget; /* NULL: not counted */
-    cleaner *cleaner;      /* ends tables; NULL: who drops the last reference does */
+    memory_budget *budget; /* NULL: nothing is counted */
+    cleaner *cleaner;      /* ends tables; NULL: the thread that drops the last reference does */
     fs_pool *files;
     uint64_t store_id[2];
     bool mapped;
@@ -72,7 +72,7 @@ struct table {
     uint64_t no;
     sst_properties properties; /* key_min and key_max point into `keys` */
     buf keys;
-    /* Who needs the versions that are hidden: what the manifest says beside the properties. Set before the table is listed. */
+    /* Which snapshots need the hidden versions: the manifest says it beside the properties. Set before the table is listed. */
     kept_range *kept;
     size_t kept_count;
     bool kept_known; /* false: written by a version of firn that did not say */

@@ -19,7 +19,7 @@
  *   B4  level 0 is ordered newest first (V1); deeper levels by key, and disjoint (V2).
  *   B5  at most VERSION_TABLES_MAX tables; the bytes of a level can be counted.
  *
- * Table numbers may come from an enemy, who would choose them to collide: `seed` is what the enemy does not know.
+ * Table numbers may come from an attacker, who would choose them to collide: `seed` is what the attacker does not know.
  * Belongs to one thread. */
 #ifndef ENGINE_VERSION_BUILD_H
 #define ENGINE_VERSION_BUILD_H

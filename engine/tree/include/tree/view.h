@@ -33,7 +33,7 @@ typedef struct mem {
         seq_last; /* the newest number it covers, once it is frozen; FIRN_MAX_SEQ before */
     memory_budget *budget;
     uint64_t
-        log_end; /* of the newest entry, from the segment's base; changed by the applier, like what follows */
+        log_end; /* of the newest entry, from the segment's base; changed by the leader that applies, like what follows */
     uint64_t log_bytes, index_bytes; /* charged */
     bool full; /* the same: it has reached its share, and that has been said */
 } mem;
