@@ -4,7 +4,7 @@
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles from RETRY_MS to
  * RETRY_MS_MAX; any other stops the work. Flushing and compaction fail each for itself (store.h, stuck). What an attempt has
  * found may have been cured since: a caller that would be told of a failed flush asks for another attempt first, which ends
- * the flusher's pause (store_ask_flusher), but for its first RETRY_MS: a full disk is not hammered. */
+ * the flusher's pause (store_ask_flusher), but for its first RETRY_MS: a full disk is tried only now and then. */
 #include <base/error.h>
 #include <string.h>
 
