@@ -7,18 +7,18 @@
 #include <math.h>
 #include <string.h>
 
-#define ROW    22.0 /* points from one workload to the next */
-#define GAP    12.0 /* more between two stores */
-#define TOP    104.0
-#define BOTTOM (30.0 + PLOT_FOOT)
-#define WIDTH  960.0
-#define NAMES  216.0 /* where the names of workloads end */
-#define BAR    12.0
-#define LABELS 220.0     /* to the right of a bar */
-#define BLUE   "#0072b2" /* firn is faster */
-#define ORANGE "#d55e00" /* firn is slower */
-#define DULL   "#c3c8d0" /* neither can be said */
-#define TICKS  2.0       /* an axis of less than so many powers of ten has ticks at 2 and 5, too */
+#define ROW     22.0 /* points from one workload to the next */
+#define GAP     12.0 /* more between two stores */
+#define TOP     104.0
+#define BOTTOM  (30.0 + PLOT_FOOT)
+#define WIDTH   960.0
+#define NAMES   216.0 /* where the names of workloads end */
+#define BAR     12.0
+#define LABELS  220.0     /* to the right of a bar */
+#define BLUE    "#0072b2" /* firn is faster */
+#define ORANGE  "#d55e00" /* firn is slower */
+#define NEUTRAL "#c3c8d0" /* neither can be said */
+#define TICKS   2.0       /* an axis of less than so many powers of ten has ticks at 2 and 5, too */
 
 void chart_open(chart *c, const settings *s, const char *folder, const char *file, double width,
                 double height)
@@ -34,7 +34,7 @@ void chart_open(chart *c, const settings *s, const char *folder, const char *fil
             "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
             "<defs><pattern id=\"noise\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
             "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#f3f4f6\"/>"
-            "<rect width=\"2.4\" height=\"6\" fill=\"" DULL "\"/></pattern></defs>\n",
+            "<rect width=\"2.4\" height=\"6\" fill=\"" NEUTRAL "\"/></pattern></defs>\n",
             width, height, width, height);
 }
 
@@ -255,7 +255,7 @@ static const char *bar_style(verdict v)
 {
     return v == FASTER   ? "fill=\"" BLUE "\""
            : v == SLOWER ? "fill=\"" ORANGE "\""
-                         : "fill=\"url(#noise)\" stroke=\"" DULL "\"";
+                         : "fill=\"url(#noise)\" stroke=\"" NEUTRAL "\"";
 }
 
 static void draw_bar(const chart *c, double left, double right, double y, verdict v)

@@ -135,14 +135,14 @@ static void mix_body(worker *w)
     run *r = w->run;
     const ycsb *y = r->ycsb;
     for (uint64_t i = w->begin; i < w->end; i++) {
-        unsigned dice = (unsigned)(data_random(&w->random) % 100);
-        if (dice < y->read) {
+        unsigned percent = (unsigned)(data_random(&w->random) % 100);
+        if (percent < y->read) {
             worker_read(w, choose(w));
-        } else if (dice < y->read + y->update) {
+        } else if (percent < y->read + y->update) {
             worker_put(w, choose(w), r->stamp_max);
-        } else if (dice < y->read + y->update + y->insert) {
+        } else if (percent < y->read + y->update + y->insert) {
             insert(w);
-        } else if (dice < y->read + y->update + y->insert + y->scan) {
+        } else if (percent < y->read + y->update + y->insert + y->scan) {
             scan_some(w);
         } else {
             uint64_t index = choose(w);

@@ -318,7 +318,7 @@ static void ask_in_vain(void *arg)
 }
 
 /* However many ask, attempts keep their distance. */
-static void a_full_disk_is_not_hammered(void **state)
+static void a_full_disk_is_tried_only_now_and_then(void **state)
 {
     (void)state;
     bed b;
@@ -693,7 +693,7 @@ int main(void)
         cmocka_unit_test(who_waits_for_a_healthy_flush_is_not_told_of_a_compaction),
         cmocka_unit_test(a_flush_that_is_cured_is_told_as_cured),
         cmocka_unit_test(a_writer_is_not_refused_for_what_is_cured),
-        cmocka_unit_test(a_full_disk_is_not_hammered),
+        cmocka_unit_test(a_full_disk_is_tried_only_now_and_then),
         cmocka_unit_test(a_flush_succeeds_while_a_compaction_waits_for_room),
         cmocka_unit_test(the_last_reader_of_a_table_leaves_the_rest_to_a_worker),
         cmocka_unit_test(the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker),

@@ -177,16 +177,16 @@ static void the_child_removes_no_file_that_the_parent_reads(void **state)
 
 /* ---- While other threads are at work ---- */
 
-typedef struct hammer {
+typedef struct client {
     bed *b;
     atomic_bool *enough;
     unsigned kind;
     thread t;
-} hammer;
+} client;
 
 static void strike(void *arg)
 {
-    const hammer *h = arg;
+    const client *h = arg;
     firn *db = h->b->db;
     for (unsigned i = 0; !atomic_load(h->enough); i++) {
         firn_value v = {0};
@@ -213,15 +213,15 @@ static void the_child_of_a_busy_store_neither_hangs_nor_harms(void **state)
 {
     (void)state;
     bed b;
-    hammer all[4];
+    client all[4];
     atomic_bool enough = false;
     bed_on_disk(&b);
     b.options.durability = FIRN_DURABILITY_NONE;
     bed_must_open(&b);
     held h = hold(&b, ALL);
     for (unsigned i = 0; i < 4; i++) {
-        all[i] = (hammer){.b = &b, .enough = &enough, .kind = i};
-        assert_int_equal(thread_start(&all[i].t, "hammer", strike, &all[i]), 0);
+        all[i] = (client){.b = &b, .enough = &enough, .kind = i};
+        assert_int_equal(thread_start(&all[i].t, "client", strike, &all[i]), 0);
     }
     for (unsigned i = 0; i < (long_run() ? 1000u : 60u); i++)
         child_uses_all(&h);

@@ -23,22 +23,22 @@ static struct {
     unsigned wanted,
         met; /* stops: the one at which the other thread runs, those that the read came to */
     thread other;
-} story;
+} scenario;
 
 static void overwrite_and_flush(void *arg)
 {
     (void)arg;
-    MUST(firn_put(story.db, story.key, strlen(story.key), "new", 3, NULL, error));
-    MUST(firn_flush(story.db, error));
+    MUST(firn_put(scenario.db, scenario.key, strlen(scenario.key), "new", 3, NULL, error));
+    MUST(firn_flush(scenario.db, error));
 }
 
 static void stop_here(void)
 {
-    if (!story.db || story.met++ != story.wanted)
+    if (!scenario.db || scenario.met++ != scenario.wanted)
         return;
-    story.other = (thread){0};
-    assert_int_equal(thread_start(&story.other, "other", overwrite_and_flush, NULL), 0);
-    thread_join(&story.other);
+    scenario.other = (thread){0};
+    assert_int_equal(thread_start(&scenario.other, "other", overwrite_and_flush, NULL), 0);
+    thread_join(&scenario.other);
 }
 
 /* To read an atomic object by its name is a load in sequential order: no weaker than what was asked for. */
@@ -57,7 +57,7 @@ static void must_be_old_or_new(firn_slice value)
 static void get_once(firn *db)
 {
     firn_value value = {0};
-    MUST(firn_get(db, story.key, strlen(story.key), NULL, &value, error));
+    MUST(firn_get(db, scenario.key, strlen(scenario.key), NULL, &value, error));
     must_be_old_or_new(slice_of(value.data, value.size));
     firn_value_release(&value);
 }
@@ -66,7 +66,8 @@ static void get_into_once(firn *db)
 {
     char into[8];
     size_t size = 0;
-    MUST(firn_get_into(db, story.key, strlen(story.key), NULL, into, sizeof into, &size, error));
+    MUST(firn_get_into(db, scenario.key, strlen(scenario.key), NULL, into, sizeof into, &size,
+                       error));
     must_be_old_or_new(slice_of(into, size));
 }
 
@@ -74,8 +75,8 @@ static void walk_once(firn *db)
 {
     firn_iter *it = NULL;
     MUST(firn_iter_new(db, NULL, &it, error));
-    MUST(firn_iter_seek(it, story.key, strlen(story.key)));
-    assert_true(slice_equal(firn_iter_key(it), slice_of(story.key, strlen(story.key))));
+    MUST(firn_iter_seek(it, scenario.key, strlen(scenario.key)));
+    assert_true(slice_equal(firn_iter_key(it), slice_of(scenario.key, strlen(scenario.key))));
     must_be_old_or_new(firn_iter_value(it));
     firn_iter_free(it);
 }
@@ -88,16 +89,16 @@ static void at_every_stop(void (*read_once)(firn *db))
     bed_on_disk(&b);
     bed_must_open(&b);
     do {
-        snprintf(story.key, sizeof story.key, "key%u", stops);
-        bed_put(&b, story.key, "old");
+        snprintf(scenario.key, sizeof scenario.key, "key%u", stops);
+        bed_put(&b, scenario.key, "old");
         /* A flusher that still frees what an earlier round replaced would wait for this read to end. */
         MUST(firn_settle(b.db, error));
-        story.wanted = stops++;
-        story.met = 0;
-        story.db = b.db;
+        scenario.wanted = stops++;
+        scenario.met = 0;
+        scenario.db = b.db;
         read_once(b.db);
-        story.db = NULL;
-    } while (story.met > story.wanted);
+        scenario.db = NULL;
+    } while (scenario.met > scenario.wanted);
     assert_true(stops >
                 2); /* the view and the number are loaded: two stops, and once without any */
     bed_release(&b);

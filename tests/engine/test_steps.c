@@ -1,5 +1,5 @@
 /* What a movement of an iterator costs, in movements of the runs below it: a few, however many versions a key has, and however
- * much lies beyond a bound or is too new. The rooms below count theirs (memtable.limits, sstable.limits). Each story is told in a
+ * much lies beyond a bound or is too new. The rooms below count theirs (memtable.limits, sstable.limits). Each scenario is told in a
  * memtable, in tables, and in both. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,23 +103,23 @@ static int count_run(int rc, iter **out)
 
 typedef enum where { IN_MEMTABLE, IN_TABLES, IN_BOTH, PLACES } where;
 
-typedef struct story {
+typedef struct scenario {
     bed b;
     where w;
     firn_snapshot *held[4]; /* so that a flush leaves versions out as late as it may */
     firn_iter *it;
-} story;
+} scenario;
 
-static void begin(story *s, where w)
+static void begin(scenario *s, where w)
 {
-    *s = (story){.w = w};
+    *s = (scenario){.w = w};
     bed_on_simfs(&s->b, 1);
     MUST(firn_options_set(&s->b.options, "memory", "64MiB", error));
-    s->b.options.segment_bytes = 4 << 20; /* one memtable takes all that a story writes */
+    s->b.options.segment_bytes = 4 << 20; /* one memtable takes all that a scenario writes */
     bed_must_open(&s->b);
 }
 
-static void end(story *s)
+static void end(scenario *s)
 {
     firn_iter_free(s->it);
     for (unsigned i = 0; i < 4; i++)
@@ -127,7 +127,7 @@ static void end(story *s)
     bed_release(&s->b);
 }
 
-static void iter_within(story *s, firn_snapshot *snapshot, const char *lower, const char *upper)
+static void iter_within(scenario *s, firn_snapshot *snapshot, const char *lower, const char *upper)
 {
     firn_iter_options o;
     firn_iter_options_init(&o);
@@ -153,15 +153,15 @@ static void iter_within(story *s, firn_snapshot *snapshot, const char *lower, co
             fail_msg("place %u, %s: %u movements below", s.w, #call, moves);                       \
     } while (0)
 
-static void must_show(const story *s, const char *value)
+static void must_show(const scenario *s, const char *value)
 {
     assert_true(slice_equal(firn_iter_value(s->it), slice_of_str(value)));
 }
 
 /* All ways to come to "hot" and past it, between "a" and "z". */
-static void go_round(story *on, const char *value)
+static void go_round(scenario *on, const char *value)
 {
-    story s = *on;
+    scenario s = *on;
     const char *hot = value ? "hot" : NULL;
     movement(firn_iter_seek(s.it, "hot", 3), value ? "hot" : "z");
     if (hot)
@@ -191,7 +191,7 @@ static void go_round(story *on, const char *value)
     movement(firn_iter_next(s.it), value ? "hot" : "z");
 }
 
-static void overwrite(story *s)
+static void overwrite(scenario *s)
 {
     for (unsigned i = 0; i < MANY; i++) {
         char value[16];
@@ -210,7 +210,7 @@ static void a_key_costs_the_same_however_often_it_was_overwritten(void **state)
 {
     (void)state;
     for (where w = 0; w < PLACES; w++) {
-        story s;
+        scenario s;
         char last[16];
         begin(&s, w);
         bed_put(&s.b, "a", "");
@@ -236,7 +236,7 @@ static void an_old_snapshot_costs_the_same_however_often_a_key_was_overwritten(v
     (void)state;
     for (where w = 0; w < PLACES; w++) {
         for (unsigned first = 0; first < 3; first++) {
-            story s;
+            scenario s;
             firn_snapshot *old = NULL;
             begin(&s, w);
             bed_put(&s.b, "a", "");
@@ -259,7 +259,7 @@ static void what_lies_beyond_a_bound_or_is_too_new_costs_nothing(void **state)
 {
     (void)state;
     for (where w = 0; w < PLACES; w++) {
-        story s;
+        scenario s;
         firn_snapshot *old = NULL;
         begin(&s, w);
         bed_put(&s.b, "b", "");
@@ -327,14 +327,14 @@ static void an_order_that_leads_nowhere_ends_the_walk(void **state)
                                       .next = stay,
                                       .prev = stay,
                                       .close = close_nothing};
-    iter liar = {.ops = &standing};
+    iter wrong = {.ops = &standing};
     firn_error err;
-    story s;
+    scenario s;
     begin(&s, IN_MEMTABLE);
     bed_put(&s.b, "a", "");
     iter_within(&s, NULL, NULL, NULL);
     walk_close(&s.it->walk);
-    s.it->runs = &liar;
+    s.it->runs = &wrong;
     assert_int_equal(firn_iter_first(s.it), FIRN_OK);
     assert_int_equal(firn_iter_next(s.it), FIRN_DAMAGED);
     assert_int_equal(firn_iter_status(s.it, &err), FIRN_DAMAGED);

@@ -41,10 +41,14 @@ christening creating, naming
 company waiters
 crowd waiters
 dearer costs more
+dice random number
 dormitory sleeping threads
 enemie attackers
 enemy attacker
 ghost what it is
+hammer tries again and again
+hammered tried again and again
+liar wrong
 merciless what it does
 mercy what it does
 moody what it does
@@ -56,6 +60,8 @@ sieve filter
 siev filter
 sprout extend
 sprouted extended
+story scenario
+storie scenarios
 stranger foreign file
 unborn empty
 vandal what it does

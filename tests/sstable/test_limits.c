@@ -60,15 +60,15 @@ static void with_limits_it_is_an_iterator_over_what_is_within_them(void **state)
 
 #define MANY 20000
 
-typedef struct story {
+typedef struct scenario {
     table t;
     model m;
     sst_reader *r;
     iter_limits limits;
     iter *it;
-} story;
+} scenario;
 
-static void story_open(story *s)
+static void scenario_open(scenario *s)
 {
     firn_error err;
     table_init(&s->t, 1 << 20);
@@ -79,7 +79,7 @@ static void story_open(story *s)
     s->it->limits = &s->limits;
 }
 
-static void story_end(story *s)
+static void scenario_end(scenario *s)
 {
     s->it->ops->close(s->it);
     sst_reader_close(s->r);
@@ -87,7 +87,7 @@ static void story_end(story *s)
     table_release(&s->t);
 }
 
-static void add(story *s, const char *key, uint64_t seq)
+static void add(scenario *s, const char *key, uint64_t seq)
 {
     model_add(&s->m, slice_of_str(key), seq, FIRN_PUT, slice_of_str("v"));
 }
@@ -109,21 +109,21 @@ static const limits_price price = {clear, compare};
 static void any_number_of_newer_versions_is_passed_in_a_few_blocks(void **state)
 {
     (void)state;
-    story s = {.limits = {.seq_max = 3}};
+    scenario s = {.limits = {.seq_max = 3}};
     add(&s, "a", 1);
     add(&s, "hot", 2);
     add(&s, "z", 3);
     for (uint64_t seq = 4; seq < MANY; seq++)
         add(&s, "hot", seq);
-    story_open(&s);
+    scenario_open(&s);
     limits_pass_newer_versions(s.it, &price, 1, 2, 3);
-    story_end(&s);
+    scenario_end(&s);
 }
 
 static void what_lies_beyond_a_bound_is_not_walked_over(void **state)
 {
     (void)state;
-    story s = {.limits = {slice_of_str("b"), slice_of_str("y"), 2}};
+    scenario s = {.limits = {slice_of_str("b"), slice_of_str("y"), 2}};
     char key[16];
     add(&s, "b", 1);
     add(&s, "x", 2);
@@ -131,15 +131,15 @@ static void what_lies_beyond_a_bound_is_not_walked_over(void **state)
         snprintf(key, sizeof key, "%c%07u", i % 2 ? 'a' : 'y', i); /* in front of b, behind x */
         add(&s, key, i);
     }
-    story_open(&s);
+    scenario_open(&s);
     limits_pass_bounds(s.it, &price, 1, 2);
-    story_end(&s);
+    scenario_end(&s);
 }
 
 static void of_a_block_that_is_all_too_new_one_entry_is_looked_at(void **state)
 {
     (void)state;
-    story s = {.limits = {.seq_max = 2}};
+    scenario s = {.limits = {.seq_max = 2}};
     char key[16];
     add(&s, "a", 1);
     add(&s, "z", 2);
@@ -147,7 +147,7 @@ static void of_a_block_that_is_all_too_new_one_entry_is_looked_at(void **state)
         snprintf(key, sizeof key, "k%07u", i);
         add(&s, key, i);
     }
-    story_open(&s);
+    scenario_open(&s);
     s.it->ops->first(s.it);
     limits_at(s.it, "a", 1);
     blocks = entries = 0;
@@ -158,7 +158,7 @@ static void of_a_block_that_is_all_too_new_one_entry_is_looked_at(void **state)
     s.it->ops->prev(s.it);
     limits_at(s.it, "a", 1);
     assert_true(blocks > 50 && entries < blocks + 1000);
-    story_end(&s);
+    scenario_end(&s);
 }
 
 int main(void)

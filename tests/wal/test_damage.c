@@ -323,9 +323,9 @@ static void truncate_everywhere(bool closed)
         char path[64];
         log_path(f.log.first_no + i, path);
         for (uint64_t size = 0; size < s->size; size++) {
-            bool dull = (size > 700 && size < 4000 && size % 211 != 0) ||
-                        (size > s->end + 64 && size % 211 != 0);
-            if (dull)
+            bool left_out = (size > 700 && size < 4000 && size % 211 != 0) ||
+                            (size > s->end + 64 && size % 211 != 0);
+            if (left_out)
                 continue;
             outcome o;
             simfs *copy = simfs_clone(f.sim);

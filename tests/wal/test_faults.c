@@ -20,7 +20,7 @@
 enum { STEPS = 40 };
 
 /* What a script did: for each number that may be in the log, whether it must be. */
-typedef struct story {
+typedef struct scenario {
     bool cuts; /* behind a fault, the power may go at any step */
     rng chance;
     uint64_t power_cuts;
@@ -30,9 +30,9 @@ typedef struct story {
     uint64_t floor;        /* may be anywhere up to here */
     bool failed;           /* some write failed */
     char wrong[512];
-} story;
+} scenario;
 
-static void tell_wrong(story *t, const char *what, int status, uint64_t seq)
+static void tell_wrong(scenario *t, const char *what, int status, uint64_t seq)
 {
     if (t->wrong[0] == '\0')
         snprintf(t->wrong, sizeof(t->wrong), "%s: %s, number %llu", what, firn_status_name(status),
@@ -40,13 +40,13 @@ static void tell_wrong(story *t, const char *what, int status, uint64_t seq)
 }
 
 /* Checks that a failure says what, where and what to do. */
-static void check_error(story *t, int status, const firn_error *error)
+static void check_error(scenario *t, int status, const firn_error *error)
 {
     if (error->status != status || error->message[0] == '\0' || error->hint[0] == '\0')
         tell_wrong(t, error->message[0] ? error->message : "no message", status, error->offset);
 }
 
-static void write_step(story *t, wal *log, int i)
+static void write_step(scenario *t, wal *log, int i)
 {
     static const firn_durability classes[] = {FIRN_DURABILITY_NONE, FIRN_DURABILITY_SYNC,
                                               FIRN_DURABILITY_BATCH};
@@ -72,7 +72,7 @@ static void write_step(story *t, wal *log, int i)
         t->possible = expected;
 }
 
-static void upkeep_step(story *t, wal *log, int i)
+static void upkeep_step(scenario *t, wal *log, int i)
 {
     firn_error error = {0};
     uint64_t seq, last = firn_wal_last_seq(log);
@@ -96,24 +96,24 @@ static void upkeep_step(story *t, wal *log, int i)
     }
 }
 
-static void check_story(const story *t, simfs *sim, const wal_config *config, uint64_t least,
-                        const char *what);
+static void check_scenario(const scenario *t, simfs *sim, const wal_config *config, uint64_t least,
+                           const char *what);
 
 /* What is durable by now must be there, whatever else a power cut leaves: also what was acknowledged by a log that was
  * closed and opened again behind a failed call, in the same mount. */
-static void maybe_cut(story *t, simfs *sim, const wal_config *config)
+static void maybe_cut(scenario *t, simfs *sim, const wal_config *config)
 {
     if (!t->cuts || simfs_faults_hit(sim) == 0 || rng_below(&t->chance, crash_long() ? 1 : 24) != 0)
         return;
     char line[256];
     crash_model how = rng_below(&t->chance, 2) ? CRASH_STRICT : CRASH_ORDERED;
     simfs *left = crash_now(sim, how, rng_next(&t->chance), line, sizeof(line));
-    check_story(t, left, config, t->durable, "a power cut behind the fault");
+    check_scenario(t, left, config, t->durable, "a power cut behind the fault");
     simfs_free(left);
     t->power_cuts++;
 }
 
-static void note_durable(story *t, simfs *sim, wal *log)
+static void note_durable(scenario *t, simfs *sim, wal *log)
 {
     uint64_t durable = firn_wal_durable_seq(log);
     t->durable = durable > t->durable ? durable : t->durable;
@@ -122,7 +122,7 @@ static void note_durable(story *t, simfs *sim, wal *log)
 
 /* Runs the script on whatever the calls allow. A log that does not open, or does not close, is fine
  * here. */
-static void run_script(story *t, simfs *sim, const wal_config *config)
+static void run_script(scenario *t, simfs *sim, const wal_config *config)
 {
     for (int life = 0; life < (t->cuts ? 3 : 2); life++) {
         firn_error error = {0};
@@ -169,8 +169,8 @@ static int count_entry(void *ctx, const firn_wal_entry *e)
 }
 
 /* Opens what a script left, and compares. `least` must be there. */
-static void check_story(const story *t, simfs *sim, const wal_config *config, uint64_t least,
-                        const char *what)
+static void check_scenario(const scenario *t, simfs *sim, const wal_config *config, uint64_t least,
+                           const char *what)
 {
     firn_error error = {0};
     wal *log = NULL;
@@ -231,7 +231,7 @@ static bool run_with_fault(const wal_config *config, const fault_kind *kind, uin
                            uint64_t *power_cuts)
 {
     simfs *sim = simfs_new(at);
-    story t = {.cuts = true, .chance = rng_init(at)};
+    scenario t = {.cuts = true, .chance = rng_init(at)};
     simfs_fault fault = {.calls = kind->calls,
                          .at = at,
                          .error = kind->error,
@@ -253,11 +253,11 @@ static bool run_with_fault(const wal_config *config, const fault_kind *kind, uin
     static const crash_model models[] = {CRASH_STRICT, CRASH_ORDERED};
     for (size_t m = 0; m < 2; m++) {
         simfs *after = crash_now(sim, models[m], at, line, sizeof(line));
-        check_story(&t, after, config, t.durable, what);
+        check_scenario(&t, after, config, t.durable, what);
         assert_int_equal(simfs_open_count(after), 0);
         simfs_free(after);
     }
-    check_story(&t, sim, config, t.acknowledged, what);
+    check_scenario(&t, sim, config, t.acknowledged, what);
     *power_cuts += t.power_cuts + 2;
     simfs_free(sim);
     return hit;
@@ -422,7 +422,7 @@ static void NoFailingAllocationLosesAnything(void **state)
         bool hit = true;
         for (uint64_t at = 1; hit; at++) {
             simfs *sim = simfs_new(at);
-            story t = {0};
+            scenario t = {0};
             alloc_fail_at(at);
             run_script(&t, sim, &c);
             hit = alloc_count() >= at;
@@ -431,7 +431,7 @@ static void NoFailingAllocationLosesAnything(void **state)
             assert_int_equal(simfs_open_count(sim), 0);
             char what[64];
             snprintf(what, sizeof(what), "allocation %llu", (unsigned long long)at);
-            check_story(&t, sim, &c, t.acknowledged, what);
+            check_scenario(&t, sim, &c, t.acknowledged, what);
             simfs_free(sim);
         }
     }

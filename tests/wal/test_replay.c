@@ -261,16 +261,16 @@ static void an_owner_gets_whole_frames_in_place(void **state)
 
 /* ---- Iterate ---- */
 
-typedef struct story {
+typedef struct scenario {
     char text[4096];
     size_t used;
-} story;
+} scenario;
 
 static int tell(void *ctx, const firn_wal_record *r)
 {
     static const char *const names[] = {"",     "entry", "commit", "checkpoint", "mark",
                                         "link", "seal",  "skip",   "floor"};
-    story *s = ctx;
+    scenario *s = ctx;
     s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "%s %llu/%llu; ",
                                 names[r->kind], (unsigned long long)r->entry.seq,
                                 (unsigned long long)r->count);
@@ -284,7 +284,7 @@ static int tell(void *ctx, const firn_wal_record *r)
 static void iterate_shows_records_with_commit_boundaries_and_checkpoints(void **state)
 {
     bench *b = *state;
-    story s = {0};
+    scenario s = {0};
     uint64_t seq;
     put_many(b, 1, 1);
     put_batch(b, 2, 2);
@@ -301,7 +301,7 @@ static void iterate_shows_records_with_commit_boundaries_and_checkpoints(void **
 static void iterate_shows_no_operation_below_the_floor(void **state)
 {
     bench *b = *state;
-    story s = {0};
+    scenario s = {0};
     put_many(b, 1, 4);
     assert_int_equal(firn_wal_truncate(b->w, 3, NULL, NULL), FIRN_OK);
     assert_int_equal(firn_wal_iterate(b->w, tell, &s, &b->error), FIRN_OK);
@@ -379,7 +379,7 @@ static void verify_path_judges_a_log_that_is_not_open(void **state)
 
 static void collect_line(void *ctx, const char *line)
 {
-    story *s = ctx;
+    scenario *s = ctx;
     s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "%s\n", line);
 }
 
@@ -394,7 +394,7 @@ static void a_report_reads_as_text(void **state)
                                 .seq_last = 9,
                                 .proof = "because"};
     firn_wal_report report = {.findings = &finding, .count = 1, .closed_clean = true};
-    story s = {0};
+    scenario s = {0};
     firn_wal_report_text(&report, collect_line, &s);
     assert_non_null(strstr(s.text, "LOST: 000000000002.wal at offset 4192, 80 bytes, numbers 7 to "
                                    "9: because\n"));
