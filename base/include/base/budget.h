@@ -5,9 +5,10 @@
  *     memtables point at and their index, the slabs and pages of the block cache, filters and
  *     indexes of tables, open tables, and what background work and long scans work with.
  *
- * What is given back: memtables do by being flushed, at their share; the cache has what is left
- * (budget_left) and gives up blocks, filters and indexes for it; open tables and work in progress
- * give nothing back before they end. A read that must hold more than `most` in all is refused.
+ * Giving back: a memtable is flushed when it reaches its share. The cache has what is left
+ * (budget_left), and evicts blocks, filters and indexes when that shrinks. Open tables and work in
+ * progress give nothing back before they end. A read that must hold more than `most` in all is
+ * refused.
  *
  * A charge is a relaxed addition: it orders nothing.
  */
