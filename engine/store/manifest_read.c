@@ -126,6 +126,12 @@ static uint64_t take_varint(cursor *c)
     return v;
 }
 
+static cursor cursor_of(firn_slice bytes)
+{
+    bytes = slice_somewhere(bytes);
+    return (cursor){bytes.data, bytes.data + bytes.size, false};
+}
+
 static firn_slice take_bytes(cursor *c)
 {
     uint64_t size = take_varint(c);
@@ -165,8 +171,8 @@ static int take_kept(cursor *c, uint64_t entries, kept_list *out, firn_error *er
     *out = (kept_list){0};
     if (c->at == c->end)
         return FIRN_OK;
-    firn_slice bytes = take_bytes(c);
-    cursor k = {bytes.data, bytes.data + bytes.size, c->bad};
+    cursor k = cursor_of(take_bytes(c));
+    k.bad = c->bad;
     uint64_t count = take_varint(&k), all = 0;
     if (k.bad)
         return cut_short(err);
@@ -251,7 +257,7 @@ static int take_number(cursor *c, uint64_t most, const char *what, uint64_t *out
 static int apply_item(reader *r, uint64_t tag, firn_slice body, firn_error *err)
 {
     manifest_state *s = r->s;
-    cursor c = {body.data, body.data + body.size, false};
+    cursor c = cursor_of(body);
     switch (tag) {
     case TAG_FLUSHED_SEQ:
         return take_number(&c, FIRN_MAX_SEQ - 1, "the flushed number", &s->flushed_seq, err);
