@@ -463,6 +463,11 @@ static void posix_read_ahead(fs_file *file, uint64_t offset, size_t size)
     (void)posix_fadvise(file_fd(file), (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
 }
 
+static void posix_write_out(fs_file *file, uint64_t offset, size_t size)
+{
+    (void)sync_file_range(file_fd(file), (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 static ssize_t posix_pread(fs_file *file, void *data, size_t size, uint64_t offset)
 {
     ssize_t n = pread(file_fd(file), data, size, (off_t)offset);
@@ -705,6 +710,7 @@ static const fs_ops ops = {
     .rest = posix_rest,
     .resume = posix_resume,
     .read_ahead = posix_read_ahead,
+    .write_out = posix_write_out,
     .descriptor_limit = posix_descriptor_limit,
     .memory_limit = posix_memory_limit,
     .wall_us = posix_wall_us,

@@ -15,9 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#define BACKGROUND_NICE 10 /* a ninth of the share of a thread with priority 0 */
 
 /* A lock call that fails leaves no state worth going on with. */
 static void must(int result, const char *call)
@@ -212,6 +215,12 @@ __attribute__((constructor)) static void watch_forks(void)
 uint32_t fork_generation(void)
 {
     return atomic_load_explicit(&generation, memory_order_relaxed);
+}
+
+/* On Linux each thread has a priority of its own. One that is refused stays as it is. */
+void thread_give_way(void)
+{
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
 }
 
 unsigned thread_cpus(void)

@@ -200,6 +200,13 @@ int sst_index_compare(const sst_index *ix, uint32_t i, firn_slice key, uint64_t 
     return own < seq ? 1 : own > seq ? -1 : 0; /* the larger number stands first */
 }
 
+int sst_index_key(const sst_index *ix, uint32_t i, buf *out)
+{
+    firn_slice suffix = suffix_of(ix, i);
+    int status = buf_assign(out, ix->prefix, ix->prefix_size);
+    return status == FIRN_OK ? buf_append(out, suffix.data, suffix.size) : status;
+}
+
 static bool piece_is_below(const void *pieces, size_t at, void *want)
 {
     return ((const uint64_t *)pieces)[at] < *(const uint64_t *)want;

@@ -50,6 +50,9 @@ uint32_t sst_index_find(const sst_index *ix, firn_slice key, uint64_t seq);
 /* Compares separator i with (key, seq): < 0, 0, > 0. */
 int sst_index_compare(const sst_index *ix, uint32_t i, firn_slice key, uint64_t seq);
 
+/* Replaces what *out holds by the key of separator i. */
+int sst_index_key(const sst_index *ix, uint32_t i, buf *out);
+
 /* From the offsets rather than the column: a lookup has that line already. */
 static inline uint32_t sst_index_size(const sst_index *ix, uint32_t i)
 {

@@ -15,9 +15,11 @@
 #include "compress.h"
 #include "reader.h"
 
+#include <assert.h>
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/hash.h>
+#include <base/search.h>
 
 enum { STORED_PAGES_MIN = 64 << 10 };
 
@@ -317,6 +319,29 @@ int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn
     *offset = part->index.offsets[sst_index_find(&part->index, key, FIRN_MAX_SEQ)];
     sst_reader_unpin(r, part);
     return FIRN_OK;
+}
+
+static bool ends_before(const void *offsets, size_t at, void *wanted)
+{
+    return ((const uint64_t *)offsets)[at] < *(const uint64_t *)wanted;
+}
+
+int sst_split_key(sst_reader *r, uint64_t part, uint64_t parts, buf *key, firn_error *err)
+{
+    sst_part *held;
+    assert(part < parts);
+    int status = sst_reader_index(r, &held, err);
+    if (status != FIRN_OK)
+        return status;
+    const sst_index *ix = &held->index;
+    uint64_t before = (uint64_t)((double)ix->offsets[ix->count] / (double)parts * (double)part);
+    size_t block = search_first(ix->offsets, 0, ix->count, &before, ends_before);
+    buf_clear(key);
+    /* Block i begins behind separator i-1. */
+    if (block > 0 && sst_index_key(ix, (uint32_t)block - 1, key) != FIRN_OK)
+        status = error_no_memory(err, 0);
+    sst_reader_unpin(r, held);
+    return status;
 }
 
 const sst_properties *sst_reader_properties(const sst_reader *r)

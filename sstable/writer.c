@@ -25,7 +25,10 @@
 
 #include <assert.h>
 
-enum { WRITE_BYTES = 256 << 10 }; /* handed to the system at once */
+enum {
+    WRITE_BYTES = 256 << 10,   /* handed to the system at once */
+    WRITE_OUT_BYTES = 2 << 20, /* of which the disk is told at once */
+};
 
 struct sst_writer {
     fs_dir *dir;
@@ -42,6 +45,7 @@ struct sst_writer {
     buf hashes;       /* uint64_t of every distinct key, for the filter */
     buf out;          /* what is not yet in the file, */
     uint64_t written; /* which has this many bytes */
+    uint64_t told;    /* so many of them the disk was given already */
 
     buf last_key; /* of the newest entry */
     uint64_t last_seq;
@@ -152,6 +156,10 @@ static int out_write(sst_writer *w, firn_error *err)
     }
     w->written += w->out.size;
     buf_clear(&w->out);
+    if (w->written - w->told >= WRITE_OUT_BYTES) {
+        fs_write_out(w->file, w->told, (size_t)(w->written - w->told));
+        w->told = w->written;
+    }
     return FIRN_OK;
 }
 

@@ -185,15 +185,21 @@ static size_t parts_worth(const job *j)
 {
     const firn *db = j->db;
     uint64_t count = j->what.bytes_in / (db->rules.table_bytes * PART_TABLES);
-    size_t tables = j->what.counts[side_to_cut(j)];
-    if (db->compactor_count < 2 || count < 2 || tables < 2)
+    if (db->compactor_count < 2 || count < 2)
         return 1;
-    count = count < PARTS_MOST ? count : PARTS_MOST;
-    return count < tables ? (size_t)count : tables;
+    return count < PARTS_MOST ? (size_t)count : PARTS_MOST;
 }
 
-/* Each part begins with a table, and has about as many bytes of that side as the others. */
-static void cut_parts(job *j, size_t count)
+static void begin_part(job *j, part *parts, size_t at, firn_slice lower)
+{
+    parts[at].limits = (iter_limits){.seq_max = FIRN_MAX_SEQ};
+    if (at > 0)
+        parts[at].limits.lower = parts[at - 1].limits.upper = lower;
+    build_init(&parts[at].build, j->db, j->what.target, j->db->options.table_bytes);
+}
+
+/* Each part begins with a table of that side, and has about as many of its bytes as the others. */
+static size_t cut_between_tables(job *j, part *parts, size_t count)
 {
     unsigned side = side_to_cut(j);
     uint64_t all = 0, before = 0;
@@ -202,33 +208,63 @@ static void cut_parts(job *j, size_t count)
         all += j->what.inputs[side][i]->properties.file_bytes;
     for (size_t i = 0; i < j->what.counts[side]; i++) {
         const sst_properties *p = &j->what.inputs[side][i]->properties;
-        if (made == 0 || (made < count && before >= all / count * made)) {
-            part *fresh = &j->parts[made];
-            *fresh = (part){.limits = {.seq_max = FIRN_MAX_SEQ}};
-            if (made)
-                fresh->limits.lower = fresh[-1].limits.upper = slice_somewhere(p->key_min);
-            build_init(&fresh->build, j->db, j->what.target, j->db->options.table_bytes);
-            made++;
-        }
+        if (made == 0 || (made < count && before >= all / count * made))
+            begin_part(j, parts, made++, slice_somewhere(p->key_min));
         before += p->file_bytes;
     }
-    if (made == 0) { /* that side is empty */
-        j->parts[made] = (part){.limits = {.seq_max = FIRN_MAX_SEQ}};
-        build_init(&j->parts[made++].build, j->db, j->what.target, j->db->options.table_bytes);
+    return made;
+}
+
+static table *largest_input(const job *j)
+{
+    table *most = NULL;
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->what.counts[side]; i++) {
+            table *t = j->what.inputs[side][i];
+            if (!most || t->properties.file_bytes > most->properties.file_bytes)
+                most = t;
+        }
+    return most;
+}
+
+/* Each part has about as many bytes of the largest table as the others. What cannot be read or held is the merge's own to tell:
+ * there are fewer parts then. */
+static size_t cut_largest_table(job *j, part *parts, size_t count)
+{
+    sst_reader *r;
+    size_t made = 1;
+    begin_part(j, parts, 0, (firn_slice){0});
+    if (count == 1 || table_reader(largest_input(j), &r, NULL) != FIRN_OK)
+        return made;
+    for (size_t i = 1; i < count; i++) {
+        buf *lower = &parts[made].lower;
+        if (sst_split_key(r, i, count, lower, NULL) != FIRN_OK)
+            break;
+        /* Many versions of one key may fill several blocks. */
+        if (slice_compare(buf_slice(lower), parts[made - 1].limits.lower) > 0) {
+            begin_part(j, parts, made, buf_slice(lower));
+            made++;
+        }
     }
-    j->part_count = made;
+    if (made < count)
+        buf_release(&parts[made].lower);
+    return made;
 }
 
 static int make_parts(job *j)
 {
-    size_t count = parts_worth(j);
-    part *room = mem_zalloc(count * sizeof *room);
-    if (!room)
+    size_t count = parts_worth(j), made;
+    part *parts = mem_zalloc(count * sizeof *parts);
+    if (!parts)
         return FIRN_NO_MEMORY;
+    if (count > 1 && count <= j->what.counts[side_to_cut(j)])
+        made = cut_between_tables(j, parts, count);
+    else
+        made = cut_largest_table(j, parts, count);
     mutex_lock(&j->db->jobs_mu);
-    j->parts = room;
+    j->parts = parts;
     j->part_next = 0;
-    cut_parts(j, count);
+    j->part_count = made;
     mutex_unlock(&j->db->jobs_mu);
     return FIRN_OK;
 }
@@ -241,8 +277,10 @@ static void release_parts(job *j, bool kept)
     j->parts = NULL;
     j->part_count = j->part_next = 0;
     mutex_unlock(&j->db->jobs_mu);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         build_release(&parts[i].build, kept);
+        buf_release(&parts[i].lower);
+    }
     mem_free(parts);
 }
 

@@ -149,6 +149,7 @@ static void compactor_run(void *arg)
     compactor *c = arg;
     firn *db = c->db;
     unsigned failures = 0;
+    thread_give_way(); /* writers and readers come first; they are slowed when a worker gets too little */
     while (wait_for_work(c)) {
         firn_error err = {0};
         bool began;

@@ -18,6 +18,7 @@
 
 typedef struct part {
     iter_limits limits; /* its keys; NULL data: no bound */
+    buf lower;          /* holds limits.lower, where that is not a table's own */
     build build;
     int status;
     bool input_failed;

@@ -117,10 +117,11 @@ static bool has_below(const look *k, unsigned n, firn_slice from, firn_slice to)
 
 /* ---- Moving ---- */
 
-static bool overlaps_another(const look *k, const pick *p, size_t i)
+/* A newer table of level 0, whether it is taken too or not: it would have to be merged with this one soon. */
+static bool overlaps_newer(const look *k, const pick *p, size_t i)
 {
     const sst_properties *t = at(k, p->level, i);
-    for (size_t j = p->first[0]; j < i; j++) {
+    for (size_t j = 0; j < i; j++) {
         const sst_properties *u = at(k, p->level, j);
         if (slice_compare(u->key_min, t->key_max) <= 0 &&
             slice_compare(t->key_min, u->key_max) <= 0)
@@ -152,7 +153,7 @@ static bool may_move(const look *k, const pick *p, size_t i)
     if (t->deletes && !has_below(k, p->target, t->key_min, t->key_max))
         return false;
     return !overlaps_too_much(k, p->target, t->key_min, t->key_max) &&
-           (p->level > 0 || !overlaps_another(k, p, i));
+           (p->level > 0 || !overlaps_newer(k, p, i));
 }
 
 /* Tables that overlap nothing, neither each other nor below, go down as they are. Small ones become one. */

@@ -586,6 +586,41 @@ static void who_waits_for_a_reader_sleeps(void **state)
     free(w);
 }
 
+typedef struct flushing {
+    firn *db;
+    thread thread;
+    int status;
+    atomic_bool over;
+} flushing;
+
+static void flush_the_store(void *arg)
+{
+    flushing *f = arg;
+    f->status = firn_flush(f->db, NULL);
+    atomic_store(&f->over, true);
+}
+
+/* A reader holds no reference of the view that it reads in: what replaces the view waits until the reader has left. */
+static void a_replaced_view_stays_while_it_has_readers(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    flushing f = {.db = b.db};
+    uint32_t ticket = readers_enter(&b.db->readers);
+    assert_int_equal(thread_start(&f.thread, "flushing", flush_the_store, &f), 0);
+    while (atomic_load(&b.db->readers.awaited) == 0 && !atomic_load(&f.over))
+        usleep(100);
+    assert_false(atomic_load(&f.over));
+    readers_exit(&b.db->readers, ticket);
+    thread_join(&f.thread);
+    assert_int_equal(f.status, FIRN_OK);
+    bed_expect(&b, NULL, "a", "1");
+    bed_release(&b);
+}
+
 static int refuse_a_table(void *ctx, unsigned call, uint64_t index, const char *name)
 {
     bool *armed = ctx;
@@ -699,6 +734,7 @@ int main(void)
         cmocka_unit_test(the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker),
         cmocka_unit_test(nothing_that_is_given_to_the_cleaner_is_forgotten),
         cmocka_unit_test(who_waits_for_a_reader_sleeps),
+        cmocka_unit_test(a_replaced_view_stays_while_it_has_readers),
         cmocka_unit_test(a_flush_that_fails_stops_writing),
         cmocka_unit_test(a_flush_without_descriptors_is_tried_again),
         cmocka_unit_test(a_table_that_cannot_be_read_stops_compaction_and_not_writing),

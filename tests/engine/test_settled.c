@@ -500,7 +500,8 @@ static void callers_that_want_the_same_take_turns(void **state)
 
 typedef struct watch {
     bed *b;
-    size_t most; /* parts of a job */
+    size_t most;  /* parts of a job */
+    size_t alone; /* likewise, of one that finds nothing in its target */
 } watch;
 
 static int note_parts(void *ctx, unsigned call, uint64_t index, const char *name)
@@ -514,6 +515,8 @@ static int note_parts(void *ctx, unsigned call, uint64_t index, const char *name
     const job *j = db->jobs;
     if (j && j->part_count > w->most)
         w->most = j->part_count;
+    if (j && j->what.level == 0 && j->what.counts[1] == 0 && j->part_count > w->alone)
+        w->alone = j->part_count;
     mutex_unlock(&db->jobs_mu);
     return 0;
 }
@@ -527,6 +530,14 @@ static void the_parts_of_a_job_are_the_whole(void **state)
     b.db->compactor_count = 2;
     watch w = {.b = &b};
     simfs_on_call(b.sim, note_parts, &w);
+    for (unsigned i = 0; i < 3000; i++) /* nothing lies in the target: the largest table is cut */
+        put(&b, i, "the first one, and twice as long as the others will be");
+    bed_flush(&b);
+    put(&b, 0, "an earlier one");
+    put(&b, 2999, "an earlier one");
+    compact(&b);
+    assert_true(w.alone > 1);
+    w.most = 0;
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 3000; i++)
             put(&b, i * 7 % 3000, round == 2 ? "the last one" : "an earlier one, which is longer");

@@ -37,6 +37,60 @@ static uint64_t offset_of(sst_reader *reader, firn_slice key)
     return offset;
 }
 
+/* Keys of a table of about six MiB, each with some versions. */
+static model many_blocks(void)
+{
+    model m = {0};
+    uint8_t value[1000];
+    rng rnd = rng_init(3);
+    rng_fill(&rnd, value, sizeof value);
+    for (unsigned i = 0; i < 6000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key %05u", i / 3);
+        model_add(&m, str(key), i + 1, FIRN_PUT, slice_of(value, sizeof value));
+    }
+    model_sort(&m);
+    return m;
+}
+
+static void a_table_is_split_where_its_bytes_are(void **state)
+{
+    (void)state;
+    enum { PARTS = 4 };
+    model m = many_blocks();
+    buf key = {0}, last = {0};
+    assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
+    assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
+    uint64_t whole = offset_of(r, str("zzz")), block = whole / sst_reader_properties(r)->blocks;
+    for (uint64_t part = 0; part < PARTS; part++) {
+        assert_int_equal(sst_split_key(r, part, PARTS, &key, &err), FIRN_OK);
+        uint64_t offset = offset_of(r, buf_slice(&key)), wanted = whole / PARTS * part;
+        assert_true(offset + 2 * block >= wanted && offset <= wanted + 2 * block);
+        assert_true(part == 0 ? key.size == 0
+                              : slice_compare(buf_slice(&key), buf_slice(&last)) > 0);
+        assert_int_equal(buf_assign(&last, key.data, key.size), FIRN_OK);
+    }
+    buf_release(&key);
+    buf_release(&last);
+    sst_reader_close(r);
+    model_release(&m);
+}
+
+/* The disk works while the table grows: the sync at its end finds little left to write. */
+static void a_table_is_written_out_as_it_grows(void **state)
+{
+    (void)state;
+    model m = many_blocks();
+    t.wo.compression = SST_COMPRESSION_NONE;
+    assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
+    assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
+    uint64_t bytes = sst_reader_properties(r)->file_bytes, out = simfs_write_out(t.sim);
+    assert_true(bytes > UINT64_C(5) << 20);
+    assert_true(out <= bytes && out + (UINT64_C(3) << 20) > bytes);
+    sst_reader_close(r);
+    model_release(&m);
+}
+
 static void an_empty_table_is_a_table(void **state)
 {
     (void)state;
@@ -46,6 +100,9 @@ static void an_empty_table_is_a_table(void **state)
     assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
     assert_int_equal(sst_reader_properties(r)->blocks, 0);
     assert_int_equal(offset_of(r, str("a")), 0);
+    buf key = {0};
+    assert_int_equal(sst_split_key(r, 1, 2, &key, &err), FIRN_OK);
+    assert_int_equal(key.size, 0);
     sst_hit hit;
     assert_int_equal(sst_get(r, str("a"), sst_key_hash(str("a")), 9, &hit, &err), FIRN_NOT_FOUND);
     table_check_iter(r, &m, true);
@@ -293,6 +350,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(an_empty_table_is_a_table),
+        TEST(a_table_is_split_where_its_bytes_are),
+        TEST(a_table_is_written_out_as_it_grows),
         TEST(extreme_keys_and_values_come_back),
         TEST(a_table_says_what_it_holds),
         TEST(entries_out_of_order_or_over_a_limit_are_refused),

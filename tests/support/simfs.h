@@ -150,6 +150,8 @@ uint64_t simfs_descriptors_most(simfs *sim);
 void simfs_memory_limit(simfs *sim, uint64_t bytes);
 /* Bytes that were asked for ahead of reading so far. */
 uint64_t simfs_read_ahead(simfs *sim);
+/* Bytes that the disk was given to write before a sync asked for them. */
+uint64_t simfs_write_out(simfs *sim);
 /* Lets both clocks jump ahead. Each reading of one advances it by a microsecond. */
 void simfs_advance(simfs *sim, uint64_t us);
 

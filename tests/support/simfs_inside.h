@@ -124,6 +124,7 @@ struct simfs {
     uint64_t descriptor_limit;
     uint64_t memory_limit;
     uint64_t read_ahead; /* bytes that were asked for */
+    uint64_t write_out;  /* bytes that were to be written out before a sync */
     uint64_t capacity;
     uint64_t used;
     bool mapping_ok;
@@ -221,6 +222,7 @@ int sim_descriptor_take(simfs *s); /* 0 or -EMFILE */
 int sim_rest(fs_file *file);
 int sim_resume(fs_dir *dir, const char *name, fs_file *file);
 void sim_read_ahead(fs_file *file, uint64_t offset, size_t size);
+void sim_write_out(fs_file *file, uint64_t offset, size_t size);
 uint64_t sim_descriptor_limit(fs *f);
 uint64_t sim_memory_limit(fs *f);
 

@@ -65,6 +65,19 @@ void sim_read_ahead(fs_file *file, uint64_t offset, size_t size)
     mutex_unlock(&s->lock);
 }
 
+/* Nothing is durable by it. */
+void sim_write_out(fs_file *file, uint64_t offset, size_t size)
+{
+    simfs *s = sim_of(file->owner);
+    mutex_lock(&s->lock);
+    if (sim_file_of(file)->rests)
+        sim_die("%s: rests", file->path);
+    if (offset + size > sim_file_of(file)->node->size)
+        sim_die("%s: nothing was written there", file->path);
+    s->write_out += size;
+    mutex_unlock(&s->lock);
+}
+
 uint64_t sim_descriptor_limit(fs *f)
 {
     simfs *s = sim_of(f);
@@ -110,6 +123,14 @@ uint64_t simfs_read_ahead(simfs *sim)
 {
     mutex_lock(&sim->lock);
     uint64_t bytes = sim->read_ahead;
+    mutex_unlock(&sim->lock);
+    return bytes;
+}
+
+uint64_t simfs_write_out(simfs *sim)
+{
+    mutex_lock(&sim->lock);
+    uint64_t bytes = sim->write_out;
     mutex_unlock(&sim->lock);
     return bytes;
 }

@@ -761,6 +761,7 @@ const fs_ops sim_ops = {
     .rest = sim_rest,
     .resume = sim_resume,
     .read_ahead = sim_read_ahead,
+    .write_out = sim_write_out,
     .descriptor_limit = sim_descriptor_limit,
     .memory_limit = sim_memory_limit,
     .wall_us = op_clock,

@@ -157,6 +157,9 @@ typedef struct fs_ops {
     int (*resume)(fs_dir *dir, const char *name, fs_file *file);
     /* Starts to bring a range of the file in; does not wait for it. NULL: does nothing. */
     void (*read_ahead)(fs_file *file, uint64_t offset, size_t size);
+    /* Starts to bring what was written to the disk; does not wait for it, and promises nothing:
+     * what fails is told by the next `sync`. NULL: it cannot. */
+    void (*write_out)(fs_file *file, uint64_t offset, size_t size);
     /* How many descriptors the process may have open, and how many bytes of memory it may use, by
      * whatever limit is the lowest. Asked for anew, since both can be changed. NULL or UINT64_MAX:
      * not known. */
@@ -302,6 +305,13 @@ static inline void fs_read_ahead(fs_file *file, uint64_t offset, size_t size)
 {
     if (file->owner->ops->read_ahead)
         file->owner->ops->read_ahead(file, offset, size);
+}
+
+/* So that the disk works while more is written, and fs_sync finds little left. */
+static inline void fs_write_out(fs_file *file, uint64_t offset, size_t size)
+{
+    if (file->owner->ops->write_out)
+        file->owner->ops->write_out(file, offset, size);
 }
 
 static inline uint64_t fs_descriptor_limit(fs *f)

@@ -127,6 +127,9 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* The calling thread gives way to others of the process, and of the machine, where there are more
+ * than CPUs; for good. */
+void thread_give_way(void);
 /* How many CPUs this process may use now; at least 1. */
 unsigned thread_cpus(void);
 

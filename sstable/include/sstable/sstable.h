@@ -146,6 +146,9 @@ int sst_iter_new(sst_reader *r, bool fill_cache, iter **out);
 
 /* Bytes of the file up to where `key` would stand; from the index alone. */
 int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err);
+/* The other way round: a key in front of which about part/parts of the bytes stand, part < parts.
+ * From the index alone; replaces what *key holds. Need not be a key of the table. */
+int sst_split_key(sst_reader *r, uint64_t part, uint64_t parts, buf *key, firn_error *err);
 
 /* Reads every block from the file, not from the cache, and checks checksums, order, counts, sizes,
  * ranges, and that the filter admits every key. */
