@@ -17,11 +17,13 @@
 #include "bed.h"
 #include <store/store.h>
 
-/* From here on nothing is compacted in this life of the store. */
+/* From here on nothing is compacted in this life of the store, and no worker is still looking for what it might do. */
 static void stop_compaction(bed *b)
 {
     mutex_lock(&b->db->state_mu);
     b->db->compaction_failed = true;
+    while (b->db->compacting)
+        cond_wait(&b->db->state_changed, &b->db->state_mu);
     mutex_unlock(&b->db->state_mu);
 }
 
