@@ -158,7 +158,7 @@ typedef struct fs_ops {
     /* Starts to bring a range of the file in; does not wait for it. NULL: does nothing. */
     void (*read_ahead)(fs_file *file, uint64_t offset, size_t size);
     /* Starts to bring what was written to the disk; does not wait for it, and promises nothing:
-     * what fails is told by the next `sync`. NULL: it cannot. */
+     * what fails is told by the next `sync`. NULL: does nothing. */
     void (*write_out)(fs_file *file, uint64_t offset, size_t size);
     /* How many descriptors the process may have open, and how many bytes of memory it may use, by
      * whatever limit is the lowest. Asked for anew, since both can be changed. NULL or UINT64_MAX:
