@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <support/tempdir.h>
+#include <time.h>
 
 static int append(bed *b, firn_durability durability, uint64_t *seq, firn_error *err)
 {
@@ -640,6 +641,62 @@ static int take_long(void *ctx, unsigned call, uint64_t index, const char *name)
     return 0;
 }
 
+/* The moment between the leader's stores of a new number and of its tick. */
+typedef struct half_published {
+    wal *log;
+    uint64_t tick;
+    thread t;
+} half_published;
+
+static void publish_later(void *arg)
+{
+    half_published *h = arg;
+    struct timespec moment = {.tv_nsec = 50000000};
+    nanosleep(&moment, NULL);
+    atomic_store(&h->log->tick, h->tick);
+}
+
+/* Puts number 1, syncs, puts number 2, and takes the tick of the latter back. */
+static half_published half_publish(firn_wal *log)
+{
+    OK(firn_wal_append(log, FIRN_PUT, "a", 1, NULL, 0, NULL, NULL, err));
+    OK(firn_wal_sync(log, err));
+    half_published h = {.log = log};
+    uint64_t before = atomic_load(&log->tick);
+    OK(firn_wal_append(log, FIRN_PUT, "b", 1, NULL, 0, NULL, NULL, err));
+    h.tick = atomic_load(&log->tick);
+    assert_int_equal(h.tick, before + 1);
+    assert_int_equal(firn_wal_durable_seq(log), 1);
+    atomic_store(&log->tick, before);
+    return h;
+}
+
+static void ASyncCoversANumberThatIsSeenBeforeItsTick(void **state)
+{
+    (void)state;
+    wal_config c = bed_config();
+    c.options.durability = FIRN_DURABILITY_NONE;
+    bed b = bed_new_with(&c);
+    half_published h = half_publish(b.log);
+    assert_int_equal(thread_start(&h.t, "publisher", publish_later, &h), 0);
+    OK(firn_wal_sync(b.log, err));
+    assert_int_equal(firn_wal_durable_seq(b.log), 2);
+    thread_join(&h.t);
+    bed_release(&b);
+}
+
+static void TheHelperSyncsANumberThatIsSeenBeforeItsTick(void **state)
+{
+    (void)state;
+    char *path = tempdir_new();
+    firn_wal *log = open_real(path, FIRN_DURABILITY_NONE, 0);
+    half_published h = half_publish(log);
+    OK(firn_wal_wait_durable(log, 2, 5000, err));
+    atomic_store(&log->tick, h.tick);
+    OK(firn_wal_close(log, err));
+    tempdir_remove(path);
+}
+
 static void AWaitWithALimitEnds(void **state)
 {
     (void)state;
@@ -689,6 +746,8 @@ int main(void)
         cmocka_unit_test(AWaitWithALimitIsServedByTheHelper),
         cmocka_unit_test(AnIdleLogProvesItsLastSyncWithOneMark),
         cmocka_unit_test(ManyWaitersShareASync),
+        cmocka_unit_test(ASyncCoversANumberThatIsSeenBeforeItsTick),
+        cmocka_unit_test(TheHelperSyncsANumberThatIsSeenBeforeItsTick),
         cmocka_unit_test(AWaitWithALimitEnds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -379,9 +379,15 @@ int wal_sync_all(wal *w, firn_error *err)
 {
     if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
         return wal_poisoned_error(w, err);
-    wal_request r = {.err = err, .durable = true};
-    r.tick = atomic_load_explicit(&w->tick, memory_order_acquire);
-    wal_sync_wait(w, &r, wal_sync_enlist(w, &r, &r));
+    uint64_t seen = atomic_load_explicit(&w->last_seq, memory_order_acquire);
+    wal_request r;
+    do {
+        r = (wal_request){.err = err, .durable = true};
+        r.tick = atomic_load_explicit(&w->tick, memory_order_acquire);
+        wal_sync_wait(w, &r, wal_sync_enlist(w, &r, &r));
+        /* A number is seen a moment before its tick: in that moment all ticks may be durable. */
+    } while (r.status == FIRN_OK &&
+             atomic_load_explicit(&w->durable_seq, memory_order_acquire) < seen);
     return r.status;
 }
 
@@ -390,9 +396,13 @@ int wal_sync_all(wal *w, firn_error *err)
 void wal_sync_background(wal *w)
 {
     uint64_t tick = atomic_load_explicit(&w->tick, memory_order_acquire);
+    uint64_t last = atomic_load_explicit(&w->last_seq, memory_order_acquire);
     mutex_lock(&w->log_mu);
-    bool ours = !w->syncing && w->durable_tick < tick &&
-                !atomic_load_explicit(&w->poisoned, memory_order_relaxed);
+    /* Both are compared: the thread that asked may have seen a number whose tick is not there yet.
+     */
+    bool behind = w->durable_tick < tick ||
+                  atomic_load_explicit(&w->durable_seq, memory_order_relaxed) < last;
+    bool ours = !w->syncing && behind && !atomic_load_explicit(&w->poisoned, memory_order_relaxed);
     if (ours)
         claim_round(w);
     mutex_unlock(&w->log_mu);
