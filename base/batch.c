@@ -33,7 +33,7 @@ bool batch_has_room(size_t used, size_t key_size, size_t value_size)
 
 /* Everything that can fail happens before the first byte is written: a failed call changes nothing.
  */
-static int add(firn_batch *batch, firn_kind kind, firn_slice key, firn_slice value)
+int batch_add(firn_batch *batch, uint8_t bucket, firn_kind kind, firn_slice key, firn_slice value)
 {
     if (!batch)
         return FIRN_INVALID;
@@ -48,7 +48,7 @@ static int add(firn_batch *batch, firn_kind kind, firn_slice key, firn_slice val
         return status;
 
     uint8_t *p = batch->payload.data + batch->payload.size;
-    entry_put_header(p, (uint8_t)kind, ENTRY_BUCKET_DEFAULT, key.size, value.size);
+    entry_put_header(p, (uint8_t)kind, bucket, key.size, value.size);
     p += ENTRY_HEADER_BYTES;
     if (key.size > 0)
         memcpy(p, key.data, key.size);
@@ -62,12 +62,14 @@ static int add(firn_batch *batch, firn_kind kind, firn_slice key, firn_slice val
 int firn_batch_put(firn_batch *batch, const void *key, size_t key_size, const void *value,
                    size_t value_size)
 {
-    return add(batch, FIRN_PUT, (firn_slice){key, key_size}, (firn_slice){value, value_size});
+    return batch_add(batch, ENTRY_BUCKET_DEFAULT, FIRN_PUT, (firn_slice){key, key_size},
+                     (firn_slice){value, value_size});
 }
 
 int firn_batch_delete(firn_batch *batch, const void *key, size_t key_size)
 {
-    return add(batch, FIRN_DELETE, (firn_slice){key, key_size}, (firn_slice){NULL, 0});
+    return batch_add(batch, ENTRY_BUCKET_DEFAULT, FIRN_DELETE, (firn_slice){key, key_size},
+                     (firn_slice){NULL, 0});
 }
 
 void firn_batch_clear(firn_batch *batch)

@@ -20,7 +20,7 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
         return FIRN_DAMAGED;
     if (kind != FIRN_PUT && kind != FIRN_DELETE)
         return FIRN_UNSUPPORTED;
-    if (bucket != ENTRY_BUCKET_DEFAULT)
+    if (bucket == ENTRY_BUCKET_LONG)
         return FIRN_UNSUPPORTED;
     available -= ENTRY_HEADER_BYTES;
     if (key_size > available || value_size > available - key_size)
@@ -52,6 +52,16 @@ int entries_check(firn_slice payload, uint32_t count)
         offset += used;
     }
     return offset == payload.size ? FIRN_OK : FIRN_DAMAGED;
+}
+
+void entries_buckets(firn_slice payload, uint32_t count, bucket_set *out)
+{
+    size_t offset = 0;
+    for (uint32_t i = 0; i < count && offset + ENTRY_HEADER_BYTES <= payload.size; i++) {
+        const uint8_t *p = payload.data + offset;
+        bucket_set_add(out, p[1]);
+        offset += entry_size(get_u16(p + 2), get_u32(p + 4));
+    }
 }
 
 int entry_check_limits(const void *key, size_t key_size, const void *value, size_t value_size)

@@ -22,7 +22,7 @@ void decide_init(decider *d, const settings *s)
         r->job_bytes = (uint64_t)s->job_bytes;
 }
 
-bool decide(decider *d, const tree *t, schedule_job *j)
+bool decide(decider *d, const sim_tree *t, schedule_job *j)
 {
     schedule_state state = {.version = t->version,
                             .claims = d->claims,
@@ -40,7 +40,7 @@ bool decide(decider *d, const tree *t, schedule_job *j)
 }
 
 /* The last level has all keys, and each one above it its share. */
-void decide_fill(const decider *d, tree *t)
+void decide_fill(const decider *d, sim_tree *t)
 {
     uint64_t target[FIRN_LEVELS] = {0}, all = (uint64_t)tree_last_bytes(t), bytes = all;
     unsigned count = schedule_levels_for(&d->rules, all);
@@ -67,7 +67,7 @@ double decide_delay_ns(const pressure *p, double bytes)
 }
 
 /* As begin_relief in compact.c has it. */
-double decide_worth(const decider *d, const tree *t, const schedule_job *j)
+double decide_worth(const decider *d, const sim_tree *t, const schedule_job *j)
 {
     double worth = j->level == 0
                        ? (double)j->counts[0]

@@ -19,9 +19,9 @@ typedef struct decider {
 /* The engine's rules for these options, but for what the settings say otherwise. */
 void decide_init(decider *d, const settings *s);
 /* The next job beside those that are claimed. False: nothing is due, or nothing can begin now. */
-bool decide(decider *d, const tree *t, schedule_job *j);
+bool decide(decider *d, const sim_tree *t, schedule_job *j);
 /* A tree that holds all keys, each level as full as the rules allow. */
-void decide_fill(const decider *d, tree *t);
+void decide_fill(const decider *d, sim_tree *t);
 
 double decide_mem_share(const settings *s);
 bool decide_stopped(unsigned level0, unsigned frozen);
@@ -33,7 +33,7 @@ typedef struct pressure {
 } pressure;
 double decide_delay_ns(const pressure *p, double bytes);
 /* What the job takes off that when it is done. */
-double decide_worth(const decider *d, const tree *t, const schedule_job *j);
+double decide_worth(const decider *d, const sim_tree *t, const schedule_job *j);
 /* In how many parts a merge is done, by workers that have nothing else to do. */
 unsigned decide_parts(const decider *d, const schedule_job *j, unsigned workers);
 

@@ -26,7 +26,7 @@ typedef struct task {
 
 typedef struct run {
     const settings *settings;
-    tree tree;
+    sim_tree tree;
     decider decider;
     bool
         instant; /* all work is done at once where it falls due, as a store with inline_work does */
@@ -37,7 +37,7 @@ typedef struct run {
     memory_run frozen[FROZEN_ROOM]; /* oldest first */
     unsigned frozen_count;
     task flush, jobs[WORKERS_MAX];
-    uint64_t debt, unit;     /* of the present tree */
+    uint64_t debt, unit;     /* of the present sim_tree */
     bool nothing_due;        /* since the tree last changed */
     double stopped_since_ns; /* < 0: writers are not stopped */
     figures *figures;

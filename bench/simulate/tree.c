@@ -21,15 +21,15 @@ static void need_ok(int rc, const firn_error *err)
         stop("the tree cannot be changed: %s", err && err->message[0] ? err->message : "no memory");
 }
 
-void tree_init(tree *t, const settings *s, const schedule_rules *rules)
+void tree_init(sim_tree *t, const settings *s, const schedule_rules *rules)
 {
-    *t = (tree){.settings = s, .rules = rules, .next_no = 1, .seq = 1};
+    *t = (sim_tree){.settings = s, .rules = rules, .next_no = 1, .seq = 1};
     sizes_init(&t->sizes, s);
     keys_init(&t->keys, s, s->tree_bytes > 0);
     need_ok(version_new_empty(&t->version), NULL);
 }
 
-static content **slot(tree *t, uint64_t no)
+static content **slot(sim_tree *t, uint64_t no)
 {
     if (no >= t->contents_count) {
         uint64_t wanted = no * 2 + 1024;
@@ -41,7 +41,7 @@ static content **slot(tree *t, uint64_t no)
     return &t->contents[no];
 }
 
-void tree_release(tree *t)
+void tree_release(sim_tree *t)
 {
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         level *l = &t->version->levels[n];
@@ -55,13 +55,13 @@ void tree_release(tree *t)
     free(t->contents);
 }
 
-const content *tree_content(const tree *t, const table *x)
+const content *tree_content(const sim_tree *t, const table *x)
 {
     return t->contents[x->no];
 }
 
 /* The numbers lie behind the struct. */
-static content *content_new(const tree *t, const counts *c)
+static content *content_new(const sim_tree *t, const counts *c)
 {
     unsigned classes = t->keys.classes;
     content *made = need(malloc(sizeof *made + classes * KINDS * sizeof *made->of));
@@ -77,7 +77,7 @@ static void place_key(uint64_t place, uint8_t key[8])
 }
 
 /* Its properties follow from what it holds. */
-static table *make_table(tree *t, unsigned lvl, const content *about, const counts *c)
+static table *make_table(sim_tree *t, unsigned lvl, const content *about, const counts *c)
 {
     uint8_t low[8], high[8];
     const settings *s = t->settings;
@@ -134,7 +134,7 @@ static size_t find_table(const level *l, unsigned lvl, const table *x)
 }
 
 /* Takes out the tables from the i-th dropped one on that stand side by side. Returns how many. */
-static size_t drop_row(tree *t, const edit *e, size_t i)
+static size_t drop_row(sim_tree *t, const edit *e, size_t i)
 {
     unsigned lvl = e->dropped[i].level;
     level *l = &t->version->levels[lvl];
@@ -151,7 +151,7 @@ static size_t drop_row(tree *t, const edit *e, size_t i)
 }
 
 /* Does the i-th added table stand behind the one before it, and in front of the table that is at `at`? */
-static bool goes_on(const tree *t, const edit *e, size_t i, size_t at)
+static bool goes_on(const sim_tree *t, const edit *e, size_t i, size_t at)
 {
     unsigned lvl = e->added[i].level;
     const level *l = &t->version->levels[lvl];
@@ -162,7 +162,7 @@ static bool goes_on(const tree *t, const edit *e, size_t i, size_t at)
 }
 
 /* Likewise for what is added: the newest of level 0 stands first (V1), other levels are in order (V2). */
-static size_t add_row(tree *t, const edit *e, size_t i)
+static size_t add_row(sim_tree *t, const edit *e, size_t i)
 {
     unsigned lvl = e->added[i].level;
     level *l = &t->version->levels[lvl];
@@ -184,7 +184,7 @@ static size_t add_row(tree *t, const edit *e, size_t i)
     return count;
 }
 
-void tree_apply(tree *t, const edit *e)
+void tree_apply(sim_tree *t, const edit *e)
 {
     for (size_t i = 0; i < e->dropped_count;)
         i += drop_row(t, e, i);
@@ -203,7 +203,7 @@ void tree_apply(tree *t, const edit *e)
 /* ---- merging ---- */
 
 typedef struct making {
-    tree *tree;
+    sim_tree *tree;
     unsigned level;
     content about;
     edit *edit;
@@ -263,7 +263,7 @@ static void take_table(void *ctx, uint64_t low, uint64_t high, const counts *c)
 static void merge_contents(making *m, const content *const *inputs, size_t count,
                            uint64_t table_bytes)
 {
-    tree *t = m->tree;
+    sim_tree *t = m->tree;
     merging work = {.keys = &t->keys,
                     .sizes = &t->sizes,
                     .inputs = inputs,
@@ -285,7 +285,7 @@ static void merge_contents(making *m, const content *const *inputs, size_t count
     content_merge(&work);
 }
 
-void tree_merge(tree *t, const tree_inputs *in, unsigned lvl, edit *e)
+void tree_merge(sim_tree *t, const tree_inputs *in, unsigned lvl, edit *e)
 {
     size_t count = in->counts[0] + in->counts[1], at = 0;
     const content **inputs = need(malloc((count + 1) * sizeof(content *)));
@@ -299,7 +299,7 @@ void tree_merge(tree *t, const tree_inputs *in, unsigned lvl, edit *e)
 
 /* ---- flushing ---- */
 
-void tree_flush(tree *t, const memory_run *mem, edit *e)
+void tree_flush(sim_tree *t, const memory_run *mem, edit *e)
 {
     counts c;
     making m = {.tree = t, .edit = e};
@@ -322,7 +322,7 @@ void tree_flush(tree *t, const memory_run *mem, edit *e)
 /* ---- a tree that stands ---- */
 
 /* One level of full tables. */
-static void fill_level(tree *t, unsigned lvl, const counts *c, edit *e)
+static void fill_level(sim_tree *t, unsigned lvl, const counts *c, edit *e)
 {
     making m = {.tree = t, .level = lvl, .edit = e};
     content *all = content_new(t, c);
@@ -335,7 +335,7 @@ static void fill_level(tree *t, unsigned lvl, const counts *c, edit *e)
 }
 
 /* So many of the last writes that they are `part` of all keys. */
-static void last_writes(tree *t, double part, counts *c)
+static void last_writes(sim_tree *t, double part, counts *c)
 {
     double low = 0, high = t->keys.total * 1000;
     for (unsigned i = 0; i < 100; i++) {
@@ -348,7 +348,7 @@ static void last_writes(tree *t, double part, counts *c)
     }
 }
 
-void tree_fill(tree *t, const uint64_t *target, unsigned last)
+void tree_fill(sim_tree *t, const uint64_t *target, unsigned last)
 {
     edit e = {0};
     counts c;
@@ -369,7 +369,7 @@ void tree_fill(tree *t, const uint64_t *target, unsigned last)
 
 /* ---- figures ---- */
 
-double tree_bytes(const tree *t)
+double tree_bytes(const sim_tree *t)
 {
     double sum = 0;
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
@@ -377,7 +377,7 @@ double tree_bytes(const tree *t)
     return sum;
 }
 
-double tree_last_bytes(const tree *t)
+double tree_last_bytes(const sim_tree *t)
 {
     counts c;
     memset(&c, 0, sizeof c);
@@ -389,7 +389,7 @@ double tree_last_bytes(const tree *t)
 }
 
 /* The entries of a run, as a part of all keys; a get that finds its key goes no further. */
-double tree_get_runs(const tree *t)
+double tree_get_runs(const sim_tree *t)
 {
     double on = 1, runs = 0, live = keys_live(&t->keys);
     const level *young = &t->version->levels[0];
@@ -410,7 +410,7 @@ double tree_get_runs(const tree *t)
     return runs;
 }
 
-unsigned tree_seek_runs(const tree *t)
+unsigned tree_seek_runs(const sim_tree *t)
 {
     unsigned runs = (unsigned)t->version->levels[0].count;
     for (unsigned n = 1; n < FIRN_LEVELS; n++)

@@ -53,9 +53,9 @@ static int check_nothing_held(firn *db, firn_error *err)
 static bool holds_much(firn *db)
 {
     view *v = store_view(db);
-    uint64_t entries = memtable_entries(v->active->table), bytes = v->active->log_bytes;
+    uint64_t entries = mem_entries(v->active), bytes = v->active->log_bytes;
     for (size_t i = 0; i < v->frozen_count; i++) {
-        entries += memtable_entries(v->frozen[i]->table);
+        entries += mem_entries(v->frozen[i]);
         bytes += v->frozen[i]->log_bytes;
     }
     view_unref(v);

@@ -19,6 +19,7 @@
 #include <base/slice.h>
 #include <string.h>
 
+#include "reading.h"
 #include <tree/run.h>
 #include <store/store.h>
 
@@ -106,11 +107,15 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
     if (out)
         *out = NULL;
     int rc = store_check_handle(db, error);
-    if (rc != FIRN_OK)
-        return rc;
+    return rc == FIRN_OK ? tree_iter_new(&db->main, options, out, error) : rc;
+}
+
+int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, firn_error *error)
+{
+    firn *db = t->db;
     firn_iter_options o;
     firn_iter_options_init(&o);
-    rc = take_options(options, out, &o, error);
+    int rc = take_options(options, out, &o, error);
     if (rc != FIRN_OK)
         return rc;
     if (o.snapshot && o.snapshot->db != db)
@@ -121,7 +126,7 @@ int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, f
     it->db = db;
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     it->status = FIRN_END;
-    it->view = store_view(db); /* before the number, as in read.c */
+    it->view = tree_view(t); /* before the number, as in read.c */
     it->at.seq =
         o.snapshot ? o.snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
     it->limits.seq_max = it->at.seq;

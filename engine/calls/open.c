@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <base/alloc.h>
 #include <base/coding.h>
+#include <base/entry.h>
 #include <base/error.h>
 #include <base/grow.h>
 #include <inttypes.h>
@@ -110,7 +111,11 @@ static int load_manifest(firn *db, const folder *f, manifest_state *s, firn_erro
     if (rc != FIRN_OK)
         return rc;
     handle_set_id(db, s->store_id);
-    return check_tables_exist(db, f, s->version, err);
+    const version *versions[TREES_MAX];
+    size_t trees = manifest_state_versions(s, versions);
+    for (size_t i = 0; rc == FIRN_OK && i < trees; i++)
+        rc = check_tables_exist(db, f, versions[i], err);
+    return rc;
 }
 
 typedef struct removal {
@@ -245,25 +250,46 @@ static void log_config(firn *db, const manifest_state *s, wal_config *c)
 
 typedef struct recovery {
     firn *db;
-    const version *version;
     mem **mems; /* oldest first; references */
     size_t count, capacity;
     firn_error *err;
 } recovery;
 
-/* What the keys of the next memtable probably begin with: as those of the last one, or of the tables. */
-static firn_slice expected_prefix(const recovery *r)
+/* What the keys of the next memtables probably begin with: as those of the last ones, or, for the first, of the tables. */
+static void learn_from_last(const recovery *r)
 {
-    return r->count ? memtable_common_prefix(r->mems[r->count - 1]->table)
-                    : version_common_prefix(r->version);
+    mutex_lock(&r->db->state_mu);
+    if (r->count)
+        store_learn_prefixes(r->db, r->mems[r->count - 1]);
+    mutex_unlock(&r->db->state_mu);
+}
+
+/* The buckets that a frame has entries of. A number that has been given out belongs to one that was dropped, or is there; any
+ * other no writer can have written. */
+static int frame_buckets(const recovery *r, const wal_applied *frame, bucket_set *out)
+{
+    firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
+    unsigned limit = atomic_load_explicit(&r->db->bucket_limit, memory_order_relaxed);
+    *out = (bucket_set){0};
+    entries_buckets(payload, frame->count, out);
+    for (unsigned b = limit; b < 256; b++)
+        if (bucket_set_has(out, (uint8_t)b)) {
+            error_file(r->err, FIRN_DAMAGED, r->db->dir->path, FIRN_NO_OFFSET,
+                       "log segment %" PRIu64 " has, from operation %" PRIu64
+                       " on, some of bucket %u, and the manifest knows of none from %u on",
+                       wal_segment_no(frame->segment), frame->seq_first, b, limit);
+            error_hint(r->err, "restore the whole folder from one backup" HINT_REPAIR);
+            return FIRN_DAMAGED;
+        }
+    return FIRN_OK;
 }
 
 static int recovery_push(recovery *r, const wal_applied *frame)
 {
     if (array_grow(&r->mems, &r->capacity, r->count, sizeof(mem *), NULL) != FIRN_OK)
         return FIRN_NO_MEMORY;
-    int rc = mem_new(&r->db->cleaner, &r->db->budget, frame->segment, frame->seq_first,
-                     expected_prefix(r), &r->mems[r->count]);
+    learn_from_last(r);
+    int rc = store_new_mem(r->db, frame->segment, frame->seq_first, &r->mems[r->count]);
     if (rc == FIRN_OK)
         r->count++;
     return rc;
@@ -290,8 +316,12 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
         error_hint(r->err, "restore the store from a backup" HINT_REPAIR);
         return rc;
     }
+    bucket_set buckets;
+    int known = frame_buckets(r, frame, &buckets);
+    if (known != FIRN_OK)
+        return known;
     if (rc == FIRN_OK)
-        rc = memtable_reserve(m->table, frame->count);
+        rc = store_reserve_entries(r->db, m, &buckets, frame->count);
     if (rc != FIRN_OK)
         return error_no_memory(r->err, 0);
     mem_apply(m, frame);
@@ -338,10 +368,35 @@ static int check_log_fits(firn *db, const manifest_state *s, firn_error *err)
     return FIRN_OK;
 }
 
-static int build_view(firn *db, recovery *r, version *v, firn_error *err)
+/* Oldest first becomes newest first. */
+static void turn_round(mem **mems, size_t count)
+{
+    for (size_t i = 0; i < count / 2; i++) {
+        mem *swap = mems[i];
+        mems[i] = mems[count - 1 - i];
+        mems[count - 1 - i] = swap;
+    }
+}
+
+static int install_views(firn *db, const manifest_state *s, mem *active, mem *const *frozen,
+                         size_t count)
+{
+    const version *versions[TREES_MAX];
+    size_t all = manifest_state_versions(s, versions);
+    int rc = FIRN_OK;
+    for (size_t i = 0; rc == FIRN_OK && i < all; i++) {
+        view *first = NULL;
+        version *v = i == 0 ? s->version : s->buckets[i - 1].version;
+        rc = view_new(v, active, frozen, count, &first);
+        if (rc == FIRN_OK)
+            store_install_first(db->trees[v->bucket], first);
+    }
+    return rc;
+}
+
+static int build_views(firn *db, recovery *r, const manifest_state *s, firn_error *err)
 {
     mem *active = NULL;
-    view *first = NULL;
     size_t frozen = r->count;
     int rc = FIRN_OK;
     if (!db->options.read_only) {
@@ -351,28 +406,42 @@ static int build_view(firn *db, recovery *r, version *v, firn_error *err)
             mem_ref(active);
             atomic_store_explicit(&active->seq_last, FIRN_MAX_SEQ, memory_order_relaxed);
         } else {
-            rc = mem_new(&db->cleaner, &db->budget, current, firn_wal_last_seq(db->wal) + 1,
-                         expected_prefix(r), &active);
+            learn_from_last(r);
+            rc = store_new_mem(db, current, firn_wal_last_seq(db->wal) + 1, &active);
         }
     }
-    /* Oldest first becomes newest first. */
-    for (size_t i = 0; i < frozen / 2; i++) {
-        mem *swap = r->mems[i];
-        r->mems[i] = r->mems[frozen - 1 - i];
-        r->mems[frozen - 1 - i] = swap;
-    }
+    turn_round(r->mems, frozen);
     if (rc == FIRN_OK)
-        rc = view_new(v, active, r->mems, frozen, &first);
+        rc = install_views(db, s, active, r->mems, frozen);
     if (rc == FIRN_OK) {
         db->active = active;
         if (active)
             store_check_share(db, active); /* of an earlier life, that had more memory */
-        store_install_first(db, first);
     } else {
         error_no_memory(err, 0);
     }
     mem_unref(active);
     return rc;
+}
+
+/* The trees that the manifest lists. Their views come when the log has been read. */
+static int make_trees(firn *db, const manifest_state *s, firn_error *err)
+{
+    const version *versions[TREES_MAX];
+    size_t count = manifest_state_versions(s, versions);
+    unsigned limit = s->bucket_limit ? s->bucket_limit : 1;
+    atomic_store_explicit(&db->bucket_limit, limit, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        tree *t = &db->main;
+        const bucket_state *b = i ? &s->buckets[i - 1] : NULL;
+        if (b && tree_new(db, b->bucket, slice_of(b->name, b->name_size), &t) != FIRN_OK)
+            return error_no_memory(err, 0);
+        mutex_lock(&db->state_mu);
+        store_learn_prefix(db, t, version_common_prefix(versions[i]));
+        db->trees[t->bucket] = t;
+        mutex_unlock(&db->state_mu);
+    }
+    return FIRN_OK;
 }
 
 /* Log what recovery cut, even when the caller asked for no report. */
@@ -391,16 +460,26 @@ static uint64_t torn_bytes(const firn_wal_report *report)
     return bytes;
 }
 
+static void note_version(firn *db, const version *v)
+{
+    run_bounds b;
+    size_t at = 0;
+    for (run r; (r = version_next_run(v, &at)).kind != RUN_NONE;)
+        if (run_get_bounds(r, &b))
+            note_newest(db, b.seq_max);
+}
+
 static int open_log(firn *db, const folder *f, manifest_state *s, firn_error *err)
 {
     wal_config config;
     firn_wal_report report;
-    recovery r = {.db = db, .version = s->version, .err = err};
+    recovery r = {.db = db, .err = err};
+    const version *versions[TREES_MAX];
+    size_t trees = manifest_state_versions(s, versions);
     opening o = {db, f, s};
     log_config(db, s, &config);
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; i < s->version->levels[n].count; i++)
-            note_newest(db, s->version->levels[n].tables[i]->properties.seq_max);
+    for (size_t i = 0; i < trees; i++)
+        note_version(db, versions[i]);
     config.accepted = settle_manifest;
     config.accepted_ctx = &o;
     firn_wal_report_init(&report);
@@ -412,11 +491,13 @@ static int open_log(firn *db, const folder *f, manifest_state *s, firn_error *er
     if (rc == FIRN_OK)
         rc = check_log_fits(db, s, err);
     if (rc == FIRN_OK)
+        rc = make_trees(db, s, err);
+    if (rc == FIRN_OK)
         rc = wal_recovered(db->wal, s->flushed_seq, recovery_frame, &r, err);
     for (size_t i = 0; i < r.count; i++)
         mem_charge(r.mems[i]);
     if (rc == FIRN_OK)
-        rc = build_view(db, &r, s->version, err);
+        rc = build_views(db, &r, s, err);
     for (size_t i = 0; i < r.count; i++)
         mem_unref(r.mems[i]);
     mem_free(r.mems);
@@ -446,13 +527,13 @@ static int sweep_name(void *ctx, const char *name)
     return FIRN_OK;
 }
 
-static int remove_leftovers(firn *db, const version *v, firn_error *err)
+static int remove_leftovers(firn *db, const manifest_state *state, firn_error *err)
 {
     mutex_lock(&db->manifest_mu);
     sweep s = {.db = db, .manifest_no = manifest_no(db->manifest)};
     mutex_unlock(&db->manifest_mu);
     int rc = store_check_held(db, err);
-    if (rc == FIRN_OK && version_numbers(v, &s.listed) != FIRN_OK)
+    if (rc == FIRN_OK && manifest_state_numbers(state, &s.listed) != FIRN_OK)
         rc = error_no_memory(err, 0);
     if (rc == FIRN_OK)
         rc = fs_dir_list(db->dir, sweep_name, &s, err);
@@ -461,6 +542,12 @@ static int remove_leftovers(firn *db, const version *v, firn_error *err)
 }
 
 /* ---- open ---- */
+
+static void decide_mapping(firn *db, const manifest_state *s)
+{
+    const version *versions[TREES_MAX];
+    store_decide_mapping(db, versions, manifest_state_versions(s, versions));
+}
 
 static int open_writing(firn *db, const char *path, firn_error *err)
 {
@@ -513,9 +600,9 @@ static int open_writing(firn *db, const char *path, firn_error *err)
     if (rc == FIRN_OK)
         rc = open_manifest(db, &s, err);
     if (rc == FIRN_OK)
-        rc = remove_leftovers(db, s.version, err);
+        rc = remove_leftovers(db, &s, err);
     if (rc == FIRN_OK)
-        store_decide_mapping(db, s.version);
+        decide_mapping(db, &s);
     if (rc == FIRN_OK)
         rc = workers_start(db, err);
 done:
@@ -526,12 +613,16 @@ done:
 
 /* Opens every table now: a writer beside us may remove the files at any time, but not what we hold
  * open. */
-static int open_all_tables(const version *v, firn_error *err)
+static int open_all_tables(const manifest_state *s, firn_error *err)
 {
+    const version *versions[TREES_MAX];
+    size_t trees = manifest_state_versions(s, versions);
     int rc = FIRN_OK;
-    size_t at = 0;
-    for (run r; rc == FIRN_OK && (r = version_next_run(v, &at)).kind != RUN_NONE;)
-        rc = run_open(r, err);
+    for (size_t i = 0; i < trees; i++) {
+        size_t at = 0;
+        for (run r; rc == FIRN_OK && (r = version_next_run(versions[i], &at)).kind != RUN_NONE;)
+            rc = run_open(r, err);
+    }
     return rc;
 }
 
@@ -548,9 +639,9 @@ static int try_reading(firn *db, firn_error *err)
     if (rc == FIRN_OK)
         rc = check_log_exists(db, &f, err);
     if (rc == FIRN_OK)
-        store_decide_mapping(db, s.version);
+        decide_mapping(db, &s);
     if (rc == FIRN_OK)
-        rc = open_all_tables(s.version, err);
+        rc = open_all_tables(&s, err);
     if (rc == FIRN_OK)
         rc = open_log(db, &f, &s, err);
     manifest_state_release(&s);

@@ -9,6 +9,7 @@
 #include <base/slice.h>
 #include <string.h>
 
+#include "reading.h"
 #include <tree/run.h>
 #include <store/store.h>
 
@@ -72,10 +73,10 @@ static int look_in_view(const view *v, lookup *l, run_hit *out, firn_error *err)
 }
 
 /* Between readers_enter and readers_exit. First the view, then the number: see above. FIRN_OK: *out holds a value. */
-static int look(firn *db, firn_slice key, const firn_snapshot *snapshot, run_hit *out,
-                firn_error *err)
+static int look(const firn *db, tree *t, firn_slice key, const firn_snapshot *snapshot,
+                run_hit *out, firn_error *err)
 {
-    view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
+    view *v = atomic_load_explicit(&t->view, memory_order_seq_cst);
     uint64_t seq =
         snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
     lookup l = {.key = slice_somewhere(key), .at = {.seq = seq}};
@@ -108,7 +109,7 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     run_hit hit;
     run_pin pin = {0};
     uint32_t ticket = readers_enter(&db->readers);
-    rc = look(db, slice_of(key, key_size), snapshot, &hit, error);
+    rc = look(db, &db->main, slice_of(key, key_size), snapshot, &hit, error);
     if (rc == FIRN_OK) {
         pin = run_keep(&hit);
         readers_exit_pinned(&db->readers, ticket);
@@ -142,15 +143,23 @@ int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapsho
                   void *buffer, size_t capacity, size_t *value_size, firn_error *error)
 {
     int rc = check_read(db, key, key_size, snapshot, error);
-    if (rc != FIRN_OK)
-        return rc;
+    return rc == FIRN_OK ? tree_get_into(&db->main, key, key_size, snapshot, buffer, capacity,
+                                         value_size, error)
+                         : rc;
+}
+
+int tree_get_into(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
+                  void *buffer, size_t capacity, size_t *value_size, firn_error *error)
+{
+    firn *db = t->db;
+    int rc;
     if (!buffer && capacity)
         return error_set(error, FIRN_INVALID, "the buffer is NULL but has a size");
     if (!value_size)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
     run_hit hit;
     uint32_t ticket = readers_enter(&db->readers);
-    rc = look(db, slice_of(key, key_size), snapshot, &hit, error);
+    rc = look(db, t, slice_of(key, key_size), snapshot, &hit, error);
     if (rc == FIRN_OK) {
         size_t n = hit.value.size < capacity ? hit.value.size : capacity;
         if (n)

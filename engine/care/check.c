@@ -83,10 +83,12 @@ static void finding(check *c, int status, firn_error *err)
     }
 }
 
-static void check_tables(check *c)
+static void check_version(check *c, const version *v, const bucket_state *b)
 {
+    if (b)
+        say(c, "bucket %u, %.*s:", b->bucket, (int)b->name_size, b->name);
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
-        const level *l = &c->state.version->levels[n];
+        const level *l = &v->levels[n];
         for (size_t i = 0; i < l->count; i++) {
             firn_error err = {0};
             int rc = run_verify(run_of_table(l->tables[i]), &err);
@@ -99,6 +101,14 @@ static void check_tables(check *c)
         if (l->count)
             say(c, "level %u: %zu tables, %" PRIu64 " bytes", n, l->count, l->bytes);
     }
+}
+
+static void check_tables(check *c)
+{
+    const version *versions[TREES_MAX];
+    size_t count = manifest_state_versions(&c->state, versions);
+    for (size_t i = 0; i < count; i++)
+        check_version(c, versions[i], i ? &c->state.buckets[i - 1] : NULL);
 }
 
 static void log_line(void *ctx, const char *text)
@@ -166,7 +176,7 @@ static void tell_odd(void *ctx, const char *name, const char *what, bool matters
 static int check_folder(check *c)
 {
     buf listed = {0};
-    if (version_numbers(c->state.version, &listed) != FIRN_OK) {
+    if (manifest_state_numbers(&c->state, &listed) != FIRN_OK) {
         buf_release(&listed);
         return FIRN_NO_MEMORY;
     }
@@ -325,10 +335,15 @@ static int look(check *c, bool *trouble, firn_error *err)
         return FIRN_OK;
     c->env.store_id[0] = get_u64(c->state.store_id);
     c->env.store_id[1] = get_u64(c->state.store_id + 8);
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; i < c->state.version->levels[n].count; i++) {
-            if (run_open(run_of_table(c->state.version->levels[n].tables[i]), NULL) != FIRN_OK)
-                *trouble = true; /* which trouble, check_tables says */
+    const version *versions[TREES_MAX];
+    size_t trees = manifest_state_versions(&c->state, versions);
+    for (size_t i = 0; i < trees; i++)
+        for (size_t at = 0;;) {
+            run r = version_next_run(versions[i], &at);
+            if (r.kind == RUN_NONE)
+                break;
+            if (run_open(r, NULL) != FIRN_OK)
+                *trouble = true; /* which trouble, check_version says */
         }
     c->log_status = look_at_log(c, &c->log_error);
     *trouble = *trouble || c->log_status != FIRN_OK;

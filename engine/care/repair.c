@@ -120,11 +120,13 @@ static int read_manifest(repair *r)
 
 static bool misses_a_table(const repair *r)
 {
-    const version *v = r->state.version;
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; i < v->levels[n].count; i++)
-            if (!folder_has(&r->folder.tables, v->levels[n].tables[i]->no))
-                return true;
+    const version *versions[TREES_MAX];
+    size_t trees = manifest_state_versions(&r->state, versions);
+    for (size_t t = 0; t < trees; t++)
+        for (unsigned n = 0; n < FIRN_LEVELS; n++)
+            for (size_t i = 0; i < versions[t]->levels[n].count; i++)
+                if (!folder_has(&r->folder.tables, versions[t]->levels[n].tables[i]->no))
+                    return true;
     return false;
 }
 
@@ -417,20 +419,48 @@ static int remove_beyond(repair *r, uint64_t no)
     return FIRN_OK;
 }
 
+/* The version that the parts of a bucket make. */
+static int version_of_parts(const repair *r, const edit *e, uint8_t bucket, version **out)
+{
+    version *empty = NULL;
+    if (version_new_empty(&empty) != FIRN_OK)
+        return error_no_memory(r->err, 0);
+    empty->bucket = bucket;
+    int rc = version_apply(empty, e, out, r->err);
+    version_unref(empty);
+    return rc;
+}
+
+/* All buckets that were listed, with what is left of their tables. */
+static int state_of_parts(const repair *r, manifest_state *s)
+{
+    edit e = {0};
+    int rc = FIRN_OK;
+    s->bucket_limit = r->state.bucket_limit;
+    for (size_t i = 0; rc == FIRN_OK && i < r->count; i++)
+        if (edit_add(&e, r->parts[i].level, r->parts[i].table) != FIRN_OK)
+            rc = error_no_memory(r->err, 0);
+    if (rc == FIRN_OK)
+        rc = version_of_parts(r, &e, 0, &s->version);
+    for (size_t i = 0; rc == FIRN_OK && i < r->state.bucket_count; i++) {
+        const bucket_state *b = &r->state.buckets[i];
+        version *v = NULL;
+        rc = version_of_parts(r, &e, b->bucket, &v);
+        if (rc == FIRN_OK &&
+            manifest_state_add(s, b->bucket, slice_of(b->name, b->name_size), v) != FIRN_OK)
+            rc = error_no_memory(r->err, 0);
+        version_unref(v);
+    }
+    edit_release(&e);
+    return rc;
+}
+
 static int write_manifest(repair *r)
 {
     manifest_state s = {.flushed_seq = r->flushed_seq, .covered_no = r->covered_no};
-    version *empty = NULL;
     manifest *m = NULL;
-    edit e = {0};
     memcpy(s.store_id, r->db->store_id, sizeof s.store_id);
-    int rc = version_new_empty(&empty);
-    for (size_t i = 0; rc == FIRN_OK && i < r->count; i++)
-        rc = edit_add(&e, r->parts[i].level, r->parts[i].table);
-    if (rc != FIRN_OK)
-        error_no_memory(r->err, 0);
-    if (rc == FIRN_OK)
-        rc = version_apply(empty, &e, &s.version, r->err);
+    int rc = state_of_parts(r, &s);
     if (rc == FIRN_OK)
         rc = lost_sync(&r->lost, r->err);
     if (rc == FIRN_OK)
@@ -443,9 +473,7 @@ static int write_manifest(repair *r)
             rc = manifest_create(r->db->dir, no, &s, &m, r->err);
     }
     manifest_close(m);
-    edit_release(&e);
-    version_unref(empty);
-    version_unref(s.version);
+    manifest_state_release(&s);
     return rc;
 }
 

@@ -192,11 +192,12 @@ static void tell_what_is_missing(const saving *s)
 }
 
 /* Makes a new table of what is left of the one in the file; none when nothing is. */
-static int save_table(repair *r, uint64_t no, unsigned lvl, const sst_properties *listed)
+static int save_table(repair *r, uint64_t no, unsigned lvl, const table *listed_as)
 {
-    saving s = {.r = r, .listed = listed};
+    saving s = {.r = r, .listed = listed_as ? &listed_as->properties : NULL};
     name_table(no, s.name);
     build_init(&s.build, r->db, lvl, UINT64_MAX);
+    s.build.bucket = listed_as ? listed_as->bucket : 0;
     int rc = lost_keep(&r->lost, s.name, r->err);
     if (rc == FIRN_OK)
         rc = salvage(&s, no);
@@ -237,15 +238,18 @@ static int take_listed(repair *r, unsigned lvl, table *t)
         return FIRN_OK;
     }
     repair_note_error(r, name, &why);
-    return save_table(r, t->no, lvl, &t->properties);
+    return save_table(r, t->no, lvl, t);
 }
 
 int repair_listed_tables(repair *r)
 {
+    const version *versions[TREES_MAX];
+    size_t trees = manifest_state_versions(&r->state, versions);
     int rc = FIRN_OK;
-    for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
-        for (size_t i = 0; rc == FIRN_OK && i < r->state.version->levels[n].count; i++)
-            rc = take_listed(r, n, r->state.version->levels[n].tables[i]);
+    for (size_t t = 0; t < trees; t++)
+        for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
+            for (size_t i = 0; rc == FIRN_OK && i < versions[t]->levels[n].count; i++)
+                rc = take_listed(r, n, versions[t]->levels[n].tables[i]);
     return rc;
 }
 
@@ -277,9 +281,8 @@ static bool belongs_elsewhere(const repair *r, const char *name)
 
 /* Tables of a list that is old: what compactions made of them may be there under another name, and
  * may not. */
-void repair_tell_missing(repair *r)
+static void tell_missing(repair *r, const version *v)
 {
-    const version *v = r->state.version;
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         for (size_t i = 0; i < v->levels[n].count; i++) {
             const table *t = v->levels[n].tables[i];
@@ -291,12 +294,20 @@ void repair_tell_missing(repair *r)
         }
 }
 
+void repair_tell_missing(repair *r)
+{
+    const version *versions[TREES_MAX];
+    size_t trees = manifest_state_versions(&r->state, versions);
+    for (size_t i = 0; i < trees; i++)
+        tell_missing(r, versions[i]);
+}
+
 int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
 {
     buf listed = {0};
     *any = false;
     *seq_max = 0;
-    if (version_numbers(r->state.version, &listed) != FIRN_OK) {
+    if (manifest_state_numbers(&r->state, &listed) != FIRN_OK) {
         buf_release(&listed);
         return error_no_memory(r->err, 0);
     }

@@ -11,24 +11,45 @@
 static void add_mem(firn_stats *s, const mem *m)
 {
     s->memtables++;
-    s->memtable_entries += memtable_entries(m->table);
-    s->memtable_bytes += memtable_memory(m->table) + wal_segment_used(m->segment);
+    s->memtable_entries += mem_entries(m);
+    s->memtable_bytes += mem_index_bytes(m) + wal_segment_used(m->segment);
 }
 
-static void add_view(firn_stats *s, const view *v)
+static void add_mems(firn_stats *s, const view *v)
 {
     if (v->active)
         add_mem(s, v->active);
     for (size_t i = 0; i < v->frozen_count; i++)
         add_mem(s, v->frozen[i]);
+}
+
+/* The levels of all buckets together. */
+static void add_version(firn_stats *s, const version *v)
+{
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
-        const level *l = &v->version->levels[n];
-        s->level_tables[n] = l->count;
-        s->level_bytes[n] = l->bytes;
+        const level *l = &v->levels[n];
+        s->level_tables[n] += l->count;
+        s->level_bytes[n] += l->bytes;
         for (size_t i = 0; i < l->count; i++) {
             s->level_entries[n] += l->tables[i]->properties.entries;
             s->level_deletes[n] += l->tables[i]->properties.deletes;
         }
+    }
+}
+
+/* The mems of bucket 0 are those of all. */
+static void add_trees(firn_stats *s, firn *db)
+{
+    view *views[TREES_MAX];
+    size_t count = 0;
+    mutex_lock(&db->state_mu);
+    for (tree *t = NULL; (t = store_next_tree(db, t));)
+        views[count++] = tree_view(t);
+    mutex_unlock(&db->state_mu);
+    add_mems(s, views[0]);
+    for (size_t i = 0; i < count; i++) {
+        add_version(s, views[i]->version);
+        view_unref(views[i]);
     }
 }
 
@@ -80,9 +101,7 @@ int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *err
     firn_stats s = {.size = sizeof s};
     wal_stats log;
     sst_cache_stats cache;
-    view *v = store_view(db);
-    add_view(&s, v);
-    view_unref(v);
+    add_trees(&s, db);
     wal_get_stats(db->wal, &log);
     sst_cache_get_stats(db->cache, &cache);
     s.last_seq = firn_last_seq(db);

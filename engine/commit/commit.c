@@ -34,14 +34,8 @@ static int follow_log(firn *db, wal_segment *taking, firn_error *err)
     if (__builtin_expect(active->segment == taking, 1))
         return FIRN_OK;
     mem *fresh = NULL;
-    uint8_t prefix[PREFIX_KEPT];
-    mutex_lock(&db->state_mu);
-    size_t prefix_size = db->prefix_size;
-    memcpy(prefix, db->prefix, prefix_size);
-    mutex_unlock(&db->state_mu);
     uint64_t seq_first = wal_segment_seq_first(taking);
-    int rc = mem_new(&db->cleaner, &db->budget, taking, seq_first, slice_of(prefix, prefix_size),
-                     &fresh);
+    int rc = store_new_mem(db, taking, seq_first, &fresh);
     if (rc == FIRN_OK) {
         active->seq_last = seq_first - 1;
         rc = store_install_mem(db, fresh);
@@ -54,13 +48,33 @@ static int follow_log(firn *db, wal_segment *taking, firn_error *err)
     return rc;
 }
 
+/* In which buckets a request has entries. */
+static void add_buckets(const wal_request *r, bucket_set *to)
+{
+    if (r->count && r->single)
+        bucket_set_add(to, r->head[1]);
+    else if (r->count)
+        entries_buckets(r->key, r->count, to);
+}
+
+/* A store without other buckets does not look for any. */
+static int reserve_index(firn *db, const wal_group *g)
+{
+    if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1)
+        return mem_reserve(db->active, 0, (size_t)g->entries);
+    bucket_set buckets = {0};
+    for (const wal_request *r = g->first; r; r = r == g->last ? NULL : r->newer)
+        add_buckets(r, &buckets);
+    return store_reserve_entries(db, db->active, &buckets, (size_t)g->entries);
+}
+
 /* Room for the group in the log and in the index. */
 static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *err)
 {
     int rc = wal_group_start(db->wal, g, leader, err);
     if (rc == FIRN_OK)
         rc = follow_log(db, g->segment, err);
-    if (rc == FIRN_OK && memtable_reserve(db->active->table, (size_t)g->entries) != FIRN_OK)
+    if (rc == FIRN_OK && reserve_index(db, g) != FIRN_OK)
         rc = error_no_memory(err, 0);
     return rc;
 }

@@ -32,7 +32,7 @@ static void wait_once(firn *db, uint64_t started, bool *told) REQUIRES(db->state
     } else {
         *told = true;
         uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
-        size_t frozen = atomic_load_explicit(&db->view, memory_order_relaxed)->frozen_count;
+        size_t frozen = atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count;
         mutex_unlock(&db->state_mu);
         say_why(db, pressure & ~PRESSURE_STOP, frozen);
         mutex_lock(&db->state_mu);

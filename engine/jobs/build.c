@@ -65,6 +65,7 @@ static int end_table(build *b, firn_error *err)
         (void)fs_unlink(b->db->dir, name, NULL); /* else an orphan, which opening removes */
         return error_no_memory(err, 0);
     }
+    t->bucket = b->bucket;
     b->tables[b->count++] = t;
     b->bytes += properties->file_bytes;
     sst_writer_free(b->writer);

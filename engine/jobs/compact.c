@@ -196,6 +196,7 @@ static void begin_part(job *j, part *parts, size_t at, firn_slice lower)
     if (at > 0)
         parts[at].limits.lower = parts[at - 1].limits.upper = lower;
     build_init(&parts[at].build, j->db, j->what.target, j->db->options.table_bytes);
+    parts[at].build.bucket = j->tree->bucket;
 }
 
 /* Each part begins with a table of that side, and has about as many of its bytes as the others. */

@@ -7,11 +7,12 @@
 #include "jobs.h"
 
 /* The jobs that bring it from where it is to where nothing of it is left above or beside. */
-static int run_all(firn *db, schedule_request *q, buf *done, firn_error *err)
+static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
 {
     job j;
     int rc;
-    while ((rc = jobs_ask(db, q, &j, err)) == FIRN_OK) {
+    firn *db = t->db;
+    while ((rc = jobs_ask(t, q, &j, err)) == FIRN_OK) {
         firn_slice last = j.what.inputs[0][j.what.counts[0] - 1]->properties.key_max;
         rc = buf_assign(done, last.data, last.size);
         rc = rc == FIRN_OK ? job_run(&j, err) : error_no_memory(err, 0);
@@ -25,6 +26,21 @@ static int run_all(firn *db, schedule_request *q, buf *done, firn_error *err)
     return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
 }
 
+/* One bucket after the other. */
+static int run_trees(firn *db, const schedule_request *q, firn_error *err)
+{
+    buf done = {0};
+    int rc = FIRN_OK;
+    unsigned next = 0;
+    for (tree *t; rc == FIRN_OK && (t = jobs_hold(db, next)); jobs_let_go(t)) {
+        schedule_request of_tree = *q;
+        next = t->bucket + 1U;
+        rc = run_all(t, &of_tree, &done, err);
+    }
+    buf_release(&done);
+    return rc;
+}
+
 int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
                  firn_error *error)
 {
@@ -35,14 +51,12 @@ int firn_compact(firn *db, const void *from, size_t from_size, const void *to, s
         rc = firn_flush(db, error);
     if (rc != FIRN_OK)
         return rc;
-    buf done = {0};
     firn_error why;
     error_clear(&why);
     schedule_request q = {.from = slice_of(from, from_size),
                           .to = slice_of(to, to_size),
                           .seq = atomic_load_explicit(&db->flushed_seq, memory_order_acquire)};
-    rc = run_all(db, &q, &done, &why);
-    buf_release(&done);
+    rc = run_trees(db, &q, &why);
     cleaner_wait(&db->cleaner); /* what was replaced is gone from the disk */
     if (rc == FIRN_END)
         rc = error_set(&why, FIRN_INVALID, "the store is being closed");

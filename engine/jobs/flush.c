@@ -11,6 +11,7 @@
  * Steps 4 and 5 sync nothing: step 2 says durably what the log need not hold any more. Syncing the segment that
  * writers are storing into would write all of it to the disk, and make each of its pages fault once more.
  */
+#include <base/alloc.h>
 #include <base/error.h>
 
 #include <jobs/work.h>
@@ -30,7 +31,7 @@ static int write_table(firn *db, mem *m, build *b, firn_error *err)
     buf snapshots = {0};
     build_rules rules = {.snapshots = &snapshots, .ctx = NULL, .lies_below = always_below};
     walk w = {0};
-    run r = run_of_mem(m);
+    run r = run_of_mem(m, b->bucket);
     int rc = snapshots_list(db, &snapshots);
     if (rc == FIRN_OK)
         rc = walk_open(&r, 1, false, NULL, &w);
@@ -62,27 +63,67 @@ static void give_up_log(firn *db, uint64_t flushed, uint64_t covered_no)
     }
 }
 
+/* The tables of a mem, one for each bucket. */
+typedef struct flushing {
+    build *builds;
+    size_t count;
+    uint64_t bytes;
+} flushing;
+
+/* Under flush_mu no tree ends. */
+static bool is_there(firn *db, uint8_t bucket) REQUIRES(db->flush_mu)
+{
+    mutex_lock(&db->state_mu);
+    bool yes = db->trees[bucket] != NULL;
+    mutex_unlock(&db->state_mu);
+    return yes;
+}
+
+/* Entries of a bucket that has been dropped go with the log. */
+static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
+    REQUIRES(db->flush_mu)
+{
+    size_t most = 0;
+    int rc = FIRN_OK;
+    for (const mem_part *p = mem_first_part(m); p; p = p->next)
+        most++;
+    f->builds = mem_alloc((most ? most : 1) * sizeof *f->builds);
+    if (!f->builds)
+        return error_no_memory(err, 0);
+    for (const mem_part *p = mem_first_part(m); rc == FIRN_OK && p; p = p->next) {
+        if (!is_there(db, p->bucket))
+            continue;
+        build *b = &f->builds[f->count++];
+        build_init(b, db, 0, UINT64_MAX);
+        b->bucket = p->bucket;
+        rc = write_table(db, m, b, err);
+        f->bytes += b->bytes;
+        for (size_t i = 0; rc == FIRN_OK && i < b->count; i++)
+            if (edit_add(e, 0, b->tables[i]) != FIRN_OK)
+                rc = error_no_memory(err, 0);
+    }
+    return rc;
+}
+
 static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
 {
-    build b;
+    flushing f = {0};
     uint64_t flushed = atomic_load_explicit(&m->seq_last, memory_order_relaxed);
     uint64_t covered_no = wal_segment_no(m->segment);
     edit e = {.flushed_seq = flushed, .covered_no = covered_no};
-    build_init(&b, db, 0, UINT64_MAX);
-    int rc = write_table(db, m, &b, err);
-    for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
-        if (edit_add(&e, 0, b.tables[i]) != FIRN_OK)
-            rc = error_no_memory(err, 0);
+    int rc = write_tables(db, m, &f, &e, err);
     bool committing = rc == FIRN_OK;
     if (committing)
         rc = store_commit_edit(db, &e, m, err);
     if (rc == FIRN_OK) {
-        atomic_fetch_add_explicit(&db->counters.bytes_flushed, b.bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&db->counters.bytes_flushed, f.bytes, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
     }
-    /* E7: when it is unknown whether the edit reached the disk, the table must stay: the manifest may
-     * list it. */
-    build_release(&b, rc == FIRN_OK || (committing && !error_curable(rc)));
+    /* E7: when it is unknown whether the edit reached the disk, the tables must stay: the manifest may
+     * list them. */
+    for (size_t i = 0; i < f.count; i++)
+        build_release(&f.builds[i], rc == FIRN_OK || (committing && !error_curable(rc)));
+    mem_free(f.builds);
     edit_release(&e);
     if (rc == FIRN_OK)
         give_up_log(db, flushed, covered_no);

@@ -44,11 +44,11 @@ static void pause_before_flush(firn *db, unsigned failures)
 static int rotate_wanted(firn *db, firn_error *err)
 {
     mutex_lock(&db->state_mu);
-    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     bool wanted = db->rotation_wanted;
     /* The leader may have rotated since: what is active now has not reached its share. */
-    uint64_t entries = v->active ? memtable_entries(v->active->table) : 0;
-    uint64_t index = v->active ? memtable_memory(v->active->table) : 0;
+    uint64_t entries = v->active ? mem_entries(v->active) : 0;
+    uint64_t index = v->active ? mem_index_bytes(v->active) : 0;
     uint64_t log = v->active ? wal_segment_used(v->active->segment) : 0;
     uint64_t least = db->idle_rotation ? db->mem_share / IDLE_PART : db->mem_share;
     db->rotation_wanted = db->idle_rotation = false;
@@ -73,7 +73,7 @@ static bool wait_for_flush(firn *db)
     db->flushes_ended = db->flushes_begun;
     cond_broadcast(&db->state_changed);
     for (;;) {
-        view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+        view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
         if (db->closing || db->background_status != FIRN_OK || v->frozen_count || db->retired ||
             db->rotation_wanted || db->flush_asked)
             break;

@@ -38,19 +38,20 @@ static bool is_in_the_way(const job *j, uint64_t ticket)
 }
 
 /* Under jobs_mu: a claim that is gone has changed the view that is seen here. */
-static int look_around(firn *db, const version *v, uint64_t ticket, sight *s) REQUIRES(db->jobs_mu)
+static int look_around(firn *db, const tree *t, const version *v, uint64_t ticket, sight *s)
+    REQUIRES(db->jobs_mu)
 {
     *s = (sight){.state = {.version = v}};
     int rc = snapshots_list(db, &s->snapshots);
     for (const job *j = db->jobs; rc == FIRN_OK && j; j = j->next)
-        if (is_in_the_way(j, ticket))
+        if (j->tree == t && is_in_the_way(j, ticket))
             rc = buf_append(&s->claims, &j->claim, sizeof j->claim);
     s->state.claims = (const claim *)(const void *)s->claims.data;
     s->state.claim_count = s->claims.size / sizeof(claim);
     s->state.snapshots = (const uint64_t *)(const void *)s->snapshots.data;
     s->state.snapshot_count = s->snapshots.size / sizeof(uint64_t);
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        s->state.cursor[n] = db->cursor[n];
+        s->state.cursor[n] = t->cursor[n];
     return rc;
 }
 
@@ -59,6 +60,7 @@ static void enter(firn *db, job *j) REQUIRES(db->jobs_mu)
     j->claim = schedule_claim(&j->what);
     j->next = db->jobs;
     db->jobs = j;
+    j->tree->held++;
 }
 
 static void leave(firn *db, const job *j) REQUIRES(db->jobs_mu)
@@ -67,6 +69,7 @@ static void leave(firn *db, const job *j) REQUIRES(db->jobs_mu)
     while (*at != j)
         at = &(*at)->next;
     *at = j->next;
+    j->tree->held--;
 }
 
 static void release(job *j)
@@ -86,15 +89,16 @@ static int no_room(const firn *db, const job *j, uint64_t free_now, firn_error *
     return FIRN_NO_SPACE;
 }
 
-int jobs_next(firn *db, bool calm, job *out, firn_error *err)
+/* What is due in one tree. *free_now: what there was room for. */
+static int next_of(firn *db, tree *t, bool calm, job *out, uint64_t *free_now, firn_error *err)
+    REQUIRES(db->jobs_mu)
 {
     sight s;
-    *out = (job){.db = db};
-    mutex_lock(&db->jobs_mu);
-    out->view = store_view(db);
-    int rc = look_around(db, out->view->version, 0, &s);
+    *out = (job){.db = db, .tree = t};
+    out->view = tree_view(t);
+    int rc = look_around(db, t, out->view->version, 0, &s);
     if (rc == FIRN_OK) {
-        s.state.free_bytes = free_bytes(db);
+        *free_now = s.state.free_bytes = free_bytes(db);
         rc = schedule_next(&db->rules, &s.state, &out->what);
     }
     if (rc == FIRN_NOT_FOUND || rc == FIRN_NO_SPACE) {
@@ -102,21 +106,75 @@ int jobs_next(firn *db, bool calm, job *out, firn_error *err)
         s.state.calm = calm;
         rc = schedule_next(&db->rules, &s.state, &out->what);
     }
-    if (rc == FIRN_NO_SPACE && s.state.claim_count)
+    if (rc == FIRN_NO_SPACE && db->jobs)
         rc = FIRN_NOT_FOUND; /* when what runs has ended, there may be room */
     if (rc == FIRN_OK) {
-        db->cursor[out->what.level] = out->what.next;
+        t->cursor[out->what.level] = out->what.next;
         enter(db, out);
-    }
-    mutex_unlock(&db->jobs_mu);
-    if (rc == FIRN_NO_SPACE)
-        no_room(db, out, s.state.free_bytes, err);
-    else if (rc == FIRN_NO_MEMORY)
+    } else if (rc == FIRN_NO_SPACE) {
+        no_room(db, out, *free_now, err);
+    } else if (rc == FIRN_NO_MEMORY) {
         error_no_memory(err, 0);
+    }
     sight_release(&s);
     if (rc != FIRN_OK)
         release(out);
     return rc;
+}
+
+/* The first tree from bucket `from` on in which jobs may begin; it stays while jobs_mu is held. */
+static tree *tree_from(firn *db, unsigned from) REQUIRES(db->jobs_mu)
+{
+    tree *found = NULL;
+    mutex_lock(&db->state_mu);
+    for (unsigned b = from; b < TREES_MAX && !found; b++)
+        if (db->trees[b] && !db->trees[b]->ending && !db->trees[b]->unborn)
+            found = db->trees[b];
+    mutex_unlock(&db->state_mu);
+    return found;
+}
+
+int jobs_next(firn *db, bool calm, job *out, firn_error *err)
+{
+    int rc = FIRN_NOT_FOUND, full = FIRN_NOT_FOUND;
+    uint64_t free_now = 0;
+    mutex_lock(&db->jobs_mu);
+    unsigned start = db->turn;
+    for (unsigned pass = 0; rc == FIRN_NOT_FOUND && pass < 2; pass++) {
+        unsigned end = pass == 0 ? TREES_MAX : start;
+        tree *t;
+        for (unsigned at = pass == 0 ? start : 0;
+             rc == FIRN_NOT_FOUND && (t = tree_from(db, at)) && t->bucket < end;
+             at = t->bucket + 1U) {
+            rc = next_of(db, t, calm, out, &free_now, err);
+            if (rc == FIRN_OK)
+                db->turn = t->bucket + 1U;
+            if (rc == FIRN_NO_SPACE) {
+                full = rc; /* another one may need less */
+                rc = FIRN_NOT_FOUND;
+            }
+        }
+    }
+    mutex_unlock(&db->jobs_mu);
+    return rc == FIRN_NOT_FOUND ? full : rc;
+}
+
+tree *jobs_hold(firn *db, unsigned from)
+{
+    mutex_lock(&db->jobs_mu);
+    tree *t = tree_from(db, from);
+    if (t)
+        t->held++;
+    mutex_unlock(&db->jobs_mu);
+    return t;
+}
+
+void jobs_let_go(tree *t)
+{
+    mutex_lock(&t->db->jobs_mu);
+    t->held--;
+    cond_broadcast(&t->db->jobs_changed);
+    mutex_unlock(&t->db->jobs_mu);
 }
 
 static bool is_closing(firn *db)
@@ -128,11 +186,11 @@ static bool is_closing(firn *db)
 }
 
 /* One look. FIRN_END: `out` is entered as one that waits. */
-static int ask_once(firn *db, schedule_request *q, job *out) REQUIRES(db->jobs_mu)
+static int ask_once(firn *db, tree *t, schedule_request *q, job *out) REQUIRES(db->jobs_mu)
 {
     sight s;
-    out->view = store_view(db);
-    int rc = look_around(db, out->view->version, out->ticket, &s);
+    out->view = tree_view(t);
+    int rc = look_around(db, t, out->view->version, out->ticket, &s);
     if (rc == FIRN_OK)
         rc = schedule_range(&db->rules, &s.state, q, &out->what);
     sight_release(&s);
@@ -142,16 +200,18 @@ static int ask_once(firn *db, schedule_request *q, job *out) REQUIRES(db->jobs_m
     return rc;
 }
 
-int jobs_ask(firn *db, schedule_request *q, job *out, firn_error *err)
+int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
 {
-    int rc;
-    *out = (job){.db = db};
+    int rc = FIRN_NOT_FOUND;
+    firn *db = t->db;
+    *out = (job){.db = db, .tree = t};
     mutex_lock(&db->jobs_mu);
     uint64_t ticket = ++db->tickets;
-    for (;;) {
+    while (!t->ending) {
         out->db = db;
+        out->tree = t;
         out->ticket = ticket;
-        rc = ask_once(db, q, out);
+        rc = ask_once(db, t, q, out);
         if (rc != FIRN_END)
             break;
         if (!is_closing(db))
@@ -160,6 +220,7 @@ int jobs_ask(firn *db, schedule_request *q, job *out, firn_error *err)
         release(out);
         if (is_closing(db))
             break;
+        rc = FIRN_NOT_FOUND;
     }
     mutex_unlock(&db->jobs_mu);
     if (rc == FIRN_NO_MEMORY)

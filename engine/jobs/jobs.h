@@ -27,6 +27,7 @@ typedef struct part {
 
 struct job {
     firn *db;
+    tree *tree;
     schedule_job what;
     view *view; /* a reference: keeps the inputs, and tells what lies below */
     claim claim;
@@ -48,10 +49,15 @@ struct job {
 };
 
 /* ---- jobs.c ---- */
-/* What is due next, and claims it. FIRN_NOT_FOUND; FIRN_NO_SPACE: described, nothing was written. */
+/* What is due next in any tree, and claims it. Trees have their turns. FIRN_NOT_FOUND; FIRN_NO_SPACE: described, nothing was
+ * written. */
 int jobs_next(firn *db, bool calm, job *out, firn_error *err);
-/* The next job of a caller's request. Waits for what is in its way. FIRN_END: the store is being closed. */
-int jobs_ask(firn *db, schedule_request *q, job *out, firn_error *err);
+/* The first tree from bucket `from` on in which jobs may begin; NULL: there is none. It stays until it is let go. */
+tree *jobs_hold(firn *db, unsigned from);
+void jobs_let_go(tree *t);
+/* The next job of a caller's request in a tree that it holds. Waits for what is in its way. FIRN_NOT_FOUND; FIRN_END: the store
+ * is being closed. */
+int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err);
 /* Gives up the claim of a job, whatever became of it, and releases it. */
 void jobs_end(firn *db, job *j);
 /* Does a part of a job that another thread runs. False: there is none. */

@@ -37,14 +37,14 @@ static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t a
 
 static bool is_flushed(firn *db, uint64_t seq)
 {
-    return atomic_load_explicit(&db->view, memory_order_relaxed)->frozen_count == 0 ||
+    return atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count == 0 ||
            atomic_load_explicit(&db->flushed_seq, memory_order_acquire) >= seq;
 }
 
 static bool is_settled(firn *db, uint64_t unused) REQUIRES(db->state_mu)
 {
     (void)unused;
-    view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
+    view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     return v->frozen_count == 0 && !db->flushing && !db->rotation_wanted && compaction_is_idle(db);
 }
 

@@ -17,10 +17,30 @@ int store_check_held(firn *db, firn_error *err)
     return fs_dir_held(db->dir, db->lock, err);
 }
 
+/* All buckets and their versions. */
+static int take_state(firn *db, manifest_state *s) REQUIRES(db->manifest_mu)
+{
+    int rc = FIRN_OK;
+    s->bucket_limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
+    for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
+        if (t->unborn)
+            continue;
+        view *v = tree_view(t);
+        if (t->bucket == 0) {
+            s->version = v->version;
+            version_ref(s->version);
+        } else {
+            rc = manifest_state_add(s, t->bucket, slice_of(t->name, t->name_size), v->version);
+        }
+        view_unref(v);
+    }
+    return rc;
+}
+
 /* A manifest only grows. When it has grown large, or is an earlier life's, it is replaced by one that
  * holds nothing but the present state. Failing before the new one has its name changes nothing; failing behind that, it
  * is unknown which of the two the next open finds, so neither may get another edit. */
-static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->manifest_mu)
+static int renew_manifest(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
 {
     uint64_t limit =
         db->manifest_limit > MANIFEST_REWRITE_BYTES ? db->manifest_limit : MANIFEST_REWRITE_BYTES;
@@ -38,9 +58,8 @@ static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->ma
         .next_file_no = no + 1,
     };
     memcpy(s.store_id, db->store_id, sizeof s.store_id);
-    version_ref(v);
-    s.version = v;
-    int rc = manifest_create(db->dir, no, &s, &fresh, err);
+    int rc = take_state(db, &s);
+    rc = rc == FIRN_OK ? manifest_create(db->dir, no, &s, &fresh, err) : error_no_memory(err, 0);
     manifest_state_release(&s);
     if (rc == FIRN_OK) {
         name_manifest(manifest_no(db->manifest), false, name);
@@ -63,10 +82,42 @@ static int renew_manifest(firn *db, version *v, firn_error *err) REQUIRES(db->ma
     return rc;
 }
 
+static void decide_mapping(firn *db) REQUIRES(db->manifest_mu)
+{
+    const version *versions[TREES_MAX];
+    size_t count = 0;
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        view *v = tree_view(t);
+        versions[count++] = v->version; /* no other version comes while we hold manifest_mu */
+        view_unref(v);
+    }
+    store_decide_mapping(db, versions, count);
+}
+
+/* The versions that an edit makes of the present ones. */
+static int make_versions(firn *db, const edit *e, next_versions *next, firn_error *err)
+    REQUIRES(db->manifest_mu)
+{
+    bucket_set changed = {0};
+    int rc = FIRN_OK;
+    for (size_t i = 0; i < e->added_count; i++)
+        bucket_set_add(&changed, e->added[i].table->bucket);
+    for (size_t i = 0; i < e->dropped_count; i++)
+        bucket_set_add(&changed, e->dropped[i].table->bucket);
+    for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
+        if (!bucket_set_has(&changed, t->bucket))
+            continue;
+        view *v = tree_view(t);
+        rc = version_apply(v->version, e, &next->of[t->bucket], err);
+        view_unref(v);
+    }
+    return rc;
+}
+
 /* An edit that is durable cannot be taken back, so nothing behind its commit may fail: what the new view takes is reserved
  * before. */
-static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn_error *err)
-    REQUIRES(db->manifest_mu)
+static int write_edit(firn *db, const edit *e, mem *flushed, const next_versions *next,
+                      firn_error *err) REQUIRES(db->manifest_mu)
 {
     int rc = store_check_held(db, err);
     if (rc != FIRN_OK)
@@ -82,8 +133,8 @@ static int write_edit(firn *db, const edit *e, mem *flushed, version *next, firn
         atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
     if (e->covered_no)
         db->covered_no = e->covered_no;
-    store_install_version(db, flushed, next);
-    store_decide_mapping(db, next);
+    store_install_versions(db, flushed, next);
+    decide_mapping(db);
     return FIRN_OK;
 }
 
@@ -100,41 +151,51 @@ int store_check_file_no(const firn *db, firn_error *err)
 }
 
 /* No edit goes into the file of an earlier life. */
-static int replace_worn(firn *db, version *v, firn_error *err) REQUIRES(db->manifest_mu)
+static int replace_worn(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
 {
     if (!manifest_is_worn(db->manifest))
         return FIRN_OK;
-    int rc = renew_manifest(db, v, err);
+    int rc = renew_manifest(db, err);
     return rc == FIRN_OK && manifest_is_worn(db->manifest) ? err->status : rc;
 }
 
-int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
+int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
 {
-    version *next = NULL;
-    firn_error local = {0}, later = {0};
-    int renewed = FIRN_OK;
-    if (!err)
-        err = &local;
-    mutex_lock(&db->manifest_mu);
-    /* manifest_mu makes us the only thread that replaces versions, so the current one stays current. */
-    view *v = store_view(db);
-    int rc = replace_worn(db, v->version, err);
+    next_versions next = {0};
+    later->status = FIRN_OK;
+    /* manifest_mu makes us the only thread that replaces versions, so the current ones stay current. */
+    int rc = replace_worn(db, err);
     e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
     if (rc == FIRN_OK)
         rc = store_check_file_no(db, err);
     if (rc == FIRN_OK)
-        rc = version_apply(v->version, e, &next, err);
-    view_unref(v);
+        rc = make_versions(db, e, &next, err);
     if (rc == FIRN_OK)
-        rc = write_edit(db, e, flushed, next, err);
-    if (rc == FIRN_OK)
-        renewed = renew_manifest(db, next, &later); /* the edit stands, whatever becomes of it */
-    mutex_unlock(&db->manifest_mu);
-    version_unref(next);
+        rc = write_edit(db, e, flushed, &next, err);
+    if (rc == FIRN_OK && !e->create && !e->drop)
+        later->status = renew_manifest(db, later); /* the edit stands, whatever becomes of it */
+    for (unsigned i = 0; i < TREES_MAX; i++)
+        version_unref(next.of[i]);
+    return rc;
+}
+
+void store_note_commit(firn *db, int rc, const firn_error *later, const firn_error *err)
+{
     /* A failed manifest stops background work, no matter which caller wrote the edit. */
     if (rc != FIRN_OK && !error_curable(rc))
         store_background_error(db, WORK_FLUSH, rc, err);
-    if (renewed != FIRN_OK)
-        store_background_error(db, WORK_FLUSH, FIRN_IO, &later);
+    if (later->status != FIRN_OK)
+        store_background_error(db, WORK_FLUSH, FIRN_IO, later);
+}
+
+int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
+{
+    firn_error local = {0}, later = {0};
+    if (!err)
+        err = &local;
+    mutex_lock(&db->manifest_mu);
+    int rc = store_commit_held(db, e, flushed, &later, err);
+    mutex_unlock(&db->manifest_mu);
+    store_note_commit(db, rc, &later, err);
     return rc;
 }

@@ -98,9 +98,12 @@ static int give_copy(int status, const firn_error *from, firn_error *err)
 
 int store_stopped(firn *db, firn_error *err)
 {
-    const view *v = atomic_load_explicit(&db->view, memory_order_relaxed);
-    bool for_flush = v->frozen_count > FROZEN_MAX;
-    bool for_compaction = v->version->levels[0].count >= L0_STOP_AT;
+    bool for_flush = false, for_compaction = false;
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        const view *v = atomic_load_explicit(&t->view, memory_order_relaxed);
+        for_flush = for_flush || v->frozen_count > FROZEN_MAX;
+        for_compaction = for_compaction || v->version->levels[0].count >= L0_STOP_AT;
+    }
     /* Nothing has happened, but nothing will either until the store is opened again. */
     if (db->background_status != FIRN_OK || (for_compaction && db->compaction_failed))
         return give_copy(FIRN_POISONED, &db->background_error, err);

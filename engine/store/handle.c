@@ -15,6 +15,8 @@ static void init_handle(firn *db, const engine_config *config)
     db->close_entries = config ? config->close_entries : 0;
     db->fork_generation = fork_generation();
     readers_init(&db->readers);
+    db->main.db = db;
+    atomic_init(&db->bucket_limit, 1);
     mutex_init(&db->state_mu);
     mutex_init(&db->manifest_mu);
     mutex_init(&db->snapshot_mu);

@@ -72,9 +72,9 @@ static int put_kept(buf *b, const table *t)
 static int put_table(buf *b, unsigned lvl, const table *t)
 {
     const sst_properties *p = &t->properties;
-    const uint64_t numbers[] = {0 /* bucket */, lvl,        t->no,        p->file_bytes,
-                                p->entries,     p->deletes, p->raw_bytes, p->data_bytes,
-                                p->blocks,      p->seq_min, p->seq_max,   p->created_us};
+    const uint64_t numbers[] = {t->bucket,  lvl,        t->no,        p->file_bytes,
+                                p->entries, p->deletes, p->raw_bytes, p->data_bytes,
+                                p->blocks,  p->seq_min, p->seq_max,   p->created_us};
     buf kept = {0};
     int rc = put_kept(&kept, t);
     const firn_slice strings[] = {p->key_min, p->key_max, buf_slice(&kept)};
@@ -86,6 +86,13 @@ static int put_table(buf *b, unsigned lvl, const table *t)
     return rc;
 }
 
+static int put_bucket(buf *b, uint8_t bucket, firn_slice name)
+{
+    const uint64_t numbers[] = {bucket, 0 /* flags */};
+    const firn_slice strings[] = {name, {NULL, 0} /* the order */};
+    return put_item(b, TAG_CREATE_BUCKET, numbers, 2, strings, 2);
+}
+
 static int put_edit(buf *b, const edit *e)
 {
     int rc = FIRN_OK;
@@ -95,8 +102,15 @@ static int put_edit(buf *b, const edit *e)
         rc = put_item(b, TAG_COVERED_SEGMENT, &e->covered_no, 1, NULL, 0);
     if (rc == FIRN_OK && e->next_file_no)
         rc = put_item(b, TAG_NEXT_FILE, &e->next_file_no, 1, NULL, 0);
+    if (rc == FIRN_OK && e->create)
+        rc = put_bucket(b, e->create->bucket, slice_of(e->create->name, e->create->name_size));
+    if (rc == FIRN_OK && e->drop) {
+        const uint64_t bucket = e->drop->bucket;
+        rc = put_item(b, TAG_DROP_BUCKET, &bucket, 1, NULL, 0);
+    }
     for (size_t i = 0; rc == FIRN_OK && i < e->dropped_count; i++) {
-        const uint64_t numbers[] = {0, e->dropped[i].level, e->dropped[i].table->no};
+        const uint64_t numbers[] = {e->dropped[i].table->bucket, e->dropped[i].level,
+                                    e->dropped[i].table->no};
         rc = put_item(b, TAG_DROP_TABLE, numbers, 3, NULL, 0);
     }
     for (size_t i = 0; rc == FIRN_OK && i < e->added_count; i++)
@@ -120,6 +134,15 @@ static int finish_record(buf *b, size_t start, uint64_t salt, uint64_t offset, u
 
 /* ---- writing ---- */
 
+static int put_tables(buf *b, const version *v)
+{
+    int rc = FIRN_OK;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; rc == FIRN_OK && i < v->levels[n].count; i++)
+            rc = put_table(b, n, v->levels[n].tables[i]);
+    return rc;
+}
+
 static int encode_state(buf *b, const manifest_state *s, uint64_t salt)
 {
     static const uint8_t head[MANIFEST_RECORD_BYTES];
@@ -132,9 +155,17 @@ static int encode_state(buf *b, const manifest_state *s, uint64_t salt)
               .closed_seq = s->closed_seq};
     if (rc == FIRN_OK)
         rc = put_edit(b, &e);
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; rc == FIRN_OK && i < s->version->levels[n].count; i++)
-            rc = put_table(b, n, s->version->levels[n].tables[i]);
+    const uint64_t limit = s->bucket_limit;
+    for (size_t i = 0; rc == FIRN_OK && i < s->bucket_count; i++)
+        rc = put_bucket(b, s->buckets[i].bucket,
+                        slice_of(s->buckets[i].name, s->buckets[i].name_size));
+    if (rc == FIRN_OK &&
+        limit > 1) /* a store that never had another one is as old firn writes it */
+        rc = put_item(b, TAG_BUCKET_LIMIT, &limit, 1, NULL, 0);
+    const version *versions[TREES_MAX];
+    size_t count = manifest_state_versions(s, versions);
+    for (size_t i = 0; rc == FIRN_OK && i < count; i++)
+        rc = put_tables(b, versions[i]);
     return rc == FIRN_OK ? finish_record(b, start, salt, MANIFEST_HEADER_BYTES, 0) : rc;
 }
 

@@ -39,7 +39,11 @@ enum manifest_tag {
     TAG_ADD_TABLE = 3,
     TAG_DROP_TABLE = 4,
     TAG_COVERED_SEGMENT = 5,
-    TAG_CLOSED = 128, /* a clean close: the log's last number */
+    TAG_CREATE_BUCKET =
+        6,                /* number, flags (0), name, name of the order of keys (empty: bytewise) */
+    TAG_DROP_BUCKET = 7,  /* number: it and its tables are gone */
+    TAG_BUCKET_LIMIT = 8, /* numbers of buckets below it have been given out */
+    TAG_CLOSED = 128,     /* a clean close: the log's last number */
 };
 
 /* The checksum of a record whose bytes 4.. have the checksum `crc`. */

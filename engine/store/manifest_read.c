@@ -17,9 +17,11 @@
 #include <base/error.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <wal/wal.h>
 
+#include <store/folder.h>
 #include "manifest_format.h"
 #include <tree/names.h>
 #include <tree/version_build.h>
@@ -71,12 +73,22 @@ static int window_at(window *w, uint64_t file_bytes, uint64_t offset, uint64_t s
 
 /* ---- The reader ---- */
 
+/* A bucket beside the default one, on its way. */
+typedef struct bucket_build {
+    version_build build;
+    size_t name_size;
+    char name[TREE_NAME_MAX];
+} bucket_build;
+
 typedef struct reader {
     const table_env *env;
     fs_file *file;
     window window; /* moves along */
     window probe;  /* looks ahead, in search of records behind damage; made when it is wanted */
-    version_build build;
+    version_build build;              /* of the default bucket */
+    bucket_build *buckets[TREES_MAX]; /* of the others; NULL: there is none of that number */
+    uint64_t seed;
+    uint64_t where; /* of the record that is being applied */
     manifest_state *s;
     firn_error *err;
 } reader;
@@ -149,9 +161,77 @@ static int cut_short(firn_error *err)
     return error_set(err, FIRN_DAMAGED, "it ends in the middle of an item");
 }
 
-static int other_bucket(firn_error *err)
+/* Where the tables of a bucket gather. */
+static int build_of(reader *r, uint64_t bucket, version_build **out, firn_error *err)
 {
-    return error_set(err, FIRN_UNSUPPORTED, "it is about a bucket, which this version has not");
+    if (bucket == 0) {
+        *out = &r->build;
+    } else if (bucket < TREES_MAX && r->buckets[bucket]) {
+        *out = &r->buckets[bucket]->build;
+    } else {
+        return error_set(err, FIRN_DAMAGED, "it is about bucket %" PRIu64 ", which does not exist",
+                         bucket);
+    }
+    (*out)->where = r->where;
+    return FIRN_OK;
+}
+
+static bool is_name_taken(const reader *r, firn_slice name)
+{
+    for (unsigned i = 1; i < TREES_MAX; i++)
+        if (r->buckets[i] &&
+            slice_equal(slice_of(r->buckets[i]->name, r->buckets[i]->name_size), name))
+            return true;
+    return false;
+}
+
+static int create_bucket(reader *r, cursor *c, firn_error *err)
+{
+    uint64_t bucket = take_varint(c), flags = take_varint(c);
+    firn_slice name = take_bytes(c), order = take_bytes(c);
+    if (c->bad)
+        return cut_short(err);
+    if (flags || order.size)
+        return error_set(err, FIRN_UNSUPPORTED,
+                         "it makes a bucket of a kind that this version has not");
+    if (bucket == 0 || bucket >= TREES_MAX || bucket < r->s->bucket_limit || r->buckets[bucket])
+        return error_set(err, FIRN_DAMAGED, "it gives out the number of bucket %" PRIu64 " again",
+                         bucket);
+    if (name.size == 0 || name.size > TREE_NAME_MAX || is_name_taken(r, name))
+        return error_set(err, FIRN_DAMAGED,
+                         "it gives bucket %" PRIu64 " a name that it cannot have", bucket);
+    bucket_build *b = mem_zalloc(sizeof *b);
+    if (!b)
+        return error_no_memory(err, sizeof *b);
+    version_build_init(&b->build, NULL, r->seed);
+    memcpy(b->name, name.data, name.size);
+    b->name_size = name.size;
+    r->buckets[bucket] = b;
+    if (r->s->records > 0) /* the first record says the limit itself, behind all that exist */
+        r->s->bucket_limit = (unsigned)bucket + 1;
+    return FIRN_OK;
+}
+
+static void end_bucket(reader *r, unsigned bucket)
+{
+    if (r->buckets[bucket])
+        version_build_release(&r->buckets[bucket]->build);
+    mem_free(r->buckets[bucket]);
+    r->buckets[bucket] = NULL;
+}
+
+static int drop_bucket(reader *r, cursor *c, firn_error *err)
+{
+    uint64_t bucket = take_varint(c);
+    version_build *ignored;
+    if (c->bad)
+        return cut_short(err);
+    if (bucket == 0)
+        return error_set(err, FIRN_DAMAGED, "it drops the default bucket");
+    int rc = build_of(r, bucket, &ignored, err);
+    if (rc == FIRN_OK)
+        end_bucket(r, (unsigned)bucket);
+    return rc;
 }
 
 static unsigned level_of(uint64_t n)
@@ -215,17 +295,20 @@ static int add_table(reader *r, cursor *c, firn_error *err)
     p.key_max = take_bytes(c);
     if (c->bad)
         return cut_short(err);
-    if (bucket != 0)
-        return other_bucket(err);
     table *t = NULL;
-    int rc = take_kept(c, p.entries, &kept, err);
+    version_build *build = NULL;
+    int rc = build_of(r, bucket, &build, err);
+    if (rc == FIRN_OK)
+        rc = take_kept(c, p.entries, &kept, err);
     if (rc != FIRN_OK)
         return rc;
     if (table_new(r->env, no, &p, &t) != FIRN_OK ||
         (kept.known && table_say_kept(t, kept.ranges, kept.count) != FIRN_OK))
         rc = error_no_memory(err, 0);
-    if (rc == FIRN_OK)
-        rc = version_build_add(&r->build, level_of(n), t, err);
+    if (rc == FIRN_OK) {
+        t->bucket = (uint8_t)bucket;
+        rc = version_build_add(build, level_of(n), t, err);
+    }
     table_unref(t);
     return rc;
 }
@@ -237,9 +320,9 @@ static int drop_table(reader *r, cursor *c, firn_error *err)
     uint64_t no = take_varint(c);
     if (c->bad)
         return cut_short(err);
-    if (bucket != 0)
-        return other_bucket(err);
-    return version_build_drop(&r->build, level_of(n), no, err);
+    version_build *build = NULL;
+    int rc = build_of(r, bucket, &build, err);
+    return rc == FIRN_OK ? version_build_drop(build, level_of(n), no, err) : rc;
 }
 
 /* One number that is at most `most`. */
@@ -269,6 +352,16 @@ static int apply_item(reader *r, uint64_t tag, firn_slice body, firn_error *err)
         return add_table(r, &c, err);
     case TAG_DROP_TABLE:
         return drop_table(r, &c, err);
+    case TAG_CREATE_BUCKET:
+        return create_bucket(r, &c, err);
+    case TAG_DROP_BUCKET:
+        return drop_bucket(r, &c, err);
+    case TAG_BUCKET_LIMIT: {
+        uint64_t limit = 0;
+        int rc = take_number(&c, TREES_MAX, "the bucket limit", &limit, err);
+        s->bucket_limit = limit > s->bucket_limit ? (unsigned)limit : s->bucket_limit;
+        return rc;
+    }
     case TAG_CLOSED:
         s->closed_clean = true;
         return take_number(&c, FIRN_MAX_SEQ, "the last number", &s->closed_seq, err);
@@ -408,7 +501,7 @@ static int read_records(reader *r)
             break;
         firn_error why = {0};
         bool io = false;
-        r->build.where = offset;
+        r->where = offset;
         rc = apply_payload(r, offset + MANIFEST_RECORD_BYTES, offset + bytes, &io, &why);
         if (rc != FIRN_OK)
             return io ? rc : refuse_record(r, rc, offset, &why);
@@ -427,12 +520,12 @@ static int read_records(reader *r)
 /* ---- The version ---- */
 
 /* E4, and that numbers are given out once. */
-static int check_tables(const reader *r)
+static int check_tables(const reader *r, const version *v)
 {
     const manifest_state *s = r->s;
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; i < s->version->levels[n].count; i++) {
-            const table *t = s->version->levels[n].tables[i];
+        for (size_t i = 0; i < v->levels[n].count; i++) {
+            const table *t = v->levels[n].tables[i];
             const char *flaw = NULL;
             if (t->no >= s->next_file_no)
                 flaw = "a number that has not been given out yet";
@@ -448,22 +541,64 @@ static int check_tables(const reader *r)
     return FIRN_OK;
 }
 
-static int finish(reader *r)
+/* T3: each builder sees to its own bucket alone. */
+static int check_numbers(const reader *r)
+{
+    buf all = {0};
+    if (r->s->bucket_count == 0)
+        return FIRN_OK;
+    int rc = manifest_state_numbers(r->s, &all);
+    if (rc != FIRN_OK)
+        rc = error_no_memory(r->err, 0);
+    for (size_t i = 1; rc == FIRN_OK && i < folder_count(&all); i++)
+        if (folder_at(&all, i - 1) == folder_at(&all, i)) {
+            rc = error_file(r->err, FIRN_DAMAGED, r->file->path, r->s->last,
+                            "the manifest lists table %" PRIu64 " in two buckets",
+                            folder_at(&all, i));
+            error_hint(r->err, HINT_BACKUP);
+        }
+    buf_release(&all);
+    return rc;
+}
+
+static int finish_one(reader *r, version_build *b, version **out)
 {
     firn_error why = {0};
-    int rc = version_build_finish(&r->build, &r->s->version, &why);
-    r->s->steps = r->build.steps;
+    int rc = version_build_finish(b, out, &why);
+    r->s->steps += b->steps;
     if (rc == FIRN_OK)
-        return check_tables(r);
+        return check_tables(r, *out);
     if (rc == FIRN_NO_MEMORY) {
         if (r->err)
             *r->err = why;
         return rc;
     }
-    error_file(r->err, rc, r->file->path, r->build.blame,
-               "the manifest lists what no store has: %s", why.message);
+    error_file(r->err, rc, r->file->path, b->blame, "the manifest lists what no store has: %s",
+               why.message);
     error_hint(r->err, HINT_BACKUP);
     return rc;
+}
+
+static int finish(reader *r)
+{
+    int rc = finish_one(r, &r->build, &r->s->version);
+    for (unsigned i = 1; rc == FIRN_OK && i < TREES_MAX; i++) {
+        bucket_build *b = r->buckets[i];
+        version *v = NULL;
+        if (!b)
+            continue;
+        if (i >= r->s->bucket_limit)
+            r->s->bucket_limit = i + 1;
+        rc = finish_one(r, &b->build, &v);
+        if (rc == FIRN_OK) {
+            v->bucket = (uint8_t)i;
+            rc = manifest_state_add(r->s, (uint8_t)i, slice_of(b->name, b->name_size), v);
+            if (rc != FIRN_OK)
+                error_no_memory(r->err, 0);
+        }
+        version_unref(v);
+    }
+    return rc == FIRN_OK ? check_numbers(r) : rc;
 }
 
 /* ---- All of it ---- */
@@ -472,6 +607,58 @@ void manifest_state_release(manifest_state *s)
 {
     version_unref(s->version);
     s->version = NULL;
+    for (size_t i = 0; i < s->bucket_count; i++)
+        version_unref(s->buckets[i].version);
+    mem_free(s->buckets);
+    s->buckets = NULL;
+    s->bucket_count = 0;
+}
+
+int manifest_state_add(manifest_state *s, uint8_t bucket, firn_slice name, version *v)
+{
+    bucket_state *grown = mem_realloc(s->buckets, (s->bucket_count + 1) * sizeof *grown);
+    if (!grown)
+        return FIRN_NO_MEMORY;
+    s->buckets = grown;
+    bucket_state *b = &grown[s->bucket_count++];
+    *b = (bucket_state){.bucket = bucket, .name_size = (uint8_t)name.size, .version = v};
+    memcpy(b->name, name.data, name.size);
+    version_ref(v);
+    return FIRN_OK;
+}
+
+size_t manifest_state_versions(const manifest_state *s, const version *out[TREES_MAX])
+{
+    size_t count = 0;
+    if (s->version)
+        out[count++] = s->version;
+    for (size_t i = 0; i < s->bucket_count; i++)
+        out[count++] = s->buckets[i].version;
+    return count;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int manifest_state_numbers(const manifest_state *s, buf *out)
+{
+    const version *versions[TREES_MAX];
+    size_t count = manifest_state_versions(s, versions);
+    buf one = {0};
+    int rc = FIRN_OK;
+    buf_clear(out);
+    for (size_t i = 0; rc == FIRN_OK && i < count; i++) {
+        rc = version_numbers(versions[i], &one);
+        if (rc == FIRN_OK)
+            rc = buf_append(out, one.data, one.size);
+    }
+    buf_release(&one);
+    if (out->size)
+        qsort(out->data, out->size / sizeof(uint64_t), sizeof(uint64_t), by_number);
+    return rc;
 }
 
 static int open_file(reader *r, const char *name)
@@ -518,12 +705,15 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
         rc = fs_random(env->dir->owner, &seed, sizeof seed, err);
     if (rc == FIRN_OK)
         rc = window_new(r.file, &r.window, err);
+    r.seed = seed;
     version_build_init(&r.build, NULL, seed);
     if (rc == FIRN_OK)
         rc = read_records(&r);
     if (rc == FIRN_OK)
         rc = finish(&r);
     version_build_release(&r.build);
+    for (unsigned i = 1; i < TREES_MAX; i++)
+        end_bucket(&r, i);
     mem_free(r.window.bytes);
     mem_free(r.probe.bytes);
     fs_close(r.file);

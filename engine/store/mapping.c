@@ -27,21 +27,28 @@ uint64_t mapping_room(uint64_t limit, uint64_t memory)
     return share > LEAST_OF(limit) ? share : LEAST_OF(limit);
 }
 
-void mapping_decide(const version *v, uint64_t room)
+/* Adds a level to those above it. */
+static void decide_level(const level *l, uint64_t room, uint64_t *sum)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        table *t = l->tables[i];
+        bool is_mapped = atomic_load_explicit(&t->mapped, memory_order_relaxed);
+        uint64_t slack = is_mapped && room < UINT64_MAX / 2 ? SLACK_OF(room) : 0;
+        *sum += t->properties.file_bytes;
+        table_set_mapped(t, *sum <= room + slack);
+    }
+}
+
+void mapping_decide(const version *const *v, size_t count, uint64_t room)
 {
     uint64_t sum = 0;
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        for (size_t i = 0; i < v->levels[n].count; i++) {
-            table *t = v->levels[n].tables[i];
-            bool is_mapped = atomic_load_explicit(&t->mapped, memory_order_relaxed);
-            uint64_t slack = is_mapped && room < UINT64_MAX / 2 ? SLACK_OF(room) : 0;
-            sum += t->properties.file_bytes;
-            table_set_mapped(t, sum <= room + slack);
-        }
+        for (size_t i = 0; i < count; i++)
+            decide_level(&v[i]->levels[n], room, &sum);
 }
 
-void store_decide_mapping(firn *db, const version *v)
+void store_decide_mapping(firn *db, const version *const *v, size_t count)
 {
     if (db->env.mapped)
-        mapping_decide(v, mapping_room(fs_memory_limit(db->fs), db->options.memory));
+        mapping_decide(v, count, mapping_room(fs_memory_limit(db->fs), db->options.memory));
 }

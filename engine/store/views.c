@@ -1,4 +1,4 @@
-/* views: the current view, and how it is replaced.
+/* views: the current view of each tree, and how it is replaced.
  *
  * A view is replaced in one step under state_mu. Readers load the pointer without a lock, so a
  * replaced view is parked in `retired` until readers_wait has seen all readers leave. */
@@ -9,93 +9,211 @@
 #include <store/load.h>
 #include <store/store.h>
 
-view *store_view(firn *db)
+view *tree_view(tree *t)
 {
-    uint32_t ticket = readers_enter(&db->readers);
-    view *v = atomic_load_explicit(&db->view, memory_order_seq_cst);
+    uint32_t ticket = readers_enter(&t->db->readers);
+    view *v = atomic_load_explicit(&t->view, memory_order_seq_cst);
     view_ref(v);
-    readers_exit(&db->readers, ticket);
+    readers_exit(&t->db->readers, ticket);
     return v;
 }
 
-static void update_pressure(firn *db, const view *v) REQUIRES(db->state_mu)
+view *store_view(firn *db)
 {
-    uint64_t kept = 0;
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        kept += v->version->levels[n].kept;
-    atomic_store_explicit(&db->has_kept, kept > 0, memory_order_relaxed);
-    uint32_t p = (uint32_t)v->version->levels[0].count;
-    atomic_store_explicit(&db->load,
-                          slow_load(p, schedule_debt(&db->rules, v->version),
-                                    schedule_unit(&db->rules, v->version), v->frozen_count),
-                          memory_order_relaxed);
-    if (p >= L0_STOP_AT || v->frozen_count > FROZEN_MAX || db->background_status != FIRN_OK)
-        p |= PRESSURE_STOP;
-    atomic_store_explicit(&db->pressure, p, memory_order_relaxed);
+    return tree_view(&db->main);
 }
 
-void store_install_first(firn *db, view *first)
+tree *store_next_tree(const firn *db, const tree *t)
 {
+    unsigned limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
+    for (unsigned b = t ? t->bucket + 1U : 0; b < limit; b++)
+        if (db->trees[b])
+            return db->trees[b];
+    return NULL;
+}
+
+/* What a tree owes, in units of bucket 0's: in units of its own, each counts as much as those of any other. */
+static uint64_t debt_of(const firn *db, const version *v, uint64_t unit)
+{
+    const uint64_t most = UINT64_MAX / TREES_MAX; /* so that the sum is a number, too */
+    uint64_t debt = schedule_debt(&db->rules, v), own = schedule_unit(&db->rules, v);
+    if (own != unit) {
+        double scaled = (double)debt / (double)own * (double)unit;
+        debt = scaled < (double)most ? (uint64_t)scaled : most;
+    }
+    return debt < most ? debt : most;
+}
+
+/* What the levels of all trees owe is owed together; the fullest level 0 is what stops writers. */
+static void update_pressure(firn *db) REQUIRES(db->state_mu)
+{
+    uint64_t kept = 0, debt = 0, unit = 0;
+    uint32_t most = 0;
+    size_t frozen = 0;
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        const view *v = atomic_load_explicit(&t->view, memory_order_relaxed);
+        if (!v)
+            continue; /* opening has not come to it yet */
+        uint32_t count = (uint32_t)v->version->levels[0].count;
+        for (unsigned n = 0; n < FIRN_LEVELS; n++)
+            kept += v->version->levels[n].kept;
+        if (unit == 0) /* bucket 0 is the first */
+            unit = schedule_unit(&db->rules, v->version);
+        debt += debt_of(db, v->version, unit);
+        most = count > most ? count : most;
+        frozen = v->frozen_count;
+    }
+    atomic_store_explicit(&db->has_kept, kept > 0, memory_order_relaxed);
+    atomic_store_explicit(&db->load, slow_load(most, debt, unit, frozen), memory_order_relaxed);
+    if (most >= L0_STOP_AT || frozen > FROZEN_MAX || db->background_status != FIRN_OK)
+        most |= PRESSURE_STOP;
+    atomic_store_explicit(&db->pressure, most, memory_order_relaxed);
+}
+
+void store_install_first(tree *t, view *first)
+{
+    firn *db = t->db;
     mutex_lock(&db->state_mu);
-    atomic_store_explicit(&db->view, first, memory_order_release);
+    atomic_store_explicit(&t->view, first, memory_order_release);
+    db->trees[t->bucket] = t;
     db->work_epoch++;
-    update_pressure(db, first);
+    update_pressure(db);
     mutex_unlock(&db->state_mu);
 }
 
-/* The next memtable's keys probably begin like this one's. */
-static void remember_prefix(firn *db, const mem *m) REQUIRES(db->state_mu)
+void store_learn_prefix(firn *db, tree *t, firn_slice prefix)
 {
-    firn_slice p = memtable_common_prefix(m->table);
-    if (memtable_entries(m->table) == 0)
-        return;
-    db->prefix_size = p.size < sizeof db->prefix ? p.size : sizeof db->prefix;
-    if (db->prefix_size)
-        memcpy(db->prefix, p.data, db->prefix_size);
+    (void)db; /* whose lock is held */
+    t->prefix_size = prefix.size < sizeof t->prefix ? prefix.size : sizeof t->prefix;
+    if (t->prefix_size)
+        memcpy(t->prefix, prefix.data, t->prefix_size);
+}
+
+void store_learn_prefixes(firn *db, const mem *m)
+{
+    for (const mem_part *p = mem_first_part(m); p; p = p->next)
+        if (db->trees[p->bucket] && memtable_entries(p->table))
+            store_learn_prefix(db, db->trees[p->bucket], memtable_common_prefix(p->table));
+}
+
+int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out)
+{
+    uint8_t prefix[TREE_PREFIX_KEPT];
+    mutex_lock(&db->state_mu);
+    size_t size = db->main.prefix_size;
+    memcpy(prefix, db->main.prefix, size);
+    mutex_unlock(&db->state_mu);
+    return mem_new(&db->cleaner, &db->budget, segment, seq_first, slice_of(prefix, size), out);
+}
+
+/* The part of a bucket, made if need be. A bucket that is gone gets none. */
+static int begin_part(firn *db, mem *m, uint8_t bucket)
+{
+    uint8_t prefix[TREE_PREFIX_KEPT];
+    size_t size = 0;
+    mutex_lock(&db->state_mu);
+    const tree *t = db->trees[bucket];
+    if (t) {
+        size = t->prefix_size;
+        memcpy(prefix, t->prefix, size);
+    }
+    mutex_unlock(&db->state_mu);
+    return t ? mem_add_part(m, bucket, slice_of(prefix, size)) : FIRN_OK;
+}
+
+int store_reserve_entries(firn *db, mem *m, const bucket_set *buckets, size_t entries)
+{
+    unsigned limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
+    for (unsigned b = 0; b < limit; b++) {
+        int rc = FIRN_OK;
+        if (!bucket_set_has(buckets, (uint8_t)b))
+            continue;
+        if (!mem_part_of(m, (uint8_t)b))
+            rc = begin_part(db, m, (uint8_t)b);
+        if (rc == FIRN_OK && mem_part_of(m, (uint8_t)b))
+            rc = mem_reserve(m, (uint8_t)b, entries);
+        if (rc != FIRN_OK)
+            return rc;
+    }
+    return FIRN_OK;
 }
 
 /* `next` has been filled in. */
-static void replace_view(firn *db, view *old, view *next) REQUIRES(db->state_mu)
+static void replace_view(firn *db, tree *t, view *next) REQUIRES(db->state_mu)
 {
-    atomic_store_explicit(&db->view, next, memory_order_seq_cst);
+    view *old = atomic_load_explicit(&t->view, memory_order_relaxed);
+    atomic_store_explicit(&t->view, next, memory_order_seq_cst);
     old->next_retired = db->retired;
     db->retired = old;
-    update_pressure(db, next);
+}
+
+static void tell_replaced(firn *db) REQUIRES(db->state_mu)
+{
+    update_pressure(db);
     cond_broadcast(&db->state_changed);
+}
+
+/* Room for a view of so many frozen mems in each tree, where `wanted` has it. Larger than what is there, or nothing changes. */
+static int room_in_each(firn *db, size_t frozen_count, view *made[TREES_MAX], bool reserved)
+    REQUIRES(db->state_mu)
+{
+    bool all = true;
+    memset(made, 0, TREES_MAX * sizeof *made);
+    for (tree *t = NULL; all && (t = store_next_tree(db, t));) {
+        if (reserved && (!t->reserved || t->reserved->frozen_room >= frozen_count))
+            continue;
+        made[t->bucket] = view_room(frozen_count);
+        all = made[t->bucket] != NULL;
+    }
+    for (unsigned b = 0; !all && b < TREES_MAX; b++)
+        view_room_free(made[b]);
+    return all ? FIRN_OK : FIRN_NO_MEMORY;
 }
 
 /* One mem more will be frozen: a commit that is under way must have room for it, too. */
 static int reserve_one_more(firn *db, size_t frozen_count) REQUIRES(db->state_mu)
 {
-    if (!db->reserved || db->reserved->frozen_room >= frozen_count)
-        return FIRN_OK;
-    view *larger = view_room(frozen_count);
-    if (!larger)
-        return FIRN_NO_MEMORY;
-    view_room_free(db->reserved);
-    db->reserved = larger;
-    return FIRN_OK;
+    view *larger[TREES_MAX];
+    int rc = room_in_each(db, frozen_count, larger, true);
+    for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
+        if (!larger[t->bucket])
+            continue;
+        view_room_free(t->reserved);
+        t->reserved = larger[t->bucket];
+    }
+    return rc;
+}
+
+/* The mems of bucket 0's view are those of all (T2). */
+static void freeze_in_each(firn *db, mem *fresh, mem *const *frozen, size_t count,
+                           view *const made[TREES_MAX]) REQUIRES(db->state_mu)
+{
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        const view *old = atomic_load_explicit(&t->view, memory_order_relaxed);
+        view_fill(made[t->bucket], old->version, fresh, frozen, count);
+        replace_view(db, t, made[t->bucket]);
+    }
+    tell_replaced(db);
 }
 
 int store_install_mem(firn *db, mem *fresh)
 {
+    view *made[TREES_MAX];
     mutex_lock(&db->state_mu);
-    view *old = atomic_load_explicit(&db->view, memory_order_relaxed);
+    const view *old = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     size_t count = 0;
     mem **frozen = mem_alloc((old->frozen_count + 1) * sizeof *frozen);
-    view *next = frozen ? view_room(old->frozen_count + 1) : NULL;
-    int rc = next ? reserve_one_more(db, old->frozen_count + 1) : FIRN_NO_MEMORY;
+    int rc = frozen ? reserve_one_more(db, old->frozen_count + 1) : FIRN_NO_MEMORY;
+    if (rc == FIRN_OK)
+        rc = room_in_each(db, old->frozen_count + 1, made, false);
     if (rc == FIRN_OK) {
         if (old->active)
             frozen[count++] = old->active;
         for (size_t i = 0; i < old->frozen_count; i++)
             frozen[count++] = old->frozen[i];
-        view_fill(next, old->version, fresh, frozen, count);
         if (old->active)
-            remember_prefix(db, old->active);
-        replace_view(db, old, next);
-    } else {
-        view_room_free(next);
+            store_learn_prefixes(db, old->active);
+        freeze_in_each(db, fresh, frozen, count, made);
     }
     mem_free(frozen);
     mutex_unlock(&db->state_mu);
@@ -104,32 +222,41 @@ int store_install_mem(firn *db, mem *fresh)
 
 int store_reserve(firn *db)
 {
+    view *made[TREES_MAX];
     mutex_lock(&db->state_mu);
-    const view *now = atomic_load_explicit(&db->view, memory_order_relaxed);
-    assert(!db->reserved);
-    db->reserved = view_room(now->frozen_count);
-    int rc = db->reserved ? FIRN_OK : FIRN_NO_MEMORY;
+    const view *now = atomic_load_explicit(&db->main.view, memory_order_relaxed);
+    int rc = room_in_each(db, now->frozen_count, made, false);
+    for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
+        assert(!t->reserved);
+        t->reserved = made[t->bucket];
+    }
     mutex_unlock(&db->state_mu);
     return rc;
+}
+
+static void unreserve(firn *db) REQUIRES(db->state_mu)
+{
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        view_room_free(t->reserved);
+        t->reserved = NULL;
+    }
 }
 
 void store_unreserve(firn *db)
 {
     mutex_lock(&db->state_mu);
-    view_room_free(db->reserved);
-    db->reserved = NULL;
+    unreserve(db);
     mutex_unlock(&db->state_mu);
 }
 
-void store_install_version(firn *db, mem *flushed, version *v)
+static void install_version(firn *db, tree *t, mem *flushed, version *v) REQUIRES(db->state_mu)
 {
-    mutex_lock(&db->state_mu);
-    view *old = atomic_load_explicit(&db->view, memory_order_relaxed);
-    view *next = db->reserved;
+    const view *old = atomic_load_explicit(&t->view, memory_order_relaxed);
+    view *next = t->reserved;
     size_t count = 0;
-    db->reserved = NULL;
+    t->reserved = NULL;
     assert(next && next->frozen_room >= old->frozen_count);
-    view_fill(next, v, old->active, old->frozen, old->frozen_count);
+    view_fill(next, v ? v : old->version, old->active, old->frozen, old->frozen_count);
     for (size_t i = 0; i < next->frozen_count; i++) {
         if (next->frozen[i] != flushed)
             next->frozen[count++] = next->frozen[i];
@@ -137,8 +264,18 @@ void store_install_version(firn *db, mem *flushed, version *v)
             mem_unref(flushed); /* the old view keeps it alive */
     }
     next->frozen_count = count;
+    replace_view(db, t, next);
+}
+
+void store_install_versions(firn *db, mem *flushed, const next_versions *next)
+{
+    mutex_lock(&db->state_mu);
+    for (tree *t = NULL; (t = store_next_tree(db, t));)
+        if (flushed || next->of[t->bucket])
+            install_version(db, t, flushed, next->of[t->bucket]);
+    unreserve(db);
     db->work_epoch++;
-    replace_view(db, old, next);
+    tell_replaced(db);
     mutex_unlock(&db->state_mu);
 }
 
@@ -160,7 +297,15 @@ void store_reap(firn *db)
 void store_drop_views(firn *db)
 {
     store_reap(db);
-    view_unref(atomic_load_explicit(&db->view, memory_order_relaxed));
-    atomic_store_explicit(&db->view, NULL, memory_order_relaxed);
+    for (unsigned b = 0; b < TREES_MAX; b++) {
+        tree *t = db->trees[b];
+        if (!t)
+            continue;
+        view_unref(atomic_load_explicit(&t->view, memory_order_relaxed));
+        atomic_store_explicit(&t->view, NULL, memory_order_relaxed);
+        db->trees[b] = NULL;
+        if (t != &db->main)
+            mem_free(t);
+    }
     db->active = NULL;
 }

@@ -47,8 +47,8 @@ run_pin run_keep(const run_hit *hit)
 {
     run_pin pin = {.block = hit->block.block};
     if (hit->holder.kind == RUN_MEM) {
-        mem_ref(hit->holder.mem);
-        pin.holder = (void *)((uintptr_t)hit->holder.mem | HOLDER_IS_MEM);
+        mem_ref(hit->holder.mem->mem);
+        pin.holder = (void *)((uintptr_t)hit->holder.mem->mem | HOLDER_IS_MEM);
     } else {
         table_ref(hit->holder.table);
         pin.holder = hit->holder.table;
@@ -142,8 +142,8 @@ bool run_get_bounds(run r, run_bounds *out)
 {
     switch (r.kind) {
     case RUN_MEM:
-        out->seq_min = r.mem->seq_first;
-        out->seq_max = atomic_load_explicit(&r.mem->seq_last, memory_order_relaxed);
+        out->seq_min = r.mem->mem->seq_first;
+        out->seq_max = atomic_load_explicit(&r.mem->mem->seq_last, memory_order_relaxed);
         return memtable_bounds(r.mem->table, &out->key_min, &out->key_max);
     case RUN_TABLE:
         bounds_of_level(&r.table->as_level, out);
@@ -162,7 +162,7 @@ bool run_may_show(run r, const iter_limits *limits)
 {
     switch (r.kind) {
     case RUN_MEM:
-        return !limits || r.mem->seq_first <= limits->seq_max;
+        return !limits || r.mem->mem->seq_first <= limits->seq_max;
     case RUN_TABLE:
         return !limits || table_may_show(r.table, limits);
     case RUN_LEVEL: /* which of its tables are too new, is asked when they are come to */
@@ -178,14 +178,16 @@ bool run_may_show(run r, const iter_limits *limits)
 
 /* ---- Care ---- */
 
+/* All that can be opened, whatever becomes of the others. The first failure is told. */
 static int open_level(const level *l, firn_error *err)
 {
-    int rc = FIRN_OK;
-    for (size_t i = 0; rc == FIRN_OK && i < l->count; i++) {
+    int first = FIRN_OK;
+    for (size_t i = 0; i < l->count; i++) {
         sst_reader *reader;
-        rc = table_reader(l->tables[i], &reader, err);
+        int rc = table_reader(l->tables[i], &reader, first == FIRN_OK ? err : NULL);
+        first = first == FIRN_OK ? rc : first;
     }
-    return rc;
+    return first;
 }
 
 int run_open(run r, firn_error *err)
@@ -215,7 +217,7 @@ static int verify_level(const level *l, firn_error *err)
 }
 
 /* Recovery has compared the log's checksums; here each entry is read again, and their order. */
-static int verify_mem(const mem *m, firn_error *err)
+static int verify_mem(const mem_part *m, firn_error *err)
 {
     iter *it = NULL;
     buf last = {0};
@@ -226,7 +228,7 @@ static int verify_mem(const mem *m, firn_error *err)
         return error_no_memory(err, 0);
     for (it->ops->first(it); rc == FIRN_OK && it->valid; it->ops->next(it)) {
         int c = any ? slice_compare(buf_slice(&last), it->key) : -1;
-        if (c > 0 || (c == 0 && seq <= it->seq) || it->seq < m->seq_first)
+        if (c > 0 || (c == 0 && seq <= it->seq) || it->seq < m->mem->seq_first)
             rc = memtable_changed(err);
         else if (buf_assign(&last, it->key.data, it->key.size) != FIRN_OK)
             rc = error_no_memory(err, 0);

@@ -404,6 +404,8 @@ int version_build_finish(version_build *b, version **out, firn_error *err)
             rc = error_no_memory(err, 0);
     mem_free(g.items);
     mem_free(g.room);
+    if (v && b->base)
+        v->bucket = b->base->bucket;
     if (rc == FIRN_OK)
         *out = v;
     else
@@ -417,9 +419,11 @@ int version_apply(const version *from, const edit *e, version **out, firn_error 
     int rc = FIRN_OK;
     version_build_init(&b, from, 0); /* the numbers of an edit are our own */
     for (size_t i = 0; rc == FIRN_OK && i < e->dropped_count; i++)
-        rc = version_build_drop(&b, e->dropped[i].level, e->dropped[i].table->no, err);
+        if (e->dropped[i].table->bucket == from->bucket)
+            rc = version_build_drop(&b, e->dropped[i].level, e->dropped[i].table->no, err);
     for (size_t i = 0; rc == FIRN_OK && i < e->added_count; i++)
-        rc = version_build_add(&b, e->added[i].level, e->added[i].table, err);
+        if (e->added[i].table->bucket == from->bucket)
+            rc = version_build_add(&b, e->added[i].level, e->added[i].table, err);
     if (rc == FIRN_OK)
         rc = version_build_finish(&b, out, err);
     version_build_release(&b);

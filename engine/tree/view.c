@@ -5,31 +5,85 @@
 #include <base/alloc.h>
 #include <base/entry.h>
 
+/* Readers come to a part by the list, or by its bucket. */
+static int begin_part(mem *m, mem_part *p, uint8_t bucket, firn_slice prefix)
+{
+    memtable_options o = {.log_base = wal_segment_base(m->segment),
+                          .log_bytes = wal_segment_bytes(m->segment),
+                          .seq_base = m->seq_first,
+                          .prefix = prefix};
+    int rc = memtable_new(&o, &p->table);
+    if (rc != FIRN_OK)
+        return rc;
+    p->mem = m;
+    p->bucket = bucket;
+    p->next = mem_first_part(m);
+    atomic_store_explicit(&m->parts, p, memory_order_release);
+    return FIRN_OK;
+}
+
 int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
             firn_slice prefix, mem **out)
 {
     mem *m = mem_zalloc(sizeof *m);
     if (!m)
         return FIRN_NO_MEMORY;
-    memtable_options o = {.log_base = wal_segment_base(segment),
-                          .log_bytes = wal_segment_bytes(segment),
-                          .seq_base = seq_first,
-                          .prefix = prefix};
-    int rc = memtable_new(&o, &m->table);
-    if (rc != FIRN_OK) {
-        mem_free(m);
-        return rc;
-    }
     atomic_init(&m->refs, 1);
     m->cleaner = c;
     m->segment = segment;
     m->seq_first = seq_first;
     atomic_init(&m->seq_last, FIRN_MAX_SEQ);
+    int rc = begin_part(m, &m->main, 0, prefix);
+    if (rc != FIRN_OK) {
+        mem_free(m);
+        return rc;
+    }
     wal_segment_hold(segment);
     m->budget = b;
-    budget_adjust(b, BUDGET_INDEX, &m->index_bytes, memtable_memory(m->table));
+    budget_adjust(b, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
     *out = m;
     return FIRN_OK;
+}
+
+int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix)
+{
+    assert(!mem_part_of(m, bucket));
+    mem_part *p = mem_zalloc(sizeof *p);
+    if (!p)
+        return FIRN_NO_MEMORY;
+    int rc = begin_part(m, p, bucket, prefix);
+    if (rc != FIRN_OK) {
+        mem_free(p);
+        return rc;
+    }
+    atomic_store_explicit(&m->others[bucket], p, memory_order_release);
+    budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
+    return FIRN_OK;
+}
+
+size_t mem_entries(const mem *m)
+{
+    size_t count = 0;
+    for (const mem_part *p = mem_first_part(m); p; p = p->next)
+        count += memtable_entries(p->table);
+    return count;
+}
+
+size_t mem_index_bytes(const mem *m)
+{
+    size_t bytes = 0;
+    for (const mem_part *p = mem_first_part(m); p; p = p->next)
+        bytes += (p->bucket ? sizeof *p : 0) + memtable_memory(p->table);
+    return bytes;
+}
+
+int mem_reserve(mem *m, uint8_t bucket, size_t entries)
+{
+    mem_part *p = mem_part_of(m, bucket);
+    int rc = memtable_reserve(p->table, entries);
+    if (rc == FIRN_OK)
+        m->room[bucket] = entries;
+    return rc;
 }
 
 void mem_ref(mem *m)
@@ -42,7 +96,12 @@ static void mem_end(dead *d)
     mem *m = (mem *)(void *)((char *)d - offsetof(mem, grave));
     budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, 0);
     budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, 0);
-    memtable_free(m->table);
+    for (mem_part *next, *p = mem_first_part(m); p; p = next) {
+        next = p->next;
+        memtable_free(p->table);
+        if (p != &m->main)
+            mem_free(p);
+    }
     wal_segment_drop(m->segment);
     mem_free(m);
 }
@@ -60,8 +119,14 @@ void mem_apply(mem *m, const wal_applied *frame)
     /* Should another process change the lengths meanwhile, what is indexed still lies in the frame. */
     uint64_t offset = frame->offset, end = offset + frame->bytes;
     for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
-        memtable_add(m->table, (uint32_t)offset, frame->seq_first + i);
         const uint8_t *p = base + offset;
+        uint8_t bucket = (uint8_t)once_u32(p[1]);
+        mem_part *part = bucket < ENTRY_BUCKETS ? mem_part_of(m, bucket) : NULL;
+        /* Without room, the bucket is gone, or another process has changed its number. */
+        if (part && m->room[bucket] > 0) {
+            m->room[bucket]--;
+            memtable_add(part->table, (uint32_t)offset, frame->seq_first + i);
+        }
         offset += entry_size(get_u16(p + 2), get_u32(p + 4));
     }
     m->log_end = offset;
@@ -69,7 +134,7 @@ void mem_apply(mem *m, const wal_applied *frame)
 
 void mem_charge(mem *m)
 {
-    uint64_t index_bytes = memtable_memory(m->table);
+    uint64_t index_bytes = mem_index_bytes(m);
     budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, m->log_end);
     if (index_bytes != m->index_bytes)
         budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, index_bytes);
@@ -94,6 +159,7 @@ void view_fill(view *w, version *v, mem *active, mem *const *frozen, size_t froz
     assert(frozen_count <= w->frozen_room);
     atomic_init(&w->refs, 1);
     w->version = v;
+    w->bucket = v->bucket;
     version_ref(v);
     w->active = active;
     if (active)

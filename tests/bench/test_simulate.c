@@ -85,7 +85,7 @@ static void loading_loses_nothing(void **state)
 }
 
 /* version_apply judges what a version must be, and puts the tables of each level in their order. */
-static void assert_is_a_version(const tree *t)
+static void assert_is_a_version(const sim_tree *t)
 {
     edit e = {0};
     firn_error err = {0};

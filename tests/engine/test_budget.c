@@ -43,10 +43,10 @@ static void add_tables(firn *db, const view *v, uint64_t *tables, uint64_t *open
 static void check_charges(firn *db)
 {
     view *v = store_view(db);
-    uint64_t index = memtable_memory(v->active->table), log = v->active->log_end;
+    uint64_t index = mem_index_bytes(v->active), log = v->active->log_end;
     uint64_t tables = 0, opened = 0;
     for (size_t i = 0; i < v->frozen_count; i++) {
-        index += memtable_memory(v->frozen[i]->table);
+        index += mem_index_bytes(v->frozen[i]);
         log += v->frozen[i]->log_end;
     }
     assert_true(v->active->log_end <= wal_segment_used(v->active->segment));

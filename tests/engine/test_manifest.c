@@ -101,6 +101,17 @@ static void add_drop(buf *b, uint64_t lvl, uint64_t no)
     buf_release(&body);
 }
 
+static void add_bucket(buf *b, uint64_t bucket, const char *name, const char *order)
+{
+    buf body = {0};
+    add_number(&body, bucket);
+    add_number(&body, 0);
+    add_key(&body, name);
+    add_key(&body, order);
+    add_item(b, TAG_CREATE_BUCKET, &body);
+    buf_release(&body);
+}
+
 static void add_header(buf *b)
 {
     uint8_t h[MANIFEST_HEADER_BYTES] = {0};
@@ -294,6 +305,17 @@ FORGE(huge_file, t.file_bytes = UINT64_MAX; add_table(b, t))
 FORGE(more_data_than_file, t.data_bytes = 5001; add_table(b, t))
 FORGE(huge_raw, t.raw_bytes = UINT64_MAX; add_table(b, t))
 FORGE(bucket, t.bucket = 1; add_table(b, t))
+FORGE(bucket_twice, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 3, "y", ""))
+FORGE(bucket_after_drop, (void)t; add_bucket(b, 3, "x", ""); add_single(b, TAG_DROP_BUCKET, 3);
+      add_bucket(b, 3, "x", ""))
+FORGE(bucket_zero, (void)t; add_bucket(b, 0, "x", ""))
+FORGE(bucket_long, (void)t; add_bucket(b, 255, "x", ""))
+FORGE(bucket_same_name, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 4, "x", ""))
+FORGE(bucket_without_name, (void)t; add_bucket(b, 3, "", ""))
+FORGE(bucket_order, (void)t; add_bucket(b, 3, "x", "reverse"))
+FORGE(drop_default, (void)t; add_single(b, TAG_DROP_BUCKET, 0))
+FORGE(drop_unknown, (void)t; add_single(b, TAG_DROP_BUCKET, 5))
+FORGE(limit_huge, (void)t; add_single(b, TAG_BUCKET_LIMIT, TREES_MAX + 1))
 FORGE(drop_unlisted, (void)t; add_drop(b, 1, 9))
 FORGE(drop_from_another_level, (void)t; add_drop(b, 2, 2))
 FORGE(drop_twice, (void)t; add_drop(b, 1, 2); add_drop(b, 1, 2))
@@ -349,7 +371,17 @@ static const forgery forgeries[] = {
     {"sizes", FIRN_DAMAGED, huge_file},
     {"sizes", FIRN_DAMAGED, more_data_than_file},
     {"sizes", FIRN_DAMAGED, huge_raw},
-    {"bucket", FIRN_UNSUPPORTED, bucket},
+    {"bucket 1, which does not exist", FIRN_DAMAGED, bucket},
+    {"number of bucket 3 again", FIRN_DAMAGED, bucket_twice},
+    {"number of bucket 3 again", FIRN_DAMAGED, bucket_after_drop},
+    {"number of bucket 0 again", FIRN_DAMAGED, bucket_zero},
+    {"number of bucket 255 again", FIRN_DAMAGED, bucket_long},
+    {"a name that it cannot have", FIRN_DAMAGED, bucket_same_name},
+    {"a name that it cannot have", FIRN_DAMAGED, bucket_without_name},
+    {"of a kind that this version has not", FIRN_UNSUPPORTED, bucket_order},
+    {"drops the default bucket", FIRN_DAMAGED, drop_default},
+    {"bucket 5, which does not exist", FIRN_DAMAGED, drop_unknown},
+    {"bucket limit", FIRN_DAMAGED, limit_huge},
     {"where it is not", FIRN_DAMAGED, drop_unlisted},
     {"where it is not", FIRN_DAMAGED, drop_from_another_level},
     {"where it is not", FIRN_DAMAGED, drop_twice},

@@ -37,7 +37,8 @@ static void expect_the_whole_state(firn *db)
     assert_int_equal(s.flushed_seq, atomic_load(&db->flushed_seq));
     assert_true(s.covered_no > 0);
     assert_int_equal(s.covered_no, db->covered_no);
-    assert_int_equal(version_tables(s.version), version_tables(atomic_load(&db->view)->version));
+    assert_int_equal(version_tables(s.version),
+                     version_tables(atomic_load(&db->main.view)->version));
     manifest_state_release(&s);
 }
 

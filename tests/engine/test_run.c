@@ -65,7 +65,7 @@ static void copy_all(world *w, build *b, uint64_t table_bytes)
 {
     iter *it = NULL;
     build_init(b, w->b.db, 1, table_bytes);
-    assert_int_equal(run_iter_new(run_of_mem(w->mem), false, NULL, &it), FIRN_OK);
+    assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), false, NULL, &it), FIRN_OK);
     for (it->ops->first(it); it->valid; it->ops->next(it))
         MUST(build_add(b, it, error));
     assert_int_equal(it->status, FIRN_OK);
@@ -89,7 +89,7 @@ static void world_begin(world *w, uint64_t seed)
     assert_int_equal(w->one.count, 1);
     assert_true(w->many.count > 3);
     w->level = (level){.tables = w->many.tables, .count = w->many.count};
-    w->runs[0] = run_of_mem(w->mem);
+    w->runs[0] = run_of_mem(w->mem, 0);
     w->runs[1] = run_of_table(w->one.tables[0]);
     w->runs[2] = run_of_level(&w->level);
 }
@@ -367,7 +367,8 @@ static void bounds_are_those_of_the_versions(void **state)
         level empty = {0};
         assert_false(run_get_bounds((run){0}, &b) || run_get_bounds(run_of_level(&empty), &b));
         bed_flush(&w.b);
-        assert_false(run_get_bounds(run_of_mem(w.b.db->active), &b)); /* a new memtable is empty */
+        assert_false(
+            run_get_bounds(run_of_mem(w.b.db->active, 0), &b)); /* a new memtable is empty */
         world_end(&w);
     }
 }
@@ -537,7 +538,7 @@ static void table_of(world *w, uint64_t first, build *b)
 {
     iter *it = NULL;
     build_init(b, w->b.db, 0, UINT64_MAX);
-    assert_int_equal(run_iter_new(run_of_mem(w->mem), false, NULL, &it), FIRN_OK);
+    assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), false, NULL, &it), FIRN_OK);
     for (it->ops->first(it); it->valid; it->ops->next(it))
         if (it->seq >= first && it->seq < first + EACH)
             MUST(build_add(b, it, error));

@@ -44,7 +44,7 @@ static void stop_here(void)
 /* To read an atomic object by its name is a load in sequential order: no weaker than what was asked for. */
 #undef atomic_load_explicit
 #define atomic_load_explicit(object, order) (stop_here(), (void)(order), *(object))
-#define store_view(db)                      (stop_here(), (store_view)(db))
+#define tree_view(t)                        (stop_here(), (tree_view)(t))
 #include "iterator.c"
 #include "read.c"
 

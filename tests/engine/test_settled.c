@@ -450,7 +450,7 @@ static void a_flush_waits_for_no_claim_and_a_caller_does(void **state)
     bed_flush(&b);
     schedule_request q = {.seq = FIRN_MAX_SEQ};
     job j;
-    MUST(jobs_ask(b.db, &q, &j, error));
+    MUST(jobs_ask(&b.db->main, &q, &j, error));
     thread caller = {0};
     assert_int_equal(thread_start(&caller, "caller", compact_all, &b), 0);
     for (unsigned i = 0; i < 10; i++) {

@@ -43,13 +43,9 @@ static uint32_t walk(firn_slice payload, firn_batch *rebuilt, int *status)
         FUZZ_CHECK(entry_key(p).data == e.key.data && entry_key(p).size == e.key.size);
         FUZZ_CHECK(entry_value(p).data == e.value.data && entry_value(p).size == e.value.size);
         FUZZ_CHECK(e.value.size <= FIRN_MAX_VALUE_BYTES);
-        if (e.kind == FIRN_PUT) {
-            FUZZ_CHECK(firn_batch_put(rebuilt, e.key.data, e.key.size, e.value.data,
-                                      e.value.size) == FIRN_OK);
-        } else {
-            FUZZ_CHECK(e.kind == FIRN_DELETE && e.value.size == 0);
-            FUZZ_CHECK(firn_batch_delete(rebuilt, e.key.data, e.key.size) == FIRN_OK);
-        }
+        FUZZ_CHECK(e.bucket < ENTRY_BUCKETS);
+        FUZZ_CHECK(e.kind == FIRN_PUT || (e.kind == FIRN_DELETE && e.value.size == 0));
+        FUZZ_CHECK(batch_add(rebuilt, e.bucket, (firn_kind)e.kind, e.key, e.value) == FIRN_OK);
         at += used;
         count++;
     }

@@ -13,6 +13,7 @@
 #ifndef BASE_ENTRY_H
 #define BASE_ENTRY_H
 
+#include <base/bucket.h>
 #include <base/coding.h>
 #include <firn/types.h>
 
@@ -54,8 +55,8 @@ static inline firn_slice entry_value(const uint8_t *p)
 
 /* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a
  * length does not fit or a rule is broken (a delete with a value, kind 0), FIRN_UNSUPPORTED for
- * kinds and buckets this version does not know: it knows FIRN_PUT, FIRN_DELETE and the default
- * bucket. The slices point into p. */
+ * kinds that this version does not know (it knows FIRN_PUT and FIRN_DELETE), and for the longer
+ * form of a bucket. Which buckets there are, the engine knows. The slices point into p. */
 int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used);
 
 /* Checks that `payload` is exactly `count` well-formed entries. */
@@ -63,6 +64,12 @@ int entries_check(firn_slice payload, uint32_t count);
 
 /* FIRN_OK, FIRN_TOO_LARGE or FIRN_INVALID for a caller's key and value. */
 int entry_check_limits(const void *key, size_t key_size, const void *value, size_t value_size);
+
+/* The buckets of up to `count` entries. Bytes that are no entries end it. */
+void entries_buckets(firn_slice payload, uint32_t count, bucket_set *out);
+
+/* As firn_batch_put and firn_batch_delete, for any bucket. */
+int batch_add(firn_batch *batch, uint8_t bucket, firn_kind kind, firn_slice key, firn_slice value);
 
 /* The encoded entries of a batch; valid until the batch changes. */
 firn_slice batch_payload(const firn_batch *batch);

@@ -7,6 +7,7 @@
 
 typedef struct build {
     firn *db;
+    uint8_t bucket; /* 0, or set behind build_init */
     unsigned level;
     uint64_t table_bytes; /* UINT64_MAX: one table */
     sst_writer *writer;

@@ -10,12 +10,20 @@
 #ifndef ENGINE_MANIFEST_H
 #define ENGINE_MANIFEST_H
 
-#include <tree/version.h>
+#include <store/tree.h>
 
 /* A manifest that has grown to this is replaced. */
 #define MANIFEST_REWRITE_BYTES (UINT64_C(4) << 20)
 
 typedef struct manifest manifest;
+
+/* A bucket beside the default one. */
+typedef struct bucket_state {
+    uint8_t bucket;
+    uint8_t name_size;
+    char name[TREE_NAME_MAX + 1];
+    version *version; /* a reference */
+} bucket_state;
 
 typedef struct manifest_state {
     uint8_t store_id[16];
@@ -23,8 +31,12 @@ typedef struct manifest_state {
     uint64_t covered_no; /* log segments with numbers <= this hold nothing newer than flushed_seq */
     uint64_t next_file_no; /* for tables and manifests */
     uint64_t manifest_no;
-    uint64_t salt;       /* of its records' checksums */
-    version *version;    /* owned reference */
+    uint64_t salt;         /* of its records' checksums */
+    version *version;      /* of the default bucket; owned reference */
+    bucket_state *buckets; /* the others, ascending */
+    size_t bucket_count;
+    unsigned
+        bucket_limit; /* numbers of buckets below it have been given out; 0: only the default one's */
     bool closed_clean;   /* the last record says that, and where, the store was closed */
     uint64_t closed_seq; /* the log held everything up to here when it was last closed */
     bool torn;           /* the tail held a record that had never been completed */
@@ -36,6 +48,12 @@ typedef struct manifest_state {
 } manifest_state;
 
 void manifest_state_release(manifest_state *s);
+/* A bucket more, behind the others. FIRN_NO_MEMORY. */
+int manifest_state_add(manifest_state *s, uint8_t bucket, firn_slice name, version *v);
+/* The numbers of the tables of all buckets, ascending, for folder_has. FIRN_NO_MEMORY. */
+int manifest_state_numbers(const manifest_state *s, buf *out);
+/* The versions of all buckets, borrowed; how many. */
+size_t manifest_state_versions(const manifest_state *s, const version *out[TREES_MAX]);
 
 /* Reads manifest `no`. FIRN_DAMAGED names file and offset; FIRN_UNSUPPORTED. Tables are only
  * created as objects. What is read makes sense (version_build.h, B1 to B5), no matter which program

@@ -11,7 +11,8 @@
  *   store/     handle.c       the struct, the folder's lock
  *              options.c      limits and defaults
  *              folder.c, manifest.c, manifest_read.c   what lies on the disk
- *              views.c        the current view, and how it is replaced
+ *              tree.c         a bucket: how it begins and ends
+ *              views.c        the current views, and how they are replaced
  *              edits.c        a change of the set of tables takes effect
  *              errors.c       what stands in the way of a call
  *              snapshot.c     which numbers must stay readable
@@ -47,6 +48,7 @@
 #include <tree/readers.h>
 #include <tree/resolve.h>
 #include <tree/schedule.h>
+#include <store/tree.h>
 #include <tree/view.h>
 
 /* Shape of the tree (schedule.h). */
@@ -59,7 +61,6 @@
 #define L0_SLOW_AT    10 /* from here writers are slowed, continuously more ... */
 #define L0_STOP_AT    24 /* ... until they wait */
 #define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
-#define PREFIX_KEPT   64
 
 typedef struct counters {
     _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions, stall_us;
@@ -112,8 +113,8 @@ struct firn {
     uint64_t recovered_entries, recovery_cut_bytes;
     uint64_t manifest_bytes; /* read-only: as it was read */
 
-    /* Read side. `view` is replaced under state_mu and read inside readers_enter/exit. */
-    _Alignas(64) _Atomic(view *) view;
+    /* Read side. */
+    tree main; /* bucket 0 */
     _Alignas(64) _Atomic uint64_t
         visible_seq;             /* release: everything <= it is in the view's memtables */
     _Atomic uint64_t newest_seq; /* of the newest write; stored by the log's leader */
@@ -121,17 +122,15 @@ struct firn {
     _Atomic uint64_t iterators;  /* that callers hold */
 
     /* Leader of the log only. */
-    mem *active; /* the view's active mem, which keeps it alive; NULL when read-only */
+    mem *active; /* the views' active mem, which keep it alive; NULL when read-only */
 
     MUTEX_MEMBER(state_mu);
     cond
         state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
     view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
-    /* Of the commit that is under way: room for the view that follows it, enough for the present frozen mems. */
-    view *reserved GUARDED_BY(state_mu);
-    uint8_t
-        prefix[PREFIX_KEPT] GUARDED_BY(state_mu); /* what keys of the last memtable began with */
-    size_t prefix_size GUARDED_BY(state_mu);
+    /* By bucket; NULL: there is none now. Changed under manifest_mu and state_mu, read under either of them. */
+    tree *trees[TREES_MAX];
+    _Atomic unsigned bucket_limit; /* numbers of buckets below it have been given out */
     int background_status GUARDED_BY(state_mu); /* first error that stopped background work */
     firn_error background_error GUARDED_BY(state_mu);
     stuck stuck[2] GUARDED_BY(state_mu); /* by background_work */
@@ -166,11 +165,11 @@ struct firn {
     MUTEX(flush_mu); /* one flush at a time */
     thread flusher;
 
-    MUTEX(jobs_mu);                /* what is claimed; held for decisions */
+    MUTEX_MEMBER(jobs_mu);         /* what is claimed; held for decisions */
     cond jobs_changed;             /* a claim or a part has ended */
     job *jobs GUARDED_BY(jobs_mu); /* that run, or wait to */
     uint64_t tickets GUARDED_BY(jobs_mu);
-    size_t cursor[FIRN_LEVELS] GUARDED_BY(jobs_mu); /* as in schedule_state */
+    unsigned turn GUARDED_BY(jobs_mu); /* the bucket at which the search for a job begins */
     compactor compactors[COMPACTORS_MOST];
     unsigned compactor_count;
     _Atomic bool has_kept; /* some table lists versions that only snapshots need */
@@ -216,26 +215,47 @@ void options_budget(const firn_options *o, memory_budget *b);
 void options_rules(firn_options *o, schedule_rules *r);
 
 /* ---- views.c, edits.c, errors.c ---- */
-/* The current view, with a reference. Any thread. */
+/* The current view of bucket 0, with a reference. Any thread. */
 view *store_view(firn *db);
-/* The view that opening has made; takes the reference over. The first writer is held back by what was left undone before. */
-void store_install_first(firn *db, view *first);
-/* Replaces the current view by one in which `fresh` is the active mem and the old active one is frozen. FIRN_NO_MEMORY:
+/* The tree behind `t` in the order of buckets: the first one for NULL, and NULL behind the last. Under manifest_mu or
+ * state_mu. */
+tree *store_next_tree(const firn *db, const tree *t);
+/* An empty mem over a segment. The one who applies, or opening. FIRN_NO_MEMORY. */
+int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out);
+/* Room for `entries` in each of these buckets that there is. The one who applies. FIRN_NO_MEMORY. */
+int store_reserve_entries(firn *db, mem *m, const bucket_set *buckets, size_t entries);
+/* The keys of a tree's next memtable probably begin so. */
+void store_learn_prefix(firn *db, tree *t, firn_slice prefix) REQUIRES(db->state_mu);
+/* The next memtables' keys probably begin like those of this mem. */
+void store_learn_prefixes(firn *db, const mem *m) REQUIRES(db->state_mu);
+/* The view that opening has made for a tree; takes the reference over. The first writer is held back by what was left undone
+ * before. */
+void store_install_first(tree *t, view *first);
+/* Replaces the current views by ones in which `fresh` is the active mem and the old active one is frozen. FIRN_NO_MEMORY:
  * nothing has changed. */
 int store_install_mem(firn *db, mem *fresh);
-/* Makes sure that store_install_version cannot fail; store_unreserve gives that up. FIRN_NO_MEMORY. */
+/* Makes sure that store_install_versions cannot fail; store_unreserve gives that up. FIRN_NO_MEMORY. */
 int store_reserve(firn *db) REQUIRES(db->manifest_mu);
 void store_unreserve(firn *db) REQUIRES(db->manifest_mu);
-/* Replaces the current view by one with the version `v`, without the mem `flushed` (or NULL). Behind store_reserve. */
-void store_install_version(firn *db, mem *flushed, version *v) REQUIRES(db->manifest_mu);
+/* The versions that follow an edit, by bucket; NULL: it leaves the bucket alone. */
+typedef struct next_versions {
+    version *of[TREES_MAX];
+} next_versions;
+/* Replaces the current views by ones with these versions, without the mem `flushed` (or NULL). Behind store_reserve. */
+void store_install_versions(firn *db, mem *flushed, const next_versions *next)
+    REQUIRES(db->manifest_mu);
 /* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may be committed. */
 int store_check_held(firn *db, firn_error *err);
 /* Frees replaced views once no reader can be looking at them. */
 void store_reap(firn *db);
-/* All views go: the store is about to. Memtables hold segments of the log, so they go before it. */
+/* All views go, and all trees: the store is about to. Memtables hold segments of the log, so they go before it. */
 void store_drop_views(firn *db);
-/* Writes an edit to the manifest and installs the version that follows; `flushed` as above. */
+/* Writes an edit to the manifest and installs the versions that follow; `flushed` as above. */
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
+/* The same in two steps, for one who holds manifest_mu: the second without it. *later: of the manifest's renewal. */
+int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
+    REQUIRES(db->manifest_mu);
+void store_note_commit(firn *db, int rc, const firn_error *later, const firn_error *err);
 uint64_t store_next_file_no(firn *db);
 /* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */
 int store_check_file_no(const firn *db, firn_error *err);
@@ -275,10 +295,10 @@ static inline void store_trim(firn *db)
 /* ---- mapping.c ---- */
 /* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the store's own are `memory`. */
 uint64_t mapping_room(uint64_t limit, uint64_t memory);
-/* Maps the youngest levels that fit into `room` together, and nothing else. */
-void mapping_decide(const version *v, uint64_t room);
-/* Both, for a version that is about to be, or has become, the store's. */
-void store_decide_mapping(firn *db, const version *v);
+/* Maps the youngest levels of all versions that fit into `room` together, and nothing else. */
+void mapping_decide(const version *const *v, size_t count, uint64_t room);
+/* Both, for versions that are about to be, or have become, the store's. */
+void store_decide_mapping(firn *db, const version *const *v, size_t count);
 
 /* Something may have become due: wakes the workers. */
 void store_ring(firn *db);

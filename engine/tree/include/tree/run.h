@@ -36,15 +36,17 @@ typedef enum run_kind {
 typedef struct run {
     run_kind kind;
     union {
-        mem *mem;
+        mem_part *mem;
         table *table;
         const level *level;
     };
 } run;
 
-static inline run run_of_mem(mem *m)
+/* What a mem holds of a bucket; RUN_NONE when that is nothing. */
+static inline run run_of_mem(mem *m, uint8_t bucket)
 {
-    return (run){.kind = RUN_MEM, .mem = m};
+    mem_part *p = mem_part_of(m, bucket);
+    return (run){.kind = p ? RUN_MEM : RUN_NONE, .mem = p};
 }
 
 static inline run run_of_table(table *t)
@@ -67,8 +69,8 @@ static inline size_t view_mem_count(const view *v)
 static inline run view_mem_run(const view *v, size_t i)
 {
     if (!v->active)
-        return run_of_mem(v->frozen[i]);
-    return run_of_mem(i == 0 ? v->active : v->frozen[i - 1]);
+        return run_of_mem(v->frozen[i], v->bucket);
+    return run_of_mem(i == 0 ? v->active : v->frozen[i - 1], v->bucket);
 }
 
 /* The version's runs one after the other: *at counts from 0. RUN_NONE: that was all. */

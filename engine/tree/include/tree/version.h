@@ -70,6 +70,7 @@ struct table {
     atomic_uint refs;
     dead grave;
     uint64_t no;
+    uint8_t bucket; /* whose keys it holds; set by the one who made it, before others see it */
     sst_properties properties; /* key_min and key_max point into `keys` */
     buf keys;
     /* Which snapshots need the hidden versions: the manifest says it beside the properties. Set before the table is listed. */
@@ -113,6 +114,7 @@ static inline bool table_may_show(const table *t, const iter_limits *limits)
 /* ---- Versions ---- */
 typedef struct version {
     atomic_uint refs;
+    uint8_t bucket; /* whose tables it lists */
     level levels[FIRN_LEVELS];
 } version;
 
@@ -126,11 +128,13 @@ typedef struct edit {
     edit_table *added, *dropped;
     size_t added_count, dropped_count;
     size_t added_capacity, dropped_capacity;
-    uint64_t flushed_seq;  /* 0: unchanged */
-    uint64_t covered_no;   /* 0: unchanged; log segments up to here hold nothing newer */
-    uint64_t next_file_no; /* 0: unchanged */
-    bool closed;           /* a clean close ... */
-    uint64_t closed_seq;   /* ... of a log that ended here */
+    uint64_t flushed_seq;      /* 0: unchanged */
+    uint64_t covered_no;       /* 0: unchanged; log segments up to here hold nothing newer */
+    uint64_t next_file_no;     /* 0: unchanged */
+    const struct tree *create; /* a bucket that begins to be; NULL: none */
+    const struct tree *drop;   /* one that ends, with the tables that it still lists */
+    bool closed;               /* a clean close ... */
+    uint64_t closed_seq;       /* ... of a log that ended here */
 } edit;
 
 int edit_add(edit *e, unsigned level, table *t);

@@ -51,7 +51,7 @@ int version_build_drop(version_build *b, unsigned lvl, uint64_t table_no, firn_e
 /* FIRN_DAMAGED (B1 to B5), FIRN_NO_MEMORY. */
 int version_build_finish(version_build *b, version **out, firn_error *err);
 
-/* `from` and one edit: its drops, then its additions. */
+/* `from` and what an edit says of its bucket: its drops, then its additions. */
 int version_apply(const version *from, const edit *e, version **out, firn_error *err);
 
 #endif

@@ -1,19 +1,21 @@
-/* view: everything a read looks at, in one immutable piece: the memtable that grows, those that
+/* view: everything a read of one tree looks at, in one immutable piece: the memtable that grows, those that
  * wait to be flushed, and the version of the tables.
  *
- * A mem is a memtable and the log segment that its entries lie in: the index and the bytes live and
- * die together. It covers the numbers [seq_first, seq_last] of that one segment; a segment has at
- * most one mem.
+ * A mem is a log segment and the index over its entries: a memtable for each bucket that has any there, made when the
+ * first of them comes. Index and bytes live and die together. A mem covers the numbers [seq_first, seq_last] of that one
+ * segment; a segment has at most one mem. All trees of a store share the mems; each reads the part of its own bucket.
  *
  * Invariants
  *   E1  The active mem belongs to the segment that takes appends.
  *   E2  Frozen mems are ordered newest first; all their numbers are below the active one's.
  *   E3  Every acknowledged entry with a number > version's flushed number is in exactly one mem of
  *       the view.
+ *   T1  A mem holds exactly its segment's entries of all buckets that are there.
  */
 #ifndef ENGINE_VIEW_H
 #define ENGINE_VIEW_H
 
+#include <base/bucket.h>
 #include <memtable/memtable.h>
 #include <wal/wal.h>
 
@@ -22,11 +24,22 @@
 /* Of the store. */
 MUTEX_KIND(state_mu);
 
-typedef struct mem {
+typedef struct mem mem;
+
+/* What a mem holds of one bucket. Lives as long as the mem. */
+typedef struct mem_part mem_part;
+struct mem_part {
+    mem *mem;
+    memtable *table;
+    mem_part *next; /* of the mem's */
+    uint8_t bucket;
+};
+
+struct mem {
     atomic_uint refs;
     dead grave;
-    cleaner *cleaner; /* ends it, and views in which it is the active one */
-    memtable *table;
+    cleaner *cleaner;     /* ends it, and views in which it is the active one */
+    mem_part main;        /* of bucket 0: always there, and found without a further step */
     wal_segment *segment; /* a reference */
     uint64_t seq_first;
     _Atomic uint64_t
@@ -35,16 +48,39 @@ typedef struct mem {
     uint64_t
         log_end; /* of the newest entry, from the segment's base; changed by the leader that applies, like what follows */
     uint64_t log_bytes, index_bytes; /* charged */
-    bool full; /* the same: it has reached its share, and that has been said */
-} mem;
+    bool full;                 /* the same: it has reached its share, and that has been said */
+    _Atomic(mem_part *) parts; /* all; more come in front. Release */
+    _Atomic(mem_part *) others[ENTRY_BUCKETS]; /* by bucket; NULL: nothing of it is here. Release */
+    /* Adds that have been reserved, by bucket. The one who applies changes it with each of them: so it lies away from what
+     * readers read. */
+    size_t room[ENTRY_BUCKETS];
+};
 
-/* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. FIRN_NO_MEMORY. */
+/* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. The keys of bucket 0 probably begin with
+ * `prefix`. FIRN_NO_MEMORY. */
 int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
             firn_slice prefix, mem **out);
+/* The part of a bucket; NULL: there is none. Any thread. */
+static inline mem_part *mem_part_of(mem *m, uint8_t bucket)
+{
+    return bucket == 0 ? &m->main : atomic_load_explicit(&m->others[bucket], memory_order_acquire);
+}
+static inline mem_part *mem_first_part(const mem *m)
+{
+    return atomic_load_explicit(&m->parts, memory_order_acquire);
+}
+/* Makes the part of a bucket, whose keys probably begin with `prefix`. The one who applies. FIRN_NO_MEMORY. */
+int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix);
+/* Of all parts. Any thread. */
+size_t mem_entries(const mem *m);
+size_t mem_index_bytes(const mem *m);
 #define MEM_NUMBERS UINT32_MAX
 void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
-/* Indexes the entries of a frame that lies in m's segment; room has been reserved. */
+/* Room for so many entries in the part of a bucket, which is there. FIRN_NO_MEMORY. */
+int mem_reserve(mem *m, uint8_t bucket, size_t entries);
+/* Indexes the entries of a frame that lies in m's segment, for which room has been reserved. Those of a bucket without a part
+ * are left out: it has been dropped. */
 void mem_apply(mem *m, const wal_applied *frame);
 /* Charges what was applied: once for a group, since each charge is a locked addition. */
 void mem_charge(mem *m);
@@ -59,6 +95,7 @@ struct view {
     atomic_uint refs;
     dead grave;
     view *next_retired GUARDED_BY(state_mu); /* in store.retired, once it is replaced */
+    uint8_t bucket;                          /* whose parts are read */
     size_t frozen_room;                      /* how many mems fit into `frozen` */
     version *version;
     mem *active; /* NULL when the store is open for reading only and its log is empty */
@@ -69,8 +106,9 @@ struct view {
 /* A view is made in two steps, so that what must not fail needs no memory: room for it, and its parts. NULL: no memory. */
 view *view_room(size_t frozen_room);
 /* Takes new references to all parts. The room suffices. */
-void view_fill(view *w, version *v, mem *active, mem *const *frozen, size_t frozen_count);
-void view_room_free(view *w); /* not filled; NULL is allowed */
+void view_fill(view *w, version *v, mem *active, mem *const *frozen,
+               size_t frozen_count); /* the version's bucket */
+void view_room_free(view *w);        /* not filled; NULL is allowed */
 /* Both steps. FIRN_NO_MEMORY. */
 int view_new(version *v, mem *active, mem *const *frozen, size_t frozen_count, view **out);
 void view_ref(view *v);

@@ -1,0 +1,11 @@
+/* reading: the calls of firn.h that read, for any bucket. Those of firn.h are for bucket 0. Handles have been checked. */
+#ifndef ENGINE_READING_H
+#define ENGINE_READING_H
+
+#include <store/tree.h>
+
+int tree_get_into(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
+                  void *buffer, size_t capacity, size_t *value_size, firn_error *err);
+int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, firn_error *err);
+
+#endif
