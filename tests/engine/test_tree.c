@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include <base/entry.h>
+#include <base/thread.h>
 
 #include "bed.h"
+#include "jobs.h"
 #include "reading.h"
 #include <store/store.h>
 #include <tree/names.h>
@@ -466,6 +469,141 @@ static void every_crash_leaves_whole_batches_in_all_trees(void **state)
     free(s);
 }
 
+/* ---- Jobs ---- */
+
+static void make_level_0(story *s)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned n = 0; n < 15; n++)
+            write_one(s, false);
+        bed_flush(&s->b);
+    }
+}
+
+/* firn_compact leaves one level in each tree, without tombstones: nothing lies below. */
+static void compacting_takes_all_trees(void **state)
+{
+    (void)state;
+    story *s = malloc(sizeof *s);
+    assert_non_null(s);
+    begin(s, 21);
+    bed_must_open(&s->b);
+    make_trees(s);
+    make_level_0(s);
+    MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
+    for (unsigned t = 0; t < TREES; t++) {
+        view *v = tree_view(s->trees[t]);
+        unsigned filled = 0;
+        for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+            const level *l = &v->version->levels[n];
+            filled += l->count > 0;
+            for (size_t i = 0; i < l->count; i++) {
+                assert_int_equal(l->tables[i]->properties.deletes, 0);
+                assert_int_equal(l->tables[i]->bucket, s->trees[t]->bucket);
+            }
+        }
+        assert_int_equal(filled, 1);
+        assert_int_equal(v->version->levels[0].count, 0);
+        view_unref(v);
+    }
+    must_be(s, NULL, s->count);
+    bed_release(&s->b);
+    free(s);
+}
+
+static void must_be_of(const job *j, const tree *t)
+{
+    assert_ptr_equal(j->tree, t);
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->what.counts[side]; i++)
+            assert_int_equal(j->what.inputs[side][i]->bucket, t->bucket);
+}
+
+/* A claim is one tree's: the same keys of another one are free. A job takes tables of its own tree, and leaves its tables there. */
+static void jobs_of_two_trees_do_not_mix(void **state)
+{
+    (void)state;
+    story *s = malloc(sizeof *s);
+    assert_non_null(s);
+    begin(s, 22);
+    bed_must_open(&s->b);
+    make_trees(s);
+    make_level_0(s);
+    job jobs[TREES];
+    for (unsigned t = 0; t < TREES; t++) {
+        schedule_request q = {.seq = FIRN_MAX_SEQ};
+        MUST(jobs_ask(s->trees[t], &q, &jobs[t], error)); /* it would wait for a claim in its way */
+        must_be_of(&jobs[t], s->trees[t]);
+    }
+    job more;
+    assert_int_equal(jobs_next(s->b.db, true, &more, NULL), FIRN_NOT_FOUND);
+    for (unsigned t = TREES; t-- > 0;) { /* the last one that began ends first */
+        MUST(job_run(&jobs[t], error));
+        must_be(s, NULL, s->count);
+    }
+    for (unsigned t = 0; t < TREES; t++)
+        jobs_end(s->b.db, &jobs[t]);
+    store_reap(s->b.db);
+    must_be(s, NULL, s->count);
+    reopen(s);
+    must_be(s, NULL, s->count);
+    bed_release(&s->b);
+    free(s);
+}
+
+typedef struct dropping {
+    firn *db;
+    tree *tree;
+    atomic_bool done;
+} dropping;
+
+static void drop_it(void *ctx)
+{
+    dropping *d = ctx;
+    MUST(tree_drop(d->db, d->tree, error));
+    atomic_store(&d->done, true);
+}
+
+/* Who drops a bucket waits for its jobs, and for a caller that compacts it; none begins behind that. */
+static void dropping_waits_for_jobs(void **state)
+{
+    (void)state;
+    story *s = malloc(sizeof *s);
+    assert_non_null(s);
+    begin(s, 23);
+    bed_must_open(&s->b);
+    make_trees(s);
+    make_level_0(s);
+    tree *t = jobs_hold(s->b.db, 2);
+    assert_ptr_equal(t, s->trees[2]);
+    schedule_request q = {.seq = FIRN_MAX_SEQ};
+    job j, none;
+    MUST(jobs_ask(t, &q, &j, error));
+    dropping d = {.db = s->b.db, .tree = t};
+    thread other = {0};
+    assert_int_equal(thread_start(&other, "dropper", drop_it, &d), 0);
+    for (bool ending = false; !ending; usleep(1000)) {
+        mutex_lock(&s->b.db->jobs_mu);
+        ending = t->ending;
+        mutex_unlock(&s->b.db->jobs_mu);
+    }
+    assert_int_equal(jobs_ask(t, &q, &none, NULL), FIRN_NOT_FOUND);
+    assert_null(jobs_hold(s->b.db, 2));
+    MUST(job_run(&j, error));
+    jobs_end(s->b.db, &j);
+    usleep(5000);
+    assert_false(atomic_load(&d.done));
+    jobs_let_go(t);
+    thread_join(&other);
+    assert_true(atomic_load(&d.done));
+    s->trees[2] = NULL;
+    must_be(s, NULL, s->count);
+    MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
+    must_be(s, NULL, s->count);
+    bed_release(&s->b);
+    free(s);
+}
+
 /* ---- Repair, check ---- */
 
 static void repair_keeps_the_buckets(void **state)
@@ -510,6 +648,9 @@ int main(void)
         cmocka_unit_test(a_dropped_tree_is_gone),
         cmocka_unit_test(names_and_numbers_are_watched),
         cmocka_unit_test(an_entry_of_a_bucket_that_never_was_is_damage),
+        cmocka_unit_test(compacting_takes_all_trees),
+        cmocka_unit_test(jobs_of_two_trees_do_not_mix),
+        cmocka_unit_test(dropping_waits_for_jobs),
         cmocka_unit_test(repair_keeps_the_buckets),
         cmocka_unit_test(every_crash_leaves_whole_batches_in_all_trees),
     };
