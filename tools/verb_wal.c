@@ -103,6 +103,8 @@ static void draw_entry(drawing *d, const firn_wal_record *r)
         return;
     size_t limit = d->all ? SIZE_MAX : BYTES_SHOWN;
     output_format(&d->out, "%22s  | %" PRIu64 " %s ", "", r->entry.seq, op_name(r->entry.op));
+    if (r->entry.bucket)
+        output_format(&d->out, "in bucket %u ", r->entry.bucket);
     output_shortened(&d->out, r->entry.key, limit);
     if (r->entry.op == FIRN_PUT) {
         output_text(&d->out, " = ");

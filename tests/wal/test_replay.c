@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <base/entry.h>
+#include <base/slice.h>
 #include <base/thread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,6 +139,36 @@ static void replay_after_a_number_inside_a_batch_starts_inside_it(void **state)
     put_many(b, 14, 15);
     log_read r = replay(b, 8);
     assert_true(r.first == 9 && r.last == 15 && r.count == 7);
+}
+
+static int add_bucket(void *ctx, const firn_wal_entry *e)
+{
+    unsigned *all = ctx;
+    *all = *all * 10 + e->bucket;
+    return 0;
+}
+
+static int add_bucket_of(void *ctx, const firn_wal_record *r)
+{
+    return r->kind == FIRN_WAL_RECORD_ENTRY ? add_bucket(ctx, &r->entry) : 0;
+}
+
+static void each_operation_says_its_bucket(void **state)
+{
+    bench *b = *state;
+    firn_batch *batch;
+    unsigned replayed = 0, iterated = 0;
+    assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+    for (uint8_t bucket = 3; bucket > 0; bucket--)
+        assert_int_equal(batch_add(batch, bucket, FIRN_PUT, slice_of_str("k"), slice_of_str("v")),
+                         FIRN_OK);
+    assert_int_equal(firn_batch_put(batch, "k", 1, "v", 1), FIRN_OK);
+    assert_int_equal(firn_wal_append_batch(b->w, batch, NULL, NULL, NULL), FIRN_OK);
+    firn_batch_free(batch);
+    assert_int_equal(firn_wal_replay(b->w, 0, add_bucket, &replayed, NULL, NULL), FIRN_OK);
+    assert_int_equal(firn_wal_iterate(b->w, add_bucket_of, &iterated, NULL), FIRN_OK);
+    assert_int_equal(replayed, 3210);
+    assert_int_equal(iterated, 3210);
 }
 
 static void replay_starts_at_the_floor(void **state)
@@ -468,6 +499,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(replay_gives_every_operation_after_a_number),
         TEST(replay_after_a_number_inside_a_batch_starts_inside_it),
+        TEST(each_operation_says_its_bucket),
         TEST(replay_starts_at_the_floor),
         TEST(a_callback_that_returns_non_zero_stops_the_replay),
         TEST(a_replay_reports_what_it_read),

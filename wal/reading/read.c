@@ -264,6 +264,7 @@ static firn_wal_entry entry_of(const entry *e, const wal_frame *f, uint32_t inde
         .seq = f->seq_first + index,
         .time_ms = f->time_ms,
         .op = (firn_kind)e->kind,
+        .bucket = e->bucket,
         .key = e->key,
         .value = e->value,
     };
