@@ -1,6 +1,7 @@
 /* props: see props.h. */
 #include "props.h"
 
+#include <base/bucket.h>
 #include <base/coding.h>
 
 #include <stddef.h>
@@ -8,7 +9,8 @@
 enum {
     ID_KEY_MIN = 11,
     ID_KEY_MAX = 12,
-    ID_REQUIRED = 0x8000, /* a reader that does not know such an id must refuse the table */
+    ID_REQUIRED = 0x8000,        /* a reader that does not know such an id must refuse the table */
+    ID_BUCKET = ID_REQUIRED + 1, /* there unless it is 0 */
     HEADER_BYTES = 4,
 };
 
@@ -45,6 +47,8 @@ int sst_props_put(const sst_props *p, buf *out)
     int status = put_field(out, ID_KEY_MIN, p->shown.key_min.data, p->shown.key_min.size);
     if (status == FIRN_OK)
         status = put_field(out, ID_KEY_MAX, p->shown.key_max.data, p->shown.key_max.size);
+    if (status == FIRN_OK && p->shown.bucket)
+        status = put_field(out, ID_BUCKET, &p->shown.bucket, sizeof p->shown.bucket);
     return status;
 }
 
@@ -59,6 +63,10 @@ static int take_field(sst_props *p, unsigned id, firn_slice bytes)
             return FIRN_DAMAGED;
         uint64_t number = get_u64(bytes.data);
         memcpy((char *)p + numbers[id - 1], &number, sizeof(number));
+    } else if (id == ID_BUCKET) {
+        if (bytes.size != 1 || bytes.data[0] == 0 || bytes.data[0] >= ENTRY_BUCKETS)
+            return FIRN_DAMAGED;
+        p->shown.bucket = bytes.data[0];
     } else if (id >= ID_REQUIRED) {
         return FIRN_UNSUPPORTED;
     }

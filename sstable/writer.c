@@ -104,6 +104,7 @@ int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, 
         return status;
     }
     w->props.shown.created_us = fs_wall_us(dir->owner);
+    w->props.shown.bucket = o->bucket;
     *out = w;
     return FIRN_OK;
 }

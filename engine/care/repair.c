@@ -20,6 +20,7 @@
 
 #include <base/alloc.h>
 #include <base/coding.h>
+#include <base/entry.h>
 #include <base/error.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -33,7 +34,7 @@
 
 /* ---- Telling ---- */
 
-void repair_note(repair *r, const char *file, const char *format, ...)
+void repair_note(const repair *r, const char *file, const char *format, ...)
 {
     if (!r->tell)
         return;
@@ -73,6 +74,19 @@ void repair_note_error(repair *r, const char *file, const firn_error *why)
                             .file = file,
                             .offset = why->offset == FIRN_NO_OFFSET ? 0 : why->offset,
                         });
+}
+
+static const bucket_state *find_bucket(const repair *r, uint8_t bucket)
+{
+    for (size_t i = 0; i < r->state.bucket_count; i++)
+        if (r->state.buckets[i].bucket == bucket)
+            return &r->state.buckets[i];
+    return NULL;
+}
+
+bool repair_is_dropped(const repair *r, uint8_t bucket)
+{
+    return bucket > 0 && bucket < r->state.bucket_limit && !find_bucket(r, bucket);
 }
 
 bool repair_is_damage(int status, const firn_error *err)
@@ -373,6 +387,21 @@ static int keep_front(repair *r, uint64_t seq_last, wal **out, firn_error *err)
     return FIRN_OK;
 }
 
+/* A manifest that is lost, or older than the log, does not list all buckets that have entries there. */
+static int see_frame(void *ctx, const wal_applied *frame)
+{
+    repair *r = ctx;
+    bucket_set buckets = {0};
+    firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
+    entries_buckets(payload, frame->count, &buckets);
+    for (unsigned b = 1; b < TREES_MAX; b++)
+        if (bucket_set_has(&buckets, (uint8_t)b) && b >= r->state.bucket_limit) {
+            bucket_set_add(&r->seen, (uint8_t)b);
+            r->changed = true;
+        }
+    return 0;
+}
+
 static int salvage_log(repair *r)
 {
     firn_wal_report report;
@@ -392,7 +421,9 @@ static int salvage_log(repair *r)
         wal_get_stats(w, &stats);
         r->summary.log_operations = report.operations;
         compare_with_manifest(r, stats.floor_seq, stats.last_seq);
-        rc = firn_wal_close(w, &why);
+        rc = wal_recovered(w, r->flushed_seq, see_frame, r, &why);
+        int closed = firn_wal_close(w, rc == FIRN_OK ? &why : NULL);
+        rc = rc == FIRN_OK ? closed : rc;
     }
     firn_wal_report_release(&report);
     if (rc != FIRN_OK && r->err)
@@ -431,7 +462,41 @@ static int version_of_parts(const repair *r, const edit *e, uint8_t bucket, vers
     return rc;
 }
 
-/* All buckets that were listed, with what is left of their tables. */
+/* What a bucket is called whose name has been lost: no other one is called so. */
+static size_t make_name(const repair *r, uint8_t bucket, char name[TREE_NAME_MAX + 1])
+{
+    bool taken = true;
+    int size = snprintf(name, TREE_NAME_MAX + 1, "bucket-%u", bucket);
+    while (taken && size < TREE_NAME_MAX) {
+        taken = false;
+        for (size_t i = 0; i < r->state.bucket_count; i++)
+            taken = taken || (r->state.buckets[i].name_size == (size_t)size &&
+                              memcmp(r->state.buckets[i].name, name, (size_t)size) == 0);
+        if (taken)
+            name[size++] = '-';
+        name[size] = 0;
+    }
+    repair_note(r, "", "bucket %u has lost its name: it is called %s", bucket, name);
+    return (size_t)size;
+}
+
+static int add_bucket(const repair *r, manifest_state *s, const edit *e, uint8_t bucket)
+{
+    const bucket_state *listed = find_bucket(r, bucket);
+    char name[TREE_NAME_MAX + 1];
+    version *v = NULL;
+    size_t size = listed ? listed->name_size : make_name(r, bucket, name);
+    int rc = version_of_parts(r, e, bucket, &v);
+    if (rc == FIRN_OK &&
+        manifest_state_add(s, bucket, slice_of(listed ? listed->name : name, size), v) != FIRN_OK)
+        rc = error_no_memory(r->err, 0);
+    version_unref(v);
+    if (s->bucket_limit <= bucket)
+        s->bucket_limit = bucket + 1U;
+    return rc;
+}
+
+/* All buckets that were listed, or of which there is something, with what is left of their tables. */
 static int state_of_parts(const repair *r, manifest_state *s)
 {
     edit e = {0};
@@ -442,15 +507,9 @@ static int state_of_parts(const repair *r, manifest_state *s)
             rc = error_no_memory(r->err, 0);
     if (rc == FIRN_OK)
         rc = version_of_parts(r, &e, 0, &s->version);
-    for (size_t i = 0; rc == FIRN_OK && i < r->state.bucket_count; i++) {
-        const bucket_state *b = &r->state.buckets[i];
-        version *v = NULL;
-        rc = version_of_parts(r, &e, b->bucket, &v);
-        if (rc == FIRN_OK &&
-            manifest_state_add(s, b->bucket, slice_of(b->name, b->name_size), v) != FIRN_OK)
-            rc = error_no_memory(r->err, 0);
-        version_unref(v);
-    }
+    for (unsigned b = 1; rc == FIRN_OK && b < TREES_MAX; b++)
+        if (find_bucket(r, (uint8_t)b) || bucket_set_has(&r->seen, (uint8_t)b))
+            rc = add_bucket(r, s, &e, (uint8_t)b);
     edit_release(&e);
     return rc;
 }

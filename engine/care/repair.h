@@ -24,6 +24,7 @@ typedef struct repair {
     lost lost;
     part *parts;
     size_t count, capacity;
+    bucket_set seen; /* what tables and log are of, beside what the manifest lists */
     void (*tell)(void *ctx, const firn_repair_event *event);
     void *ctx;
     firn_repair_summary summary;
@@ -31,11 +32,13 @@ typedef struct repair {
 } repair;
 
 /* ---- repair.c ---- */
-void repair_note(repair *r, const char *file, const char *format, ...)
+void repair_note(const repair *r, const char *file, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void repair_note_error(repair *r, const char *file, const firn_error *why);
 /* Passes a loss on and counts it. */
 void repair_loss(repair *r, const firn_repair_event *event);
+/* Has this bucket been dropped? Then nothing of it counts any more. */
+bool repair_is_dropped(const repair *r, uint8_t bucket);
 /* Is this failure one of the bytes that were read, and not of the system? */
 bool repair_is_damage(int status, const firn_error *err);
 

@@ -192,12 +192,13 @@ static void tell_what_is_missing(const saving *s)
 }
 
 /* Makes a new table of what is left of the one in the file; none when nothing is. */
-static int save_table(repair *r, uint64_t no, unsigned lvl, const table *listed_as)
+static int save_table(repair *r, uint64_t no, unsigned lvl, uint8_t bucket,
+                      const sst_properties *listed)
 {
-    saving s = {.r = r, .listed = listed_as ? &listed_as->properties : NULL};
+    saving s = {.r = r, .listed = listed};
     name_table(no, s.name);
     build_init(&s.build, r->db, lvl, UINT64_MAX);
-    s.build.bucket = listed_as ? listed_as->bucket : 0;
+    s.build.bucket = bucket;
     int rc = lost_keep(&r->lost, s.name, r->err);
     if (rc == FIRN_OK)
         rc = salvage(&s, no);
@@ -238,7 +239,7 @@ static int take_listed(repair *r, unsigned lvl, table *t)
         return FIRN_OK;
     }
     repair_note_error(r, name, &why);
-    return save_table(r, t->no, lvl, t);
+    return save_table(r, t->no, lvl, t->bucket, &t->properties);
 }
 
 int repair_listed_tables(repair *r)
@@ -253,8 +254,11 @@ int repair_listed_tables(repair *r)
     return rc;
 }
 
-/* The table in the file, by what it says of itself, if all of it is intact. */
-static int take_found(repair *r, uint64_t no, table **out, firn_error *why)
+#define BUCKET_UNKNOWN ENTRY_BUCKETS
+
+/* The table in the file, by what it says of itself, if all of it is intact. *bucket: also that of one that is not, if it can
+ * still be read. */
+static int take_found(repair *r, uint64_t no, table **out, uint8_t *bucket, firn_error *why)
 {
     const table_env *env = &r->db->env;
     sst_reader_options o = {
@@ -263,6 +267,7 @@ static int take_found(repair *r, uint64_t no, table **out, firn_error *why)
     char name[NAME_BYTES];
     name_table(no, name);
     int rc = sst_reader_open(env->dir, name, &o, &reader, why);
+    *bucket = rc == FIRN_OK ? sst_reader_properties(reader)->bucket : BUCKET_UNKNOWN;
     if (rc == FIRN_OK)
         rc = sst_verify(reader, why);
     if (rc == FIRN_OK && table_new(env, no, sst_reader_properties(reader), out) != FIRN_OK)
@@ -314,7 +319,8 @@ int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
     for (size_t i = 0; i < folder_count(&r->folder.tables); i++) {
         uint64_t no = folder_at(&r->folder.tables, i);
         table *t = NULL;
-        if (folder_has(&listed, no) || take_found(r, no, &t, NULL) != FIRN_OK)
+        uint8_t bucket;
+        if (folder_has(&listed, no) || take_found(r, no, &t, &bucket, NULL) != FIRN_OK)
             continue;
         *any = true;
         if (t->properties.entries && t->properties.seq_max > *seq_max)
@@ -325,47 +331,89 @@ int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
     return FIRN_OK;
 }
 
+static int save_found(repair *r, uint64_t no, uint8_t bucket)
+{
+    if (bucket)
+        bucket_set_add(&r->seen, bucket);
+    return save_table(r, no, 0, bucket, NULL);
+}
+
+/* One that is intact is a part; one that does not say of which bucket it is waits in `unknown`. */
+static int take_one(repair *r, uint64_t no, uint64_t *seq_max, buf *unknown)
+{
+    firn_error why = {0};
+    table *t = NULL;
+    uint8_t bucket;
+    char name[NAME_BYTES];
+    name_table(no, name);
+    int rc = take_found(r, no, &t, &bucket, &why);
+    if (rc == FIRN_OK && t->properties.entries && t->properties.seq_max > *seq_max)
+        *seq_max = t->properties.seq_max;
+    if (rc != FIRN_OK && !repair_is_damage(rc, &why)) {
+        if (r->err)
+            *r->err = why;
+    } else if (bucket != BUCKET_UNKNOWN && repair_is_dropped(r, bucket)) {
+        repair_note(r, name, "is of bucket %u, which was dropped", bucket);
+        rc = FIRN_OK;
+    } else if (rc == FIRN_OK) {
+        if (bucket)
+            bucket_set_add(&r->seen, bucket);
+        rc = add_part(r, 0, t);
+    } else if (belongs_elsewhere(r, name)) {
+        repair_note(r, name, "belongs to another store");
+        rc = lost_keep(&r->lost, name, r->err);
+    } else {
+        repair_note_error(r, name, &why);
+        if (bucket != BUCKET_UNKNOWN)
+            rc = save_found(r, no, bucket);
+        else if (buf_append(unknown, &no, sizeof no) == FIRN_OK)
+            rc = FIRN_OK;
+        else
+            rc = error_no_memory(r->err, 0);
+    }
+    table_unref(t);
+    return rc;
+}
+
+/* In a store of several buckets, its keys might go into the wrong one. */
+static int take_unknown(repair *r, uint64_t no)
+{
+    static const bucket_set none;
+    if (r->state.bucket_count == 0 && memcmp(&r->seen, &none, sizeof none) == 0)
+        return save_found(r, no, 0);
+    char name[NAME_BYTES];
+    name_table(no, name);
+    r->summary.tables_lost++;
+    tell_whole_table(r, name, NULL, "a table does not say any more of which bucket it is");
+    return lost_keep(&r->lost, name, r->err);
+}
+
 int repair_found_tables(repair *r, uint64_t *seq_max)
 {
+    buf unknown = {0};
     int rc = FIRN_OK;
     *seq_max = 0;
-    for (size_t i = 0; rc == FIRN_OK && i < folder_count(&r->folder.tables); i++) {
-        uint64_t no = folder_at(&r->folder.tables, i);
-        firn_error why = {0};
-        table *t = NULL;
-        char name[NAME_BYTES];
-        name_table(no, name);
-        rc = take_found(r, no, &t, &why);
-        if (rc == FIRN_OK) {
-            if (t->properties.entries && t->properties.seq_max > *seq_max)
-                *seq_max = t->properties.seq_max;
-            rc = add_part(r, 0, t);
-            table_unref(t);
-        } else if (!repair_is_damage(rc, &why)) {
-            if (r->err)
-                *r->err = why;
-        } else if (belongs_elsewhere(r, name)) {
-            repair_note(r, name, "belongs to another store");
-            rc = lost_keep(&r->lost, name, r->err);
-        } else {
-            repair_note_error(r, name, &why);
-            rc = save_table(r, no, 0, NULL);
-        }
-    }
+    for (size_t i = 0; rc == FIRN_OK && i < folder_count(&r->folder.tables); i++)
+        rc = take_one(r, folder_at(&r->folder.tables, i), seq_max, &unknown);
+    for (size_t i = 0; rc == FIRN_OK && i < folder_count(&unknown); i++)
+        rc = take_unknown(r, folder_at(&unknown, i));
+    buf_release(&unknown);
     return rc;
 }
 
 /* ---- All tables become one level ---- */
 
 /* What the log will bring again must not be in the tables, too: the limits leave it out. */
-static int open_parts(const repair *r, const iter_limits *limits, walk *out)
+static int open_parts(const repair *r, uint8_t bucket, const iter_limits *limits, walk *out)
 {
     run *runs = mem_alloc((r->count ? r->count : 1) * sizeof *runs);
+    size_t count = 0;
     int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
     for (size_t i = 0; runs && i < r->count; i++)
-        runs[i] = run_of_table(r->parts[i].table);
+        if (r->parts[i].table->bucket == bucket)
+            runs[count++] = run_of_table(r->parts[i].table);
     if (rc == FIRN_OK)
-        rc = walk_open(runs, r->count, false, limits, out);
+        rc = walk_open(runs, count, false, limits, out);
     mem_free(runs);
     return rc == FIRN_OK ? rc : error_no_memory(r->err, 0);
 }
@@ -380,24 +428,42 @@ static int merge_parts(const repair *r, const walk *w, build *b)
     return rc == FIRN_OK ? build_finish(b, r->err) : rc;
 }
 
-int repair_merge(repair *r)
+/* Adds what the parts of a bucket become to `to`. */
+static int merge_bucket(repair *r, uint8_t bucket, repair *to)
 {
     build b;
     walk w = {0};
     const iter_limits limits = {.seq_max = r->flushed_seq};
     uint64_t bytes = 0;
     for (size_t i = 0; i < r->count; i++)
-        bytes += r->parts[i].table->properties.file_bytes;
+        if (r->parts[i].table->bucket == bucket)
+            bytes += r->parts[i].table->properties.file_bytes;
+    if (bytes == 0)
+        return FIRN_OK;
     unsigned lvl = schedule_levels_for(&r->db->rules, bytes);
     build_init(&b, r->db, lvl, r->db->options.table_bytes);
-    int rc = open_parts(r, &limits, &w);
+    b.bucket = bucket;
+    int rc = open_parts(r, bucket, &limits, &w);
     if (rc == FIRN_OK)
         rc = merge_parts(r, &w, &b);
     walk_close(&w);
-    if (rc == FIRN_OK)
-        repair_drop_parts(r);
     for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
-        rc = add_part(r, lvl, b.tables[i]);
+        rc = add_part(to, lvl, b.tables[i]);
     build_release(&b, rc == FIRN_OK);
+    return rc;
+}
+
+int repair_merge(repair *r)
+{
+    repair merged = {.err = r->err};
+    int rc = FIRN_OK;
+    for (unsigned b = 0; rc == FIRN_OK && b < TREES_MAX; b++)
+        rc = merge_bucket(r, (uint8_t)b, &merged);
+    repair_drop_parts(rc == FIRN_OK ? r : &merged);
+    if (rc == FIRN_OK) {
+        r->parts = merged.parts;
+        r->count = merged.count;
+        r->capacity = merged.capacity;
+    }
     return rc;
 }

@@ -41,6 +41,7 @@ static int start_table(build *b, firn_error *err)
     o.store_id[0] = b->db->env.store_id[0];
     o.store_id[1] = b->db->env.store_id[1];
     o.table_no = b->writer_no = store_next_file_no(b->db);
+    o.bucket = b->bucket;
     char name[NAME_BYTES];
     name_table(b->writer_no, name);
     return sst_writer_open(b->db->dir, name, &o, &b->writer, err);
@@ -65,7 +66,6 @@ static int end_table(build *b, firn_error *err)
         (void)fs_unlink(b->db->dir, name, NULL); /* else an orphan, which opening removes */
         return error_no_memory(err, 0);
     }
-    t->bucket = b->bucket;
     b->tables[b->count++] = t;
     b->bytes += properties->file_bytes;
     sst_writer_free(b->writer);

@@ -298,6 +298,7 @@ static int add_table(reader *r, cursor *c, firn_error *err)
     table *t = NULL;
     version_build *build = NULL;
     int rc = build_of(r, bucket, &build, err);
+    p.bucket = (uint8_t)bucket;
     if (rc == FIRN_OK)
         rc = take_kept(c, p.entries, &kept, err);
     if (rc != FIRN_OK)
@@ -305,10 +306,8 @@ static int add_table(reader *r, cursor *c, firn_error *err)
     if (table_new(r->env, no, &p, &t) != FIRN_OK ||
         (kept.known && table_say_kept(t, kept.ranges, kept.count) != FIRN_OK))
         rc = error_no_memory(err, 0);
-    if (rc == FIRN_OK) {
-        t->bucket = (uint8_t)bucket;
+    if (rc == FIRN_OK)
         rc = version_build_add(build, level_of(n), t, err);
-    }
     table_unref(t);
     return rc;
 }

@@ -28,6 +28,7 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
         return rc;
     }
     t->no = no;
+    t->bucket = properties->bucket;
     t->env = env;
     t->properties = *properties;
     t->properties.key_min = slice_of(t->keys.data, min_size);
@@ -115,8 +116,9 @@ static bool is_as_listed(const table *t, const sst_reader *r)
 {
     const sst_properties *a = &t->properties, *b = sst_reader_properties(r);
     return a->file_bytes == b->file_bytes && a->entries == b->entries && a->deletes == b->deletes &&
-           a->blocks == b->blocks && a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
-           slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
+           a->blocks == b->blocks && a->bucket == b->bucket && a->seq_min == b->seq_min &&
+           a->seq_max == b->seq_max && slice_equal(a->key_min, b->key_min) &&
+           slice_equal(a->key_max, b->key_max);
 }
 
 static int fail_listed(const table *t, const char *name, const char *message, firn_error *err)

@@ -641,6 +641,49 @@ static void repair_keeps_the_buckets(void **state)
     free(s);
 }
 
+static int unlink_manifest(void *ctx, const char *name)
+{
+    fs_dir *dir = ctx;
+    if (strstr(name, ".manifest"))
+        MUST(fs_unlink(dir, name, error));
+    return 0;
+}
+
+/* Tables and log say of which bucket they are; only the names are gone. */
+static void repair_without_a_manifest_keeps_buckets_apart(void **state)
+{
+    (void)state;
+    story *s = malloc(sizeof *s);
+    assert_non_null(s);
+    fs_dir *dir = NULL;
+    begin(s, 13);
+    bed_must_open(&s->b);
+    s->trees[0] = &s->b.db->main;
+    MUST(tree_create(s->b.db, slice_of_str(names[1]), &s->trees[1], error));
+    for (unsigned i = 0; i < 40; i++)
+        write_one(s, false);
+    bed_flush(&s->b);
+    MUST(tree_create(s->b.db, slice_of_str(names[2]), &s->trees[2], error));
+    for (unsigned i = 0; i < 30; i++) /* in the log alone */
+        write_one(s, false);
+    bed_must_close(&s->b);
+    MUST(fs_dir_open(s->b.config.fs, s->b.folder, &dir, error));
+    MUST(fs_dir_list(dir, unlink_manifest, dir, error));
+    fs_dir_close(dir);
+    MUST(engine_repair(s->b.folder, &s->b.options, &s->b.config, NULL, NULL, NULL, error));
+    bed_must_open(&s->b);
+    s->trees[0] = &s->b.db->main;
+    s->trees[1] = tree_find(s->b.db, slice_of_str("bucket-1"));
+    s->trees[2] = tree_find(s->b.db, slice_of_str("bucket-2"));
+    assert_true(s->trees[1] && s->trees[2]);
+    must_be(s, NULL, s->count);
+    tree *fresh = NULL;
+    MUST(tree_create(s->b.db, slice_of_str("fresh"), &fresh, error));
+    assert_int_equal(fresh->bucket, 3);
+    bed_release(&s->b);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +695,7 @@ int main(void)
         cmocka_unit_test(jobs_of_two_trees_do_not_mix),
         cmocka_unit_test(dropping_waits_for_jobs),
         cmocka_unit_test(repair_keeps_the_buckets),
+        cmocka_unit_test(repair_without_a_manifest_keeps_buckets_apart),
         cmocka_unit_test(every_crash_leaves_whole_batches_in_all_trees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,7 @@ struct table {
     atomic_uint refs;
     dead grave;
     uint64_t no;
-    uint8_t bucket; /* whose keys it holds; set by the one who made it, before others see it */
+    uint8_t bucket;            /* whose keys it holds */
     sst_properties properties; /* key_min and key_max point into `keys` */
     buf keys;
     /* Which snapshots need the hidden versions: the manifest says it beside the properties. Set before the table is listed. */
