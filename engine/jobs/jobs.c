@@ -128,7 +128,7 @@ static tree *tree_from(firn *db, unsigned from) REQUIRES(db->jobs_mu)
     tree *found = NULL;
     mutex_lock(&db->state_mu);
     for (unsigned b = from; b < TREES_MAX && !found; b++)
-        if (db->trees[b] && !db->trees[b]->ending && !db->trees[b]->unborn)
+        if (db->trees[b] && !db->trees[b]->ending && !db->trees[b]->pending)
             found = db->trees[b];
     mutex_unlock(&db->state_mu);
     return found;

@@ -23,7 +23,7 @@ static int take_state(firn *db, manifest_state *s) REQUIRES(db->manifest_mu)
     int rc = FIRN_OK;
     s->bucket_limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
-        if (t->unborn)
+        if (t->pending)
             continue;
         view *v = tree_view(t);
         if (t->bucket == 0) {

@@ -32,7 +32,7 @@ tree *tree_find(firn *db, firn_slice name)
 {
     mutex_lock(&db->state_mu);
     tree *t = find(db, name);
-    if (t && t->unborn)
+    if (t && t->pending)
         t = NULL;
     mutex_unlock(&db->state_mu);
     return t;
@@ -75,7 +75,7 @@ static int join(firn *db, tree *t) REQUIRES(db->manifest_mu)
     const view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     rc = view_new(empty, v->active, v->frozen, v->frozen_count, &first);
     if (rc == FIRN_OK) {
-        t->unborn = true;
+        t->pending = true;
         atomic_init(&t->view, first);
         db->trees[t->bucket] = t;
         atomic_store_explicit(&db->bucket_limit, t->bucket + 1U, memory_order_relaxed);
@@ -122,7 +122,7 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
     }
     if (t && rc == FIRN_OK) {
         mutex_lock(&db->state_mu);
-        t->unborn = false;
+        t->pending = false;
         mutex_unlock(&db->state_mu);
     }
     mutex_unlock(&db->manifest_mu);

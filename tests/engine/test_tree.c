@@ -20,7 +20,7 @@
 #include "support/crash.h"
 
 enum { TREES = 3, KEYS = 10, BATCHES_MOST = 600, COUNTER = 0 };
-enum { MARK_DURABLE, MARK_BEGUN, MARK_BORN, MARK_DROP };
+enum { MARK_DURABLE, MARK_BEGUN, MARK_CREATED, MARK_DROP };
 
 static const char *const names[TREES] = {"", "users", "jobs"};
 
@@ -29,14 +29,14 @@ typedef struct world {
     uint64_t of[TREES][KEYS];
 } world;
 
-typedef struct story {
+typedef struct scenario {
     bed b;
     rng r;
     world states[BATCHES_MOST + 1];
     size_t count; /* batches written */
     tree *trees[TREES];
     bool last_is_gone; /* the last tree has been dropped */
-} story;
+} scenario;
 
 /* Keys of different families, so that each tree learns a beginning of its own. */
 static firn_slice key_of(unsigned t, unsigned k, char room[64])
@@ -64,7 +64,7 @@ static void add_one(firn_batch *batch, world *w, unsigned t, uint8_t bucket, uns
 }
 
 /* A batch over all trees that there are; the counter of bucket 0 says which it is. */
-static void write_one(story *s, bool sync)
+static void write_one(scenario *s, bool sync)
 {
     firn_write_options o;
     firn_write_options_init(&o);
@@ -152,7 +152,7 @@ static bool compare_world(tree *const trees[TREES], const firn_snapshot *at, con
 }
 
 /* T2 */
-static void must_list_the_same_mems(story *s)
+static void must_list_the_same_mems(scenario *s)
 {
     view *first = tree_view(s->trees[0]);
     for (unsigned t = 1; t < TREES; t++) {
@@ -168,7 +168,7 @@ static void must_list_the_same_mems(story *s)
     view_unref(first);
 }
 
-static void must_be(story *s, const firn_snapshot *at, size_t j)
+static void must_be(scenario *s, const firn_snapshot *at, size_t j)
 {
     char why[WHY];
     if (!compare_world(s->trees, at, &s->states[j], why))
@@ -176,24 +176,24 @@ static void must_be(story *s, const firn_snapshot *at, size_t j)
     must_list_the_same_mems(s);
 }
 
-static void make_trees(story *s)
+static void make_trees(scenario *s)
 {
     s->trees[0] = &s->b.db->main;
     for (unsigned t = 1; t < TREES; t++) {
         MUST(tree_create(s->b.db, slice_of_str(names[t]), &s->trees[t], error));
         if (s->b.sim)
-            simfs_mark(s->b.sim, MARK_BORN, t);
+            simfs_mark(s->b.sim, MARK_CREATED, t);
     }
 }
 
-static void reopen(story *s)
+static void reopen(scenario *s)
 {
     bed_must_close(&s->b);
     bed_must_open(&s->b);
     find_trees(s->b.db, s->trees);
 }
 
-static void begin(story *s, uint64_t seed)
+static void begin(scenario *s, uint64_t seed)
 {
     memset(s, 0, sizeof *s);
     s->r = rng_init(seed);
@@ -201,7 +201,7 @@ static void begin(story *s, uint64_t seed)
 }
 
 /* A mem without entries of a tree leaves its view, too. */
-static void quiet_tree(story *s)
+static void quiet_tree(scenario *s)
 {
     MUST(firn_put(s->b.db, "of bucket 0 alone", 17, "", 0, NULL, error));
     bed_flush(&s->b);
@@ -214,7 +214,7 @@ static void trees_answer_as_their_models(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 6; seed++) {
-        story *s = malloc(sizeof *s);
+        scenario *s = malloc(sizeof *s);
         assert_non_null(s);
         begin(s, seed);
         bed_must_open(&s->b);
@@ -268,7 +268,7 @@ static void trees_answer_as_their_models(void **state)
 static void a_dropped_tree_is_gone(void **state)
 {
     (void)state;
-    story *s = malloc(sizeof *s);
+    scenario *s = malloc(sizeof *s);
     assert_non_null(s);
     firn_iter *it = NULL;
     char why[WHY];
@@ -372,7 +372,7 @@ static void an_entry_of_a_bucket_that_never_was_is_damage(void **state)
 /* ---- Crashes ---- */
 
 /* The counter that bucket 0 shows. */
-static bool read_counter(firn *db, const story *s, size_t low, size_t high, size_t *out)
+static bool read_counter(firn *db, const scenario *s, size_t low, size_t high, size_t *out)
 {
     char value[64], room[64];
     size_t size = 0;
@@ -388,14 +388,14 @@ static bool read_counter(firn *db, const story *s, size_t low, size_t high, size
     return false;
 }
 
-static int judge(story *s, firn *db, crash_state *c)
+static int judge(scenario *s, firn *db, crash_state *c)
 {
     tree *trees[TREES];
     char why[WHY];
     size_t j = 0;
     find_trees(db, trees);
     for (unsigned t = 1; t < TREES; t++)
-        if (!trees[t] && c->marks[MARK_BORN] >= t && !(t == TREES - 1 && c->marks[MARK_DROP]))
+        if (!trees[t] && c->marks[MARK_CREATED] >= t && !(t == TREES - 1 && c->marks[MARK_DROP]))
             return crash_wrong(c, "tree %u is not there", t);
     if (trees[TREES - 1] && c->marks[MARK_DROP] == 2)
         return crash_wrong(c, "the dropped tree is there");
@@ -410,7 +410,7 @@ static int judge(story *s, firn *db, crash_state *c)
 
 static int verify(void *ctx, crash_state *c)
 {
-    story *s = ctx;
+    scenario *s = ctx;
     engine_config config = {.fs = c->fs, .inline_work = true};
     firn *db = NULL;
     firn_error err = {0};
@@ -432,7 +432,7 @@ static int verify(void *ctx, crash_state *c)
 static void every_crash_leaves_whole_batches_in_all_trees(void **state)
 {
     (void)state;
-    story *s = malloc(sizeof *s);
+    scenario *s = malloc(sizeof *s);
     assert_non_null(s);
     begin(s, 5);
     s->b.options.durability = FIRN_DURABILITY_NONE;
@@ -471,7 +471,7 @@ static void every_crash_leaves_whole_batches_in_all_trees(void **state)
 
 /* ---- Jobs ---- */
 
-static void make_level_0(story *s)
+static void make_level_0(scenario *s)
 {
     for (unsigned i = 0; i < 3; i++) {
         for (unsigned n = 0; n < 15; n++)
@@ -484,7 +484,7 @@ static void make_level_0(story *s)
 static void compacting_takes_all_trees(void **state)
 {
     (void)state;
-    story *s = malloc(sizeof *s);
+    scenario *s = malloc(sizeof *s);
     assert_non_null(s);
     begin(s, 21);
     bed_must_open(&s->b);
@@ -523,7 +523,7 @@ static void must_be_of(const job *j, const tree *t)
 static void jobs_of_two_trees_do_not_mix(void **state)
 {
     (void)state;
-    story *s = malloc(sizeof *s);
+    scenario *s = malloc(sizeof *s);
     assert_non_null(s);
     begin(s, 22);
     bed_must_open(&s->b);
@@ -564,11 +564,11 @@ static void drop_it(void *ctx)
     atomic_store(&d->done, true);
 }
 
-/* Who drops a bucket waits for its jobs, and for a caller that compacts it; none begins behind that. */
+/* A thread that drops a bucket waits for its jobs, and for a caller that compacts it; none begins behind that. */
 static void dropping_waits_for_jobs(void **state)
 {
     (void)state;
-    story *s = malloc(sizeof *s);
+    scenario *s = malloc(sizeof *s);
     assert_non_null(s);
     begin(s, 23);
     bed_must_open(&s->b);
@@ -609,7 +609,7 @@ static void dropping_waits_for_jobs(void **state)
 static void repair_keeps_the_buckets(void **state)
 {
     (void)state;
-    story *s = malloc(sizeof *s);
+    scenario *s = malloc(sizeof *s);
     assert_non_null(s);
     firn_error err = {0};
     begin(s, 12);
@@ -653,7 +653,7 @@ static int unlink_manifest(void *ctx, const char *name)
 static void repair_without_a_manifest_keeps_buckets_apart(void **state)
 {
     (void)state;
-    story *s = malloc(sizeof *s);
+    scenario *s = malloc(sizeof *s);
     assert_non_null(s);
     fs_dir *dir = NULL;
     begin(s, 13);

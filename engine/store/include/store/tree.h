@@ -42,7 +42,7 @@ typedef struct tree {
     size_t prefix_size GUARDED_BY(state_mu);
     /* Its record is not in the manifest yet: its view is kept like those of the others, and no reader finds it. Changed under
      * manifest_mu and state_mu, read under either of them. */
-    bool unborn;
+    bool pending;
 
     size_t cursor[FIRN_LEVELS] GUARDED_BY(jobs_mu); /* as in schedule_state */
     bool ending GUARDED_BY(jobs_mu);                /* no job begins any more */
