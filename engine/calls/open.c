@@ -272,6 +272,8 @@ static int frame_buckets(const recovery *r, const wal_applied *frame, bucket_set
     unsigned limit = atomic_load_explicit(&r->db->bucket_limit, memory_order_relaxed);
     *out = (bucket_set){0};
     entries_buckets(payload, frame->count, out);
+    if (!bucket_set_reaches(out, limit))
+        return FIRN_OK;
     for (unsigned b = limit; b < 256; b++)
         if (bucket_set_has(out, (uint8_t)b)) {
             error_file(r->err, FIRN_DAMAGED, r->db->dir->path, FIRN_NO_OFFSET,

@@ -394,6 +394,8 @@ static int see_frame(void *ctx, const wal_applied *frame)
     bucket_set buckets = {0};
     firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
     entries_buckets(payload, frame->count, &buckets);
+    if (!bucket_set_reaches(&buckets, 1))
+        return 0;
     for (unsigned b = 1; b < TREES_MAX; b++)
         if (bucket_set_has(&buckets, (uint8_t)b) && b >= r->state.bucket_limit) {
             bucket_set_add(&r->seen, (uint8_t)b);

@@ -204,6 +204,28 @@ static void RandomBytesAreNeverReadBeyondTheirEnd(void **state)
     guarded_release(&g);
 }
 
+static void TheBucketsOfEntriesAreASet(void **state)
+{
+    (void)state;
+    static const uint8_t buckets[] = {0, 3, 63, 64, 200, 254};
+    firn_batch *batch = NULL;
+    bucket_set set = {{0}};
+    assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+    for (size_t i = 0; i < sizeof buckets; i++)
+        assert_int_equal(batch_add(batch, buckets[i], FIRN_PUT, slice_of("k", 1), slice_of("v", 1)),
+                         FIRN_OK);
+    entries_buckets(batch_payload(batch), sizeof buckets, &set);
+    size_t at = 0;
+    for (unsigned b = 0; b < ENTRY_BUCKETS; b++) {
+        bool is_there = at < sizeof buckets && buckets[at] == b;
+        assert_int_equal(bucket_set_has(&set, (uint8_t)b), is_there);
+        assert_int_equal(bucket_set_reaches(&set, b), at < sizeof buckets);
+        at += is_there;
+    }
+    assert_false(bucket_set_reaches(&set, 255) || bucket_set_reaches(&set, 256));
+    firn_batch_free(batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +238,7 @@ int main(void)
         cmocka_unit_test(ValuesAreReadUpToTheirLimitAndNotBeyond),
         cmocka_unit_test(LimitsHoldOneBelowAtAndOneAbove),
         cmocka_unit_test(APayloadIsExactlyItsCountOfEntries),
+        cmocka_unit_test(TheBucketsOfEntriesAreASet),
         cmocka_unit_test(RandomBytesAreNeverReadBeyondTheirEnd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,4 +22,13 @@ static inline bool bucket_set_has(const bucket_set *s, uint8_t bucket)
     return s->words[bucket / 64] >> (bucket % 64) & 1;
 }
 
+/* Is there any from this number on? */
+static inline bool bucket_set_reaches(const bucket_set *s, unsigned from)
+{
+    bool any = from < 256 && s->words[from / 64] >> (from % 64) != 0;
+    for (unsigned i = from / 64 + 1; i < 4; i++)
+        any = any || s->words[i] != 0;
+    return any;
+}
+
 #endif
