@@ -10,6 +10,7 @@
 #include "index.h"
 #include "props.h"
 
+#include <base/bucket.h>
 #include <base/checksum.h>
 #include <base/hash.h>
 
@@ -312,6 +313,42 @@ static void unknown_properties_are_skipped_unless_they_are_required(void **state
     buf_release(&b);
 }
 
+/* Bucket 0 is not written, so that tables of stores without buckets are what they always were. */
+static void a_table_of_another_bucket_says_so(void **state)
+{
+    (void)state;
+    sst_props p = {.shown = {.entries = 5}, .key_bytes_max = 10}, got;
+    buf b = {0};
+    assert_int_equal(sst_props_put(&p, &b), FIRN_OK);
+    size_t plain = b.size;
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_OK);
+    assert_int_equal(got.shown.bucket, 0);
+    static const uint8_t buckets[] = {1, 128, ENTRY_BUCKETS - 1};
+    for (unsigned i = 0; i < sizeof buckets; i++) {
+        buf_clear(&b);
+        p.shown.bucket = buckets[i];
+        assert_int_equal(sst_props_put(&p, &b), FIRN_OK);
+        assert_int_equal(b.size, plain + 5);
+        assert_memory_equal(b.data + plain, "\x01\x80\x01\x00", 4);
+        assert_int_equal(b.data[plain + 4], p.shown.bucket);
+        assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_OK);
+        assert_int_equal(got.shown.bucket, p.shown.bucket);
+    }
+    b.data[plain + 4] = ENTRY_BUCKETS; /* no bucket has that number */
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    b.data[plain + 4] = 0; /* no writer says that */
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    b.data[plain + 4] = 1;
+    b.data[plain + 2] = 0; /* no byte, with one left behind it */
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    assert_int_equal(sst_props_get((firn_slice){b.data, plain + 4}, &got), FIRN_DAMAGED);
+    b.data[plain + 2] = 2; /* more than there is, and then as many as it says */
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    assert_int_equal(buf_append(&b, "", 1), FIRN_OK);
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    buf_release(&b);
+}
+
 static void a_packed_block_unpacks_to_itself_and_to_nothing_else(void **state)
 {
     (void)state;
@@ -394,6 +431,7 @@ int main(void)
         cmocka_unit_test(a_block_that_breaks_its_rules_is_damaged),
         cmocka_unit_test(kinds_kept_for_later_are_refused_as_unsupported),
         cmocka_unit_test(unknown_properties_are_skipped_unless_they_are_required),
+        cmocka_unit_test(a_table_of_another_bucket_says_so),
         cmocka_unit_test(a_packed_block_unpacks_to_itself_and_to_nothing_else),
         cmocka_unit_test(a_footer_names_only_blocks_that_fit),
     };
