@@ -1,5 +1,6 @@
 /* verb_scan: scan, count, dump: many keys in order. */
 #include <base/slice.h>
+#include <engine/engine.h>
 #include <firn/firn.h>
 
 #include <errno.h>
@@ -22,6 +23,7 @@ typedef struct scan {
     bool keys_only, json;
     const char *format; /* dump */
     const char *target; /* dump: a file, or NULL */
+    bool whole;         /* dump: what is left out is told */
     output out;
     uint64_t count;
 } scan;
@@ -56,6 +58,18 @@ static int count_element(void *ctx, firn_slice key, firn_slice value)
     return EXIT_DONE;
 }
 
+/* A dump lacks what is in other buckets, as load could put it into the default one only. */
+static void tell_left_out(void *ctx, const engine_bucket *b)
+{
+    char text[sizeof "bucket 255,  is not in the dump" + 255];
+    (void)ctx;
+    if (b->bucket == 0)
+        return;
+    snprintf(text, sizeof text, "bucket %u, %.*s, is not in the dump", b->bucket, (int)b->name.size,
+             (const char *)b->name.data);
+    tell_warning(text);
+}
+
 /* Walks the range of the store at s->path. */
 static int walk(scan *s, bounds_fn fn)
 {
@@ -63,7 +77,12 @@ static int walk(scan *s, bounds_fn fn)
     int code = open_to_look(s->path, &s->options, &db);
     if (code != EXIT_DONE)
         return code;
-    return open_close(s->path, db, bounds_walk(&s->bounds, db, s->path, fn, s));
+    code = bounds_walk(&s->bounds, db, s->path, fn, s);
+    firn_error error = {0};
+    int status = s->whole ? engine_buckets(db, tell_left_out, NULL, &error) : FIRN_OK;
+    if (status != FIRN_OK && code == EXIT_DONE)
+        code = fail(status, &error, s->path);
+    return open_close(s->path, db, code);
 }
 
 /* Walks and prints to `fd`. A failure of the output is told once, and a reader that went away is
@@ -265,6 +284,7 @@ static int run_dump(const verb *v, int argc, char **argv)
     int code = take_arguments(v, &s, argc, argv, longs);
     if (code != -1)
         return code;
+    s.whole = true;
     code = s.target ? dump_to_file(&s) : print_to(&s, STDOUT_FILENO, "standard output");
     bounds_release(&s.bounds);
     return code;
@@ -278,7 +298,8 @@ const verb verb_dump = {
             "escapes,\n"
             "which `firn load` takes. The dump shows the store as it was when the dump began, also "
             "while\n"
-            "another process writes.\n"
+            "another process writes. It has the keys of the default bucket; a warning names each "
+            "other one.\n"
             "\n"
             "options:\n"
             "  -o, --output FILE   write to FILE, which is replaced when the dump is complete and "

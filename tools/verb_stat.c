@@ -1,7 +1,12 @@
 /* verb_stat: what the store is made of, as a table or as JSON. */
+#include <base/buf.h>
+#include <base/error.h>
+#include <base/slice.h>
+#include <engine/engine.h>
 #include <firn/firn.h>
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "command.h"
@@ -17,15 +22,70 @@ typedef struct field {
     uint64_t value;
 } field;
 
-static void print_json_array(output *out, const char *name, const uint64_t values[FIRN_LEVELS])
+/* A bucket, kept until the store has been closed. */
+typedef struct shown {
+    engine_bucket is;
+    char name[256];
+} shown;
+
+typedef struct shown_list {
+    buf all;
+    int status;
+} shown_list;
+
+static void keep_bucket(void *ctx, const engine_bucket *b)
 {
-    output_format(out, "  \"%s\": [", name);
-    for (unsigned i = 0; i < FIRN_LEVELS; i++)
-        output_format(out, "%s%llu", i > 0 ? ", " : "", (unsigned long long)values[i]);
-    output_text(out, "],\n");
+    shown_list *list = ctx;
+    shown s = {.is = *b};
+    if (b->name.size > 0)
+        memcpy(s.name, b->name.data, b->name.size);
+    if (list->status == FIRN_OK)
+        list->status = buf_append(&list->all, &s, sizeof s);
 }
 
-static void print_json(output *out, const firn_stats *s)
+/* None when there is only bucket 0: the store's figures are its own. */
+static size_t shown_count(const shown_list *list)
+{
+    size_t count = list->all.size / sizeof(shown);
+    return count > 1 ? count : 0;
+}
+
+static shown shown_at(const shown_list *list, size_t i)
+{
+    shown s;
+    memcpy(&s, list->all.data + i * sizeof s, sizeof s);
+    return s;
+}
+
+static void print_json_array(output *out, const char *name, const uint64_t values[FIRN_LEVELS],
+                             const char *end)
+{
+    output_format(out, "\"%s\": [", name);
+    for (unsigned i = 0; i < FIRN_LEVELS; i++)
+        output_format(out, "%s%llu", i > 0 ? ", " : "", (unsigned long long)values[i]);
+    output_format(out, "]%s", end);
+}
+
+static void print_json_buckets(output *out, const shown_list *buckets)
+{
+    size_t count = shown_count(buckets);
+    if (count == 0)
+        return;
+    output_text(out, "  \"buckets\": [\n");
+    for (size_t i = 0; i < count; i++) {
+        shown s = shown_at(buckets, i);
+        output_format(out, "    {\"bucket\": %u, \"name\": ", s.is.bucket);
+        output_json(out, slice_of(s.name, s.is.name.size));
+        output_text(out, ", ");
+        print_json_array(out, "level_tables", s.is.level_tables, ", ");
+        print_json_array(out, "level_bytes", s.is.level_bytes, ", ");
+        print_json_array(out, "level_entries", s.is.level_entries, ", ");
+        print_json_array(out, "level_deletes", s.is.level_deletes, "}");
+        output_text(out, i + 1 < count ? ",\n" : "\n  ],\n");
+    }
+}
+
+static void print_json(output *out, const firn_stats *s, const shown_list *buckets)
 {
     const field fields[] = {
         {"newest_seq", s->newest_seq},
@@ -57,14 +117,19 @@ static void print_json(output *out, const firn_stats *s)
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
         output_format(out, "  \"%s\": %llu,\n", fields[i].name,
                       (unsigned long long)fields[i].value);
-    print_json_array(out, "level_tables", s->level_tables);
-    print_json_array(out, "level_bytes", s->level_bytes);
-    print_json_array(out, "level_entries", s->level_entries);
-    print_json_array(out, "level_deletes", s->level_deletes);
+    output_text(out, "  ");
+    print_json_array(out, "level_tables", s->level_tables, ",\n");
+    output_text(out, "  ");
+    print_json_array(out, "level_bytes", s->level_bytes, ",\n");
+    output_text(out, "  ");
+    print_json_array(out, "level_entries", s->level_entries, ",\n");
+    output_text(out, "  ");
+    print_json_array(out, "level_deletes", s->level_deletes, ",\n");
+    print_json_buckets(out, buckets);
     output_format(out, "  \"log_mapped\": %s\n}\n", s->log_mapped ? "true" : "false");
 }
 
-static void print_levels(output *out, const firn_stats *s)
+static void print_levels(output *out, const engine_bucket *s)
 {
     uint64_t tables = 0, bytes = 0, entries = 0, deletes = 0;
     output_format(out, "  %-8s %8s %12s %14s %14s\n", "level", "tables", "size", "entries",
@@ -84,7 +149,30 @@ static void print_levels(output *out, const firn_stats *s)
                   text_size(bytes).s, text_count(entries).s, text_count(deletes).s);
 }
 
-static void print_table(output *out, const char *path, const firn_stats *s)
+static void print_tables(output *out, const firn_stats *s, const shown_list *buckets,
+                         const char *bold, const char *off)
+{
+    engine_bucket all = {0};
+    memcpy(all.level_tables, s->level_tables, sizeof all.level_tables);
+    memcpy(all.level_bytes, s->level_bytes, sizeof all.level_bytes);
+    memcpy(all.level_entries, s->level_entries, sizeof all.level_entries);
+    memcpy(all.level_deletes, s->level_deletes, sizeof all.level_deletes);
+    output_format(out, "%stables%s\n", bold, off);
+    print_levels(out, &all);
+    for (size_t i = 0; i < shown_count(buckets); i++) {
+        shown b = shown_at(buckets, i);
+        output_format(out, "%stables of bucket %u%s", bold, b.is.bucket, off);
+        if (b.is.name.size > 0) {
+            output_text(out, ", ");
+            output_escaped(out, slice_of(b.name, b.is.name.size));
+        }
+        output_text(out, "\n");
+        print_levels(out, &b.is);
+    }
+}
+
+static void print_table(output *out, const char *path, const firn_stats *s,
+                        const shown_list *buckets)
 {
     const bool colour = text_colour(STDOUT_FILENO);
     const char *bold = colour ? COLOUR_BOLD : "", *off = colour ? COLOUR_OFF : "";
@@ -109,8 +197,7 @@ static void print_table(output *out, const char *path, const firn_stats *s)
     if (s->recovery_cut_bytes > 0)
         output_format(out, "  torn tail         %s, not known to be synced\n",
                       text_size(s->recovery_cut_bytes).s);
-    output_format(out, "%stables%s\n", bold, off);
-    print_levels(out, s);
+    print_tables(out, s, buckets, bold, off);
     if (s->lost_files > 0)
         output_format(
             out,
@@ -131,6 +218,7 @@ static int run(const verb *v, int argc, char **argv)
     firn_stats stats = {.size = sizeof stats};
     firn_error error = {0};
     firn *db = NULL;
+    shown_list buckets = {0};
     output out;
     bool json = false;
     int c;
@@ -150,15 +238,21 @@ static int run(const verb *v, int argc, char **argv)
     if (code != EXIT_DONE)
         return code;
     int status = firn_get_stats(db, &stats, &error);
+    if (status == FIRN_OK)
+        status = engine_buckets(db, keep_bucket, &buckets, &error);
+    if (status == FIRN_OK && buckets.status != FIRN_OK)
+        status = error_no_memory(&error, 0);
     code = open_close(path, db, status == FIRN_OK ? EXIT_DONE : fail(status, &error, path));
-    if (code != EXIT_DONE)
-        return code;
-    output_init(&out, STDOUT_FILENO, "standard output");
-    if (json)
-        print_json(&out, &stats);
-    else
-        print_table(&out, path, &stats);
-    return output_finish(&out);
+    if (code == EXIT_DONE) {
+        output_init(&out, STDOUT_FILENO, "standard output");
+        if (json)
+            print_json(&out, &stats, &buckets);
+        else
+            print_table(&out, path, &stats, &buckets);
+        code = output_finish(&out);
+    }
+    buf_release(&buckets.all);
+    return code;
 }
 
 const verb verb_stat = {

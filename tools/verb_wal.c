@@ -241,7 +241,10 @@ static void print_json(drawing *d, const firn_wal_record *r)
                   ", \"bytes\": %" PRIu64 ", \"seq\": %" PRIu64 ", \"durable_seq\": %" PRIu64,
                   kind_name(r->kind), r->file, r->offset, r->bytes, r->entry.seq, r->durable_seq);
     if (r->kind == FIRN_WAL_RECORD_ENTRY) {
-        output_format(&d->out, ", \"op\": \"%s\", \"key\": ", op_name(r->entry.op));
+        output_format(&d->out, ", \"op\": \"%s\"", op_name(r->entry.op));
+        if (r->entry.bucket)
+            output_format(&d->out, ", \"bucket\": %u", r->entry.bucket);
+        output_text(&d->out, ", \"key\": ");
         output_json(&d->out, r->entry.key);
         output_text(&d->out, ", \"value\": ");
         output_json(&d->out, r->entry.value);

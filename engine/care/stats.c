@@ -1,9 +1,12 @@
 /* stats: the store's figures, gathered from its rooms. */
+#include <base/alloc.h>
 #include <base/error.h>
 #include <base/sized.h>
+#include <base/slice.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <engine/engine.h>
 #include <tree/names.h>
 #include "set_aside.h"
 #include <store/store.h>
@@ -23,24 +26,24 @@ static void add_mems(firn_stats *s, const view *v)
         add_mem(s, v->frozen[i]);
 }
 
-/* The levels of all buckets together. */
-static void add_version(firn_stats *s, const version *v)
+static void add_levels(const version *v, engine_bucket *to)
 {
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         const level *l = &v->levels[n];
-        s->level_tables[n] += l->count;
-        s->level_bytes[n] += l->bytes;
+        to->level_tables[n] += l->count;
+        to->level_bytes[n] += l->bytes;
         for (size_t i = 0; i < l->count; i++) {
-            s->level_entries[n] += l->tables[i]->properties.entries;
-            s->level_deletes[n] += l->tables[i]->properties.deletes;
+            to->level_entries[n] += l->tables[i]->properties.entries;
+            to->level_deletes[n] += l->tables[i]->properties.deletes;
         }
     }
 }
 
-/* The mems of bucket 0 are those of all. */
+/* The levels of all buckets together. The mems of bucket 0 are those of all. */
 static void add_trees(firn_stats *s, firn *db)
 {
     view *views[TREES_MAX];
+    engine_bucket all = {0};
     size_t count = 0;
     mutex_lock(&db->state_mu);
     for (tree *t = NULL; (t = store_next_tree(db, t));)
@@ -48,9 +51,48 @@ static void add_trees(firn_stats *s, firn *db)
     mutex_unlock(&db->state_mu);
     add_mems(s, views[0]);
     for (size_t i = 0; i < count; i++) {
-        add_version(s, views[i]->version);
+        add_levels(views[i]->version, &all);
         view_unref(views[i]);
     }
+    memcpy(s->level_tables, all.level_tables, sizeof all.level_tables);
+    memcpy(s->level_bytes, all.level_bytes, sizeof all.level_bytes);
+    memcpy(s->level_entries, all.level_entries, sizeof all.level_entries);
+    memcpy(s->level_deletes, all.level_deletes, sizeof all.level_deletes);
+}
+
+/* A bucket that may be dropped while its figures are told. */
+typedef struct named {
+    view *view;
+    size_t size;
+    char name[TREE_NAME_MAX];
+} named;
+
+int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket), void *ctx,
+                   firn_error *err)
+{
+    int rc = store_check_handle(db, err);
+    named *all = rc == FIRN_OK ? mem_alloc(TREES_MAX * sizeof *all) : NULL;
+    if (!all)
+        return rc == FIRN_OK ? error_no_memory(err, TREES_MAX * sizeof *all) : rc;
+    size_t count = 0;
+    mutex_lock(&db->state_mu);
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        if (t->pending)
+            continue;
+        all[count].view = tree_view(t);
+        all[count].size = t->name_size;
+        memcpy(all[count++].name, t->name, t->name_size);
+    }
+    mutex_unlock(&db->state_mu);
+    for (size_t i = 0; i < count; i++) {
+        const version *v = all[i].view->version;
+        engine_bucket b = {.bucket = v->bucket, .name = slice_of(all[i].name, all[i].size)};
+        add_levels(v, &b);
+        each(ctx, &b);
+        view_unref(all[i].view);
+    }
+    mem_free(all);
+    return FIRN_OK;
 }
 
 static uint64_t counter(const _Atomic uint64_t *c)

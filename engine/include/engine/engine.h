@@ -30,6 +30,18 @@ int engine_repair(const char *path, const firn_options *options, const engine_co
                   void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
                   firn_repair_summary *summary, firn_error *err);
 
+/* The tables of one bucket. */
+typedef struct engine_bucket {
+    unsigned bucket;
+    firn_slice name; /* empty for bucket 0; valid during the call */
+    uint64_t level_tables[FIRN_LEVELS], level_bytes[FIRN_LEVELS];
+    uint64_t level_entries[FIRN_LEVELS], level_deletes[FIRN_LEVELS];
+} engine_bucket;
+
+/* Each bucket of an open store, by its number. */
+int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket), void *ctx,
+                   firn_error *err);
+
 /* What need not be in the log of the store in this folder, because its tables have it (wal_config.covered_seq, covered_no).
  * 0 and 0 for a folder without a store: a log on its own. */
 int engine_covered(fs_dir *dir, uint64_t *seq, uint64_t *segment_no, firn_error *err);
