@@ -292,6 +292,7 @@ void store_reap(firn *db)
         next = first->next_retired;
         view_unref(first);
     }
+    cleaner_help(&db->cleaner);
 }
 
 void store_drop_views(firn *db)

@@ -21,18 +21,20 @@ static dead *take_first(cleaner *c) REQUIRES(c->cleaner_mu)
     c->first = d->next;
     if (!c->first)
         c->last = NULL;
+    c->waiting--;
     return d;
 }
 
-static void end_all(cleaner *c) REQUIRES(c->cleaner_mu)
+/* Until so many are left. */
+static void end_down_to(cleaner *c, size_t left) REQUIRES(c->cleaner_mu)
 {
-    while (c->first) {
+    while (c->waiting > left) {
         dead *d = take_first(c);
-        c->busy = true;
+        c->busy++;
         mutex_unlock(&c->cleaner_mu);
         d->end(d); /* may give us more */
         mutex_lock(&c->cleaner_mu);
-        c->busy = false;
+        c->busy--;
     }
 }
 
@@ -41,7 +43,7 @@ static void cleaner_run(void *arg)
     cleaner *c = arg;
     mutex_lock(&c->cleaner_mu);
     for (;;) {
-        end_all(c);
+        end_down_to(c, 0);
         cond_broadcast(&c->idle);
         if (!c->works)
             break;
@@ -60,7 +62,7 @@ int cleaner_start(cleaner *c)
         return 0;
     mutex_lock(&c->cleaner_mu);
     c->works = false;
-    end_all(c); /* what another thread has given meanwhile */
+    end_down_to(c, 0); /* what another thread has given meanwhile */
     cond_broadcast(&c->idle);
     mutex_unlock(&c->cleaner_mu);
     return rc;
@@ -88,11 +90,21 @@ void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d))
             c->first = d;
         if (taken)
             c->last = d;
+        c->waiting += taken;
         cond_signal(&c->given);
         mutex_unlock(&c->cleaner_mu);
     }
     if (!taken)
         end(d);
+}
+
+void cleaner_help(cleaner *c)
+{
+    mutex_lock(&c->cleaner_mu);
+    end_down_to(c, CLEANER_BEHIND);
+    if (!c->first && !c->busy)
+        cond_broadcast(&c->idle);
+    mutex_unlock(&c->cleaner_mu);
 }
 
 void cleaner_wait(cleaner *c)

@@ -529,6 +529,48 @@ static void nothing_that_is_given_to_the_cleaner_is_forgotten(void **state)
     cleaner_release(&c);
 }
 
+typedef struct stuck_end {
+    dead grave;
+    atomic_bool begun, go;
+} stuck_end;
+
+static void end_when_told(dead *d)
+{
+    stuck_end *e = (stuck_end *)(void *)d;
+    atomic_store(&e->begun, true);
+    while (!atomic_load(&e->go))
+        usleep(100);
+}
+
+/* The cleaner is stuck in a slow call to the disk: what flushes and compactions leave behind does not pile up. */
+static void what_is_dead_stays_bounded_when_the_cleaner_is_slow(void **state)
+{
+    (void)state;
+    bed b;
+    stuck_end work = {0};
+    bed_on_simfs(&b, 5);
+    b.config.inline_work = false;
+    bed_must_open(&b);
+    cleaner_give(&b.db->cleaner, &work.grave, end_when_told);
+    while (!atomic_load(&work.begun))
+        usleep(100);
+    size_t most = 0;
+    for (unsigned i = 0; i < 60; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%04u", i % 7);
+        MUST(firn_put(b.db, key, 4, "value", 5, NULL, error));
+        bed_flush(&b);
+        mutex_lock(&b.db->cleaner.cleaner_mu);
+        most = b.db->cleaner.waiting > most ? b.db->cleaner.waiting : most;
+        mutex_unlock(&b.db->cleaner.cleaner_mu);
+    }
+    /* Beside what may wait: of the flush and of the jobs that are under way. */
+    assert_true(most <= CLEANER_BEHIND + 24);
+    atomic_store(&work.go, true);
+    bed_must_close(&b);
+    bed_release(&b);
+}
+
 /* ---- A waiter for readers to leave ---- */
 
 typedef struct waiting {
@@ -735,6 +777,7 @@ int main(void)
         cmocka_unit_test(the_last_reader_of_a_table_leaves_the_rest_to_a_worker),
         cmocka_unit_test(the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker),
         cmocka_unit_test(nothing_that_is_given_to_the_cleaner_is_forgotten),
+        cmocka_unit_test(what_is_dead_stays_bounded_when_the_cleaner_is_slow),
         cmocka_unit_test(who_waits_for_a_reader_sleeps),
         cmocka_unit_test(a_replaced_view_stays_while_it_has_readers),
         cmocka_unit_test(a_flush_that_fails_stops_writing),
