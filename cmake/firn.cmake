@@ -36,6 +36,20 @@ function(firn_see_inside target room)
     endforeach()
 endfunction()
 
+# firn_part(NAME ROOM file...): what several tests of a room share, compiled once, with what a test of that room sees. A test that
+# wants it lists ${NAME} among its extra files.
+function(firn_part name room)
+    string(TOLOWER ${name} target)
+    add_library(${target} OBJECT ${ARGN})
+    foreach(seen IN LISTS FIRN_ROOMS)
+        target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/${seen}/include)
+    endforeach()
+    firn_see_inside(${target} ${room})
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(${target} PRIVATE firn_options PkgConfig::CMOCKA)
+    set(${name} $<TARGET_OBJECTS:${target}> PARENT_SCOPE)
+endfunction()
+
 # firn_test(ROOM TOPIC LABEL [file...]) makes the executable test_ROOM_TOPIC from
 # tests/ROOM/test_TOPIC.c, which sees every room's headers and, of its own room, the private ones.
 function(firn_test room topic label)

@@ -43,7 +43,7 @@ if(FIRN_FUZZ)
     set_source_files_properties(${bench} PROPERTIES COMPILE_OPTIONS -fno-sanitize=fuzzer-no-link)
 endif()
 
-set(FIRN_FUZZ_LOG ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_bytes.c ${CMAKE_CURRENT_SOURCE_DIR}/wal/build_log.c ${FIRN_SIM})
+set(FIRN_FUZZ_LOG ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_bytes.c ${WAL_BUILD_LOG} ${FIRN_SIM})
 firn_fuzz(entries base 40000)
 firn_fuzz(frame wal 40000)
 firn_fuzz(segment wal 10000 ${FIRN_FUZZ_LOG})

@@ -1,7 +1,6 @@
 # The tests of sstable/. They run on the file system in memory unless a test says otherwise.
-file(GLOB SSTABLE_TEST_SUPPORT CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/../support/simfs*.c)
-list(APPEND SSTABLE_TEST_SUPPORT ${CMAKE_CURRENT_LIST_DIR}/table.c
-    ${CMAKE_CURRENT_LIST_DIR}/../support/tempdir.c)
+firn_part(SSTABLE_TABLE sstable ${CMAKE_CURRENT_LIST_DIR}/table.c)
+set(SSTABLE_TEST_SUPPORT ${SSTABLE_TABLE} ${FIRN_TEMPDIR} ${FIRN_SIM})
 firn_test(sstable model model ${SSTABLE_TEST_SUPPORT})
 firn_test(sstable limits model ${SSTABLE_TEST_SUPPORT})
 firn_test(sstable roundtrip unit ${SSTABLE_TEST_SUPPORT})

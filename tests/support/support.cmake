@@ -20,3 +20,6 @@ set(FIRN_SIM $<TARGET_OBJECTS:firn_sim>)
 # Lets FIRN_TEST choose among a program's tests; firn_test links it into each.
 add_library(firn_only OBJECT ${CMAKE_CURRENT_LIST_DIR}/only.c)
 target_link_libraries(firn_only PRIVATE firn_options PkgConfig::CMOCKA)
+
+# A folder on the disk of the machine.
+firn_part(FIRN_TEMPDIR base ${CMAKE_CURRENT_LIST_DIR}/tempdir.c)
