@@ -1,8 +1,9 @@
 # Takes the blocks between lines of ``` out of a README. What stands behind the ``` says what a block is:
 #
-#   sh [long] [needs:TOOL]...   commands. tests/house/commands.sh runs them in printed order, each of which must end well; with `long`
-#                               only in its long form; with `needs:` only where that tool is there. `# prints: TEXT` behind a
-#                               command: that is what it prints.
+#   sh [long] [needs:TOOL]... [by:SCRIPT]
+#                               commands. tests/house/commands.sh runs them in printed order, each of which must end well; with `long`
+#                               only in its long form; with `needs:` only where that tool is there; with `by:` never, since that
+#                               script of a test runs them. `# prints: TEXT` behind a command: that is what it prints.
 #   c FILE, cmake FILE          a file for the commands behind it
 #   c of:FILE, cmake of:FILE    lines of a file of the project
 #   hexdump, text, nothing      to be read, not to be run

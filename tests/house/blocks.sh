@@ -10,6 +10,7 @@
 #   B5  A command between backticks is also a line of a block that is run, or an exercise's, or one that .ci/run runs.
 #       `firn VERB` names a verb; one with a word in CAPITALS describes commands.
 #   B6  The packages that the README of the project lists are those that tests/run installs.
+#   B7  What a block leaves to the script of a test (by:SCRIPT) stands there: what is behind the program's name.
 set -u
 cd "${1:?source folder}" || exit 2
 work=$(mktemp -d) || exit 2
@@ -42,11 +43,12 @@ awk -F '\t' '
     $2 == "open" { say("a block does not end (B1)") }
     $2 == "block" {
         blocks++
-        kind = $4; needs = 0; of = ""; uses = ""
+        kind = $4; needs = 0; of = ""; by = ""; uses = ""
         n = split($5, word, " ")
         if (kind == "sh") {
             for (i = 1; i <= n; i++)
                 if (word[i] ~ /^needs:[a-z0-9_-]+$/) need[++needs] = substr(word[i], 7)
+                else if (word[i] ~ /^by:tests\/[a-z]+\/[a-z_]+\.sh$/) by = substr(word[i], 4)
                 else if (word[i] != "long") say("\"" word[i] "\" says nothing about commands (B1)")
         } else if (kind == "c" || kind == "cmake") {
             if (n != 1) say("a program wants a name, or of:FILE (B1)")
@@ -66,6 +68,14 @@ awk -F '\t' '
         return text
     }
     $2 == "line" && kind == "sh" { uses = uses " " $4 " " }
+    $2 == "line" && kind == "sh" && by != "" {
+        text = command_of($4)
+        sub(/^[^ ]+ +/, "", text)
+        found = 0
+        while ((getline line <by) > 0) found += index(line, text) > 0
+        close(by)
+        if (text != "" && !found) say("\"" text "\" is not run by " by " (B7)")
+    }
     $2 == "line" && of != "" {
         text = command_of_source($4)
         if (text != "" && !(text in have)) say("\"" text "\" is no line of " of " (B3)")

@@ -122,6 +122,9 @@ blocks '```' 'cmake --preset x' '```' '`firn get`' && prepare_blocks && expect f
 blocks '```text' 'FIRN_TEST=a sh tests/run' '```' '`firn get`' && prepare_blocks && expect fails blocks 'looks like a command (B2)'
 blocks '```c of:wal/wal.c' 'int nothing;' '```' '`firn get`' && prepare_blocks && expect fails blocks 'is no line of wal/wal.c (B3)'
 blocks '```sh needs:perf' 'true' '```' '`firn get`' && prepare_blocks && expect fails blocks 'nothing uses perf (B4)'
+blocks '```sh by:tests/wal/one.sh' 'firn get --much' '```' '`firn get`' && prepare_blocks && mkdir -p tests/wal &&
+    echo 'run firn get --much' >tests/wal/one.sh && expect passes blocks ''
+blocks '```sh by:tests/wal/one.sh' 'firn get --much' '```' '`firn get`' && prepare_blocks && expect fails blocks 'is not run by tests/wal/one.sh (B7)'
 blocks '`sh tests/run -R wal`, and `firn get`' '```sh' 'true' '```' && prepare_blocks && expect fails blocks 'is run by no test (B5)'
 blocks 'a command that goes on `sh tests/run' '-R wal`, and `firn get`' && prepare_blocks && expect fails blocks 'is run by no test (B5)'
 blocks '`firn got`' '```sh' 'true' '```' && prepare_blocks && expect fails blocks 'is no verb (B5)'

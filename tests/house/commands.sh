@@ -4,7 +4,8 @@
 #
 # Without `long`, blocks that are marked so are left out, and what they would have made is there already: firn is installed, and
 # build/release and build/test are the build at hand. With it, the blocks build and install everything themselves, and the
-# commands of the exercises are run on firn as it is. What .ci/run runs itself (`run_script`) is left to it.
+# commands of the exercises are run on firn as it is. What .ci/run runs itself (`run_script`) is left to it,
+# and a block that names the script of a test to that test.
 #
 # Nothing outside of the copy is written to: DESTDIR takes what is installed, and `ldconfig` keeps its cache there.
 set -u
@@ -36,6 +37,7 @@ PATH=\$PATH:/sbin:/usr/sbin exec "$(PATH=$PATH:/sbin:/usr/sbin command -v ldconf
 END
 chmod +x "$work/bin/ldconfig"
 export DESTDIR="$root" PATH="$work/bin:$root$prefix/bin:$PATH" LD_LIBRARY_PATH="$libraries" CMAKE_PREFIX_PATH="$root$prefix"
+[ -z "${CCACHE_BASEDIR:-}" ] || export CCACHE_BASEDIR="$copy" # what was built elsewhere is the same here
 export PKG_CONFIG_PATH="$libraries/pkgconfig:${PKG_CONFIG_PATH:-}"
 
 # Is that tool there, and does it work on this machine?
@@ -65,7 +67,7 @@ script_of() {
             kind = $3; on = kind == "sh"; file = ""
             n = split($4, word, " ")
             for (i = 1; i <= n; i++) {
-                if (kind == "sh" && (word[i] == "long" && !long || substr(word[i], 7) in lacks)) on = 0
+                if (kind == "sh" && (word[i] == "long" && !long || word[i] ~ /^by:/ || substr(word[i], 7) in lacks)) on = 0
                 if (kind ~ /^(c|cmake)$/ && word[i] !~ /^of:/) file = word[i]
             }
             if (file ~ /\//) { folder = file; sub(/\/[^\/]*$/, "", folder); print "mkdir -p " folder }
