@@ -74,8 +74,9 @@ typedef struct skiplist_chunk skiplist_chunk;
 struct skiplist_chunk {
     alignas(CACHE_LINE) skiplist_chunk *next; /* in the order in which they are used */
     size_t size;
-    uint8_t *low; /* free: [low, high) */
+    uint8_t *low; /* free: [low, high), and what lies behind `window` */
     uint8_t *high;
+    uint8_t *window; /* where the part ends that is being filled */
 };
 
 typedef struct skiplist_arena {
@@ -83,7 +84,7 @@ typedef struct skiplist_arena {
     skiplist_chunk *current; /* those behind it are untouched */
     skiplist_chunk *last;
     size_t size_next;
-    atomic_size_t used_bytes; /* of the chunks up to `current` */
+    atomic_size_t used_bytes; /* of the chunks up to `current`, of which it has what is begun */
 } skiplist_arena;
 
 struct memtable {
@@ -117,6 +118,8 @@ struct memtable {
 
 /* Makes sure that `splits` splits find memory. FIRN_NO_MEMORY. */
 int skiplist_arena_reserve(skiplist_arena *a, size_t splits);
+/* How many splits what is free of a chunk serves, whatever they take. */
+size_t skiplist_chunk_splits(const skiplist_chunk *c);
 void skiplist_arena_release(skiplist_arena *a);
 /* Both are covered by a reservation and cannot fail; the memory is not initialised. */
 skiplist_leaf *skiplist_arena_leaf(skiplist_arena *a);

@@ -1,12 +1,13 @@
 /* skiplist_arena: memory for leaves and nodes, in chunks that live as long as the memtable (M6).
  *
  * Chunks double from 16 KiB, so that a small memtable is cheap, to 4 MiB, so that a large one lies
- * on huge pages. A chunk ahead of `current` is address space only: its pages come with the first
- * touch. Writer only, but for used_bytes.
+ * on huge pages. A reservation for more, of a large batch, is one chunk as large as that takes, filled a
+ * window of 4 MiB at a time. A chunk ahead of `current`, or what is behind the window, is address space
+ * only: its pages come with the first touch. Writer only, but for used_bytes.
  *
- * Why a reservation holds: a chunk with r free bytes serves floor(r / ARENA_SPLIT_BYTES) whole
- * splits, and a split that begins in one chunk and ends in the next takes no more from the next
- * than a whole one would. So the sum of the floors is a lower bound of the splits that all chunks
+ * Why a reservation holds: a window with r free bytes serves floor(r / ARENA_SPLIT_BYTES) whole
+ * splits, and a split that begins in one window and ends in the next takes no more from the next
+ * than a whole one would. So the sum of the floors is a lower bound of the splits that all windows
  * can serve.
  */
 #include "skiplist.h"
@@ -15,42 +16,76 @@
 #include <base/alloc.h>
 
 #define CHUNK_BYTES_FIRST ((size_t)16 << 10)
-#define CHUNK_BYTES_USUAL ((size_t)4 << 20)
-#define CHUNK_BYTES_MAX   ((size_t)64 << 20) /* for a reservation far above the usual */
+#define WINDOW_BYTES      ((size_t)4 << 20)
 
 static_assert(sizeof(skiplist_leaf) == 1024, "a leaf is sixteen cache lines");
 static_assert(sizeof(skiplist_chunk) % CACHE_LINE == 0, "leaves start on a cache line");
+static_assert(WINDOW_BYTES % CACHE_LINE == 0, "in each window");
 
-static size_t chunk_splits(const skiplist_chunk *c)
+static uint8_t *chunk_end(const skiplist_chunk *c)
 {
-    return (size_t)(c->high - c->low) / ARENA_SPLIT_BYTES;
+    return (uint8_t *)(uintptr_t)c + c->size;
+}
+
+size_t skiplist_chunk_splits(const skiplist_chunk *c)
+{
+    size_t behind = (size_t)(chunk_end(c) - c->window);
+    return (size_t)(c->high - c->low) / ARENA_SPLIT_BYTES +
+           behind / WINDOW_BYTES * (WINDOW_BYTES / ARENA_SPLIT_BYTES) +
+           behind % WINDOW_BYTES / ARENA_SPLIT_BYTES;
+}
+
+/* Of the next chunk: as large as `splits` splits take, but no smaller than its turn. SIZE_MAX: too large. */
+static size_t chunk_size(const skiplist_arena *a, size_t splits)
+{
+    size_t size = a->size_next ? a->size_next : CHUNK_BYTES_FIRST;
+    while (size < WINDOW_BYTES && (size - sizeof(skiplist_chunk)) / ARENA_SPLIT_BYTES < splits)
+        size *= 2;
+    if ((size - sizeof(skiplist_chunk)) / ARENA_SPLIT_BYTES >= splits)
+        return size;
+    /* The first one begins with the header. */
+    size_t windows = splits / (WINDOW_BYTES / ARENA_SPLIT_BYTES) + 2;
+    return windows <= SIZE_MAX / WINDOW_BYTES ? windows * WINDOW_BYTES : SIZE_MAX;
 }
 
 static int chunk_add(skiplist_arena *a, size_t splits)
 {
-    size_t size = a->size_next ? a->size_next : CHUNK_BYTES_FIRST;
-    while (size < CHUNK_BYTES_MAX && (size - sizeof(skiplist_chunk)) / ARENA_SPLIT_BYTES < splits)
-        size *= 2;
-    skiplist_chunk *c = mem_pages(size);
+    size_t size = chunk_size(a, splits);
+    skiplist_chunk *c = size < SIZE_MAX ? mem_pages(size) : NULL;
     if (!c)
         return FIRN_NO_MEMORY;
+    uint8_t *start = (uint8_t *)c, *window = start + (size < WINDOW_BYTES ? size : WINDOW_BYTES);
     *c = (skiplist_chunk){
-        .size = size, .low = (uint8_t *)c + sizeof(skiplist_chunk), .high = (uint8_t *)c + size};
+        .size = size, .low = start + sizeof(skiplist_chunk), .high = window, .window = window};
     if (a->last)
         a->last->next = c;
     else
         a->first = c;
     a->last = c;
-    a->size_next = size * 2 < CHUNK_BYTES_USUAL ? size * 2 : CHUNK_BYTES_USUAL;
+    a->size_next = size * 2 < WINDOW_BYTES ? size * 2 : WINDOW_BYTES;
     return FIRN_OK;
+}
+
+static void count_used(skiplist_arena *a, size_t bytes)
+{
+    /* relaxed: a statistic, with one writer. */
+    size_t used = atomic_load_explicit(&a->used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&a->used_bytes, used + bytes, memory_order_relaxed);
 }
 
 static void chunk_begin(skiplist_arena *a, skiplist_chunk *c)
 {
     a->current = c;
-    /* relaxed: a statistic, with one writer. */
-    size_t used = atomic_load_explicit(&a->used_bytes, memory_order_relaxed);
-    atomic_store_explicit(&a->used_bytes, used + c->size, memory_order_relaxed);
+    count_used(a, (size_t)(c->window - (uint8_t *)c));
+}
+
+static void window_begin(skiplist_arena *a, skiplist_chunk *c)
+{
+    size_t left = (size_t)(chunk_end(c) - c->window);
+    size_t size = left < WINDOW_BYTES ? left : WINDOW_BYTES;
+    c->low = c->window;
+    c->high = c->window = c->window + size;
+    count_used(a, size);
 }
 
 static void chunks_free(skiplist_chunk *c)
@@ -66,26 +101,13 @@ int skiplist_arena_reserve(skiplist_arena *a, size_t splits)
 {
     size_t have = 0;
     for (const skiplist_chunk *c = a->current; c; c = c->next) {
-        have += chunk_splits(c);
+        have += skiplist_chunk_splits(c);
         if (have >= splits)
             return FIRN_OK;
     }
-    skiplist_chunk *last = a->last;
-    size_t size_next = a->size_next;
-    while (have < splits) {
-        int rc = chunk_add(a, splits - have);
-        if (rc != FIRN_OK) {
-            chunks_free(last ? last->next : a->first);
-            if (last)
-                last->next = NULL;
-            else
-                a->first = NULL;
-            a->last = last;
-            a->size_next = size_next;
-            return rc;
-        }
-        have += chunk_splits(a->last);
-    }
+    int rc = chunk_add(a, splits - have);
+    if (rc != FIRN_OK)
+        return rc;
     if (!a->current)
         chunk_begin(a, a->first);
     return FIRN_OK;
@@ -97,11 +119,13 @@ void skiplist_arena_release(skiplist_arena *a)
     *a = (skiplist_arena){0};
 }
 
-/* The chunk with room for `size` bytes: the current one, or the next, which becomes current. */
+/* The chunk whose window has room for `size` bytes: the current one, or the next, which becomes current. */
 static skiplist_chunk *chunk_with(skiplist_arena *a, size_t size)
 {
     skiplist_chunk *c = a->current;
-    if ((size_t)(c->high - c->low) < size) {
+    if ((size_t)(c->high - c->low) < size && c->window < chunk_end(c)) {
+        window_begin(a, c);
+    } else if ((size_t)(c->high - c->low) < size) {
         c = c->next;
         assert(c && "an add without a reservation");
         chunk_begin(a, c);

@@ -425,7 +425,7 @@ static double bytes_per_entry(const memtable *m)
 {
     size_t bytes = 0;
     for (const skiplist_chunk *c = m->arena.first; c; c = c->next)
-        bytes += c->size - (size_t)(c->high - c->low);
+        bytes += (size_t)(c->window - (uint8_t *)(uintptr_t)c) - (size_t)(c->high - c->low);
     return (double)bytes / (double)memtable_entries(m);
 }
 
