@@ -38,27 +38,50 @@ static void pause_before_flush(firn *db, unsigned failures)
     mutex_unlock(&db->state_mu);
 }
 
-#define IDLE_PART 16 /* of its share: what an idle store's memtable has at least, to be flushed */
+#define IDLE_PART                                                                                  \
+    16 /* of its share: what an idle store's memtable has or hides at least, to be flushed */
+
+/* How much of the tables so many entries may hide, if they are as large as those there. */
+static double may_hide(firn *db, uint64_t entries) REQUIRES(db->state_mu)
+{
+    uint64_t bytes = 0, held = 0;
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        const version *v = atomic_load_explicit(&t->view, memory_order_relaxed)->version;
+        for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+            bytes += v->levels[n].bytes;
+            for (size_t i = 0; i < v->levels[n].count; i++)
+                held += v->levels[n].tables[i]->properties.entries;
+        }
+    }
+    return held ? (double)bytes / (double)held * (double)entries : 0;
+}
+
+/* Is the active memtable worth it? The leader may have rotated since that was asked for: what is active now has not
+ * reached its share. An idle store has time for less: a part of it, or what hides as much, as tombstones of large values do. */
+static bool is_worth_rotating(firn *db) REQUIRES(db->state_mu)
+{
+    const mem *m = atomic_load_explicit(&db->main.view, memory_order_relaxed)->active;
+    uint64_t entries = m ? mem_entries(m) : 0;
+    if (!entries)
+        return false;
+    uint64_t bytes = mem_index_bytes(m) + wal_segment_used(m->segment);
+    if (!db->idle_rotation)
+        return bytes >= db->mem_share;
+    uint64_t least = db->mem_share / IDLE_PART;
+    return bytes >= least || may_hide(db, entries) >= (double)least;
+}
 
 /* Rotates the log if that was asked for. */
 static int rotate_wanted(firn *db, firn_error *err)
 {
     mutex_lock(&db->state_mu);
-    view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
-    bool wanted = db->rotation_wanted;
-    /* The leader may have rotated since: what is active now has not reached its share. */
-    uint64_t entries = v->active ? mem_entries(v->active) : 0;
-    uint64_t index = v->active ? mem_index_bytes(v->active) : 0;
-    uint64_t log = v->active ? wal_segment_used(v->active->segment) : 0;
-    uint64_t least = db->idle_rotation ? db->mem_share / IDLE_PART : db->mem_share;
+    bool wanted = db->rotation_wanted, worth = wanted && is_worth_rotating(db);
     db->rotation_wanted = db->idle_rotation = false;
     mutex_unlock(&db->state_mu);
     if (!wanted)
         return FIRN_OK;
     sst_cache_shrink(db->cache, false);
-    int rc = FIRN_OK;
-    if (entries && index + log >= least)
-        rc = store_rotate(db, err);
+    int rc = worth ? store_rotate(db, err) : FIRN_OK;
     mutex_lock(&db->state_mu);
     db->rotation_wanted = db->rotation_wanted || error_curable(rc); /* tried again */
     mutex_unlock(&db->state_mu);

@@ -302,6 +302,35 @@ static void an_idle_store_flushes_its_memtable(void **state)
     bed_release(&b);
 }
 
+/* Few tombstones, and small ones, hide much when the values were large. */
+static void an_idle_store_flushes_tombstones_of_large_values(void **state)
+{
+    (void)state;
+    enum { COUNT = 50 };
+    static char value[40000];
+    memset(value, 'v', sizeof value - 1);
+    bed b;
+    bed_on_simfs(&b, 1);
+    b.options.compression = FIRN_COMPRESSION_NONE;
+    bed_must_open(&b);
+    for (unsigned i = 0; i < COUNT; i++)
+        put(&b, i, value);
+    bed_flush(&b);
+    settle(&b);
+    assert_true(bytes(&b) > COUNT * (sizeof value - 1));
+    for (unsigned i = 0; i < COUNT; i++)
+        drop(&b, i);
+    mutex_lock(&b.db->state_mu);
+    b.db->mem_share = COUNT * sizeof value; /* the tombstones take a thousandth of it */
+    store_want_idle_rotation(b.db);
+    mutex_unlock(&b.db->state_mu);
+    settle(&b);
+    assert_int_equal(bed_stats(&b).memtable_entries, 0);
+    assert_int_equal(entries(&b), 0);
+    assert_int_equal(bytes(&b), 0);
+    bed_release(&b);
+}
+
 /* ---- Threads: no call, and no write ---- */
 
 static void wait_until_empty(bed *b)
@@ -569,6 +598,7 @@ int main(void)
         cmocka_unit_test(tombstones_of_nothing_go),
         cmocka_unit_test(the_space_of_what_was_deleted_comes_back_by_itself),
         cmocka_unit_test(an_idle_store_flushes_its_memtable),
+        cmocka_unit_test(an_idle_store_flushes_tombstones_of_large_values),
         cmocka_unit_test(a_released_snapshot_is_enough_for_it),
         cmocka_unit_test(a_calm_is_enough_for_tombstones),
         cmocka_unit_test(a_flush_behind_each_key_leaves_few_tables),
