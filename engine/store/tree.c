@@ -56,7 +56,7 @@ static int check_new(firn *db, firn_slice name, firn_error *err) REQUIRES(db->ma
     if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) >= TREES_MAX) {
         error_set(err, FIRN_TOO_LARGE, "the store has used up its %d numbers of buckets",
                   TREES_MAX);
-        error_hint(err, "copy what is in it to a new store (firn dump, firn load)");
+        error_hint(err, "copy what is in it to a new store, bucket by bucket");
         return FIRN_TOO_LARGE;
     }
     return FIRN_OK;
