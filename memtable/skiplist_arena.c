@@ -1,9 +1,9 @@
 /* skiplist_arena: memory for leaves and nodes, in chunks that live as long as the memtable (M6).
  *
  * Chunks double from 16 KiB, so that a small memtable is cheap, to 4 MiB, so that a large one lies
- * on huge pages. A reservation for more, of a large batch, is one chunk as large as that takes, filled a
- * window of 4 MiB at a time. A chunk ahead of `current`, or what is behind the window, is address space
- * only: its pages come with the first touch. Writer only, but for used_bytes.
+ * on huge pages. A reservation for more, of a large batch, is one chunk as large as that takes,
+ * filled a window of 4 MiB at a time. A chunk ahead of `current`, or what is behind the window, is
+ * address space only: its pages come with the first touch. Writer only, but for used_bytes.
  *
  * Why a reservation holds: a window with r free bytes serves floor(r / ARENA_SPLIT_BYTES) whole
  * splits, and a split that begins in one window and ends in the next takes no more from the next
@@ -35,7 +35,8 @@ size_t skiplist_chunk_splits(const skiplist_chunk *c)
            behind % WINDOW_BYTES / ARENA_SPLIT_BYTES;
 }
 
-/* Of the next chunk: as large as `splits` splits take, but no smaller than its turn. SIZE_MAX: too large. */
+/* Of the next chunk: as large as `splits` splits take, but no smaller than its turn. SIZE_MAX: too
+ * large. */
 static size_t chunk_size(const skiplist_arena *a, size_t splits)
 {
     size_t size = a->size_next ? a->size_next : CHUNK_BYTES_FIRST;
@@ -119,7 +120,8 @@ void skiplist_arena_release(skiplist_arena *a)
     *a = (skiplist_arena){0};
 }
 
-/* The chunk whose window has room for `size` bytes: the current one, or the next, which becomes current. */
+/* The chunk whose window has room for `size` bytes: the current one, or the next, which becomes
+ * current. */
 static skiplist_chunk *chunk_with(skiplist_arena *a, size_t size)
 {
     skiplist_chunk *c = a->current;
