@@ -171,6 +171,9 @@ static void a_large_reservation_counts_what_it_has_begun(void **state)
     bed b = bed_new(32 << 20, "");
     size_t taken = 0;
     assert_int_equal(memtable_reserve(b.m, ENTRIES), FIRN_OK);
+    const skiplist_chunk *last = b.m->arena.last;
+    assert_int_equal(memtable_reserve(b.m, ENTRIES), FIRN_OK);
+    assert_ptr_equal(b.m->arena.last, last); /* what is reserved already counts */
     for (unsigned i = 0; i < ENTRIES; i++) {
         char key[16];
         snprintf(key, sizeof key, "%08u", i * 2654435761u % 100000000u);
