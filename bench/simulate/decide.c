@@ -77,7 +77,7 @@ double decide_worth(const decider *d, const sim_tree *t, const schedule_job *j)
 
 bool decide_stopped(unsigned level0, unsigned frozen)
 {
-    return level0 >= L0_STOP_AT || frozen > FROZEN_MAX;
+    return slow_level0_full(level0, frozen) || frozen > FROZEN_MAX;
 }
 
 unsigned decide_parts(const decider *d, const schedule_job *j, unsigned workers)

@@ -11,11 +11,11 @@
 
 static void say_why(firn *db, uint32_t tables, size_t frozen)
 {
-    if (tables >= L0_STOP_AT)
+    if (slow_level0_full(tables, frozen))
         store_log(db, FIRN_LOG_WARNING,
-                  "writers wait until compaction has brought the %" PRIu32
-                  " tables of level 0 below %d",
-                  tables, L0_STOP_AT);
+                  "writers wait until compaction has brought the %zu tables of level 0, memtables "
+                  "that wait to be flushed included, below %d",
+                  tables + frozen, L0_STOP_AT);
     else
         store_log(db, FIRN_LOG_WARNING,
                   "writers wait until fewer than %zu memtables wait to be flushed", frozen);

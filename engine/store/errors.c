@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <store/load.h>
 #include <store/store.h>
 
 int store_check_handle(const firn *db, firn_error *err)
@@ -102,7 +103,8 @@ int store_stopped(firn *db, firn_error *err)
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
         const view *v = atomic_load_explicit(&t->view, memory_order_relaxed);
         for_flush = for_flush || v->frozen_count > FROZEN_MAX;
-        for_compaction = for_compaction || v->version->levels[0].count >= L0_STOP_AT;
+        for_compaction = for_compaction ||
+                         slow_level0_full((uint32_t)v->version->levels[0].count, v->frozen_count);
     }
     /* Nothing has happened, but nothing will either until the store is opened again. */
     if (db->background_status != FIRN_OK || (for_compaction && db->compaction_failed))

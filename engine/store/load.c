@@ -24,6 +24,11 @@ uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen)
     return (uint32_t)load;
 }
 
+bool slow_level0_full(uint32_t tables, size_t frozen)
+{
+    return tables + frozen >= L0_STOP_AT;
+}
+
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
 {
     /* However much of it is being done: the tables are there until it ends, and there is room for so many. */

@@ -207,6 +207,26 @@ static void who_waits_for_a_healthy_flush_is_not_told_of_a_compaction(void **sta
     bed_release(&b);
 }
 
+/* What waits to be flushed becomes a table, whatever writers do: so it counts before it is one. */
+static void a_memtable_that_waits_counts_as_a_table_of_level_0(void **state)
+{
+    (void)state;
+    for (unsigned tables = L0_STOP_AT - 2; tables < L0_STOP_AT; tables++) {
+        bed b;
+        bed_on_simfs(&b, 1);
+        bed_must_open(&b);
+        stop_compaction(&b);
+        fill_level0(&b, tables);
+        assert_false(pressure(&b) & PRESSURE_STOP);
+        simfs_on_call(b.sim, no_room_for_tables, NULL);
+        bed_put(&b, "k", "v");
+        MUST(store_rotate(b.db, error));
+        assert_true(!(pressure(&b) & PRESSURE_STOP) == (tables + 1 < L0_STOP_AT));
+        simfs_on_call(b.sim, NULL, NULL);
+        bed_release(&b);
+    }
+}
+
 /* With threads: while compaction has no room, a caller that flushes waits for the flush and hears of nothing else. */
 static void a_flush_succeeds_while_a_compaction_waits_for_room(void **state)
 {
@@ -484,93 +504,6 @@ static void the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker(void **sta
     }
 }
 
-/* What is given while the thread ends things, and by what it ends, is ended, too. */
-typedef struct chain {
-    dead grave;
-    cleaner *cleaner;
-    unsigned left;
-    atomic_uint *ended;
-} chain;
-
-static void end_link(dead *d)
-{
-    chain *c = (chain *)(void *)d;
-    atomic_fetch_add(c->ended, 1);
-    if (c->left-- > 0)
-        cleaner_give(c->cleaner, &c->grave, end_link);
-}
-
-static void nothing_that_is_given_to_the_cleaner_is_forgotten(void **state)
-{
-    (void)state;
-    cleaner c;
-    atomic_uint ended = 0;
-    memset(&c, 0, sizeof c);
-    cleaner_init(&c);
-    chain links[3] = {{.cleaner = &c, .left = 10, .ended = &ended},
-                      {.cleaner = &c, .left = 0, .ended = &ended},
-                      {.cleaner = &c, .left = 1000, .ended = &ended}};
-    cleaner_give(&c, &links[0].grave, end_link); /* no thread: at once */
-    assert_int_equal(atomic_load(&ended), 11);
-    assert_int_equal(cleaner_start(&c), 0);
-    cleaner_give(&c, &links[1].grave, end_link);
-    cleaner_wait(&c);
-    assert_int_equal(atomic_load(&ended), 12);
-    cleaner_give(&c, &links[2].grave, end_link);
-    cleaner_wait(&c);
-    assert_int_equal(atomic_load(&ended), 1013);
-    links[1].left = 10;
-    cleaner_give(&c, &links[1].grave, end_link);
-    cleaner_stop(&c);
-    assert_int_equal(atomic_load(&ended), 1024);
-    links[1].left = 1;
-    cleaner_give(&c, &links[1].grave, end_link);
-    assert_int_equal(atomic_load(&ended), 1026);
-    cleaner_release(&c);
-}
-
-typedef struct stuck_end {
-    dead grave;
-    atomic_bool begun, go;
-} stuck_end;
-
-static void end_when_told(dead *d)
-{
-    stuck_end *e = (stuck_end *)(void *)d;
-    atomic_store(&e->begun, true);
-    while (!atomic_load(&e->go))
-        usleep(100);
-}
-
-/* The cleaner is stuck in a slow call to the disk: what flushes and compactions leave behind does not pile up. */
-static void what_is_dead_stays_bounded_when_the_cleaner_is_slow(void **state)
-{
-    (void)state;
-    bed b;
-    stuck_end work = {0};
-    bed_on_simfs(&b, 5);
-    b.config.inline_work = false;
-    bed_must_open(&b);
-    cleaner_give(&b.db->cleaner, &work.grave, end_when_told);
-    while (!atomic_load(&work.begun))
-        usleep(100);
-    size_t most = 0;
-    for (unsigned i = 0; i < 60; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "%04u", i % 7);
-        MUST(firn_put(b.db, key, 4, "value", 5, NULL, error));
-        bed_flush(&b);
-        mutex_lock(&b.db->cleaner.cleaner_mu);
-        most = b.db->cleaner.waiting > most ? b.db->cleaner.waiting : most;
-        mutex_unlock(&b.db->cleaner.cleaner_mu);
-    }
-    /* Beside what may wait: of the flush and of the jobs that are under way. */
-    assert_true(most <= CLEANER_BEHIND + 24);
-    atomic_store(&work.go, true);
-    bed_must_close(&b);
-    bed_release(&b);
-}
-
 /* ---- A waiter for readers to leave ---- */
 
 typedef struct waiting {
@@ -773,11 +706,10 @@ int main(void)
         cmocka_unit_test(a_flush_that_is_cured_is_told_as_cured),
         cmocka_unit_test(a_writer_is_not_refused_for_what_is_cured),
         cmocka_unit_test(a_full_disk_is_tried_only_now_and_then),
+        cmocka_unit_test(a_memtable_that_waits_counts_as_a_table_of_level_0),
         cmocka_unit_test(a_flush_succeeds_while_a_compaction_waits_for_room),
         cmocka_unit_test(the_last_reader_of_a_table_leaves_the_rest_to_a_worker),
         cmocka_unit_test(the_last_reader_of_a_memtable_leaves_the_rest_to_a_worker),
-        cmocka_unit_test(nothing_that_is_given_to_the_cleaner_is_forgotten),
-        cmocka_unit_test(what_is_dead_stays_bounded_when_the_cleaner_is_slow),
         cmocka_unit_test(who_waits_for_a_reader_sleeps),
         cmocka_unit_test(a_replaced_view_stays_while_it_has_readers),
         cmocka_unit_test(a_flush_that_fails_stops_writing),

@@ -9,6 +9,7 @@
 #ifndef ENGINE_LOAD_H
 #define ENGINE_LOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@
  * running jobs have done is taken off before that. */
 #define SLOW_ONE 256
 uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen);
+/* Must writers wait for compaction? A memtable that waits for its flush is as good as a table of level 0. */
+bool slow_level0_full(uint32_t tables, size_t frozen);
 /* The load that is left when running jobs have done `relief` of it, with so many tables in level 0. */
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
 /* What a write of so many bytes owes under such a load. */
