@@ -529,13 +529,17 @@ static int posix_allocate(fs_file *file, uint64_t size)
 
 static _Atomic uint64_t mapped_bytes; /* of files; relaxed: a sum */
 
-/* Where the address space is limited (RLIMIT_AS), files that are only read get half of it: they can
- * be read without a mapping, while heaps, stacks and the log that is written cannot do without. */
+/* Where the address space is limited (RLIMIT_AS), files that are only read get a quarter of it, and
+ * nothing beyond the half that the process has taken otherwise: they can be read without a mapping,
+ * while heaps (64 MiB for each thread's, in the GNU library), stacks and the log that is written
+ * cannot do without. */
 static bool has_room_to_map(size_t size)
 {
     struct rlimit limit;
-    return getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-           atomic_load_explicit(&mapped_bytes, memory_order_relaxed) + size <= limit.rlim_cur / 2;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return true;
+    return atomic_load_explicit(&mapped_bytes, memory_order_relaxed) + size <= limit.rlim_cur / 4 &&
+           memory_address_space() + size <= limit.rlim_cur / 2;
 }
 
 static int posix_map(fs_file *file, size_t size, bool writable, void **out)

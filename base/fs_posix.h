@@ -12,4 +12,7 @@ long lock_holder_find(int fd);
  * folders are. */
 uint64_t memory_limit_find(const char *groups, const char *root);
 
+/* How much address space the process has taken; 0: unknown. */
+uint64_t memory_address_space(void);
+
 #endif

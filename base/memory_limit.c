@@ -1,4 +1,4 @@
-/* memory_limit: how much memory this process may use (fs_posix.h).
+/* memory_limit: how much memory this process may use, and uses (fs_posix.h).
  *
  * A control group may allow less than the machine has, and so may each group around it: the least
  * counts. In /proc/self/cgroup, the line "0::/a/b" names the group of version 2, "4:memory:/a/b"
@@ -112,4 +112,12 @@ uint64_t memory_limit_find(const char *groups, const char *root)
             least = bytes;
     }
     return least;
+}
+
+uint64_t memory_address_space(void)
+{
+    char text[128];
+    if (!text_read("/proc/self/statm", text, sizeof text))
+        return 0;
+    return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE); /* the first number: pages */
 }
