@@ -1,5 +1,6 @@
 /* The real file system: what may be opened, what a lock says, what a mapping sees. */
 #include "fs_folder.h"
+#include "fs_posix.h"
 
 #include <base/alloc.h>
 #include <base/error.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -421,6 +423,35 @@ static void AMappingAndTheFileShowTheSameBytes(void **state)
     fs_close(file);
 }
 
+static void ALimitOfTheAddressSpaceKeepsHalfOfItFree(void **state)
+{
+    fixture *f = *state;
+    const size_t size = (size_t)1 << 20;
+    const uint64_t taken = memory_address_space();
+    fs_file *file = create(f, "a", "");
+    assert_int_equal(fs_allocate(file, size, &f->err), FIRN_OK);
+    struct rlimit old, less, more;
+    void *read_only = NULL, *writable = NULL;
+    assert_true(taken > size);
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    less = more = old;
+    less.rlim_cur = (rlim_t)(2 * taken + size);
+    more.rlim_cur = (rlim_t)(2 * taken + 64 * size);
+    assert_int_equal(setrlimit(RLIMIT_AS, &less), 0);
+    int refused = fs_map(file, size, false, &read_only, &f->err);
+    int written = fs_map(file, size, true, &writable, &f->err);
+    setrlimit(RLIMIT_AS, &old);
+    assert_int_equal(refused, FIRN_NO_MEMORY);
+    assert_int_equal(written, FIRN_OK);
+    fs_unmap(file, writable, size);
+    assert_int_equal(setrlimit(RLIMIT_AS, &more), 0);
+    int mapped = fs_map(file, size, false, &read_only, &f->err);
+    setrlimit(RLIMIT_AS, &old);
+    assert_int_equal(mapped, FIRN_OK);
+    fs_unmap(file, read_only, size);
+    fs_close(file);
+}
+
 static void ARangeThatIsNotInTheFileIsNotMapped(void **state)
 {
     fixture *f = *state;
@@ -718,6 +749,7 @@ int main(void)
         FS_TEST(AReaderCannotWrite),
         FS_TEST(SizesCanBeAskedCutAndReserved),
         FS_TEST(AMappingAndTheFileShowTheSameBytes),
+        FS_TEST(ALimitOfTheAddressSpaceKeepsHalfOfItFree),
         FS_TEST(ARangeThatIsNotInTheFileIsNotMapped),
         FS_TEST(AReaderGetsNoWritableMapping),
         FS_TEST(ADurableWriteIsThereForReaders),
