@@ -1,11 +1,12 @@
 /* close: from a store back to a folder.
  *
- *   nothing is held -> background threads end -> what a next opening would replay becomes tables, if it is much
- *                   -> views go -> log synced and sealed -> the manifest says that the store was closed
+ *   nothing is held -> background threads end -> what a next opening would replay becomes tables,
+ *   if it is much -> views go -> log synced and sealed -> the manifest says that it was closed
  *
- * Opening replays what only the log has, entry by entry. So a store that holds more of it than CLOSE_ENTRIES or CLOSE_BYTES is
- * flushed first: each step of that is the flush's own (flush.c), and one that fails leaves the log as it is, which has all of
- * it. A store that holds less is closed as it is.
+ * Opening replays what only the log has, entry by entry. So a store that holds more of it than
+ * CLOSE_ENTRIES or CLOSE_BYTES is flushed first: each step of that is the flush's own (flush.c),
+ * and one that fails leaves the log as it is, which has all of it. A store that holds less is
+ * closed as it is.
  */
 #include <base/error.h>
 #include <inttypes.h>
@@ -64,8 +65,8 @@ static bool holds_much(firn *db)
     return entries > CLOSE_ENTRIES || bytes > CLOSE_BYTES;
 }
 
-/* Behind the end of the background threads. May the store still be written? A log that is poisoned holds what may never
- * have been acknowledged. */
+/* Behind the end of the background threads. May the store still be written? A log that is poisoned
+ * holds what may never have been acknowledged. */
 static bool may_flush(firn *db)
 {
     wal_stats log;

@@ -1,12 +1,13 @@
 /* iterator: firn_iter, the user's walk over the newest visible version of each key.
  *
- * Below it, a merge shows the versions that lie within the bounds and up to our number: key ascending, newest first. Forwards, the
- * first version of a key is the one that counts, and the rest of the key is stepped over. Backwards, the versions of a key
- * come oldest first, so all of them are passed and the last answer is kept in a copy; the merge then stands before the
- * key. What a version means is asked of resolve.h.
+ * Below it, a merge shows the versions that lie within the bounds and up to our number: key
+ * ascending, newest first. Forwards, the first version of a key is the one that counts, and the
+ * rest of the key is stepped over. Backwards, the versions of a key come oldest first, so all of
+ * them are passed and the last answer is kept in a copy; the merge then stands before the key. What
+ * a version means is asked of resolve.h.
  *
- * A key may have any number of versions. After STEPS_PER_KEY of them the rest is passed by a seek: forwards behind the key, and
- * backwards to its newest version and then in front of it.
+ * A key may have any number of versions. After STEPS_PER_KEY of them the rest is passed by a seek:
+ * forwards behind the key, and backwards to its newest version and then in front of it.
  *
  * Invariants
  *   N1  Forwards and valid: the merge stands at the version that key and value show.
@@ -269,8 +270,9 @@ static int take_answer(firn_iter *it, bool *found)
     return FIRN_OK;
 }
 
-/* Passes the versions of it->key, beginning with the oldest, at which the merge stands; then the merge stands in front of the
- * key. *found: its newest visible version has a value, which it->value holds. */
+/* Passes the versions of it->key, beginning with the oldest, at which the merge stands; then the
+ * merge stands in front of the key. *found: its newest visible version has a value, which it->value
+ * holds. */
 static int pass_key(firn_iter *it, bool *found)
 {
     iter *m = it->runs;
@@ -318,7 +320,8 @@ static int find_backward(firn_iter *it)
 
 /* ---- movements ---- */
 
-/* FIRN_INVALID for NULL, and in a child after fork, where an iterator is the parent's as its store is. */
+/* FIRN_INVALID for NULL, and in a child after fork, where an iterator is the parent's as its store
+ * is. */
 static int check_iter(firn_iter *it)
 {
     if (!it)

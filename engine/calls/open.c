@@ -1,11 +1,12 @@
 /* open: from a folder to a store. (And back: close.c.)
  *
- *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged; the manifest settled; repaired)
+ *   folder -> lock -> manifest -> flushed_seq -> log (scanned, judged; manifest settled; repaired)
  *          -> memtables over its segments -> view -> leftovers removed -> background threads
  *
- * The work is proportional to the unflushed log. No table or manifest is removed before everything has been read
- * and found good, and no segment of the log before the log has. A store exists from the moment its first manifest has its final name; what a
- * crash leaves before that is an empty folder with a lock file and perhaps an unused log segment.
+ * The work is proportional to the unflushed log. No table or manifest is removed before everything
+ * has been read and found good, and no segment of the log before the log has. A store exists from
+ * the moment its first manifest has its final name; what a crash leaves before that is an empty
+ * folder with a lock file and perhaps an unused log segment.
  */
 #include <assert.h>
 #include <base/alloc.h>
@@ -91,8 +92,8 @@ static int check_tables_exist(const firn *db, const folder *f, const version *v,
     return FIRN_OK;
 }
 
-/* The first segment is durable before the manifest is (W3), and there is one ever after. Without any, what is not in
- * the tables is lost; a policy that saves what it can opens the rest. */
+/* The first segment is durable before the manifest is (W3), and there is one ever after. Without
+ * any, what is not in the tables is lost; a policy that saves what it can opens the rest. */
 static int check_log_exists(const firn *db, const folder *f, firn_error *err)
 {
     firn_recovery r = db->options.recovery;
@@ -201,7 +202,8 @@ static int settle_manifest(void *ctx, firn_error *err)
     return rc;
 }
 
-/* The manifest of this life: the one that settled what was read, if there is nothing to change in it. */
+/* The manifest of this life: the one that settled what was read, if there is nothing to change in
+ * it. */
 static int open_manifest(firn *db, manifest_state *s, firn_error *err)
 {
     int rc = FIRN_OK;
@@ -255,7 +257,8 @@ typedef struct recovery {
     firn_error *err;
 } recovery;
 
-/* What the keys of the next memtables probably begin with: as those of the last ones, or, for the first, of the tables. */
+/* What the keys of the next memtables probably begin with: as those of the last ones, or, for the
+ * first, of the tables. */
 static void learn_from_last(const recovery *r)
 {
     mutex_lock(&r->db->state_mu);
@@ -264,8 +267,8 @@ static void learn_from_last(const recovery *r)
     mutex_unlock(&r->db->state_mu);
 }
 
-/* The buckets that a frame has entries of. A number that has been given out belongs to one that was dropped, or is there; any
- * other no writer can have written. */
+/* The buckets that a frame has entries of. A number that has been given out belongs to one that was
+ * dropped, or is there; any other no writer can have written. */
 static int frame_buckets(const recovery *r, const wal_applied *frame, bucket_set *out)
 {
     firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
@@ -581,8 +584,8 @@ static int open_writing(firn *db, const char *path, firn_error *err)
         if (rc == FIRN_OK)
             rc = check_log_exists(db, &f, err);
     } else {
-        /* A folder that was there may be another program's work, and not on the disk yet: then a power cut would take it,
-         * and all that we put into it. */
+        /* A folder that was there may be another program's work, and not on the disk yet: then a
+         * power cut would take it, and all that we put into it. */
         rc = fs_dir_make(db->fs, path, err);
         if (rc == FIRN_OK)
             rc = new_state(db, &s, err);
@@ -651,8 +654,8 @@ static int try_reading(firn *db, firn_error *err)
     return rc;
 }
 
-/* Beside a writer, files come and go while we look. What does not fit together then means nothing, and we look again;
- * a store that no process changes fails at once. */
+/* Beside a writer, files come and go while we look. What does not fit together then means nothing,
+ * and we look again; a store that no process changes fails at once. */
 static int open_reading(firn *db, const char *path, firn_error *err)
 {
     firn_error found;

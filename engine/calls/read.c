@@ -13,7 +13,8 @@
 #include <tree/run.h>
 #include <store/store.h>
 
-/* firn_value.pin[0] and [1] are a run_pin; pin[2]: the store, which counts the values that are held. */
+/* firn_value.pin[0] and [1] are a run_pin; pin[2]: the store, which counts the values that are
+ * held. */
 
 enum {
     YOUNG_AHEAD = 32
@@ -33,8 +34,8 @@ static inline void put_ahead(ahead *a, run r, const lookup *l)
     a->runs[a->count++] = r;
 }
 
-/* The runs of the version, newest first. All filters are brought in before the first is looked at, so that their cache misses
- * overlap. */
+/* The runs of the version, newest first. All filters are brought in before the first is looked at,
+ * so that their cache misses overlap. */
 static int look_in_version(const version *v, lookup *l, run_hit *out, firn_error *err)
 {
     ahead a;
@@ -72,7 +73,8 @@ static int look_in_view(const view *v, lookup *l, run_hit *out, firn_error *err)
     return out->answer == RESOLVE_VALUE ? FIRN_OK : FIRN_NOT_FOUND;
 }
 
-/* Between readers_enter and readers_exit. First the view, then the number: see above. FIRN_OK: *out holds a value. */
+/* Between readers_enter and readers_exit. First the view, then the number: see above. FIRN_OK: *out
+ * holds a value. */
 static int look(const firn *db, tree *t, firn_slice key, const firn_snapshot *snapshot,
                 run_hit *out, firn_error *err)
 {

@@ -1,4 +1,5 @@
-/* reading: the calls of firn.h that read, for any bucket. Those of firn.h are for bucket 0. Handles have been checked. */
+/* reading: the calls of firn.h that read, for any bucket. Those of firn.h are for bucket 0. Handles
+ * have been checked. */
 #ifndef ENGINE_READING_H
 #define ENGINE_READING_H
 

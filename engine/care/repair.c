@@ -387,7 +387,8 @@ static int keep_front(repair *r, uint64_t seq_last, wal **out, firn_error *err)
     return FIRN_OK;
 }
 
-/* A manifest that is lost, or older than the log, does not list all buckets that have entries there. */
+/* A manifest that is lost, or older than the log, does not list all buckets that have entries
+ * there. */
 static int see_frame(void *ctx, const wal_applied *frame)
 {
     repair *r = ctx;
@@ -498,7 +499,8 @@ static int add_bucket(const repair *r, manifest_state *s, const edit *e, uint8_t
     return rc;
 }
 
-/* All buckets that were listed, or of which there is something, with what is left of their tables. */
+/* All buckets that were listed, or of which there is something, with what is left of their tables.
+ */
 static int state_of_parts(const repair *r, manifest_state *s)
 {
     edit e = {0};

@@ -256,8 +256,8 @@ int repair_listed_tables(repair *r)
 
 #define BUCKET_UNKNOWN ENTRY_BUCKETS
 
-/* The table in the file, by what it says of itself, if all of it is intact. *bucket: also that of one that is not, if it can
- * still be read. */
+/* The table in the file, by what it says of itself, if all of it is intact. *bucket: also that of
+ * one that is not, if it can still be read. */
 static int take_found(repair *r, uint64_t no, table **out, uint8_t *bucket, firn_error *why)
 {
     const table_env *env = &r->db->env;

@@ -1,16 +1,18 @@
 /* commit: the way of a write, from top to bottom.
  *
- *   slow_down        before it queues, so that no thread sleeps while others wait behind it (slow.c)
+ *   slow_down        before it queues, so that no thread sleeps while others wait behind it
+ *                    (slow.c)
  *   join the queue   the log's; one writer leads, and writes for all that queue behind it
- *   make room        in the log: a full segment is sealed, and the next one takes over; then its memtable (E1, E2)
+ *   make room        in the log: a full segment is sealed, and the next one takes over; then its
+ *                    memtable (E1, E2)
  *   append           the log gives out the numbers, and writes the frames
  *   index            the memtable's nodes point at the bytes in the log
  *   publish          readers see it
  *   end              the next writer leads
  *   wait             until the log has synced it, if that was asked for
  *
- * One leader at a time is between joining and ending: what leaders share among themselves needs no lock. A leader takes
- * state_mu only where a memtable is frozen.
+ * One leader at a time is between joining and ending: what leaders share among themselves needs no
+ * lock. A leader takes state_mu only where a memtable is frozen.
  */
 #include <base/entry.h>
 #include <base/error.h>
@@ -25,9 +27,9 @@
 
 /* ---- Leading ---- */
 
-/* The log has gone on to the segment `taking`: entries that lie there get a memtable of their own, and the old one is frozen
- * with all that lies in front. Also behind a change of segment that was not ours. FIRN_NO_MEMORY: the next leader tries
- * again. */
+/* The log has gone on to the segment `taking`: entries that lie there get a memtable of their own,
+ * and the old one is frozen with all that lies in front. Also behind a change of segment that was
+ * not ours. FIRN_NO_MEMORY: the next leader tries again. */
 static int follow_log(firn *db, wal_segment *taking, firn_error *err)
 {
     mem *active = db->active;
@@ -96,7 +98,8 @@ static void publish(firn *db, const wal_group *g)
     atomic_store_explicit(&db->visible_seq, g->seq_last, memory_order_release);
 }
 
-/* Carries out the leader's request and those behind it. A failure reaches all of them, and uses no number. */
+/* Carries out the leader's request and those behind it. A failure reaches all of them, and uses no
+ * number. */
 static void lead(firn *db, wal_request *leader)
 {
     wal_group g;

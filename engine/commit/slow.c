@@ -1,4 +1,5 @@
-/* slow: a write is delayed before it queues, or waits while there is too much behind (load.h says how long). */
+/* slow: a write is delayed before it queues, or waits while there is too much behind (load.h says
+ * how long). */
 #include <base/error.h>
 #include <base/hash.h>
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* build: tables from a sorted stream. A table ends between two keys, never between versions of one
- * (V2). Which versions of a key stay is decided in resolve.c; the loop that asks it is build_add_all. */
+ * (V2). Which versions of a key stay is decided in resolve.c; the loop that asks it is
+ * build_add_all. */
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
@@ -76,7 +77,8 @@ static int end_table(build *b, firn_error *err)
     return FIRN_OK;
 }
 
-/* Every CHARGE_EVERY entries, and where much comes at once: asking costs more than adding a small entry. */
+/* Every CHARGE_EVERY entries, and where much comes at once: asking costs more than adding a small
+ * entry. */
 static void charge(build *b, size_t entry_bytes)
 {
     if (++b->adds % CHARGE_EVERY == 0 || entry_bytes >= CHARGE_BYTES)
@@ -212,7 +214,8 @@ static int begin_key(filling *f, firn_slice key, firn_error *err)
     return rc;
 }
 
-/* The keeper hears of range deletes in their place among the versions: those that are newer than this one. */
+/* The keeper hears of range deletes in their place among the versions: those that are newer than
+ * this one. */
 static void tell_erased(filling *f, const iter *it)
 {
     const erasures *e = f->rules->erased;

@@ -1,8 +1,9 @@
-/* compact: does a job: merges tables of one level with what they overlap in another, or moves them there.
+/* compact: does a job: merges tables of one level with what they overlap in another, or moves them
+ * there.
  *
- * What may be left out is decided by the keeper (resolve.h). The order of a commit is flush's: tables
- * durable, folder durable, manifest edit durable, new version; the inputs' files go with the last
- * reader. */
+ * What may be left out is decided by the keeper (resolve.h). The order of a commit is flush's:
+ * tables durable, folder durable, manifest edit durable, new version; the inputs' files go with the
+ * last reader. */
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
@@ -123,8 +124,8 @@ static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
     return rc;
 }
 
-/* What the inputs hold and do not list, under right checksums, is no version of this store's. In a new version it would
- * break V2 or E4, and no later open would take that. */
+/* What the inputs hold and do not list, under right checksums, is no version of this store's. In a
+ * new version it would break V2 or E4, and no later open would take that. */
 static int check_outputs(const job *j, part *p)
 {
     const firn *db = j->db;
@@ -175,7 +176,8 @@ void job_run_part(job *j, part *p)
 
 /* ---- Parts ---- */
 
-/* Between which tables the parts meet: those of the target, or of a deeper level that the inputs come from. */
+/* Between which tables the parts meet: those of the target, or of a deeper level that the inputs
+ * come from. */
 static unsigned side_to_cut(const job *j)
 {
     return j->what.level > 0 && j->what.counts[0] > j->what.counts[1] ? 0 : 1;
@@ -228,8 +230,8 @@ static table *largest_input(const job *j)
     return most;
 }
 
-/* Each part has about as many bytes of the largest table as the others. What cannot be read or held is the merge's own to tell:
- * there are fewer parts then. */
+/* Each part has about as many bytes of the largest table as the others. What cannot be read or held
+ * is the merge's own to tell: there are fewer parts then. */
 static size_t cut_largest_table(job *j, part *parts, size_t count)
 {
     sst_reader *r;

@@ -1,5 +1,6 @@
-/* compact_range: firn_compact, a sequence of jobs that each are as small as the workers'. Between two of them, and beside them,
- * writers, flushes and workers go on. What is written meanwhile is left to the workers. */
+/* compact_range: firn_compact, a sequence of jobs that each are as small as the workers'. Between
+ * two of them, and beside them, writers, flushes and workers go on. What is written meanwhile is
+ * left to the workers. */
 #include <base/error.h>
 #include <base/slice.h>
 

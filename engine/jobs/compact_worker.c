@@ -1,15 +1,17 @@
-/* compact_worker: the background threads that keep the levels in shape. There are two where two CPUs can be used, so that level 0
- * goes down beside the work of deeper levels, and large merges are done in halves (jobs.h). Neither is ever waited for by a
- * flush.
+/* compact_worker: the background threads that keep the levels in shape. There are two where two
+ * CPUs can be used, so that level 0 goes down beside the work of deeper levels, and large merges
+ * are done in halves (jobs.h). Neither is ever waited for by a flush.
  *
- * A worker sleeps until something has changed: a version was installed, a claim has ended, a snapshot that tables kept versions
- * for is gone (store_ring). It looks once for each such change. When nothing has been written for CALM_MS, the first worker looks
- * once more, for what is not urgent; and when nothing has been written for IDLE_MS, it asks for a flush, so that what deletes in
- * memory have hidden can go.
+ * A worker sleeps until something has changed: a version was installed, a claim has ended, a
+ * snapshot that tables kept versions for is gone (store_ring). It looks once for each such change.
+ * When nothing has been written for CALM_MS, the first worker looks once more, for what is not
+ * urgent; and when nothing has been written for IDLE_MS, it asks for a flush, so that what deletes
+ * in memory have hidden can go.
  *
- * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles (retry_pause_ms). Each worker
- * pauses for itself. Where the decision already says that there is no room, nothing has been written, and any change ends the
- * pause. A table that cannot be read stops compaction alone: writes go on until level 0 is full. */
+ * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles
+ * (retry_pause_ms). Each worker pauses for itself. Where the decision already says that there is no
+ * room, nothing has been written, and any change ends the pause. A table that cannot be read stops
+ * compaction alone: writes go on until level 0 is full. */
 #include <base/error.h>
 #include <stdio.h>
 
@@ -24,7 +26,8 @@ static bool works(const firn *db) REQUIRES(db->state_mu)
     return !db->closing && db->background_status == FIRN_OK && !db->compaction_failed;
 }
 
-/* Has the worker slept for so long? Real time, as cond_wait_ms measures it, whatever file system the store is on. */
+/* Has the worker slept for so long? Real time, as cond_wait_ms measures it, whatever file system
+ * the store is on. */
 static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->state_mu)
 {
     uint64_t passed = (fs_mono_us(fs_posix()) - start_us) / 1000;
@@ -33,7 +36,8 @@ static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->s
     return passed >= ms;
 }
 
-/* The first worker has slept, and nothing was written meanwhile. True: it is to look for what can wait. */
+/* The first worker has slept, and nothing was written meanwhile. True: it is to look for what can
+ * wait. */
 static bool is_calm(firn *db, compactor *c, uint64_t newest) REQUIRES(db->state_mu)
 {
     if (!c->looked_calmly)
@@ -79,7 +83,8 @@ static bool wait_for_work(compactor *c)
     return go;
 }
 
-/* The whole time, whatever else happens: workers that wait for space would otherwise wake each other at once. */
+/* The whole time, whatever else happens: workers that wait for space would otherwise wake each
+ * other at once. */
 static void pause_fully(firn *db, uint64_t ms)
 {
     uint64_t start = fs_mono_us(fs_posix());
@@ -122,8 +127,9 @@ static void note_idle(compactor *c)
     mutex_unlock(&c->db->state_mu);
 }
 
-/* One job, if there is one; its outcome is noted, and its claim given up. FIRN_NOT_FOUND: there is none. *input_failed: what
- * failed is reading a table that is there; *began: it is the job that failed, and not the decision. */
+/* One job, if there is one; its outcome is noted, and its claim given up. FIRN_NOT_FOUND: there is
+ * none. *input_failed: what failed is reading a table that is there; *began: it is the job that
+ * failed, and not the decision. */
 static int work_once(firn *db, bool calm, bool *began, firn_error *err)
 {
     job j;
@@ -149,7 +155,8 @@ static void compactor_run(void *arg)
     compactor *c = arg;
     firn *db = c->db;
     unsigned failures = 0;
-    thread_give_way(); /* writers and readers come first; they are slowed when a worker gets too little */
+    /* writers and readers come first; they are slowed when a worker gets too little */
+    thread_give_way();
     while (wait_for_work(c)) {
         firn_error err = {0};
         bool began;
@@ -197,7 +204,8 @@ void compactors_stop(firn *db)
         thread_join(&db->compactors[i].thread);
 }
 
-/* Nothing has changed since it was found that there is nothing to do. Otherwise notes when it looks. */
+/* Nothing has changed since it was found that there is nothing to do. Otherwise notes when it
+ * looks. */
 static bool is_done_inline(firn *db, bool calm, uint64_t *epoch)
 {
     mutex_lock(&db->state_mu);

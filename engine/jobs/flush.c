@@ -1,15 +1,16 @@
 /* flush: the oldest frozen memtable becomes a table, and the log that held it is given up.
  *
- *   1  write the table, sync the file, sync the folder     a crash leaves an orphan, removed on open
+ *   1  write the table, sync the file, sync the folder     a crash leaves an orphan
  *   2  manifest: {add table, flushed_seq = S, covered = the memtable's segment}, synced
  *                                                          <- the commit point (E4)
  *   3  install the view without the memtable
  *   4  wal_checkpoint(S) -> N > S                          recorded
- *   5  wal_give_up(S, segment)                             the segments up to the memtable's go (E5)
+ *   5  wal_give_up(S, segment)                             the log up to it goes (E5)
  *
- * S is the last number of the memtable's segment, not N: what was written between S and N lives only in the log.
- * Steps 4 and 5 sync nothing: step 2 says durably what the log need not hold any more. Syncing the segment that
- * writers are storing into would write all of it to the disk, and make each of its pages fault once more.
+ * S is the last number of the memtable's segment, not N: what was written between S and N lives
+ * only in the log. Steps 4 and 5 sync nothing: step 2 says durably what the log need not hold any
+ * more. Syncing the segment that writers are storing into would write all of it to the disk, and
+ * make each of its pages fault once more.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -119,8 +120,8 @@ static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
         atomic_fetch_add_explicit(&db->counters.bytes_flushed, f.bytes, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
     }
-    /* E7: when it is unknown whether the edit reached the disk, the tables must stay: the manifest may
-     * list them. */
+    /* E7: when it is unknown whether the edit reached the disk, the tables must stay: the manifest
+     * may list them. */
     for (size_t i = 0; i < f.count; i++)
         build_release(&f.builds[i], rc == FIRN_OK || (committing && !error_curable(rc)));
     mem_free(f.builds);

@@ -1,10 +1,12 @@
 /* flusher: the thread that turns frozen memtables into tables. The threads that keep the levels in
- * shape are others (compact_worker.c), because a long compaction must not keep a flush, and so the writers, waiting.
+ * shape are others (compact_worker.c), because a long compaction must not keep a flush, and so the
+ * writers, waiting.
  *
- * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles from RETRY_MS to
- * RETRY_MS_MAX; any other stops the work. Flushing and compaction fail each for itself (store.h, stuck). What an attempt has
- * found may have been cured since: a caller that would be told of a failed flush asks for another attempt first, which ends
- * the flusher's pause (store_ask_flusher), but for its first RETRY_MS: a full disk is tried only now and then. */
+ * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles
+ * from RETRY_MS to RETRY_MS_MAX; any other stops the work. Flushing and compaction fail each for
+ * itself (store.h, stuck). What an attempt has found may have been cured since: a caller that would
+ * be told of a failed flush asks for another attempt first, which ends the flusher's pause
+ * (store_ask_flusher), but for its first RETRY_MS: a full disk is tried only now and then. */
 #include <base/error.h>
 #include <string.h>
 
@@ -20,8 +22,8 @@ uint64_t retry_pause_ms(unsigned failures)
     return ms < RETRY_MS_MAX ? ms : RETRY_MS_MAX;
 }
 
-/* The attempt has failed. The pause ends early when a caller asks for the next one. Real time, as cond_wait_ms measures it,
- * whatever file system the store is on. */
+/* The attempt has failed. The pause ends early when a caller asks for the next one. Real time, as
+ * cond_wait_ms measures it, whatever file system the store is on. */
 static void pause_before_flush(firn *db, unsigned failures)
 {
     uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0;
@@ -56,8 +58,9 @@ static double may_hide(firn *db, uint64_t entries) REQUIRES(db->state_mu)
     return held ? (double)bytes / (double)held * (double)entries : 0;
 }
 
-/* Is the active memtable worth it? The leader may have rotated since that was asked for: what is active now has not
- * reached its share. An idle store has time for less: a part of it, or what hides as much, as tombstones of large values do. */
+/* Is the active memtable worth it? The leader may have rotated since that was asked for: what is
+ * active now has not reached its share. An idle store has time for less: a part of it, or what
+ * hides as much, as tombstones of large values do. */
 static bool is_worth_rotating(firn *db) REQUIRES(db->state_mu)
 {
     const mem *m = atomic_load_explicit(&db->main.view, memory_order_relaxed)->active;

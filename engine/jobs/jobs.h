@@ -1,15 +1,17 @@
 /* jobs: compactions that run (schedule.h decides which, compact.c does them).
  *
- * A job claims its keys in the levels that it touches before it begins, and gives them up when its edit is in the manifest and
- * in the view. What it decides by stays true meanwhile: no other job takes anything out of these keys and levels, or puts
- * anything there, and nothing comes to lie below them that did not lie below before.
+ * A job claims its keys in the levels that it touches before it begins, and gives them up when its
+ * edit is in the manifest and in the view. What it decides by stays true meanwhile: no other job
+ * takes anything out of these keys and levels, or puts anything there, and nothing comes to lie
+ * below them that did not lie below before.
  *
- * A merge of many bytes is cut into parts, each a range of keys. A worker without a job of its own helps:
- * it takes one. The job's owner commits all of them in one edit.
+ * A merge of many bytes is cut into parts, each a range of keys. A worker without a job of its own
+ * helps: it takes one. The job's owner commits all of them in one edit.
  *
  *   jobs_next or jobs_ask -> claimed -> job_run -> jobs_end
  *
- * Locks: jobs_mu guards what is claimed and which thread works at which part; it is not held while a job works. */
+ * Locks: jobs_mu guards what is claimed and which thread works at which part; it is not held while
+ * a job works. */
 #ifndef ENGINE_JOBS_H
 #define ENGINE_JOBS_H
 
@@ -32,15 +34,17 @@ struct job {
     view *view; /* a reference: keeps the inputs, and tells what lies below */
     claim claim;
     uint64_t ticket; /* of a caller's job; smaller ones came first. 0: a worker's */
-    bool
-        waits; /* it is a caller's, and cannot begin yet: what is in its way ends, and nothing new comes in its way */
+    /* it is a caller's, and cannot begin yet: what is in its way ends, and nothing new comes in its
+     * way */
+    bool waits;
     bool input_failed; /* what failed is reading a table that is there */
     uint64_t entries;  /* of all inputs */
     uint32_t worth;    /* how much it takes off the writers' load, in all; ... */
-    _Atomic uint64_t
-        passed; /* ... of that, as much as it has passed of the entries is counted in db->relief already */
+    /* ... of that, as much as it has passed of the entries is counted in db->relief already */
+    _Atomic uint64_t passed;
     buf snapshots;
-    /* The owner changes these two under jobs_mu, and reads them without. NULL: none to help with. */
+    /* The owner changes these two under jobs_mu, and reads them without. NULL: none to help with.
+     */
     part *parts;
     size_t part_count;
     size_t part_next GUARDED_BY(jobs_mu), parts_running GUARDED_BY(jobs_mu);
@@ -49,14 +53,15 @@ struct job {
 };
 
 /* ---- jobs.c ---- */
-/* What is due next in any tree, and claims it. Trees have their turns. FIRN_NOT_FOUND; FIRN_NO_SPACE: described, nothing was
- * written. */
+/* What is due next in any tree, and claims it. Trees have their turns. FIRN_NOT_FOUND;
+ * FIRN_NO_SPACE: described, nothing was written. */
 int jobs_next(firn *db, bool calm, job *out, firn_error *err);
-/* The first tree from bucket `from` on in which jobs may begin; NULL: there is none. It stays until it is let go. */
+/* The first tree from bucket `from` on in which jobs may begin; NULL: there is none. It stays until
+ * it is let go. */
 tree *jobs_hold(firn *db, unsigned from);
 void jobs_let_go(tree *t);
-/* The next job of a caller's request in a tree that it holds. Waits for what is in its way. FIRN_NOT_FOUND; FIRN_END: the store
- * is being closed. */
+/* The next job of a caller's request in a tree that it holds. Waits for what is in its way.
+ * FIRN_NOT_FOUND; FIRN_END: the store is being closed. */
 int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err);
 /* Gives up the claim of a job, whatever became of it, and releases it. */
 void jobs_end(firn *db, job *j);

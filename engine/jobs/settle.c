@@ -5,8 +5,8 @@
 #include <jobs/work.h>
 #include <store/store.h>
 
-/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A flush is not given up
- * before an attempt that began behind the call has failed. */
+/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A
+ * flush is not given up before an attempt that began behind the call has failed. */
 static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg,
                       background_work last, firn_error *err)
 {
@@ -48,7 +48,8 @@ static bool is_settled(firn *db, uint64_t unused) REQUIRES(db->state_mu)
     return v->frozen_count == 0 && !db->flushing && !db->rotation_wanted && compaction_is_idle(db);
 }
 
-/* What becomes of the compaction behind it is not the flush's outcome, unless it has stopped everything. */
+/* What becomes of the compaction behind it is not the flush's outcome, unless it has stopped
+ * everything. */
 static int flush_and_go_on(firn *db, firn_error *err)
 {
     firn_error behind = {0};

@@ -1,6 +1,7 @@
-/* budget: the memtables' part of it. A memtable gives memory back by being flushed, and that begins with a rotation of the
- * log. The leader of the log sees a memtable reach its share, and background work asks the log for the rotation, like
- * any caller of firn_flush. A batch of any size is one step for the log, so a memtable may exceed its share by one. */
+/* budget: the memtables' part of it. A memtable gives memory back by being flushed, and that begins
+ * with a rotation of the log. The leader of the log sees a memtable reach its share, and background
+ * work asks the log for the rotation, like any caller of firn_flush. A batch of any size is one
+ * step for the log, so a memtable may exceed its share by one. */
 #include <base/error.h>
 #include <stddef.h>
 

@@ -1,4 +1,5 @@
-/* edits: what changes the set of tables goes into the manifest, and then into the view. One at a time, under manifest_mu. */
+/* edits: what changes the set of tables goes into the manifest, and then into the view. One at a
+ * time, under manifest_mu. */
 #include <base/error.h>
 #include <inttypes.h>
 #include <string.h>
@@ -37,9 +38,10 @@ static int take_state(firn *db, manifest_state *s) REQUIRES(db->manifest_mu)
     return rc;
 }
 
-/* A manifest only grows. When it has grown large, or is an earlier life's, it is replaced by one that
- * holds nothing but the present state. Failing before the new one has its name changes nothing; failing behind that, it
- * is unknown which of the two the next open finds, so neither may get another edit. */
+/* A manifest only grows. When it has grown large, or is an earlier life's, it is replaced by one
+ * that holds nothing but the present state. Failing before the new one has its name changes
+ * nothing; failing behind that, it is unknown which of the two the next open finds, so neither may
+ * get another edit. */
 static int renew_manifest(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
 {
     uint64_t limit =
@@ -114,8 +116,8 @@ static int make_versions(firn *db, const edit *e, next_versions *next, firn_erro
     return rc;
 }
 
-/* An edit that is durable cannot be taken back, so nothing behind its commit may fail: what the new view takes is reserved
- * before. */
+/* An edit that is durable cannot be taken back, so nothing behind its commit may fail: what the new
+ * view takes is reserved before. */
 static int write_edit(firn *db, const edit *e, mem *flushed, const next_versions *next,
                       firn_error *err) REQUIRES(db->manifest_mu)
 {
@@ -163,7 +165,8 @@ int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_e
 {
     next_versions next = {0};
     later->status = FIRN_OK;
-    /* manifest_mu makes us the only thread that replaces versions, so the current ones stay current. */
+    /* manifest_mu makes us the only thread that replaces versions, so the current ones stay
+     * current. */
     int rc = replace_worn(db, err);
     e->next_file_no = atomic_load_explicit(&db->next_file_no, memory_order_relaxed);
     if (rc == FIRN_OK)

@@ -1,4 +1,5 @@
-/* errors: what stands in the way of a call: a handle that is no good, work that has failed or waits to be tried again. */
+/* errors: what stands in the way of a call: a handle that is no good, work that has failed or waits
+ * to be tried again. */
 #include <base/error.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -35,7 +35,8 @@ static void wait_for_readers(void *ctx)
 
 static int prepare_env(firn *db, firn_error *err)
 {
-    /* A cache that grew to what the options say, in a process that may not use so much, would get it killed. */
+    /* A cache that grew to what the options say, in a process that may not use so much, would get
+     * it killed. */
     uint64_t most = fs_memory_limit(db->fs) / 4;
     options_budget(&db->options, &db->budget);
     if (db->budget.limit - db->budget.share > most)

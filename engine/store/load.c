@@ -31,7 +31,8 @@ bool slow_level0_full(uint32_t tables, size_t frozen)
 
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
 {
-    /* However much of it is being done: the tables are there until it ends, and there is room for so many. */
+    /* However much of it is being done: the tables are there until it ends, and there is room for
+     * so many. */
     uint32_t least = tables > UNDERWAY ? (tables - UNDERWAY) * SLOW_ONE : 0;
     uint32_t left = load > relief ? load - relief : 0;
     return left > least ? left : least;

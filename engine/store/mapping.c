@@ -1,22 +1,25 @@
 /* mapping: which tables are read in a mapping, and which by way of the cache.
  *
- * A mapping is best while the data fits into the memory that the process may use: nothing is copied, and nothing is looked up.
- * Beyond that, each page that is not there is a fault that stops the thread, page by page, and scans push out what gets
- * need. So young and small levels are mapped first, as long as they and all above them fit together; what lies deeper is
- * read, and asked for ahead.
+ * A mapping is best while the data fits into the memory that the process may use: nothing is
+ * copied, and nothing is looked up. Beyond that, each page that is not there is a fault that stops
+ * the thread, page by page, and scans push out what gets need. So young and small levels are mapped
+ * first, as long as they and all above them fit together; what lies deeper is read, and asked for
+ * ahead.
  *
- * Decided anew whenever the store gets a new version, since tables come and go, and a control group's limit may be
- * changed at any time. */
+ * Decided anew whenever the store gets a new version, since tables come and go, and a control
+ * group's limit may be changed at any time. */
 #include <store/store.h>
 
-/* Of the memory that the store's own does not take, what the pages of mapped tables may. The rest is for the application, and
- * for what the system keeps of the files that are read. */
+/* Of the memory that the store's own does not take, what the pages of mapped tables may. The rest
+ * is for the application, and for what the system keeps of the files that are read. */
 #define SHARE_OF(bytes) ((bytes) / 4 * 3)
 
-/* And at least this, also when the store's own is more than there is: the youngest levels are what most reads touch. */
+/* And at least this, also when the store's own is more than there is: the youngest levels are what
+ * most reads touch. */
 #define LEAST_OF(bytes) ((bytes) / 4)
 
-/* A table that is mapped stays so until the data is beyond the limit by this part: it does not change to and fro. */
+/* A table that is mapped stays so until the data is beyond the limit by this part: it does not
+ * change to and fro. */
 #define SLACK_OF(bytes) ((bytes) / 8)
 
 uint64_t mapping_room(uint64_t limit, uint64_t memory)

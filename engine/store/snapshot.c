@@ -52,7 +52,8 @@ void firn_snapshot_free(firn_snapshot *s)
     db->snapshot_count--;
     mutex_unlock(&db->snapshot_mu);
     mem_free(s);
-    /* What it alone could see can go now. A flush that is under way may keep it still, and looks itself. */
+    /* What it alone could see can go now. A flush that is under way may keep it still, and looks
+     * itself. */
     if (atomic_load_explicit(&db->has_kept, memory_order_relaxed))
         store_ring(db);
 }

@@ -62,7 +62,8 @@ static int check_new(firn *db, firn_slice name, firn_error *err) REQUIRES(db->ma
     return FIRN_OK;
 }
 
-/* The tree joins those whose views are kept (T2), before its record is written: so nothing can fail behind that. */
+/* The tree joins those whose views are kept (T2), before its record is written: so nothing can fail
+ * behind that. */
 static int join(firn *db, tree *t) REQUIRES(db->manifest_mu)
 {
     version *empty = NULL;

@@ -32,7 +32,8 @@ tree *store_next_tree(const firn *db, const tree *t)
     return NULL;
 }
 
-/* What a tree owes, in units of bucket 0's: in units of its own, each counts as much as those of any other. */
+/* What a tree owes, in units of bucket 0's: in units of its own, each counts as much as those of
+ * any other. */
 static uint64_t debt_of(const firn *db, const version *v, uint64_t unit)
 {
     const uint64_t most = UINT64_MAX / TREES_MAX; /* so that the sum is a number, too */
@@ -153,7 +154,8 @@ static void tell_replaced(firn *db) REQUIRES(db->state_mu)
     cond_broadcast(&db->state_changed);
 }
 
-/* Room for a view of so many frozen mems in each tree, where `wanted` has it. Larger than what is there, or nothing changes. */
+/* Room for a view of so many frozen mems in each tree, where `wanted` has it. Larger than what is
+ * there, or nothing changes. */
 static int room_in_each(firn *db, size_t frozen_count, view *made[TREES_MAX], bool reserved)
     REQUIRES(db->state_mu)
 {

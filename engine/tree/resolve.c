@@ -48,7 +48,8 @@ static bool cannot_see(const void *snapshots, size_t at, void *seq)
     return ((const uint64_t *)snapshots)[at] < *(const uint64_t *)seq;
 }
 
-/* How many snapshots cannot see `seq`. All readers that see a version of a stripe see its newest one. */
+/* How many snapshots cannot see `seq`. All readers that see a version of a stripe see its newest
+ * one. */
 static size_t stripe_of(const keeper *k, uint64_t seq)
 {
     return search_first(k->snapshots, 0, k->count, &seq, cannot_see);
@@ -72,7 +73,8 @@ keeper_verdict keeper_feed(keeper *k, uint64_t seq, uint8_t kind)
         return KEEPER_DROP;
     if (kind == FIRN_PUT)
         return KEEPER_KEEP;
-    /* A tombstone that is held already goes: a reader that sees it sees this one without it, which says the same (K2). */
+    /* A tombstone that is held already goes: a reader that sees it sees this one without it, which
+     * says the same (K2). */
     k->held = seq;
     k->held_kind = kind;
     return KEEPER_HOLD;

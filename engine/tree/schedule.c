@@ -117,7 +117,8 @@ static bool has_below(const look *k, unsigned n, firn_slice from, firn_slice to)
 
 /* ---- Moving ---- */
 
-/* A newer table of level 0, whether it is taken too or not: it would have to be merged with this one soon. */
+/* A newer table of level 0, whether it is taken too or not: it would have to be merged with this
+ * one soon. */
 static bool overlaps_newer(const look *k, const pick *p, size_t i)
 {
     const sst_properties *t = at(k, p->level, i);
@@ -156,7 +157,8 @@ static bool may_move(const look *k, const pick *p, size_t i)
            (p->level > 0 || !overlaps_newer(k, p, i));
 }
 
-/* Tables that overlap nothing, neither each other nor below, go down as they are. Small ones become one. */
+/* Tables that overlap nothing, neither each other nor below, go down as they are. Small ones become
+ * one. */
 static bool can_move(const look *k, const pick *p)
 {
     bool one = p->end[0] - p->first[0] == 1;
@@ -275,7 +277,8 @@ static pick of_level(const look *k, schedule_why why, unsigned n, unsigned targe
     return p;
 }
 
-/* Takes the tables behind it, too, while all together are no more than `most` on the pick's own level. */
+/* Takes the tables behind it, too, while all together are no more than `most` on the pick's own
+ * level. */
 static void extend(look *k, pick *p, uint64_t most)
 {
     uint64_t own = bytes_in(k, p, 0);
@@ -339,7 +342,8 @@ static bool has_much_garbage(const look *k, unsigned n, size_t i)
     return garbage && garbage >= at(k, n, i)->entries / MUCH_GARBAGE;
 }
 
-/* Taking a table down costs what it overlaps. While there are writers, the level's share does that for many tables together. */
+/* Taking a table down costs what it overlaps. While there are writers, the level's share does that
+ * for many tables together. */
 static bool tombstones_pay(const look *k, unsigned n, size_t i)
 {
     const sst_properties *t = at(k, n, i);
@@ -395,8 +399,9 @@ static admission pick_garbage(look *k, unsigned n, pick *out)
 
 /* ---- Small neighbours ---- */
 
-/* From `first` on: the end of the longest row of small neighbours that are worth becoming one table. The largest is no more than
- * half of all, so that a version is written again only when its table doubles. */
+/* From `first` on: the end of the longest row of small neighbours that are worth becoming one
+ * table. The largest is no more than half of all, so that a version is written again only when its
+ * table doubles. */
 static size_t small_row(const look *k, unsigned n, size_t first)
 {
     const level *l = level_of(k, n);
@@ -431,8 +436,8 @@ static admission pick_small(look *k, unsigned n, pick *out)
 
 /* ---- What is due ---- */
 
-/* Each table costs every reader a look, and each merge writes the level below again: few tables are merged when that level has
- * not many times their bytes, or when nothing else is to be done. */
+/* Each table costs every reader a look, and each merge writes the level below again: few tables are
+ * merged when that level has not many times their bytes, or when nothing else is to be done. */
 static double level0_urgency(const look *k, const level *l)
 {
     double by_count = (double)l->count / k->r->level0_at;
@@ -462,7 +467,8 @@ static admission pick_over(look *k, unsigned n, pick *out)
     if (n > 0)
         return pick_size(k, n, out);
     admission a = pick_level0(k, DUE_LEVEL0, SIZE_MAX, out);
-    /* Else the jobs of the level below would take turns, and level 0 would never have it to itself. */
+    /* Else the jobs of the level below would take turns, and level 0 would never have it to itself.
+     */
     if (a == CLAIMED)
         k->reserved = k->shape.landing;
     return a;
@@ -631,7 +637,8 @@ static int ask_level0(look *k, const schedule_request *q, pick *out)
     return FIRN_NOT_FOUND;
 }
 
-/* Index of the first table of the request's level that is not done with; the level's count when none is left. */
+/* Index of the first table of the request's level that is not done with; the level's count when
+ * none is left. */
 static size_t not_done(const look *k, const schedule_request *q)
 {
     const level *l = level_of(k, q->level);
@@ -665,7 +672,8 @@ static int ask_level(look *k, const schedule_request *q, pick *out)
     return FIRN_OK;
 }
 
-/* In the last level of the range: is there anything in the table that does not belong there? What does not say may hold anything. */
+/* In the last level of the range: is there anything in the table that does not belong there? What
+ * does not say may hold anything. */
 static bool is_unsettled(const look *k, unsigned n, size_t i)
 {
     return !level_of(k, n)->tables[i]->kept_known || garbage_of(k, n, i) > 0;

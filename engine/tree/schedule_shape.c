@@ -1,4 +1,5 @@
-/* schedule_shape: how the bytes of a tree should lie, and how far they are from that (schedule.h). */
+/* schedule_shape: how the bytes of a tree should lie, and how far they are from that (schedule.h).
+ */
 #include <base/search.h>
 #include <base/slice.h>
 

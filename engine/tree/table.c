@@ -130,7 +130,8 @@ static int fail_listed(const table *t, const char *name, const char *message, fi
     return FIRN_DAMAGED;
 }
 
-/* The manifest lists it, so a missing file is damage and not an answer; unless the whole folder went. */
+/* The manifest lists it, so a missing file is damage and not an answer; unless the whole folder
+ * went. */
 static int is_missing(const table *t, const char *name, firn_error *err)
 {
     int rc = fs_dir_held(t->env->dir, NULL, err);

@@ -209,7 +209,8 @@ static void merge_runs(version_build *b, unsigned n, const listed *in, size_t fr
     }
 }
 
-/* Sorts `items`, from the bottom up; `room` has as much room. Returns which of the two is sorted. */
+/* Sorts `items`, from the bottom up; `room` has as much room. Returns which of the two is sorted.
+ */
 static listed *sort(version_build *b, unsigned n, listed *items, listed *room, size_t count)
 {
     for (size_t run = 1; run < count; run *= 2) {
@@ -298,7 +299,8 @@ static int gather_room(const version_build *b, gathered *g, firn_error *err)
     return g->items && g->room ? FIRN_OK : error_no_memory(err, bytes);
 }
 
-/* The base's tables of a level are in order already, and stay so: only what was added has to be sorted, and the two merged. */
+/* The base's tables of a level are in order already, and stay so: only what was added has to be
+ * sorted, and the two merged. */
 static void sort_level(version_build *b, unsigned n, gathered *g, size_t old)
 {
     listed *items = g->items + g->starts[n], *room = g->room + g->starts[n];

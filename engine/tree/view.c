@@ -116,7 +116,8 @@ void mem_apply(mem *m, const wal_applied *frame)
 {
     assert(frame->segment == m->segment);
     const uint8_t *base = wal_segment_base(m->segment);
-    /* Should another process change the lengths meanwhile, what is indexed still lies in the frame. */
+    /* Should another process change the lengths meanwhile, what is indexed still lies in the frame.
+     */
     uint64_t offset = frame->offset, end = offset + frame->bytes;
     for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
         const uint8_t *p = base + offset;

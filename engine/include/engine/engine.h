@@ -1,5 +1,5 @@
-/* engine: opening a store on another file system or without threads. For tests and tools; applications use
- * <firn/firn.h>. */
+/* engine: opening a store on another file system or without threads. For tests and tools;
+ * applications use <firn/firn.h>. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
@@ -8,20 +8,22 @@
 
 typedef struct engine_config {
     fs *fs;           /* NULL: the real one */
-    bool inline_work; /* no threads: flushes and compactions run inside the call that made them due, so that
-                         a run is reproducible */
-    uint64_t close_entries; /* closing flushes when more entries than that would have to be replayed; 0: as close.c says */
+    bool inline_work; /* no threads: flushes and compactions run inside the call that made them due,
+                         so that a run is reproducible */
+    uint64_t close_entries; /* closing flushes when more entries than that would have to be
+                               replayed; 0: as close.c says */
 } engine_config;
 
-int engine_open(const char *path, const firn_options *options, const engine_config *config, firn **out,
-                firn_error *err);
+int engine_open(const char *path, const firn_options *options, const engine_config *config,
+                firn **out, firn_error *err);
 
 /* firn_check on another file system. */
 int engine_check(fs *f, const char *path, void (*line)(void *ctx, const char *text), void *ctx,
                  firn_check_summary *summary, firn_error *err);
 
 /* firn_lost and firn_destroy on another file system. */
-int engine_lost(fs *f, const char *path, bool remove, void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
+int engine_lost(fs *f, const char *path, bool remove,
+                void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
                 firn_lost_summary *summary, firn_error *err);
 int engine_destroy(fs *f, const char *path, firn_error *err);
 
@@ -42,8 +44,8 @@ typedef struct engine_bucket {
 int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket), void *ctx,
                    firn_error *err);
 
-/* What need not be in the log of the store in this folder, because its tables have it (wal_config.covered_seq, covered_no).
- * 0 and 0 for a folder without a store: a log on its own. */
+/* What need not be in the log of the store in this folder, because its tables have it
+ * (wal_config.covered_seq, covered_no). 0 and 0 for a folder without a store: a log on its own. */
 int engine_covered(fs_dir *dir, uint64_t *seq, uint64_t *segment_no, firn_error *err);
 
 #endif

@@ -10,22 +10,23 @@
  *     }
  *     firn_close(db, NULL);
  *
- * Keys are ordered by memcmp, a prefix before its continuation. Empty keys and values, and NUL bytes, are
- * ordinary. Limits: <firn/types.h>.
+ * Keys are ordered by memcmp, a prefix before its continuation. Empty keys and values, and NUL
+ * bytes, are ordinary. Limits: <firn/types.h>.
  *
- * Thread-safety: every function that takes a firn may be called from any thread at any time, except firn_close,
- * which must be the last call, after all iterators, snapshots and values have been given back; it refuses while some
- * are not. An iterator, and a batch, belong to one thread at a time. Readers never wait for writers.
- * After fork, the child must not use the handle, nor its iterators: calls return FIRN_INVALID, firn_close too. What it
- * gives back there (firn_iter_free, firn_snapshot_free, firn_value_release) stays the parent's, and goes with the child's
- * memory; these calls neither wait nor touch a file.
+ * Thread-safety: every function that takes a firn may be called from any thread at any time, except
+ * firn_close, which must be the last call, after all iterators, snapshots and values have been
+ * given back; it refuses while some are not. An iterator, and a batch, belong to one thread at a
+ * time. Readers never wait for writers. After fork, the child must not use the handle, nor its
+ * iterators: calls return FIRN_INVALID, firn_close too. What it gives back there (firn_iter_free,
+ * firn_snapshot_free, firn_value_release) stays the parent's, and goes with the child's memory;
+ * these calls neither wait nor touch a file.
  *
- * `error` may be NULL everywhere; it is filled in on failure, untouched otherwise.
- * Any other pointer that is NULL, where that is not said to be allowed, makes a call return FIRN_INVALID; one that
- * returns no status does nothing then, or returns 0, false or an empty slice. A key, value or bound of no bytes may be
- * NULL. `*out` is NULL after a failure.
- * What firn_close, firn_iter_free and the like have taken must not be passed to any call again: that it is gone
- * cannot be seen from it.
+ * `error` may be NULL everywhere; it is filled in on failure, untouched otherwise. Any other
+ * pointer that is NULL, where that is not said to be allowed, makes a call return FIRN_INVALID; one
+ * that returns no status does nothing then, or returns 0, false or an empty slice. A key, value or
+ * bound of no bytes may be NULL. `*out` is NULL after a failure. What firn_close, firn_iter_free
+ * and the like have taken must not be passed to any call again: that it is gone cannot be seen from
+ * it.
  */
 #ifndef FIRN_FIRN_H
 #define FIRN_FIRN_H
@@ -41,16 +42,16 @@ typedef struct firn_snapshot firn_snapshot;
 typedef struct firn_iter firn_iter;
 
 /* ---- Options ----
- * Structs that begin with `size` grow: later versions add fields at the end, and `size` says how far the program's reaches. One
- * rule for all of them, options and figures:
- *   - the initialiser of options sets it, and firn_get_stats does, to what the struct had when the program was compiled. firn
- *     reads and writes no byte behind it;
- *   - the shorter struct of an earlier version is taken: options that it lacks have their defaults, figures that it lacks are
- *     not given;
- *   - longer options, which a later version knows, are FIRN_INVALID, and so is a size that no version has had; what longer figures
- *     have room for beyond those of this version is zero.
- * Where a program cannot say (a binding that calls one of them by its name), it is the struct of the first version. The functions
- * with _sized are for bindings that know better. */
+ * Structs that begin with `size` grow: later versions add fields at the end, and `size` says how
+ * far the program's reaches. One rule for all of them, options and figures:
+ *   - the initialiser of options sets it, and firn_get_stats does, to what the struct had when the
+ *     program was compiled. firn reads and writes no byte behind it;
+ *   - the shorter struct of an earlier version is taken: options that it lacks have their defaults,
+ *     figures that it lacks are not given;
+ *   - longer options, which a later version knows, are FIRN_INVALID, and so is a size that no
+ *     version has had; what longer figures have room for beyond those of this version is zero.
+ * Where a program cannot say (a binding that calls one of them by its name), it is the struct of
+ * the first version. The functions with _sized are for bindings that know better. */
 typedef enum firn_compression {
     FIRN_COMPRESSION_AUTO = 0, /* young levels plain, so that they are read in place; LZ4 below */
     FIRN_COMPRESSION_NONE,
@@ -60,61 +61,69 @@ typedef enum firn_compression {
 
 typedef struct firn_options {
     size_t size;                /* set by firn_options_init; see above */
-    uint64_t memory;            /* bytes for memtables (their part of the log, and its index), cached blocks,
-                                   filters, indexes, open tables and the buffers of background work together.
-                                   Of a process that may use less, blocks, filters and indexes take no more than a quarter.
-                                   Default 256 MiB, at least 1 MiB. More memory: fewer, larger flushes and
-                                   more blocks in reach. What callers hold comes on top: beyond twice as much,
-                                   a read that would have to unpack another block is FIRN_NO_MEMORY */
+    uint64_t memory;            /* bytes for memtables (their part of the log, and its index),
+                                   cached blocks, filters, indexes, open tables and the buffers of
+                                   background work together. Of a process that may use less, blocks,
+                                   filters and indexes take no more than a quarter. Default 256 MiB,
+                                   at least 1 MiB. More memory: fewer, larger flushes and more
+                                   blocks in reach. What callers hold comes on top: beyond twice as
+                                   much, a read that would have to unpack another block is
+                                   FIRN_NO_MEMORY */
     firn_durability durability; /* what a write waits for. Default SYNC */
-    uint32_t batch_ms;          /* BATCH: synced after so many milliseconds, also when idle. Default 50 */
+    uint32_t batch_ms;          /* BATCH: synced after so many milliseconds, also when idle. Default
+                                   50 */
     uint32_t batch_writes;      /* BATCH: or after so many writes. Default 1000 */
     bool create_if_missing;     /* default true */
     bool error_if_exists;       /* default false */
-    bool read_only;             /* default false. Writes nothing, takes no lock, sees the store as it was
-                                   at open; any number of processes beside a writer */
+    bool read_only;             /* default false. Writes nothing, takes no lock, sees the store as
+                                   it was at open; any number of processes beside a writer */
     firn_recovery recovery;     /* default TAIL */
     firn_compression compression; /* default AUTO */
     uint32_t filter_bits;       /* bits per key of the filters; default 10; 0: none */
-    uint64_t segment_bytes;     /* size of a log segment, and so of a memtable's data. 0 (default): memory/8,
-                                   at least 64 KiB, at most 64 MiB. 8 KiB to 1 GiB. The log as a whole is
-                                   bounded by about five of them, also while readers stay; what an iterator or
-                                   value still holds of it keeps its room until then: at most four each */
-    uint64_t table_bytes;       /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1 GiB */
+    uint64_t segment_bytes;     /* size of a log segment, and so of a memtable's data. 0 (default):
+                                   memory/8, at least 64 KiB, at most 64 MiB. 8 KiB to 1 GiB. The
+                                   log as a whole is bounded by about five of them, also while
+                                   readers stay; what an iterator or value still holds of it keeps
+                                   its room until then: at most four each */
+    uint64_t table_bytes;       /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1
+                                   GiB */
     firn_log_fn log;            /* where warnings go; default NULL: nowhere */
     void *log_ctx;
-    bool never_map;             /* default false. No file is mapped into memory: what cannot be read is an error of
-                                   a call, where touching it in a mapping would kill the process (SIGBUS), and a file
-                                   that another program changes is checked before it is looked at. Slower */
+    bool never_map;             /* default false. No file is mapped into memory: what cannot be read
+                                   is an error of a call, where touching it in a mapping would kill
+                                   the process (SIGBUS), and a file that another program changes is
+                                   checked before it is looked at. Slower */
 } firn_options;
 
 FIRN_API void firn_options_init(firn_options *options);
 FIRN_API void firn_options_init_sized(firn_options *options, size_t size);
 #define firn_options_init(options) firn_options_init_sized((options), sizeof(firn_options))
-/* Sets one option by name from text: sizes as 4096, 64KiB, 512MiB, 2GiB; durability as sync, batch, none;
- * recovery as strict, tail, prefix, salvage; compression as auto, none, lz4, zlib; booleans as true, false.
- * FIRN_INVALID, saying which values are allowed; *options stays as it was. */
+/* Sets one option by name from text: sizes as 4096, 64KiB, 512MiB, 2GiB; durability as sync, batch,
+ * none; recovery as strict, tail, prefix, salvage; compression as auto, none, lz4, zlib; booleans
+ * as true, false. FIRN_INVALID, saying which values are allowed; *options stays as it was. */
 FIRN_API int firn_options_set(firn_options *options, const char *name, const char *value,
                               firn_error *error);
 
 /* ---- Open and close ---- */
 
-/* Opens the store in the folder `path`, making it (and missing parents) if it is not there and the options allow.
- * What the log holds beyond the last flush is replayed. `options` NULL: defaults. The folder is locked until firn_close, which
- * gives the lock up also when a fork has copied the handle. The folder and the file LOCK in it must stay what they are: once
- * another program removes, renames or replaces one of them, writing stops (FIRN_IO, then FIRN_POISONED) before the next
- * segment of the log is opened.
- * FIRN_NOT_FOUND (no store there), FIRN_INVALID (not a folder; a folder of something else; a wrong option),
- * FIRN_LOCKED (names the process), FIRN_DAMAGED (file, offset, what to do), FIRN_UNSUPPORTED, FIRN_NO_SPACE,
- * FIRN_NO_MEMORY, FIRN_IO. */
-FIRN_API int firn_open(const char *path, const firn_options *options, firn **out, firn_error *error);
+/* Opens the store in the folder `path`, making it (and missing parents) if it is not there and the
+ * options allow. What the log holds beyond the last flush is replayed. `options` NULL: defaults.
+ * The folder is locked until firn_close, which gives the lock up also when a fork has copied the
+ * handle. The folder and the file LOCK in it must stay what they are: once another program removes,
+ * renames or replaces one of them, writing stops (FIRN_IO, then FIRN_POISONED) before the next
+ * segment of the log is opened. FIRN_NOT_FOUND (no store there), FIRN_INVALID (not a folder; a
+ * folder of something else; a wrong option), FIRN_LOCKED (names the process), FIRN_DAMAGED (file,
+ * offset, what to do), FIRN_UNSUPPORTED, FIRN_NO_SPACE, FIRN_NO_MEMORY, FIRN_IO. */
+FIRN_API int firn_open(const char *path, const firn_options *options, firn **out,
+                       firn_error *error);
 
-/* Makes everything durable, and frees the handle, also when that fails; the first error is returned. NULL is allowed.
- * Opening replays what is only in the log. So when that is much (more than 10,000 entries, or 1 MiB of log), it is written to
- * tables first, as firn_flush does; what cannot be written, for want of room say, stays in the log, and is no failure. Less
- * stays in the log: closing a store that was written to a little flushes nothing.
- * FIRN_INVALID frees nothing: iterators, snapshots or values have not been given back, and the message says how many
- * of each. The store stays open and usable; give them back and close again. */
+/* Makes everything durable, and frees the handle, also when that fails; the first error is
+ * returned. NULL is allowed. Opening replays what is only in the log. So when that is much (more
+ * than 10,000 entries, or 1 MiB of log), it is written to tables first, as firn_flush does; what
+ * cannot be written, for want of room say, stays in the log, and is no failure. Less stays in the
+ * log: closing a store that was written to a little flushes nothing. FIRN_INVALID frees nothing:
+ * iterators, snapshots or values have not been given back, and the message says how many of each.
+ * The store stays open and usable; give them back and close again. */
 FIRN_API int firn_close(firn *db, firn_error *error);
 
 /* ---- Write ---- */
@@ -124,50 +133,56 @@ typedef struct firn_write_options {
 } firn_write_options;
 FIRN_API void firn_write_options_init(firn_write_options *options);
 FIRN_API void firn_write_options_init_sized(firn_write_options *options, size_t size);
-#define firn_write_options_init(options) firn_write_options_init_sized((options), sizeof(firn_write_options))
+#define firn_write_options_init(options)                                                           \
+    firn_write_options_init_sized((options), sizeof(firn_write_options))
 
-/* FIRN_TOO_LARGE, FIRN_INVALID; FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened; try again); FIRN_IO (unknown
- * whether the write survives; readers may see it until the store is closed) and from then on FIRN_POISONED (nothing
- * happened): reading goes on, reopen to write; FIRN_READ_ONLY.
+/* FIRN_TOO_LARGE, FIRN_INVALID; FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened; try again);
+ * FIRN_IO (unknown whether the write survives; readers may see it until the store is closed) and
+ * from then on FIRN_POISONED (nothing happened): reading goes on, reopen to write; FIRN_READ_ONLY.
  * Deleting what is not there is FIRN_OK. */
-FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value, size_t value_size,
-                      const firn_write_options *options, firn_error *error);
-FIRN_API int firn_delete(firn *db, const void *key, size_t key_size, const firn_write_options *options,
-                         firn_error *error);
-/* All operations of the batch, in their order, or none. An empty batch is FIRN_OK. *seq (may be NULL) is the number
- * of the last operation. The batch is not changed. */
+FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value,
+                      size_t value_size, const firn_write_options *options, firn_error *error);
+FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
+                         const firn_write_options *options, firn_error *error);
+/* All operations of the batch, in their order, or none. An empty batch is FIRN_OK. *seq (may be
+ * NULL) is the number of the last operation. The batch is not changed. */
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
                         uint64_t *seq, firn_error *error);
 
 /* Makes all writes so far durable. */
 FIRN_API int firn_sync(firn *db, firn_error *error);
-/* The newest number: that of the newest visible write, or of a checkpoint behind it, which takes one too. */
+/* The newest number: that of the newest visible write, or of a checkpoint behind it, which takes
+ * one too. */
 FIRN_API uint64_t firn_last_seq(const firn *db);
 FIRN_API uint64_t firn_durable_seq(const firn *db); /* all writes <= this survive power loss */
-/* timeout_ms 0: no limit. FIRN_TIMED_OUT; FIRN_READ_ONLY on a handle that only reads and would have to wait. */
+/* timeout_ms 0: no limit. FIRN_TIMED_OUT; FIRN_READ_ONLY on a handle that only reads and would have
+ * to wait. */
 FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error);
 
 /* ---- Read ---- */
 
-/* A found value, in place: nothing was copied. `data` stays valid until firn_value_release. Holding one keeps
- * memory and files from being given back, so release soon. */
+/* A found value, in place: nothing was copied. `data` stays valid until firn_value_release. Holding
+ * one keeps memory and files from being given back, so release soon. */
 typedef struct firn_value {
     const uint8_t *data;
     size_t size;
     void *pin[3]; /* private */
 } firn_value;
 
-/* `snapshot` NULL: the newest. FIRN_OK or FIRN_NOT_FOUND; FIRN_DAMAGED, FIRN_IO. *value is empty unless FIRN_OK. */
+/* `snapshot` NULL: the newest. FIRN_OK or FIRN_NOT_FOUND; FIRN_DAMAGED, FIRN_IO. *value is empty
+ * unless FIRN_OK. */
 FIRN_API int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
                       firn_value *value, firn_error *error);
 FIRN_API void firn_value_release(firn_value *value); /* once; any thread; empties it */
 
-/* Copies the value into the caller's buffer: at most `capacity` bytes, *value_size is the whole size. FIRN_TOO_LARGE
- * when it did not fit (what fits was copied). */
-FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
-                           void *buffer, size_t capacity, size_t *value_size, firn_error *error);
+/* Copies the value into the caller's buffer: at most `capacity` bytes, *value_size is the whole
+ * size. FIRN_TOO_LARGE when it did not fit (what fits was copied). */
+FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size,
+                           const firn_snapshot *snapshot, void *buffer, size_t capacity,
+                           size_t *value_size, firn_error *error);
 
-/* A snapshot keeps the store as it is now readable. Cheap; release it when done, so that old versions can go. */
+/* A snapshot keeps the store as it is now readable. Cheap; release it when done, so that old
+ * versions can go. */
 FIRN_API int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error);
 FIRN_API void firn_snapshot_free(firn_snapshot *snapshot); /* NULL is allowed */
 FIRN_API uint64_t firn_snapshot_seq(const firn_snapshot *snapshot);
@@ -182,42 +197,46 @@ typedef struct firn_iter_options {
 } firn_iter_options;
 FIRN_API void firn_iter_options_init(firn_iter_options *options);
 FIRN_API void firn_iter_options_init_sized(firn_iter_options *options, size_t size);
-#define firn_iter_options_init(options) firn_iter_options_init_sized((options), sizeof(firn_iter_options))
+#define firn_iter_options_init(options)                                                            \
+    firn_iter_options_init_sized((options), sizeof(firn_iter_options))
 
 /* Not positioned at first. `options` NULL: everything, newest.
  *
- * A queue (put behind the last key, take the first key and delete it) wants a lower bound. Deleted keys stay as tombstones
- * until compaction drops them, and firn_iter_first steps over all of them: without a bound, n takes from the front cost
- * steps in proportion to n * n. Keep the last key that was taken, and pass it as `lower`, or as the key of
- * firn_iter_seek: nothing before it is looked at. */
+ * A queue (put behind the last key, take the first key and delete it) wants a lower bound. Deleted
+ * keys stay as tombstones until compaction drops them, and firn_iter_first steps over all of them:
+ * without a bound, n takes from the front cost steps in proportion to n * n. Keep the last key that
+ * was taken, and pass it as `lower`, or as the key of firn_iter_seek: nothing before it is looked
+ * at. */
 FIRN_API int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out,
                            firn_error *error);
 FIRN_API void firn_iter_free(firn_iter *it); /* NULL is allowed */
 
-/* Positioning and movement return FIRN_OK (on an element), FIRN_END, or an error, after which the iterator is on no
- * element and may be positioned again. next and prev on an iterator that is not on an element are FIRN_INVALID, or,
- * behind an error, that error once more. */
+/* Positioning and movement return FIRN_OK (on an element), FIRN_END, or an error, after which the
+ * iterator is on no element and may be positioned again. next and prev on an iterator that is not
+ * on an element are FIRN_INVALID, or, behind an error, that error once more. */
 FIRN_API int firn_iter_first(firn_iter *it);
 FIRN_API int firn_iter_last(firn_iter *it);
-FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size);          /* first key >= */
-FIRN_API int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size); /* last key <= */
+/* To the first key >= this one, and to the last key <= this one. */
+FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size);
+FIRN_API int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size);
 FIRN_API int firn_iter_next(firn_iter *it);
 FIRN_API int firn_iter_prev(firn_iter *it);
 FIRN_API bool firn_iter_valid(const firn_iter *it);
 /* Of the current element; valid until the next movement. Empty when there is none. */
 FIRN_API firn_slice firn_iter_key(const firn_iter *it);
 FIRN_API firn_slice firn_iter_value(const firn_iter *it);
-/* FIRN_OK at an element, at an end, or when never positioned; else what the last movement returned, with the detail. */
+/* FIRN_OK at an element, at an end, or when never positioned; else what the last movement returned,
+ * with the detail. */
 FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
 
 /* ---- Care ---- */
 
 /* Writes what is in memory to a table and waits for it; then the log that held it is given up. */
 FIRN_API int firn_flush(firn *db, firn_error *error);
-/* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level that holds any of it, and
- * waits. What already lies in that level alone stays as it is. */
-FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
-                          firn_error *error);
+/* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level that
+ * holds any of it, and waits. What already lies in that level alone stays as it is. */
+FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to,
+                          size_t to_size, firn_error *error);
 /* Waits until no background work is due. */
 FIRN_API int firn_settle(firn *db, firn_error *error);
 
@@ -239,32 +258,38 @@ typedef struct firn_stats {
     uint64_t stall_us;        /* writers held back, in all */
     uint64_t snapshots;
     uint64_t recovered_entries; /* replayed from the log when opening */
-    uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle that only reads */
+    uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle
+                                    that only reads */
     char store_id[33];
     bool poisoned, read_only, log_mapped;
-    uint64_t log_used_bytes;  /* of log_bytes, which are the files': up to the end of each one's last frame */
-    uint64_t newest_seq;      /* the newest write; last_seq may be a checkpoint's. Once open, of this life; when opening,
-                                 the greatest that tables and log still hold: 0 for none */
+    uint64_t log_used_bytes;  /* of log_bytes, which are the files': up to the end of each one's
+                                 last frame */
+    uint64_t newest_seq;      /* the newest write; last_seq may be a checkpoint's. Once open, of
+                                 this life; when opening, the greatest that tables and log still
+                                 hold: 0 for none */
     uint64_t lost_files, lost_bytes; /* in lost/, see firn_lost */
-    uint64_t total_bytes;     /* the room that log, tables, manifest, reserve and lost/ take on the disk */
+    uint64_t total_bytes;     /* the room that log, tables, manifest, reserve and lost/ take on the
+                                 disk */
     uint64_t memory_bytes;    /* what the store holds of firn_options.memory, all kinds together */
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
 FIRN_API int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *error);
-#define firn_get_stats(db, out, error) firn_get_stats_sized((db), (out), sizeof(firn_stats), (error))
+#define firn_get_stats(db, out, error)                                                             \
+    firn_get_stats_sized((db), (out), sizeof(firn_stats), (error))
 
-/* Reads every byte of a store and checks it: manifest, log, every table, the order of levels, missing and unknown
- * files. Changes nothing; beside a writer, it checks the store as it was at one moment. Each finding and remark is passed to `line` (may be NULL).
- * FIRN_DAMAGED when there is damage, with the first one in *error. What the system refused (a device that failed, no memory
- * or descriptors left) is no damage but could not be checked: a line says so, the rest is checked, and without damage the
- * status is that of the first such failure.
+/* Reads every byte of a store and checks it: manifest, log, every table, the order of levels,
+ * missing and unknown files. Changes nothing; beside a writer, it checks the store as it was at one
+ * moment. Each finding and remark is passed to `line` (may be NULL). FIRN_DAMAGED when there is
+ * damage, with the first one in *error. What the system refused (a device that failed, no memory or
+ * descriptors left) is no damage but could not be checked: a line says so, the rest is checked, and
+ * without damage the status is that of the first such failure.
  *
- * One thing cannot be told from the bytes: whether what is not intact at the end of a log that was not closed is a write
- * that the power cut off, which no caller was promised, or one that had been acknowledged and that
- * a bad sector has taken.
- * Then the result is FIRN_OK, `doubts` says at how many places, and `doubt_first` and `doubt_last` which sequence numbers
- * may be concerned (0: unknown). The next open cuts these bytes off. A store is as it should be when the result is
+ * One thing cannot be told from the bytes: whether what is not intact at the end of a log that was
+ * not closed is a write that the power cut off, which no caller was promised, or one that had been
+ * acknowledged and that a bad sector has taken. Then the result is FIRN_OK, `doubts` says at how
+ * many places, and `doubt_first` and `doubt_last` which sequence numbers may be concerned (0:
+ * unknown). The next open cuts these bytes off. A store is as it should be when the result is
  * FIRN_OK and `doubts` is 0. `summary` may be NULL. */
 typedef struct firn_check_summary {
     uint64_t tables, table_bytes, table_entries, log_segments, log_operations, log_torn_bytes;
@@ -278,9 +303,11 @@ FIRN_API int firn_check(const char *path, void (*line)(void *ctx, const char *te
 /* ---- Repair: for when there is no backup ---- */
 typedef enum firn_repair_kind {
     FIRN_REPAIR_NOTE = 1,  /* what was found, or done about it */
-    FIRN_REPAIR_LOST_KEYS, /* versions are gone of keys from `after` to `before`, themselves included: such a key may be
-                              missing, have an older value again, or be there again though it had been deleted */
-    FIRN_REPAIR_LOST_OPERATIONS, /* the operations seq_first to seq_last are gone; 0, 0: unknown which */
+    FIRN_REPAIR_LOST_KEYS, /* versions are gone of keys from `after` to `before`, themselves
+                              included: such a key may be missing, have an older value again, or be
+                              there again though it had been deleted */
+    FIRN_REPAIR_LOST_OPERATIONS, /* the operations seq_first to seq_last are gone; 0, 0: unknown
+                                    which */
 } firn_repair_kind;
 
 typedef struct firn_repair_event { /* everything is valid during the call */
@@ -293,34 +320,39 @@ typedef struct firn_repair_event { /* everything is valid during the call */
 } firn_repair_event;
 
 typedef struct firn_repair_summary {
-    uint64_t losses;                            /* events of the two kinds of loss; 0: nothing was lost */
+    uint64_t losses;                            /* events of the two kinds of loss; 0: nothing was
+                                                   lost */
     uint64_t tables, entries;                   /* of the repaired store */
-    uint64_t tables_rewritten, tables_lost;     /* damaged; of these nothing could be saved, or they were missing */
+    uint64_t tables_rewritten, tables_lost;     /* damaged; of these nothing could be saved, or they
+                                                   were missing */
     uint64_t log_operations, operations_lost;   /* in the log */
     uint64_t doubts;                            /* as in firn_check_summary; told in a note */
-    bool manifest_rebuilt;                      /* the list of tables was lost: all tables were merged into new ones */
+    bool manifest_rebuilt;                      /* the list of tables was lost: all tables were
+                                                   merged into new ones */
 } firn_repair_summary;
 
-/* Makes a store in the folder `path` that opens and passes firn_check, out of what is intact there. Nothing intact is
- * given up, nothing is invented; each loss is passed to `tell` (may be NULL). Damaged files go to the folder lost/ in the
- * store, which firn never reads. A store without damage stays as it is. `options` as for firn_open (NULL: defaults) say
- * how new tables are written. May be interrupted at any moment, and be called again. Takes time in proportion to
- * the data in the folder, whatever they are: holes in files cost nothing, and what would take more to find in a damaged
- * table is told to be lost. Needs memory for the largest entry and for the index of a table, and room on the disk for the
- * tables that are written anew: of all, when the manifest is lost.
- * FIRN_OK: the store is usable, see the summary. FIRN_NOT_FOUND, FIRN_LOCKED, FIRN_UNSUPPORTED (a newer firn's; not
- * touched), FIRN_NO_SPACE, FIRN_NO_MEMORY, FIRN_IO. */
+/* Makes a store in the folder `path` that opens and passes firn_check, out of what is intact there.
+ * Nothing intact is given up, nothing is invented; each loss is passed to `tell` (may be NULL).
+ * Damaged files go to the folder lost/ in the store, which firn never reads. A store without damage
+ * stays as it is. `options` as for firn_open (NULL: defaults) say how new tables are written. May
+ * be interrupted at any moment, and be called again. Takes time in proportion to the data in the
+ * folder, whatever they are: holes in files cost nothing, and what would take more to find in a
+ * damaged table is told to be lost. Needs memory for the largest entry and for the index of a
+ * table, and room on the disk for the tables that are written anew: of all, when the manifest is
+ * lost. FIRN_OK: the store is usable, see the summary. FIRN_NOT_FOUND, FIRN_LOCKED,
+ * FIRN_UNSUPPORTED (a newer firn's; not touched), FIRN_NO_SPACE, FIRN_NO_MEMORY, FIRN_IO. */
 FIRN_API int firn_repair(const char *path, const firn_options *options,
                          void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
                          firn_repair_summary *summary, firn_error *error);
 
 /* ---- What recovery and repair set aside ----
- * Bytes that recovery cut off and files that repair replaced go to the folder lost/ in the store. Opening never reads
- * it, and nothing but these two calls removes anything from it. */
+ * Bytes that recovery cut off and files that repair replaced go to the folder lost/ in the store.
+ * Opening never reads it, and nothing but these two calls removes anything from it. */
 typedef struct firn_lost_file { /* everything is valid during the call */
     const char *name;  /* in lost/ */
     const char *from;  /* the store's file that it came from; "": it is not from firn */
-    uint64_t offset;   /* where in that file its first byte lay; FIRN_NO_OFFSET: it is the whole file, or not from firn */
+    uint64_t offset;   /* where in that file its first byte lay; FIRN_NO_OFFSET: it is the whole
+                          file, or not from firn */
     uint64_t bytes;
     uint64_t time_ms;  /* when it was put there, milliseconds since 1970 */
     bool ours;         /* firn put it there, as its name tells */
@@ -330,19 +362,24 @@ typedef struct firn_lost_file { /* everything is valid during the call */
 typedef struct firn_lost_summary {
     uint64_t files, bytes;                 /* that firn put there */
     uint64_t removed_files, removed_bytes; /* of those */
-    uint64_t others;                       /* with other names, and folders: they are never touched */
+    uint64_t others;                       /* with other names, and folders: they are never
+                                              touched */
 } firn_lost_summary;
 
-/* Passes each file in lost/ to `tell` (may be NULL). With `remove`, removes those that firn put there, under the
- * store's lock; links are not followed. `summary` may be NULL. FIRN_NOT_FOUND (no store in the folder), FIRN_LOCKED
- * (only with `remove`), FIRN_INVALID (lost is no folder), FIRN_NO_MEMORY, FIRN_IO. */
-FIRN_API int firn_lost(const char *path, bool remove, void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
+/* Passes each file in lost/ to `tell` (may be NULL). With `remove`, removes those that firn put
+ * there, under the store's lock; links are not followed. `summary` may be NULL. FIRN_NOT_FOUND (no
+ * store in the folder), FIRN_LOCKED (only with `remove`), FIRN_INVALID (lost is no folder),
+ * FIRN_NO_MEMORY, FIRN_IO. */
+FIRN_API int firn_lost(const char *path, bool remove,
+                       void (*tell)(void *ctx, const firn_lost_file *file), void *ctx,
                        firn_lost_summary *summary, firn_error *error);
 
-/* Removes the store in the folder `path`, damaged or not, for good: every file whose name firn gives, those in lost/
- * too, and the folder itself when nothing else is in it. A crash or a failure in the middle leaves something that does
- * not open and can be destroyed again, or, at its very end, nothing of the store but the file LOCK or RESERVE. FIRN_NOT_FOUND (nothing there begins as firn's files do; nothing was touched),
- * FIRN_LOCKED (a writer has it open), FIRN_NO_MEMORY, FIRN_IO. */
+/* Removes the store in the folder `path`, damaged or not, for good: every file whose name firn
+ * gives, those in lost/ too, and the folder itself when nothing else is in it. A crash or a failure
+ * in the middle leaves something that does not open and can be destroyed again, or, at its very
+ * end, nothing of the store but the file LOCK or RESERVE. FIRN_NOT_FOUND (nothing there begins as
+ * firn's files do; nothing was touched), FIRN_LOCKED (a writer has it open), FIRN_NO_MEMORY,
+ * FIRN_IO. */
 FIRN_API int firn_destroy(const char *path, firn_error *error);
 
 /* "0.1.0" */

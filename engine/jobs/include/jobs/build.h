@@ -30,14 +30,16 @@ typedef struct build_rules {
     const buf *snapshots;   /* as snapshots_list gives them */
     const erasures *erased; /* range deletes of what is merged; NULL: none */
     void *ctx;
-    /* May something of the key lie below the tables that are made? Keys ascend from call to call. NULL: never. */
+    /* May something of the key lie below the tables that are made? Keys ascend from call to call.
+     * NULL: never. */
     bool (*lies_below)(void *ctx, firn_slice key);
-    /* Shall the present table end before this key? Keys ascend from call to call. NULL: only its size ends it. */
+    /* Shall the present table end before this key? Keys ascend from call to call. NULL: only its
+     * size ends it. */
     bool (*cuts)(void *ctx, const build *b, firn_slice key);
     bool (*stop)(void *ctx); /* asked each BUILD_STOP_ENTRIES entries; NULL: never */
 } build_rules;
-/* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it is the stream that failed,
- * its status says so. */
+/* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it
+ * is the stream that failed, its status says so. */
 int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err);
 /* Finishes the last table and syncs the folder: the tables are durable, and no version lists them
  * yet. */

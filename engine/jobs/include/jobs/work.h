@@ -11,12 +11,14 @@ int flush_oldest(firn *db, bool *did, firn_error *err);
 int flush_inline(firn *db, firn_error *err);
 /* With inline_work: does what is due; `calm`: what can wait, too. */
 int compact_inline(firn *db, bool calm, firn_error *err);
-/* Nothing is being compacted, and nothing is due, as far as the last worker that looked for all could see. */
+/* Nothing is being compacted, and nothing is due, as far as the last worker that looked for all
+ * could see. */
 bool compaction_is_idle(const firn *db) REQUIRES(db->state_mu);
 int compactors_start(firn *db, firn_error *err);
 void compactors_stop(firn *db);
 
-/* How long failed work waits before its next attempt, behind so many failures in a row: twice as long each time. */
+/* How long failed work waits before its next attempt, behind so many failures in a row: twice as
+ * long each time. */
 uint64_t retry_pause_ms(unsigned failures);
 #define RETRY_MS     100
 #define RETRY_MS_MAX 10000

@@ -1,11 +1,12 @@
-/* load: how much there is to do, and how much a writer is slowed for it (P16). Pure: numbers go in, numbers come out; the simulation
- * uses the same.
+/* load: how much there is to do, and how much a writer is slowed for it (P16). Pure: numbers go in,
+ * numbers come out; the simulation uses the same.
  *
- * Too many unflushed memtables, or too many tables in level 0, and writers wait until there are fewer. Before it comes to
- * that they are slowed: a write owes nanoseconds for each of its bytes, by the load that there is now: tables in level 0, and
- * what deeper levels owe, less what running jobs have done of it already, so that the load changes a little at a time, and not
- * by a whole job. Nothing is remembered from one write to the next. A debt that is shorter than a sleep can be is served by
- * chance: a write that owes a tenth of a sleep sleeps once in ten times. */
+ * Too many unflushed memtables, or too many tables in level 0, and writers wait until there are
+ * fewer. Before it comes to that they are slowed: a write owes nanoseconds for each of its bytes,
+ * by the load that there is now: tables in level 0, and what deeper levels owe, less what running
+ * jobs have done of it already, so that the load changes a little at a time, and not by a whole
+ * job. Nothing is remembered from one write to the next. A debt that is shorter than a sleep can be
+ * is served by chance: a write that owes a tenth of a sleep sleeps once in ten times. */
 #ifndef ENGINE_LOAD_H
 #define ENGINE_LOAD_H
 
@@ -13,14 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How much there is to do, in units of a table in level 0, of which each is SLOW_ONE: the tables in level 0 (`tables`), what
- * deeper levels owe (`debt` as schedule_debt has it, in units of schedule_unit), and memtables that wait. Without a limit: what
- * running jobs have done is taken off before that. */
+/* How much there is to do, in units of a table in level 0, of which each is SLOW_ONE: the tables in
+ * level 0 (`tables`), what deeper levels owe (`debt` as schedule_debt has it, in units of
+ * schedule_unit), and memtables that wait. Without a limit: what running jobs have done is taken
+ * off before that. */
 #define SLOW_ONE 256
 uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen);
-/* Must writers wait for compaction? A memtable that waits for its flush is as good as a table of level 0. */
+/* Must writers wait for compaction? A memtable that waits for its flush is as good as a table of
+ * level 0. */
 bool slow_level0_full(uint32_t tables, size_t frozen);
-/* The load that is left when running jobs have done `relief` of it, with so many tables in level 0. */
+/* The load that is left when running jobs have done `relief` of it, with so many tables in level 0.
+ */
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
 /* What a write of so many bytes owes under such a load. */
 uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);

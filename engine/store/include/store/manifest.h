@@ -35,8 +35,8 @@ typedef struct manifest_state {
     version *version;      /* of the default bucket; owned reference */
     bucket_state *buckets; /* the others, ascending */
     size_t bucket_count;
-    unsigned
-        bucket_limit; /* numbers of buckets below it have been given out; 0: only the default one's */
+    /* numbers of buckets below it have been given out; 0: only the default one's */
+    unsigned bucket_limit;
     bool closed_clean;   /* the last record says that, and where, the store was closed */
     uint64_t closed_seq; /* the log held everything up to here when it was last closed */
     bool torn;           /* the tail held a record that had never been completed */

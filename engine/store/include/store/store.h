@@ -2,8 +2,10 @@
  *
  *   tree/      names.c        what files are called
  *              resolve.c      what the versions of a key mean, to a reader and to a merge
- *              run.c          what can be read: a memtable, a table, a level; fragments.c: its range deletes
- *              view.c         memtables and a version; version.c, table.c: what a version is made of
+ *              run.c          what can be read: a memtable, a table, a level
+ *              fragments.c    its range deletes
+ *              view.c         memtables and a version
+ *              version.c, table.c   what a version is made of
  *              version_build.c   the next version, out of edits
  *              merge.c, level_iter.c   several runs as one; the tables of a level as one
  *              schedule.c, schedule_shape.c   which compaction is due: pure
@@ -19,16 +21,18 @@
  *              budget.c       when a memtable has reached its share of the memory
  *              mapping.c      which tables are mapped, and which are read
  *              load.c         how much there is to do, and what a writer owes for it: pure
- *   commit/    commit.c       put, delete, write: the whole way of a write; slow.c: what holds it back
+ *   commit/    commit.c       put, delete, write: the whole way of a write
+ *              slow.c         what holds it back
  *   jobs/      flusher.c, flush.c   a frozen memtable becomes a table
  *              jobs.c, compact.c    compactions that run
- *              compact_worker.c     the threads that do what is due; compact_range.c: what a caller asks for
+ *              compact_worker.c     the threads that do what is due
+ *              compact_range.c      what a caller asks for
  *              build.c        what flush and compaction write with
  *              settle.c       callers who wait for background work
  *   calls/     open.c         folder, lock, manifest, log -> a view; close.c: and back
  *              read.c         get; iterator.c: firn_iter, over the runs of a view as one
  *   care/      check.c, stats.c
- *              repair.c, repair_folder.c, repair_tables.c   the most that can be saved of a damaged store
+ *              repair.c, repair_folder.c, repair_tables.c   the most that can be saved
  *              set_aside.c    what lies in lost/
  *              destroy.c      removing a store
  *
@@ -128,7 +132,8 @@ struct firn {
     cond
         state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
     view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
-    /* By bucket; NULL: there is none now. Changed under manifest_mu and state_mu, read under either of them. */
+    /* By bucket; NULL: there is none now. Changed under manifest_mu and state_mu, read under either
+     * of them. */
     tree *trees[TREES_MAX];
     _Atomic unsigned bucket_limit; /* numbers of buckets below it have been given out */
     int background_status GUARDED_BY(state_mu); /* first error that stopped background work */
@@ -189,8 +194,9 @@ struct firn_snapshot {
 
 /* FIRN_OK, or FIRN_INVALID after fork or for NULL. */
 int store_check_handle(const firn *db, firn_error *err);
-/* Are we in a child of a fork? What the parent's threads held then stays held here for ever: no lock may be taken, and
- * nothing that the parent still needs may end here. So what callers give back stays, and goes with the child's memory. */
+/* Are we in a child of a fork? What the parent's threads held then stays held here for ever: no
+ * lock may be taken, and nothing that the parent still needs may end here. So what callers give
+ * back stays, and goes with the child's memory. */
 static inline bool store_is_parents(const firn *db)
 {
     return db->fork_generation != fork_generation();
@@ -203,8 +209,8 @@ int handle_new(const firn_options *options, const engine_config *config, firn **
 /* Closes what is open of manifest, cache, folder and lock. */
 void handle_free(firn *db);
 void handle_set_id(firn *db, const uint8_t id[16]);
-/* New files get numbers >= next_file_no (0: unknown) that are beyond those of all files in the folder, but for files with
- * a number that the store cannot have reached. */
+/* New files get numbers >= next_file_no (0: unknown) that are beyond those of all files in the
+ * folder, but for files with a number that the store cannot have reached. */
 void store_number_files(firn *db, const folder *f, uint64_t next_file_no);
 
 /* ---- options.c ---- */
@@ -217,73 +223,85 @@ void options_rules(firn_options *o, schedule_rules *r);
 /* ---- views.c, edits.c, errors.c ---- */
 /* The current view of bucket 0, with a reference. Any thread. */
 view *store_view(firn *db);
-/* The tree behind `t` in the order of buckets: the first one for NULL, and NULL behind the last. Under manifest_mu or
- * state_mu. */
+/* The tree behind `t` in the order of buckets: the first one for NULL, and NULL behind the last.
+ * Under manifest_mu or state_mu. */
 tree *store_next_tree(const firn *db, const tree *t);
 /* An empty mem over a segment. The one who applies, or opening. FIRN_NO_MEMORY. */
 int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out);
-/* Room for `entries` in each of these buckets that there is. The one who applies. FIRN_NO_MEMORY. */
+/* Room for `entries` in each of these buckets that there is. The one who applies. FIRN_NO_MEMORY.
+ */
 int store_reserve_entries(firn *db, mem *m, const bucket_set *buckets, size_t entries);
 /* The keys of a tree's next memtable probably begin so. */
 void store_learn_prefix(firn *db, tree *t, firn_slice prefix) REQUIRES(db->state_mu);
 /* The next memtables' keys probably begin like those of this mem. */
 void store_learn_prefixes(firn *db, const mem *m) REQUIRES(db->state_mu);
-/* The view that opening has made for a tree; takes the reference over. The first writer is held back by what was left undone
- * before. */
+/* The view that opening has made for a tree; takes the reference over. The first writer is held
+ * back by what was left undone before. */
 void store_install_first(tree *t, view *first);
-/* Replaces the current views by ones in which `fresh` is the active mem and the old active one is frozen. FIRN_NO_MEMORY:
- * nothing has changed. */
+/* Replaces the current views by ones in which `fresh` is the active mem and the old active one is
+ * frozen. FIRN_NO_MEMORY: nothing has changed. */
 int store_install_mem(firn *db, mem *fresh);
-/* Makes sure that store_install_versions cannot fail; store_unreserve gives that up. FIRN_NO_MEMORY. */
+/* Makes sure that store_install_versions cannot fail; store_unreserve gives that up.
+ * FIRN_NO_MEMORY. */
 int store_reserve(firn *db) REQUIRES(db->manifest_mu);
 void store_unreserve(firn *db) REQUIRES(db->manifest_mu);
 /* The versions that follow an edit, by bucket; NULL: it leaves the bucket alone. */
 typedef struct next_versions {
     version *of[TREES_MAX];
 } next_versions;
-/* Replaces the current views by ones with these versions, without the mem `flushed` (or NULL). Behind store_reserve. */
+/* Replaces the current views by ones with these versions, without the mem `flushed` (or NULL).
+ * Behind store_reserve. */
 void store_install_versions(firn *db, mem *flushed, const next_versions *next)
     REQUIRES(db->manifest_mu);
-/* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may be committed. */
+/* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may
+ * be committed. */
 int store_check_held(firn *db, firn_error *err);
 /* Frees replaced views once no reader can be looking at them. */
 void store_reap(firn *db);
-/* All views go, and all trees: the store is about to. Memtables hold segments of the log, so they go before it. */
+/* All views go, and all trees: the store is about to. Memtables hold segments of the log, so they
+ * go before it. */
 void store_drop_views(firn *db);
 /* Writes an edit to the manifest and installs the versions that follow; `flushed` as above. */
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
-/* The same in two steps, for one who holds manifest_mu: the second without it. *later: of the manifest's renewal. */
+/* The same in two steps, for one who holds manifest_mu: the second without it. *later: of the
+ * manifest's renewal. */
 int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
     REQUIRES(db->manifest_mu);
 void store_note_commit(firn *db, int rc, const firn_error *later, const firn_error *err);
 uint64_t store_next_file_no(firn *db);
 /* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */
 int store_check_file_no(const firn *db, firn_error *err);
-/* Notes an error of background work: what may be cured makes this work wait and try again, anything else stops writing. */
+/* Notes an error of background work: what may be cured makes this work wait and try again, anything
+ * else stops writing. */
 void store_background_error(firn *db, background_work work, int status, const firn_error *err);
 /* This work has succeeded. */
 void store_background_works(firn *db, background_work work);
-/* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells why: a flush that is
- * healthy is waited for, whatever compaction does. FIRN_OK: it is under way. */
+/* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells
+ * why: a flush that is healthy is waited for, whatever compaction does. FIRN_OK: it is under way.
+ */
 int store_stopped(firn *db, firn_error *err) REQUIRES(db->state_mu);
-/* A flush that waits before it is tried again is tried soon. *attempt is 0 at first: the attempt that the caller waits for.
- * True: wait for state_changed, and ask again. False: it has failed too, or no flush waits. */
+/* A flush that waits before it is tried again is tried soon. *attempt is 0 at first: the attempt
+ * that the caller waits for. True: wait for state_changed, and ask again. False: it has failed too,
+ * or no flush waits. */
 bool store_ask_flusher(firn *db, uint64_t *attempt) REQUIRES(db->state_mu);
 /* The error that stopped writing, or FIRN_OK. */
 int store_writable(firn *db, firn_error *err);
-/* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it. Returns rc. */
+/* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it.
+ * Returns rc. */
 int store_hint_repair(int rc, firn_error *err);
 void store_log(firn *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- budget.c: the memtables' part of it ---- */
-/* Has this mem reached its share? Then background work is asked to rotate the log, once for each mem. The log's leader,
- * or opening. */
+/* Has this mem reached its share? Then background work is asked to rotate the log, once for each
+ * mem. The log's leader, or opening. */
 void store_check_share(firn *db, mem *m);
-/* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of its share. */
+/* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of
+ * its share. */
 void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
-/* Filters and indexes that were loaded beyond their room give up theirs: the cleaner is asked for that, since it sweeps under
- * a lock and waits for readers. Until it is done, reads may load more. */
+/* Filters and indexes that were loaded beyond their room give up theirs: the cleaner is asked for
+ * that, since it sweeps under a lock and waits for readers. Until it is done, reads may load more.
+ */
 void store_ask_trim(firn *db);
 /* Behind a read; not between readers_enter and readers_exit. */
 static inline void store_trim(firn *db)
@@ -293,7 +311,8 @@ static inline void store_trim(firn *db)
 }
 
 /* ---- mapping.c ---- */
-/* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the store's own are `memory`. */
+/* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the
+ * store's own are `memory`. */
 uint64_t mapping_room(uint64_t limit, uint64_t memory);
 /* Maps the youngest levels of all versions that fit into `room` together, and nothing else. */
 void mapping_decide(const version *const *v, size_t count, uint64_t room);

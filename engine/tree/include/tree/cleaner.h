@@ -1,16 +1,18 @@
 /* cleaner: a thread that frees what has no references any more.
  *
- * The last reference to a table, a memtable or a view is often a reader's: of a value, or of an iterator. To end one means
- * to remove a file, to sweep the cache, to unmap a segment, or to go through all tables of a level. No reader pays for that: it
- * hands the dead over, and the cleaner takes them in their order.
+ * The last reference to a table, a memtable or a view is often a reader's: of a value, or of an
+ * iterator. To end one means to remove a file, to sweep the cache, to unmap a segment, or to go
+ * through all tables of a level. No reader pays for that: it hands the dead over, and the cleaner
+ * takes them in their order.
  *
- * A busy disk removes files slowly. A thread that replaces tables and memtables helps as soon as more than
- * CLEANER_BEHIND wait: so what is dead stays bounded, and writers come to feel it as they feel a slow flush.
+ * A busy disk removes files slowly. A thread that replaces tables and memtables helps as soon as
+ * more than CLEANER_BEHIND wait: so what is dead stays bounded, and writers come to feel it as they
+ * feel a slow flush.
  *
  *   table_unref, mem_unref, view_unref -> cleaner_give -> [the cleaner's thread] end
  *
- * Without a thread (inline work, before opening and after closing) the caller that hands over ends it at once.
- * Locks: m, innermost; nothing is ended under it.
+ * Without a thread (inline work, before opening and after closing) the caller that hands over ends
+ * it at once. Locks: m, innermost; nothing is ended under it.
  */
 #ifndef ENGINE_CLEANER_H
 #define ENGINE_CLEANER_H

@@ -1,5 +1,6 @@
-/* fragments: what range deletes say of a key. The fragments of a run stand in order, so that one search finds those that
- * cover a key. Pure: keys and numbers go in, a number comes out; resolve.h says what it means.
+/* fragments: what range deletes say of a key. The fragments of a run stand in order, so that one
+ * search finds those that cover a key. Pure: keys and numbers go in, a number comes out; resolve.h
+ * says what it means.
  */
 #ifndef ENGINE_FRAGMENTS_H
 #define ENGINE_FRAGMENTS_H
@@ -13,7 +14,8 @@ typedef struct fragment {
     uint64_t seq;
 } fragment;
 
-/* Of one run: ascending. Two of them are disjoint or have the same range; of those, the greatest number comes first. */
+/* Of one run: ascending. Two of them are disjoint or have the same range; of those, the greatest
+ * number comes first. */
 typedef struct fragments {
     const fragment *list;
     size_t count;

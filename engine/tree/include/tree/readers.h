@@ -1,14 +1,16 @@
 /* readers: lets a writer know when all readers that might still look at something old have gone. No
- * reader waits, or writes to a shared cache line. The waiter sleeps: a reader may be at the disk for long.
+ * reader waits, or writes to a shared cache line. The waiter sleeps: a reader may be at the disk
+ * for long.
  *
  * A reader counts itself in one of several slots (its thread's), in the column of the current
  * phase. To wait, flip the phase and wait for the old column to empty, twice: a reader that read
  * the phase just before the first flip counts itself in the column that the second one empties.
  * After Linux's SRCU (McKenney, "Sleepable RCU", 2006).
  *
- * The same words count the values that callers hold, in their upper half: a reader that leaves with a pinned value adds
- * to it in the step that it takes anyway. Whichever thread gives the value back takes it off its own slot, so one slot's
- * upper half may go below zero; only the sum over all slots and columns means something, modulo 2^32.
+ * The same words count the values that callers hold, in their upper half: a reader that leaves with
+ * a pinned value adds to it in the step that it takes anyway. Whichever thread gives the value back
+ * takes it off its own slot, so one slot's upper half may go below zero; only the sum over all
+ * slots and columns means something, modulo 2^32.
  *
  *   t = readers_enter(r);  p = atomic load of the pointer;  ... use p ...;  readers_exit(r, t);
  *   writer: replace the pointer;  readers_wait(r);  free the old one
@@ -56,8 +58,9 @@ static inline uint32_t readers_enter(readers *r)
 /* A waiter waits for the column of `ticket`, which has just been left. */
 void readers_wake(readers *r);
 
-/* The count first, then the look at `awaited`; the waiter does it the other way round. So the waiter sees the count, or
- * the reader sees the waiter. Only readers of an old phase ever find the waiter asleep. */
+/* The count first, then the look at `awaited`; the waiter does it the other way round. So the
+ * waiter sees the count, or the reader sees the waiter. Only readers of an old phase ever find the
+ * waiter asleep. */
 static inline void readers_leave(readers *r, uint32_t ticket, uint64_t more)
 {
     atomic_fetch_add_explicit(&r->slots[ticket >> 1].inside[ticket & 1], more,

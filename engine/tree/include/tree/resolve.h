@@ -1,8 +1,10 @@
-/* resolve: what the versions of a key mean. The only code that knows kinds and visibility: a new kind of entry goes in here.
+/* resolve: what the versions of a key mean. The only code that knows kinds and visibility: a new
+ * kind of entry goes in here.
  *
  * Two questions are answered, both for the versions of one key, newest first:
  *
- *   a reader    resolve_version: does this version give the value, say that there is none, or does an older one decide?
+ *   a reader    resolve_version: does this version give the value, say that there is none, or does
+ *               an older one decide?
  *   a merge     keeper_feed: must this version stay for some reader, or can it go?
  *
  * Everything is pure: numbers and kinds go in, an answer comes out. No files, no locks, no memory.
@@ -10,13 +12,15 @@
  * Where other kinds will stand
  *   range delete    `erased` of resolve_version, keeper_erase
  *   expiry          a clock beside the number in read_point, read once for a whole iterator
- *   merge operand   an answer that collects and goes on; a keeper keeps operands down to a put or a delete
+ *   merge operand   an answer that collects and goes on; a keeper keeps operands down to a put or a
+ *                   delete
  *
  * Invariants
- *   K1  A keeper drops a version only if no reader can tell the difference: neither a new reader, nor one of a snapshot that
- *       the keeper was given, nor a snapshot made later, which reads at a number above everything that is fed.
- *   K2  What a keeper keeps is needed: a kept put is what some reader sees; a kept tombstone hides an older put that is kept
- *       or something that may lie below.
+ *   K1  A keeper drops a version only if no reader can tell the difference: neither a new reader,
+ *       nor one of a snapshot that the keeper was given, nor a snapshot made later, which reads at
+ *       a number above everything that is fed.
+ *   K2  What a keeper keeps is needed: a kept put is what some reader sees; a kept tombstone hides
+ *       an older put that is kept or something that may lie below.
  */
 #ifndef ENGINE_RESOLVE_H
 #define ENGINE_RESOLVE_H
@@ -40,9 +44,10 @@ typedef enum resolve_answer {
 /* The answers that are not the common one. */
 resolve_answer resolve_seldom(const read_point *at, uint64_t seq, uint8_t kind, uint64_t erased);
 
-/* What the version (seq, kind) of a key says to a reader. `erased`: the greatest number, not above the reader's, of a range
- * delete that covers the key; 0: there is none. Newest first, the first answer but GO_ON counts; oldest first, the last one
- * does. A key without any version is not there. */
+/* What the version (seq, kind) of a key says to a reader. `erased`: the greatest number, not above
+ * the reader's, of a range delete that covers the key; 0: there is none. Newest first, the first
+ * answer but GO_ON counts; oldest first, the last one does. A key without any version is not there.
+ */
 static inline resolve_answer resolve_version(const read_point *at, uint64_t seq, uint8_t kind,
                                              uint64_t erased)
 {
@@ -51,7 +56,8 @@ static inline resolve_answer resolve_version(const read_point *at, uint64_t seq,
     return resolve_seldom(at, seq, kind, erased);
 }
 
-/* What a run says of a key of which the reader sees no version in it: all that is older is erased, or the run says nothing. */
+/* What a run says of a key of which the reader sees no version in it: all that is older is erased,
+ * or the run says nothing. */
 static inline resolve_answer resolve_absent(uint64_t erased)
 {
     return erased ? RESOLVE_NOTHING : RESOLVE_GO_ON;
@@ -69,8 +75,9 @@ typedef enum keeper_verdict {
     KEEPER_UNKNOWN, /* as RESOLVE_UNKNOWN */
 } keeper_verdict;
 
-/* Decides which versions of each key stay: of those that the same snapshots can see, the newest. A tombstone stays only in front
- * of something that it hides. Of tombstones that follow each other the oldest is enough, since it hides the same. */
+/* Decides which versions of each key stay: of those that the same snapshots can see, the newest. A
+ * tombstone stays only in front of something that it hides. Of tombstones that follow each other
+ * the oldest is enough, since it hides the same. */
 typedef struct keeper {
     const uint64_t *snapshots; /* ascending, without duplicates; borrowed */
     size_t count;
@@ -86,10 +93,11 @@ void keeper_init(keeper *k, const uint64_t *snapshots, size_t count);
 void keeper_next_key(keeper *k);
 /* The next version of the key; numbers descend. One that comes twice is dropped the second time. */
 keeper_verdict keeper_feed(keeper *k, uint64_t seq, uint8_t kind);
-/* A range delete that covers the key, in its place among the versions. Its fragment stays where it is. */
+/* A range delete that covers the key, in its place among the versions. Its fragment stays where it
+ * is. */
 void keeper_erase(keeper *k, uint64_t seq);
-/* Takes the held tombstone out, if there is one: to be written before a version that stays, and behind the last version of the
- * key if something of the key may lie below. */
+/* Takes the held tombstone out, if there is one: to be written before a version that stays, and
+ * behind the last version of the key if something of the key may lie below. */
 bool keeper_take_held(keeper *k, uint64_t *seq, uint8_t *kind);
 
 #endif

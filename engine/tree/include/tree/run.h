@@ -1,9 +1,12 @@
-/* run: what can be read. A memtable, a table and a level have this in common: each is a sorted sequence of versions of keys. Gets,
- * iterators, flush, compaction, check and repair see runs and nothing else; what kind a run is, is asked here alone.
+/* run: what can be read. A memtable, a table and a level have this in common: each is a sorted
+ * sequence of versions of keys. Gets, iterators, flush, compaction, check and repair see runs and
+ * nothing else; what kind a run is, is asked here alone.
  *
- *   run_narrow, run_prefetch   ahead of a get: the part of the run that may hold the key, and its filter on the way
+ *   run_narrow, run_prefetch   ahead of a get: the part of the run that may hold the key, and its
+ *                              filter on the way
  *   run_get                    what the run says of a key to a reader
- *   run_keep, run_unpin        a found value stays where it is, for a caller that does not hold the view
+ *   run_keep, run_unpin        a found value stays where it is, for a caller that does not hold the
+ *                              view
  *   run_iter_new, walk_open    all versions within limits, of one run or of several as one
  *   run_fragments              its range deletes
  *   run_bounds, run_may_show   between which keys and numbers it lies
@@ -11,12 +14,13 @@
  *
  * A run is two words and owns nothing: it is good as long as what it names, which a view keeps.
  *
- * Another kind of run (a segment of the log with an index beside it, a file that was taken in) is one more value of
- * run_kind, and one more case in the functions of run.c.
+ * Another kind of run (a segment of the log with an index beside it, a file that was taken in) is
+ * one more value of run_kind, and one more case in the functions of run.c.
  *
  * Invariants
  *   R1  The same versions give the same answers, whatever kind the run is.
- *   R2  Nothing of a run lies outside its bounds. A memtable that is written to grows, and its bounds with it.
+ *   R2  Nothing of a run lies outside its bounds. A memtable that is written to grows, and its
+ *       bounds with it.
  *   R3  A run whose limits leave nothing of it may be left out of a walk: no answer depends on it.
  */
 #ifndef ENGINE_RUN_H
@@ -125,7 +129,8 @@ static inline bool table_covers(const table *t, firn_slice key)
            slice_compare(key, t->properties.key_max) <= 0;
 }
 
-/* The part of the run in which the key may lie: a memtable as it is, the one table of a level, or RUN_NONE. */
+/* The part of the run in which the key may lie: a memtable as it is, the one table of a level, or
+ * RUN_NONE. */
 static inline run run_narrow(run r, firn_slice key)
 {
     if (r.kind == RUN_LEVEL) {
@@ -137,7 +142,8 @@ static inline run run_narrow(run r, firn_slice key)
     return r;
 }
 
-/* Brings the filter of a narrowed run on its way, so that the cache misses of several runs overlap. */
+/* Brings the filter of a narrowed run on its way, so that the cache misses of several runs overlap.
+ */
 static inline void run_prefetch(run r, uint64_t hash)
 {
     if (r.kind != RUN_TABLE)
@@ -147,8 +153,8 @@ static inline void run_prefetch(run r, uint64_t hash)
         sst_prefetch(reader, hash);
 }
 
-/* What the run says of the key. With RESOLVE_VALUE, *out holds the value for as long as the caller holds the view, until
- * run_drop or run_keep; with other answers it holds nothing. */
+/* What the run says of the key. With RESOLVE_VALUE, *out holds the value for as long as the caller
+ * holds the view, until run_drop or run_keep; with other answers it holds nothing. */
 static inline int run_get(run r, const lookup *l, run_hit *out, firn_error *err)
 {
     if (r.kind == RUN_LEVEL)
@@ -187,8 +193,9 @@ void run_unpin(run_pin pin); /* any thread, once; all-zero is allowed */
 
 /* ---- Iterating ---- */
 
-/* All versions within the limits (NULL: none), which stay as long as the iterator does. Tables are opened when they are
- * come to, and what fails then stands in the iterator's status. FIRN_NO_MEMORY. */
+/* All versions within the limits (NULL: none), which stay as long as the iterator does. Tables are
+ * opened when they are come to, and what fails then stands in the iterator's status.
+ * FIRN_NO_MEMORY. */
 int run_iter_new(run r, bool fill_cache, const iter_limits *limits, iter **out);
 
 /* Several runs as one. */

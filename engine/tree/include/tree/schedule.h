@@ -1,23 +1,27 @@
-/* schedule: which job is due next. Pure: numbers and key ranges go in, a job comes out. No file, no lock, no clock; a table that
- * was never opened, and that has no store, will do.
+/* schedule: which job is due next. Pure: numbers and key ranges go in, a job comes out. No file, no
+ * lock, no clock; a table that was never opened, and that has no store, will do.
  *
- * Shape     Levels `base` to `last` hold the data below level 0, and the levels between 0 and `base` are empty or are being
- *           emptied. All bytes together give their number: one level up to SCHEDULE_SPLIT times level_base_bytes, and one more
- *           for each further factor `ratio`. The last level may hold all there is, each level above it 1/ratio of the one below,
- *           and no level has a share under level_base_bytes.
- * Due       level 0 has too many tables or bytes; a level is over its share; a table has many tombstones, or much that only
- *           readers needed who are gone; small neighbours lie side by side. The level that is over its share the most goes
- *           first, the other reasons wait until no level is over its share.
- * A job     takes at most job_bytes, or what one table and its overlap take; of level 0 the oldest tables. It claims its range of
- *           keys in the levels from the inputs' to the output's.
+ * Shape     Levels `base` to `last` hold the data below level 0, and the levels between 0 and
+ *           `base` are empty or are being emptied. All bytes together give their number: one level
+ *           up to SCHEDULE_SPLIT times level_base_bytes, and one more for each further factor
+ *           `ratio`. The last level may hold all there is, each level above it 1/ratio of the one
+ *           below, and no level has a share under level_base_bytes.
+ * Due       level 0 has too many tables or bytes; a level is over its share; a table has many
+ *           tombstones, or much that only readers needed who are gone; small neighbours lie side by
+ *           side. The level that is over its share the most goes first, the other reasons wait
+ *           until no level is over its share.
+ * A job     takes at most job_bytes, or what one table and its overlap take; of level 0 the oldest
+ *           tables. It claims its range of keys in the levels from the inputs' to the output's.
  *
  * Invariants
  *   J1  A job overlaps no claim, in any of the levels that it claims.
- *   J2  Of level 0 a job takes no table without all older ones: what stays is newer than what goes down (V3).
- *   J3  A job leads to fewer bytes in a level that has too many, to fewer tables, or to fewer versions: without writers, jobs end.
+ *   J2  Of level 0 a job takes no table without all older ones: what stays is newer than what goes
+ *       down (V3).
+ *   J3  A job leads to fewer bytes in a level that has too many, to fewer tables, or to fewer
+ *       versions: without writers, jobs end.
  *
- * The cost of a decision: SCHEDULE_LOOKS tables of a level are looked at, beginning at the level's cursor; all of them only for
- * `whole`. Overlaps are found by binary search. */
+ * The cost of a decision: SCHEDULE_LOOKS tables of a level are looked at, beginning at the level's
+ * cursor; all of them only for `whole`. Overlaps are found by binary search. */
 #ifndef ENGINE_SCHEDULE_H
 #define ENGINE_SCHEDULE_H
 
@@ -46,7 +50,8 @@ typedef enum schedule_kind { JOB_MOVE, JOB_MERGE } schedule_kind;
 typedef struct schedule_rules {
     uint64_t level_base_bytes; /* the smallest share of a level */
     unsigned ratio;
-    /* Tables in level 0 that make it due when that is cheap, or nothing is written; and at all events. */
+    /* Tables in level 0 that make it due when that is cheap, or nothing is written; and at all
+     * events. */
     unsigned level0_at, level0_most;
     unsigned plain_levels; /* from this level on, tables are compressed; FIRN_LEVELS: none is */
     uint64_t table_bytes;  /* where outputs are cut */
@@ -82,8 +87,9 @@ typedef struct schedule_job {
     size_t next;                       /* the cursor of `level` behind this job */
 } schedule_job;
 
-/* FIRN_OK, FIRN_NOT_FOUND (nothing is due that no claim stands in the way of), FIRN_NO_MEMORY, FIRN_NO_SPACE (something is due, and
- * nothing of it fits; *out says what the smallest needs: bytes_out_most and level). */
+/* FIRN_OK, FIRN_NOT_FOUND (nothing is due that no claim stands in the way of), FIRN_NO_MEMORY,
+ * FIRN_NO_SPACE (something is due, and nothing of it fits; *out says what the smallest needs:
+ * bytes_out_most and level). */
 int schedule_next(const schedule_rules *r, const schedule_state *s, schedule_job *out);
 /* Is anything due, claimed or not, whether it fits or not? */
 bool schedule_due(const schedule_rules *r, const schedule_state *s);
@@ -94,20 +100,24 @@ typedef struct schedule_request {
     uint64_t seq;        /* tables of level 0 that hold nothing up to this number are left alone */
     /* Where it stands; begins with zeros. */
     unsigned level; /* of which the next job takes tables */
-    firn_slice
-        done; /* in that level, tables that begin at or before this key are done with; NULL data: none is. Borrowed */
+    /* in that level, tables that begin at or before this key are done with; NULL data: none is.
+     * Borrowed */
+    firn_slice done;
     unsigned passes; /* through the last level: what has become smaller may fit together now */
     bool wrote;      /* in this pass */
 } schedule_request;
 
-/* The next job of a request: level by level down to the deepest that has anything of the range, and there what does not belong.
+/* The next job of a request: level by level down to the deepest that has anything of the range, and
+ * there what does not belong.
  *
  *   FIRN_OK         the caller sets `done` to a copy of the greatest key of the last of inputs[0]
  *   FIRN_NOT_FOUND  the request is done
- *   FIRN_END        a claim stands in the way: to be asked again when one has ended. *out says what it will claim, and has no inputs
+ *   FIRN_END        a claim stands in the way: to be asked again when one has ended. *out says what
+ *                   it will claim, and has no inputs
  *   FIRN_NO_MEMORY
  *
- * Goes on in *q to the next level. Space is not looked at: the caller may know that much of it is garbage. */
+ * Goes on in *q to the next level. Space is not looked at: the caller may know that much of it is
+ * garbage. */
 int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_request *q,
                    schedule_job *out);
 void schedule_job_release(schedule_job *j);
@@ -126,11 +136,11 @@ void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape
 
 /* Bytes that must be written before no level below level 0 is over its share. */
 uint64_t schedule_debt(const schedule_rules *r, const version *v);
-/* In what debt is counted: the smallest share of a level or, in a large tree, where jobs come and go in greater numbers, the
- * SCHEDULE_UNITth part of all bytes. */
+/* In what debt is counted: the smallest share of a level or, in a large tree, where jobs come and
+ * go in greater numbers, the SCHEDULE_UNITth part of all bytes. */
 uint64_t schedule_unit(const schedule_rules *r, const version *v);
-/* Versions in the table that no reader can see: neither a new one nor one of these snapshots. `bottom`: nothing lies below, so
- * tombstones that hide nothing in the table are among them. */
+/* Versions in the table that no reader can see: neither a new one nor one of these snapshots.
+ * `bottom`: nothing lies below, so tombstones that hide nothing in the table are among them. */
 uint64_t schedule_garbage(const table *t, const uint64_t *snapshots, size_t count, bool bottom);
 /* Bytes of a sorted level that overlap [from, to]. */
 uint64_t schedule_overlap_bytes(const level *l, firn_slice from, firn_slice to);

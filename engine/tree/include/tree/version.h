@@ -1,7 +1,6 @@
-/* version: which tables make up the store. A version never changes; an edit makes the next one, which shares the levels
- * that the edit leaves alone.
- * Readers hold one, and a table's file lives as long as a version that lists it, or a pin
- * of it.
+/* version: which tables make up the store. A version never changes; an edit makes the next one,
+ * which shares the levels that the edit leaves alone. Readers hold one, and a table's file lives as
+ * long as a version that lists it, or a pin of it.
  *
  * Invariants
  *   V1  level 0 is ordered newest first; its tables may overlap.
@@ -24,8 +23,8 @@
 /* Ends a hint. */
 #define HINT_REPAIR ", or save what is intact with `firn repair`"
 
-/* What fs_open says of a name: in a store, what is not a plain file is damage, and `firn repair` sets it aside. Returns
- * the status to go on with. */
+/* What fs_open says of a name: in a store, what is not a plain file is damage, and `firn repair`
+ * sets it aside. Returns the status to go on with. */
 int not_plain(int rc, firn_error *err);
 
 /* FIRN_DAMAGED, described: some table of the folder holds what no table may hold. */
@@ -53,12 +52,12 @@ typedef struct level {
     size_t count;
     uint64_t bytes;
     uint64_t kept; /* ranges that its tables list */
-    level_array *
-        shared; /* holds the tables for all versions that have this level; NULL: borrowed from elsewhere */
+    /* holds the tables for all versions that have this level; NULL: borrowed from elsewhere */
+    level_array *shared;
 } level;
 
-/* Versions of a table that a newer version of their key hides from all readers but those of the snapshots in [from, to]. When
- * no such snapshot is left, nothing needs them. */
+/* Versions of a table that a newer version of their key hides from all readers but those of the
+ * snapshots in [from, to]. When no such snapshot is left, nothing needs them. */
 typedef struct kept_range {
     uint64_t from, to; /* numbers of snapshots */
     uint64_t count;
@@ -73,7 +72,8 @@ struct table {
     uint8_t bucket;            /* whose keys it holds */
     sst_properties properties; /* key_min and key_max point into `keys` */
     buf keys;
-    /* Which snapshots need the hidden versions: the manifest says it beside the properties. Set before the table is listed. */
+    /* Which snapshots need the hidden versions: the manifest says it beside the properties. Set
+     * before the table is listed. */
     kept_range *kept;
     size_t kept_count;
     bool kept_known; /* false: written by a version of firn that did not say */
@@ -87,7 +87,8 @@ struct table {
     level as_level; /* this table alone, so that a run of level 0 is iterated like a level */
 };
 
-/* Copies the properties. Without an environment it can be listed and counted, and never read. FIRN_NO_MEMORY. */
+/* Copies the properties. Without an environment it can be listed and counted, and never read.
+ * FIRN_NO_MEMORY. */
 int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out);
 /* Before others see the table. FIRN_NO_MEMORY. */
 int table_say_kept(table *t, const kept_range *ranges, size_t count);
@@ -98,7 +99,8 @@ void table_set_mapped(table *t, bool mapped);
 /* Opens on first use, and looks whether it is the table that the manifest lists. Any thread. */
 int table_reader(table *t, sst_reader **out, firn_error *err);
 
-/* May the limits leave anything of what lies between the two keys? Of the table? Told without opening it. */
+/* May the limits leave anything of what lies between the two keys? Of the table? Told without
+ * opening it. */
 static inline bool keys_may_show(firn_slice key_min, firn_slice key_max, const iter_limits *limits)
 {
     return (!limits->upper.data || slice_compare(key_min, limits->upper) < 0) &&
@@ -144,7 +146,8 @@ void edit_release(edit *e);
 int version_new_empty(version **out);
 /* How many were ever made in this process: what tests bound. */
 extern _Atomic uint64_t versions_made;
-/* Gives an empty level room for so many tables; each that is put behind the others is referred to. FIRN_NO_MEMORY. */
+/* Gives an empty level room for so many tables; each that is put behind the others is referred to.
+ * FIRN_NO_MEMORY. */
 int level_room(level *l, size_t count);
 void level_push(level *l, table *t);
 /* Makes an empty level the same as `from`, at the cost of a reference. */
@@ -172,7 +175,8 @@ uint64_t version_tables(const version *v);
 /* The numbers of all tables, ascending, as uint64_t, for folder_has. FIRN_NO_MEMORY. */
 int version_numbers(const version *v, buf *out);
 
-/* What all keys in the tables begin with; points into a table's bounds. Empty when there are no tables. */
+/* What all keys in the tables begin with; points into a table's bounds. Empty when there are no
+ * tables. */
 firn_slice version_common_prefix(const version *v);
 
 /* An iterator over one sorted level, opening tables as it gets to them. The version must outlive

@@ -1,9 +1,10 @@
 /* version_build: the next version, out of a version and any number of edits.
  *
- * The builder is a set keyed by table number. Adding or dropping a table costs the same however many there are; what a
- * version must be is checked once, at the end. So opening a manifest of many records, or one record of many tables, takes
- * n log n steps, and an edit of a running store takes as many as there are tables in the levels that it changes. The next version shares the
- * others with its base.
+ * The builder is a set keyed by table number. Adding or dropping a table costs the same however
+ * many there are; what a version must be is checked once, at the end. So opening a manifest of many
+ * records, or one record of many tables, takes n log n steps, and an edit of a running store takes
+ * as many as there are tables in the levels that it changes. The next version shares the others
+ * with its base.
  *
  *   version_build b;
  *   version_build_init(&b, base, seed);
@@ -11,16 +12,18 @@
  *   version_build_finish(&b, &next, err);
  *   version_build_release(&b);
  *
- * What a finished version keeps (each is FIRN_DAMAGED when the edits break it, since a damaged or forged manifest is what
- * breaks it):
- *   B1  a table number is listed once, in one level: a file must not be removed for one level and read for another.
+ * What a finished version keeps (each is FIRN_DAMAGED when the edits break it, since a damaged or
+ * forged manifest is what breaks it):
+ *   B1  a table number is listed once, in one level: a file must not be removed for one level and
+ *       read for another.
  *   B2  what is dropped was there, in the level that it is dropped from.
- *   B3  each table has at least one version, key_min <= key_max, seq_min <= seq_max, and numbers that a table can have.
+ *   B3  each table has at least one version, key_min <= key_max, seq_min <= seq_max, and numbers
+ *       that a table can have.
  *   B4  level 0 is ordered newest first (V1); deeper levels by key, and disjoint (V2).
  *   B5  at most VERSION_TABLES_MAX tables; the bytes of a level can be counted.
  *
- * Table numbers may come from an attacker, who would choose them to collide: `seed` is what the attacker does not know.
- * Belongs to one thread. */
+ * Table numbers may come from an attacker, who would choose them to collide: `seed` is what the
+ * attacker does not know. Belongs to one thread. */
 #ifndef ENGINE_VERSION_BUILD_H
 #define ENGINE_VERSION_BUILD_H
 

@@ -1,9 +1,10 @@
-/* view: everything a read of one tree looks at, in one immutable piece: the memtable that grows, those that
- * wait to be flushed, and the version of the tables.
+/* view: everything a read of one tree looks at, in one immutable piece: the memtable that grows,
+ * those that wait to be flushed, and the version of the tables.
  *
- * A mem is a log segment and the index over its entries: a memtable for each bucket that has any there, made when the
- * first of them comes. Index and bytes live and die together. A mem covers the numbers [seq_first, seq_last] of that one
- * segment; a segment has at most one mem. All trees of a store share the mems; each reads the part of its own bucket.
+ * A mem is a log segment and the index over its entries: a memtable for each bucket that has any
+ * there, made when the first of them comes. Index and bytes live and die together. A mem covers the
+ * numbers [seq_first, seq_last] of that one segment; a segment has at most one mem. All trees of a
+ * store share the mems; each reads the part of its own bucket.
  *
  * Invariants
  *   E1  The active mem belongs to the segment that takes appends.
@@ -45,19 +46,20 @@ struct mem {
     _Atomic uint64_t
         seq_last; /* the newest number it covers, once it is frozen; FIRN_MAX_SEQ before */
     memory_budget *budget;
-    uint64_t
-        log_end; /* of the newest entry, from the segment's base; changed by the leader that applies, like what follows */
+    /* of the newest entry, from the segment's base; changed by the leader that applies, like what
+     * follows */
+    uint64_t log_end;
     uint64_t log_bytes, index_bytes; /* charged */
     bool full;                 /* the same: it has reached its share, and that has been said */
     _Atomic(mem_part *) parts; /* all; more come in front. Release */
     _Atomic(mem_part *) others[ENTRY_BUCKETS]; /* by bucket; NULL: nothing of it is here. Release */
-    /* Adds that have been reserved, by bucket. The one who applies changes it with each of them: so it lies away from what
-     * readers read. */
+    /* Adds that have been reserved, by bucket. The one who applies changes it with each of them: so
+     * it lies away from what readers read. */
     size_t room[ENTRY_BUCKETS];
 };
 
-/* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. The keys of bucket 0 probably begin with
- * `prefix`. FIRN_NO_MEMORY. */
+/* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. The keys of
+ * bucket 0 probably begin with `prefix`. FIRN_NO_MEMORY. */
 int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
             firn_slice prefix, mem **out);
 /* The part of a bucket; NULL: there is none. Any thread. */
@@ -69,7 +71,8 @@ static inline mem_part *mem_first_part(const mem *m)
 {
     return atomic_load_explicit(&m->parts, memory_order_acquire);
 }
-/* Makes the part of a bucket, whose keys probably begin with `prefix`. The one who applies. FIRN_NO_MEMORY. */
+/* Makes the part of a bucket, whose keys probably begin with `prefix`. The one who applies.
+ * FIRN_NO_MEMORY. */
 int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix);
 /* Of all parts. Any thread. */
 size_t mem_entries(const mem *m);
@@ -79,8 +82,8 @@ void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
 /* Room for so many entries in the part of a bucket, which is there. FIRN_NO_MEMORY. */
 int mem_reserve(mem *m, uint8_t bucket, size_t entries);
-/* Indexes the entries of a frame that lies in m's segment, for which room has been reserved. Those of a bucket without a part
- * are left out: it has been dropped. */
+/* Indexes the entries of a frame that lies in m's segment, for which room has been reserved. Those
+ * of a bucket without a part are left out: it has been dropped. */
 void mem_apply(mem *m, const wal_applied *frame);
 /* Charges what was applied: once for a group, since each charge is a locked addition. */
 void mem_charge(mem *m);
@@ -103,7 +106,8 @@ struct view {
     mem *frozen[]; /* newest first */
 };
 
-/* A view is made in two steps, so that what must not fail needs no memory: room for it, and its parts. NULL: no memory. */
+/* A view is made in two steps, so that what must not fail needs no memory: room for it, and its
+ * parts. NULL: no memory. */
 view *view_room(size_t frozen_room);
 /* Takes new references to all parts. The room suffices. */
 void view_fill(view *w, version *v, mem *active, mem *const *frozen,
