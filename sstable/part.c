@@ -18,7 +18,7 @@ void sst_parts_init(sst_parts *p, memory_budget *b)
 void sst_parts_release(sst_parts *p)
 {
     mutex_not_shared(&p->parts_mu);
-    assert(!p->hand && p->bytes == 0);
+    assert(!p->hand && p->bytes == 0 && !p->apart);
     mutex_release(&p->parts_mu);
 }
 
@@ -100,10 +100,46 @@ static sst_part *collect(sst_parts *p, uint64_t goal) REQUIRES(p->parts_mu)
     return victims;
 }
 
+/* ---- Apart ---- */
+
+static void apart_insert(sst_parts *p, _Atomic(sst_part *) *home, sst_part *part)
+    REQUIRES(p->parts_mu)
+{
+    part->meant = home;
+    part->prev = NULL;
+    part->next = p->apart;
+    if (p->apart)
+        p->apart->prev = part;
+    p->apart = part;
+}
+
+static void apart_remove(sst_parts *p, sst_part *part) REQUIRES(p->parts_mu)
+{
+    if (part->prev)
+        part->prev->next = part->next;
+    else
+        p->apart = part->next;
+    if (part->next)
+        part->next->prev = part->prev;
+}
+
+/* The part for this home, wherever it stands; NULL: it is not in memory. Those apart are looked
+ * through: they are few, and to load one takes longer. */
+static sst_part *find(const sst_parts *p, _Atomic(sst_part *) *home) REQUIRES(p->parts_mu)
+{
+    sst_part *part = atomic_load_explicit(home, memory_order_relaxed);
+    for (sst_part *at = part ? NULL : p->apart; at && !part; at = at->next)
+        if (at->meant == home)
+            part = at;
+    return part;
+}
+
+/* ---- Using ---- */
+
 sst_part *sst_part_pin(sst_parts *p, _Atomic(sst_part *) *home)
 {
     mutex_lock(&p->parts_mu);
-    sst_part *part = atomic_load_explicit(home, memory_order_relaxed);
+    sst_part *part = find(p, home);
     if (part) {
         part->refs++;
         sst_part_touch(part);
@@ -117,7 +153,7 @@ sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *pa
     sst_part *victims = NULL;
     uint64_t room = sst_parts_room(p);
     mutex_lock(&p->parts_mu);
-    sst_part *other = atomic_load_explicit(home, memory_order_relaxed);
+    sst_part *other = find(p, home);
     if (other) {
         other->refs++;
     } else {
@@ -131,6 +167,7 @@ sst_part *sst_part_publish(sst_parts *p, _Atomic(sst_part *) *home, sst_part *pa
             /* release: a reader that finds the part finds what it holds. */
             atomic_store_explicit(home, part, memory_order_release);
         } else {
+            apart_insert(p, home, part);
             atomic_store_explicit(&p->excess, true, memory_order_relaxed);
         }
     }
@@ -145,6 +182,8 @@ void sst_part_unpin(sst_parts *p, sst_part *part)
 {
     mutex_lock(&p->parts_mu);
     bool last = --part->refs == 0 && !part->home;
+    if (last)
+        apart_remove(p, part);
     mutex_unlock(&p->parts_mu);
     if (last)
         sst_part_free(p->budget, part);

@@ -3,7 +3,8 @@
  * A reader finds its part through a pointer in the sst_reader (its *home*), without a lock. Parts
  * that are published there stand on one clock's ring for all tables of the store, and are charged.
  * When they exceed their room, those that no reader used lately lose their home, and the next use
- * loads them again.
+ * loads them again. A part for which there is no room at all stands apart: those who pin it share
+ * it, and it goes with the last of them.
  *
  * Two ways of using one:
  *   - pinned (sst_part_pin): by a reference, taken under the lock. Iterators, and what takes long.
@@ -17,7 +18,8 @@
  *       charges.
  *   P2  A part is freed when it has no home, no reference, and no reader in a section can have seen
  *       its home.
- *   P3  Every part was checked, checksum and structure, when it was loaded.
+ *   P3  Of the parts with a reference, at most one is for the same home, published or apart.
+ *   P4  Every part was checked, checksum and structure, when it was loaded.
  */
 #ifndef SSTABLE_PART_H
 #define SSTABLE_PART_H
@@ -41,9 +43,11 @@ struct sst_part {
     uint8_t *bytes;       /* the block as it is in the file, with its trailer */
     size_t room;          /* of pages; 0: from the heap */
     uint64_t charge;
-    uint32_t refs GUARDED_BY(parts_mu);             /* pins, not the home */
-    _Atomic(sst_part *) *home GUARDED_BY(parts_mu); /* NULL: none (any more) */
-    /* The ring. A part that was taken off it: `next` of the thread that will free it. */
+    uint32_t refs GUARDED_BY(parts_mu);              /* pins, not the home */
+    _Atomic(sst_part *) *home GUARDED_BY(parts_mu);  /* NULL: none (any more) */
+    _Atomic(sst_part *) *meant GUARDED_BY(parts_mu); /* apart: the home that had no room for it */
+    /* The ring, or the list of those apart. A part that was taken off the ring: `next` of the
+     * thread that will free it. */
     sst_part *next GUARDED_BY(parts_mu), *prev GUARDED_BY(parts_mu);
 };
 
@@ -51,9 +55,10 @@ struct sst_part {
 typedef struct sst_parts {
     MUTEX_MEMBER(parts_mu);
     memory_budget *budget;
-    sst_part *hand GUARDED_BY(parts_mu); /* somewhere on the ring */
-    uint64_t count GUARDED_BY(parts_mu); /* on the ring */
-    uint64_t bytes GUARDED_BY(parts_mu); /* P1 */
+    sst_part *hand GUARDED_BY(parts_mu);  /* somewhere on the ring */
+    uint64_t count GUARDED_BY(parts_mu);  /* on the ring */
+    uint64_t bytes GUARDED_BY(parts_mu);  /* P1 */
+    sst_part *apart GUARDED_BY(parts_mu); /* each has a reference */
     sst_grace grace;
     _Atomic bool excess;   /* more than their room: sst_cache_trim is due */
     _Atomic bool trimming; /* a thread is at it */

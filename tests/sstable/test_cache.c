@@ -650,6 +650,33 @@ static void an_index_in_use_stays(void **state)
     check_in_use((size_t)all_part_bytes() / 2, PART_TABLES / 4);
 }
 
+/* However many iterators there are, an index without room is there once, as long as one uses it. */
+static void what_has_no_room_is_shared_by_those_that_use_it(void **state)
+{
+    (void)state;
+    enum { TIMES = 10 };
+    many x;
+    iter *it[TIMES][PART_TABLES];
+    uint64_t once = 0;
+    many_open(&x, 0);
+    uint64_t before = part_bytes(&x);
+    for (unsigned round = 0; round < TIMES; round++) {
+        for (unsigned n = 0; n < PART_TABLES; n++) {
+            assert_int_equal(sst_iter_new(x.r[n], true, &it[round][n]), FIRN_OK);
+            it[round][n]->ops->first(it[round][n]);
+            assert_true(it[round][n]->valid);
+        }
+        once = round == 0 ? part_bytes(&x) : once;
+        assert_int_equal(part_bytes(&x), once);
+    }
+    assert_true(once > before);
+    for (unsigned round = 0; round < TIMES; round++)
+        for (unsigned n = 0; n < PART_TABLES; n++)
+            it[round][n]->ops->close(it[round][n]);
+    assert_true(part_bytes(&x) <= before);
+    many_close(&x);
+}
+
 /* A grace that tells, and that a part may be freed only behind. */
 typedef struct waited {
     many *x;
@@ -712,6 +739,7 @@ int main(void)
         cmocka_unit_test(a_lazy_iterator_holds_no_large_value_before_it_is_wanted),
         cmocka_unit_test(filters_and_indexes_stay_within_their_room_and_come_back),
         cmocka_unit_test(an_index_in_use_stays),
+        cmocka_unit_test(what_has_no_room_is_shared_by_those_that_use_it),
         cmocka_unit_test(a_part_in_passing_use_outlives_its_home),
         cmocka_unit_test(a_cache_of_no_bytes_keeps_only_what_is_pinned),
         cmocka_unit_test(one_large_block_does_not_sweep_the_cache),
