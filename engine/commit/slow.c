@@ -2,47 +2,30 @@
  * how long). */
 #include <base/error.h>
 #include <base/hash.h>
-#include <inttypes.h>
+#include <stdio.h>
 
 #include <commit/commit.h>
 #include <store/load.h>
 #include <store/store.h>
 
-#define MUTE_MS 1000 /* a longer wait says why (P15) */
-
-static void say_why(firn *db, uint32_t tables, size_t frozen)
+static void why_writers_wait(firn *db, char *text, size_t size)
 {
+    uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+    size_t frozen = atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count;
+    uint32_t tables = pressure & ~PRESSURE_STOP;
     if (slow_level0_full(tables, frozen))
-        store_log(db, FIRN_LOG_WARNING,
-                  "writers wait until compaction has brought the %zu tables of level 0, memtables "
-                  "that wait to be flushed included, below %d",
-                  tables + frozen, L0_STOP_AT);
+        snprintf(text, size,
+                 "writers wait until compaction has brought the %zu tables of level 0, memtables "
+                 "that wait to be flushed included, below %d",
+                 tables + frozen, L0_STOP_AT);
     else
-        store_log(db, FIRN_LOG_WARNING,
-                  "writers wait until fewer than %zu memtables wait to be flushed", frozen);
-}
-
-/* Sleeps until something has changed. *told: the wait has lasted MUTE_MS, and why was said. */
-static void wait_once(firn *db, uint64_t started, bool *told) REQUIRES(db->state_mu)
-{
-    uint64_t waited_ms = (fs_mono_us(db->fs) - started) / 1000;
-    if (*told) {
-        cond_wait(&db->state_changed, &db->state_mu);
-    } else if (waited_ms < MUTE_MS) {
-        cond_wait_ms(&db->state_changed, &db->state_mu, MUTE_MS - waited_ms);
-    } else {
-        *told = true;
-        uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
-        size_t frozen = atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count;
-        mutex_unlock(&db->state_mu);
-        say_why(db, pressure & ~PRESSURE_STOP, frozen);
-        mutex_lock(&db->state_mu);
-    }
+        snprintf(text, size, "writers wait until fewer than %zu memtables wait to be flushed",
+                 frozen);
 }
 
 static int wait_for_room(firn *db, uint64_t started, firn_error *err)
 {
-    bool told = false;
+    patience p = {.started_us = started};
     uint64_t attempt = 0;
     int rc = store_writable(db, err);
     if (rc != FIRN_OK)
@@ -57,12 +40,10 @@ static int wait_for_room(firn *db, uint64_t started, firn_error *err)
             rc = FIRN_OK; /* what the last attempt has found may be cured */
         if (rc != FIRN_OK)
             break;
-        wait_once(db, started, &told);
+        patience_wait(db, &p, why_writers_wait);
     }
     mutex_unlock(&db->state_mu);
-    if (told)
-        store_log(db, FIRN_LOG_INFO, "a writer goes on after %" PRIu64 " ms",
-                  (fs_mono_us(db->fs) - started) / 1000);
+    patience_end(db, &p, "a writer");
     return rc;
 }
 

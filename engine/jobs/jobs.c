@@ -200,10 +200,29 @@ static int ask_once(firn *db, tree *t, schedule_request *q, job *out) REQUIRES(d
     return rc;
 }
 
+/* Waits once for jobs_changed, or says why, and then the caller is to look again. */
+static void wait_for_others(firn *db, patience *p) REQUIRES(db->jobs_mu)
+{
+    uint64_t left_ms = patience_left_ms(db, p);
+    if (left_ms == UINT64_MAX) {
+        cond_wait(&db->jobs_changed, &db->jobs_mu);
+    } else if (left_ms > 0) {
+        cond_wait_ms(&db->jobs_changed, &db->jobs_mu, left_ms);
+    } else {
+        p->told = true;
+        mutex_unlock(&db->jobs_mu);
+        store_log(db, FIRN_LOG_WARNING,
+                  "a caller waits until compactions of the keys that it wants to compact have "
+                  "ended");
+        mutex_lock(&db->jobs_mu);
+    }
+}
+
 int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
 {
     int rc = FIRN_NOT_FOUND;
     firn *db = t->db;
+    patience p = {.started_us = fs_mono_us(db->fs)};
     *out = (job){.db = db, .tree = t};
     mutex_lock(&db->jobs_mu);
     uint64_t ticket = ++db->tickets;
@@ -215,7 +234,7 @@ int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
         if (rc != FIRN_END)
             break;
         if (!is_closing(db))
-            cond_wait(&db->jobs_changed, &db->jobs_mu);
+            wait_for_others(db, &p);
         leave(db, out);
         release(out);
         if (is_closing(db))
@@ -223,6 +242,7 @@ int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
         rc = FIRN_NOT_FOUND;
     }
     mutex_unlock(&db->jobs_mu);
+    patience_end(db, &p, "a caller");
     if (rc == FIRN_NO_MEMORY)
         error_no_memory(err, 0);
     if (rc != FIRN_OK)

@@ -1,9 +1,21 @@
 /* settle: callers who wait until background work has come so far. */
 #include <base/error.h>
+#include <stdio.h>
 
 #include <commit/commit.h>
 #include <jobs/work.h>
 #include <store/store.h>
+
+static void why_callers_wait(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
+{
+    const view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
+    snprintf(
+        text, size,
+        "a caller waits for work in the background: %zu memtables wait to be flushed, %u "
+        "compactions run, level 0 has %u tables",
+        v->frozen_count, db->compacting,
+        (unsigned)(atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP));
+}
 
 /* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A
  * flush is not given up before an attempt that began behind the call has failed. */
@@ -13,6 +25,7 @@ static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t a
     int rc = FIRN_OK;
     const firn_error *why = NULL;
     uint64_t attempt = 0;
+    patience p = {.started_us = fs_mono_us(db->fs)};
     mutex_lock(&db->state_mu);
     while (!done(db, arg) && rc == FIRN_OK) {
         if (db->background_status != FIRN_OK) {
@@ -25,13 +38,14 @@ static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t a
             why = &db->stuck[work].error;
         }
         if (rc == FIRN_OK)
-            cond_wait(&db->state_changed, &db->state_mu);
+            patience_wait(db, &p, why_callers_wait);
     }
     if (rc != FIRN_OK && err) {
         *err = *why;
         err->status = rc;
     }
     mutex_unlock(&db->state_mu);
+    patience_end(db, &p, "a caller");
     return rc;
 }
 

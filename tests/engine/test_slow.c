@@ -115,7 +115,8 @@ typedef struct waiter {
 static void note_line(void *ctx, firn_log_level lvl, const char *text)
 {
     waiter *w = ctx;
-    if (lvl == FIRN_LOG_WARNING && strstr(text, "writers wait") &&
+    if (lvl == FIRN_LOG_WARNING &&
+        (strstr(text, "writers wait") || strstr(text, "a caller waits")) &&
         atomic_fetch_add(&w->told, 1) == 0)
         snprintf(w->text, sizeof w->text, "%s", text);
 }
@@ -133,6 +134,13 @@ static void put_one(void *ctx)
 {
     waiter *w = ctx;
     w->status = firn_put(w->b.db, "k", 1, "v", 1, NULL, &w->error);
+    atomic_store(&w->done, true);
+}
+
+static void flush_one(void *ctx)
+{
+    waiter *w = ctx;
+    w->status = firn_flush(w->b.db, &w->error);
     atomic_store(&w->done, true);
 }
 
@@ -195,6 +203,28 @@ static void a_wait_for_a_flush_names_the_flush(void **state)
     assert_int_equal(w.status, FIRN_OK);
 }
 
+/* A caller that flushes, or compacts, is not left in the dark either. */
+static void a_call_that_waits_for_background_work_says_so(void **state)
+{
+    (void)state;
+    waiter w = {0};
+    bed_on_disk(&w.b);
+    w.b.options.log = note_line;
+    w.b.options.log_ctx = &w;
+    bed_must_open(&w.b);
+    bed_put(&w.b, "k", "v");
+    mutex_lock(&w.b.db->flush_mu); /* a flush that takes long */
+    assert_int_equal(thread_start(&w.t, "flusher", flush_one, &w), 0);
+    sleep_until_told(&w);
+    assert_false(atomic_load(&w.done));
+    mutex_unlock(&w.b.db->flush_mu);
+    thread_join(&w.t);
+    assert_int_equal(w.status, FIRN_OK);
+    assert_int_equal(atomic_load(&w.told), 1);
+    assert_non_null(strstr(w.text, "1 memtables wait"));
+    bed_release(&w.b);
+}
+
 static void a_wait_without_hope_ends_with_its_cause(void **state)
 {
     (void)state;
@@ -240,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_write_sleeps_on_average_for_what_it_owes),
         cmocka_unit_test(a_writer_waits_outside_the_queue_and_says_why),
         cmocka_unit_test(a_wait_for_a_flush_names_the_flush),
+        cmocka_unit_test(a_call_that_waits_for_background_work_says_so),
         cmocka_unit_test(a_wait_without_hope_ends_with_its_cause),
         cmocka_unit_test(no_delay_outlives_its_cause),
     };

@@ -27,6 +27,15 @@ void wal_log(const wal *w, firn_log_level level, const char *format, ...)
     w->config.options.log(w->config.options.log_ctx, level, line);
 }
 
+#define MUTE_US 1000000
+
+void wal_log_slow(const wal *w, const char *what, uint64_t us)
+{
+    if (us >= MUTE_US)
+        wal_log(w, FIRN_LOG_WARNING, "%s took %llu ms; writers that needed it waited", what,
+                (unsigned long long)(us / 1000));
+}
+
 int wal_check_handle(const wal *w, firn_error *err)
 {
     if (!w)

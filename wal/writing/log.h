@@ -166,6 +166,8 @@ int wal_check_handle(const wal *w, firn_error *err);
 int wal_check_writable(const wal *w, firn_error *err);
 void wal_log(const wal *w, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Warns that `what`, for which writers wait, has taken more than a second, if it has. */
+void wal_log_slow(const wal *w, const char *what, uint64_t us);
 /* Stops all writing for good; the first cause is kept. */
 void wal_poison(wal *w, const firn_error *cause);
 /* What a call gets that comes after the poisoning. */

@@ -134,8 +134,11 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
 int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err)
 {
     int status = FIRN_OK;
-    if (bytes > wal_room_left(w))
+    if (bytes > wal_room_left(w)) {
+        uint64_t start = fs_mono_us(w->fs);
         status = wal_rotate(w, bytes, durable, err);
+        wal_log_slow(w, "the change to the next segment of the log", fs_mono_us(w->fs) - start);
+    }
     return status == FIRN_OK ? wal_link_append(w, durable, err) : status;
 }
 

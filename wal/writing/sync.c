@@ -313,10 +313,13 @@ static void sync_round(wal *w)
                           atomic_load_explicit(&w->appended_bytes, memory_order_relaxed),
                           memory_order_relaxed);
     uint64_t start = fs_mono_us(w->fs);
-    if (sync_segments(w, &error) == FIRN_OK)
-        round_done(w, tick, seq, fs_mono_us(w->fs) - start);
+    int status = sync_segments(w, &error);
+    uint64_t us = fs_mono_us(w->fs) - start;
+    if (status == FIRN_OK)
+        round_done(w, tick, seq, us);
     else
         round_failed(w, &error);
+    wal_log_slow(w, "a sync of the log", us);
 }
 
 /* Waits until enough writers wait or the time is up. Returns the state of `r` then: SYNC when

@@ -289,6 +289,21 @@ int store_writable(firn *db, firn_error *err);
 /* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it.
  * Returns rc. */
 int store_hint_repair(int rc, firn_error *err);
+/* ---- patience.c: no wait of a call is mute (P15) ---- */
+typedef struct patience {
+    uint64_t started_us;
+    bool told;
+} patience;
+/* How long a wait may still be mute, in ms; 0: it is to say why; UINT64_MAX: it has. */
+uint64_t patience_left_ms(firn *db, const patience *p);
+/* Waits once for state_changed, or, when it has lasted, says why: `why` writes that. */
+typedef void (*patience_why)(firn *db, char *text, size_t size);
+void patience_wait(firn *db, patience *p, patience_why why) REQUIRES(db->state_mu);
+/* The wait has ended. That `who` goes on is told, if the wait was. */
+void patience_end(firn *db, const patience *p, const char *who);
+/* For a wait without a limit: says afterwards that `who` waited until `what`, if it was long. */
+void patience_was(firn *db, uint64_t started_us, const char *who, const char *what);
+
 void store_log(firn *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
