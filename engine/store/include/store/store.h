@@ -289,7 +289,7 @@ int store_writable(firn *db, firn_error *err);
 /* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it.
  * Returns rc. */
 int store_hint_repair(int rc, firn_error *err);
-/* ---- patience.c: no wait of a call is mute (P15) ---- */
+/* ---- errors.c: no wait of a call is mute (P15) ---- */
 typedef struct patience {
     uint64_t started_us;
     bool told;
