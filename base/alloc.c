@@ -178,6 +178,20 @@ static size_t whole_pages(size_t size)
     return size > SIZE_MAX - page ? 0 : (size + page - 1) / page * page;
 }
 
+/* What is that small costs more to map, touch and unmap than to clear. */
+#define HEAP_BYTES_MOST (64 * 1024)
+#define LINE_BYTES 64
+
+static void *heap_pages(size_t length)
+{
+    void *p = NULL;
+    if (posix_memalign(&p, LINE_BYTES, length) != 0 &&
+        !(mem_relieve() && posix_memalign(&p, LINE_BYTES, length) == 0))
+        return NULL;
+    atomic_fetch_add_explicit(&pages_held, length, memory_order_relaxed);
+    return memset(p, 0, length);
+}
+
 static void *anonymous(size_t length)
 {
     return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -188,6 +202,8 @@ static void *map_pages(size_t size)
     size_t length = whole_pages(size);
     if (length == 0)
         return NULL;
+    if (length <= HEAP_BYTES_MOST)
+        return heap_pages(length);
     bool huge = length >= HUGE_PAGE_BYTES;
     /* A huge page needs an aligned place. Kernels before 6.7 do not look for one, so ask for more
      * and give the ends back. */
@@ -221,8 +237,12 @@ void mem_pages_free(void *p, size_t size)
 {
     if (!p)
         return;
-    munmap(p, whole_pages(size));
-    atomic_fetch_sub_explicit(&pages_held, whole_pages(size), memory_order_relaxed);
+    size_t length = whole_pages(size);
+    if (length <= HEAP_BYTES_MOST)
+        free(p);
+    else
+        munmap(p, length);
+    atomic_fetch_sub_explicit(&pages_held, length, memory_order_relaxed);
 }
 
 uint64_t mem_pages_held(void)

@@ -223,6 +223,11 @@ void thread_give_way(void)
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
 }
 
+void thread_yield(void)
+{
+    (void)sched_yield();
+}
+
 unsigned thread_cpus(void)
 {
     cpu_set_t set;

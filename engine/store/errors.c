@@ -1,7 +1,7 @@
 /* errors: what stands in the way of a call: a handle that is no good, work that has failed or waits
  * to be tried again. */
-#include <inttypes.h>
 #include <base/error.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

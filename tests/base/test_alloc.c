@@ -117,6 +117,8 @@ static void PagesAreZeroedAndLargeOnesLieOnHugePages(void **state)
     static const size_t sizes[] = {1,
                                    4096,
                                    4097,
+                                   64 * 1024,
+                                   64 * 1024 + 1,
                                    HUGE_PAGE_BYTES - 1,
                                    HUGE_PAGE_BYTES,
                                    HUGE_PAGE_BYTES + 1,
@@ -124,6 +126,7 @@ static void PagesAreZeroedAndLargeOnesLieOnHugePages(void **state)
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         uint8_t *p = mem_pages(sizes[i]);
         assert_non_null(p);
+        assert_int_equal((uintptr_t)p % 64, 0);
         if (sizes[i] >= HUGE_PAGE_BYTES)
             assert_int_equal((uintptr_t)p % HUGE_PAGE_BYTES, 0);
         for (size_t at = 0; at < sizes[i]; at += 511)

@@ -21,7 +21,8 @@ void mem_free(void *p);
 char *mem_strdup(const char *s);
 
 /* Address space for large, long-lived blocks (arenas, caches, private log buffers): anonymous
- * memory, zeroed, with huge pages advised when size >= 2 MiB. */
+ * memory, zeroed, on a cache line, with huge pages advised when size >= 2 MiB. What is freed goes
+ * back to the system at once, but for the small ones (64 KiB and less), which are the heap's. */
 void *mem_pages(size_t size);
 void mem_pages_free(void *p, size_t size);
 /* bytes of such blocks in the process now, in whole pages: what charges are compared with */

@@ -130,6 +130,10 @@ static inline void cpu_relax(void)
 /* The calling thread gives way to others of the process, and of the machine, where there are more
  * than CPUs; for good. */
 void thread_give_way(void);
+/* For work in the background that goes on for long: lets a thread run that waits for this CPU, and
+ * goes on behind it. Without it, such a thread waits for the end of a time slice, which is some
+ * milliseconds. Half a microsecond when none waits. */
+void thread_yield(void);
 /* How many CPUs this process may use now; at least 1. */
 unsigned thread_cpus(void);
 
