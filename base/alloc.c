@@ -180,7 +180,7 @@ static size_t whole_pages(size_t size)
 
 /* What is that small costs more to map, touch and unmap than to clear. */
 #define HEAP_BYTES_MOST (64 * 1024)
-#define LINE_BYTES 64
+#define LINE_BYTES      64
 
 static void *heap_pages(size_t length)
 {

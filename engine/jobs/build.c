@@ -118,7 +118,7 @@ typedef struct filling {
     bool any;
     uint64_t written; /* number of the last version of the key that was added; 0: none was */
     uint64_t
-        erased_to;  /* the keeper knows of all range deletes of this key with a greater number */
+        erased_to; /* the keeper knows of all range deletes of this key with a greater number */
     uint64_t turn_bytes;
     iter tombstone; /* only to hand it to build_add */
 } filling;
@@ -250,13 +250,15 @@ static int add_version(filling *f, const iter *it, firn_error *err)
     return FIRN_OK;
 }
 
-static void give_turns(filling *f, const iter *it)
+static void give_turns(filling *f, const iter *it, uint64_t seen)
 {
+    const build_rules *rules = f->rules;
     f->turn_bytes += 16 + it->key.size + it->value.size; /* an entry costs, whatever its size */
-    if (f->turn_bytes >= BUILD_TURN_BYTES) {
-        f->turn_bytes = 0;
+    if (f->turn_bytes < BUILD_TURN_BYTES)
+        return;
+    f->turn_bytes = 0;
+    if (!rules->hurries || !rules->hurries(rules->ctx, seen))
         thread_yield();
-    }
 }
 
 int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
@@ -268,9 +270,8 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
                 rules->snapshots->size / sizeof(uint64_t));
     for (it->ops->first(it); rc == FIRN_OK && it->valid;) {
         rc = add_version(&f, it, err);
-        if (rules->stop)
-            give_turns(&f, it);
-        if (rc == FIRN_OK && ++seen % BUILD_STOP_ENTRIES == 0 && rules->stop &&
+        give_turns(&f, it, ++seen);
+        if (rc == FIRN_OK && seen % BUILD_STOP_ENTRIES == 0 && rules->stop &&
             rules->stop(rules->ctx))
             rc = FIRN_END;
         if (rc == FIRN_OK)

@@ -27,10 +27,28 @@ static bool always_below(void *ctx, firn_slice key)
     return true;
 }
 
-static int write_table(firn *db, mem *m, build *b, firn_error *err)
+/* A flush need not be faster than writers fill the next memtable: so long as it has read more
+ * entries than they have written since, it leaves them the processor that they want. */
+typedef struct pace {
+    firn *db;
+    uint64_t flushed; /* the last number of the memtable */
+    uint64_t before;  /* entries of the tables before this one */
+    uint64_t read;    /* with those of this one */
+} pace;
+
+static bool is_behind(void *ctx, uint64_t entries)
 {
+    pace *p = ctx;
+    p->read = p->before + entries;
+    return firn_last_seq(p->db) - p->flushed > p->read;
+}
+
+static int write_table(pace *p, mem *m, build *b, firn_error *err)
+{
+    firn *db = p->db;
     buf snapshots = {0};
-    build_rules rules = {.snapshots = &snapshots, .ctx = NULL, .lies_below = always_below};
+    build_rules rules = {
+        .snapshots = &snapshots, .ctx = p, .lies_below = always_below, .hurries = is_behind};
     walk w = {0};
     run r = run_of_mem(m, b->bucket);
     int rc = snapshots_list(db, &snapshots);
@@ -43,6 +61,7 @@ static int write_table(firn *db, mem *m, build *b, firn_error *err)
         rc = build_add_all(b, w.it, &rules, err);
     if (rc == FIRN_OK)
         rc = build_finish(b, err);
+    p->before = p->read;
     walk_close(&w);
     buf_release(&snapshots);
     return rc;
@@ -84,6 +103,7 @@ static bool is_there(firn *db, uint8_t bucket) REQUIRES(db->flush_mu)
 static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
     REQUIRES(db->flush_mu)
 {
+    pace keep = {.db = db, .flushed = e->flushed_seq};
     size_t most = 0;
     int rc = FIRN_OK;
     for (const mem_part *p = mem_first_part(m); p; p = p->next)
@@ -97,7 +117,7 @@ static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
         build *b = &f->builds[f->count++];
         build_init(b, db, 0, UINT64_MAX);
         b->bucket = p->bucket;
-        rc = write_table(db, m, b, err);
+        rc = write_table(&keep, m, b, err);
         f->bytes += b->bytes;
         for (size_t i = 0; rc == FIRN_OK && i < b->count; i++)
             if (edit_add(e, 0, b->tables[i]) != FIRN_OK)

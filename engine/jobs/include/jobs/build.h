@@ -26,10 +26,10 @@ void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
 int build_add(build *b, const iter *it, firn_error *err);
 /* What of a sorted stream goes into tables. */
 #define BUILD_STOP_ENTRIES 4096
-/* A thread that waits for this processor, a writer it may be, has its turn when so many bytes of
- * entries have been read: about 0.1 ms. Without that a put takes as long as the time slices of the
- * background's threads, 10 ms on two processors. */
-#define BUILD_TURN_BYTES (32 * 1024)
+/* A thread that waits for this processor, which may be a writer, has its turn when so many bytes of
+ * entries have been read: half a millisecond. Without that a put takes as long as the time slices
+ * of the background's threads, 10 ms on two processors. */
+#define BUILD_TURN_BYTES (128 * 1024)
 typedef struct build_rules {
     const buf *snapshots;   /* as snapshots_list gives them */
     const erasures *erased; /* range deletes of what is merged; NULL: none */
@@ -41,6 +41,9 @@ typedef struct build_rules {
      * size ends it. */
     bool (*cuts)(void *ctx, const build *b, firn_slice key);
     bool (*stop)(void *ctx); /* asked each BUILD_STOP_ENTRIES entries; NULL: never */
+    /* Will writers wait for this, so that the thread keeps its processor? Asked each
+     * BUILD_TURN_BYTES, with how many entries it has read. NULL: no. */
+    bool (*hurries)(void *ctx, uint64_t entries);
 } build_rules;
 /* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it
  * is the stream that failed, its status says so. */
