@@ -145,15 +145,19 @@ void *mem_realloc(void *p, size_t size)
     return given(grown, size);
 }
 
-void *mem_aligned(size_t alignment, size_t size)
+static void *from_heap(size_t alignment, size_t size)
 {
     void *p = NULL;
+    bool got = posix_memalign(&p, alignment, size) == 0 ||
+               (mem_relieve() && posix_memalign(&p, alignment, size) == 0);
+    return got ? p : NULL;
+}
+
+void *mem_aligned(size_t alignment, size_t size)
+{
     if (alignment < sizeof(void *))
         alignment = sizeof(void *);
-    size_t asked = at_least_one(size);
-    bool got = !must_fail(size) && (posix_memalign(&p, alignment, asked) == 0 ||
-                                    (mem_relieve() && posix_memalign(&p, alignment, asked) == 0));
-    return given(got ? p : NULL, size);
+    return given(must_fail(size) ? NULL : from_heap(alignment, at_least_one(size)), size);
 }
 
 void mem_free(void *p)
@@ -184,9 +188,8 @@ static size_t whole_pages(size_t size)
 
 static void *heap_pages(size_t length)
 {
-    void *p = NULL;
-    if (posix_memalign(&p, LINE_BYTES, length) != 0 &&
-        !(mem_relieve() && posix_memalign(&p, LINE_BYTES, length) == 0))
+    void *p = from_heap(LINE_BYTES, length);
+    if (!p)
         return NULL;
     atomic_fetch_add_explicit(&pages_held, length, memory_order_relaxed);
     return memset(p, 0, length);

@@ -24,12 +24,12 @@ typedef struct build {
 } build;
 void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
 int build_add(build *b, const iter *it, firn_error *err);
-/* What of a sorted stream goes into tables. */
 #define BUILD_STOP_ENTRIES 4096
 /* A thread that waits for this processor, which may be a writer, has its turn when so many bytes of
  * entries have been read: half a millisecond. Without that a put takes as long as the time slices
  * of the background's threads, 10 ms on two processors. */
 #define BUILD_TURN_BYTES (128 * 1024)
+/* What of a sorted stream goes into tables. */
 typedef struct build_rules {
     const buf *snapshots;   /* as snapshots_list gives them */
     const erasures *erased; /* range deletes of what is merged; NULL: none */
