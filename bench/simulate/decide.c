@@ -61,9 +61,12 @@ double decide_mem_share(const settings *s)
 
 double decide_delay_ns(const pressure *p, double bytes)
 {
-    uint32_t load = slow_load(p->level0, p->debt, p->unit, p->frozen);
+    uint32_t load = slow_load(p->level0, p->debt, p->unit);
     uint32_t left = slow_load_left(load, (uint32_t)p->relief, p->level0);
-    return (double)slow_delay_ns(left, (uint64_t)bytes);
+    uint64_t delay = slow_delay_ns(left, (uint64_t)bytes);
+    uint64_t for_flush = slow_flush_delay_ns(p->frozen, (uint32_t)(p->done * SLOW_ONE),
+                                             (uint32_t)(p->filled * SLOW_ONE), (uint64_t)bytes);
+    return (double)(for_flush > delay ? for_flush : delay);
 }
 
 /* As begin_relief in compact.c has it. */

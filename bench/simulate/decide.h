@@ -28,6 +28,7 @@ bool decide_stopped(unsigned level0, unsigned frozen);
 /* What writers are slowed by. */
 typedef struct pressure {
     unsigned level0, frozen; /* tables and memtables */
+    double filled, done;     /* of the active memtable, and of the flush */
     uint64_t debt, unit;     /* schedule_debt, schedule_unit */
     double relief;           /* what running jobs have done of it */
 } pressure;

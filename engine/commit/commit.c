@@ -112,6 +112,7 @@ static void lead(firn *db, wal_request *leader)
         index_group(db, &g);
         publish(db, &g);
         store_check_share(db, db->active);
+        store_tell_filled(db, db->active);
     }
     wal_group_end(db->wal, &g, rc, &error);
 }

@@ -55,22 +55,36 @@ static void sleep_ms(firn *db, uint32_t ms)
     mutex_unlock(&db->state_mu);
 }
 
+/* Compaction and flush are each kept up with: the one that is further behind decides. */
+static uint64_t delay_now(firn *db, uint64_t bytes)
+{
+    uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+    uint32_t left = slow_load_left(atomic_load_explicit(&db->load, memory_order_relaxed),
+                                   atomic_load_explicit(&db->relief, memory_order_relaxed),
+                                   pressure & ~PRESSURE_STOP);
+    uint64_t delay = slow_delay_ns(left, bytes);
+    uint64_t for_flush =
+        slow_flush_delay_ns(atomic_load_explicit(&db->frozen, memory_order_relaxed),
+                            atomic_load_explicit(&db->flush_done, memory_order_relaxed),
+                            atomic_load_explicit(&db->filled, memory_order_relaxed), bytes);
+    return for_flush > delay ? for_flush : delay;
+}
+
 int slow_down(firn *db, uint64_t bytes, firn_error *err)
 {
     uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
     uint32_t load = atomic_load_explicit(&db->load, memory_order_relaxed);
-    if (__builtin_expect(pressure < PRESSURE_STOP && load <= L0_SLOW_AT * SLOW_ONE, 1))
+    uint32_t frozen = atomic_load_explicit(&db->frozen, memory_order_relaxed);
+    if (__builtin_expect(
+            pressure < PRESSURE_STOP && load <= L0_SLOW_AT * SLOW_ONE && frozen < FROZEN_MAX, 1))
         return FIRN_OK;
     if (db->inline_work) /* the work is done behind the write, by its own thread */
         return pressure & PRESSURE_STOP ? store_writable(db, err) : FIRN_OK;
     uint64_t started = fs_mono_us(db->fs);
     int rc = pressure & PRESSURE_STOP ? wait_for_room(db, started, err) : FIRN_OK;
-    pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
-    load = slow_load_left(atomic_load_explicit(&db->load, memory_order_relaxed),
-                          atomic_load_explicit(&db->relief, memory_order_relaxed), pressure);
-    uint32_t ms = rc == FIRN_OK ? slow_sleep_ms(slow_delay_ns(load, bytes),
-                                                hash64(&started, sizeof started, 0))
-                                : 0;
+    uint32_t ms = rc == FIRN_OK
+                      ? slow_sleep_ms(delay_now(db, bytes), hash64(&started, sizeof started, 0))
+                      : 0;
     if (ms)
         sleep_ms(db, ms);
     atomic_fetch_add_explicit(&db->counters.stall_us, fs_mono_us(db->fs) - started,

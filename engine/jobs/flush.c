@@ -18,6 +18,7 @@
 #include <jobs/work.h>
 #include <jobs/build.h>
 #include <tree/run.h>
+#include <store/load.h>
 #include <store/store.h>
 
 static bool always_below(void *ctx, firn_slice key)
@@ -28,18 +29,26 @@ static bool always_below(void *ctx, firn_slice key)
 }
 
 /* A flush need not be faster than writers fill the next memtable: so long as it has read more
- * entries than they have written since, it leaves them the processor that they want. */
+ * entries than they have written since, it leaves them the processor that they want. Where they
+ * are faster, it says how far it has come (slow_flush_delay_ns). */
 typedef struct pace {
     firn *db;
     uint64_t flushed; /* the last number of the memtable */
-    uint64_t before;  /* entries of the tables before this one */
+    uint64_t entries; /* that the memtable has */
+    uint64_t before;  /* of the tables before this one */
     uint64_t read;    /* with those of this one */
 } pace;
+
+#define READ_PART 0.75 /* of a flush: then it is synced */
 
 static bool is_behind(void *ctx, uint64_t entries)
 {
     pace *p = ctx;
     p->read = p->before + entries;
+    double done = p->entries ? (double)p->read / (double)p->entries : 0;
+    atomic_store_explicit(&p->db->flush_done,
+                          (uint32_t)((done < 1 ? done : 1) * READ_PART * SLOW_ONE),
+                          memory_order_relaxed);
     return firn_last_seq(p->db) - p->flushed > p->read;
 }
 
@@ -103,7 +112,7 @@ static bool is_there(firn *db, uint8_t bucket) REQUIRES(db->flush_mu)
 static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
     REQUIRES(db->flush_mu)
 {
-    pace keep = {.db = db, .flushed = e->flushed_seq};
+    pace keep = {.db = db, .flushed = e->flushed_seq, .entries = mem_entries(m)};
     size_t most = 0;
     int rc = FIRN_OK;
     for (const mem_part *p = mem_first_part(m); p; p = p->next)
@@ -157,6 +166,7 @@ int flush_oldest(firn *db, bool *did, firn_error *err)
     mutex_lock(&db->flush_mu);
     view *v = store_view(db);
     int rc = FIRN_OK;
+    atomic_store_explicit(&db->flush_done, 0, memory_order_relaxed);
     if (v->frozen_count) {
         rc = flush_mem(db, v->frozen[v->frozen_count - 1], err);
         *did = rc == FIRN_OK;

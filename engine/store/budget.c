@@ -5,6 +5,7 @@
 #include <base/error.h>
 #include <stddef.h>
 
+#include <store/load.h>
 #include <store/store.h>
 
 void store_check_share(firn *db, mem *m)
@@ -16,6 +17,17 @@ void store_check_share(firn *db, mem *m)
     db->rotation_wanted = true;
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
+}
+
+void store_tell_filled(firn *db, const mem *m)
+{
+    if (__builtin_expect(atomic_load_explicit(&db->frozen, memory_order_relaxed) < FROZEN_MAX, 1))
+        return;
+    double by_share = (double)mem_bytes(m) / (double)db->mem_share;
+    double by_log = (double)wal_segment_used(m->segment) / (double)db->options.segment_bytes;
+    double filled = by_share > by_log ? by_share : by_log;
+    atomic_store_explicit(&db->filled, filled < 1 ? (uint32_t)(filled * SLOW_ONE) : SLOW_ONE,
+                          memory_order_relaxed);
 }
 
 void store_want_idle_rotation(firn *db)

@@ -3,24 +3,22 @@
 
 #include <store/store.h>
 
-#define NS_PER_BYTE_MAX 400 /* at L0_STOP_AT; 2.5 MB/s */
-#define SLEEP_NS        UINT64_C(1000000)
+#define NS_PER_BYTE_MAX   400 /* at L0_STOP_AT; 2.5 MB/s */
+#define FLUSH_NS_PER_BYTE 400 /* of a write that is ahead of the flush: see there */
+#define SLEEP_NS          UINT64_C(1000000)
 #define DELAY_NS_MAX                                                                               \
     UINT64_C(10000000) /* of one write; large ones come to L0_STOP_AT, and wait there */
-#define NS_PER_MS   1000000
-#define UNDERWAY    6         /* tables of level 0 that may be taken off the load, at most */
-#define FROZEN_LOAD 4         /* as many memtables waiting as may: one more, and writers wait */
-#define DEEP_USUAL  10        /* units of debt that merges bring along: they slow no writer */
-#define LOAD_MOST   (1 << 20) /* so that it is a number, however deep the debt */
+#define NS_PER_MS  1000000
+#define UNDERWAY   6         /* tables of level 0 that may be taken off the load, at most */
+#define DEEP_USUAL 10        /* units of debt that merges bring along: they slow no writer */
+#define LOAD_MOST  (1 << 20) /* so that it is a number, however deep the debt */
 
-uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen)
+uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit)
 {
     uint64_t load = (uint64_t)tables * SLOW_ONE;
     double deep = (double)debt / (double)unit;
     deep = deep > DEEP_USUAL ? deep - DEEP_USUAL : 0;
     load += (uint64_t)((deep < LOAD_MOST ? deep : LOAD_MOST) * SLOW_ONE);
-    if (frozen >= FROZEN_MAX)
-        load += FROZEN_LOAD * SLOW_ONE;
     return (uint32_t)load;
 }
 
@@ -38,16 +36,29 @@ uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
     return left > least ? left : least;
 }
 
+/* bytes * weight / per, at most DELAY_NS_MAX. */
+static uint64_t delay_of(uint64_t bytes, uint64_t weight, uint64_t per)
+{
+    if (bytes > DELAY_NS_MAX * per / weight)
+        return DELAY_NS_MAX;
+    return bytes * weight / per;
+}
+
 uint64_t slow_delay_ns(uint32_t load, uint64_t bytes)
 {
     const uint64_t from = (uint64_t)L0_SLOW_AT * SLOW_ONE, most = (uint64_t)L0_STOP_AT * SLOW_ONE;
     if (load <= from)
         return 0;
     uint64_t range = most - from, over = (load < most ? load : most) - from;
-    uint64_t per_byte_of = range * range, weight = NS_PER_BYTE_MAX * over * over;
-    if (bytes > DELAY_NS_MAX * per_byte_of / weight)
-        return DELAY_NS_MAX;
-    return bytes * weight / per_byte_of;
+    return delay_of(bytes, NS_PER_BYTE_MAX * over * over, range * range);
+}
+
+uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint64_t bytes)
+{
+    if (frozen < FROZEN_MAX || filled <= done)
+        return 0;
+    uint64_t ahead = filled - done, left = filled < SLOW_ONE ? SLOW_ONE - filled : 1;
+    return delay_of(bytes, FLUSH_NS_PER_BYTE * ahead * ahead, (SLOW_ONE - done) * left);
 }
 
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance)

@@ -49,24 +49,89 @@ static void the_load_is_what_level_0_and_deeper_levels_owe(void **state)
 {
     (void)state;
     const uint64_t base = 1000000;
-    assert_int_equal(slow_load(0, 0, base, 0), 0);
+    assert_int_equal(slow_load(0, 0, base), 0);
     for (uint32_t tables = 0; tables < L0_STOP_AT; tables++) {
-        assert_int_equal(slow_load(tables, 0, base, FROZEN_MAX - 1), tables * SLOW_ONE);
+        assert_int_equal(slow_load(tables, 0, base), tables * SLOW_ONE);
         for (uint64_t debt = 0; debt < 14 * base; debt += base / 8) {
-            uint32_t load = slow_load(tables, debt, base, 0);
+            uint32_t load = slow_load(tables, debt, base);
             assert_true(load >= tables * SLOW_ONE && load <= (tables + 4) * SLOW_ONE);
-            assert_true(load <= slow_load(tables, debt + base / 8, base, 0));
-            assert_true(load <= slow_load(tables, debt, base, FROZEN_MAX));
+            assert_true(load <= slow_load(tables, debt + base / 8, base));
         }
     }
-    assert_true(slow_load(4, 0, base, FROZEN_MAX) > slow_load(4, 0, base, 0));
     /* Merges bring so much along; what is more counts in full, however much is being done of it. */
-    assert_int_equal(slow_load(4, 10 * base, base, 0), 4 * SLOW_ONE);
-    assert_int_equal(slow_load(4, 30 * base, base, 0), 24 * SLOW_ONE);
-    uint32_t deep = slow_load(3, 1000 * base, base, 0);
+    assert_int_equal(slow_load(4, 10 * base, base), 4 * SLOW_ONE);
+    assert_int_equal(slow_load(4, 30 * base, base), 24 * SLOW_ONE);
+    uint32_t deep = slow_load(3, 1000 * base, base);
     assert_true(slow_delay_ns(slow_load_left(deep, 100 * SLOW_ONE, 3), 1000) > 0);
-    assert_int_equal(slow_delay_ns(slow_load(L0_STOP_AT, UINT64_MAX, 1, 99), 1000),
+    assert_int_equal(slow_delay_ns(slow_load(L0_STOP_AT, UINT64_MAX, 1), 1000),
                      slow_delay_ns(L0_STOP_AT * SLOW_ONE, 1000));
+}
+
+static void a_write_that_is_ahead_of_the_flush_owes_for_it(void **state)
+{
+    (void)state;
+    const uint64_t most = 10 * 1000 * 1000;
+    for (uint32_t done = 0; done <= SLOW_ONE * 3 / 4; done++)
+        for (uint32_t filled = 0; filled <= SLOW_ONE; filled++) {
+            for (size_t frozen = 0; frozen < FROZEN_MAX; frozen++)
+                assert_int_equal(slow_flush_delay_ns(frozen, done, filled, 1000), 0);
+            uint64_t ns = slow_flush_delay_ns(FROZEN_MAX, done, filled, 1000);
+            if (filled <= done)
+                assert_int_equal(ns, 0);
+            else
+                assert_true(ns > 0 && (filled == SLOW_ONE ? ns == most : ns <= most));
+            assert_true(ns <= slow_flush_delay_ns(FROZEN_MAX, done, filled, 2000));
+            assert_true(ns <= slow_flush_delay_ns(FROZEN_MAX, done, filled + 1, 1000));
+            assert_true(done == 0 || ns <= slow_flush_delay_ns(FROZEN_MAX, done - 1, filled, 1000));
+            assert_int_equal(slow_flush_delay_ns(FROZEN_MAX, done, filled, 0), 0);
+        }
+    assert_int_equal(slow_flush_delay_ns(FROZEN_MAX, 0, 1, UINT64_MAX), most);
+}
+
+/* One writer in virtual time, and a flush of so many bytes a millisecond whose last quarter is a sync. What a flush
+ * makes room for is filled while it works, and not by writers who then wait for its end. */
+static void writers_come_to_be_as_fast_as_the_flush(void **state)
+{
+    (void)state;
+    static const uint64_t flush_speeds[] = {4000, 10000, 40000, 150000, 800000};
+    const uint64_t size = 64 << 20, bytes = 1000, write_ns = 2000;
+    for (size_t i = 0; i < sizeof flush_speeds / sizeof *flush_speeds; i++) {
+        double flushed = 0, filled = 0, per_ns = (double)flush_speeds[i] / 1e6;
+        uint64_t frozen = 0, now = 0, waited = 0, before = 0, writes = 0;
+        for (unsigned memtables = 0; memtables < 40;) {
+            uint32_t done = (uint32_t)(flushed / (double)size * 0.75 * SLOW_ONE);
+            uint32_t part = (uint32_t)(filled / (double)size * SLOW_ONE);
+            uint64_t chance = (now * UINT64_C(0x9e3779b97f4a7c15)) >> 20;
+            uint64_t ns =
+                write_ns + slow_sleep_ms(slow_flush_delay_ns(frozen, done, part, bytes), chance) *
+                               UINT64_C(1000000);
+            if (frozen > FROZEN_MAX) {
+                uint64_t left = (uint64_t)(((double)size - flushed) / per_ns);
+                waited = left > waited ? left : waited;
+                ns = left + 1;
+            } else {
+                filled += (double)bytes;
+                writes++;
+            }
+            now += ns;
+            flushed += frozen ? per_ns * (double)ns : 0;
+            if (flushed >= (double)size) {
+                flushed = 0;
+                frozen--;
+            }
+            if (filled >= (double)size) {
+                filled = 0;
+                frozen++;
+                if (++memtables == 10)
+                    before = now, writes = 0;
+            }
+        }
+        assert_true(waited <= 20 * 1000 * 1000);
+        /* And they keep it busy. */
+        double fastest = 1.0 / (double)write_ns;
+        fastest = fastest < per_ns / (double)bytes ? fastest : per_ns / (double)bytes;
+        assert_true((double)writes / (double)(now - before) >= 0.95 * fastest);
+    }
 }
 
 /* What a job has done counts before it ends, but level 0 never gets far without delay. */
@@ -241,6 +306,40 @@ static void a_wait_without_hope_ends_with_its_cause(void **state)
     bed_release(&w.b);
 }
 
+/* Before it comes to waiting: as soon as one memtable more would have to wait. */
+static void a_writer_feels_a_flush_that_is_behind(void **state)
+{
+    (void)state;
+    static char value[20000];
+    bed b;
+    bed_on_disk(&b);
+    b.options.memory = 8 << 20;
+    bed_must_open(&b);
+    mutex_lock(&b.db->flush_mu); /* a flush that takes long */
+    for (unsigned i = 0; i < FROZEN_MAX; i++) {
+        bed_put(&b, "k", "v");
+        MUST(store_rotate(b.db, error));
+    }
+    uint64_t stalled = bed_stats(&b).stall_us;
+    uint32_t filled = 0;
+    assert_int_equal(atomic_load(&b.db->filled), 0);
+    for (unsigned i = 0; filled < SLOW_ONE * 3 / 4; i++) {
+        assert_true(i < 1000);
+        MUST(firn_put(b.db, &i, sizeof i, value, sizeof value, NULL, error));
+        assert_true(atomic_load(&b.db->filled) >= filled);
+        filled = atomic_load(&b.db->filled);
+    }
+    assert_true(bed_stats(&b).stall_us > stalled);
+    mutex_unlock(&b.db->flush_mu);
+    bed_flush(&b);
+    assert_true(atomic_load(&b.db->flush_done) > SLOW_ONE / 2);
+    assert_int_equal(atomic_load(&b.db->frozen), 0);
+    stalled = bed_stats(&b).stall_us;
+    MUST(firn_put(b.db, "k", 1, value, sizeof value, NULL, error));
+    assert_int_equal(bed_stats(&b).stall_us, stalled);
+    bed_release(&b);
+}
+
 /* A burst that was delayed leaves nothing behind for the calm that follows. */
 static void no_delay_outlives_its_cause(void **state)
 {
@@ -266,12 +365,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_delay_grows_with_load_and_bytes_and_is_bounded),
         cmocka_unit_test(the_load_is_what_level_0_and_deeper_levels_owe),
+        cmocka_unit_test(a_write_that_is_ahead_of_the_flush_owes_for_it),
+        cmocka_unit_test(writers_come_to_be_as_fast_as_the_flush),
         cmocka_unit_test(what_running_jobs_have_done_is_no_load),
         cmocka_unit_test(a_write_sleeps_on_average_for_what_it_owes),
         cmocka_unit_test(a_writer_waits_outside_the_queue_and_says_why),
         cmocka_unit_test(a_wait_for_a_flush_names_the_flush),
         cmocka_unit_test(a_call_that_waits_for_background_work_says_so),
         cmocka_unit_test(a_wait_without_hope_ends_with_its_cause),
+        cmocka_unit_test(a_writer_feels_a_flush_that_is_behind),
         cmocka_unit_test(no_delay_outlives_its_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,11 +15,10 @@
 #include <stdint.h>
 
 /* How much there is to do, in units of a table in level 0, of which each is SLOW_ONE: the tables in
- * level 0 (`tables`), what deeper levels owe (`debt` as schedule_debt has it, in units of
- * schedule_unit), and memtables that wait. Without a limit: what running jobs have done is taken
- * off before that. */
+ * level 0 (`tables`), and what deeper levels owe (`debt` as schedule_debt has it, in units of
+ * schedule_unit). Without a limit: what running jobs have done is taken off before that. */
 #define SLOW_ONE 256
-uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit, size_t frozen);
+uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit);
 /* Must writers wait for compaction? A memtable that waits for its flush is as good as a table of
  * level 0. */
 bool slow_level0_full(uint32_t tables, size_t frozen);
@@ -28,6 +27,10 @@ bool slow_level0_full(uint32_t tables, size_t frozen);
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
 /* What a write of so many bytes owes under such a load. */
 uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);
+/* What it owes while as many memtables wait as may: writers wait when the active one is full before
+ * the oldest is flushed. So it owes more the further filling is ahead of the flush, and the less
+ * is left to fill: `filled` of the active one and `done` of the flush are in SLOW_ONEths. */
+uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint64_t bytes);
 /* How long it sleeps for that, by a random number. On average as long as it owes. */
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
 

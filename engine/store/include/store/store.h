@@ -155,6 +155,9 @@ struct firn {
     _Atomic uint32_t
         load; /* by which writers are slowed (slow_load), without what running jobs have done */
     _Atomic uint32_t relief; /* what they have done */
+    /* For slow_flush_delay_ns: memtables that wait, and SLOW_ONEths of the active one and of the flush.
+     * The leader tells `filled` only while as many wait as may. */
+    _Atomic uint32_t frozen, filled, flush_done;
 
     MUTEX(manifest_mu); /* orders edits: one at a time makes and installs a version */
     manifest *manifest GUARDED_BY(manifest_mu);
@@ -311,6 +314,8 @@ void store_log(firn *db, firn_log_level level, const char *format, ...)
 /* Has this mem reached its share? Then background work is asked to rotate the log, once for each
  * mem. The log's leader, or opening. */
 void store_check_share(firn *db, mem *m);
+/* How full it is, for those who are slowed by that. The log's leader, behind an append. */
+void store_tell_filled(firn *db, const mem *m);
 /* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of
  * its share. */
 void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
