@@ -313,7 +313,7 @@ static void a_writer_feels_a_flush_that_is_behind(void **state)
     static char value[20000];
     bed b;
     bed_on_disk(&b);
-    b.options.memory = 8 << 20;
+    b.options.segment_bytes = 4 << 20;
     bed_must_open(&b);
     mutex_lock(&b.db->flush_mu); /* a flush that takes long */
     for (unsigned i = 0; i < FROZEN_MAX; i++) {
