@@ -10,7 +10,9 @@
  *
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles
  * (retry_pause_ms). Each worker pauses for itself. Where the decision already says that there is no
- * room, nothing has been written, and any change ends the pause. A table that cannot be read stops
+ * room, nothing has been written, and any change ends the pause. A caller of firn_settle ends it
+ * after its first RETRY_MS, and is told of attempts that began behind its call only: what an older
+ * one has found may have been cured. A table that cannot be read stops
  * compaction alone: writes go on until level 0 is full. */
 #include <base/error.h>
 #include <stdio.h>
@@ -34,6 +36,12 @@ static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->s
     if (passed < ms)
         cond_wait_ms(&db->state_changed, &db->state_mu, ms - passed);
     return passed >= ms;
+}
+
+/* Someone waits for what the next attempt finds. */
+static uint64_t pause_now(const firn *db, uint64_t ms) REQUIRES(db->state_mu)
+{
+    return db->settlers && ms > RETRY_MS ? RETRY_MS : ms;
 }
 
 /* The first worker has slept, and nothing was written meanwhile. True: it is to look for what can
@@ -61,7 +69,7 @@ static bool wait_for_work(compactor *c)
     c->calm = false;
     while (works(db) && c->seen == db->work_epoch && !c->calm) {
         if (c->pause_ms) {
-            if (sleep_until(db, start, c->pause_ms))
+            if (sleep_until(db, start, pause_now(db, c->pause_ms)))
                 break;
         } else if (c->index > 0) {
             cond_wait(&db->state_changed, &db->state_mu);
@@ -89,7 +97,7 @@ static void pause_fully(firn *db, uint64_t ms)
 {
     uint64_t start = fs_mono_us(fs_posix());
     mutex_lock(&db->state_mu);
-    while (!db->closing && !sleep_until(db, start, ms)) {
+    while (!db->closing && !sleep_until(db, start, pause_now(db, ms))) {
     }
     mutex_unlock(&db->state_mu);
 }
@@ -110,8 +118,14 @@ static void compaction_fails(firn *db, int status, const firn_error *err)
     mutex_unlock(&db->state_mu);
 }
 
-static void note_failure(firn *db, int rc, bool input_failed, const firn_error *err)
+/* Of the attempt of that number. */
+static void note_failure(firn *db, uint64_t attempt, int rc, bool input_failed,
+                         const firn_error *err)
 {
+    mutex_lock(&db->state_mu);
+    if (attempt > db->compaction_stuck_at)
+        db->compaction_stuck_at = attempt;
+    mutex_unlock(&db->state_mu);
     if (input_failed && !error_curable(rc))
         compaction_fails(db, rc, err);
     else
@@ -133,6 +147,9 @@ static void note_idle(compactor *c)
 static int work_once(firn *db, bool calm, bool *began, firn_error *err)
 {
     job j;
+    mutex_lock(&db->state_mu);
+    uint64_t attempt = ++db->compactions_begun;
+    mutex_unlock(&db->state_mu);
     int rc = jobs_next(db, calm, &j, err);
     *began = rc == FIRN_OK;
     bool input_failed = false;
@@ -146,7 +163,7 @@ static int work_once(firn *db, bool calm, bool *began, firn_error *err)
     if (rc == FIRN_OK || rc == FIRN_NOT_FOUND)
         store_background_works(db, WORK_COMPACTION);
     else if (rc != FIRN_END)
-        note_failure(db, rc, input_failed, err);
+        note_failure(db, attempt, rc, input_failed, err);
     return rc;
 }
 

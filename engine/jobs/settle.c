@@ -17,10 +17,19 @@ static void why_callers_wait(firn *db, char *text, size_t size) REQUIRES(db->sta
         (unsigned)(atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP));
 }
 
-/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for. A
- * flush is not given up before an attempt that began behind the call has failed. */
+/* An attempt has failed that is newer than the `known` ones. Those of the flusher have been asked
+ * for. */
+static bool has_failed(const firn *db, unsigned work, uint64_t known) REQUIRES(db->state_mu)
+{
+    return db->stuck[work].status != FIRN_OK &&
+           (work == WORK_FLUSH || db->compaction_stuck_at > known);
+}
+
+/* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for.
+ * Neither is given up before an attempt that began behind the call has failed: of compactions one
+ * behind the first `known`. */
 static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg,
-                      background_work last, firn_error *err)
+                      background_work last, uint64_t known, firn_error *err)
 {
     int rc = FIRN_OK;
     const firn_error *why = NULL;
@@ -34,7 +43,7 @@ static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t a
         }
         unsigned first = store_ask_flusher(db, &attempt) ? WORK_COMPACTION : WORK_FLUSH;
         for (unsigned work = first; rc == FIRN_OK && work <= (unsigned)last; work++) {
-            rc = db->stuck[work].status;
+            rc = has_failed(db, work, known) ? db->stuck[work].status : FIRN_OK;
             why = &db->stuck[work].error;
         }
         if (rc == FIRN_OK)
@@ -90,18 +99,21 @@ int firn_flush(firn *db, firn_error *error)
     rc = store_rotate(db, &why);
     if (rc == FIRN_OK)
         rc = db->inline_work ? flush_and_go_on(db, &why)
-                             : wait_until(db, is_flushed, target, WORK_FLUSH, &why);
+                             : wait_until(db, is_flushed, target, WORK_FLUSH, 0, &why);
     return error_give(error, rc, &why);
 }
 
-/* While a caller waits, workers do what can wait, too. */
-static void expect_calm(firn *db, int change)
+/* While a caller waits, workers do what can wait, too. Returns how many attempts of compactions had
+ * begun. */
+static uint64_t expect_calm(firn *db, int change)
 {
     mutex_lock(&db->state_mu);
     db->settlers += change;
     db->work_epoch++;
+    uint64_t begun = db->compactions_begun;
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
+    return begun;
 }
 
 static int settle_inline(firn *db, firn_error *err)
@@ -120,9 +132,9 @@ int firn_settle(firn *db, firn_error *error)
     if (db->inline_work) {
         rc = settle_inline(db, &why);
     } else {
-        expect_calm(db, 1);
-        rc = wait_until(db, is_settled, 0, WORK_COMPACTION, &why);
-        expect_calm(db, -1);
+        uint64_t begun = expect_calm(db, 1);
+        rc = wait_until(db, is_settled, 0, WORK_COMPACTION, begun, &why);
+        (void)expect_calm(db, -1);
     }
     cleaner_wait(&db->cleaner);
     return error_give(error, rc, &why);

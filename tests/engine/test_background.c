@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <jobs/work.h>
@@ -253,14 +254,24 @@ static struct {
     fs base;
     fs_ops ops;
     atomic_bool full;
+    atomic_bool for_compaction; /* and not for flushes */
     _Atomic unsigned refused;
     _Atomic uint64_t last_us,
         least_us; /* the last attempt that was refused, and the least time between two */
 } full_disk;
 
+static bool is_full_for_me(void)
+{
+    char name[16] = "";
+    if (!atomic_load(&full_disk.for_compaction))
+        return atomic_load(&full_disk.full);
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    return atomic_load(&full_disk.full) && strncmp(name, "firn-compact", 12) == 0;
+}
+
 static int full_disk_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
 {
-    if (!(flags & FS_CREATE_NEW) || !strstr(name, ".tbl") || !atomic_load(&full_disk.full))
+    if (!(flags & FS_CREATE_NEW) || !strstr(name, ".tbl") || !is_full_for_me())
         return fs_posix()->ops->open(dir, name, flags, out);
     uint64_t now = fs_mono_us(fs_posix()), last = atomic_exchange(&full_disk.last_us, now);
     if (atomic_fetch_add(&full_disk.refused, 1) > 0 &&
@@ -269,18 +280,24 @@ static int full_disk_open(fs_dir *dir, const char *name, unsigned flags, fs_file
     return -ENOSPC;
 }
 
-/* A store whose flusher has found the disk full so often that it pauses for seconds. */
-static void bed_on_full_disk(bed *b)
+static void open_on_full_disk(bed *b, bool for_compaction)
 {
     bed_on_disk(b);
     full_disk.ops = *fs_posix()->ops;
     full_disk.ops.open = full_disk_open;
     full_disk.base.ops = &full_disk.ops;
     atomic_store(&full_disk.full, true);
+    atomic_store(&full_disk.for_compaction, for_compaction);
     atomic_store(&full_disk.refused, 0);
     atomic_store(&full_disk.least_us, UINT64_MAX);
     b->config.fs = &full_disk.base;
     bed_must_open(b);
+}
+
+/* A store whose flusher has found the disk full so often that it pauses for seconds. */
+static void bed_on_full_disk(bed *b)
+{
+    open_on_full_disk(b, false);
     bed_put(b, "k", "v");
     for (unsigned calls = 1; calls <= 7; calls++) {
         unsigned before = atomic_load(&full_disk.refused);
@@ -310,6 +327,31 @@ static void a_flush_that_is_cured_is_told_as_cured(void **state)
         bed_expect(&b, NULL, "k", "v");
         bed_release(&b);
     }
+}
+
+/* The same for who settles: workers that pause for seconds try again, and what they had found before is not told. */
+static void a_compaction_that_is_cured_is_told_as_cured(void **state)
+{
+    (void)state;
+    bed b;
+    open_on_full_disk(&b, true);
+    for (unsigned i = 0; i < L0_COMPACT_AT; i++) {
+        bed_put(&b, i % 2 ? "a" : "b", "value");
+        bed_put(&b, "c", "value");
+        bed_flush(&b);
+    }
+    for (unsigned calls = 1; calls <= 8; calls++) {
+        firn_error err = {0};
+        unsigned before = atomic_load(&full_disk.refused);
+        assert_int_equal(firn_settle(b.db, &err), FIRN_NO_SPACE);
+        assert_true(atomic_load(&full_disk.refused) > before);
+    }
+    assert_true(bed_stats(&b).level_tables[0] > 1);
+    atomic_store(&full_disk.full, false);
+    MUST(firn_settle(b.db, error));
+    assert_true(bed_stats(&b).level_tables[0] <= 1);
+    bed_expect(&b, NULL, "c", "value");
+    bed_release(&b);
 }
 
 static void a_writer_is_not_refused_for_what_is_cured(void **state)
@@ -704,6 +746,7 @@ int main(void)
         cmocka_unit_test(a_caller_may_have_compacted_what_may_not_fit),
         cmocka_unit_test(who_waits_for_a_healthy_flush_is_not_told_of_a_compaction),
         cmocka_unit_test(a_flush_that_is_cured_is_told_as_cured),
+        cmocka_unit_test(a_compaction_that_is_cured_is_told_as_cured),
         cmocka_unit_test(a_writer_is_not_refused_for_what_is_cured),
         cmocka_unit_test(a_full_disk_is_tried_only_now_and_then),
         cmocka_unit_test(a_memtable_that_waits_counts_as_a_table_of_level_0),

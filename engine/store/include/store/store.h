@@ -147,6 +147,8 @@ struct firn {
     uint64_t flushes_begun GUARDED_BY(state_mu), flushes_ended
         GUARDED_BY(state_mu);              /* attempts of the flusher */
     bool flush_asked GUARDED_BY(state_mu); /* a caller waits for another one */
+    /* Attempts of compactions: how many, and which was the newest that failed. */
+    uint64_t compactions_begun GUARDED_BY(state_mu), compaction_stuck_at GUARDED_BY(state_mu);
     bool compaction_failed GUARDED_BY(state_mu);
     uint64_t work_epoch GUARDED_BY(state_mu); /* grows when something may have become due */
     uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
