@@ -157,7 +157,7 @@ static const char *hint_of_errno(int sys_errno)
     case EFBIG:
         return "raise the limit on file sizes (ulimit -f), or use a file system without it";
     case ENOMEM:
-        return "give the process more memory or a smaller cache";
+        return "give the process more memory, or the store less (its option memory)";
     case EAGAIN:
         return "raise the limit of locked memory (ulimit -l), or try again";
     case EACCES:
@@ -254,15 +254,18 @@ void error_hint_curable(firn_error *err, const char *then)
     error_hint(err, "%s%s", first, then);
 }
 
-int error_no_memory(firn_error *err, size_t bytes)
+/* A log segment, a batch or a large value: what is smaller is a struct of ours, whose size means
+ * nothing to a user. */
+#define BYTES_TOLD ((size_t)1 << 20)
+
+#undef error_no_memory
+int error_no_memory(firn_error *err)
 {
-    size_t refused = mem_refused();
-    if (!bytes)
-        bytes = refused;
-    if (bytes)
-        error_set(err, FIRN_NO_MEMORY, "cannot allocate %zu bytes", bytes);
+    size_t bytes = mem_refused();
+    if (bytes >= BYTES_TOLD)
+        error_set(err, FIRN_NO_MEMORY, "out of memory: %zu MiB were asked for", bytes >> 20);
     else
-        error_set(err, FIRN_NO_MEMORY, "cannot allocate memory");
+        error_set(err, FIRN_NO_MEMORY, "out of memory");
     error_hint(err, "%s", hint_of_errno(ENOMEM));
     return FIRN_NO_MEMORY;
 }

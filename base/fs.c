@@ -262,7 +262,7 @@ int fs_dir_make(fs *f, const char *path, firn_error *err)
     }
     char *copy = mem_strdup(path);
     if (!copy)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     copy[length] = '\0';
     int status = make_path(f, copy, length, err);
     if (status == FIRN_OK) {
@@ -286,7 +286,7 @@ int fs_dir_sync(fs_dir *dir, firn_error *err)
 static int end_list(fs_dir *dir, int result, firn_error *err)
 {
     if (result == FIRN_NO_MEMORY)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     return result >= 0 ? result : fs_fail_change(dir, NULL, result, "list the folder", err);
 }
 

@@ -350,7 +350,7 @@ int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file 
 {
     pooled *f = mem_zalloc(sizeof *f);
     if (!f)
-        return error_no_memory(err, sizeof *f);
+        return error_no_memory(err);
     firn_error why;
     error_clear(&why);
     mutex_lock(&p->pool_mu);

@@ -14,9 +14,9 @@ int array_double(void *array, size_t *capacity, size_t element_bytes, firn_error
     if (*capacity <= SIZE_MAX / 2 / element_bytes)
         grown = mem_realloc(old, wanted * element_bytes);
     if (!grown && !err)
-        return FIRN_NO_MEMORY; /* the caller says how much was refused (mem_refused) */
+        return FIRN_NO_MEMORY; /* the caller describes it (error_no_memory) */
     if (!grown)
-        return error_no_memory(err, wanted * element_bytes);
+        return error_no_memory(err);
     memcpy(array, &grown, sizeof(grown));
     *capacity = wanted;
     return FIRN_OK;

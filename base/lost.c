@@ -118,7 +118,7 @@ static int copy(fs_dir *dir, const char *file, fs_dir *to_dir, const char *name,
     fs_file *from = NULL, *to = NULL;
     uint64_t size = 0;
     uint8_t *chunk = mem_alloc(CHUNK_BYTES);
-    int status = chunk ? FIRN_OK : error_no_memory(err, CHUNK_BYTES);
+    int status = chunk ? FIRN_OK : error_no_memory(err);
     if (status == FIRN_OK)
         status = fs_open(dir, file, FS_READ, &from, err);
     if (status == FIRN_OK)

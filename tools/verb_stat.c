@@ -241,7 +241,7 @@ static int run(const verb *v, int argc, char **argv)
     if (status == FIRN_OK)
         status = engine_buckets(db, keep_bucket, &buckets, &error);
     if (status == FIRN_OK && buckets.status != FIRN_OK)
-        status = error_no_memory(&error, 0);
+        status = error_no_memory(&error);
     code = open_close(path, db, status == FIRN_OK ? EXIT_DONE : fail(status, &error, path));
     if (code == EXIT_DONE) {
         output_init(&out, STDOUT_FILENO, "standard output");

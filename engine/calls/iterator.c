@@ -123,7 +123,7 @@ int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
         return error_set(error, FIRN_INVALID, "the snapshot belongs to another store");
     firn_iter *it = mem_zalloc(sizeof *it);
     if (!it)
-        return error_no_memory(error, 0);
+        return error_no_memory(error);
     it->db = db;
     atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     it->status = FIRN_END;
@@ -136,7 +136,7 @@ int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
         rc = open_runs(it, !o.bypass_cache);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
-        return error_no_memory(error, 0);
+        return error_no_memory(error);
     }
     *out = it;
     return FIRN_OK;
@@ -168,7 +168,7 @@ static int stop(firn_iter *it, int status)
 
 static int stop_no_memory(firn_iter *it)
 {
-    return stop(it, error_no_memory(&it->error, 0));
+    return stop(it, error_no_memory(&it->error));
 }
 
 /* The merge has no further element: its end, or its error. */

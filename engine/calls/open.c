@@ -160,7 +160,7 @@ static int new_state(firn *db, manifest_state *s, firn_error *err)
     *s = (manifest_state){.next_file_no = 1};
     int rc = fs_random(db->fs, s->store_id, sizeof s->store_id, err);
     if (rc == FIRN_OK && version_new_empty(&s->version) != FIRN_OK)
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     if (rc == FIRN_OK)
         handle_set_id(db, s->store_id);
     return rc;
@@ -328,7 +328,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     if (rc == FIRN_OK)
         rc = store_reserve_entries(r->db, m, &buckets, frame->count);
     if (rc != FIRN_OK)
-        return error_no_memory(r->err, 0);
+        return error_no_memory(r->err);
     mem_apply(m, frame);
     atomic_store_explicit(&m->seq_last, wal_segment_seq_last(frame->segment), memory_order_relaxed);
     r->db->recovered_entries += frame->count;
@@ -423,7 +423,7 @@ static int build_views(firn *db, recovery *r, const manifest_state *s, firn_erro
         if (active)
             store_check_share(db, active); /* of an earlier life, that had more memory */
     } else {
-        error_no_memory(err, 0);
+        error_no_memory(err);
     }
     mem_unref(active);
     return rc;
@@ -440,7 +440,7 @@ static int make_trees(firn *db, const manifest_state *s, firn_error *err)
         tree *t = &db->main;
         const bucket_state *b = i ? &s->buckets[i - 1] : NULL;
         if (b && tree_new(db, b->bucket, slice_of(b->name, b->name_size), &t) != FIRN_OK)
-            return error_no_memory(err, 0);
+            return error_no_memory(err);
         mutex_lock(&db->state_mu);
         store_learn_prefix(db, t, version_common_prefix(versions[i]));
         db->trees[t->bucket] = t;
@@ -539,7 +539,7 @@ static int remove_leftovers(firn *db, const manifest_state *state, firn_error *e
     mutex_unlock(&db->manifest_mu);
     int rc = store_check_held(db, err);
     if (rc == FIRN_OK && manifest_state_numbers(state, &s.listed) != FIRN_OK)
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     if (rc == FIRN_OK)
         rc = fs_dir_list(db->dir, sweep_name, &s, err);
     buf_release(&s.listed);

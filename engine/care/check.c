@@ -355,7 +355,7 @@ static int check_all(check *c, const char *path, firn_error *err)
     int rc = fs_dir_open(c->fs, path, &c->dir, err);
     if (rc == FIRN_OK && (sst_cache_new(0, &c->env.cache) != FIRN_OK ||
                           fs_pool_new(c->fs, fs_pool_limit(c->fs), &c->env.files) != FIRN_OK))
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     c->env.keeps = true;
     if (rc != FIRN_OK)
         return rc;
@@ -386,7 +386,7 @@ static int check_all(check *c, const char *path, firn_error *err)
     if (rc != FIRN_OK)
         return rc;
     if (check_folder(c) != FIRN_OK)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     return check_lost(c, err);
 }
 

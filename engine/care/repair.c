@@ -256,7 +256,7 @@ static int find_store_id(repair *r, const log_look *look)
     size_t count = folder_count(&r->folder.tables), known = 0;
     store_id *ids = mem_zalloc((count + 1) * sizeof *ids);
     if (!ids)
-        return error_no_memory(r->err, (count + 1) * sizeof *ids);
+        return error_no_memory(r->err);
     for (size_t i = 0; i < count; i++) {
         char name[NAME_BYTES];
         uint64_t no;
@@ -458,7 +458,7 @@ static int version_of_parts(const repair *r, const edit *e, uint8_t bucket, vers
 {
     version *empty = NULL;
     if (version_new_empty(&empty) != FIRN_OK)
-        return error_no_memory(r->err, 0);
+        return error_no_memory(r->err);
     empty->bucket = bucket;
     int rc = version_apply(empty, e, out, r->err);
     version_unref(empty);
@@ -492,7 +492,7 @@ static int add_bucket(const repair *r, manifest_state *s, const edit *e, uint8_t
     int rc = version_of_parts(r, e, bucket, &v);
     if (rc == FIRN_OK &&
         manifest_state_add(s, bucket, slice_of(listed ? listed->name : name, size), v) != FIRN_OK)
-        rc = error_no_memory(r->err, 0);
+        rc = error_no_memory(r->err);
     version_unref(v);
     if (s->bucket_limit <= bucket)
         s->bucket_limit = bucket + 1U;
@@ -508,7 +508,7 @@ static int state_of_parts(const repair *r, manifest_state *s)
     s->bucket_limit = r->state.bucket_limit;
     for (size_t i = 0; rc == FIRN_OK && i < r->count; i++)
         if (edit_add(&e, r->parts[i].level, r->parts[i].table) != FIRN_OK)
-            rc = error_no_memory(r->err, 0);
+            rc = error_no_memory(r->err);
     if (rc == FIRN_OK)
         rc = version_of_parts(r, &e, 0, &s->version);
     for (unsigned b = 1; rc == FIRN_OK && b < TREES_MAX; b++)

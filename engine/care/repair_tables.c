@@ -88,7 +88,7 @@ static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, fir
     }
     iter here = {.key = key, .value = value, .seq = seq, .kind = kind, .valid = true};
     if (buf_assign(&s->last_key, key.data, key.size) != FIRN_OK)
-        return error_no_memory(s->r->err, 0);
+        return error_no_memory(s->r->err);
     s->last_seq = seq;
     s->saved++;
     return build_add(&s->build, &here, s->r->err);
@@ -100,7 +100,7 @@ static int keep_key(saving *s, firn_slice key, bool *has, size_t *at)
     *has = key.data != NULL;
     *at = s->keys.size;
     return buf_append(&s->keys, key.data, key.size) == FIRN_OK ? FIRN_OK
-                                                               : error_no_memory(s->r->err, 0);
+                                                               : error_no_memory(s->r->err);
 }
 
 /* The last gap then reaches from where it began to where this one ends. */
@@ -271,7 +271,7 @@ static int take_found(repair *r, uint64_t no, table **out, uint8_t *bucket, firn
     if (rc == FIRN_OK)
         rc = sst_verify(reader, why);
     if (rc == FIRN_OK && table_new(env, no, sst_reader_properties(reader), out) != FIRN_OK)
-        rc = error_no_memory(why, 0);
+        rc = error_no_memory(why);
     sst_reader_close(reader);
     return rc;
 }
@@ -314,7 +314,7 @@ int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
     *seq_max = 0;
     if (manifest_state_numbers(&r->state, &listed) != FIRN_OK) {
         buf_release(&listed);
-        return error_no_memory(r->err, 0);
+        return error_no_memory(r->err);
     }
     for (size_t i = 0; i < folder_count(&r->folder.tables); i++) {
         uint64_t no = folder_at(&r->folder.tables, i);
@@ -369,7 +369,7 @@ static int take_one(repair *r, uint64_t no, uint64_t *seq_max, buf *unknown)
         else if (buf_append(unknown, &no, sizeof no) == FIRN_OK)
             rc = FIRN_OK;
         else
-            rc = error_no_memory(r->err, 0);
+            rc = error_no_memory(r->err);
     }
     table_unref(t);
     return rc;
@@ -415,7 +415,7 @@ static int open_parts(const repair *r, uint8_t bucket, const iter_limits *limits
     if (rc == FIRN_OK)
         rc = walk_open(runs, count, false, limits, out);
     mem_free(runs);
-    return rc == FIRN_OK ? rc : error_no_memory(r->err, 0);
+    return rc == FIRN_OK ? rc : error_no_memory(r->err);
 }
 
 /* Two tables may hold the same version (what a compaction was made of and what it made): the keeper

@@ -87,7 +87,7 @@ static int add_name(void *ctx, const char *name)
     a.ours = grammar && a.entry.kind != FS_KIND_FOLDER;
     if (!a.ours)
         a.parsed = (aside_name){.offset = FIRN_NO_OFFSET};
-    return buf_append(&l->found, &a, sizeof a) == FIRN_OK ? FIRN_OK : error_no_memory(l->err, 0);
+    return buf_append(&l->found, &a, sizeof a) == FIRN_OK ? FIRN_OK : error_no_memory(l->err);
 }
 
 static int by_number(const void *x, const void *y)

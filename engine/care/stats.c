@@ -73,7 +73,7 @@ int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket
     int rc = store_check_handle(db, err);
     named *all = rc == FIRN_OK ? mem_alloc(TREES_MAX * sizeof *all) : NULL;
     if (!all)
-        return rc == FIRN_OK ? error_no_memory(err, TREES_MAX * sizeof *all) : rc;
+        return rc == FIRN_OK ? error_no_memory(err) : rc;
     size_t count = 0;
     mutex_lock(&db->state_mu);
     for (tree *t = NULL; (t = store_next_tree(db, t));) {

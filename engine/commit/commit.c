@@ -45,7 +45,7 @@ static int follow_log(firn *db, wal_segment *taking, firn_error *err)
     if (rc == FIRN_OK)
         db->active = fresh;
     else
-        error_no_memory(err, 0);
+        error_no_memory(err);
     mem_unref(fresh); /* the view has its own reference */
     return rc;
 }
@@ -77,7 +77,7 @@ static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *er
     if (rc == FIRN_OK)
         rc = follow_log(db, g->segment, err);
     if (rc == FIRN_OK && reserve_index(db, g) != FIRN_OK)
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     return rc;
 }
 

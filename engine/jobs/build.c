@@ -66,7 +66,7 @@ static int end_table(build *b, firn_error *err)
         char name[NAME_BYTES];
         name_table(b->writer_no, name);
         (void)fs_unlink(b->db->dir, name, NULL); /* else an orphan, which opening removes */
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     }
     b->tables[b->count++] = t;
     b->bytes += properties->file_bytes;
@@ -104,7 +104,7 @@ int build_add(build *b, const iter *it, firn_error *err)
     /* The last key is only needed once the table is about to be full. */
     if (rc == FIRN_OK && sst_writer_file_bytes(b->writer) >= b->table_bytes &&
         buf_assign(&b->last_key, it->key.data, it->key.size) != FIRN_OK)
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     return rc;
 }
 
@@ -206,7 +206,7 @@ static int begin_key(filling *f, firn_slice key, firn_error *err)
 {
     int rc = end_key(f, err);
     if (rc == FIRN_OK && buf_assign(&f->key, key.data, key.size) != FIRN_OK)
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     keeper_next_key(&f->keeper);
     f->any = true;
     f->written = 0;

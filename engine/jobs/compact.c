@@ -161,7 +161,7 @@ void job_run_part(job *j, part *p)
         rules.cuts = cuts;
     int rc = open_inputs(j, p, sides, &w);
     if (rc != FIRN_OK) {
-        error_no_memory(&p->error, 0);
+        error_no_memory(&p->error);
     } else {
         rc = build_add_all(&p->build, w.it, &rules, &p->error);
         p->input_failed = rc == FIRN_DAMAGED || w.it->status != FIRN_OK;
@@ -305,7 +305,7 @@ static int move_down(job *j, firn_error *err)
     int rc = drop_inputs(j, &e);
     for (size_t i = 0; rc == FIRN_OK && i < j->what.counts[0]; i++)
         rc = edit_add(&e, j->what.target, j->what.inputs[0][i]);
-    rc = rc == FIRN_OK ? store_commit_edit(j->db, &e, NULL, err) : error_no_memory(err, 0);
+    rc = rc == FIRN_OK ? store_commit_edit(j->db, &e, NULL, err) : error_no_memory(err);
     edit_release(&e);
     return rc;
 }
@@ -332,9 +332,9 @@ static int rewrite(job *j, firn_error *err)
     int rc = snapshots_list(db, &j->snapshots);
     if (rc == FIRN_OK)
         rc = make_parts(j);
-    rc = rc == FIRN_OK ? jobs_run_parts(j, err) : error_no_memory(err, 0);
+    rc = rc == FIRN_OK ? jobs_run_parts(j, err) : error_no_memory(err);
     if (rc == FIRN_OK && list_outputs(j, &e, &bytes) != FIRN_OK)
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     bool committing = rc == FIRN_OK;
     if (committing)
         rc = store_commit_edit(db, &e, NULL, err);

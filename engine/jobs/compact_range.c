@@ -16,7 +16,7 @@ static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
     while ((rc = jobs_ask(t, q, &j, err)) == FIRN_OK) {
         firn_slice last = j.what.inputs[0][j.what.counts[0] - 1]->properties.key_max;
         rc = buf_assign(done, last.data, last.size);
-        rc = rc == FIRN_OK ? job_run(&j, err) : error_no_memory(err, 0);
+        rc = rc == FIRN_OK ? job_run(&j, err) : error_no_memory(err);
         q->done = slice_somewhere(buf_slice(done));
         jobs_end(db, &j);
         store_reap(db);

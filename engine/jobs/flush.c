@@ -65,7 +65,7 @@ static int write_table(pace *p, mem *m, build *b, firn_error *err)
         rc = walk_open(&r, 1, false, NULL, &w);
     rules.erased = &w.erased;
     if (rc != FIRN_OK)
-        error_no_memory(err, 0);
+        error_no_memory(err);
     else
         rc = build_add_all(b, w.it, &rules, err);
     if (rc == FIRN_OK)
@@ -119,7 +119,7 @@ static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
         most++;
     f->builds = mem_alloc((most ? most : 1) * sizeof *f->builds);
     if (!f->builds)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     for (const mem_part *p = mem_first_part(m); rc == FIRN_OK && p; p = p->next) {
         if (!is_there(db, p->bucket))
             continue;
@@ -130,7 +130,7 @@ static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
         f->bytes += b->bytes;
         for (size_t i = 0; rc == FIRN_OK && i < b->count; i++)
             if (edit_add(e, 0, b->tables[i]) != FIRN_OK)
-                rc = error_no_memory(err, 0);
+                rc = error_no_memory(err);
     }
     return rc;
 }

@@ -114,7 +114,7 @@ static int next_of(firn *db, tree *t, bool calm, job *out, uint64_t *free_now, f
     } else if (rc == FIRN_NO_SPACE) {
         no_room(db, out, *free_now, err);
     } else if (rc == FIRN_NO_MEMORY) {
-        error_no_memory(err, 0);
+        error_no_memory(err);
     }
     sight_release(&s);
     if (rc != FIRN_OK)
@@ -244,7 +244,7 @@ int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
     mutex_unlock(&db->jobs_mu);
     patience_end(db, &p, "a caller");
     if (rc == FIRN_NO_MEMORY)
-        error_no_memory(err, 0);
+        error_no_memory(err);
     if (rc != FIRN_OK)
         release(out);
     return rc;

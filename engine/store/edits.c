@@ -61,7 +61,7 @@ static int renew_manifest(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
     };
     memcpy(s.store_id, db->store_id, sizeof s.store_id);
     int rc = take_state(db, &s);
-    rc = rc == FIRN_OK ? manifest_create(db->dir, no, &s, &fresh, err) : error_no_memory(err, 0);
+    rc = rc == FIRN_OK ? manifest_create(db->dir, no, &s, &fresh, err) : error_no_memory(err);
     manifest_state_release(&s);
     if (rc == FIRN_OK) {
         name_manifest(manifest_no(db->manifest), false, name);
@@ -125,7 +125,7 @@ static int write_edit(firn *db, const edit *e, mem *flushed, const next_versions
     if (rc != FIRN_OK)
         return rc;
     if (store_reserve(db) != FIRN_OK)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     rc = manifest_write(db->manifest, e, err);
     if (rc != FIRN_OK) {
         store_unreserve(db);

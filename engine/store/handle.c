@@ -44,10 +44,10 @@ static int prepare_env(firn *db, firn_error *err)
     db->mem_share = options_mem_share(&db->options);
     int rc = sst_cache_new_in(&db->budget, (sst_grace){wait_for_readers, &db->readers}, &db->cache);
     if (rc != FIRN_OK)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     rc = fs_pool_new(db->fs, fs_pool_limit(db->fs), &db->env.files);
     if (rc != FIRN_OK)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     db->env.cache = db->cache;
     db->env.budget = &db->budget;
     db->env.mapped = !db->options.never_map;
@@ -61,7 +61,7 @@ int handle_new(const firn_options *options, const engine_config *config, firn **
 {
     firn *db = mem_aligned(_Alignof(firn), sizeof *db);
     if (!db)
-        return error_no_memory(err, sizeof *db);
+        return error_no_memory(err);
     memset(db, 0, sizeof *db);
     init_handle(db, config);
     int rc = options_resolve(options, &db->options, err);

@@ -207,7 +207,7 @@ int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manif
     name_manifest(no, false, name);
     manifest *m = mem_zalloc(sizeof *m);
     if (!m)
-        return error_no_memory(err, sizeof *m);
+        return error_no_memory(err);
     int rc = fs_random(dir->owner, &m->salt, sizeof m->salt, err);
     if (rc != FIRN_OK)
         goto fail;
@@ -219,7 +219,7 @@ int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manif
     if (rc == FIRN_OK)
         rc = encode_state(&m->scratch, state, m->salt);
     if (rc != FIRN_OK) {
-        error_no_memory(err, 0);
+        error_no_memory(err);
         goto fail;
     }
     m->end = m->scratch.size;
@@ -252,7 +252,7 @@ static int settle_in_place(fs_dir *dir, const manifest_state *state, firn_error 
     uint8_t *record = mem_alloc(bytes);
     /* The bytes stay what they are, also under another name. */
     int rc = record ? error_needed(err, fs_open(dir, name, FS_WRITE | FS_ANY_LINKS, &file, err))
-                    : error_no_memory(err, 0);
+                    : error_no_memory(err);
     if (rc == FIRN_OK)
         rc = fs_read(file, record, bytes, state->last, err);
     if (rc == FIRN_OK)
@@ -283,7 +283,7 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
     name_manifest(state->manifest_no, false, name);
     manifest *m = mem_zalloc(sizeof *m);
     if (!m)
-        return error_no_memory(err, sizeof *m);
+        return error_no_memory(err);
     m->dir = dir;
     m->no = state->manifest_no;
     m->worn = true;
@@ -321,7 +321,7 @@ int manifest_write(manifest *m, const edit *e, firn_error *err)
     if (rc == FIRN_OK)
         rc = finish_record(&m->scratch, 0, m->salt, m->end, m->records);
     if (rc != FIRN_OK)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     rc = fs_write(m->file, m->scratch.data, m->scratch.size, m->end, err);
     /* A full disk before the sync: nothing relies on the record, and the next one overwrites it. */
     if (error_curable(rc))

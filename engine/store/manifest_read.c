@@ -49,7 +49,7 @@ typedef struct window {
 static int window_new(fs_file *file, window *w, firn_error *err)
 {
     *w = (window){.file = file, .bytes = mem_alloc(WINDOW_BYTES)};
-    return w->bytes ? FIRN_OK : error_no_memory(err, WINDOW_BYTES);
+    return w->bytes ? FIRN_OK : error_no_memory(err);
 }
 
 /* The bytes [offset, offset + size) of a file of `file_bytes`; they stay until the window moves. */
@@ -202,7 +202,7 @@ static int create_bucket(reader *r, cursor *c, firn_error *err)
                          "it gives bucket %" PRIu64 " a name that it cannot have", bucket);
     bucket_build *b = mem_zalloc(sizeof *b);
     if (!b)
-        return error_no_memory(err, sizeof *b);
+        return error_no_memory(err);
     version_build_init(&b->build, NULL, r->seed);
     memcpy(b->name, name.data, name.size);
     b->name_size = name.size;
@@ -305,7 +305,7 @@ static int add_table(reader *r, cursor *c, firn_error *err)
         return rc;
     if (table_new(r->env, no, &p, &t) != FIRN_OK ||
         (kept.known && table_say_kept(t, kept.ranges, kept.count) != FIRN_OK))
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     if (rc == FIRN_OK)
         rc = version_build_add(build, level_of(n), t, err);
     table_unref(t);
@@ -548,7 +548,7 @@ static int check_numbers(const reader *r)
         return FIRN_OK;
     int rc = manifest_state_numbers(r->s, &all);
     if (rc != FIRN_OK)
-        rc = error_no_memory(r->err, 0);
+        rc = error_no_memory(r->err);
     for (size_t i = 1; rc == FIRN_OK && i < folder_count(&all); i++)
         if (folder_at(&all, i - 1) == folder_at(&all, i)) {
             rc = error_file(r->err, FIRN_DAMAGED, r->file->path, r->s->last,
@@ -593,7 +593,7 @@ static int finish(reader *r)
             v->bucket = (uint8_t)i;
             rc = manifest_state_add(r->s, (uint8_t)i, slice_of(b->name, b->name_size), v);
             if (rc != FIRN_OK)
-                error_no_memory(r->err, 0);
+                error_no_memory(r->err);
         }
         version_unref(v);
     }

@@ -20,7 +20,7 @@ int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the snapshot");
     firn_snapshot *s = mem_alloc(sizeof *s);
     if (!s)
-        return error_no_memory(error, sizeof *s);
+        return error_no_memory(error);
     s->db = db;
     mutex_lock(&db->snapshot_mu);
     s->seq = atomic_load_explicit(&db->visible_seq, memory_order_acquire);

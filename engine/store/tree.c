@@ -110,7 +110,7 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
     if (rc == FIRN_OK && (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK)) {
         mem_free(t);
         t = NULL;
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     }
     if (t) {
         edit e = {.create = t};

@@ -42,7 +42,7 @@ static bool enter(level_iter *l, size_t at)
     sst_reader *r = NULL;
     int rc = table_reader(l->level->tables[at], &r, &l->it.error);
     if (rc == FIRN_OK && (rc = sst_iter_new(r, l->fill_cache, &l->child)) != FIRN_OK)
-        error_no_memory(&l->it.error, 0);
+        error_no_memory(&l->it.error);
     if (rc != FIRN_OK) {
         fail(l, rc);
         return false;

@@ -139,7 +139,7 @@ static bool turn(merge_iter *m, bool backward)
     uint64_t seq = m->it.seq;
     if (buf_assign(&m->key, m->it.key.data, m->it.key.size) != FIRN_OK) {
         m->it.valid = false;
-        m->it.status = error_no_memory(&m->it.error, 0);
+        m->it.status = error_no_memory(&m->it.error);
         return false;
     }
     if (backward)

@@ -225,13 +225,13 @@ static int verify_mem(const mem_part *m, firn_error *err)
     bool any = false;
     int rc = memtable_iter_new(m->table, &it);
     if (rc != FIRN_OK)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     for (it->ops->first(it); rc == FIRN_OK && it->valid; it->ops->next(it)) {
         int c = any ? slice_compare(buf_slice(&last), it->key) : -1;
         if (c > 0 || (c == 0 && seq <= it->seq) || it->seq < m->mem->seq_first)
             rc = memtable_changed(err);
         else if (buf_assign(&last, it->key.data, it->key.size) != FIRN_OK)
-            rc = error_no_memory(err, 0);
+            rc = error_no_memory(err);
         seq = it->seq;
         any = true;
     }

@@ -66,7 +66,7 @@ static int make_room(version_build *b, firn_error *err)
     b->slots = mem_zalloc(capacity * sizeof *b->slots);
     if (!b->slots) {
         b->slots = old.slots;
-        return error_no_memory(err, capacity * sizeof *b->slots);
+        return error_no_memory(err);
     }
     b->capacity = capacity;
     for (size_t i = 0; i < old.capacity; i++)
@@ -296,7 +296,7 @@ static int gather_room(const version_build *b, gathered *g, firn_error *err)
     size_t bytes = (total ? total : 1) * sizeof *g->items;
     g->items = mem_alloc(bytes);
     g->room = mem_alloc(bytes);
-    return g->items && g->room ? FIRN_OK : error_no_memory(err, bytes);
+    return g->items && g->room ? FIRN_OK : error_no_memory(err);
 }
 
 /* The base's tables of a level are in order already, and stay so: only what was added has to be
@@ -400,10 +400,10 @@ int version_build_finish(version_build *b, version **out, firn_error *err)
     if (rc == FIRN_OK && total > VERSION_TABLES_MAX)
         rc = error_set(err, FIRN_DAMAGED, "there are more tables than a store can have");
     if (rc == FIRN_OK && version_new_empty(&v) != FIRN_OK)
-        rc = error_no_memory(err, 0);
+        rc = error_no_memory(err);
     for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
         if (fill_level(b, n, &g, &v->levels[n]) != FIRN_OK)
-            rc = error_no_memory(err, 0);
+            rc = error_no_memory(err);
     mem_free(g.items);
     mem_free(g.room);
     if (v && b->base)

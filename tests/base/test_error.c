@@ -1,6 +1,7 @@
 /* Error details: what a user gets to read. */
 #include "check.h"
 
+#include <base/alloc.h>
 #include <base/error.h>
 
 #include <errno.h>
@@ -225,13 +226,32 @@ static void NoCallerHasToAskForTheDetail(void **state)
     assert_int_equal(error_set(NULL, FIRN_INVALID, "x"), FIRN_INVALID);
     assert_int_equal(error_file(NULL, FIRN_DAMAGED, "f", 0, "x"), FIRN_DAMAGED);
     assert_int_equal(error_system(NULL, "f", 0, EIO, "x"), FIRN_IO);
-    assert_int_equal(error_no_memory(NULL, 10), FIRN_NO_MEMORY);
+    assert_int_equal(error_no_memory(NULL), FIRN_NO_MEMORY);
     error_hint(NULL, "x");
     error_clear(NULL);
+}
+
+static void refuse(size_t bytes)
+{
+    alloc_fail_at(1);
+    assert_null(mem_alloc(bytes));
+    alloc_fail_at(0);
+}
+
+static void ALackOfMemoryTellsASizeThatAUserKnowsAndNoOther(void **state)
+{
+    (void)state;
     firn_error e;
-    assert_int_equal(error_no_memory(&e, 1234), FIRN_NO_MEMORY);
-    assert_string_equal(e.message, "cannot allocate 1234 bytes");
-    assert_true(e.hint[0] != '\0');
+    refuse((1 << 20) - 1); /* some struct or array */
+    assert_int_equal(error_no_memory(&e), FIRN_NO_MEMORY);
+    assert_string_equal(e.message, "out of memory");
+    assert_true(strstr(e.hint, "give the process more memory") != NULL);
+    refuse((size_t)32 << 20); /* a segment of the log */
+    assert_int_equal(error_no_memory(&e), FIRN_NO_MEMORY);
+    assert_string_equal(e.message, "out of memory: 32 MiB were asked for");
+    assert_true(strstr(e.hint, "give the process more memory") != NULL);
+    error_no_memory(&e); /* of the next failure it is not told again */
+    assert_string_equal(e.message, "out of memory");
 }
 
 int main(void)
@@ -249,6 +269,7 @@ int main(void)
         cmocka_unit_test(ANewErrorLeavesNothingOfTheOldOne),
         cmocka_unit_test(AnErrorMayWrapItself),
         cmocka_unit_test(NoCallerHasToAskForTheDetail),
+        cmocka_unit_test(ALackOfMemoryTellsASizeThatAUserKnowsAndNoOther),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,11 +95,13 @@ static inline int told_check(told *t, const char *call, int status, const firn_e
         told_check(t, #call, told_status_, error);                                                 \
     })
 
-/* Does the newest failure say how many bytes the allocation had asked for that was made to fail? */
+/* Does the newest failure say what the allocation that was made to fail had asked for, if that was 1 MiB or more? */
 static inline bool told_what_was_asked_for(const told *t)
 {
-    char wanted[64];
-    snprintf(wanted, sizeof wanted, "cannot allocate %zu bytes", alloc_failed_bytes());
+    char wanted[64] = "out of memory";
+    if (alloc_failed_bytes() >= 1 << 20)
+        snprintf(wanted, sizeof wanted, "out of memory: %zu MiB were asked for",
+                 alloc_failed_bytes() >> 20);
     return strcmp(t->error.message, wanted) == 0;
 }
 

@@ -185,7 +185,7 @@ static int read_file(reader *r, wal_segment *s, uint64_t visible)
         return add_finding(r, FIRN_WAL_LOST, s, 0, visible, 0, 0, "the file is empty");
     uint8_t *bytes = mem_pages((size_t)size);
     if (!bytes)
-        return error_no_memory(r->err, (size_t)size);
+        return error_no_memory(r->err);
     status = read_into(s->file, bytes, size, r->err);
     if (status == FIRN_OK)
         status = check_headers(r, s, bytes, size);

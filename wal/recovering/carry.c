@@ -124,7 +124,7 @@ static int rewrite_in_place(wal_repair *r, const wal_scanned *p)
     const wal_segment *s = p->segment;
     uint8_t *chunk = mem_alloc(CHUNK_BYTES);
     if (!chunk)
-        return error_no_memory(r->err, CHUNK_BYTES);
+        return error_no_memory(r->err);
     int status = FIRN_OK;
     for (uint64_t at = WAL_DATA_OFFSET; at < s->end && status == FIRN_OK; at += CHUNK_BYTES) {
         size_t n = s->end - at < CHUNK_BYTES ? (size_t)(s->end - at) : CHUNK_BYTES;

@@ -321,7 +321,7 @@ int wal_repair_make(wal_repair *r, const wal_made *made)
     wal_header header;
     uint8_t *pages = mem_zalloc(2 * WAL_PAGE_BYTES);
     if (!pages)
-        return error_no_memory(r->err, 2 * WAL_PAGE_BYTES);
+        return error_no_memory(r->err);
     int status = make_pages(r, made, &header, pages);
     if (status != FIRN_OK)
         goto done;

@@ -151,7 +151,7 @@ static int remove_leftovers(wal_repair *r)
     bool removed = false;
     int status = fs_dir_list(r->dir, collect_leftover, &found, r->err);
     if (found.no_memory)
-        status = error_no_memory(r->err, 0);
+        status = error_no_memory(r->err);
     for (size_t i = 0; i < found.count && status == FIRN_OK; i++)
         status = remove_one(r, found.names[i], &removed);
     mem_free(found.names);
@@ -269,7 +269,7 @@ static int take_segments(wal_scan *scan, const wal_spot *cut, size_t reuse, wal_
         return FIRN_OK;
     out->segments = mem_zalloc(scan->count * sizeof(out->segments[0]));
     if (!out->segments)
-        return error_no_memory(err, scan->count * sizeof(out->segments[0]));
+        return error_no_memory(err);
     for (size_t i = 0; i < scan->count; i++) {
         wal_scanned *p = &scan->segments[i];
         if (p->part != WAL_PART_LIVE && i != reuse)

@@ -91,13 +91,13 @@ static int open_all(fs_dir *dir, const wal_scan_options *o, wal_scan *scan, firn
     name_list list = {.above = o->covered_no};
     int status = fs_dir_list(dir, collect_number, &list, err);
     if (list.no_memory)
-        status = error_no_memory(err, 0);
+        status = error_no_memory(err);
     if (status != FIRN_OK || list.count == 0)
         goto done;
     qsort(list.numbers, list.count, sizeof(list.numbers[0]), compare_numbers);
     scan->segments = mem_zalloc(list.count * sizeof(scan->segments[0]));
     if (!scan->segments) {
-        status = error_no_memory(err, list.count * sizeof(scan->segments[0]));
+        status = error_no_memory(err);
         goto done;
     }
     for (size_t i = 0; i < list.count; i++) {

@@ -144,7 +144,7 @@ static wal_segment *segment_alloc(uint64_t no, bool writable, firn_error *err)
 {
     wal_segment *s = mem_zalloc(sizeof(*s));
     if (!s) {
-        error_no_memory(err, sizeof(*s));
+        error_no_memory(err);
         return NULL;
     }
     atomic_init(&s->refs, 1);
@@ -180,7 +180,7 @@ int wal_segment_new(fs_file *file, const wal_header *header, bool mapped, wal_se
     } else {
         s->base = mem_pages((size_t)s->bytes);
         if (!s->base)
-            status = error_no_memory(err, (size_t)s->bytes);
+            status = error_no_memory(err);
     }
     if (status != FIRN_OK) {
         mem_free(s);
@@ -237,7 +237,7 @@ static int probe(fs_file *file, uint64_t size, firn_error *err)
 {
     uint8_t *scratch = mem_alloc(PROBE_BYTES);
     if (!scratch)
-        return error_no_memory(err, PROBE_BYTES);
+        return error_no_memory(err);
     int status = FIRN_OK;
     for (uint64_t at = 0; at < size && status == FIRN_OK; at += PROBE_BYTES) {
         uint64_t left = size - at;
@@ -253,7 +253,7 @@ static int find_used_end(fs_file *file, uint64_t size, uint64_t *out, firn_error
 {
     uint8_t *scratch = mem_alloc(PROBE_BYTES);
     if (!scratch)
-        return error_no_memory(err, PROBE_BYTES);
+        return error_no_memory(err);
     int status = FIRN_OK;
     uint64_t end = size;
     while (end > 0 && status == FIRN_OK) {
@@ -300,7 +300,7 @@ static int bytes_load(const wal_segment *s, uint64_t size, uint64_t used, held_b
     } else {
         address = mem_pages((size_t)size);
         if (!address)
-            return error_no_memory(err, (size_t)size);
+            return error_no_memory(err);
         status = fs_read(s->file, address, (size_t)used, 0, err);
     }
     held_bytes loaded = {address, size, mapped};

@@ -127,7 +127,7 @@ static int scratch_reserve(wal *w, uint64_t bytes, firn_error *err)
     size_t size = (size_t)wal_round_up(bytes, UINT64_C(64) << 10);
     uint8_t *p = mem_realloc(w->scratch, size);
     if (!p)
-        return error_no_memory(err, size);
+        return error_no_memory(err);
     w->scratch = p;
     w->scratch_bytes = size;
     return FIRN_OK;

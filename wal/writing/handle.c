@@ -185,7 +185,7 @@ static int hold_segments(wal *w, wal_contents *out, firn_error *err)
         capacity = n + 4;
         segments = mem_alloc(capacity * sizeof(*segments));
         if (!segments)
-            return error_no_memory(err, capacity * sizeof(*segments));
+            return error_no_memory(err);
     }
 }
 

@@ -27,7 +27,7 @@ static wal *wal_alloc(const wal_config *config, fs_dir *dir, firn_error *err)
 {
     wal *w = mem_aligned(WAL_CACHE_LINE, sizeof(*w));
     if (!w) {
-        error_no_memory(err, sizeof(*w));
+        error_no_memory(err);
         return NULL;
     }
     memset(w, 0, sizeof(*w));
@@ -78,7 +78,7 @@ static int adopt(wal *w, wal_recovered_log *log, firn_error *err)
     mutex_not_shared(&w->log_mu);
     w->live = mem_alloc((log->count + 8) * sizeof(wal_segment *));
     if (!w->live)
-        return error_no_memory(err, (log->count + 8) * sizeof(wal_segment *));
+        return error_no_memory(err);
     w->live_capacity = log->count + 8;
     for (size_t i = 0; i < log->count; i++) {
         wal_segment *s = log->segments[i];
@@ -263,7 +263,7 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
                             ? POPULATE_AHEAD_BATCH_BYTES
                             : POPULATE_AHEAD_BYTES;
     firn_error why; /* opening goes on behind some failures, and then tells nothing of them */
-    status = w->recycler ? decide_backing(w, &why) : error_no_memory(&why, 0);
+    status = w->recycler ? decide_backing(w, &why) : error_no_memory(&why);
     if (status == FIRN_OK)
         status = wal_recover(dir, &w->config, w->mapped, &log, &found, &why);
     if (status == FIRN_OK)

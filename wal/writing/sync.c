@@ -527,5 +527,5 @@ int firn_wal_on_durable(firn_wal *log, uint64_t seq, firn_wal_durable_fn fn, voi
     if (seq > firn_wal_last_seq(log))
         return unknown_seq(log, seq, error);
     status = wal_callback_add(log, seq, fn, ctx);
-    return status == FIRN_OK ? status : error_no_memory(error, 0);
+    return status == FIRN_OK ? status : error_no_memory(error);
 }

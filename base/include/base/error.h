@@ -39,10 +39,12 @@ int error_needed(firn_error *err, int status);
  * ends with `then`. */
 void error_hint_curable(firn_error *err, const char *then);
 
-/* An allocation of this thread has failed, which asked for so many bytes. 0: the allocator knows
- * how many (mem_refused), and so it is wherever the allocation was made by a function that was
- * called. */
-int error_no_memory(firn_error *err, size_t bytes);
+/* The newest allocation of this thread that failed. How much it had asked for, the allocator knows
+ * (mem_refused); that is told when it is 1 MiB or more. */
+int error_no_memory(firn_error *err);
+/* Callers in sstable/ pass a size besides, which counts for nothing. */
+#define error_no_memory(...)  error_no_memory(error_first(__VA_ARGS__, 0))
+#define error_first(err, ...) (err)
 
 /* Does it pass by itself? A full disk and a lack of memory or descriptors do: nothing has happened,
  * and trying again is right. */
