@@ -96,7 +96,9 @@ static void decide_mapping(firn *db) REQUIRES(db->manifest_mu)
     store_decide_mapping(db, versions, count);
 }
 
-/* The versions that an edit makes of the present ones. */
+/* The versions that an edit makes of the present ones. An edit that makes no version of a store is
+ * not written: opening would refuse the manifest. Another process may have changed what a merge
+ * has read. */
 static int make_versions(firn *db, const edit *e, next_versions *next, firn_error *err)
     REQUIRES(db->manifest_mu)
 {
@@ -111,6 +113,7 @@ static int make_versions(firn *db, const edit *e, next_versions *next, firn_erro
             continue;
         view *v = tree_view(t);
         rc = version_apply(v->version, e, &next->of[t->bucket], err);
+        rc = refuse_version(rc, manifest_path(db->manifest), manifest_bytes(db->manifest), err);
         view_unref(v);
     }
     return rc;

@@ -562,20 +562,11 @@ static int check_numbers(const reader *r)
 
 static int finish_one(reader *r, version_build *b, version **out)
 {
-    firn_error why = {0};
-    int rc = version_build_finish(b, out, &why);
+    int rc = version_build_finish(b, out, r->err);
     r->s->steps += b->steps;
     if (rc == FIRN_OK)
         return check_tables(r, *out);
-    if (rc == FIRN_NO_MEMORY) {
-        if (r->err)
-            *r->err = why;
-        return rc;
-    }
-    error_file(r->err, rc, r->file->path, b->blame, "the manifest lists what no store has: %s",
-               why.message);
-    error_hint(r->err, HINT_BACKUP);
-    return rc;
+    return refuse_version(rc, r->file->path, b->blame, r->err);
 }
 
 static int finish(reader *r)

@@ -357,6 +357,14 @@ static int gather(version_build *b, gathered *g, firn_error *err)
     return FIRN_OK;
 }
 
+/* What stood there first was right; what the base has, stands nowhere. */
+static uint64_t later_edit(uint64_t x, uint64_t y)
+{
+    if (x == FIRN_NO_OFFSET || y == FIRN_NO_OFFSET)
+        return x == FIRN_NO_OFFSET ? y : x;
+    return x > y ? x : y;
+}
+
 /* V2. */
 static int check_disjoint(version_build *b, unsigned n, const listed *items, size_t count,
                           firn_error *err)
@@ -366,7 +374,7 @@ static int check_disjoint(version_build *b, unsigned n, const listed *items, siz
         b->steps++;
         if (slice_compare(x->properties.key_max, y->properties.key_min) < 0)
             continue;
-        b->blame = items[i].where != FIRN_NO_OFFSET ? items[i].where : items[i - 1].where;
+        b->blame = later_edit(items[i - 1].where, items[i].where);
         return error_set(err, FIRN_DAMAGED,
                          "tables %" PRIu64 " and %" PRIu64 " of level %u overlap", x->no, y->no, n);
     }
@@ -412,6 +420,15 @@ int version_build_finish(version_build *b, version **out, firn_error *err)
         *out = v;
     else
         version_unref(v);
+    return rc;
+}
+
+int refuse_version(int rc, const char *path, uint64_t offset, firn_error *err)
+{
+    if (rc != FIRN_DAMAGED || !err)
+        return rc;
+    error_file(err, rc, path, offset, "the manifest lists what no store has: %s", err->message);
+    error_hint(err, "restore the store from a backup" HINT_REPAIR);
     return rc;
 }
 

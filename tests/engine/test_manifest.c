@@ -296,6 +296,7 @@ FORGE(number_zero, t.no = 0; add_table(b, t))
 FORGE(number_huge, t.no = UINT64_MAX; add_table(b, t))
 FORGE(number_ahead, t.no = UINT64_C(1) << 40; add_table(b, t))
 FORGE(overlap, t.key_min = "000000000002!"; t.key_max = "000000000002}"; add_table(b, t))
+FORGE(overlap_below, t.key_min = "000000000001~~"; t.key_max = "000000000002"; add_table(b, t))
 FORGE(equal_bounds, t.key_min = "000000000002~"; t.key_max = "000000000002~"; add_table(b, t))
 FORGE(no_entries, t.entries = 0; t.deletes = 0; add_table(b, t))
 FORGE(many_deletes, t.deletes = 11; add_table(b, t))
@@ -363,6 +364,7 @@ static const forgery forgeries[] = {
     {"a number that no table", FIRN_DAMAGED, number_huge},
     {"not been given out", FIRN_DAMAGED, number_ahead},
     {"overlap", FIRN_DAMAGED, overlap},
+    {"overlap", FIRN_DAMAGED, overlap_below},
     {"overlap", FIRN_DAMAGED, equal_bounds},
     {"counts", FIRN_DAMAGED, no_entries},
     {"counts", FIRN_DAMAGED, many_deletes},

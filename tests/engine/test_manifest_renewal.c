@@ -242,6 +242,47 @@ static void a_manifest_whose_sync_failed_is_not_touched_again(void **state)
     bed_release(&b);
 }
 
+/* A merge of what another process has changed may make a table that lies over its neighbour: no manifest gets to list it. */
+static void an_edit_that_makes_no_version_is_not_written(void **state)
+{
+    (void)state;
+    bed b;
+    edit e = {0};
+    table *t = NULL;
+    unsigned n = 1;
+    firn_error err = {0};
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    mutex_not_shared(&b.db->manifest_mu);
+    bed_put(&b, "key", "1");
+    bed_flush(&b);
+    MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    view *v = tree_view(&b.db->main);
+    while (n < FIRN_LEVELS - 1 && v->version->levels[n].count == 0)
+        n++;
+    assert_int_equal(v->version->levels[n].count, 1);
+    MUST(table_new(&b.db->env, store_next_file_no(b.db),
+                   &v->version->levels[n].tables[0]->properties, &t));
+    view_unref(v);
+    MUST(edit_add(&e, n, t));
+    uint64_t bytes = manifest_bytes(b.db->manifest), no = current_manifest(b.db);
+    assert_int_equal(store_commit_edit(b.db, &e, NULL, &err), FIRN_DAMAGED);
+    assert_non_null(strstr(err.message, "overlap"));
+    assert_string_equal(err.file, manifest_path(b.db->manifest));
+    assert_non_null(strstr(err.file, ".manifest"));
+    assert_int_equal(err.offset, bytes); /* where it would stand */
+    assert_non_null(strstr(err.hint, "firn repair"));
+    assert_int_equal(manifest_bytes(b.db->manifest), bytes);
+    assert_int_equal(current_manifest(b.db), no);
+    edit_release(&e);
+    table_unref(t);
+    (void)firn_close(b.db, NULL);
+    b.db = NULL;
+    bed_must_open(&b);
+    bed_expect(&b, NULL, "key", "1");
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +290,7 @@ int main(void)
         cmocka_unit_test(a_manifest_that_cannot_be_replaced_loses_nothing),
         cmocka_unit_test(a_manifest_whose_successor_is_in_doubt_gets_no_more_edits),
         cmocka_unit_test(a_manifest_whose_sync_failed_is_not_touched_again),
+        cmocka_unit_test(an_edit_that_makes_no_version_is_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
