@@ -170,7 +170,20 @@ static bool is_loss(const firn_wal_finding *f)
     return f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS;
 }
 
-static void look_at_log(const repair *r, log_look *out)
+static void buckets_of_frame(const wal_applied *frame, bucket_set *out)
+{
+    firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
+    entries_buckets(payload, frame->count, out);
+}
+
+static int see_buckets(void *ctx, const wal_applied *frame)
+{
+    buckets_of_frame(frame, ctx);
+    return 0;
+}
+
+/* *buckets: gets those that the log has entries of; NULL: they are not looked for. */
+static void look_at_log(const repair *r, log_look *out, bucket_set *buckets)
 {
     wal_config config;
     firn_wal_report report;
@@ -191,6 +204,8 @@ static void look_at_log(const repair *r, log_look *out)
             out->front_damaged =
                 out->front_damaged ||
                 (is_loss(&report.findings[i]) && report.findings[i].seq_first <= out->before_first);
+        if (buckets) /* of a log that cannot be read to its end, what is in front */
+            (void)wal_recovered(w, 0, see_buckets, buckets, NULL);
     }
     firn_wal_close(w, NULL);
     firn_wal_report_release(&report);
@@ -203,7 +218,7 @@ static bool manifest_exceeds_log(const repair *r)
     log_look look;
     if (r->flushed_seq <= WAL_SKIP_MAX)
         return false;
-    look_at_log(r, &look);
+    look_at_log(r, &look, NULL);
     return look.last_seq < r->flushed_seq - WAL_SKIP_MAX;
 }
 
@@ -219,7 +234,7 @@ static int manifest_is_old(repair *r, bool *old)
     if (rc != FIRN_OK || !any || *old || seq_max <= r->flushed_seq)
         return rc;
     log_look look;
-    look_at_log(r, &look);
+    look_at_log(r, &look, NULL);
     *old = look.front_damaged || look.before_first > r->flushed_seq;
     return FIRN_OK;
 }
@@ -288,7 +303,7 @@ static int rebuild(repair *r)
     r->summary.manifest_rebuilt = true;
     r->covered_no = r->folder.log_files ? r->folder.log_first - 1 : r->state.covered_no;
     r->flushed_seq = 0;
-    look_at_log(r, &look);
+    look_at_log(r, &look, &r->in_log);
     if (r->state.version)
         repair_tell_missing(r);
     int rc = r->state.version ? FIRN_OK : find_store_id(r, &look);
@@ -393,8 +408,7 @@ static int see_frame(void *ctx, const wal_applied *frame)
 {
     repair *r = ctx;
     bucket_set buckets = {0};
-    firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
-    entries_buckets(payload, frame->count, &buckets);
+    buckets_of_frame(frame, &buckets);
     if (!bucket_set_reaches(&buckets, 1))
         return 0;
     for (unsigned b = 1; b < TREES_MAX; b++)

@@ -25,6 +25,9 @@ typedef struct repair {
     part *parts;
     size_t count, capacity;
     bucket_set seen; /* what tables and log are of, beside what the manifest lists */
+    /* Without a manifest: of which buckets the log has entries, also of those that tables hold.
+     * Known before tables are judged by their bucket. */
+    bucket_set in_log;
     void (*tell)(void *ctx, const firn_repair_event *event);
     void *ctx;
     firn_repair_summary summary;

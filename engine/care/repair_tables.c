@@ -375,11 +375,18 @@ static int take_one(repair *r, uint64_t no, uint64_t *seq_max, buf *unknown)
     return rc;
 }
 
+/* What was put into a bucket lately may be in the log alone, and its table be the one that does not
+ * say any more which bucket it is of. */
+static bool has_several_buckets(const repair *r)
+{
+    return r->state.bucket_count > 0 || bucket_set_reaches(&r->seen, 1) ||
+           bucket_set_reaches(&r->in_log, 1);
+}
+
 /* In a store of several buckets, its keys might go into the wrong one. */
 static int take_unknown(repair *r, uint64_t no)
 {
-    static const bucket_set none;
-    if (r->state.bucket_count == 0 && memcmp(&r->seen, &none, sizeof none) == 0)
+    if (!has_several_buckets(r))
         return save_found(r, no, 0);
     char name[NAME_BYTES];
     name_table(no, name);

@@ -511,6 +511,63 @@ static void a_store_with_such_a_manifest_is_repaired(void **state)
     }
 }
 
+/* Lists the table of a store in another bucket, in a manifest that is newer than manifest `no`. */
+static void list_in_another_bucket(fs_dir *dir, uint64_t no)
+{
+    table_env env = {.dir = dir};
+    manifest_state s = {0};
+    manifest *m = NULL;
+    version *without = NULL, *with = NULL, *empty = NULL;
+    table *moved = NULL;
+    edit e = {0};
+    MUST(manifest_load(&env, no, &s, error));
+    assert_int_equal(s.version->levels[0].count, 1);
+    const table *t = s.version->levels[0].tables[0];
+    sst_properties p = t->properties;
+    p.bucket = 1;
+    MUST(table_new(&env, t->no, &p, &moved));
+    MUST(edit_add(&e, 0, moved));
+    MUST(version_new_empty(&without));
+    MUST(version_new_empty(&empty));
+    empty->bucket = 1;
+    MUST(version_apply(empty, &e, &with, error));
+    version_unref(s.version);
+    s.version = without;
+    MUST(manifest_state_add(&s, 1, slice_of_str("other"), with));
+    s.bucket_limit = 2;
+    MUST(manifest_create(dir, s.next_file_no++, &s, &m, error));
+    manifest_close(m);
+    version_unref(with);
+    version_unref(empty);
+    edit_release(&e);
+    table_unref(moved);
+    manifest_state_release(&s);
+}
+
+/* Its keys would show in a bucket that they were never put into. */
+static void a_table_is_of_the_bucket_that_it_says_it_is_of(void **state)
+{
+    (void)state;
+    bed b;
+    fs_dir *dir = NULL;
+    firn_error err = {0};
+    uint64_t no = 0;
+    char name[NAME_BYTES], path[100];
+    closed_store(&b);
+    MUST(fs_dir_open(b.config.fs, b.folder, &dir, error));
+    do {
+        name_manifest(++no, false, name);
+        snprintf(path, sizeof path, "%s/%s", b.folder, name);
+    } while (!simfs_exists(b.sim, path));
+    MUST(engine_check(b.config.fs, b.folder, NULL, NULL, NULL, error));
+    list_in_another_bucket(dir, no);
+    assert_int_equal(engine_check(b.config.fs, b.folder, NULL, NULL, NULL, &err), FIRN_DAMAGED);
+    assert_non_null(strstr(err.file, ".tbl"));
+    assert_non_null(strstr(err.message, "manifest"));
+    fs_dir_close(dir);
+    bed_release(&b);
+}
+
 FORGE(next_file_last, (void)t; add_single(b, TAG_NEXT_FILE, FILE_NO_LAST + 1))
 
 /* Nothing is given out that the next open would refuse, and what is there can be read. */
@@ -665,6 +722,7 @@ int main(void)
         cmocka_unit_test(numbers_that_are_chosen_to_collide_do_not),
         cmocka_unit_test(what_makes_no_sense_is_damage_of_the_manifest),
         cmocka_unit_test(a_store_with_such_a_manifest_is_repaired),
+        cmocka_unit_test(a_table_is_of_the_bucket_that_it_says_it_is_of),
         cmocka_unit_test(what_makes_sense_is_taken),
         cmocka_unit_test(a_store_whose_file_numbers_are_used_up_can_still_be_read),
         cmocka_unit_test(a_large_manifest_is_not_read_before_its_header_and_never_as_a_whole),

@@ -151,6 +151,48 @@ static void a_table_of_no_known_bucket_is_set_aside(void **state)
     trees_end(s);
 }
 
+/* The only table of the other bucket is damaged: no table speaks of it, but the log does. */
+static void the_log_tells_of_a_bucket_that_no_table_speaks_of(void **state)
+{
+    (void)state;
+    scenario *s = trees_begin(16);
+    firn_repair_summary summary = {0};
+    char path[128];
+    bed_must_open(&s->b);
+    s->trees[0] = &s->b.db->main;
+    MUST(tree_create(s->b.db, slice_of_str(tree_names[1]), &s->trees[1], error));
+    for (unsigned i = 0; i < 20; i++)
+        trees_write(s, false);
+    bed_flush(&s->b);
+    MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
+    path_of_a_table(s, s->trees[1], path);
+    for (unsigned i = 0; i < 4; i++)
+        trees_write(s, false);
+    view *v = tree_view(s->trees[1]);
+    assert_int_equal(version_tables(v->version), 1);
+    assert_true(mem_part_of(v->active, s->trees[1]->bucket) != NULL);
+    view_unref(v);
+    bed_must_close(&s->b);
+    unlink_manifests(s);
+    size_t size = 0;
+    (void)simfs_peek(s->b.sim, path, &size);
+    simfs_flip_bit(s->b.sim, path, 8 * (size - 3)); /* its footer, and with it the properties */
+    MUST(engine_repair(s->b.folder, &s->b.options, &s->b.config, NULL, NULL, &summary, error));
+    assert_int_equal(summary.tables_lost, 1);
+    bed_must_open(&s->b);
+    find_without_names(s);
+    assert_non_null(s->trees[1]); /* with what the log has of it */
+    s->trees[1] = NULL;
+    trees_must_be(s, NULL, s->count); /* the default one has all of its own */
+    for (unsigned k = 0; k < KEYS; k++) {
+        char room[64];
+        firn_slice key = trees_key(1, k, room);
+        assert_int_equal(firn_get_into(s->b.db, key.data, key.size, NULL, NULL, 0, &size, NULL),
+                         FIRN_NOT_FOUND);
+    }
+    trees_end(s);
+}
+
 static void remove_file(scenario *s, const char *path)
 {
     fs_dir *dir = NULL;
@@ -210,6 +252,7 @@ int main(void)
         cmocka_unit_test(repair_keeps_the_buckets),
         cmocka_unit_test(repair_without_a_manifest_keeps_buckets_apart),
         cmocka_unit_test(a_table_of_no_known_bucket_is_set_aside),
+        cmocka_unit_test(the_log_tells_of_a_bucket_that_no_table_speaks_of),
         cmocka_unit_test(a_table_of_a_dropped_bucket_does_not_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
