@@ -96,9 +96,10 @@ int build_add(build *b, const iter *it, firn_error *err)
         rc = start_table(b, err);
     if (rc == FIRN_OK)
         rc = sst_writer_add(b->writer, it->key, it->seq, it->kind, it->value, err);
-    /* The merge gives what the tables give. A writer of tables refuses what no table may hold. */
+    /* A writer of tables refuses what no table may hold: the order that a memtable found when its
+     * entries were written has changed, or the merge gives what a table gives. */
     if (rc == FIRN_INVALID)
-        rc = refuse_order(b->db->dir->path, err);
+        rc = b->from_log ? memtable_changed(err) : refuse_order(b->db->dir->path, err);
     if (b->writer)
         charge(b, it->value.size);
     /* The last key is only needed once the table is about to be full. */

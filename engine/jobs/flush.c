@@ -126,6 +126,7 @@ static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
         build *b = &f->builds[f->count++];
         build_init(b, db, 0, UINT64_MAX);
         b->bucket = p->bucket;
+        b->from_log = true;
         rc = write_table(&keep, m, b, err);
         f->bytes += b->bytes;
         for (size_t i = 0; rc == FIRN_OK && i < b->count; i++)

@@ -311,10 +311,42 @@ static void an_entry_of_the_log_that_has_changed_is_told(void **state)
     tempdir_remove(temp);
 }
 
+/* The key of an entry is another one now, and stands where it does not belong: no table is to blame. */
+static void a_flush_of_an_entry_that_has_changed_blames_the_log(void **state)
+{
+    (void)state;
+    static const char key[] = "the key", value[] = "the value of a key that changes";
+    firn_value got;
+    char *temp = tempdir_new();
+    snprintf(folder, sizeof folder, "%s/store", temp);
+    begin(1);
+    must(firn_put(db, key, strlen(key), value, strlen(value), NULL, &err));
+    changer v = {0};
+    changer_map(&v, ".wal");
+    uint8_t *first = find_in_log(&v, value) - strlen(key);
+    assert_int_equal(*first, key[0]);
+    *first = 'a'; /* its place is in front of the keys that begin with k now */
+    /* Writing has stopped, and this is why. */
+    assert_int_equal(firn_flush(db, &err), FIRN_POISONED);
+    assert_non_null(strstr(err.message, "an entry of the log has changed"));
+    assert_non_null(strstr(err.hint, "another program writes into the store's files"));
+    *first = (uint8_t)key[0];
+    for (unsigned i = 0; i < v.count; i++)
+        munmap(v.files[i].data, v.files[i].size);
+    (void)firn_close(db, &err);
+    must(firn_open(folder, NULL, &db, &err));
+    must(firn_get(db, key, strlen(key), NULL, &got, &err));
+    assert_int_equal(got.size, strlen(value));
+    firn_value_release(&got);
+    must(firn_close(db, &err));
+    tempdir_remove(temp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_entry_of_the_log_that_has_changed_is_told),
+        cmocka_unit_test(a_flush_of_an_entry_that_has_changed_blames_the_log),
         cmocka_unit_test(what_another_process_writes_into_the_files_ends_no_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
