@@ -336,10 +336,15 @@ static uint64_t garbage_of(const look *k, unsigned n, size_t i)
     return schedule_garbage(t, k->s->snapshots, k->s->snapshot_count, bottom);
 }
 
+/* In a calm, any garbage is worth the work when it is all that is hidden: the table is written once
+ * more, and then holds none. */
 static bool has_much_garbage(const look *k, unsigned n, size_t i)
 {
     uint64_t garbage = garbage_of(k, n, i);
-    return garbage && garbage >= at(k, n, i)->entries / MUCH_GARBAGE;
+    if (garbage == 0 || garbage >= at(k, n, i)->entries / MUCH_GARBAGE)
+        return garbage > 0;
+    return k->s->calm &&
+           schedule_needed(level_of(k, n)->tables[i], k->s->snapshots, k->s->snapshot_count) == 0;
 }
 
 /* Taking a table down costs what it overlaps. While there are writers, the level's share does that

@@ -102,16 +102,24 @@ static bool is_needed(const kept_range *k, const uint64_t *snapshots, size_t cou
     return first < count && snapshots[first] <= k->to;
 }
 
+uint64_t schedule_needed(const table *t, const uint64_t *snapshots, size_t count)
+{
+    uint64_t needed = 0;
+    for (size_t i = 0; i < t->kept_count; i++)
+        if (is_needed(&t->kept[i], snapshots, count))
+            needed += t->kept[i].count;
+    return needed;
+}
+
 uint64_t schedule_garbage(const table *t, const uint64_t *snapshots, size_t count, bool bottom)
 {
-    uint64_t garbage = 0, hidden = 0, deletes = t->properties.deletes;
-    for (size_t i = 0; i < t->kept_count; i++) {
+    uint64_t hidden = 0, deletes = t->properties.deletes;
+    uint64_t needed = schedule_needed(t, snapshots, count);
+    for (size_t i = 0; i < t->kept_count; i++)
         hidden += t->kept[i].count;
-        if (!is_needed(&t->kept[i], snapshots, count))
-            garbage += t->kept[i].count;
-    }
-    /* Each tombstone that was kept for what it hides hides at least one version. */
-    if (bottom && deletes > hidden)
-        garbage += deletes - hidden;
-    return garbage;
+    uint64_t garbage = hidden - needed;
+    /* Each tombstone that a merge at the bottom keeps hides a version that a snapshot needs. */
+    if (bottom && deletes > needed)
+        garbage += deletes - needed;
+    return garbage < t->properties.entries ? garbage : t->properties.entries;
 }

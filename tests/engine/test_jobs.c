@@ -504,7 +504,8 @@ static void tombstones_go_down_to_what_they_hide(void **state)
     s.snapshot_count = 3;
     nothing_is_next(&t, &s);
     assert_int_equal(schedule_garbage(gone, snapshots, 3, true), 0);
-    assert_int_equal(schedule_garbage(gone, snapshots, 1, true), 5);
+    assert_int_equal(schedule_garbage(gone, snapshots, 1, true), 10);
+    assert_int_equal(schedule_garbage(gone, snapshots, 1, false), 5);
     s.snapshot_count = 1;
     j = must_be_next(&t, &s, DUE_GARBAGE);
     schedule_job_release(&j);
@@ -550,6 +551,29 @@ static void what_only_former_snapshots_needed_is_garbage(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(schedule_garbage(x, cases[i].snapshots, cases[i].count, true),
                          cases[i].garbage);
+    tree_end(&t);
+}
+
+/* Less than one in ten waits for a calm, and there for the last snapshot that needs anything of the table. */
+static void little_garbage_goes_in_a_calm_when_nothing_hidden_is_needed(void **state)
+{
+    (void)state;
+    tree t;
+    tree_init(&t);
+    schedule_state s = {.free_bytes = UINT64_MAX};
+    table *x = add(&t, 1, 0, 9, TABLE, 1000, 0);
+    const kept_range kept[] = {{10, 10, 1}, {20, 20, 40}};
+    const uint64_t snapshots[] = {20};
+    assert_int_equal(table_say_kept(x, kept, 2), FIRN_OK);
+    nothing_is_next(&t, &s);
+    s.calm = true;
+    s.snapshots = snapshots;
+    s.snapshot_count = 1;
+    nothing_is_next(&t, &s);
+    s.snapshot_count = 0;
+    schedule_job j = must_be_next(&t, &s, DUE_GARBAGE);
+    assert_true(j.inputs[0][0] == x && j.target == 1);
+    schedule_job_release(&j);
     tree_end(&t);
 }
 
@@ -715,6 +739,7 @@ int main(void)
         cmocka_unit_test(tombstones_go_down_to_what_they_hide),
         cmocka_unit_test(few_tombstones_over_many_entries_wait_for_a_calm),
         cmocka_unit_test(what_only_former_snapshots_needed_is_garbage),
+        cmocka_unit_test(little_garbage_goes_in_a_calm_when_nothing_hidden_is_needed),
         cmocka_unit_test(garbage_is_found_wherever_it_lies),
         cmocka_unit_test(what_fits_is_done_before_what_does_not),
         cmocka_unit_test(a_request_is_done_in_bounded_jobs_and_then_there_is_nothing_left),

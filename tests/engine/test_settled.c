@@ -197,6 +197,70 @@ static void a_snapshot_that_stays_keeps_only_its_own(void **state)
     }
 }
 
+/* One key in `stride` is deleted, each third of them under a snapshot more. */
+static void delete_under_three(bed *b, unsigned total, unsigned stride, firn_snapshot *s[3])
+{
+    for (unsigned i = 0; i < total; i++)
+        put(b, i, "value");
+    for (unsigned k = 0; k < 3; k++) {
+        MUST(firn_snapshot_new(b->db, &s[k], error));
+        for (unsigned i = k * stride; i < total; i += 3 * stride)
+            drop(b, i);
+    }
+    compact(b);
+}
+
+/* In whatever order they go, and however little it is beside what stays; in the next life likewise. */
+static void behind_the_last_snapshot_nothing_stays(void **state)
+{
+    (void)state;
+    enum { TOTAL = 600 };
+    static const unsigned orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (unsigned stride = 1; stride <= 200; stride = stride * 3 + 3)
+        for (size_t order = 0; order < 12; order++) {
+            bed b;
+            firn_snapshot *s[3];
+            open_in_memory(&b);
+            delete_under_three(&b, TOTAL, stride, s);
+            uint64_t live = TOTAL - (TOTAL + stride - 1) / stride;
+            assert_int_equal(entries(&b), TOTAL + (TOTAL - live));
+            for (size_t k = 0; k < 3; k++) {
+                firn_snapshot_free(s[orders[order % 6][k]]);
+                if (order < 6 || k < 2)
+                    settle(&b);
+            }
+            if (order >= 6) {
+                bed_must_close(&b);
+                bed_must_open(&b);
+                settle(&b);
+            }
+            assert_int_equal(entries(&b), live);
+            uint64_t before = bed_stats(&b).bytes_compacted;
+            settle(&b);
+            compact(&b);
+            assert_int_equal(bed_stats(&b).bytes_compacted, before);
+            bed_release(&b);
+        }
+}
+
+/* Tombstones count with what they hid: one in thirteen keys is due while there are writers. */
+static void a_tombstone_goes_with_what_it_was_kept_for(void **state)
+{
+    (void)state;
+    bed b;
+    firn_snapshot *s[3];
+    open_in_memory(&b);
+    delete_under_three(&b, 130, 13, s);
+    assert_int_equal(entries(&b), 140);
+    for (size_t k = 0; k < 3; k++)
+        firn_snapshot_free(s[k]);
+    put(&b, 0, "value");
+    bed_flush(&b);
+    assert_int_equal(entries(&b), 121);
+    bed_release(&b);
+}
+
 /* The manifest says it to the next life, and to the one after that. */
 static void what_is_kept_is_remembered(void **state)
 {
@@ -594,6 +658,8 @@ int main(void)
         cmocka_unit_test(a_caller_settles_what_a_snapshot_kept),
         cmocka_unit_test(of_many_snapshots_each_keeps_what_it_sees),
         cmocka_unit_test(a_snapshot_that_stays_keeps_only_its_own),
+        cmocka_unit_test(behind_the_last_snapshot_nothing_stays),
+        cmocka_unit_test(a_tombstone_goes_with_what_it_was_kept_for),
         cmocka_unit_test(what_is_kept_is_remembered),
         cmocka_unit_test(tombstones_of_nothing_go),
         cmocka_unit_test(the_space_of_what_was_deleted_comes_back_by_itself),
