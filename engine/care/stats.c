@@ -39,6 +39,11 @@ static void add_levels(const version *v, engine_bucket *to)
     }
 }
 
+static uint64_t counter(const _Atomic uint64_t *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
 /* The levels of all buckets together. The mems of bucket 0 are those of all. */
 static void add_trees(firn_stats *s, firn *db)
 {
@@ -50,6 +55,8 @@ static void add_trees(firn_stats *s, firn *db)
         views[count++] = tree_view(t);
     mutex_unlock(&db->state_mu);
     add_mems(s, views[0]);
+    /* While the views hold their tables, so that it is never less than what the levels have. */
+    s->total_bytes = counter(&db->table_bytes);
     for (size_t i = 0; i < count; i++) {
         add_levels(views[i]->version, &all);
         view_unref(views[i]);
@@ -95,11 +102,6 @@ int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket
     return FIRN_OK;
 }
 
-static uint64_t counter(const _Atomic uint64_t *c)
-{
-    return atomic_load_explicit(c, memory_order_relaxed);
-}
-
 /* What no other figure counts: the manifest, the room kept for a full disk, what was set aside. */
 static int add_disk(firn *db, firn_stats *s, firn_error *err)
 {
@@ -123,11 +125,9 @@ static int add_disk(firn *db, firn_stats *s, firn_error *err)
     mutex_unlock(&db->manifest_mu);
     s->lost_files = aside.files;
     s->lost_bytes = aside.bytes;
-    s->total_bytes = s->log_bytes + aside.bytes + manifest_size;
+    s->total_bytes += s->log_bytes + aside.bytes + manifest_size;
     if (reserve.kind == FS_KIND_FILE)
         s->total_bytes += reserve.size;
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
-        s->total_bytes += s->level_bytes[n];
     return FIRN_OK;
 }
 

@@ -50,6 +50,7 @@ static int prepare_env(firn *db, firn_error *err)
         return error_no_memory(err);
     db->env.cache = db->cache;
     db->env.budget = &db->budget;
+    db->env.file_bytes = &db->table_bytes;
     db->env.mapped = !db->options.never_map;
     db->env.keeps = db->options.read_only && !db->options.never_map;
     options_rules(&db->options, &db->rules);

@@ -42,6 +42,8 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
     t->self = t;
     if (env && env->budget)
         budget_charge(env->budget, BUDGET_TABLES, own_bytes(t));
+    if (env && env->file_bytes)
+        atomic_fetch_add_explicit(env->file_bytes, t->properties.file_bytes, memory_order_relaxed);
     t->as_level = (level){.tables = &t->self, .count = 1, .bytes = t->properties.file_bytes};
     *out = t;
     return FIRN_OK;
@@ -79,6 +81,10 @@ static void table_end(dead *d)
         /* A file that stays behind is an orphan, which the next open removes. */
         (void)fs_unlink(t->env->dir, name, NULL);
     }
+    /* Behind the unlink: until then the file takes its room. */
+    if (t->env && t->env->file_bytes)
+        atomic_fetch_sub_explicit(t->env->file_bytes, t->properties.file_bytes,
+                                  memory_order_relaxed);
     mutex_release(&t->opening);
     if (t->env && t->env->budget)
         budget_release(t->env->budget, BUDGET_TABLES, own_bytes(t));

@@ -234,7 +234,16 @@ FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
 /* Writes what is in memory to a table and waits for it; then the log that held it is given up. */
 FIRN_API int firn_flush(firn *db, firn_error *error);
 /* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level that
- * holds any of it, and waits. What already lies in that level alone stays as it is. */
+ * holds any of it, and waits. What already lies in that level alone stays as it is, unless it holds
+ * what no reader and no snapshot can see.
+ *
+ * Goes on step by step; a step writes new tables beside those that it then replaces, usually no
+ * more than 24 times table_bytes (firn_options). It is tried whether or not there is room for it,
+ * since it may free more than it takes: so near a full disk, it may fill the disk. Then the step's
+ * new tables are removed again, and FIRN_NO_SPACE is returned. Nothing is lost, and earlier steps
+ * stand; until the tables are removed, writes may be FIRN_NO_SPACE, too. To get further: make room;
+ * release iterators and values, which keep replaced tables on the disk; or compact smaller ranges
+ * of keys, one after the other. */
 FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to,
                           size_t to_size, firn_error *error);
 /* Waits until no background work is due. */
@@ -269,7 +278,10 @@ typedef struct firn_stats {
                                  hold: 0 for none */
     uint64_t lost_files, lost_bytes; /* in lost/, see firn_lost */
     uint64_t total_bytes;     /* the room that log, tables, manifest, reserve and lost/ take on the
-                                 disk */
+                                 disk. Tables that compaction has replaced count until they are
+                                 removed: when the last iterator or value is released that may
+                                 read them. So it may be more than level_bytes add up to. A table
+                                 counts when it is finished, not while it is written */
     uint64_t memory_bytes;    /* what the store holds of firn_options.memory, all kinds together */
 } firn_stats;
 

@@ -182,9 +182,10 @@ struct firn {
     unsigned turn GUARDED_BY(jobs_mu); /* the bucket at which the search for a job begins */
     compactor compactors[COMPACTORS_MOST];
     unsigned compactor_count;
-    _Atomic bool has_kept; /* some table lists versions that only snapshots need */
-    cleaner cleaner;       /* ends what readers were the last to hold */
-    dead trim;             /* what the cleaner is given to make it trim the cache */
+    _Atomic bool has_kept;        /* some table lists versions that only snapshots need */
+    _Atomic uint64_t table_bytes; /* of all files of tables, also those that only readers hold */
+    cleaner cleaner;              /* ends what readers were the last to hold */
+    dead trim;                    /* what the cleaner is given to make it trim the cache */
     atomic_bool trim_given;
     counters counters;
 };

@@ -36,7 +36,10 @@ typedef struct table_env {
     fs_file *lock; /* of the folder; NULL in a handle that only reads */
     sst_cache *cache;
     memory_budget *budget; /* NULL: nothing is counted */
-    cleaner *cleaner;      /* ends tables; NULL: the thread that drops the last reference does */
+    /* Of the files of all tables that are in memory, whether the newest version lists them or only
+     * readers hold them; NULL: nothing is counted */
+    _Atomic uint64_t *file_bytes;
+    cleaner *cleaner; /* ends tables; NULL: the thread that drops the last reference does */
     fs_pool *files;
     uint64_t store_id[2];
     bool mapped;
