@@ -8,6 +8,7 @@
 #define MANY_TOMBSTONES 4  /* one in so many */
 #define MUCH_GARBAGE    10 /* likewise */
 #define TOMBSTONE_PAYS  12 /* entries merged for one, while there are writers */
+#define HIDES_MUCH      8  /* of the table's bytes, or of those below: one in so many */
 #define SMALL_PART      4  /* of table_bytes: a table under it is small */
 #define SMALL_MANY      4  /* small neighbours that are worth a job, whatever their size */
 #define LEVEL0_MOST     256
@@ -328,6 +329,38 @@ static bool has_many_tombstones(const sst_properties *t)
     return t->deletes && t->deletes >= t->entries / MANY_TOMBSTONES;
 }
 
+/* Few tombstones may hide large entries: how much is estimated from those below. Keys of one kind
+ * lie side by side. So a tombstone is taken to hide what lies at any byte below, and not any entry:
+ * else few large entries would not count beside many small ones. */
+static bool hides_much(const look *k, unsigned n, size_t i)
+{
+    const sst_properties *t = at(k, n, i);
+    double below = 0, weighed = 0, own = (double)t->file_bytes;
+    for (unsigned deeper = n + 1; t->deletes && deeper < FIRN_LEVELS; deeper++) {
+        size_t first, end;
+        level_overlap(level_of(k, deeper), slice_somewhere(t->key_min), slice_somewhere(t->key_max),
+                      &first, &end);
+        size_t step = (end - first) / SCHEDULE_LOOKS + 1; /* of many, some are enough */
+        for (; first < end; first += step) {
+            const sst_properties *p = at(k, deeper, first);
+            double bytes = (double)p->file_bytes * (double)step;
+            below += bytes;
+            weighed += bytes * ((double)p->file_bytes / (double)p->entries);
+        }
+    }
+    if (below <= 0)
+        return false;
+    double hidden = weighed / below * (double)t->deletes;
+    return hidden >= (below < own ? below : own) / HIDES_MUCH;
+}
+
+/* Is the table to go down for its tombstones? Each time it does, they are one level nearer to where
+ * nothing lies below them. */
+static bool tombstones_matter(const look *k, unsigned n, size_t i)
+{
+    return has_many_tombstones(at(k, n, i)) || (k->s->calm && hides_much(k, n, i));
+}
+
 static uint64_t garbage_of(const look *k, unsigned n, size_t i)
 {
     const table *t = level_of(k, n)->tables[i];
@@ -367,7 +400,7 @@ static admission pick_tombstones(look *k, unsigned n, pick *out)
     for (size_t step = 0; n + 1 < FIRN_LEVELS && step < looks(k, n); step++) {
         size_t i = look_at(k, n, step);
         const sst_properties *t = at(k, n, i);
-        if (!has_many_tombstones(t) || !has_below(k, n, t->key_min, t->key_max) ||
+        if (!tombstones_matter(k, n, i) || !has_below(k, n, t->key_min, t->key_max) ||
             !tombstones_pay(k, n, i))
             continue;
         *out = of_level(k, DUE_TOMBSTONES, n, n + 1, i, i + 1);
@@ -505,7 +538,7 @@ static bool level0_has_dead(const look *k)
 {
     const level *l = level_of(k, 0);
     for (size_t i = 0; i < l->count && i < LEVEL0_MOST; i++)
-        if (has_many_tombstones(&l->tables[i]->properties) || has_much_garbage(k, 0, i))
+        if (tombstones_matter(k, 0, i) || has_much_garbage(k, 0, i))
             return true;
     return false;
 }

@@ -554,6 +554,53 @@ static void what_only_former_snapshots_needed_is_garbage(void **state)
     tree_end(&t);
 }
 
+/* In a calm, few tombstones over large entries are due, too; over small ones they are not. */
+static void few_tombstones_that_may_hide_much_go_down_in_a_calm(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t deletes, entries[2]; /* of the tables below, which have 2 * BASE bytes each */
+        bool much;
+    } cases[] = {
+        {1, {100, 100}, true},
+        {10, {2, 2}, true},
+        {0, {1, 1}, false},
+        {1, {1000, 1000}, false},
+        {10, {1000, 1000}, true},
+        {1, {20, 100000}, true}, /* few large ones beside many small ones */
+        {1, {100000, 20}, true},
+        {5, {100000, 100000}, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (unsigned lvl = 0; lvl < 2; lvl++) {
+            tree t;
+            tree_init(&t);
+            schedule_state s = {.free_bytes = UINT64_MAX};
+            add(&t, 2, 0, 49, 2 * BASE, cases[i].entries[0], 0);
+            add(&t, 2, 50, 99, 2 * BASE, cases[i].entries[1], 0);
+            table *x = add(&t, lvl, 5, 80, TABLE, 100, cases[i].deletes);
+            nothing_is_next(&t, &s);
+            s.calm = s.whole = true;
+            if (!cases[i].much) {
+                nothing_is_next(&t, &s);
+            } else {
+                schedule_job j = must_be_next(&t, &s, DUE_TOMBSTONES);
+                assert_true(j.inputs[0][0] == x && j.level == lvl && j.target > lvl);
+                schedule_job_release(&j);
+            }
+            tree_end(&t);
+        }
+    /* Where nothing lies below, they are garbage: they go where they are. */
+    tree t;
+    tree_init(&t);
+    schedule_state s = {.free_bytes = UINT64_MAX, .calm = true, .whole = true};
+    add(&t, 1, 0, 49, TABLE, 100, 1);
+    add(&t, 2, 50, 99, 2 * BASE, 2, 0);
+    schedule_job j = must_be_next(&t, &s, DUE_GARBAGE);
+    schedule_job_release(&j);
+    tree_end(&t);
+}
+
 /* Less than one in ten waits for a calm, and there for the last snapshot that needs anything of the table. */
 static void little_garbage_goes_in_a_calm_when_nothing_hidden_is_needed(void **state)
 {
@@ -739,6 +786,7 @@ int main(void)
         cmocka_unit_test(tombstones_go_down_to_what_they_hide),
         cmocka_unit_test(few_tombstones_over_many_entries_wait_for_a_calm),
         cmocka_unit_test(what_only_former_snapshots_needed_is_garbage),
+        cmocka_unit_test(few_tombstones_that_may_hide_much_go_down_in_a_calm),
         cmocka_unit_test(little_garbage_goes_in_a_calm_when_nothing_hidden_is_needed),
         cmocka_unit_test(garbage_is_found_wherever_it_lies),
         cmocka_unit_test(what_fits_is_done_before_what_does_not),

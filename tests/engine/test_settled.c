@@ -340,6 +340,42 @@ static void the_space_of_what_was_deleted_comes_back_by_itself(void **state)
     bed_release(&b);
 }
 
+/* Large values of one kind of keys, small ones of another, in all levels. A few deletes beside many puts: the space of what they hid
+ * comes back in a calm, and then there is no more work. */
+static void the_space_of_few_large_values_comes_back_in_a_calm(void **state)
+{
+    (void)state;
+    enum { LARGE = 100, SMALL = 3000, LARGE_BYTES = 10000 };
+    static char value[LARGE_BYTES];
+    memset(value, 'v', sizeof value - 1);
+    for (unsigned way = 0; way < 2; way++) {
+        bed b;
+        bed_on_simfs(&b, 1);
+        b.options.compression = FIRN_COMPRESSION_NONE;
+        bed_must_open(&b);
+        for (unsigned i = 0; i < LARGE; i++)
+            put(&b, way == 0 ? i : i * (SMALL / LARGE), value); /* apart, or among them */
+        for (unsigned i = 0; i < SMALL; i++)
+            if (way == 0 || i % (SMALL / LARGE))
+                put(&b, way == 0 ? LARGE + i : i, "small");
+        settle(&b);
+        uint64_t full = bytes(&b);
+        assert_true(full > LARGE * (LARGE_BYTES - 1));
+        for (unsigned i = 0; i < LARGE; i++)
+            drop(&b, way == 0 ? i : i * (SMALL / LARGE));
+        for (unsigned i = 0; i < SMALL; i++)
+            if (way == 0 || i % (SMALL / LARGE))
+                put(&b, way == 0 ? LARGE + i : i, "newer");
+        bed_flush(&b);
+        settle(&b);
+        assert_true(bytes(&b) < full / 4);
+        uint64_t before = bed_stats(&b).bytes_compacted;
+        settle(&b);
+        assert_int_equal(bed_stats(&b).bytes_compacted, before);
+        bed_release(&b);
+    }
+}
+
 /* What deletes hide goes although they lie in memory. What is not worth it, or was not asked for, stays there. */
 static void an_idle_store_flushes_its_memtable(void **state)
 {
@@ -742,6 +778,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_is_remembered),
         cmocka_unit_test(tombstones_of_nothing_go),
         cmocka_unit_test(the_space_of_what_was_deleted_comes_back_by_itself),
+        cmocka_unit_test(the_space_of_few_large_values_comes_back_in_a_calm),
         cmocka_unit_test(an_idle_store_flushes_its_memtable),
         cmocka_unit_test(an_idle_store_flushes_tombstones_of_large_values),
         cmocka_unit_test(a_released_snapshot_is_enough_for_it),
