@@ -84,18 +84,29 @@ int sst_block_builder_add(sst_block_builder *b, firn_slice key, firn_slice value
     return FIRN_OK;
 }
 
+/* Of n entries, whose bodies take so many bytes with whole keys and without their numbers. */
+static uint64_t laid_out(uint64_t n, uint64_t prefix, uint64_t bodies, uint64_t seq_span)
+{
+    /* Each key gives up the prefix; a 2-byte slot serves blocks that u16 can address. */
+    uint64_t bytes = SST_BLOCK_HEADER_BYTES + prefix + n * (1 + 4 + 2) + bodies +
+                     n * seq_width(seq_span) - n * prefix;
+    return bytes <= UINT16_MAX ? bytes : bytes + n * 2;
+}
+
+uint64_t sst_block_builder_bytes(const sst_block_builder *b)
+{
+    return laid_out(b->count, b->prefix_size, b->fixed_bytes + b->bytes.size,
+                    b->seq_max - b->seq_min);
+}
+
 uint64_t sst_block_builder_bytes_with(const sst_block_builder *b, firn_slice key, size_t value_size,
                                       uint64_t seq)
 {
     uint64_t low = b->count == 0 || seq < b->seq_min ? seq : b->seq_min;
     uint64_t high = b->count == 0 || seq > b->seq_max ? seq : b->seq_max;
     uint64_t prefix = b->count == 0 ? key.size : common_with(b, key);
-    uint64_t n = (uint64_t)b->count + 1;
-    uint64_t bodies =
-        b->fixed_bytes + 7 + n * seq_width(high - low) + b->bytes.size + key.size + value_size;
-    /* Each key gives up the prefix; a 2-byte slot serves blocks that u16 can address. */
-    uint64_t bytes = SST_BLOCK_HEADER_BYTES + prefix + n * (1 + 4 + 2) + bodies - n * prefix;
-    return bytes <= UINT16_MAX ? bytes : bytes + n * 2;
+    uint64_t bodies = b->fixed_bytes + 7 + b->bytes.size + key.size + value_size;
+    return laid_out((uint64_t)b->count + 1, prefix, bodies, high - low);
 }
 
 /* Writes the body of entry e at p, whose suffix and value are given; returns the byte behind it. */

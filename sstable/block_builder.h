@@ -33,7 +33,9 @@ void sst_block_builder_clear(sst_block_builder *b);
 /* FIRN_NO_MEMORY leaves the builder as it was. The key is not smaller than the last one. */
 int sst_block_builder_add(sst_block_builder *b, firn_slice key, firn_slice value,
                           const sst_pending *rest);
-/* An upper bound of the block's size if this entry were added too. */
+/* An upper bound of the block's size; not for an empty builder. */
+uint64_t sst_block_builder_bytes(const sst_block_builder *b);
+/* Likewise, if this entry were added too. */
 uint64_t sst_block_builder_bytes_with(const sst_block_builder *b, firn_slice key, size_t value_size,
                                       uint64_t seq);
 /* Appends the block to `out`; not for an empty builder. FIRN_NO_MEMORY. */

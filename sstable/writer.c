@@ -1,6 +1,7 @@
 /* writer: builds a table from versions that come in order (README.md, "The file").
  *
- *   sst_writer_add -> block builder -> (full) block_close -> compress -> output buffer -> file
+ *   sst_writer_add -> block builder -> (full) block_end -> compress -> output buffer -> file
+ *                                   -> (the next key is known) block_index -> index builder
  *   sst_writer_finish -> last block, filter, index, properties, footer, sync
  *
  * Invariants
@@ -10,6 +11,8 @@
  *       last and followed by a sync, is whole. A file without one is refused by the reader.
  *   W3  A file that was not finished is removed by sst_writer_free; nothing else is ever removed.
  *   W4  After the first error nothing more is written.
+ *   W5  A block over the target has one entry. It ends in front of the next entry, and at once if
+ *       it is large: then the writer holds no value that a caller takes for written.
  * One thread at a time.
  */
 #include "block.h"
@@ -28,6 +31,7 @@
 enum {
     WRITE_BYTES = 256 << 10,   /* handed to the system at once */
     WRITE_OUT_BYTES = 2 << 20, /* of which the disk is told at once */
+    LARGE_BYTES = 64 << 10,    /* of a block over the target: it ends at once */
 };
 
 struct sst_writer {
@@ -40,6 +44,7 @@ struct sst_writer {
     bool finished; /* W3 */
 
     sst_block_builder block;
+    sst_handle ended; /* a block that waits for its separator; size 0: none does */
     sst_packer packer;
     sst_index_builder index;
     buf hashes;       /* uint64_t of every distinct key, for the filter */
@@ -111,7 +116,7 @@ int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, 
 
 uint64_t sst_writer_file_bytes(const sst_writer *w)
 {
-    return w->written + w->out.size + w->block.bytes.size;
+    return w->written + w->out.size;
 }
 
 uint64_t sst_writer_memory(const sst_writer *w)
@@ -197,14 +202,22 @@ static int block_put(sst_writer *w, sst_handle *out)
     return block_seal(w, start, t, out);
 }
 
-/* Ends the current block, which `next` will not join (NULL: nothing follows at all). */
-static int block_close(sst_writer *w, const firn_slice *next, firn_error *err)
+/* Writes the current block. Its place in the index follows when the next key is known. */
+static int block_end(sst_writer *w, firn_error *err)
 {
-    sst_handle h;
-    int status = block_put(w, &h);
+    int status = block_put(w, &w->ended);
     if (status != FIRN_OK)
         return fail(w, status, err);
+    w->props.shown.blocks++;
+    w->props.shown.data_bytes += w->ended.size + SST_TRAILER_BYTES;
+    sst_block_builder_clear(&w->block);
+    return w->out.size >= WRITE_BYTES ? out_write(w, err) : FIRN_OK;
+}
 
+/* Enters the block that has ended in the index. `next` is the first key behind it (NULL: nothing
+ * follows at all). */
+static int block_index(sst_writer *w, const firn_slice *next, firn_error *err)
+{
     firn_slice last = buf_slice(&w->last_key);
     uint64_t seq = 0;
     firn_slice separator = last;
@@ -212,13 +225,28 @@ static int block_close(sst_writer *w, const firn_slice *next, firn_error *err)
         seq = w->last_seq; /* the key goes on in the next block (X1) */
     else if (next)
         separator = sst_index_separator(last, *next);
-    status = sst_index_builder_add(&w->index, (uint32_t)h.size, separator, seq);
+    int status = sst_index_builder_add(&w->index, (uint32_t)w->ended.size, separator, seq);
     if (status != FIRN_OK)
         return fail(w, status, err);
-    w->props.shown.blocks++;
-    w->props.shown.data_bytes += h.size + SST_TRAILER_BYTES;
-    sst_block_builder_clear(&w->block);
-    return w->out.size >= WRITE_BYTES ? out_write(w, err) : FIRN_OK;
+    w->ended = (sst_handle){0};
+    return FIRN_OK;
+}
+
+/* The current block ends if `next` is not to join it (NULL: nothing follows), and an ended block
+ * enters the index. */
+static int next_begins(sst_writer *w, const firn_slice *next, bool joins, firn_error *err)
+{
+    int status = w->block.count != 0 && !joins ? block_end(w, err) : FIRN_OK;
+    if (status == FIRN_OK && w->ended.size != 0)
+        status = block_index(w, next, err);
+    return status;
+}
+
+/* W5 */
+static bool block_is_large(const sst_writer *w)
+{
+    uint64_t bytes = sst_block_builder_bytes(&w->block);
+    return bytes >= LARGE_BYTES && bytes > w->options.block_bytes;
 }
 
 /* FIRN_INVALID or FIRN_TOO_LARGE for what cannot stand behind the last entry; *new_key
@@ -283,12 +311,11 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
     }
     uint64_t hash = hash64(key.data, key.size, 0);
     e.tag = sst_block_tag(hash);
-    if (w->block.count != 0 &&
-        sst_block_builder_bytes_with(&w->block, key, value.size, seq) > w->options.block_bytes) {
-        status = block_close(w, &key, err);
-        if (status != FIRN_OK)
-            return status;
-    }
+    bool joins =
+        sst_block_builder_bytes_with(&w->block, key, value.size, seq) <= w->options.block_bytes;
+    status = next_begins(w, &key, joins, err);
+    if (status != FIRN_OK)
+        return status;
     status = sst_block_builder_add(&w->block, key, value, &e);
     if (status == FIRN_OK && new_key)
         status = key_begin(w, key, hash);
@@ -296,7 +323,7 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
         return fail(w, status, err);
     count_entry(w, key, &e, value.size);
     w->last_seq = seq;
-    return FIRN_OK;
+    return block_is_large(w) ? block_end(w, err) : FIRN_OK;
 }
 
 /* Filter, index and properties, each a block of its own at the end of the output. */
@@ -333,7 +360,7 @@ int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err
     assert(!w->finished);
     if (w->status != FIRN_OK)
         return refuse_failed(w, err);
-    int status = w->block.count != 0 ? block_close(w, NULL, err) : FIRN_OK;
+    int status = next_begins(w, NULL, false, err);
     if (status != FIRN_OK)
         return status;
     sst_footer f = {

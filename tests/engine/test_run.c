@@ -49,7 +49,7 @@ static void write_history(world *w)
     for (w->count = 0; w->count < VERSIONS; w->count++) {
         firn_slice key = w->keys.keys[rng_below(&w->r, w->keys.count)];
         uint64_t value =
-            rng_below(&w->r, 4) == 0 ? 0 : value_number(w->count + 1, rng_below(&w->r, 60));
+            rng_below(&w->r, 4) == 0 ? 0 : value_number(w->count + 1, rng_below(&w->r, 240));
         if (value)
             MUST(firn_put(w->b.db, key.data, key.size, value_bytes(value), value_size(value), NULL,
                           error));
@@ -85,7 +85,7 @@ static void world_begin(world *w, uint64_t seed)
     write_history(w);
     w->mem = w->b.db->active;
     copy_all(w, &w->one, UINT64_MAX);
-    copy_all(w, &w->many, 600);
+    copy_all(w, &w->many, 600); /* a block each, or a few */
     assert_int_equal(w->one.count, 1);
     assert_true(w->many.count > 3);
     w->level = (level){.tables = w->many.tables, .count = w->many.count};

@@ -1,5 +1,6 @@
 /* What is left in the tables when background work is done: nothing that no reader and no snapshot can see, few tables, and no
  * more work. Counted in entries, tables and bytes. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -577,6 +578,64 @@ static void a_flush_behind_each_key_leaves_few_tables(void **state)
     bed_release(&b);
 }
 
+/* ---- Large values that compress to little ---- */
+
+enum { PACKED = 48, PACKED_BYTES_MOST = 200000, PACKED_TABLES = 400 };
+
+/* So many tables are enough. Beyond that none can be created, and settle tells it instead of going on for ever. */
+static int limit_tables(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    unsigned *made = ctx;
+    (void)index;
+    if (call != SIMFS_CREATE || !strstr(name, ".tbl"))
+        return 0;
+    return ++*made > PACKED_TABLES ? EIO : 0;
+}
+
+static void check_packed(size_t value_bytes, uint64_t table_bytes)
+{
+    static char value[PACKED_BYTES_MOST];
+    memset(value, 0, sizeof value);
+    memset(value, 'v', value_bytes);
+    bed b;
+    bed_on_simfs(&b, 1);
+    b.options.segment_bytes = 0;
+    b.options.table_bytes = table_bytes;
+    b.options.compression = FIRN_COMPRESSION_LZ4;
+    bed_must_open(&b);
+    unsigned made = 0;
+    simfs_on_call(b.sim, limit_tables, &made);
+    for (unsigned i = 0; i < PACKED; i++) {
+        put(&b, i * 7 % PACKED, value);
+        if (i % 4 == 3)
+            bed_flush(&b);
+    }
+    settle(&b);
+    firn_stats s = bed_stats(&b);
+    assert_true(s.bytes_compacted < 12 * s.bytes_flushed);
+    assert_true(bed_tables(&b) <= bytes(&b) / (b.db->options.table_bytes / 4) + 8);
+    settle(&b);
+    assert_int_equal(bed_stats(&b).bytes_compacted, s.bytes_compacted);
+    simfs_on_call(b.sim, NULL, NULL);
+    assert_int_equal(entries(&b), PACKED);
+    for (unsigned i = 0; i < PACKED; i++) {
+        char key[32];
+        key_of(i, key);
+        bed_expect(&b, NULL, key, value);
+    }
+    MUST(engine_check(b.config.fs, b.folder, NULL, NULL, NULL, error));
+    bed_release(&b);
+}
+
+/* A table is full by what is in its file. Full by raw bytes, each value would be a small table for ever, and small
+ * tables are merged. */
+static void large_values_that_pack_small_come_to_rest(void **state)
+{
+    (void)state;
+    check_packed(40000, 32 << 10); /* in a block that is still open */
+    check_packed(PACKED_BYTES_MOST - 1, 64 << 10);
+}
+
 /* ---- Bounds of a job ---- */
 
 static void no_table_overlaps_too_much_of_the_next_level(void **state)
@@ -786,6 +845,7 @@ int main(void)
         cmocka_unit_test(the_total_counts_tables_that_only_readers_hold),
         cmocka_unit_test(a_compaction_that_fills_the_disk_gives_the_room_back),
         cmocka_unit_test(a_flush_behind_each_key_leaves_few_tables),
+        cmocka_unit_test(large_values_that_pack_small_come_to_rest),
         cmocka_unit_test(no_table_overlaps_too_much_of_the_next_level),
         cmocka_unit_test(what_does_not_say_is_settled_once),
         cmocka_unit_test(a_flush_waits_for_no_claim_and_a_caller_does),

@@ -310,6 +310,107 @@ static void offsets_grow_with_the_keys(void **state)
     model_release(&m);
 }
 
+/* ---- Blocks with large values ---- */
+
+enum {
+    AT_ONCE = 64 << 10
+}; /* a block over the target that has so many bytes ends with its entry */
+
+/* A value of zeroes; the versions of "m" go on over blocks of their own. */
+static model zeroes_between_small_ones(const uint8_t *zeroes)
+{
+    const struct {
+        const char *key;
+        uint64_t seq;
+        size_t size;
+    } entries[] = {{"a", 1, 10},      {"b", 2, AT_ONCE}, {"c", 3, 10},      {"d", 4, 10},
+                   {"e", 5, 1 << 20}, {"f", 6, 1 << 20}, {"m", 9, AT_ONCE}, {"m", 8, 1 << 20},
+                   {"m", 7, 10},      {"n", 1, 10},      {"z", 2, AT_ONCE}};
+    model m = {.seq_top = 10};
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
+        model_add(&m, str(entries[i].key), entries[i].seq, FIRN_PUT,
+                  (firn_slice){zeroes, entries[i].size});
+    return m;
+}
+
+/* Large entries stand alone and are in the file's bytes when they have been added; small ones are there with their
+ * block. */
+static void check_large_blocks(const model *m)
+{
+    sst_writer *w;
+    const sst_properties *p;
+    bool packs = t.wo.compression != SST_COMPRESSION_NONE;
+    assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &t.wo, &w, &err), FIRN_OK);
+    for (size_t i = 0; i < m->count; i++) {
+        const version *v = &m->v[i];
+        uint64_t before = sst_writer_file_bytes(w);
+        CHECK(sst_writer_add(w, v->key, v->seq, v->kind, v->value, &err) == FIRN_OK);
+        uint64_t grown = sst_writer_file_bytes(w) - before;
+        if (v->value.size < AT_ONCE)
+            CHECK(grown == 0);
+        else
+            CHECK(packs ? grown > 0 && grown < v->value.size / 32 : grown > v->value.size);
+    }
+    CHECK(sst_writer_finish(w, &p, &err) == FIRN_OK);
+    CHECK(p->blocks == 9); /* a, b, c and d, e, f, m, m, m and n, z */
+    CHECK(sst_writer_file_bytes(w) == p->file_bytes);
+    sst_writer_free(w);
+}
+
+static void a_large_block_ends_with_its_entry(void **state)
+{
+    (void)state;
+    rng rnd = rng_init(8);
+    uint8_t *zeroes = mem_zalloc(1 << 20);
+    assert_non_null(zeroes);
+    model m = zeroes_between_small_ones(zeroes);
+    for (unsigned o = 0; o < 6; o++) {
+        t.wo.compression = (sst_compression)(o % 3);
+        t.ro.mapped = o / 3 == 0;
+        snprintf(table_case, sizeof(table_case), "option set %u", o);
+        (void)fs_unlink(t.dir, TABLE_NAME, NULL);
+        check_large_blocks(&m);
+        CHECK(table_open(&t, &r, &err) == FIRN_OK);
+        table_check_gets(r, &m, &rnd);
+        table_check_iter(r, &m, true);
+        table_check_iter(r, &m, false);
+        table_check_seeks(r, &m, &rnd, true);
+        CHECK(sst_verify(r, &err) == FIRN_OK);
+        sst_reader_close(r);
+    }
+    model_release(&m);
+    mem_free(zeroes);
+}
+
+/* With a larger target, what is within it goes on sharing a block, and what is over it but small does not end at
+ * once. */
+static void a_block_within_its_target_or_small_stays_open(void **state)
+{
+    (void)state;
+    static const uint8_t zeroes[200000];
+    const struct {
+        uint32_t target, value, blocks;
+    } cases[] = {{1 << 20, 200000, 1}, {4096, 60000, 3}, {200000, 190000, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sst_writer *w;
+        const sst_properties *p;
+        snprintf(table_case, sizeof(table_case), "case %zu", i);
+        t.wo.block_bytes = cases[i].target;
+        (void)fs_unlink(t.dir, TABLE_NAME, NULL);
+        assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &t.wo, &w, &err), FIRN_OK);
+        for (unsigned k = 0; k < 3; k++) {
+            firn_slice key = slice_of("abc" + k, 1), value = {zeroes, cases[i].value};
+            uint64_t before = sst_writer_file_bytes(w);
+            CHECK(sst_writer_add(w, key, k + 1, FIRN_PUT, value, &err) == FIRN_OK);
+            bool grows = cases[i].blocks > 1 && k > 0; /* by the block of the entry before */
+            CHECK((sst_writer_file_bytes(w) > before) == grows);
+        }
+        CHECK(sst_writer_finish(w, &p, &err) == FIRN_OK);
+        CHECK(p->blocks == cases[i].blocks);
+        sst_writer_free(w);
+    }
+}
+
 static void a_table_works_on_the_real_file_system(void **state)
 {
     (void)state;
@@ -359,6 +460,8 @@ int main(void)
         TEST(a_file_that_is_already_there_is_left_alone),
         TEST(a_table_of_another_store_number_or_size_is_refused),
         TEST(offsets_grow_with_the_keys),
+        TEST(a_large_block_ends_with_its_entry),
+        TEST(a_block_within_its_target_or_small_stays_open),
         TEST(a_table_works_on_the_real_file_system),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
