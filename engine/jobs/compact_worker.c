@@ -38,7 +38,7 @@ static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->s
     return passed >= ms;
 }
 
-/* Someone waits for what the next attempt finds. */
+/* A caller of firn_settle waits for what the next attempt finds. */
 static uint64_t pause_now(const firn *db, uint64_t ms) REQUIRES(db->state_mu)
 {
     return db->settlers && ms > RETRY_MS ? RETRY_MS : ms;

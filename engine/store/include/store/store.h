@@ -157,8 +157,8 @@ struct firn {
     _Atomic uint32_t
         load; /* by which writers are slowed (slow_load), without what running jobs have done */
     _Atomic uint32_t relief; /* what they have done */
-    /* For slow_flush_delay_ns: memtables that wait, and SLOW_ONEths of the active one and of the flush.
-     * The leader tells `filled` only while as many wait as may. */
+    /* For slow_flush_delay_ns: memtables that wait, and SLOW_ONEths of the active one and of the
+     * flush. The leader tells `filled` only while as many wait as may. */
     _Atomic uint32_t frozen, filled, flush_done;
 
     MUTEX(manifest_mu); /* orders edits: one at a time makes and installs a version */
