@@ -86,6 +86,12 @@ static void charge(build *b, size_t entry_bytes)
         budget_adjust(&b->db->budget, BUDGET_SCRATCH, &b->charged, sst_writer_memory(b->writer));
 }
 
+/* The writer sees to the order inside of a table. */
+static bool is_behind_tables(const build *b, firn_slice key)
+{
+    return b->count == 0 || slice_compare(b->tables[b->count - 1]->properties.key_max, key) < 0;
+}
+
 int build_add(build *b, const iter *it, firn_error *err)
 {
     int rc = FIRN_OK;
@@ -93,7 +99,7 @@ int build_add(build *b, const iter *it, firn_error *err)
                                  !slice_equal(buf_slice(&b->last_key), it->key))))
         rc = end_table(b, err);
     if (rc == FIRN_OK && !b->writer)
-        rc = start_table(b, err);
+        rc = is_behind_tables(b, it->key) ? start_table(b, err) : FIRN_INVALID;
     if (rc == FIRN_OK)
         rc = sst_writer_add(b->writer, it->key, it->seq, it->kind, it->value, err);
     /* A writer of tables refuses what no table may hold: the order that a memtable found when its

@@ -601,6 +601,31 @@ static void a_get_asks_every_run_in_its_order(void **state)
     world_end(&w);
 }
 
+/* ---- Building ---- */
+
+/* Each table of a build is in order for itself. What a merge of forged tables gives may go back between two. */
+static void tables_of_one_build_ascend(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"a", "m"};
+    for (size_t i = 0; i < 2; i++) {
+        bed b;
+        build made;
+        firn_error err = {0};
+        iter it = {.key = slice_of_str("m"), .seq = 9, .kind = FIRN_PUT};
+        bed_on_simfs(&b, 1);
+        bed_must_open(&b);
+        build_init(&made, b.db, 1, UINT64_MAX);
+        MUST(build_add(&made, &it, error));
+        made.cut = true;
+        it = (iter){.key = slice_of_str(wrong[i]), .seq = 8, .kind = FIRN_PUT};
+        assert_int_equal(build_add(&made, &it, &err), FIRN_DAMAGED);
+        assert_true(strstr(err.message, "out of order") && err.hint[0]);
+        build_release(&made, false);
+        bed_release(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +638,7 @@ int main(void)
         cmocka_unit_test(fragments_tell_what_covers_a_key),
         cmocka_unit_test(a_merge_leaves_out_what_range_deletes_hide),
         cmocka_unit_test(a_get_asks_every_run_in_its_order),
+        cmocka_unit_test(tables_of_one_build_ascend),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
