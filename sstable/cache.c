@@ -49,9 +49,10 @@ struct sst_cache {
     memory_budget own;
     sst_parts parts;
     mem_relief relief;
-    _Atomic uint64_t used;  /* relaxed: a sum for reports */
-    _Atomic uint64_t large; /* relaxed: of the budget's blocks, those with pages of their own */
-    _Atomic uint64_t owner; /* relaxed: only distinctness matters */
+    _Atomic uint64_t used;    /* relaxed: a sum for reports */
+    _Atomic uint64_t large;   /* relaxed: of the budget's blocks, those with pages of their own */
+    _Atomic uint64_t outside; /* relaxed: a sum (C6) */
+    _Atomic uint64_t owner;   /* relaxed: only distinctness matters */
 };
 
 static void relieve(void *ctx);
@@ -406,6 +407,7 @@ void sst_cache_free(sst_cache *c)
         cond_release(&s->loaded);
     }
     assert(atomic_load_explicit(&c->used, memory_order_relaxed) == 0);
+    assert(sst_cache_outside(c) == 0);
     sst_parts_release(&c->parts);
     mem_free(c);
 }
@@ -572,8 +574,38 @@ int sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t siz
     return rc;
 }
 
+int sst_cache_take_outside(sst_cache *c, uint32_t size, sst_cached **out, firn_error *err)
+{
+    size_t bytes = sizeof(sst_cached) + size + SST_TRAILER_BYTES;
+    sst_cached *e = bytes < SST_OUTSIDE_PAGES_MIN ? mem_alloc(bytes) : mem_pages(bytes);
+    if (!e)
+        return error_no_memory(err, bytes);
+    *e = (sst_cached){.cache = c, .charge = bytes, .size = size, .refs = 1, .outside = true};
+    budget_charge(c->budget, BUDGET_SCRATCH, bytes);
+    atomic_fetch_add_explicit(&c->outside, bytes, memory_order_relaxed);
+    *out = e;
+    return FIRN_OK;
+}
+
+uint64_t sst_cache_outside(const sst_cache *c)
+{
+    return atomic_load_explicit(&c->outside, memory_order_relaxed);
+}
+
+static void outside_free(sst_cached *e)
+{
+    size_t bytes = (size_t)e->charge;
+    atomic_fetch_sub_explicit(&e->cache->outside, bytes, memory_order_relaxed);
+    budget_release(e->cache->budget, BUDGET_SCRATCH, bytes);
+    if (bytes < SST_OUTSIDE_PAGES_MIN)
+        mem_free(e);
+    else
+        mem_pages_free(e, bytes);
+}
+
 sst_cached *sst_cache_insert(sst_cached *e, bool stays)
 {
+    assert(!e->outside);
     uint64_t share = share_of(e->cache);
     shard *s = shard_of_entry(e);
     sst_cached *other = NULL;
@@ -605,6 +637,10 @@ unlock:
 void sst_cache_unpin(sst_cached *e)
 {
     shard *s;
+    if (e->outside) { /* it has one owner, and that one pin */
+        outside_free(e);
+        return;
+    }
     if (e->guest) {
         /* Its last pin and a search for it exclude each other. */
         s = shard_of_entry(e);

@@ -15,9 +15,12 @@
  *   C3  an entry larger than a quarter of a shard's share never becomes a member: one huge value
  *       does not sweep a shard.
  *   C4  A block that is inserted is found until its memory goes: readers share what one of them
- *       holds. (Small blocks that a scan past the cache unpacks are its own, and never inserted.)
+ *       holds. (Small blocks that a scan past the cache unpacks are its own, and never inserted.
+ *       So are all blocks of the store's own work.)
  *   C5  Of the readers that miss the same block at once, one reads it (sst_cache_begin) and the
  *       others wait for it.
+ *   C6  A block of the store's own work (sst_cache_take_outside) is no part of the cache: it is
+ *       charged as scratch, not as a block, so check_most neither refuses nor counts it.
  * Locks: a shard's mutex is a leaf; nothing is called while it is held but the heap and the
  * system's memory.
  */
@@ -39,9 +42,9 @@ typedef struct sst_cached {
     struct sst_cached *chain GUARDED_BY(shard_mu);
     struct sst_cached *clock_next GUARDED_BY(shard_mu);
     struct sst_cached *clock_prev GUARDED_BY(shard_mu);
-    arena_slab *slab; /* NULL: pages of its own */
+    arena_slab *slab; /* NULL: pages of its own, or outside of the cache */
     uint64_t owner;
-    uint64_t charge; /* what it takes of the arena */
+    uint64_t charge; /* what it takes of the arena, or of the memory outside of it */
     uint32_t block;
     uint32_t size;                         /* of the block; data has SST_TRAILER_BYTES more */
     uint32_t used_at GUARDED_BY(shard_mu); /* the shard's tick */
@@ -49,6 +52,7 @@ typedef struct sst_cached {
     bool touched GUARDED_BY(shard_mu);
     bool member GUARDED_BY(shard_mu);
     bool guest;
+    bool outside; /* C6 */
     uint8_t data[];
 } sst_cached;
 
@@ -74,6 +78,11 @@ void sst_cache_end(sst_load *load);
  * FIRN_NO_MEMORY, also when readers hold more than the budget's `most`. */
 int sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t size, sst_cached **out,
                       firn_error *err);
+/* Likewise, for the store's own work, and outside of the cache (C6): to be filled and unpinned,
+ * never inserted. FIRN_NO_MEMORY only when the system has none. */
+int sst_cache_take_outside(sst_cache *c, uint32_t size, sst_cached **out, firn_error *err);
+/* Bytes of such blocks. */
+uint64_t sst_cache_outside(const sst_cache *c);
 /* Lets others find the entry: as a member where C1 and C3 allow and `stays`, else as a guest. Takes
  * over the caller's pin and returns the entry to use instead, pinned: another thread may have been
  * first. */
@@ -82,10 +91,13 @@ void sst_cache_unpin(sst_cached *e);
 /* Drops the members of an owner that is going away. */
 void sst_cache_forget(sst_cache *c, uint64_t owner, uint32_t blocks);
 
+/* Outside of the cache, a block has pages of its own from this size on. */
+#define SST_OUTSIDE_PAGES_MIN ((size_t)64 << 10)
+
 /* Does it have pages of its own? */
 static inline bool sst_cached_is_large(const sst_cached *e)
 {
-    return !e->slab;
+    return e->outside ? e->charge >= SST_OUTSIDE_PAGES_MIN : !e->slab;
 }
 
 #endif

@@ -3,12 +3,12 @@
  * The key is put together in the iterator's own buffer: the block's prefix once per block, an
  * entry's suffix once per step. The value lies in the block, which the iterator holds.
  *
- * With fill_cache the blocks come as for a get, and of a mapped table from the mapping. Else
- * windows of whole blocks are read into a private buffer, from which each block is unpacked, past
- * the cache.
+ * With SST_FILL the blocks come as for a get, and of a mapped table from the mapping. Else windows
+ * of whole blocks are read into a private buffer, from which each block is unpacked, past the
+ * cache: for SST_PASS beside what the cache has, and for SST_WORK without a look at it (C6).
  *
- * What comes next in the file is asked for ahead: at once without fill_cache, else once the walk
- * has gone on for a few blocks, since most are short. Verified blocks of a mapped table are no
+ * What comes next in the file is asked for ahead: with SST_FILL once the walk has gone on for a few
+ * blocks, since most are short, else at once. Verified blocks of a mapped table are no
  * exception: their pages may have left the memory since.
  *
  * Whether the table is read in place is asked for each block, since that may change at any time.
@@ -48,7 +48,7 @@ typedef struct table_iter {
     uint32_t block_first, block_end; /* the blocks in which the bounds leave something */
     uint32_t from, to;               /* of the held block, the entries that they leave */
     bool measured;                   /* the two above are known */
-    bool fill_cache;
+    sst_use use;
     bool backward;   /* the way the last movement between blocks went */
     uint8_t *window; /* pages: window_room bytes, charged; NULL: not needed yet */
     size_t window_room;
@@ -160,8 +160,8 @@ static int window_load(table_iter *t, uint32_t i)
     return status;
 }
 
-/* Block i, by way of the window. A large one is shared with others that have it, like what a get
- * holds. */
+/* Block i, by way of the window. A reader's large one is shared with others that have it, like what
+ * a get holds. */
 static int window_unpack(table_iter *t, uint32_t i, sst_cached **out)
 {
     int status = FIRN_OK;
@@ -171,8 +171,8 @@ static int window_unpack(table_iter *t, uint32_t i, sst_cached **out)
         return status;
     const uint64_t *offsets = t->ix->offsets;
     const uint8_t *stored = t->window + (offsets[i] - offsets[t->window_first]);
-    status = sst_reader_unpack(t->r, t->ix, i, stored, out, &t->base.error);
-    if (status == FIRN_OK && sst_cached_is_large(*out))
+    status = sst_reader_unpack(t->r, &(sst_wanted){t->ix, i, t->use}, stored, out, &t->base.error);
+    if (status == FIRN_OK && t->use != SST_WORK && sst_cached_is_large(*out))
         *out = sst_cache_insert(*out, false);
     return status;
 }
@@ -181,20 +181,22 @@ static int block_unpacked(table_iter *t, uint32_t i)
 {
     sst_load load;
     const uint64_t *offsets = t->ix->offsets;
+    bool shares = t->use != SST_WORK;
     int status = t->window ? FIRN_OK : window_begin(t);
     if (status != FIRN_OK)
         return status;
     if (offsets[i + 1] - offsets[i] > t->window_room)
-        return sst_reader_cache_block(t->r, t->ix, i, false, &t->ref, &t->base.error);
-    sst_cached *e = sst_cache_begin(t->r->cache, t->r->owner, i, &load);
+        return sst_reader_cache_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref,
+                                      &t->base.error);
+    sst_cached *e = shares ? sst_cache_begin(t->r->cache, t->r->owner, i, &load) : NULL;
     if (!e) {
         status = window_unpack(t, i, &e);
-        sst_cache_end(&load);
-        if (status != FIRN_OK)
-            return status;
+        if (shares)
+            sst_cache_end(&load);
     }
-    t->ref = (sst_block_ref){e->data, e, e->size};
-    return FIRN_OK;
+    if (status == FIRN_OK)
+        t->ref = (sst_block_ref){e->data, e, e->size};
+    return status;
 }
 
 /* ---- Reading ahead ---- */
@@ -209,7 +211,7 @@ static void ask_ahead(table_iter *t, uint32_t i, bool in_place)
     bool walks = t->backward ? i + 1 == t->block : i == t->block + 1;
     if (!walks || t->asked_backward != t->backward) {
         t->walked = 0;
-        t->window_bytes = t->fill_cache ? WINDOW_BYTES_MIN : WINDOW_BYTES;
+        t->window_bytes = t->use == SST_FILL ? WINDOW_BYTES_MIN : WINDOW_BYTES;
         t->asked = edge;
         t->asked_backward = t->backward;
     }
@@ -217,7 +219,8 @@ static void ask_ahead(table_iter *t, uint32_t i, bool in_place)
         t->asked = edge;
     uint64_t left = t->backward ? edge - t->asked : t->asked - edge;
     uint64_t more = t->backward ? t->asked : offsets[t->ix->count] - t->asked;
-    if ((t->walked++ < WALK_BLOCKS_MIN && t->fill_cache) || left > t->window_bytes / 2 || more == 0)
+    if ((t->walked++ < WALK_BLOCKS_MIN && t->use == SST_FILL) || left > t->window_bytes / 2 ||
+        more == 0)
         return;
     if (more > t->window_bytes)
         more = t->window_bytes;
@@ -269,7 +272,7 @@ static bool block_enter(table_iter *t, uint32_t i)
     sst_block_unref(&t->ref);
     t->backward = i < t->block;
     bool in_place = sst_reader_in_place(t->r);
-    if (!t->fill_cache && !in_place) {
+    if (t->use != SST_FILL && !in_place) {
         status = block_unpacked(t, i);
     } else {
         ask_ahead(t, i, in_place);
@@ -327,12 +330,14 @@ static inline void show(table_iter *t, uint32_t body)
 }
 
 /* Behind each movement: lets go of a large block, if blocks take more than all memory that the
- * store may use. fetch unpacks it again. */
+ * store may use; for its own work, with those of all its work. fetch unpacks it again. */
 static void defer(table_iter *t)
 {
     const memory_budget *b = sst_cache_budget(t->r->cache);
-    if (!t->base.lazy || !t->base.valid || !t->ref.pin || !sst_cached_is_large(t->ref.pin) ||
-        budget_held(b, BUDGET_BLOCKS) <= b->limit)
+    if (!t->base.lazy || !t->base.valid || !t->ref.pin || !sst_cached_is_large(t->ref.pin))
+        return;
+    uint64_t outside = t->use == SST_WORK ? sst_cache_outside(t->r->cache) : 0;
+    if (budget_held(b, BUDGET_BLOCKS) + outside <= b->limit)
         return;
     sst_block_unref(&t->ref);
     t->base.value.data = NULL;
@@ -586,7 +591,7 @@ static const iter_ops table_iter_ops = {
     .fetch = table_fetch,
 };
 
-int sst_iter_new(sst_reader *r, bool fill_cache, iter **out)
+int sst_iter_new(sst_reader *r, sst_use use, iter **out)
 {
     table_iter *t = mem_alloc(sizeof(*t) + (size_t)r->props.key_bytes_max + 16);
     if (!t)
@@ -595,7 +600,7 @@ int sst_iter_new(sst_reader *r, bool fill_cache, iter **out)
     t->base.ops = &table_iter_ops;
     t->base.error.offset = FIRN_NO_OFFSET;
     t->r = r;
-    t->fill_cache = fill_cache;
+    t->use = use;
     *out = &t->base;
     return FIRN_OK;
 }

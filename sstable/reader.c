@@ -102,16 +102,24 @@ int sst_reader_map_block(sst_reader *r, const sst_index *ix, uint32_t i, bool po
 
 /* ---- Blocks by way of the cache ---- */
 
-int sst_reader_unpack(sst_reader *r, const sst_index *ix, uint32_t i, const uint8_t *stored,
-                      sst_cached **out, firn_error *err)
+/* An entry for a block that unpacks to so many bytes. */
+static int entry_for(sst_reader *r, const sst_wanted *w, uint32_t size, sst_cached **out,
+                     firn_error *err)
 {
-    uint32_t size = sst_index_size(ix, i);
-    sst_place place = sst_reader_place(r, ix->offsets[i]);
+    return w->use == SST_WORK ? sst_cache_take_outside(r->cache, size, out, err)
+                              : sst_cache_reserve(r->cache, r->owner, w->i, size, out, err);
+}
+
+int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_cached **out,
+                      firn_error *err)
+{
+    uint32_t size = sst_index_size(w->ix, w->i);
+    sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
     sst_trailer trailer;
     sst_cached *e;
     int status = sst_trailer_check(&place, stored, size, &trailer, err);
     if (status == FIRN_OK)
-        status = sst_cache_reserve(r->cache, r->owner, i, trailer.raw_size, &e, err);
+        status = entry_for(r, w, trailer.raw_size, &e, err);
     if (status != FIRN_OK)
         return status;
     if (trailer.compression == SST_COMPRESSION_NONE) {
@@ -135,14 +143,13 @@ int sst_reader_unpack(sst_reader *r, const sst_index *ix, uint32_t i, const uint
 }
 
 /* Puts a block that is stored as it is where it shall stay. */
-static int read_in_place(sst_reader *r, const sst_index *ix, uint32_t i, sst_cached **out,
-                         firn_error *err)
+static int read_in_place(sst_reader *r, const sst_wanted *w, sst_cached **out, firn_error *err)
 {
-    uint32_t size = sst_index_size(ix, i);
-    sst_place place = sst_reader_place(r, ix->offsets[i]);
+    uint32_t size = sst_index_size(w->ix, w->i);
+    sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
     sst_trailer trailer;
     sst_cached *e;
-    int status = sst_cache_reserve(r->cache, r->owner, i, size, &e, err);
+    int status = entry_for(r, w, size, &e, err);
     if (status != FIRN_OK)
         return status;
     status = fs_read(r->file, e->data, (size_t)size + SST_TRAILER_BYTES, place.offset, err);
@@ -163,34 +170,33 @@ static int read_in_place(sst_reader *r, const sst_index *ix, uint32_t i, sst_cac
 
 /* Does the trailer of a block say that it is stored as it is? Only large blocks are worth the
  * look. */
-static bool is_plain(const sst_reader *r, const sst_index *ix, uint32_t i)
+static bool is_plain(const sst_reader *r, const sst_wanted *w)
 {
     uint8_t bytes[SST_TRAILER_BYTES];
     sst_trailer trailer;
     const char *why;
-    uint32_t size = sst_index_size(ix, i);
+    uint32_t size = sst_index_size(w->ix, w->i);
     return size >= STORED_PAGES_MIN &&
-           fs_read(r->file, bytes, sizeof bytes, ix->offsets[i] + size, NULL) == FIRN_OK &&
+           fs_read(r->file, bytes, sizeof bytes, w->ix->offsets[w->i] + size, NULL) == FIRN_OK &&
            sst_trailer_get(bytes, size, &trailer, &why) == FIRN_OK &&
            trailer.compression == SST_COMPRESSION_NONE;
 }
 
 /* A stored block for as long as it takes to unpack it. Large ones get pages: a heap may keep what
  * it gets back, each thread's its own. */
-static int read_and_unpack(sst_reader *r, const sst_index *ix, uint32_t i, sst_cached **out,
-                           firn_error *err)
+static int read_and_unpack(sst_reader *r, const sst_wanted *w, sst_cached **out, firn_error *err)
 {
-    size_t size = (size_t)sst_index_size(ix, i) + SST_TRAILER_BYTES;
-    if (is_plain(r, ix, i))
-        return read_in_place(r, ix, i, out, err);
+    size_t size = (size_t)sst_index_size(w->ix, w->i) + SST_TRAILER_BYTES;
+    if (is_plain(r, w))
+        return read_in_place(r, w, out, err);
     memory_budget *b = sst_cache_budget(r->cache);
     uint8_t *stored = size < STORED_PAGES_MIN ? mem_alloc(size) : mem_pages(size);
     if (!stored)
         return error_no_memory(err, 0);
     budget_charge(b, BUDGET_SCRATCH, size);
-    int status = fs_read(r->file, stored, size, ix->offsets[i], err);
+    int status = fs_read(r->file, stored, size, w->ix->offsets[w->i], err);
     if (status == FIRN_OK)
-        status = sst_reader_unpack(r, ix, i, stored, out, err);
+        status = sst_reader_unpack(r, w, stored, out, err);
     budget_release(b, BUDGET_SCRATCH, size);
     if (size < STORED_PAGES_MIN)
         mem_free(stored);
@@ -199,21 +205,22 @@ static int read_and_unpack(sst_reader *r, const sst_index *ix, uint32_t i, sst_c
     return status;
 }
 
-int sst_reader_cache_block(sst_reader *r, const sst_index *ix, uint32_t i, bool stays,
-                           sst_block_ref *out, firn_error *err)
+int sst_reader_cache_block(sst_reader *r, const sst_wanted *w, sst_block_ref *out, firn_error *err)
 {
     sst_load load;
-    sst_cached *e = sst_cache_begin(r->cache, r->owner, i, &load);
+    int status = FIRN_OK;
+    bool shares = w->use != SST_WORK; /* C6 */
+    sst_cached *e = shares ? sst_cache_begin(r->cache, r->owner, w->i, &load) : NULL;
     if (!e) {
-        int status = read_and_unpack(r, ix, i, &e, err);
-        if (status == FIRN_OK)
-            e = sst_cache_insert(e, stays);
-        sst_cache_end(&load);
-        if (status != FIRN_OK)
-            return status;
+        status = read_and_unpack(r, w, &e, err);
+        if (status == FIRN_OK && shares)
+            e = sst_cache_insert(e, w->use == SST_FILL);
+        if (shares)
+            sst_cache_end(&load);
     }
-    *out = (sst_block_ref){e->data, e, e->size};
-    return FIRN_OK;
+    if (status == FIRN_OK)
+        *out = (sst_block_ref){e->data, e, e->size};
+    return status;
 }
 
 void sst_pin_release(sst_pin *pin)

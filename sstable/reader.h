@@ -87,20 +87,28 @@ int sst_reader_changed(const sst_reader *r, uint64_t offset, firn_error *err);
 /* Makes the pages of [offset, offset + size) ready, cut at the end of the file. FIRN_OK,
  * FIRN_UNSUPPORTED, or an I/O error. */
 int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_error *err);
-/* Judges and unpacks the stored bytes of block i, trailer included, into a new pinned entry that is
- * not yet a member of the cache. */
-int sst_reader_unpack(sst_reader *r, const sst_index *ix, uint32_t i, const uint8_t *stored,
-                      sst_cached **out, firn_error *err);
-/* Block i by way of the cache; `stays` as for sst_cache_insert. */
-int sst_reader_cache_block(sst_reader *r, const sst_index *ix, uint32_t i, bool stays,
-                           sst_block_ref *out, firn_error *err);
+/* Which block a caller wants, and for what. */
+typedef struct sst_wanted {
+    const sst_index *ix;
+    uint32_t i;
+    sst_use use;
+} sst_wanted;
 
-/* Block i, wherever it comes from. Every block behind a ref has been checked (B1, B2). */
+/* Judges and unpacks the stored bytes of a block, trailer included, into a new pinned entry that is
+ * not yet a member of the cache, and with SST_WORK never will be. */
+int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_cached **out,
+                      firn_error *err);
+/* A block by way of the cache, or past it with SST_WORK. */
+int sst_reader_cache_block(sst_reader *r, const sst_wanted *w, sst_block_ref *out,
+                           firn_error *err);
+
+/* Block i for SST_FILL, wherever it comes from. Every block behind a ref has been checked (B1,
+ * B2). */
 static inline int sst_reader_block(sst_reader *r, const sst_index *ix, uint32_t i,
                                    sst_block_ref *out, firn_error *err)
 {
     if (!sst_reader_in_place(r))
-        return sst_reader_cache_block(r, ix, i, true, out, err);
+        return sst_reader_cache_block(r, &(sst_wanted){ix, i, SST_FILL}, out, err);
     if (!sst_reader_verified(r, i)) {
         int status = sst_reader_map_block(r, ix, i, false, err);
         if (status != FIRN_OK)

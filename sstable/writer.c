@@ -11,8 +11,8 @@
  *       last and followed by a sync, is whole. A file without one is refused by the reader.
  *   W3  A file that was not finished is removed by sst_writer_free; nothing else is ever removed.
  *   W4  After the first error nothing more is written.
- *   W5  A block over the target has one entry. It ends in front of the next entry, and at once if
- *       it is large: then the writer holds no value that a caller takes for written.
+ *   W5  A block over the target has one entry. It ends at once if it is large, so that
+ *       sst_writer_file_bytes counts what it packs to; else in front of the next entry.
  * One thread at a time.
  */
 #include "block.h"

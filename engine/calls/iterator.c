@@ -42,7 +42,7 @@ struct firn_iter {
 };
 
 /* All runs of the view, within the limits of the iterator. */
-static int open_runs(firn_iter *it, bool fill_cache)
+static int open_runs(firn_iter *it, sst_use use)
 {
     const version *v = it->view->version;
     size_t mems = view_mem_count(it->view), most = mems + v->levels[0].count + FIRN_LEVELS;
@@ -54,7 +54,7 @@ static int open_runs(firn_iter *it, bool fill_cache)
         runs[count++] = view_mem_run(it->view, i);
     for (run r; (r = version_next_run(v, &at)).kind != RUN_NONE;)
         runs[count++] = r;
-    int rc = walk_open(runs, count, fill_cache, &it->limits, &it->walk);
+    int rc = walk_open(runs, count, use, &it->limits, &it->walk);
     it->runs = it->walk.it;
     mem_free(runs);
     return rc;
@@ -133,7 +133,7 @@ int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     it->limits.seq_max = it->at.seq;
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
-        rc = open_runs(it, !o.bypass_cache);
+        rc = open_runs(it, o.bypass_cache ? SST_PASS : SST_FILL);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
         return error_no_memory(error);

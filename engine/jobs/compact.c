@@ -119,7 +119,7 @@ static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
         sides[side] = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
         runs[count++] = run_of_level(&sides[side]);
     }
-    int rc = walk_open(runs, count, false, bounded ? &p->limits : NULL, out);
+    int rc = walk_open(runs, count, SST_WORK, bounded ? &p->limits : NULL, out);
     mem_free(runs);
     return rc;
 }

@@ -13,7 +13,7 @@ typedef struct level_iter {
     const level *level;
     size_t at; /* the table that `child` reads */
     iter *child;
-    bool fill_cache;
+    sst_use use;
 } level_iter;
 
 static void fail(level_iter *l, int status)
@@ -41,7 +41,7 @@ static bool enter(level_iter *l, size_t at)
     l->at = at;
     sst_reader *r = NULL;
     int rc = table_reader(l->level->tables[at], &r, &l->it.error);
-    if (rc == FIRN_OK && (rc = sst_iter_new(r, l->fill_cache, &l->child)) != FIRN_OK)
+    if (rc == FIRN_OK && (rc = sst_iter_new(r, l->use, &l->child)) != FIRN_OK)
         error_no_memory(&l->it.error);
     if (rc != FIRN_OK) {
         fail(l, rc);
@@ -196,14 +196,14 @@ static const iter_ops level_ops = {
     .fetch = level_fetch,
 };
 
-int level_iter_new(const level *l, bool fill_cache, iter **out)
+int level_iter_new(const level *l, sst_use use, iter **out)
 {
     level_iter *li = mem_zalloc(sizeof *li);
     if (!li)
         return FIRN_NO_MEMORY;
     li->it.ops = &level_ops;
     li->level = l;
-    li->fill_cache = fill_cache;
+    li->use = use;
     *out = &li->it;
     return FIRN_OK;
 }

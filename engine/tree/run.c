@@ -69,7 +69,7 @@ void run_unpin(run_pin pin)
 
 /* ---- Iterating ---- */
 
-int run_iter_new(run r, bool fill_cache, const iter_limits *limits, iter **out)
+int run_iter_new(run r, sst_use use, const iter_limits *limits, iter **out)
 {
     int rc;
     switch (r.kind) {
@@ -77,10 +77,10 @@ int run_iter_new(run r, bool fill_cache, const iter_limits *limits, iter **out)
         rc = memtable_iter_new(r.mem->table, out);
         break;
     case RUN_TABLE: /* as a level of its own: opened when it is first positioned */
-        rc = level_iter_new(&r.table->as_level, fill_cache, out);
+        rc = level_iter_new(&r.table->as_level, use, out);
         break;
     case RUN_LEVEL:
-        rc = level_iter_new(r.level, fill_cache, out);
+        rc = level_iter_new(r.level, use, out);
         break;
     case RUN_NONE:
     default:
@@ -93,7 +93,7 @@ int run_iter_new(run r, bool fill_cache, const iter_limits *limits, iter **out)
 
 enum { FEW = 32 }; /* for so many runs nothing is allocated but what they take themselves */
 
-int walk_open(const run *runs, size_t count, bool fill_cache, const iter_limits *limits, walk *out)
+int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits, walk *out)
 {
     size_t opened = 0;
     iter *few[FEW], **its = count <= FEW ? few : mem_alloc(count * sizeof *its);
@@ -102,7 +102,7 @@ int walk_open(const run *runs, size_t count, bool fill_cache, const iter_limits 
     for (size_t i = 0; rc == FIRN_OK && i < count; i++) {
         if (!run_may_show(runs[i], limits))
             continue; /* R3 */
-        rc = run_iter_new(runs[i], fill_cache, limits, &its[opened]);
+        rc = run_iter_new(runs[i], use, limits, &its[opened]);
         if (rc == FIRN_OK) {
             opened++;
             rc = erasures_add(&out->erased, run_fragments(runs[i]));

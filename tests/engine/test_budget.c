@@ -418,6 +418,94 @@ static void values_that_are_held_beyond_twice_the_memory_end_reading_with_a_hint
     bed_release(&b);
 }
 
+typedef struct asking {
+    bed *b;
+    unsigned gets;
+} asking;
+
+/* Whenever a table is written to, a reader asks for a value that is larger than all that it may hold. */
+static int get_huge(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    asking *g = ctx;
+    firn_value value = {0};
+    (void)index;
+    if (call != SIMFS_WRITE || !strstr(name, ".tbl"))
+        return 0;
+    MUST(firn_get(g->b->db, "k05", 3, NULL, &value, error));
+    assert_int_equal(value.data[HUGE_BYTES - 1], 6);
+    firn_value_release(&value);
+    g->gets++;
+    return 0;
+}
+
+static void merge_huge(bed *b)
+{
+    mutex_lock(&b->db->state_mu);
+    b->db->compaction_failed = false;
+    mutex_unlock(&b->db->state_mu);
+    MUST(firn_compact(b->db, NULL, 0, NULL, 0, error));
+    assert_int_equal(bed_stats(b).level_tables[0], 0);
+    assert_int_equal(charged(b->db, BUDGET_SCRATCH), 0);
+}
+
+/* One value is all that a reader may hold here. */
+static void a_merge_goes_through_while_readers_hold_all_they_may(void **state)
+{
+    (void)state;
+    bed b;
+    huge_store(&b);
+    firn_value held = {0}, more = {0};
+    firn_error err = {0};
+    MUST(firn_get(b.db, "k03", 3, NULL, &held, error));
+    assert_int_equal(firn_get(b.db, "k04", 3, NULL, &more, &err), FIRN_NO_MEMORY);
+    uint64_t before = charged(b.db, BUDGET_BLOCKS);
+    merge_huge(&b);
+    assert_int_equal(charged(b.db, BUDGET_BLOCKS), before);
+    assert_true(((const uint8_t *)held.data)[HUGE_BYTES - 1] == 4);
+    firn_value_release(&held);
+    for (unsigned i = 0; i < HUGE_COUNT; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "k%02u", i);
+        MUST(firn_get(b.db, key, 3, NULL, &held, error));
+        assert_true(((const uint8_t *)held.data)[HUGE_BYTES - 1] == i + 1);
+        firn_value_release(&held);
+    }
+    bed_release(&b);
+}
+
+static void a_merge_makes_no_reader_fail(void **state)
+{
+    (void)state;
+    bed b;
+    huge_store(&b);
+    asking g = {.b = &b};
+    simfs_on_call(b.sim, get_huge, &g);
+    merge_huge(&b);
+    simfs_on_call(b.sim, NULL, NULL);
+    assert_true(g.gets > 0);
+    bed_release(&b);
+}
+
+/* It is a reader as well. */
+static void a_scan_past_the_cache_is_refused_like_a_get(void **state)
+{
+    (void)state;
+    bed b;
+    huge_store(&b);
+    firn_value held = {0};
+    firn_iter *it = NULL;
+    firn_iter_options o;
+    firn_iter_options_init(&o);
+    o.bypass_cache = true;
+    MUST(firn_get(b.db, "k03", 3, NULL, &held, error));
+    MUST(firn_iter_new(b.db, &o, &it, error));
+    assert_int_equal(firn_iter_first(it), FIRN_NO_MEMORY);
+    firn_value_release(&held);
+    assert_int_equal(firn_iter_first(it), FIRN_OK);
+    firn_iter_free(it);
+    bed_release(&b);
+}
+
 /* ---- all kinds of memory, many threads ---- */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -579,6 +667,9 @@ int main(void)
         cmocka_unit_test(a_segment_with_large_values_is_still_filled),
         cmocka_unit_test(the_index_of_a_huge_batch_is_charged_and_given_back),
         cmocka_unit_test(a_store_that_is_opened_with_less_memory_adopts_it),
+        cmocka_unit_test(a_merge_goes_through_while_readers_hold_all_they_may),
+        cmocka_unit_test(a_merge_makes_no_reader_fail),
+        cmocka_unit_test(a_scan_past_the_cache_is_refused_like_a_get),
         cmocka_unit_test(a_scan_over_huge_values_holds_one_at_a_time),
         cmocka_unit_test(values_that_are_held_beyond_twice_the_memory_end_reading_with_a_hint),
         cmocka_unit_test(readers_stay_within_the_memory),

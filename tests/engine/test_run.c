@@ -65,7 +65,7 @@ static void copy_all(world *w, build *b, uint64_t table_bytes)
 {
     iter *it = NULL;
     build_init(b, w->b.db, 1, table_bytes);
-    assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), false, NULL, &it), FIRN_OK);
+    assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), SST_WORK, NULL, &it), FIRN_OK);
     for (it->ops->first(it); it->valid; it->ops->next(it))
         MUST(build_add(b, it, error));
     assert_int_equal(it->status, FIRN_OK);
@@ -297,7 +297,9 @@ static void an_iterator_shows_the_same(void **state)
                 iter *it = NULL;
                 if (count) /* R3 */
                     assert_true(run_may_show(w.runs[kind], &limits));
-                assert_int_equal(run_iter_new(w.runs[kind], n % 2, &limits, &it), FIRN_OK);
+                assert_int_equal(
+                    run_iter_new(w.runs[kind], (sst_use)(n % (SST_WORK + 1)), &limits, &it),
+                    FIRN_OK);
                 move_about(&w, it, kind, shown, count);
                 it->ops->close(it);
             }
@@ -323,11 +325,11 @@ static void a_walk_over_several_runs_is_one(void **state)
             runs[parts++] = run_of_table(w.level.tables[i]);
         for (size_t i = 0; i < w.count; i++)
             shown[i] = &w.list[i];
-        assert_int_equal(walk_open(runs, parts, false, &all, &walked), FIRN_OK);
+        assert_int_equal(walk_open(runs, parts, SST_PASS, &all, &walked), FIRN_OK);
         move_about(&w, walked.it, 2, shown, w.count);
         walk_close(&walked);
         walk_close(&walked);
-        assert_int_equal(walk_open(NULL, 0, false, NULL, &walked), FIRN_OK);
+        assert_int_equal(walk_open(NULL, 0, SST_PASS, NULL, &walked), FIRN_OK);
         walked.it->ops->first(walked.it);
         must_stand(walked.it, NULL, 2, "no run");
         walk_close(&walked);
@@ -392,7 +394,7 @@ static void a_run_tells_what_has_changed(void **state)
         simfs_flip_bit(w.b.sim, path, 8 * 60);
     }
     MUST(run_verify(w.runs[0], error));
-    assert_int_equal(run_iter_new(w.runs[0], false, NULL, &it), FIRN_OK);
+    assert_int_equal(run_iter_new(w.runs[0], SST_PASS, NULL, &it), FIRN_OK);
     for (it->ops->first(it); it->key.size == 0; it->ops->next(it))
         ;
     uint8_t *key = (uint8_t *)(uintptr_t)it->key.data, was = *key;
@@ -502,7 +504,7 @@ static void a_merge_leaves_out_what_range_deletes_hide(void **state)
         assert_int_equal(erasures_add(&e, (fragments){list, count}), FIRN_OK);
         build_rules rules = {.snapshots = &snapshots, .erased = &e};
         build_init(&b, w.b.db, 1, UINT64_MAX);
-        assert_int_equal(walk_open(&w.runs[seed % KINDS], 1, false, NULL, &walked), FIRN_OK);
+        assert_int_equal(walk_open(&w.runs[seed % KINDS], 1, SST_PASS, NULL, &walked), FIRN_OK);
         MUST(build_add_all(&b, walked.it, &rules, error));
         MUST(build_finish(&b, error));
         walk_close(&walked);
@@ -511,7 +513,7 @@ static void a_merge_leaves_out_what_range_deletes_hide(void **state)
             needed += w.list[i].value && is_needed(&w, list, count, taken, 2, &w.list[i]);
         assert_int_equal(b.count, 1);
         run r = run_of_table(b.tables[0]);
-        assert_int_equal(walk_open(&r, 1, false, NULL, &walked), FIRN_OK);
+        assert_int_equal(walk_open(&r, 1, SST_PASS, NULL, &walked), FIRN_OK);
         iter *it = walked.it;
         for (it->ops->first(it); it->valid; it->ops->next(it)) {
             version_of at = {it->key, it->seq, 1};
@@ -538,7 +540,7 @@ static void table_of(world *w, uint64_t first, build *b)
 {
     iter *it = NULL;
     build_init(b, w->b.db, 0, UINT64_MAX);
-    assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), false, NULL, &it), FIRN_OK);
+    assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), SST_WORK, NULL, &it), FIRN_OK);
     for (it->ops->first(it); it->valid; it->ops->next(it))
         if (it->seq >= first && it->seq < first + EACH)
             MUST(build_add(b, it, error));

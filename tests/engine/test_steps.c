@@ -93,8 +93,8 @@ static int count_run(int rc, iter **out)
     return FIRN_OK;
 }
 
-#define memtable_iter_new(m, out)         count_run((memtable_iter_new)(m, out), out)
-#define level_iter_new(level, cache, out) count_run((level_iter_new)(level, cache, out), out)
+#define memtable_iter_new(m, out)       count_run((memtable_iter_new)(m, out), out)
+#define level_iter_new(level, use, out) count_run((level_iter_new)(level, use, out), out)
 #include "run.c"
 #include "iterator.c"
 

@@ -148,14 +148,14 @@ static void search_all(const bench *b, sst_reader *reader, iter *it, const fuzz_
 
 /* ---- A table that opened ---- */
 
-static void check_reader(const bench *b, sst_reader *reader, bool fill_cache, fuzz_run *first)
+static void check_reader(const bench *b, sst_reader *reader, sst_use use, fuzz_run *first)
 {
     iter *it;
     firn_error err = {0};
     fuzz_run r = {0};
     bool right = !refused(sst_verify(reader, &err), &err);
     FUZZ_CHECK(right || !b->as_written);
-    FUZZ_CHECK(sst_iter_new(reader, fill_cache, &it) == FIRN_OK);
+    FUZZ_CHECK(sst_iter_new(reader, use, &it) == FIRN_OK);
     bool whole = walk_forward(b, it, &r);
     FUZZ_CHECK(whole || !right);
     FUZZ_CHECK(!right || (fuzz_run_ascends(&r) &&
@@ -170,7 +170,7 @@ static void check_reader(const bench *b, sst_reader *reader, bool fill_cache, fu
 }
 
 /* Opens in one of the ways. What a table that passed holds goes to *r, if that is not NULL. */
-static bool check_open(const bench *b, bool mapped, bool fill_cache, fuzz_run *r)
+static bool check_open(const bench *b, bool mapped, sst_use use, fuzz_run *r)
 {
     sst_reader *reader = NULL;
     firn_error err = {0};
@@ -182,7 +182,7 @@ static bool check_open(const bench *b, bool mapped, bool fill_cache, fuzz_run *r
         return false;
     }
     FUZZ_CHECK(sst_reader_properties(reader)->file_bytes == b->file_bytes);
-    check_reader(b, reader, fill_cache, r);
+    check_reader(b, reader, use, r);
     sst_reader_close(reader);
     return true;
 }
@@ -251,10 +251,11 @@ static void check_file(bench *b, const fuzz_table *t, firn_slice file)
     fuzz_memory_limit(memory + MEMORY_MORE);
     FUZZ_CHECK(sst_cache_new(CACHE_BYTES, &b->cache) == FIRN_OK);
     fuzz_run r = {0};
-    bool opens = check_open(b, true, true, &r);
-    FUZZ_CHECK(check_open(b, true, false, NULL) == opens);
-    FUZZ_CHECK(check_open(b, false, true, NULL) == opens);
-    FUZZ_CHECK(check_open(b, false, false, NULL) == opens);
+    bool opens = check_open(b, true, SST_FILL, &r);
+    FUZZ_CHECK(check_open(b, true, SST_PASS, NULL) == opens);
+    FUZZ_CHECK(check_open(b, false, SST_FILL, NULL) == opens);
+    FUZZ_CHECK(check_open(b, false, SST_PASS, NULL) == opens);
+    FUZZ_CHECK(check_open(b, false, SST_WORK, NULL) == opens);
     sst_cache_free(b->cache);
     fuzz_memory_all_back();
     fuzz_memory_limit(memory + SALVAGE_MORE);

@@ -218,10 +218,10 @@ void table_check_gets(sst_reader *r, const model *m, rng *rnd)
     }
 }
 
-void table_check_iter(sst_reader *r, const model *m, bool fill_cache)
+void table_check_iter(sst_reader *r, const model *m, sst_use use)
 {
     iter *it;
-    CHECK(sst_iter_new(r, fill_cache, &it) == FIRN_OK);
+    CHECK(sst_iter_new(r, use, &it) == FIRN_OK);
     CHECK(!it->valid);
     it->ops->first(it);
     for (size_t i = 0; i < m->count; i++, it->ops->next(it))
@@ -251,11 +251,11 @@ static void check_seek(iter *it, const model *m, firn_slice key, uint64_t seq)
     check_at(it, m, at == 0 ? SIZE_MAX : at - 1);
 }
 
-void table_check_seeks(sst_reader *r, const model *m, rng *rnd, bool fill_cache)
+void table_check_seeks(sst_reader *r, const model *m, rng *rnd, sst_use use)
 {
     static uint8_t room[FIRN_MAX_KEY_BYTES + 1];
     iter *it;
-    CHECK(sst_iter_new(r, fill_cache, &it) == FIRN_OK);
+    CHECK(sst_iter_new(r, use, &it) == FIRN_OK);
     for (size_t i = 0; i < m->count; i++) {
         const version *v = &m->v[i];
         check_seek(it, m, v->key, v->seq);
@@ -272,7 +272,7 @@ void table_check_walk(sst_reader *r, const model *m, rng *rnd, size_t steps)
 {
     iter *it;
     size_t at = SIZE_MAX;
-    CHECK(sst_iter_new(r, rng_below(rnd, 2) == 0, &it) == FIRN_OK);
+    CHECK(sst_iter_new(r, (sst_use)rng_below(rnd, SST_WORK + 1), &it) == FIRN_OK);
     for (size_t i = 0; i < steps && m->count != 0; i++) {
         if (at >= m->count) {
             at = (size_t)rng_below(rnd, m->count);
@@ -289,10 +289,10 @@ void table_check_walk(sst_reader *r, const model *m, rng *rnd, size_t steps)
     it->ops->close(it);
 }
 
-int table_read_all(sst_reader *r, const model *m, bool fill_cache, firn_error *err)
+int table_read_all(sst_reader *r, const model *m, sst_use use, firn_error *err)
 {
     iter *it;
-    int status = sst_iter_new(r, fill_cache, &it);
+    int status = sst_iter_new(r, use, &it);
     if (status != FIRN_OK)
         return status;
     size_t i = 0;

@@ -78,8 +78,8 @@ int table_open(table *t, sst_reader **out, firn_error *err);
 
 /* Each ends the test when the table does not answer as the model does. */
 void table_check_gets(sst_reader *r, const model *m, rng *rnd);
-void table_check_iter(sst_reader *r, const model *m, bool fill_cache);
-void table_check_seeks(sst_reader *r, const model *m, rng *rnd, bool fill_cache);
+void table_check_iter(sst_reader *r, const model *m, sst_use use);
+void table_check_seeks(sst_reader *r, const model *m, rng *rnd, sst_use use);
 void table_check_walk(sst_reader *r, const model *m, rng *rnd, size_t steps);
 
 static inline bool version_shown(const version *v, const iter *it)
@@ -90,6 +90,6 @@ static inline bool version_shown(const version *v, const iter *it)
 
 /* The status of reading everything: walks both ways and gets every version. FIRN_INVALID for an
  * answer that is wrong, which must never be. */
-int table_read_all(sst_reader *r, const model *m, bool fill_cache, firn_error *err);
+int table_read_all(sst_reader *r, const model *m, sst_use use, firn_error *err);
 
 #endif

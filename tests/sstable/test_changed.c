@@ -27,7 +27,7 @@ static void begin(uint64_t seed)
     m = model_random(&r, &s);
     CHECK(table_build(&t, &m, &err) == FIRN_OK);
     CHECK(table_open(&t, &reader, &err) == FIRN_OK);
-    CHECK(table_read_all(reader, &m, true, &err) ==
+    CHECK(table_read_all(reader, &m, SST_FILL, &err) ==
           FIRN_OK); /* now each block has been found right */
     file = simfs_peek(t.sim, TABLE_PATH, &file_bytes);
     data_bytes = (size_t)sst_reader_properties(reader)->data_bytes;
@@ -107,7 +107,7 @@ static unsigned use_iterators_within(rng *r, const iter_limits *limits)
     for (unsigned way = 0; way < 8; way++) {
         iter *it = NULL;
         firn_slice key = m.v[rng_below(r, m.count)].key;
-        CHECK(sst_iter_new(reader, way & 4, &it) == FIRN_OK);
+        CHECK(sst_iter_new(reader, way & 4 ? SST_FILL : SST_PASS, &it) == FIRN_OK);
         it->limits = limits;
         if (way & 1)
             way & 2 ? it->ops->seek_before(it, key, FIRN_MAX_SEQ) : it->ops->last(it);
@@ -138,7 +138,7 @@ static unsigned use_iterators_with_limits(rng *r)
 static void change_under_an_iterator(rng *r, bool backward)
 {
     iter *it = NULL;
-    CHECK(sst_iter_new(reader, true, &it) == FIRN_OK);
+    CHECK(sst_iter_new(reader, SST_FILL, &it) == FIRN_OK);
     it->ops->seek(it, m.v[m.count / 2].key, FIRN_MAX_SEQ);
     CHECK(it->valid);
     uint8_t noise[2 * PAGE];

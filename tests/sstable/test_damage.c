@@ -39,8 +39,8 @@ static void check_told(const model *m)
     firn_error err = {0};
     int status = table_open(&t, &r, &err);
     if (status == FIRN_OK) {
-        for (int fill = 0; fill < 2; fill++) {
-            status = table_read_all(r, m, fill != 0, &err);
+        for (int use = SST_WORK; use >= SST_FILL; use--) {
+            status = table_read_all(r, m, (sst_use)use, &err);
             CHECK(status == FIRN_OK || status == FIRN_DAMAGED);
         }
         memset(&err, 0, sizeof(err));
@@ -143,8 +143,8 @@ static void a_file_cut_while_it_is_open_is_told(void **state)
     CHECK(table_open(&t, &r, &err) == FIRN_OK);
     simfs_peek(t.sim, TABLE_PATH, &size);
     simfs_cut(t.sim, TABLE_PATH, 10);
-    CHECK(table_read_all(r, &m, true, &err) == FIRN_DAMAGED);
-    CHECK(table_read_all(r, &m, false, &err) == FIRN_DAMAGED);
+    CHECK(table_read_all(r, &m, SST_FILL, &err) == FIRN_DAMAGED);
+    CHECK(table_read_all(r, &m, SST_PASS, &err) == FIRN_DAMAGED);
     CHECK(sst_verify(r, &err) == FIRN_DAMAGED);
     sst_reader_close(r);
     model_release(&m);
@@ -259,7 +259,7 @@ static void a_newer_format_is_refused_as_unsupported_and_optional_features_are_i
     assert_int_equal(table_open(&t, &r, &err), FIRN_UNSUPPORTED);
     forge_footer(&b, 84, 1);
     assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
-    assert_int_equal(table_read_all(r, &m, true, &err), FIRN_OK);
+    assert_int_equal(table_read_all(r, &m, SST_FILL, &err), FIRN_OK);
     sst_reader_close(r);
     free(b.data);
     model_release(&m);
@@ -273,10 +273,10 @@ static void read_forged(const model *m)
     sst_hit hit;
     if (table_open(&t, &r, &err) != FIRN_OK)
         return;
-    for (int fill = 0; fill < 2; fill++) {
+    for (int use = SST_WORK; use >= SST_FILL; use--) {
         iter *it;
         size_t steps = 0;
-        assert_int_equal(sst_iter_new(r, fill != 0, &it), FIRN_OK);
+        assert_int_equal(sst_iter_new(r, (sst_use)use, &it), FIRN_OK);
         for (it->ops->first(it); it->valid && steps < 1000; it->ops->next(it))
             steps++;
         for (it->ops->last(it); it->valid && steps < 2000; it->ops->prev(it))
@@ -416,7 +416,7 @@ static void a_block_that_lies_about_its_structure_is_told_when_it_is_read(void *
         CHECK(sst_get(r, slice_of_str("aa"), sst_key_hash(slice_of_str("aa")), 9, &hit, &err) ==
               FIRN_DAMAGED);
         assert_null(strstr(err.message, "has changed"));
-        assert_int_equal(sst_iter_new(r, true, &it), FIRN_OK);
+        assert_int_equal(sst_iter_new(r, SST_FILL, &it), FIRN_OK);
         it->ops->first(it);
         assert_int_equal(it->status, FIRN_DAMAGED);
         assert_null(strstr(it->error.message, "has changed"));

@@ -36,8 +36,8 @@ static int read_everything(void)
     int status = table_open(&t, &r, &err);
     if (status != FIRN_OK)
         return status;
-    for (int fill = 0; fill < 2 && status == FIRN_OK; fill++)
-        status = table_read_all(r, &m, fill != 0, &err);
+    for (int use = SST_WORK; use >= SST_FILL && status == FIRN_OK; use--)
+        status = table_read_all(r, &m, (sst_use)use, &err);
     if (status == FIRN_OK)
         status = sst_verify(r, &err);
     sst_reader_close(r);
@@ -192,10 +192,10 @@ static void a_mapped_page_that_cannot_be_read_is_a_status(void **state)
     CHECK(table_open(&t, &r, &err) == FIRN_OK);
     simfs_fail(t.sim,
                (simfs_fault){.calls = SIMFS_POPULATE, .at = 1, .error = EFAULT, .forever = true});
-    CHECK(table_read_all(r, &m, true, &err) == FIRN_IO);
-    CHECK(table_read_all(r, &m, false, &err) == FIRN_IO);
+    CHECK(table_read_all(r, &m, SST_FILL, &err) == FIRN_IO);
+    CHECK(table_read_all(r, &m, SST_PASS, &err) == FIRN_IO);
     simfs_heal(t.sim);
-    CHECK(table_read_all(r, &m, true, &err) == FIRN_OK);
+    CHECK(table_read_all(r, &m, SST_FILL, &err) == FIRN_OK);
     sst_reader_close(r);
 }
 
@@ -210,7 +210,7 @@ static void a_scan_goes_on_when_only_its_read_ahead_fails(void **state)
         uint64_t hit = simfs_faults_hit(t.sim);
         simfs_fail(t.sim,
                    (simfs_fault){.calls = SIMFS_READ | SIMFS_POPULATE, .at = 1, .error = EIO});
-        CHECK(table_read_all(r, &m, false, &err) == FIRN_OK);
+        CHECK(table_read_all(r, &m, SST_PASS, &err) == FIRN_OK);
         CHECK(simfs_faults_hit(t.sim) == hit + 1);
         simfs_heal(t.sim);
         sst_reader_close(r);

@@ -34,7 +34,7 @@ static void random_walks(const shape *s, uint64_t seed, bool mapped)
     for (unsigned i = 0; i < 40; i++) {
         iter *it = NULL;
         iter_limits limits = limits_random(all, m.count, &rnd);
-        CHECK(sst_iter_new(r, i % 2 == 0, &it) == FIRN_OK);
+        CHECK(sst_iter_new(r, (sst_use)(i % (SST_WORK + 1)), &it) == FIRN_OK);
         it->limits = &limits;
         limits_walk(it, all, m.count, &rnd, 60);
         it->ops->close(it);
@@ -75,7 +75,7 @@ static void scenario_open(scenario *s)
     model_sort(&s->m);
     CHECK(table_build(&s->t, &s->m, &err) == FIRN_OK);
     CHECK(table_open(&s->t, &s->r, &err) == FIRN_OK);
-    CHECK(sst_iter_new(s->r, true, &s->it) == FIRN_OK);
+    CHECK(sst_iter_new(s->r, SST_FILL, &s->it) == FIRN_OK);
     s->it->limits = &s->limits;
 }
 

@@ -14,9 +14,9 @@ static void check_table(table *t, const model *m, rng *rnd)
     status = table_open(t, &r, &err);
     CHECK(status == FIRN_OK);
     table_check_gets(r, m, rnd);
-    for (int fill = 0; fill < 2; fill++) {
-        table_check_iter(r, m, fill != 0);
-        table_check_seeks(r, m, rnd, fill != 0);
+    for (int use = SST_WORK; use >= SST_FILL; use--) {
+        table_check_iter(r, m, (sst_use)use);
+        table_check_seeks(r, m, rnd, (sst_use)use);
     }
     table_check_walk(r, m, rnd, m->count * 4);
     CHECK(sst_verify(r, &err) == FIRN_OK);

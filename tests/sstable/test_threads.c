@@ -19,7 +19,7 @@ static void work(void *arg)
     worker *w = arg;
     rng rnd = rng_init(w->seed);
     iter *it;
-    if (sst_iter_new(w->reader, w->seed % 2 == 0, &it) != FIRN_OK) {
+    if (sst_iter_new(w->reader, (sst_use)(w->seed % (SST_WORK + 1)), &it) != FIRN_OK) {
         w->wrong++;
         return;
     }

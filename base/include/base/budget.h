@@ -24,7 +24,7 @@ typedef enum budget_kind {
     BUDGET_BLOCKS,  /* unpacked blocks, in the cache or held by a reader */
     BUDGET_PARTS,   /* filters and indexes of tables */
     BUDGET_TABLES,  /* open tables, but for those */
-    BUDGET_SCRATCH, /* buffers of scans, flushes and merges */
+    BUDGET_SCRATCH, /* buffers of scans, flushes and merges; blocks that a merge has in hand */
     BUDGET_KINDS
 } budget_kind;
 

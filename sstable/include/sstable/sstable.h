@@ -145,8 +145,15 @@ void sst_prefetch(const sst_reader *r, uint64_t key_hash);
 int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
             firn_error *err);
 
-/* `fill_cache` false: a long scan leaves the cache alone; such an iterator reads ahead. */
-int sst_iter_new(sst_reader *r, bool fill_cache, iter **out);
+/* What an iterator reads for. */
+typedef enum sst_use {
+    SST_FILL, /* a user's read: the cache keeps what it read */
+    SST_PASS, /* a user's long scan: leaves the cache alone, and reads ahead */
+    /* The store's own work: likewise. Its blocks lie outside of the cache. They are never refused
+     * because readers hold much, and no reader is refused because of them. */
+    SST_WORK,
+} sst_use;
+int sst_iter_new(sst_reader *r, sst_use use, iter **out);
 
 /* Bytes of the file up to where `key` would stand; from the index alone. */
 int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err);

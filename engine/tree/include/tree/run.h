@@ -196,7 +196,7 @@ void run_unpin(run_pin pin); /* any thread, once; all-zero is allowed */
 /* All versions within the limits (NULL: none), which stay as long as the iterator does. Tables are
  * opened when they are come to, and what fails then stands in the iterator's status.
  * FIRN_NO_MEMORY. */
-int run_iter_new(run r, bool fill_cache, const iter_limits *limits, iter **out);
+int run_iter_new(run r, sst_use use, const iter_limits *limits, iter **out);
 
 /* Several runs as one. */
 typedef struct walk {
@@ -204,7 +204,7 @@ typedef struct walk {
     erasures erased; /* the range deletes of all of them */
 } walk;
 
-int walk_open(const run *runs, size_t count, bool fill_cache, const iter_limits *limits, walk *out);
+int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits, walk *out);
 void walk_close(walk *w); /* all-zero is allowed */
 
 /* ---- Bounds ---- */

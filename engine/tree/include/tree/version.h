@@ -184,6 +184,6 @@ firn_slice version_common_prefix(const version *v);
 
 /* An iterator over one sorted level, opening tables as it gets to them. The version must outlive
  * it. */
-int level_iter_new(const level *l, bool fill_cache, iter **out);
+int level_iter_new(const level *l, sst_use use, iter **out);
 
 #endif

@@ -1,0 +1,163 @@
+/* The store's own work beside readers that hold as much as they may: neither makes the other fail. */
+#include "table.h"
+
+#include "cache.h"
+
+#include <base/alloc.h>
+
+static uint64_t held(const sst_cache *c)
+{
+    sst_cache_stats s;
+    sst_cache_get_stats(c, &s);
+    return s.held_bytes;
+}
+
+enum { WORK_ITERS = 8, WORK_AT = 4, WORK_KEYS = 400 };
+
+/* Keys "0000" to "0399", with values that fill a block each, compressed to little. `most` is what readers may hold. */
+static void work_table(table *t, sst_reader **r, size_t value_bytes, uint64_t most)
+{
+    firn_error err;
+    model m = {.seq_top = 10};
+    char key[8];
+    uint8_t *value = mem_alloc(value_bytes);
+    assert_non_null(value);
+    table_init(t, (size_t)most / 2);
+    sst_cache_budget(t->cache)->most = most;
+    t->wo.compression = SST_COMPRESSION_LZ4;
+    for (unsigned i = 0; i < WORK_KEYS && i * value_bytes < 8 * most; i++) {
+        snprintf(key, sizeof key, "%04u", i);
+        memset(value, (int)i & 0xff, value_bytes);
+        model_add(&m, slice_of_str(key), 1, FIRN_PUT, (firn_slice){value, value_bytes});
+    }
+    mem_free(value);
+    assert_int_equal(table_build(t, &m, &err), FIRN_OK);
+    assert_int_equal(table_open(t, r, &err), FIRN_OK);
+    model_release(&m);
+}
+
+static int get_numbered(sst_reader *r, unsigned i, sst_hit *hit)
+{
+    char key[8];
+    firn_error err;
+    snprintf(key, sizeof key, "%04u", i);
+    int status = sst_get(r, slice_of_str(key), sst_key_hash(slice_of_str(key)), 10, hit, &err);
+    assert_true(status != FIRN_OK || hit->value.data[hit->value.size - 1] == (i & 0xff));
+    return status;
+}
+
+/* Gets from number `first` on until one is refused; the number of values that are held. */
+static unsigned hold_all_that_goes(sst_reader *r, unsigned first, sst_hit *hits)
+{
+    unsigned count = 0;
+    int status = FIRN_OK;
+    while (first + count < WORK_KEYS &&
+           (status = get_numbered(r, first + count, &hits[count])) == FIRN_OK)
+        count++;
+    assert_int_equal(status, FIRN_NO_MEMORY);
+    assert_true(count > 1);
+    return count;
+}
+
+static void release_all(sst_hit *hits, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        sst_pin_release(&hits[i].pin);
+}
+
+/* As many walks as a merge has inputs, each on a block of its own. */
+static void begin_walks(sst_reader *r, iter *its[WORK_ITERS])
+{
+    for (unsigned n = 0; n < WORK_ITERS; n++) {
+        assert_int_equal(sst_iter_new(r, SST_WORK, &its[n]), FIRN_OK);
+        its[n]->ops->first(its[n]);
+        for (unsigned i = 0; i < n + WORK_AT; i++)
+            its[n]->ops->next(its[n]);
+        assert_true(its[n]->valid);
+    }
+}
+
+static void end_walks(iter *its[WORK_ITERS])
+{
+    for (unsigned n = 0; n < WORK_ITERS; n++)
+        its[n]->ops->close(its[n]);
+}
+
+/* Blocks with pages of their own, and blocks in slabs. */
+static const struct {
+    size_t value_bytes;
+    uint64_t most;
+} work_cases[] = {{900 << 10, 2 << 20}, {12000, 1 << 20}};
+
+/* Readers hold what they may, and the next one is refused: the store's own work goes on. */
+static void work_goes_on_while_readers_hold_all_they_may(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < sizeof work_cases / sizeof work_cases[0]; c++) {
+        table t;
+        sst_reader *r;
+        sst_hit hits[WORK_KEYS];
+        iter *it;
+        work_table(&t, &r, work_cases[c].value_bytes, work_cases[c].most);
+        unsigned count = hold_all_that_goes(r, 0, hits);
+        uint64_t before = held(t.cache), seen = 0;
+        assert_int_equal(sst_iter_new(r, SST_WORK, &it), FIRN_OK);
+        for (it->ops->first(it); it->valid; it->ops->next(it), seen++) {
+            assert_int_equal(it->value.size, work_cases[c].value_bytes);
+            assert_int_equal(it->value.data[it->value.size - 1], seen & 0xff);
+            assert_int_equal(held(t.cache), before);
+        }
+        assert_int_equal(it->status, FIRN_OK);
+        assert_int_equal(seen, sst_reader_properties(r)->entries);
+        it->ops->close(it);
+        assert_int_equal(sst_iter_new(r, SST_PASS, &it), FIRN_OK); /* a user's scan is a reader */
+        for (it->ops->first(it); it->valid;)
+            it->ops->next(it);
+        assert_int_equal(it->status, FIRN_NO_MEMORY);
+        it->ops->close(it);
+        release_all(hits, count);
+        sst_reader_close(r);
+        table_release(&t);
+    }
+}
+
+/* However much it has in hand, readers may hold as much as without it. What the cache happens to have of that is not
+ * pinned by it either. */
+static void work_makes_no_reader_fail(void **state)
+{
+    (void)state;
+    const unsigned behind = WORK_AT + WORK_ITERS;
+    for (size_t c = 0; c < sizeof work_cases / sizeof work_cases[0]; c++) {
+        table t;
+        sst_reader *r;
+        sst_hit hits[WORK_KEYS];
+        iter *its[WORK_ITERS];
+        work_table(&t, &r, work_cases[c].value_bytes, work_cases[c].most);
+        memory_budget *b = sst_cache_budget(t.cache);
+        unsigned alone = hold_all_that_goes(r, behind, hits);
+        release_all(hits, alone);
+        for (unsigned i = 0; i < behind; i++) {
+            assert_int_equal(get_numbered(r, i, &hits[i]), FIRN_OK);
+            sst_pin_release(&hits[i].pin);
+        }
+        begin_walks(r, its);
+        assert_true(sst_cache_outside(t.cache) > WORK_ITERS * work_cases[c].value_bytes);
+        assert_true(budget_held(b, BUDGET_SCRATCH) > sst_cache_outside(t.cache));
+        assert_int_equal(hold_all_that_goes(r, behind, hits), alone);
+        end_walks(its);
+        assert_int_equal(sst_cache_outside(t.cache), 0);
+        assert_int_equal(budget_held(b, BUDGET_SCRATCH), 0);
+        release_all(hits, alone);
+        sst_reader_close(r);
+        table_release(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(work_goes_on_while_readers_hold_all_they_may),
+        cmocka_unit_test(work_makes_no_reader_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
