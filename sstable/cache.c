@@ -567,7 +567,7 @@ int sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t siz
     if (rc == FIRN_OK) {
         sst_cached key = {.cache = c, .owner = owner, .block = block, .size = size, .refs = 1};
         *out = entry_new(c, key, bytes);
-        rc = *out ? FIRN_OK : error_no_memory(err, 0);
+        rc = *out ? FIRN_OK : error_no_memory(err);
     }
     if (rc != FIRN_OK && large)
         atomic_fetch_sub_explicit(&c->large, charge, memory_order_relaxed);
@@ -579,7 +579,7 @@ int sst_cache_take_outside(sst_cache *c, uint32_t size, sst_cached **out, firn_e
     size_t bytes = sizeof(sst_cached) + size + SST_TRAILER_BYTES;
     sst_cached *e = bytes < SST_OUTSIDE_PAGES_MIN ? mem_alloc(bytes) : mem_pages(bytes);
     if (!e)
-        return error_no_memory(err, bytes);
+        return error_no_memory(err);
     *e = (sst_cached){.cache = c, .charge = bytes, .size = size, .refs = 1, .outside = true};
     budget_charge(c->budget, BUDGET_SCRATCH, bytes);
     atomic_fetch_add_explicit(&c->outside, bytes, memory_order_relaxed);

@@ -107,7 +107,7 @@ static int window_begin(table_iter *t)
         room = t->ix->offsets[t->ix->count];
     t->window = mem_pages((size_t)room);
     if (!t->window)
-        return error_no_memory(&t->base.error, 0);
+        return error_no_memory(&t->base.error);
     t->window_room = (size_t)room;
     budget_charge(b, BUDGET_SCRATCH, t->window_room);
     return FIRN_OK;

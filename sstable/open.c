@@ -59,7 +59,7 @@ static int meta_load(const sst_reader *r, sst_handle h, uint8_t **out, firn_erro
         return status;
     *out = mem_alloc(size);
     if (!*out)
-        return error_no_memory(err, size);
+        return error_no_memory(err);
     return meta_read(r, h, *out, err);
 }
 
@@ -128,7 +128,7 @@ static int index_open(const sst_reader *r, sst_part *part, firn_error *err)
     sst_handle h = r->footer.index;
     int status = sst_index_open((firn_slice){part->bytes, (size_t)h.size}, &part->index);
     if (status == FIRN_NO_MEMORY)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     if (status != FIRN_OK)
         return refuse(r->file, h.offset, status, "the index block cannot be understood", err);
     return index_judge(r, &part->index, err);
@@ -171,7 +171,7 @@ static int part_load(sst_reader *r, sst_handle h, part_open open, sst_part **out
     sst_part *part = mem_zalloc(sizeof *part);
     if (!part || !part_room(part, size)) {
         mem_free(part);
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     }
     mutex_not_shared(&sst_cache_parts(r->cache)->parts_mu);
     part->refs = 1;
@@ -298,7 +298,7 @@ int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, 
 {
     sst_reader *r = mem_zalloc(sizeof(*r));
     if (!r)
-        return error_no_memory(err, sizeof(*r));
+        return error_no_memory(err);
     r->cache = o->cache;
     r->owner = sst_cache_owner(o->cache);
     r->grace = sst_cache_parts(o->cache)->grace.wait != NULL;

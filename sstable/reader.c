@@ -61,7 +61,7 @@ static int touch_by_reading(sst_reader *r, uint64_t offset, size_t size, firn_er
 {
     uint8_t *scratch = mem_alloc(size);
     if (!scratch)
-        return error_no_memory(err, size);
+        return error_no_memory(err);
     int status = fs_read(r->file, scratch, size, offset, err);
     mem_free(scratch);
     return status;
@@ -129,7 +129,7 @@ int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
         if (status == FIRN_DAMAGED)
             sst_refuse(&place, status, "a block does not unpack to what it says", err);
         else if (status != FIRN_OK)
-            error_no_memory(err, 0);
+            error_no_memory(err);
     }
     memset(e->data + e->size, 0, SST_TRAILER_BYTES); /* B3: readable, and the same every time */
     if (status == FIRN_OK)
@@ -192,7 +192,7 @@ static int read_and_unpack(sst_reader *r, const sst_wanted *w, sst_cached **out,
     memory_budget *b = sst_cache_budget(r->cache);
     uint8_t *stored = size < STORED_PAGES_MIN ? mem_alloc(size) : mem_pages(size);
     if (!stored)
-        return error_no_memory(err, 0);
+        return error_no_memory(err);
     budget_charge(b, BUDGET_SCRATCH, size);
     int status = fs_read(r->file, stored, size, w->ix->offsets[w->i], err);
     if (status == FIRN_OK)
@@ -346,7 +346,7 @@ int sst_split_key(sst_reader *r, uint64_t part, uint64_t parts, buf *key, firn_e
     buf_clear(key);
     /* Block i begins behind separator i-1. */
     if (block > 0 && sst_index_key(ix, (uint32_t)block - 1, key) != FIRN_OK)
-        status = error_no_memory(err, 0);
+        status = error_no_memory(err);
     sst_reader_unpin(r, held);
     return status;
 }

@@ -295,7 +295,7 @@ int sst_salvage_counted(fs_dir *dir, const char *name, const uint64_t store_id[2
         if (status == FIRN_OK)
             status = tell_gap(&s, (firn_slice){0});
         if (status == FIRN_NO_MEMORY)
-            error_no_memory(err, 0);
+            error_no_memory(err);
     }
     *cost = s.cost;
     salvage_close(&s);

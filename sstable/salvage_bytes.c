@@ -46,7 +46,7 @@ int salvage_open(salvage *s, firn_error *err)
     size_t room = s->size < SALVAGE_WINDOW_BYTES ? (size_t)s->size : SALVAGE_WINDOW_BYTES;
     s->window = mem_alloc(room + SALVAGE_PAD_BYTES);
     if (!s->window)
-        return error_no_memory(err, room);
+        return error_no_memory(err);
     s->end = s->size;
     s->budget = FIRST_BUDGET;
     s->holes = FIRST_HOLES;

@@ -32,7 +32,7 @@ static int wrong(const verifier *v, const char *why)
 static int room(verifier *v, buf *b, size_t size)
 {
     buf_clear(b);
-    return buf_reserve(b, size) == FIRN_OK ? FIRN_OK : error_no_memory(v->err, 0);
+    return buf_reserve(b, size) == FIRN_OK ? FIRN_OK : error_no_memory(v->err);
 }
 
 /* From `at` on, blocks come in the order of the file. */
@@ -76,7 +76,7 @@ static int raw_load(verifier *v, const sst_trailer *trailer, firn_slice *out)
         return status;
     status = sst_unpack(trailer->compression, *out, v->raw.data, trailer->raw_size);
     if (status == FIRN_NO_MEMORY)
-        return error_no_memory(v->err, 0);
+        return error_no_memory(v->err);
     if (status != FIRN_OK)
         return wrong(v, "a block does not unpack to what it says");
     memset(v->raw.data + trailer->raw_size, 0, SST_TRAILER_BYTES);
@@ -129,7 +129,7 @@ static int entries_check(verifier *v, const sst_block *b)
         buf_clear(&v->key);
         if (buf_append(&v->key, b->prefix, b->prefix_size) != FIRN_OK ||
             buf_append(&v->key, e.suffix, e.suffix_size) != FIRN_OK)
-            return error_no_memory(v->err, 0);
+            return error_no_memory(v->err);
         int status = entry_check(v, b, at, &e);
         if (status != FIRN_OK)
             return status;
@@ -148,7 +148,7 @@ static int first_key(verifier *v, const sst_block *b, sst_block_entry *first)
     buf_clear(&v->key);
     if (buf_append(&v->key, b->prefix, b->prefix_size) != FIRN_OK ||
         buf_append(&v->key, first->suffix, first->suffix_size) != FIRN_OK)
-        return error_no_memory(v->err, 0);
+        return error_no_memory(v->err);
     return FIRN_OK;
 }
 

@@ -91,7 +91,7 @@ int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, 
         return status;
     sst_writer *w = mem_zalloc(sizeof(*w));
     if (!w)
-        return error_no_memory(err, sizeof(*w));
+        return error_no_memory(err);
     w->dir = dir;
     w->options = *o;
     memcpy(w->name, name, strlen(name) + 1);
@@ -100,7 +100,7 @@ int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, 
     if (status == FIRN_OK)
         status = buf_reserve(&w->out, WRITE_BYTES + SST_FOOTER_BYTES);
     if (status != FIRN_OK)
-        error_no_memory(err, 0);
+        error_no_memory(err);
     /* The file comes last, so that every earlier failure leaves the folder alone. */
     if (status == FIRN_OK)
         status = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &w->file, err);
@@ -135,7 +135,7 @@ uint64_t sst_writer_entries(const sst_writer *w)
 static int fail(sst_writer *w, int status, firn_error *err)
 {
     if (status == FIRN_NO_MEMORY)
-        error_no_memory(err, 0);
+        error_no_memory(err);
     if (status == FIRN_TOO_LARGE) {
         error_file(err, status, w->file->path, w->written,
                    "a table's index or filter would pass its limit");

@@ -42,9 +42,6 @@ void error_hint_curable(firn_error *err, const char *then);
 /* The newest allocation of this thread that failed. How much it had asked for, the allocator knows
  * (mem_refused); that is told when it is 1 MiB or more. */
 int error_no_memory(firn_error *err);
-/* Callers in sstable/ pass a size besides, which counts for nothing. */
-#define error_no_memory(...)  error_no_memory(error_first(__VA_ARGS__, 0))
-#define error_first(err, ...) (err)
 
 /* Does it pass by itself? A full disk and a lack of memory or descriptors do: nothing has happened,
  * and trying again is right. */
