@@ -258,7 +258,6 @@ void error_hint_curable(firn_error *err, const char *then)
  * nothing to a user. */
 #define BYTES_TOLD ((size_t)1 << 20)
 
-#undef error_no_memory
 int error_no_memory(firn_error *err)
 {
     size_t bytes = mem_refused();
