@@ -472,83 +472,6 @@ static void a_calm_is_enough_for_tombstones(void **state)
     bed_release(&b);
 }
 
-/* ---- What readers hold ---- */
-
-/* Of what the store takes on the disk, what is neither log nor in a level. */
-static uint64_t beside_levels(bed *b)
-{
-    firn_stats s = bed_stats(b);
-    return s.total_bytes - s.log_bytes - bytes(b);
-}
-
-/* What compaction has replaced counts until the file is gone: with the last reader, or at once. */
-static void the_total_counts_tables_that_only_readers_hold(void **state)
-{
-    (void)state;
-    for (unsigned way = 0; way < 3; way++) {
-        bed b;
-        firn_iter *it = NULL;
-        firn_value value = {0};
-        bed_on_disk(&b);
-        bed_must_open(&b);
-        for (unsigned i = 0; i < 1000; i++)
-            put(&b, i, "value");
-        compact(&b);
-        uint64_t old = bytes(&b), rest = beside_levels(&b);
-        if (way == 1)
-            MUST(firn_iter_new(b.db, NULL, &it, error));
-        if (way == 2)
-            MUST(firn_get(b.db, "key000000", 9, NULL, &value, error));
-        for (unsigned i = 0; i < 1000; i++)
-            put(&b, i, "newer");
-        compact(&b);
-        uint64_t held = atomic_load(&b.db->table_bytes) - bytes(&b), then = beside_levels(&b);
-        assert_true(way == 0 ? held == 0 : way == 1 ? held >= old : held > 0);
-        assert_true(then >= rest + held);
-        firn_iter_free(it);
-        firn_value_release(&value);
-        settle(&b); /* the worker has removed them */
-        assert_int_equal(beside_levels(&b), then - held);
-        assert_int_equal(atomic_load(&b.db->table_bytes), bytes(&b));
-        bed_must_close(&b);
-        bed_must_open(&b); /* the manifest also tells of tables that are gone */
-        assert_int_equal(atomic_load(&b.db->table_bytes), bytes(&b));
-        bed_release(&b);
-    }
-}
-
-/* A caller's compaction takes what room there is. When it does not come to an end, it has given that back. */
-static void a_compaction_that_fills_the_disk_gives_the_room_back(void **state)
-{
-    (void)state;
-    bed b;
-    bed_on_simfs(&b, 1);
-    b.options.compression = FIRN_COMPRESSION_NONE;
-    bed_must_open(&b);
-    for (unsigned i = 0; i < 1000; i++)
-        put(&b, i, "value");
-    compact(&b);
-    for (unsigned i = 0; i < 1000; i++)
-        put(&b, i, "newer");
-    bed_flush(&b);
-    uint64_t used = simfs_used(b.sim), tables = bytes(&b);
-    simfs_capacity(b.sim, used + bytes(&b) / 4);
-    for (unsigned attempt = 0; attempt < 3; attempt++) {
-        firn_error err = {0};
-        assert_int_equal(firn_compact(b.db, NULL, 0, NULL, 0, &err), FIRN_NO_SPACE);
-        assert_true(err.hint[0] != 0);
-        assert_int_equal(atomic_load(&b.db->table_bytes), tables);
-        assert_true(simfs_used(b.sim) < used + 1000); /* of the log */
-        bed_expect(&b, NULL, "key000999", "newer");
-    }
-    bed_put(&b, "key000999", "writing goes on");
-    simfs_capacity(b.sim, UINT64_MAX);
-    compact(&b);
-    assert_int_equal(entries(&b), 1000);
-    bed_expect(&b, NULL, "key000999", "writing goes on");
-    bed_release(&b);
-}
-
 /* ---- Small tables ---- */
 
 static void a_flush_behind_each_key_leaves_few_tables(void **state)
@@ -840,8 +763,6 @@ int main(void)
         cmocka_unit_test(an_idle_store_flushes_tombstones_of_large_values),
         cmocka_unit_test(a_released_snapshot_is_enough_for_it),
         cmocka_unit_test(a_calm_is_enough_for_tombstones),
-        cmocka_unit_test(the_total_counts_tables_that_only_readers_hold),
-        cmocka_unit_test(a_compaction_that_fills_the_disk_gives_the_room_back),
         cmocka_unit_test(a_flush_behind_each_key_leaves_few_tables),
         cmocka_unit_test(large_values_that_pack_small_come_to_rest),
         cmocka_unit_test(no_table_overlaps_too_much_of_the_next_level),

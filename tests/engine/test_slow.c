@@ -180,10 +180,12 @@ typedef struct waiter {
 static void note_line(void *ctx, firn_log_level lvl, const char *text)
 {
     waiter *w = ctx;
-    if (lvl == FIRN_LOG_WARNING &&
-        (strstr(text, "writers wait") || strstr(text, "a caller waits")) &&
-        atomic_fetch_add(&w->told, 1) == 0)
+    if (lvl != FIRN_LOG_WARNING ||
+        (!strstr(text, "writers wait") && !strstr(text, "a caller waits")))
+        return;
+    if (atomic_load(&w->told) == 0)
         snprintf(w->text, sizeof w->text, "%s", text);
+    atomic_fetch_add(&w->told, 1); /* behind the text, which another thread then reads */
 }
 
 static void press(firn *db, uint32_t pressure)
