@@ -279,7 +279,8 @@ static bool block_enter(table_iter *t, uint32_t i)
         if (in_place && !sst_reader_verified(t->r, i))
             status = block_mapped(t, i);
         if (status == FIRN_OK)
-            status = sst_reader_block(t->r, t->ix, i, &t->ref, &t->base.error);
+            status =
+                sst_reader_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref, &t->base.error);
     }
     if (status != FIRN_OK) {
         fail(t, status);

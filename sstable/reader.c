@@ -270,7 +270,7 @@ static int get_in_block(sst_reader *r, const sst_index *ix, firn_slice key, uint
     if (i == ix->count)
         return FIRN_NOT_FOUND;
     sst_block_ref ref;
-    int status = sst_reader_block(r, ix, i, &ref, err);
+    int status = sst_reader_block(r, &(sst_wanted){ix, i, SST_FILL}, &ref, err);
     if (status != FIRN_OK)
         return status;
     sst_block_prefetch(&ref);

@@ -99,22 +99,21 @@ typedef struct sst_wanted {
 int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_cached **out,
                       firn_error *err);
 /* A block by way of the cache, or past it with SST_WORK. */
-int sst_reader_cache_block(sst_reader *r, const sst_wanted *w, sst_block_ref *out,
-                           firn_error *err);
+int sst_reader_cache_block(sst_reader *r, const sst_wanted *w, sst_block_ref *out, firn_error *err);
 
-/* Block i for SST_FILL, wherever it comes from. Every block behind a ref has been checked (B1,
+/* A block, wherever it comes from. Every block behind a ref has been checked (B1,
  * B2). */
-static inline int sst_reader_block(sst_reader *r, const sst_index *ix, uint32_t i,
-                                   sst_block_ref *out, firn_error *err)
+static inline int sst_reader_block(sst_reader *r, const sst_wanted *w, sst_block_ref *out,
+                                   firn_error *err)
 {
     if (!sst_reader_in_place(r))
-        return sst_reader_cache_block(r, &(sst_wanted){ix, i, SST_FILL}, out, err);
-    if (!sst_reader_verified(r, i)) {
-        int status = sst_reader_map_block(r, ix, i, false, err);
+        return sst_reader_cache_block(r, w, out, err);
+    if (!sst_reader_verified(r, w->i)) {
+        int status = sst_reader_map_block(r, w->ix, w->i, false, err);
         if (status != FIRN_OK)
             return status;
     }
-    *out = (sst_block_ref){r->map + ix->offsets[i], NULL, sst_index_size(ix, i)};
+    *out = (sst_block_ref){r->map + w->ix->offsets[w->i], NULL, sst_index_size(w->ix, w->i)};
     return FIRN_OK;
 }
 

@@ -182,8 +182,9 @@ static int see_buckets(void *ctx, const wal_applied *frame)
     return 0;
 }
 
-/* *buckets: gets those that the log has entries of; NULL: they are not looked for. */
-static void look_at_log(const repair *r, log_look *out, bucket_set *buckets)
+/* *buckets: gets those that the log has entries of; NULL: they are not looked for. Only a lack of
+ * memory, descriptors or room is an error: of a damaged log, there is what can be read. */
+static int look_at_log(const repair *r, log_look *out, bucket_set *buckets)
 {
     wal_config config;
     firn_wal_report report;
@@ -193,7 +194,9 @@ static void look_at_log(const repair *r, log_look *out, bucket_set *buckets)
     config.options.read_only = true;
     *out = (log_look){0};
     firn_wal_report_init(&report);
-    if (wal_open(r->db->dir, &config, &report, &w, NULL) == FIRN_OK) {
+    firn_error why = {0};
+    int rc = wal_open(r->db->dir, &config, &report, &w, &why);
+    if (rc == FIRN_OK) {
         wal_get_stats(w, &stats);
         out->before_first = report.seq_first ? report.seq_first - 1 : 0;
         out->last_seq = stats.last_seq;
@@ -205,21 +208,24 @@ static void look_at_log(const repair *r, log_look *out, bucket_set *buckets)
                 out->front_damaged ||
                 (is_loss(&report.findings[i]) && report.findings[i].seq_first <= out->before_first);
         if (buckets) /* of a log that cannot be read to its end, what is in front */
-            (void)wal_recovered(w, 0, see_buckets, buckets, NULL);
+            rc = wal_recovered(w, 0, see_buckets, buckets, &why);
     }
     firn_wal_close(w, NULL);
     firn_wal_report_release(&report);
+    return error_curable(rc) ? error_give(r->err, rc, &why) : FIRN_OK;
 }
 
 /* The manifest says that operations far beyond the end of the log are in tables: no writer can have
  * given out their sequence numbers. */
-static bool manifest_exceeds_log(const repair *r)
+static int manifest_exceeds_log(const repair *r, bool *beyond)
 {
     log_look look;
+    *beyond = false;
     if (r->flushed_seq <= WAL_SKIP_MAX)
-        return false;
-    look_at_log(r, &look, NULL);
-    return look.last_seq < r->flushed_seq - WAL_SKIP_MAX;
+        return FIRN_OK;
+    int rc = look_at_log(r, &look, NULL);
+    *beyond = rc == FIRN_OK && look.last_seq < r->flushed_seq - WAL_SKIP_MAX;
+    return rc;
 }
 
 /* A manifest whose end has been lost is an older one: tables that it lists have been removed since,
@@ -234,7 +240,9 @@ static int manifest_is_old(repair *r, bool *old)
     if (rc != FIRN_OK || !any || *old || seq_max <= r->flushed_seq)
         return rc;
     log_look look;
-    look_at_log(r, &look, NULL);
+    rc = look_at_log(r, &look, NULL);
+    if (rc != FIRN_OK)
+        return rc;
     *old = look.front_damaged || look.before_first > r->flushed_seq;
     return FIRN_OK;
 }
@@ -303,10 +311,11 @@ static int rebuild(repair *r)
     r->summary.manifest_rebuilt = true;
     r->covered_no = r->folder.log_files ? r->folder.log_first - 1 : r->state.covered_no;
     r->flushed_seq = 0;
-    look_at_log(r, &look, &r->in_log);
-    if (r->state.version)
+    int rc = look_at_log(r, &look, &r->in_log);
+    if (rc == FIRN_OK && r->state.version)
         repair_tell_missing(r);
-    int rc = r->state.version ? FIRN_OK : find_store_id(r, &look);
+    if (rc == FIRN_OK && !r->state.version)
+        rc = find_store_id(r, &look);
     if (rc == FIRN_OK)
         rc = repair_found_tables(r, &seq_max);
     if (rc != FIRN_OK)
@@ -607,8 +616,10 @@ static int put_together(repair *r, const char *path)
         return rc;
     r->flushed_seq = r->state.flushed_seq;
     r->covered_no = r->state.covered_no;
-    bool beyond = r->state.version && manifest_exceeds_log(r), old = false;
-    if (r->state.version && !beyond)
+    bool beyond = false, old = false;
+    if (r->state.version)
+        rc = manifest_exceeds_log(r, &beyond);
+    if (rc == FIRN_OK && r->state.version && !beyond)
         rc = manifest_is_old(r, &old);
     if (beyond)
         repair_note(r, "", "the manifest speaks of operations that no log of the store can reach");

@@ -40,6 +40,7 @@ static int follow_log(firn *db, wal_segment *taking, firn_error *err)
     int rc = store_new_mem(db, taking, seq_first, &fresh);
     if (rc == FIRN_OK) {
         active->seq_last = seq_first - 1;
+        atomic_store_explicit(&db->filled, 0, memory_order_relaxed); /* the fresh one is empty */
         rc = store_install_mem(db, fresh);
     }
     if (rc == FIRN_OK)

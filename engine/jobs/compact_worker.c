@@ -122,14 +122,16 @@ static void compaction_fails(firn *db, int status, const firn_error *err)
 static void note_failure(firn *db, uint64_t attempt, int rc, bool input_failed,
                          const firn_error *err)
 {
-    mutex_lock(&db->state_mu);
+    if (input_failed && !error_curable(rc)) {
+        compaction_fails(db, rc, err);
+        return;
+    }
+    store_background_error(db, WORK_COMPACTION, rc, err);
+    mutex_lock(&db->state_mu); /* behind the error: who finds the number finds that, too */
     if (attempt > db->compaction_stuck_at)
         db->compaction_stuck_at = attempt;
+    cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
-    if (input_failed && !error_curable(rc))
-        compaction_fails(db, rc, err);
-    else
-        store_background_error(db, WORK_COMPACTION, rc, err);
 }
 
 /* A decision at this epoch has found nothing to do. */

@@ -113,7 +113,8 @@ static int make_versions(firn *db, const edit *e, next_versions *next, firn_erro
             continue;
         view *v = tree_view(t);
         rc = version_apply(v->version, e, &next->of[t->bucket], err);
-        rc = refuse_version(rc, manifest_path(db->manifest), manifest_bytes(db->manifest), err);
+        if (rc == FIRN_DAMAGED)
+            rc = refuse_order(db->dir->path, err);
         view_unref(v);
     }
     return rc;

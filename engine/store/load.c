@@ -3,9 +3,10 @@
 
 #include <store/store.h>
 
-#define NS_PER_BYTE_MAX   400 /* at L0_STOP_AT; 2.5 MB/s */
-#define FLUSH_NS_PER_BYTE 400 /* of a write that is ahead of the flush: see there */
-#define SLEEP_NS          UINT64_C(1000000)
+#define NS_PER_BYTE_MAX    400               /* at L0_STOP_AT; 2.5 MB/s */
+#define FLUSH_NS_PER_BYTE  400               /* of a write that is ahead of the flush: see there */
+#define FLUSH_DELAY_NS_MAX UINT64_C(4000000) /* of one write: each one may have to pay it */
+#define SLEEP_NS           UINT64_C(1000000)
 #define DELAY_NS_MAX                                                                               \
     UINT64_C(10000000) /* of one write; large ones come to L0_STOP_AT, and wait there */
 #define NS_PER_MS  1000000
@@ -36,11 +37,11 @@ uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
     return left > least ? left : least;
 }
 
-/* bytes * weight / per, at most DELAY_NS_MAX. */
-static uint64_t delay_of(uint64_t bytes, uint64_t weight, uint64_t per)
+/* bytes * weight / per, at most `most`. */
+static uint64_t delay_of(uint64_t bytes, uint64_t weight, uint64_t per, uint64_t most)
 {
-    if (bytes > DELAY_NS_MAX * per / weight)
-        return DELAY_NS_MAX;
+    if (bytes > most * per / weight)
+        return most;
     return bytes * weight / per;
 }
 
@@ -50,7 +51,7 @@ uint64_t slow_delay_ns(uint32_t load, uint64_t bytes)
     if (load <= from)
         return 0;
     uint64_t range = most - from, over = (load < most ? load : most) - from;
-    return delay_of(bytes, NS_PER_BYTE_MAX * over * over, range * range);
+    return delay_of(bytes, NS_PER_BYTE_MAX * over * over, range * range, DELAY_NS_MAX);
 }
 
 uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint64_t bytes)
@@ -58,7 +59,8 @@ uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint
     if (frozen < FROZEN_MAX || filled <= done)
         return 0;
     uint64_t ahead = filled - done, left = filled < SLOW_ONE ? SLOW_ONE - filled : 1;
-    return delay_of(bytes, FLUSH_NS_PER_BYTE * ahead * ahead, (SLOW_ONE - done) * left);
+    return delay_of(bytes, FLUSH_NS_PER_BYTE * ahead * ahead, (SLOW_ONE - done) * left,
+                    FLUSH_DELAY_NS_MAX);
 }
 
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance)

@@ -373,11 +373,6 @@ uint64_t manifest_bytes(const manifest *m)
     return m->end;
 }
 
-const char *manifest_path(const manifest *m)
-{
-    return m->file->path;
-}
-
 uint64_t manifest_no(const manifest *m)
 {
     return m->no;

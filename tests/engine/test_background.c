@@ -159,6 +159,7 @@ static void set_stuck(bed *b, background_work work, int status)
 {
     mutex_lock(&b->db->state_mu);
     b->db->stuck[work].status = b->db->stuck[work].error.status = status;
+    b->db->compaction_stuck_at = 1;
     snprintf(b->db->stuck[work].error.message, sizeof b->db->stuck[work].error.message, "%s",
              work == WORK_FLUSH ? "of the flush" : "of the compaction");
     mutex_unlock(&b->db->state_mu);

@@ -235,10 +235,11 @@ FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
 FIRN_API int firn_flush(firn *db, firn_error *error);
 /* Flushes, then merges everything between the two keys (NULL: no bound) down to the last level that
  * holds any of it, and waits. What already lies in that level alone stays as it is, unless it holds
- * what no reader and no snapshot can see.
+ * what no reader and no snapshot can see, is of an earlier version of firn, or fits into one table
+ * with its neighbours.
  *
  * Goes on step by step; a step writes new tables beside those that it then replaces, usually no
- * more than 24 times table_bytes (firn_options). It is tried whether or not there is room for it,
+ * more than 24 times table_bytes or 16 times segment_bytes (firn_options), whichever is more. It is tried whether or not there is room for it,
  * since it may free more than it takes: so near a full disk, it may fill the disk. Then the step's
  * new tables are removed again, and FIRN_NO_SPACE is returned. Nothing is lost, and earlier steps
  * stand; until the tables are removed, writes may be FIRN_NO_SPACE, too. To get further: make room;

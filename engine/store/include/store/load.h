@@ -29,7 +29,8 @@ uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
 uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);
 /* What it owes while as many memtables wait as may: writers wait when the active one is full before
  * the oldest is flushed. So it owes more the further filling is ahead of the flush, and the less
- * is left to fill: `filled` of the active one and `done` of the flush are in SLOW_ONEths. */
+ * is left to fill: `filled` of the active one and `done` of the flush are in SLOW_ONEths. One that
+ * is full by its share, but not its segment, goes on at that: it is rotated behind the flush. */
 uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint64_t bytes);
 /* How long it sleeps for that, by a random number. On average as long as it owes. */
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);

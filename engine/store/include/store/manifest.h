@@ -87,7 +87,6 @@ void manifest_poison(manifest *m);
 /* Does the file begin with a manifest's magic? What cannot be read does not. */
 bool manifest_has_magic(fs_dir *dir, const char *name);
 uint64_t manifest_bytes(const manifest *m);
-const char *manifest_path(const manifest *m);
 uint64_t manifest_no(const manifest *m);
 void manifest_close(manifest *m); /* NULL is allowed */
 

@@ -17,8 +17,8 @@
  *   J1  A job overlaps no claim, in any of the levels that it claims.
  *   J2  Of level 0 a job takes no table without all older ones: what stays is newer than what goes
  *       down (V3).
- *   J3  A job leads to fewer bytes in a level that has too many, to fewer tables, or to fewer
- *       versions: without writers, jobs end.
+ *   J3  A job leads to fewer bytes in a level that has too many, to fewer tables, to fewer
+ *       versions, or to tombstones nearer to where nothing lies below: without writers, jobs end.
  *
  * The cost of a decision: SCHEDULE_LOOKS tables of a level are looked at, beginning at the level's
  * cursor; all of them only for `whole`. Overlaps are found by binary search. */
@@ -37,8 +37,8 @@
 typedef enum schedule_why {
     DUE_LEVEL0,     /* level 0 has too many tables or bytes */
     DUE_SIZE,       /* a level is over its share */
-    DUE_TOMBSTONES, /* a table has many tombstones */
-    DUE_GARBAGE,    /* a table has many versions that no reader needs any more */
+    DUE_TOMBSTONES, /* a table has many tombstones; in a calm, also few that may hide much */
+    DUE_GARBAGE,    /* it has many versions that no reader needs any more; in a calm, any */
     DUE_SMALL,      /* small neighbours become one table */
     DUE_ASKED,      /* by a caller */
 } schedule_why;

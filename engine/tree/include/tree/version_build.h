@@ -54,13 +54,12 @@ int version_build_drop(version_build *b, unsigned lvl, uint64_t table_no, firn_e
 /* FIRN_DAMAGED (B1 to B5), FIRN_NO_MEMORY. */
 int version_build_finish(version_build *b, version **out, firn_error *err);
 
-/* What the functions above refused, in a manifest or in an edit on its way there: *err then names
- * `path`, the manifest, and where the edit stands in it, beside the reason that it has. Any status
+/* What the functions above refused in a manifest: *err then names `path`, the manifest, and where
+ * the edit stands in it, beside the reason that it has. Any status
  * but FIRN_DAMAGED stays as it is. Returns the status. */
 int refuse_version(int rc, const char *path, uint64_t offset, firn_error *err);
 
-/* `from` and what an edit says of its bucket: its drops, then its additions. The caller passes what
- * it returns to refuse_version. */
+/* `from` and what an edit says of its bucket: its drops, then its additions. */
 int version_apply(const version *from, const edit *e, version **out, firn_error *err);
 
 #endif
