@@ -239,12 +239,12 @@ FIRN_API int firn_flush(firn *db, firn_error *error);
  * with its neighbours.
  *
  * Goes on step by step; a step writes new tables beside those that it then replaces, usually no
- * more than 24 times table_bytes or 16 times segment_bytes (firn_options), whichever is more. It is tried whether or not there is room for it,
- * since it may free more than it takes: so near a full disk, it may fill the disk. Then the step's
- * new tables are removed again, and FIRN_NO_SPACE is returned. Nothing is lost, and earlier steps
- * stand; until the tables are removed, writes may be FIRN_NO_SPACE, too. To get further: make room;
- * release iterators and values, which keep replaced tables on the disk; or compact smaller ranges
- * of keys, one after the other. */
+ * more than 24 times table_bytes or 16 times segment_bytes (firn_options), whichever is more. It is
+ * tried whether or not there is room for it, since it may free more than it takes: so near a full
+ * disk, it may fill the disk. Then the step's new tables are removed again, and FIRN_NO_SPACE is
+ * returned. Nothing is lost, and earlier steps stand; until the tables are removed, writes may be
+ * FIRN_NO_SPACE, too. To get further: make room; release iterators and values, which keep replaced
+ * tables on the disk; or compact smaller ranges of keys, one after the other. */
 FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to,
                           size_t to_size, firn_error *error);
 /* Waits until no background work is due. */
