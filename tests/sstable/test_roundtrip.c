@@ -401,7 +401,7 @@ static void a_block_within_its_target_or_small_stays_open(void **state)
         (void)fs_unlink(t.dir, TABLE_NAME, NULL);
         assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &t.wo, &w, &err), FIRN_OK);
         for (unsigned k = 0; k < 3; k++) {
-            firn_slice key = slice_of("abc" + k, 1), value = {zeroes, cases[i].value};
+            firn_slice key = slice_of(&"abc"[k], 1), value = {zeroes, cases[i].value};
             uint64_t before = sst_writer_file_bytes(w);
             CHECK(sst_writer_add(w, key, k + 1, FIRN_PUT, value, &err) == FIRN_OK);
             bool grows = cases[i].blocks > 1 && k > 0; /* by the block of the entry before */
