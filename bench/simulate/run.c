@@ -4,12 +4,13 @@
 #include <math.h>
 #include <string.h>
 
+#include <store/load.h>
+
 #define SECOND_NS   1e9
 #define HOUR_NS     3600e9
 #define NOT_STOPPED (-1.0)
 #define SLICE_NS    50e6 /* while jobs take load off the writers */
 #define A_LITTLE    1e-9 /* what rounding leaves of a task that has ended */
-#define FLUSH_READ  0.75 /* of a flush: its end is synced (flush.c) */
 #define A_PART      0.01 /* of a write: likewise */
 
 void run_init(run *r, const settings *s, figures *f)
@@ -218,7 +219,7 @@ static double delay_ns(const run *r)
     pressure p = {.level0 = level0(r),
                   .frozen = r->frozen_count,
                   .filled = r->active.writes / mem_room(r),
-                  .done = r->flush.on ? (1 - r->flush.left) * FLUSH_READ : 0,
+                  .done = r->flush.on ? (1 - r->flush.left) * SLOW_FLUSH_READ : 0,
                   .debt = r->debt,
                   .unit = r->unit};
     for (unsigned i = 0; i < r->settings->workers; i++)

@@ -39,15 +39,13 @@ typedef struct pace {
     uint64_t read;    /* with those of this one */
 } pace;
 
-#define READ_PART 0.75 /* of a flush: then it is synced */
-
 static bool is_behind(void *ctx, uint64_t entries)
 {
     pace *p = ctx;
     p->read = p->before + entries;
     double done = p->entries ? (double)p->read / (double)p->entries : 0;
     atomic_store_explicit(&p->db->flush_done,
-                          (uint32_t)((done < 1 ? done : 1) * READ_PART * SLOW_ONE),
+                          (uint32_t)((done < 1 ? done : 1) * SLOW_FLUSH_READ * SLOW_ONE),
                           memory_order_relaxed);
     return firn_last_seq(p->db) - p->flushed > p->read;
 }

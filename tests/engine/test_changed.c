@@ -278,18 +278,25 @@ static uint8_t *find_in_log(const changer *v, const char *text)
     return NULL;
 }
 
+/* A store with one entry, which lies in the log that is mapped for changing. Returns the folder to remove. */
+static char *begin_with_one(const char *key, const char *value, changer *v)
+{
+    char *temp = tempdir_new();
+    snprintf(folder, sizeof folder, "%s/store", temp);
+    begin(1);
+    must(firn_put(db, key, strlen(key), value, strlen(value), NULL, &err));
+    changer_map(v, ".wal");
+    return temp;
+}
+
 static void an_entry_of_the_log_that_has_changed_is_told(void **state)
 {
     (void)state;
     static const char key[] = "the key", value[] = "the value that will not be one";
     firn_value got;
     firn_iter *it = NULL;
-    char *temp = tempdir_new();
-    snprintf(folder, sizeof folder, "%s/store", temp);
-    begin(1);
-    must(firn_put(db, key, strlen(key), value, strlen(value), NULL, &err));
     changer v = {0};
-    changer_map(&v, ".wal");
+    char *temp = begin_with_one(key, value, &v);
     uint8_t *header = find_in_log(&v, value) - strlen(key) - ENTRY_HEADER_BYTES;
     uint8_t kind = *header;
     *header = 0;
@@ -317,12 +324,8 @@ static void a_flush_of_an_entry_that_has_changed_blames_the_log(void **state)
     (void)state;
     static const char key[] = "the key", value[] = "the value of a key that changes";
     firn_value got;
-    char *temp = tempdir_new();
-    snprintf(folder, sizeof folder, "%s/store", temp);
-    begin(1);
-    must(firn_put(db, key, strlen(key), value, strlen(value), NULL, &err));
     changer v = {0};
-    changer_map(&v, ".wal");
+    char *temp = begin_with_one(key, value, &v);
     uint8_t *first = find_in_log(&v, value) - strlen(key);
     assert_int_equal(*first, key[0]);
     *first = 'a'; /* its place is in front of the keys that begin with k now */

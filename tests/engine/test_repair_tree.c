@@ -107,6 +107,19 @@ static void repair_without_a_manifest_keeps_buckets_apart(void **state)
     trees_end(s);
 }
 
+/* Without manifests, and with a table that does not say any more of which bucket it is. Returns its size. */
+static size_t repair_without_properties(scenario *s, const char *path, firn_repair_summary *summary)
+{
+    size_t size = 0;
+    bed_must_close(&s->b);
+    unlink_manifests(s);
+    (void)simfs_peek(s->b.sim, path, &size);
+    simfs_flip_bit(s->b.sim, path, 8 * (size - 3)); /* its footer, and with it the properties */
+    MUST(engine_repair(s->b.folder, &s->b.options, &s->b.config, NULL, NULL, summary, error));
+    assert_int_equal(summary->tables_lost, 1);
+    return size;
+}
+
 /* Nothing can say which bucket the keys of such a table are of: in the wrong one they would be worse than lost. */
 static void a_table_of_no_known_bucket_is_set_aside(void **state)
 {
@@ -122,13 +135,7 @@ static void a_table_of_no_known_bucket_is_set_aside(void **state)
     bed_flush(&s->b);
     MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
     path_of_a_table(s, s->trees[1], path);
-    bed_must_close(&s->b);
-    unlink_manifests(s);
-    size_t size = 0;
-    (void)simfs_peek(s->b.sim, path, &size);
-    simfs_flip_bit(s->b.sim, path, 8 * (size - 3)); /* its footer, and with it the properties */
-    MUST(engine_repair(s->b.folder, &s->b.options, &s->b.config, NULL, NULL, &summary, error));
-    assert_int_equal(summary.tables_lost, 1);
+    size_t size = repair_without_properties(s, path, &summary);
     assert_int_equal(summary.losses, 1);
     MUST(engine_lost(s->b.config.fs, s->b.folder, false, NULL, NULL, &aside, error));
     assert_true(aside.bytes >= size);
@@ -172,13 +179,7 @@ static void the_log_tells_of_a_bucket_that_no_table_speaks_of(void **state)
     assert_int_equal(version_tables(v->version), 1);
     assert_true(mem_part_of(v->active, s->trees[1]->bucket) != NULL);
     view_unref(v);
-    bed_must_close(&s->b);
-    unlink_manifests(s);
-    size_t size = 0;
-    (void)simfs_peek(s->b.sim, path, &size);
-    simfs_flip_bit(s->b.sim, path, 8 * (size - 3)); /* its footer, and with it the properties */
-    MUST(engine_repair(s->b.folder, &s->b.options, &s->b.config, NULL, NULL, &summary, error));
-    assert_int_equal(summary.tables_lost, 1);
+    size_t size = repair_without_properties(s, path, &summary);
     bed_must_open(&s->b);
     find_without_names(s);
     assert_non_null(s->trees[1]); /* with what the log has of it */

@@ -32,6 +32,7 @@ uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);
  * is left to fill: `filled` of the active one and `done` of the flush are in SLOW_ONEths. One that
  * is full by its share, but not its segment, goes on at that: it is rotated behind the flush. */
 uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint64_t bytes);
+#define SLOW_FLUSH_READ 0.75 /* of a flush that is `done` when all is read: then it is synced */
 /* How long it sleeps for that, by a random number. On average as long as it owes. */
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
 
