@@ -47,7 +47,7 @@ static void *given(void *p, size_t size)
     return p;
 }
 
-size_t mem_refused(void)
+size_t heap_refused(void)
 {
     size_t size = refused;
     refused = 0;
@@ -74,9 +74,9 @@ uint64_t alloc_count(void)
 /* ---- relief ---- */
 
 static MUTEX(relief_lock) = MUTEX_INITIALIZER;
-static mem_relief *reliefs GUARDED_BY(relief_lock);
+static heap_relief *reliefs GUARDED_BY(relief_lock);
 
-void mem_relief_add(mem_relief *r)
+void heap_relief_add(heap_relief *r)
 {
     mutex_lock(&relief_lock);
     r->next = reliefs;
@@ -84,10 +84,10 @@ void mem_relief_add(mem_relief *r)
     mutex_unlock(&relief_lock);
 }
 
-void mem_relief_remove(mem_relief *r)
+void heap_relief_remove(heap_relief *r)
 {
     mutex_lock(&relief_lock);
-    mem_relief **link = &reliefs;
+    heap_relief **link = &reliefs;
     while (*link && *link != r)
         link = &(*link)->next;
     if (*link)
@@ -96,10 +96,10 @@ void mem_relief_remove(mem_relief *r)
 }
 
 /* No thread waits for a lock while it holds this one, so that a caller may hold any other. */
-bool mem_relieve(void)
+bool heap_relieve(void)
 {
     mutex_lock(&relief_lock);
-    for (mem_relief *r = reliefs; r; r = r->next)
+    for (heap_relief *r = reliefs; r; r = r->next)
         r->give(r->ctx);
     bool any = reliefs != NULL;
     mutex_unlock(&relief_lock);
@@ -112,34 +112,34 @@ static size_t at_least_one(size_t size)
     return size ? size : 1;
 }
 
-void *mem_alloc(size_t size)
+void *heap_alloc(size_t size)
 {
     void *p = NULL;
     if (!must_fail(size)) {
         p = malloc(at_least_one(size));
-        if (!p && mem_relieve())
+        if (!p && heap_relieve())
             p = malloc(at_least_one(size));
     }
     return given(p, size);
 }
 
-void *mem_zalloc(size_t size)
+void *heap_zalloc(size_t size)
 {
     void *p = NULL;
     if (!must_fail(size)) {
         p = calloc(1, at_least_one(size));
-        if (!p && mem_relieve())
+        if (!p && heap_relieve())
             p = calloc(1, at_least_one(size));
     }
     return given(p, size);
 }
 
-void *mem_realloc(void *p, size_t size)
+void *heap_realloc(void *p, size_t size)
 {
     void *grown = NULL;
     if (!must_fail(size)) {
         grown = realloc(p, at_least_one(size));
-        if (!grown && mem_relieve())
+        if (!grown && heap_relieve())
             grown = realloc(p, at_least_one(size));
     }
     return given(grown, size);
@@ -149,26 +149,26 @@ static void *from_heap(size_t alignment, size_t size)
 {
     void *p = NULL;
     bool got = posix_memalign(&p, alignment, size) == 0 ||
-               (mem_relieve() && posix_memalign(&p, alignment, size) == 0);
+               (heap_relieve() && posix_memalign(&p, alignment, size) == 0);
     return got ? p : NULL;
 }
 
-void *mem_aligned(size_t alignment, size_t size)
+void *heap_aligned(size_t alignment, size_t size)
 {
     if (alignment < sizeof(void *))
         alignment = sizeof(void *);
     return given(must_fail(size) ? NULL : from_heap(alignment, at_least_one(size)), size);
 }
 
-void mem_free(void *p)
+void heap_free(void *p)
 {
     free(p);
 }
 
-char *mem_strdup(const char *s)
+char *heap_strdup(const char *s)
 {
     size_t size = strlen(s) + 1;
-    char *copy = mem_alloc(size);
+    char *copy = heap_alloc(size);
     if (copy)
         memcpy(copy, s, size);
     return copy;
@@ -186,7 +186,7 @@ static size_t whole_pages(size_t size)
 #define HEAP_BYTES_MOST (64 * 1024)
 #define LINE_BYTES      64
 
-static void *heap_pages(size_t length)
+static void *small_pages(size_t length)
 {
     void *p = from_heap(LINE_BYTES, length);
     if (!p)
@@ -206,7 +206,7 @@ static void *map_pages(size_t size)
     if (length == 0)
         return NULL;
     if (length <= HEAP_BYTES_MOST)
-        return heap_pages(length);
+        return small_pages(length);
     bool huge = length >= HUGE_PAGE_BYTES;
     /* A huge page needs an aligned place. Kernels before 6.7 do not look for one, so ask for more
      * and give the ends back. */
@@ -214,7 +214,7 @@ static void *map_pages(size_t size)
     if (asked < length)
         return NULL;
     void *p = anonymous(asked);
-    if (p == MAP_FAILED && mem_relieve())
+    if (p == MAP_FAILED && heap_relieve())
         p = anonymous(asked);
     if (p == MAP_FAILED)
         return NULL;
@@ -231,12 +231,12 @@ static void *map_pages(size_t size)
     return start + head;
 }
 
-void *mem_pages(size_t size)
+void *pages_alloc(size_t size)
 {
     return given(must_fail(size) ? NULL : map_pages(size), size);
 }
 
-void mem_pages_free(void *p, size_t size)
+void pages_free(void *p, size_t size)
 {
     if (!p)
         return;
@@ -248,7 +248,7 @@ void mem_pages_free(void *p, size_t size)
     atomic_fetch_sub_explicit(&pages_held, length, memory_order_relaxed);
 }
 
-uint64_t mem_pages_held(void)
+uint64_t pages_in_use(void)
 {
     return atomic_load_explicit(&pages_held, memory_order_relaxed);
 }

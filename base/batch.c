@@ -14,7 +14,7 @@ int firn_batch_new(firn_batch **out)
 {
     if (!out)
         return FIRN_INVALID;
-    *out = mem_zalloc(sizeof(**out));
+    *out = heap_zalloc(sizeof **out);
     return *out ? FIRN_OK : FIRN_NO_MEMORY;
 }
 
@@ -23,7 +23,7 @@ void firn_batch_free(firn_batch *batch)
     if (!batch)
         return;
     buf_release(&batch->payload);
-    mem_free(batch);
+    heap_free(batch);
 }
 
 bool batch_has_room(size_t used, size_t key_size, size_t value_size)
@@ -37,15 +37,15 @@ int batch_add(firn_batch *batch, uint8_t bucket, firn_kind kind, firn_slice key,
 {
     if (!batch)
         return FIRN_INVALID;
-    int status = entry_check_limits(key.data, key.size, value.data, value.size);
-    if (status != FIRN_OK)
-        return status;
+    int rc = entry_check_limits(key.data, key.size, value.data, value.size);
+    if (rc != FIRN_OK)
+        return rc;
     if (!batch_has_room(batch->payload.size, key.size, value.size))
         return FIRN_TOO_LARGE;
     size_t size = entry_size(key.size, value.size);
-    status = buf_reserve(&batch->payload, size);
-    if (status != FIRN_OK)
-        return status;
+    rc = buf_reserve(&batch->payload, size);
+    if (rc != FIRN_OK)
+        return rc;
 
     uint8_t *p = batch->payload.data + batch->payload.size;
     entry_put_header(p, (uint8_t)kind, bucket, key.size, value.size);

@@ -10,7 +10,7 @@
 
 void buf_release(buf *b)
 {
-    mem_free(b->data);
+    heap_free(b->data);
     *b = (buf){0};
 }
 
@@ -25,7 +25,7 @@ int buf_reserve(buf *b, size_t more)
     size_t capacity = b->capacity ? b->capacity : SMALLEST_CAPACITY;
     while (capacity < needed)
         capacity *= 2; /* needed <= SIZE_MAX / 2: cannot wrap */
-    uint8_t *data = mem_realloc(b->data, capacity);
+    uint8_t *data = heap_realloc(b->data, capacity);
     if (!data)
         return FIRN_NO_MEMORY;
     b->data = data;
@@ -46,9 +46,9 @@ is_outside(const buf *b, const void *data)
 int buf_append(buf *b, const void *data, size_t size)
 {
     assert(size == 0 || is_outside(b, data));
-    int status = buf_reserve(b, size);
-    if (status != FIRN_OK)
-        return status;
+    int rc = buf_reserve(b, size);
+    if (rc != FIRN_OK)
+        return rc;
     if (size > 0)
         memcpy(b->data + b->size, data, size);
     b->size += size;
@@ -59,9 +59,9 @@ int buf_assign(buf *b, const void *data, size_t size)
 {
     assert(size == 0 || is_outside(b, data));
     if (size > b->size) {
-        int status = buf_reserve(b, size - b->size);
-        if (status != FIRN_OK)
-            return status;
+        int rc = buf_reserve(b, size - b->size);
+        if (rc != FIRN_OK)
+            return rc;
     }
     if (size > 0)
         memcpy(b->data, data, size);

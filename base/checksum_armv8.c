@@ -30,7 +30,7 @@ static uint32_t crc32_armv8(uint32_t crc, const void *data, size_t size)
     crc = ~crc;
     for (; size >= 8; p += 8, size -= 8) {
         uint64_t v;
-        memcpy(&v, p, sizeof(v));
+        memcpy(&v, p, sizeof v);
         crc = step_8(crc, v);
     }
     for (; size > 0; p++, size--)

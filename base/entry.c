@@ -46,9 +46,9 @@ int entries_check(firn_slice payload, uint32_t count)
         size_t used;
         if (offset == payload.size)
             return FIRN_DAMAGED;
-        int status = entry_decode(payload.data + offset, payload.size - offset, &e, &used);
-        if (status != FIRN_OK)
-            return status;
+        int rc = entry_decode(payload.data + offset, payload.size - offset, &e, &used);
+        if (rc != FIRN_OK)
+            return rc;
         offset += used;
     }
     return offset == payload.size ? FIRN_OK : FIRN_DAMAGED;

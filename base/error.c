@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *firn_status_name(int status)
+const char *firn_status_name(int rc)
 {
     static const char *const names[] = {
         [FIRN_OK] = "FIRN_OK",
@@ -30,9 +30,9 @@ const char *firn_status_name(int status)
         [FIRN_UNSUPPORTED] = "FIRN_UNSUPPORTED",
         [FIRN_TIMED_OUT] = "FIRN_TIMED_OUT",
     };
-    if (status < 0 || (size_t)status >= sizeof(names) / sizeof(names[0]))
+    if (rc < 0 || (size_t)rc >= sizeof names / sizeof names[0])
         return "unknown firn_status";
-    return names[status];
+    return names[rc];
 }
 
 /* Appends to buf at *length, which goes on counting what does not fit. */
@@ -66,7 +66,7 @@ size_t firn_error_format(const firn_error *error, char *buf, size_t size)
     if (error->sys_errno != 0) {
         char text[128];
         /* GNU's strerror_r: thread-safe, and returns its text instead of always copying it. */
-        append(buf, size, &length, ": %s", strerror_r(error->sys_errno, text, sizeof(text)));
+        append(buf, size, &length, ": %s", strerror_r(error->sys_errno, text, sizeof text));
     }
     if (error->hint[0])
         append(buf, size, &length, " (%s)", error->hint);
@@ -77,56 +77,54 @@ size_t firn_error_format(const firn_error *error, char *buf, size_t size)
 static void set_file(firn_error *err, const char *path)
 {
     size_t length = strlen(path);
-    if (length < sizeof(err->file)) {
+    if (length < sizeof err->file) {
         memcpy(err->file, path, length + 1);
         return;
     }
-    const size_t room = sizeof(err->file) - 4;
+    const size_t room = sizeof err->file - 4;
     memcpy(err->file, "...", 3);
     memcpy(err->file + 3, path + length - room, room + 1);
 }
 
 /* The arguments of the message may lie in *err itself (a message that wraps an earlier one), so it
  * is formatted aside first. */
-__attribute__((format(printf, 5, 0))) static int set(firn_error *err, int status, const char *file,
-                                                     uint64_t offset, const char *format,
-                                                     va_list args)
+__attribute__((format(printf, 5, 0))) static int
+set(firn_error *err, int rc, const char *file, uint64_t offset, const char *format, va_list args)
 {
     if (!err)
-        return status;
-    char message[sizeof(err->message)];
-    char kept_file[sizeof(err->file)];
-    vsnprintf(message, sizeof(message), format, args);
+        return rc;
+    char message[sizeof err->message];
+    char kept_file[sizeof err->file];
+    vsnprintf(message, sizeof message, format, args);
     if (file == err->file) {
-        memcpy(kept_file, err->file, sizeof(kept_file));
+        memcpy(kept_file, err->file, sizeof kept_file);
         file = kept_file;
     }
     error_clear(err);
-    err->status = status;
+    err->status = rc;
     err->offset = offset;
-    memcpy(err->message, message, sizeof(message));
+    memcpy(err->message, message, sizeof message);
     if (file)
         set_file(err, file);
-    return status;
+    return rc;
 }
 
-int error_set(firn_error *err, int status, const char *format, ...)
+int error_set(firn_error *err, int rc, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    set(err, status, NULL, FIRN_NO_OFFSET, format, args);
+    set(err, rc, NULL, FIRN_NO_OFFSET, format, args);
     va_end(args);
-    return status;
+    return rc;
 }
 
-int error_file(firn_error *err, int status, const char *file, uint64_t offset, const char *format,
-               ...)
+int error_file(firn_error *err, int rc, const char *file, uint64_t offset, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    set(err, status, file, offset, format, args);
+    set(err, rc, file, offset, format, args);
     va_end(args);
-    return status;
+    return rc;
 }
 
 static int status_of_errno(int sys_errno)
@@ -198,41 +196,41 @@ static const char *hint_of_errno(int sys_errno)
 int error_system(firn_error *err, const char *file, uint64_t offset, int sys_errno,
                  const char *verb)
 {
-    int status = status_of_errno(sys_errno);
+    int rc = status_of_errno(sys_errno);
     if (!err)
-        return status;
-    error_file(err, status, file, offset, "cannot %s", verb);
+        return rc;
+    error_file(err, rc, file, offset, "cannot %s", verb);
     err->sys_errno = sys_errno;
     error_hint(err, "%s", hint_of_errno(sys_errno));
-    return status;
+    return rc;
 }
 
 int error_thread(firn_error *err, const char *file, int sys_errno)
 {
-    int status = error_system(err, file, FIRN_NO_OFFSET, sys_errno, "start a thread");
+    int rc = error_system(err, file, FIRN_NO_OFFSET, sys_errno, "start a thread");
     if (sys_errno != EAGAIN && sys_errno != ENOMEM)
-        return status;
+        return rc;
     if (err)
         err->status = FIRN_NO_MEMORY;
     error_hint(err, "raise the limit of threads (ulimit -u), or free memory");
     return FIRN_NO_MEMORY;
 }
 
-int error_give(firn_error *err, int status, const firn_error *found)
+int error_give(firn_error *err, int rc, const firn_error *found)
 {
-    if (status == FIRN_OK || !err)
-        return status;
-    if (found->status == status && found->message[0])
+    if (rc == FIRN_OK || !err)
+        return rc;
+    if (found->status == rc && found->message[0])
         *err = *found;
     else
-        error_set(err, status, "the call failed with %s", firn_status_name(status));
-    return status;
+        error_set(err, rc, "the call failed with %s", firn_status_name(rc));
+    return rc;
 }
 
-int error_needed(firn_error *err, int status)
+int error_needed(firn_error *err, int rc)
 {
-    if (status != FIRN_NOT_FOUND)
-        return status;
+    if (rc != FIRN_NOT_FOUND)
+        return rc;
     if (err)
         err->status = FIRN_IO;
     return FIRN_IO;
@@ -260,7 +258,7 @@ void error_hint_curable(firn_error *err, const char *then)
 
 int error_no_memory(firn_error *err)
 {
-    size_t bytes = mem_refused();
+    size_t bytes = heap_refused();
     if (bytes >= BYTES_TOLD)
         error_set(err, FIRN_NO_MEMORY, "out of memory: %zu MiB were asked for", bytes >> 20);
     else
@@ -275,7 +273,7 @@ void error_hint(firn_error *err, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->hint, sizeof(err->hint), format, args);
+    vsnprintf(err->hint, sizeof err->hint, format, args);
     va_end(args);
 }
 
@@ -283,6 +281,6 @@ void error_clear(firn_error *err)
 {
     if (!err)
         return;
-    memset(err, 0, sizeof(*err));
+    memset(err, 0, sizeof *err);
     err->offset = FIRN_NO_OFFSET;
 }

@@ -54,7 +54,7 @@ void fs_path(char *out, size_t size, const fs_dir *dir, const char *name)
 int fs_fail_dir(const fs_dir *dir, const char *name, int result, const char *verb, firn_error *err)
 {
     char path[MESSAGE_PATH_BYTES];
-    fs_path(path, sizeof(path), dir, name);
+    fs_path(path, sizeof path, dir, name);
     return error_system(err, path, FIRN_NO_OFFSET, -result, verb);
 }
 
@@ -78,18 +78,18 @@ static int check_name(const fs_dir *dir, const char *name, firn_error *err)
     if (length > 0 && length <= FS_NAME_MAX && !strchr(name, '/') && strcmp(name, ".") != 0 &&
         strcmp(name, "..") != 0)
         return FIRN_OK;
-    int status = error_file(err, FIRN_INVALID, dir->path, FIRN_NO_OFFSET,
-                            "\"%.100s\" cannot be the name of a file in this folder", name);
+    int rc = error_file(err, FIRN_INVALID, dir->path, FIRN_NO_OFFSET,
+                        "\"%.100s\" cannot be the name of a file in this folder", name);
     error_hint(err, "use a name of 1 to %d bytes without a slash", FS_NAME_MAX);
-    return status;
+    return rc;
 }
 
 /* Both names of a change that has two, each with the folder that it is a name in. */
 static int check_names(const fs_dir *dir, const char *name, const fs_dir *to_dir, const char *to,
                        firn_error *err)
 {
-    int status = check_name(dir, name, err);
-    return status == FIRN_OK ? check_name(to_dir, to, err) : status;
+    int rc = check_name(dir, name, err);
+    return rc == FIRN_OK ? check_name(to_dir, to, err) : rc;
 }
 
 /* ---- Folders ---- */
@@ -102,11 +102,11 @@ static int fail_dir_open(const char *path, int result, firn_error *err)
             error_hint(err, "check the path: there is no such folder");
         return failed;
     }
-    int status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a folder");
+    int rc = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a folder");
     if (err)
         err->sys_errno = -result;
     error_hint(err, "name a folder, or move away what is in its place");
-    return status;
+    return rc;
 }
 
 int fs_dir_open(fs *f, const char *path, fs_dir **out, firn_error *err)
@@ -118,15 +118,15 @@ int fs_dir_open(fs *f, const char *path, fs_dir **out, firn_error *err)
 
 int fs_dir_open_in(fs_dir *parent, const char *name, bool create, fs_dir **out, firn_error *err)
 {
-    int status = check_name(parent, name, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_name(parent, name, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, parent->owner->ops->dir_open_in(parent, name, create, out));
     if (result == 0)
         return FIRN_OK;
     char path[MESSAGE_PATH_BYTES];
-    fs_path(path, sizeof(path), parent, name);
+    fs_path(path, sizeof path, parent, name);
     return fail_dir_open(path, result, err);
 }
 
@@ -153,19 +153,19 @@ static int sync_parent(fs *f, char *path, size_t length, firn_error *err)
     char kept = path[parent];
     path[parent] = '\0';
     fs_dir *dir = NULL;
-    int status = fs_dir_open(f, parent ? path : ".", &dir, err);
+    int rc = fs_dir_open(f, parent ? path : ".", &dir, err);
     path[parent] = kept;
-    if (status == FIRN_NOT_FOUND) {
-        status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
-                            "the folder above this one went away while it was made");
+    if (rc == FIRN_NOT_FOUND) {
+        rc = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
+                        "the folder above this one went away while it was made");
         error_hint(err, "find out what removed it, then try again");
-        return status;
+        return rc;
     }
-    if (status != FIRN_OK)
-        return status;
-    status = fs_dir_sync(dir, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_dir_sync(dir, err);
     fs_dir_close(dir);
-    return status;
+    return rc;
 }
 
 /* Another user's folder may lie where we may neither look nor sync. Had we made it, an earlier call
@@ -175,11 +175,11 @@ static int sync_parent_of_existing(fs *f, char *path, size_t length, firn_error 
 {
     firn_error detail;
     error_clear(&detail);
-    int status = sync_parent(f, path, length, &detail);
-    if (status == FIRN_IO && detail.sys_errno == EIO) {
+    int rc = sync_parent(f, path, length, &detail);
+    if (rc == FIRN_IO && detail.sys_errno == EIO) {
         if (err)
             *err = detail;
-        return status;
+        return rc;
     }
     return FIRN_OK;
 }
@@ -202,10 +202,10 @@ static int fail_make(char *path, size_t length, int result, firn_error *err)
         return fail_dir_open(path, result, err);
     if (result != -ENOENT)
         return error_system(err, path, FIRN_NO_OFFSET, -result, "make the folder");
-    int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
-                            "the folder that this one is to be made in is not there");
+    int rc = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET,
+                        "the folder that this one is to be made in is not there");
     error_hint(err, "make it first, or wait until the program that removes it is done");
-    return status;
+    return rc;
 }
 
 /* What may not be looked at is there. */
@@ -214,10 +214,10 @@ static bool is_there(fs *f, char *path, size_t length)
     char kept = path[length];
     path[length] = '\0';
     fs_dir *dir = NULL;
-    int status = fs_dir_open(f, path, &dir, NULL);
+    int rc = fs_dir_open(f, path, &dir, NULL);
     path[length] = kept;
     fs_dir_close(dir);
-    return status != FIRN_NOT_FOUND;
+    return rc != FIRN_NOT_FOUND;
 }
 
 /* Walks up to the deepest folder that is there, then down again. Every folder is synced into its
@@ -234,10 +234,10 @@ static int make_path(fs *f, char *path, size_t length, firn_error *err)
     }
     if (above == 0 && !is_there(f, path, at))
         at = 0; /* not even the first component of a relative path */
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (at > 0 && above != at)
-        status = sync_parent_of_existing(f, path, at, err);
-    while (status == FIRN_OK && at < length) {
+        rc = sync_parent_of_existing(f, path, at, err);
+    while (rc == FIRN_OK && at < length) {
         while (path[at] == '/')
             at++;
         while (at < length && path[at] != '/')
@@ -245,9 +245,9 @@ static int make_path(fs *f, char *path, size_t length, firn_error *err)
         int result = make_one(f, path, at);
         if (result != 0 && result != -EEXIST) /* another maker may have come first */
             return fail_make(path, at, result, err);
-        status = sync_parent(f, path, at, err);
+        rc = sync_parent(f, path, at, err);
     }
-    return status;
+    return rc;
 }
 
 int fs_dir_make(fs *f, const char *path, firn_error *err)
@@ -256,23 +256,23 @@ int fs_dir_make(fs *f, const char *path, firn_error *err)
     while (length > 1 && path[length - 1] == '/')
         length--;
     if (length == 0) {
-        int status = error_set(err, FIRN_INVALID, "the path of the folder is empty");
+        int rc = error_set(err, FIRN_INVALID, "the path of the folder is empty");
         error_hint(err, "name a folder");
-        return status;
+        return rc;
     }
-    char *copy = mem_strdup(path);
+    char *copy = heap_strdup(path);
     if (!copy)
         return error_no_memory(err);
     copy[length] = '\0';
-    int status = make_path(f, copy, length, err);
-    if (status == FIRN_OK) {
+    int rc = make_path(f, copy, length, err);
+    if (rc == FIRN_OK) {
         /* What exists may be a file. */
         fs_dir *dir = NULL;
-        status = error_needed(err, fs_dir_open(f, copy, &dir, err));
+        rc = error_needed(err, fs_dir_open(f, copy, &dir, err));
         fs_dir_close(dir);
     }
-    mem_free(copy);
-    return status;
+    heap_free(copy);
+    return rc;
 }
 
 int fs_dir_sync(fs_dir *dir, firn_error *err)
@@ -306,9 +306,9 @@ int fs_dir_list_odd(fs_dir *dir, fs_list_fn fn, void *ctx, firn_error *err)
 
 int fs_look(fs_dir *dir, const char *name, fs_entry *out, firn_error *err)
 {
-    int status = check_name(dir, name, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_name(dir, name, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->look(dir, name, out));
     return result == 0 ? FIRN_OK : fs_fail_dir(dir, name, result, "look at", err);
@@ -339,17 +339,17 @@ static int add_name(void *ctx, const char *name)
 int fs_dir_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err)
 {
     uint64_t sum = 0;
-    int status = fs_dir_list(dir, add_name, &sum, err);
-    if (status == FIRN_OK)
+    int rc = fs_dir_list(dir, add_name, &sum, err);
+    if (rc == FIRN_OK)
         *out = sum;
-    return status;
+    return rc;
 }
 
 int fs_dir_remove_in(fs_dir *parent, const char *name, firn_error *err)
 {
-    int status = check_name(parent, name, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_name(parent, name, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, parent->owner->ops->dir_remove(parent->owner, parent, name));
     return result == 0 ? FIRN_OK : fs_fail_dir(parent, name, result, "remove the folder", err);
@@ -373,9 +373,9 @@ int fs_dir_space(fs_dir *dir, fs_space *out, firn_error *err)
 
 int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
 {
-    int status = check_names(dir, from, dir, to, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_names(dir, from, dir, to, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->rename(dir, from, to));
     return result == 0 ? FIRN_OK : fs_fail_change(dir, from, result, "rename the file", err);
@@ -383,17 +383,17 @@ int fs_rename(fs_dir *dir, const char *from, const char *to, firn_error *err)
 
 int fs_rename_file(fs_dir *dir, const char *from, const char *to, fs_file *file, firn_error *err)
 {
-    int status = fs_rename(dir, from, to, err);
-    if (status == FIRN_OK)
-        fs_path(file->path, sizeof(file->path), dir, to);
-    return status;
+    int rc = fs_rename(dir, from, to, err);
+    if (rc == FIRN_OK)
+        fs_path(file->path, sizeof file->path, dir, to);
+    return rc;
 }
 
 int fs_unlink(fs_dir *dir, const char *name, firn_error *err)
 {
-    int status = check_name(dir, name, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_name(dir, name, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->unlink(dir, name));
     return result == 0 ? FIRN_OK : fs_fail_dir(dir, name, result, "remove the file", err);
@@ -402,15 +402,15 @@ int fs_unlink(fs_dir *dir, const char *name, firn_error *err)
 int fs_remove(fs_dir *dir, const char *name, firn_error *err)
 {
     firn_error found;
-    int status = fs_unlink(dir, name, &found);
-    return status == FIRN_NOT_FOUND ? FIRN_OK : error_give(err, status, &found);
+    int rc = fs_unlink(dir, name, &found);
+    return rc == FIRN_NOT_FOUND ? FIRN_OK : error_give(err, rc, &found);
 }
 
 int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
 {
-    int status = check_names(dir, name, to_dir, to, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_names(dir, name, to_dir, to, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->link(dir, name, to_dir, to));
     return result == 0 ? FIRN_OK : fs_fail_change(to_dir, to, result, "link the file", err);
@@ -418,9 +418,9 @@ int fs_link(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_
 
 int fs_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_error *err)
 {
-    int status = check_names(dir, name, to_dir, to, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_names(dir, name, to_dir, to, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->move(dir, name, to_dir, to));
     return result == 0 ? FIRN_OK : fs_fail_dir(dir, name, result, "move", err);
@@ -430,43 +430,43 @@ int fs_move(fs_dir *dir, const char *name, fs_dir *to_dir, const char *to, firn_
 
 static int fail_shared(const char *path, firn_error *err)
 {
-    int status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET,
-                            "the file has another name too, and writing would change it there");
+    int rc = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET,
+                        "the file has another name too, and writing would change it there");
     if (err)
         err->sys_errno = EMLINK;
     error_hint(err, "give it a copy of its own: cp the file to another name and mv that over it");
-    return status;
+    return rc;
 }
 
 int fs_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out, firn_error *err)
 {
     assert((flags & (FS_READ | FS_WRITE)) != 0);
     assert((flags & FS_CREATE_NEW) == 0 || (flags & FS_WRITE) != 0);
-    int status = check_name(dir, name, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = check_name(dir, name, err);
+    if (rc != FIRN_OK)
+        return rc;
     int result;
     REPEAT_EINTR(result, dir->owner->ops->open(dir, name, flags, out));
     if (result == 0)
         return FIRN_OK;
     if (result == -ENOENT && (flags & FS_CREATE_NEW)) {
-        status = fs_fail_change(dir, name, result, "create the file", err);
+        rc = fs_fail_change(dir, name, result, "create the file", err);
         error_hint(err, "the folder was removed while it was open: close it, find out by what, and "
                         "restore it from a backup");
-        return status;
+        return rc;
     }
     char path[MESSAGE_PATH_BYTES];
-    fs_path(path, sizeof(path), dir, name);
+    fs_path(path, sizeof path, dir, name);
     if (result == -EMLINK && !(flags & FS_CREATE_NEW))
         return fail_shared(path, err);
     if (result != -ELOOP && result != -EISDIR && result != -EINVAL && result != -ENXIO)
         return fs_fail_dir(dir, name, result,
                            (flags & FS_CREATE_NEW) ? "create the file" : "open the file", err);
-    status = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a plain file");
+    rc = error_file(err, FIRN_INVALID, path, FIRN_NO_OFFSET, "not a plain file");
     if (err)
         err->sys_errno = -result;
     error_hint(err, "find out who put it there; links are not followed, put the file itself here");
-    return status;
+    return rc;
 }
 
 void fs_close(fs_file *file)
@@ -477,11 +477,10 @@ void fs_close(fs_file *file)
 
 static int too_short(fs_file *file, uint64_t offset, uint64_t missing, firn_error *err)
 {
-    int status =
-        error_file(err, FIRN_DAMAGED, file->path, offset,
-                   "the file ends here, %llu bytes are missing", (unsigned long long)missing);
+    int rc = error_file(err, FIRN_DAMAGED, file->path, offset,
+                        "the file ends here, %llu bytes are missing", (unsigned long long)missing);
     error_hint(err, "it was cut short: restore it from a backup");
-    return status;
+    return rc;
 }
 
 /* -EIDRM: under the name of a file that was opened before there is another now, or none
@@ -491,13 +490,13 @@ static int fail_found(const fs_file *file, uint64_t offset, int result, const ch
 {
     if (result != -EIDRM)
         return fs_fail_file(file, offset, result, verb, err);
-    int status = error_file(err, FIRN_DAMAGED, file->path, offset,
-                            "the file was removed, replaced or cut while it was in use");
+    int rc = error_file(err, FIRN_DAMAGED, file->path, offset,
+                        "the file was removed, replaced or cut while it was in use");
     if (err)
         err->sys_errno = EIDRM;
     error_hint(err,
                "find out which program changes the folder, and restore the file from a backup");
-    return status;
+    return rc;
 }
 
 int fs_read(fs_file *file, void *data, size_t size, uint64_t offset, firn_error *err)
@@ -587,8 +586,8 @@ int fs_write_durable(fs_file *file, const void *data, size_t size, uint64_t offs
         return FIRN_OK;
     if (result != -EOPNOTSUPP && result != -ENOSYS)
         return fs_fail_file(file, at, result, "write and sync", err);
-    int status = fs_write(file, data, size, offset, err);
-    return status == FIRN_OK ? fs_sync(file, err) : status;
+    int rc = fs_write(file, data, size, offset, err);
+    return rc == FIRN_OK ? fs_sync(file, err) : rc;
 }
 
 int fs_sync(fs_file *file, firn_error *err)
@@ -617,10 +616,10 @@ int fs_next_data(fs_file *file, uint64_t from, uint64_t *start, uint64_t *end, f
         return FIRN_OK;
     if (result != -EOPNOTSUPP && result != -EINVAL && result != -ENOSYS)
         return fs_fail_file(file, from, result, "look for holes in", err);
-    int status = fs_size(file, end, err);
-    if (status == FIRN_OK)
+    int rc = fs_size(file, end, err);
+    if (rc == FIRN_OK)
         *start = from < *end ? from : *end;
-    return status;
+    return rc;
 }
 
 int fs_truncate(fs_file *file, uint64_t size, firn_error *err)
@@ -639,13 +638,13 @@ static int allocate_by_writing(fs_file *file, uint64_t size, firn_error *err)
 {
     static const uint8_t zeros[64 << 10];
     uint64_t offset;
-    int status = fs_size(file, &offset, err);
-    while (status == FIRN_OK && offset < size) {
-        size_t piece = size - offset < sizeof(zeros) ? (size_t)(size - offset) : sizeof(zeros);
-        status = fs_write(file, zeros, piece, offset, err);
+    int rc = fs_size(file, &offset, err);
+    while (rc == FIRN_OK && offset < size) {
+        size_t piece = size - offset < sizeof zeros ? (size_t)(size - offset) : sizeof zeros;
+        rc = fs_write(file, zeros, piece, offset, err);
         offset += piece;
     }
-    return status;
+    return rc;
 }
 
 int fs_allocate(fs_file *file, uint64_t size, firn_error *err)
@@ -669,9 +668,9 @@ int fs_map(fs_file *file, size_t size, bool writable, void **out, firn_error *er
     if (size == 0)
         return error_file(err, FIRN_INVALID, file->path, 0, "an empty range cannot be mapped");
     uint64_t file_size;
-    int status = fs_size(file, &file_size, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_size(file, &file_size, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (file_size < size)
         return too_short(file, file_size, size - file_size, err);
     int result;
@@ -691,16 +690,16 @@ int fs_populate(fs_file *file, void *address, size_t size, bool write, firn_erro
     if (result == 0)
         return FIRN_OK;
     if (result == -EINVAL || result == -ENOSYS) {
-        int status = error_file(err, FIRN_UNSUPPORTED, file->path, FIRN_NO_OFFSET,
-                                "the system cannot make mapped pages ready ahead of use");
+        int rc = error_file(err, FIRN_UNSUPPORTED, file->path, FIRN_NO_OFFSET,
+                            "the system cannot make mapped pages ready ahead of use");
         error_hint(err, "Linux 5.14 or later can; everything works without");
-        return status;
+        return rc;
     }
-    int status = fs_fail_file(file, FIRN_NO_OFFSET, result, "make mapped pages ready", err);
+    int rc = fs_fail_file(file, FIRN_NO_OFFSET, result, "make mapped pages ready", err);
     if (result == -EFAULT)
         error_hint(err, "a page could not be read or got no block: look for a full disk, a failed "
                         "device, or a file that was cut short");
-    return status;
+    return rc;
 }
 
 /* ---- The clocks, chance ---- */

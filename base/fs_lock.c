@@ -10,20 +10,18 @@
 
 static int fail_locked(const char *path, long holder, firn_error *err)
 {
-    int status;
+    int rc;
     if (holder == FS_HOLDER_SELF)
-        status =
-            error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "this process has it open already");
+        rc = error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "this process has it open already");
     else if (holder > 0)
-        status = error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "process %ld holds the lock",
-                            holder);
+        rc = error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "process %ld holds the lock",
+                        holder);
     else
-        status =
-            error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "another opener holds the lock");
+        rc = error_file(err, FIRN_LOCKED, path, FIRN_NO_OFFSET, "another opener holds the lock");
     error_hint(err, holder == FS_HOLDER_SELF
                         ? "use the handle that is open, or close it first; do not remove the file"
                         : "close it there first, or open for reading only; do not remove the file");
-    return status;
+    return rc;
 }
 
 int fs_lock(fs_file *file, firn_error *err)
@@ -59,7 +57,7 @@ static int lock_folder(fs_dir *dir, firn_error *err)
     if (result != -EWOULDBLOCK)
         return fs_fail_change(dir, NULL, result, "lock the folder", err);
     char path[MESSAGE_PATH_BYTES];
-    fs_path(path, sizeof(path), dir, FS_LOCK_NAME);
+    fs_path(path, sizeof path, dir, FS_LOCK_NAME);
     return fail_locked(path, holder, err);
 }
 
@@ -67,14 +65,14 @@ static int lock_folder(fs_dir *dir, firn_error *err)
 static int open_lock(fs_dir *dir, fs_file **out, firn_error *err)
 {
     const unsigned to_lock = FS_WRITE | FS_ANY_LINKS; /* nothing is written into it */
-    int status = fs_open(dir, FS_LOCK_NAME, to_lock, out, err);
-    if (status != FIRN_NOT_FOUND)
-        return status;
+    int rc = fs_open(dir, FS_LOCK_NAME, to_lock, out, err);
+    if (rc != FIRN_NOT_FOUND)
+        return rc;
     firn_error creating;
-    status = fs_open(dir, FS_LOCK_NAME, FS_WRITE | FS_CREATE_NEW, out, &creating);
-    if (status != FIRN_OK && fs_open(dir, FS_LOCK_NAME, to_lock, out, NULL) == FIRN_OK)
+    rc = fs_open(dir, FS_LOCK_NAME, FS_WRITE | FS_CREATE_NEW, out, &creating);
+    if (rc != FIRN_OK && fs_open(dir, FS_LOCK_NAME, to_lock, out, NULL) == FIRN_OK)
         return FIRN_OK;
-    return error_give(err, status, &creating);
+    return error_give(err, rc, &creating);
 }
 
 int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err)
@@ -82,14 +80,14 @@ int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err)
     enum { TRIES = 10 };
     firn_error found;
     fs_file *file = NULL;
-    int status = lock_folder(dir, &found);
+    int rc = lock_folder(dir, &found);
     /* What is locked may have lost its name since it was opened: then its lock keeps no opener
      * out. */
-    for (int i = 0; status == FIRN_OK && i < TRIES; i++) {
-        status = open_lock(dir, &file, &found);
-        if (status == FIRN_OK)
-            status = fs_lock(file, &found);
-        if (status != FIRN_OK)
+    for (int i = 0; rc == FIRN_OK && i < TRIES; i++) {
+        rc = open_lock(dir, &file, &found);
+        if (rc == FIRN_OK)
+            rc = fs_lock(file, &found);
+        if (rc != FIRN_OK)
             break;
         int result;
         REPEAT_EINTR(result, dir->owner->ops->named(dir, FS_LOCK_NAME, file));
@@ -97,25 +95,24 @@ int fs_dir_lock(fs_dir *dir, fs_file **out, firn_error *err)
             *out = file;
             return FIRN_OK;
         }
-        status = FIRN_OK;
+        rc = FIRN_OK;
         if ((result != -ENOENT && result != -ESTALE) || i + 1 == TRIES)
-            status =
-                fs_fail_change(dir, FS_LOCK_NAME, result, "keep the lock of the folder", &found);
+            rc = fs_fail_change(dir, FS_LOCK_NAME, result, "keep the lock of the folder", &found);
         fs_close(file);
         file = NULL;
     }
     fs_close(file);
-    return error_give(err, status, &found);
+    return error_give(err, rc, &found);
 }
 
 static int fail_held(const char *path, int result, const char *message, const char *hint,
                      firn_error *err)
 {
-    int status = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET, "%s", message);
+    int rc = error_file(err, FIRN_IO, path, FIRN_NO_OFFSET, "%s", message);
     if (err)
         err->sys_errno = -result;
     error_hint(err, "%s", hint);
-    return status;
+    return rc;
 }
 
 int fs_dir_held(fs_dir *dir, fs_file *lock, firn_error *err)
@@ -152,17 +149,17 @@ int fs_dir_locked(fs_dir *dir, const char *name, bool *out, firn_error *err)
 {
     fs_file *file = NULL;
     int result = 0;
-    int status = fs_open(dir, name, FS_READ, &file, err);
-    if (status == FIRN_NOT_FOUND) {
+    int rc = fs_open(dir, name, FS_READ, &file, err);
+    if (rc == FIRN_NOT_FOUND) {
         *out = false;
         return FIRN_OK;
     }
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         REPEAT_EINTR(result, dir->owner->ops->locked(file));
-    if (status == FIRN_OK && result >= 0)
+    if (rc == FIRN_OK && result >= 0)
         *out = result > 0;
-    else if (status == FIRN_OK)
-        status = fs_fail_file(file, FIRN_NO_OFFSET, result, "ask for the lock of", err);
+    else if (rc == FIRN_OK)
+        rc = fs_fail_file(file, FIRN_NO_OFFSET, result, "ask for the lock of", err);
     fs_close(file);
-    return status;
+    return rc;
 }

@@ -328,7 +328,7 @@ static void pool_close(fs_file *file)
     if (kept)
         fs_unmap(f->inner, kept, kept_bytes);
     fs_close(f->inner);
-    mem_free(f);
+    heap_free(f);
 }
 
 static const fs_ops pool_ops = {
@@ -348,18 +348,18 @@ static const fs_ops pool_ops = {
 int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file **out,
                  firn_error *err)
 {
-    pooled *f = mem_zalloc(sizeof *f);
+    pooled *f = heap_zalloc(sizeof *f);
     if (!f)
         return error_no_memory(err);
     firn_error why;
     error_clear(&why);
     mutex_lock(&p->pool_mu);
-    int status;
+    int rc;
     do {
         make_room(p, NULL);
-        status = fs_open(dir, name, FS_READ | FS_SCATTERED, &f->inner, &why);
-    } while (status != FIRN_OK && is_lack(-why.sys_errno) && rest_one(p));
-    if (status == FIRN_OK) {
+        rc = fs_open(dir, name, FS_READ | FS_SCATTERED, &f->inner, &why);
+    } while (rc != FIRN_OK && is_lack(-why.sys_errno) && rest_one(p));
+    if (rc == FIRN_OK) {
         f->base.owner = &p->base;
         memcpy(f->base.path, f->inner->path, sizeof f->base.path);
         memcpy(f->name, name,
@@ -373,9 +373,9 @@ int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file 
         *out = &f->base;
     }
     mutex_unlock(&p->pool_mu);
-    if (status != FIRN_OK)
-        mem_free(f);
-    return error_give(err, status, &why);
+    if (rc != FIRN_OK)
+        heap_free(f);
+    return error_give(err, rc, &why);
 }
 
 unsigned fs_pool_limit(fs *f)
@@ -390,7 +390,7 @@ unsigned fs_pool_limit(fs *f)
 int fs_pool_new(fs *f, unsigned limit, fs_pool **out)
 {
     assert(limit > 0);
-    fs_pool *p = mem_zalloc(sizeof *p);
+    fs_pool *p = heap_zalloc(sizeof *p);
     if (!p)
         return FIRN_NO_MEMORY;
     p->base.ops = &pool_ops;
@@ -410,7 +410,7 @@ void fs_pool_free(fs_pool *p)
     assert(p->open == 0);
     cond_release(&p->freed);
     mutex_release(&p->pool_mu);
-    mem_free(p);
+    heap_free(p);
 }
 
 unsigned fs_pool_open_now(fs_pool *p)

@@ -86,9 +86,9 @@ static int outcome(int result)
 /* Takes over fd and path; path may be NULL after a failed allocation. */
 static int dir_new(fs *f, int fd, char *path, fs_dir **out)
 {
-    posix_dir *dir = path ? mem_zalloc(sizeof(*dir)) : NULL;
+    posix_dir *dir = path ? heap_zalloc(sizeof *dir) : NULL;
     if (!dir) {
-        mem_free(path);
+        heap_free(path);
         close(fd);
         return -ENOMEM;
     }
@@ -102,7 +102,7 @@ static int dir_new(fs *f, int fd, char *path, fs_dir **out)
 static int posix_dir_open(fs *f, const char *path, fs_dir **out)
 {
     int fd = open(path, DIR_FLAGS);
-    return fd < 0 ? -errno : dir_new(f, fd, mem_strdup(path), out);
+    return fd < 0 ? -errno : dir_new(f, fd, heap_strdup(path), out);
 }
 
 static int posix_dir_make(fs *f, const char *path)
@@ -119,7 +119,7 @@ static int posix_dir_open_in(fs_dir *parent, const char *name, bool create, fs_d
     if (fd < 0)
         return -errno;
     size_t size = strlen(parent->path) + strlen(name) + 2;
-    char *path = mem_alloc(size);
+    char *path = heap_alloc(size);
     if (path)
         fs_path(path, size, parent, name);
     return dir_new(parent->owner, fd, path, out);
@@ -131,9 +131,9 @@ static void posix_dir_close(fs_dir *dir)
     if (d->locked_in == fork_generation())
         (void)flock(d->fd, LOCK_UN); /* closing would do it, were there no child with a copy */
     close(d->fd);
-    mem_free(d->way);
-    mem_free(dir->path);
-    mem_free(dir);
+    heap_free(d->way);
+    heap_free(dir->path);
+    heap_free(dir);
 }
 
 static int posix_dir_sync(fs_dir *dir)
@@ -229,7 +229,7 @@ static int posix_dir_space(fs_dir *dir, fs_space *out)
         0x794c7630, /* overlayfs: files are copied up when they are opened for writing */
     };
     bool mapping_ok = false;
-    for (size_t i = 0; i < sizeof(sound) / sizeof(sound[0]); i++)
+    for (size_t i = 0; i < sizeof sound / sizeof sound[0]; i++)
         mapping_ok = mapping_ok || ((unsigned long)st.f_type & 0xffffffff) == sound[i];
     uint64_t unit = st.f_frsize > 0 ? (uint64_t)st.f_frsize : (uint64_t)st.f_bsize;
     uint64_t free_bytes;
@@ -253,7 +253,7 @@ static int note_way(posix_dir *d)
     if (d->way || !realpath(d->base.path, way) || stat(way, &there) != 0 ||
         fstat(d->fd, &here) != 0 || !same_inode(&here, &there) || stat("/", &d->root) != 0)
         return 0;
-    d->way = mem_strdup(way);
+    d->way = heap_strdup(way);
     return d->way ? 0 : -ENOMEM;
 }
 
@@ -362,13 +362,13 @@ static int posix_open(fs_dir *dir, const char *name, unsigned flags, fs_file **o
     if (result != 0)
         return result;
     /* First what may be refused: a file that was made must not stay behind a failure. */
-    posix_file *file = mem_zalloc(sizeof(*file));
+    posix_file *file = heap_zalloc(sizeof *file);
     if (!file)
         return -ENOMEM;
     file->fd = openat(dir_fd(dir), name, how, 0600);
     if (file->fd < 0) {
         result = -errno;
-        mem_free(file);
+        heap_free(file);
         return result;
     }
     do {
@@ -378,13 +378,13 @@ static int posix_open(fs_dir *dir, const char *name, unsigned flags, fs_file **o
         result = refusal(&st, flags);
     if (result != 0) {
         close(file->fd);
-        mem_free(file);
+        heap_free(file);
         return result;
     }
     file->scattered = (flags & FS_SCATTERED) != 0;
     read_as_told(file);
     file->base.owner = dir->owner;
-    fs_path(file->base.path, sizeof(file->base.path), dir, name);
+    fs_path(file->base.path, sizeof file->base.path, dir, name);
     *out = &file->base;
     return 0;
 }
@@ -397,7 +397,7 @@ static void posix_close(fs_file *file)
         (void)fcntl(f->fd, F_OFD_SETLK, &whole); /* as in posix_dir_close */
     if (f->fd >= 0)
         close(f->fd);
-    mem_free(file);
+    heap_free(file);
 }
 
 static int identify(int fd, identity *out)
@@ -548,7 +548,7 @@ static int posix_map(fs_file *file, size_t size, bool writable, void **out)
     if (!writable && !has_room_to_map(size))
         return -ENOMEM;
     void *address = mmap(NULL, size, access, MAP_SHARED, file_fd(file), 0);
-    if (address == MAP_FAILED && errno == ENOMEM && mem_relieve())
+    if (address == MAP_FAILED && errno == ENOMEM && heap_relieve())
         address = mmap(NULL, size, access, MAP_SHARED, file_fd(file), 0);
     if (address == MAP_FAILED)
         return -errno;

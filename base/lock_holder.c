@@ -44,12 +44,12 @@ static bool is_file(const candidates *c, int at, const char *name)
 static bool has_lock(int process, const char *name)
 {
     char path[64];
-    snprintf(path, sizeof(path), "fdinfo/%.20s", name);
+    snprintf(path, sizeof path, "fdinfo/%.20s", name);
     int fd = openat(process, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     char text[4096]; /* a few short lines; locks come right after position and flags */
-    ssize_t n = read(fd, text, sizeof(text) - 1);
+    ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     if (n <= 0)
         return false;
@@ -102,7 +102,7 @@ static void look_at(candidates *c, int proc, const char *name, long pid)
 static void look_at_pid(candidates *c, int proc, long pid)
 {
     char name[24];
-    snprintf(name, sizeof(name), "%ld", pid);
+    snprintf(name, sizeof name, "%ld", pid);
     look_at(c, proc, name, pid);
 }
 

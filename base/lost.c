@@ -39,44 +39,44 @@ static int free_name(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn_e
 {
     fs_entry entry;
     firn_error cannot = {0};
-    int status = FIRN_OK;
-    for (uint64_t n = 1; status == FIRN_OK; n++) {
+    int rc = FIRN_OK;
+    for (uint64_t n = 1; rc == FIRN_OK; n++) {
         snprintf(to, FS_NAME_MAX + 1, "%.40s-%llu", name, (unsigned long long)n);
-        status = fs_look(l->store, to, &entry, &cannot);
+        rc = fs_look(l->store, to, &entry, &cannot);
     }
-    if (status == FIRN_NOT_FOUND)
+    if (rc == FIRN_NOT_FOUND)
         return FIRN_OK;
     if (err)
         *err = cannot;
-    return status;
+    return rc;
 }
 
 static int move_beside(lost *l, const char *name, char to[FS_NAME_MAX + 1], firn_error *err)
 {
-    int status = free_name(l, name, to, err);
-    return status == FIRN_OK ? fs_rename(l->store, name, to, err) : status;
+    int rc = free_name(l, name, to, err);
+    return rc == FIRN_OK ? fs_rename(l->store, name, to, err) : rc;
 }
 
 /* Opens the folder, making it when it is not there, and finds the greatest number in it. */
 static int open_folder(lost *l, firn_error *err)
 {
     firn_error cannot = {0};
-    int status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, &cannot);
-    if (status == FIRN_INVALID) { /* a file or a link: not to be followed, and not ours to remove */
-        status = move_beside(l, LOST_FOLDER, l->aside, &cannot);
-        if (status == FIRN_OK)
-            status = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, &cannot);
+    int rc = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, &cannot);
+    if (rc == FIRN_INVALID) { /* a file or a link: not to be followed, and not ours to remove */
+        rc = move_beside(l, LOST_FOLDER, l->aside, &cannot);
+        if (rc == FIRN_OK)
+            rc = fs_dir_open_in(l->store, LOST_FOLDER, true, &l->dir, &cannot);
     }
-    if (status != FIRN_OK && err)
+    if (rc != FIRN_OK && err)
         *err = cannot;
-    return status == FIRN_OK ? fs_dir_list(l->dir, note_name, l, err) : status;
+    return rc == FIRN_OK ? fs_dir_list(l->dir, note_name, l, err) : rc;
 }
 
 int lost_name(lost *l, const char *beginning, char name[FS_NAME_MAX + 1], firn_error *err)
 {
-    int status = l->dir ? FIRN_OK : open_folder(l, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = l->dir ? FIRN_OK : open_folder(l, err);
+    if (rc != FIRN_OK)
+        return rc;
     l->files++;
     snprintf(name, FS_NAME_MAX + 1, "%.40s-%llu", beginning, (unsigned long long)l->files);
     return FIRN_OK;
@@ -97,55 +97,55 @@ static void read_chunk(fs_file *from, uint8_t *chunk, size_t size, uint64_t at)
 static int copy_bytes(fs_file *from, fs_file *to, uint64_t size, uint8_t *chunk, firn_error *err)
 {
     uint64_t start = 0, end = size;
-    int status = FIRN_OK;
-    for (uint64_t at = 0; status == FIRN_OK && at < size;) {
+    int rc = FIRN_OK;
+    for (uint64_t at = 0; rc == FIRN_OK && at < size;) {
         if (size > WHOLE_BYTES_MAX && (at == 0 || at >= end)) {
-            status = fs_next_data(from, at, &start, &end, err);
+            rc = fs_next_data(from, at, &start, &end, err);
             at = start;
-            if (status != FIRN_OK || at >= size)
+            if (rc != FIRN_OK || at >= size)
                 break;
         }
         size_t piece = end - at < CHUNK_BYTES ? (size_t)(end - at) : CHUNK_BYTES;
         read_chunk(from, chunk, piece, at);
-        status = fs_write(to, chunk, piece, at, err);
+        rc = fs_write(to, chunk, piece, at, err);
         at += piece;
     }
-    return status == FIRN_OK && size > WHOLE_BYTES_MAX ? fs_truncate(to, size, err) : status;
+    return rc == FIRN_OK && size > WHOLE_BYTES_MAX ? fs_truncate(to, size, err) : rc;
 }
 
 static int copy(fs_dir *dir, const char *file, fs_dir *to_dir, const char *name, firn_error *err)
 {
     fs_file *from = NULL, *to = NULL;
     uint64_t size = 0;
-    uint8_t *chunk = mem_alloc(CHUNK_BYTES);
-    int status = chunk ? FIRN_OK : error_no_memory(err);
-    if (status == FIRN_OK)
-        status = fs_open(dir, file, FS_READ, &from, err);
-    if (status == FIRN_OK)
-        status = fs_size(from, &size, err);
-    if (status == FIRN_OK)
-        status = fs_open(to_dir, name, FS_WRITE | FS_CREATE_NEW, &to, err);
-    if (status == FIRN_OK)
-        status = copy_bytes(from, to, size, chunk, err);
-    if (status == FIRN_OK)
-        status = fs_sync(to, err);
-    if (to && status != FIRN_OK)
+    uint8_t *chunk = heap_alloc(CHUNK_BYTES);
+    int rc = chunk ? FIRN_OK : error_no_memory(err);
+    if (rc == FIRN_OK)
+        rc = fs_open(dir, file, FS_READ, &from, err);
+    if (rc == FIRN_OK)
+        rc = fs_size(from, &size, err);
+    if (rc == FIRN_OK)
+        rc = fs_open(to_dir, name, FS_WRITE | FS_CREATE_NEW, &to, err);
+    if (rc == FIRN_OK)
+        rc = copy_bytes(from, to, size, chunk, err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(to, err);
+    if (to && rc != FIRN_OK)
         (void)fs_unlink(to_dir, name, NULL); /* a part of a copy is none, and the room is wanted */
     fs_close(from);
     fs_close(to);
-    mem_free(chunk);
-    return status;
+    heap_free(chunk);
+    return rc;
 }
 
 /* What the name stands for may never have been synced. */
 static int sync_file(lost *l, const char *name, firn_error *err)
 {
     fs_file *file = NULL;
-    int status = fs_open(l->dir, name, FS_READ, &file, err);
-    if (status == FIRN_OK)
-        status = fs_sync(file, err);
+    int rc = fs_open(l->dir, name, FS_READ, &file, err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, err);
     fs_close(file);
-    return status;
+    return rc;
 }
 
 int lost_keep(lost *l, const char *file, firn_error *err)
@@ -157,18 +157,18 @@ int lost_keep_as(lost *l, const char *file, const char *beginning, firn_error *e
 {
     char name[FS_NAME_MAX + 1];
     firn_error cannot = {0};
-    int status = lost_name(l, beginning, name, err);
-    if (status != FIRN_OK)
-        return status;
-    status = fs_link(l->store, file, l->dir, name, &cannot);
-    if (status == FIRN_OK)
+    int rc = lost_name(l, beginning, name, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_link(l->store, file, l->dir, name, &cannot);
+    if (rc == FIRN_OK)
         return sync_file(l, name, err);
     /* Links are unknown here, or the disk is at its end: the copy will tell. */
-    if (status == FIRN_IO)
+    if (rc == FIRN_IO)
         return copy(l->store, file, l->dir, name, err);
-    if (status != FIRN_OK && err)
+    if (rc != FIRN_OK && err)
         *err = cannot;
-    return status;
+    return rc;
 }
 
 int lost_unshare(fs_dir *dir, const char *file, firn_error *err)
@@ -176,18 +176,18 @@ int lost_unshare(fs_dir *dir, const char *file, firn_error *err)
     char temporary[FS_NAME_MAX + 1];
     snprintf(temporary, sizeof temporary, "%.40s.new", file);
     (void)fs_unlink(dir, temporary, NULL); /* left by an attempt that failed */
-    int status = copy(dir, file, dir, temporary, err);
-    if (status == FIRN_OK)
-        status = fs_rename(dir, temporary, file, err);
-    return status == FIRN_OK ? fs_dir_sync(dir, err) : status;
+    int rc = copy(dir, file, dir, temporary, err);
+    if (rc == FIRN_OK)
+        rc = fs_rename(dir, temporary, file, err);
+    return rc == FIRN_OK ? fs_dir_sync(dir, err) : rc;
 }
 
 int lost_sync(lost *l, firn_error *err)
 {
     if (!l->dir)
         return FIRN_OK;
-    int status = fs_dir_sync(l->dir, err);
-    return status == FIRN_OK ? fs_dir_sync(l->store, err) : status;
+    int rc = fs_dir_sync(l->dir, err);
+    return rc == FIRN_OK ? fs_dir_sync(l->store, err) : rc;
 }
 
 /* ---- What is no plain file ---- */
@@ -196,22 +196,22 @@ int lost_set_aside(lost *l, const char *name, char moved[LOST_MOVED_BYTES], firn
 {
     char to[FS_NAME_MAX + 1];
     firn_error cannot = {0};
-    int status = lost_name(l, name, to, err);
-    if (status != FIRN_OK)
-        return status;
-    status = fs_move(l->store, name, l->dir, to, &cannot);
+    int rc = lost_name(l, name, to, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_move(l->store, name, l->dir, to, &cannot);
     snprintf(moved, LOST_MOVED_BYTES, "%s/%s", LOST_FOLDER, to);
-    if (status != FIRN_IO) {
-        if (status != FIRN_OK && err)
+    if (rc != FIRN_IO) {
+        if (rc != FIRN_OK && err)
             *err = cannot;
-        return status;
+        return rc;
     }
     /* A folder that is another's may get another name, but no other place. */
-    status = move_beside(l, name, to, NULL);
+    rc = move_beside(l, name, to, NULL);
     snprintf(moved, LOST_MOVED_BYTES, "%s", to);
-    if (status != FIRN_OK && err)
+    if (rc != FIRN_OK && err)
         *err = cannot;
-    return status;
+    return rc;
 }
 
 typedef struct odd_names {
@@ -235,19 +235,19 @@ int lost_set_odd_aside(lost *l, bool (*ours)(const char *name),
                        void *ctx, firn_error *err)
 {
     odd_names o = {.ours = ours};
-    int status = fs_dir_list_odd(l->store, note_odd, &o, err);
-    for (size_t at = 0; status == FIRN_OK && at < o.names.size; at += FS_NAME_MAX + 1) {
+    int rc = fs_dir_list_odd(l->store, note_odd, &o, err);
+    for (size_t at = 0; rc == FIRN_OK && at < o.names.size; at += FS_NAME_MAX + 1) {
         const char *name = (const char *)o.names.data + at;
         char moved[LOST_MOVED_BYTES];
         fs_entry entry = {.kind = FS_KIND_OTHER};
         if (fs_look(l->store, name, &entry, NULL) == FIRN_NOT_FOUND)
             continue; /* that it is gone is what was wanted */
-        status = lost_set_aside(l, name, moved, err);
-        if (status == FIRN_OK && tell)
+        rc = lost_set_aside(l, name, moved, err);
+        if (rc == FIRN_OK && tell)
             tell(ctx, name, fs_kind_name(entry.kind), moved);
     }
-    if (status == FIRN_OK && o.names.size)
-        status = lost_sync(l, err);
+    if (rc == FIRN_OK && o.names.size)
+        rc = lost_sync(l, err);
     buf_release(&o.names);
-    return status;
+    return rc;
 }

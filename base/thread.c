@@ -121,7 +121,7 @@ typedef struct start_info {
 static void *start(void *p)
 {
     start_info info = *(start_info *)p;
-    mem_free(p);
+    heap_free(p);
     /* The name is for debuggers; a thread without one works as well. */
     (void)pthread_setname_np(pthread_self(), info.name);
     info.run(info.arg);
@@ -131,12 +131,12 @@ static void *start(void *p)
 int thread_start(thread *t, const char *name, void (*run)(void *), void *arg)
 {
     t->running = false;
-    start_info *info = mem_zalloc(sizeof(*info));
+    start_info *info = heap_zalloc(sizeof *info);
     if (!info)
         return ENOMEM;
     info->run = run;
     info->arg = arg;
-    snprintf(info->name, sizeof(info->name), "%s", name);
+    snprintf(info->name, sizeof info->name, "%s", name);
 
     /* The mask is inherited: block in the parent around the creation, so that not even the first
      * instruction of the child can take the application's signals. A fault raised by the thread
@@ -145,13 +145,13 @@ int thread_start(thread *t, const char *name, void (*run)(void *), void *arg)
     static const int own_faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT};
     sigset_t all, before;
     sigfillset(&all);
-    for (size_t i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
+    for (size_t i = 0; i < sizeof own_faults / sizeof own_faults[0]; i++)
         sigdelset(&all, own_faults[i]);
     must(pthread_sigmask(SIG_BLOCK, &all, &before), "pthread_sigmask");
     int result = pthread_create(&t->t, NULL, start, info);
     must(pthread_sigmask(SIG_SETMASK, &before, NULL), "pthread_sigmask");
     if (result != 0) {
-        mem_free(info);
+        heap_free(info);
         return result;
     }
     t->running = true;

@@ -13,7 +13,7 @@
 int memtable_new(const memtable_options *options, memtable **out)
 {
     assert(options->prefix.size == 0 || options->prefix.data);
-    memtable *m = mem_aligned(alignof(memtable), sizeof(*m));
+    memtable *m = heap_aligned(alignof(memtable), sizeof *m);
     if (!m)
         return FIRN_NO_MEMORY;
     *m = (memtable){.log = options->log_base,
@@ -49,7 +49,7 @@ void memtable_free(memtable *m)
     if (!m)
         return;
     skiplist_arena_release(&m->arena);
-    mem_free(m);
+    heap_free(m);
 }
 
 int memtable_reserve(memtable *m, size_t entries)
@@ -118,7 +118,7 @@ int memtable_changed(firn_error *err)
 
 size_t memtable_memory(const memtable *m)
 {
-    return sizeof(*m) + atomic_load_explicit(&m->arena.used_bytes, memory_order_relaxed);
+    return sizeof *m + atomic_load_explicit(&m->arena.used_bytes, memory_order_relaxed);
 }
 
 size_t memtable_entries(const memtable *m)

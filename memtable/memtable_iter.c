@@ -59,7 +59,7 @@ PREFETCHER prefetch_entry(const memtable_iter *it, uint32_t index)
 PREFETCHER prefetch_leaf(const skiplist_node *node)
 {
     const skiplist_leaf *leaf = atomic_load_explicit(&node->leaf, memory_order_acquire);
-    for (size_t i = 0; i < sizeof(*leaf); i += CACHE_LINE)
+    for (size_t i = 0; i < sizeof *leaf; i += CACHE_LINE)
         __builtin_prefetch((const uint8_t *)leaf + i);
 }
 
@@ -307,7 +307,7 @@ static void iter_prev(iter *base)
 
 static void iter_close(iter *base)
 {
-    mem_free(of(base));
+    heap_free(of(base));
 }
 
 static const iter_ops OPS = {
@@ -322,7 +322,7 @@ static const iter_ops OPS = {
 
 int memtable_iter_new(const memtable *m, iter **out)
 {
-    memtable_iter *it = mem_alloc(sizeof(*it));
+    memtable_iter *it = heap_alloc(sizeof *it);
     if (!it)
         return FIRN_NO_MEMORY;
     memset(it, 0, offsetof(memtable_iter, items));

@@ -200,7 +200,7 @@ static void split(memtable *m, skiplist_leaf *full, const skiplist_target *t, ui
     uint32_t count = skiplist_leaf_sort(m, full, items);
     assert(count == LEAF_CAPACITY);
     uint32_t at = skiplist_items_find(m, items, count, t);
-    memmove(items + at + 1, items + at, (count - at) * sizeof(*items));
+    memmove(items + at + 1, items + at, (count - at) * sizeof *items);
     items[at] = (skiplist_item){t->piece, ref};
     count++;
     uint32_t newest = newest_index(items, count, at);

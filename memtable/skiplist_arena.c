@@ -52,7 +52,7 @@ static size_t chunk_size(const skiplist_arena *a, size_t splits)
 static int chunk_add(skiplist_arena *a, size_t splits)
 {
     size_t size = chunk_size(a, splits);
-    skiplist_chunk *c = size < SIZE_MAX ? mem_pages(size) : NULL;
+    skiplist_chunk *c = size < SIZE_MAX ? pages_alloc(size) : NULL;
     if (!c)
         return FIRN_NO_MEMORY;
     uint8_t *start = (uint8_t *)c, *window = start + (size < WINDOW_BYTES ? size : WINDOW_BYTES);
@@ -93,7 +93,7 @@ static void chunks_free(skiplist_chunk *c)
 {
     while (c) {
         skiplist_chunk *next = c->next;
-        mem_pages_free(c, c->size);
+        pages_free(c, c->size);
         c = next;
     }
 }

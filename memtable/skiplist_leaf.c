@@ -66,7 +66,7 @@ uint32_t skiplist_leaf_sort_from(const memtable *m, const skiplist_leaf *leaf, u
                 skiplist_target t = skiplist_target_entry(m, item.piece, item.ref);
                 at = skiplist_items_find(m, items, n, &t);
             }
-            memmove(items + at + 1, items + at, (n - at) * sizeof(*items));
+            memmove(items + at + 1, items + at, (n - at) * sizeof *items);
         }
         items[at] = item;
         n++;

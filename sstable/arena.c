@@ -49,8 +49,8 @@ void arena_trim(arena *a)
     a->bytes -= a->slab_bytes;
     budget_release(a->budget, BUDGET_BLOCKS, a->slab_bytes);
     ALLOW(slab->base, a->slab_bytes);
-    mem_pages_free(slab->base, a->slab_bytes);
-    mem_free(slab);
+    pages_free(slab->base, a->slab_bytes);
+    heap_free(slab);
 }
 
 void arena_release(arena *a)
@@ -127,10 +127,10 @@ static arena_slab *slab_begin(arena *a, uint32_t size)
     arena_slab *slab = a->spare;
     a->spare = NULL;
     if (!slab) {
-        slab = mem_alloc(sizeof *slab);
-        void *base = slab ? mem_pages(a->slab_bytes) : NULL;
+        slab = heap_alloc(sizeof *slab);
+        void *base = slab ? pages_alloc(a->slab_bytes) : NULL;
         if (!base) {
-            mem_free(slab);
+            heap_free(slab);
             return NULL;
         }
         slab->base = base;
@@ -148,7 +148,7 @@ static arena_slab *slab_begin(arena *a, uint32_t size)
 
 static bool take_pages(arena *a, size_t size, size_t bytes, arena_piece *out)
 {
-    void *p = mem_pages(bytes);
+    void *p = pages_alloc(bytes);
     if (!p)
         return false;
     a->bytes += bytes;
@@ -187,7 +187,7 @@ void arena_give(arena *a, arena_piece piece)
         a->bytes -= piece.bytes;
         budget_release(a->budget, BUDGET_BLOCKS, piece.bytes);
         ALLOW(piece.data, piece.bytes);
-        mem_pages_free(piece.data, piece.bytes);
+        pages_free(piece.data, piece.bytes);
         return;
     }
     size_t i = (size_t)((uint8_t *)piece.data - slab->base) / piece.bytes;

@@ -13,7 +13,7 @@
 void sst_block_builder_release(sst_block_builder *b)
 {
     buf_release(&b->bytes);
-    mem_free(b->entries);
+    heap_free(b->entries);
     *b = (sst_block_builder){0};
 }
 
@@ -51,12 +51,12 @@ static size_t common_with(const sst_block_builder *b, firn_slice key)
 int sst_block_builder_add(sst_block_builder *b, firn_slice key, firn_slice value,
                           const sst_pending *rest)
 {
-    if (array_grow(&b->entries, &b->capacity, b->count, sizeof(*rest), NULL) != FIRN_OK)
+    if (array_grow(&b->entries, &b->capacity, b->count, sizeof *rest, NULL) != FIRN_OK)
         return FIRN_NO_MEMORY;
     /* One more, so that there is a place also for an empty key with an empty value. */
-    int status = buf_reserve(&b->bytes, key.size + value.size + 1);
-    if (status != FIRN_OK)
-        return status;
+    int rc = buf_reserve(&b->bytes, key.size + value.size + 1);
+    if (rc != FIRN_OK)
+        return rc;
 
     uint8_t *p = b->bytes.data + b->bytes.size;
     if (key.size)
@@ -148,9 +148,9 @@ int sst_block_builder_finish(const sst_block_builder *b, buf *out)
     const uint32_t prefix = b->prefix_size;
     uint64_t room = SST_BLOCK_HEADER_BYTES + prefix + (uint64_t)n * (1 + 4 + 4 + 7) +
                     b->fixed_bytes + b->bytes.size + 8;
-    int status = buf_reserve(out, (size_t)room);
-    if (status != FIRN_OK)
-        return status;
+    int rc = buf_reserve(out, (size_t)room);
+    if (rc != FIRN_OK)
+        return rc;
 
     /* Whether 2 bytes address every body follows from the room, which is an upper bound. */
     bool wide = room > UINT16_MAX;

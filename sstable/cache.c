@@ -48,7 +48,7 @@ struct sst_cache {
     memory_budget *budget;
     memory_budget own;
     sst_parts parts;
-    mem_relief relief;
+    heap_relief relief;
     _Atomic uint64_t used;    /* relaxed: a sum for reports */
     _Atomic uint64_t large;   /* relaxed: of the budget's blocks, those with pages of their own */
     _Atomic uint64_t outside; /* relaxed: a sum (C6) */
@@ -62,7 +62,7 @@ static void relieve(void *ctx);
 static int cache_new(memory_budget *b, const memory_budget *own, sst_grace grace, sst_cache **out)
 {
     size_t size = (sizeof(sst_cache) + 63) & ~(size_t)63;
-    sst_cache *c = mem_aligned(64, size);
+    sst_cache *c = heap_aligned(64, size);
     if (!c)
         return FIRN_NO_MEMORY;
     memset(c, 0, size);
@@ -84,8 +84,8 @@ static int cache_new(memory_budget *b, const memory_budget *own, sst_grace grace
     }
     sst_parts_init(&c->parts, c->budget);
     c->parts.grace = grace;
-    c->relief = (mem_relief){.give = relieve, .ctx = c};
-    mem_relief_add(&c->relief);
+    c->relief = (heap_relief){.give = relieve, .ctx = c};
+    heap_relief_add(&c->relief);
     *out = c;
     return FIRN_OK;
 }
@@ -217,7 +217,7 @@ static void entry_free(shard *s, sst_cached *e) REQUIRES(s->shard_mu)
 static bool grow(shard *s) REQUIRES(s->shard_mu)
 {
     size_t count = s->bucket_count ? s->bucket_count * 2 : BUCKETS_MIN;
-    sst_cached **buckets = mem_zalloc(count * sizeof(sst_cached *));
+    sst_cached **buckets = heap_zalloc(count * sizeof(sst_cached *));
     if (!buckets)
         return s->bucket_count != 0;
     for (size_t b = 0; b < s->bucket_count; b++) {
@@ -229,7 +229,7 @@ static bool grow(shard *s) REQUIRES(s->shard_mu)
             *to = e;
         }
     }
-    mem_free(s->buckets);
+    heap_free(s->buckets);
     s->buckets = buckets;
     s->bucket_count = count;
     return true;
@@ -395,21 +395,21 @@ void sst_cache_free(sst_cache *c)
 {
     if (!c)
         return;
-    mem_relief_remove(&c->relief);
+    heap_relief_remove(&c->relief);
     sst_cache_shrink(c, true);
     for (unsigned i = 0; i < c->shard_count; i++) {
         shard *s = &c->shards[i];
         mutex_not_shared(&s->shard_mu);
         assert(s->entries == 0 && !s->loads);
         arena_release(&s->arena);
-        mem_free(s->buckets);
+        heap_free(s->buckets);
         mutex_release(&s->shard_mu);
         cond_release(&s->loaded);
     }
     assert(atomic_load_explicit(&c->used, memory_order_relaxed) == 0);
     assert(sst_cache_outside(c) == 0);
     sst_parts_release(&c->parts);
-    mem_free(c);
+    heap_free(c);
 }
 
 void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out)
@@ -577,7 +577,7 @@ int sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t siz
 int sst_cache_take_outside(sst_cache *c, uint32_t size, sst_cached **out, firn_error *err)
 {
     size_t bytes = sizeof(sst_cached) + size + SST_TRAILER_BYTES;
-    sst_cached *e = bytes < SST_OUTSIDE_PAGES_MIN ? mem_alloc(bytes) : mem_pages(bytes);
+    sst_cached *e = bytes < SST_OUTSIDE_PAGES_MIN ? heap_alloc(bytes) : pages_alloc(bytes);
     if (!e)
         return error_no_memory(err);
     *e = (sst_cached){.cache = c, .charge = bytes, .size = size, .refs = 1, .outside = true};
@@ -598,9 +598,9 @@ static void outside_free(sst_cached *e)
     atomic_fetch_sub_explicit(&e->cache->outside, bytes, memory_order_relaxed);
     budget_release(e->cache->budget, BUDGET_SCRATCH, bytes);
     if (bytes < SST_OUTSIDE_PAGES_MIN)
-        mem_free(e);
+        heap_free(e);
     else
-        mem_pages_free(e, bytes);
+        pages_free(e, bytes);
 }
 
 sst_cached *sst_cache_insert(sst_cached *e, bool stays)

@@ -14,31 +14,31 @@ enum { ZLIB_LEVEL = 6, ZLIB_WINDOW = -15, ZLIB_MEMORY = 8 };
 static void *zlib_alloc(void *ctx, unsigned count, unsigned size)
 {
     (void)ctx;
-    return mem_alloc((size_t)count * size);
+    return heap_alloc((size_t)count * size);
 }
 
 static void zlib_free(void *ctx, void *p)
 {
     (void)ctx;
-    mem_free(p);
+    heap_free(p);
 }
 
 int sst_packer_init(sst_packer *p, sst_compression method)
 {
     *p = (sst_packer){.method = method};
     if (method == SST_COMPRESSION_LZ4) {
-        p->state = mem_alloc((size_t)LZ4_sizeofState());
+        p->state = heap_alloc((size_t)LZ4_sizeofState());
         return p->state ? FIRN_OK : FIRN_NO_MEMORY;
     }
     if (method == SST_COMPRESSION_ZLIB) {
-        z_stream *z = mem_zalloc(sizeof(*z));
+        z_stream *z = heap_zalloc(sizeof *z);
         if (!z)
             return FIRN_NO_MEMORY;
         z->zalloc = zlib_alloc;
         z->zfree = zlib_free;
         if (deflateInit2(z, ZLIB_LEVEL, Z_DEFLATED, ZLIB_WINDOW, ZLIB_MEMORY, Z_DEFAULT_STRATEGY) !=
             Z_OK) {
-            mem_free(z);
+            heap_free(z);
             return FIRN_NO_MEMORY;
         }
         p->state = z;
@@ -50,7 +50,7 @@ void sst_packer_release(sst_packer *p)
 {
     if (p->method == SST_COMPRESSION_ZLIB && p->state)
         deflateEnd(p->state);
-    mem_free(p->state);
+    heap_free(p->state);
     buf_release(&p->out);
     *p = (sst_packer){.method = SST_COMPRESSION_NONE};
 }
@@ -77,9 +77,9 @@ int sst_pack(sst_packer *p, firn_slice raw, firn_slice *out)
     buf_clear(&p->out);
     if (room == 0)
         return FIRN_NOT_FOUND;
-    int status = buf_reserve(&p->out, room);
-    if (status != FIRN_OK)
-        return status;
+    int rc = buf_reserve(&p->out, room);
+    if (rc != FIRN_OK)
+        return rc;
     size_t size;
     if (p->method == SST_COMPRESSION_LZ4)
         size = (size_t)LZ4_compress_fast_extState(p->state, (const char *)raw.data,
@@ -95,7 +95,7 @@ int sst_pack(sst_packer *p, firn_slice raw, firn_slice *out)
 static int inflate_into(firn_slice packed, uint8_t *raw, uint32_t raw_size)
 {
     z_stream z;
-    memset(&z, 0, sizeof(z));
+    memset(&z, 0, sizeof z);
     z.zalloc = zlib_alloc;
     z.zfree = zlib_free;
     if (inflateInit2(&z, ZLIB_WINDOW) != Z_OK)

@@ -25,9 +25,9 @@ int sst_filter_build(const uint64_t *hashes, size_t count, uint32_t bits_per_key
     if (lines > (SST_META_BYTES_MAX - SST_FILTER_TAIL_BYTES) / SST_FILTER_LINE_BYTES)
         return FIRN_TOO_LARGE;
     size_t bytes = (size_t)lines * SST_FILTER_LINE_BYTES;
-    int status = buf_reserve(out, bytes + SST_FILTER_TAIL_BYTES);
-    if (status != FIRN_OK)
-        return status;
+    int rc = buf_reserve(out, bytes + SST_FILTER_TAIL_BYTES);
+    if (rc != FIRN_OK)
+        return rc;
 
     uint8_t *base = out->data + out->size;
     memset(base, 0, bytes);

@@ -135,7 +135,7 @@ uint32_t sst_salt(const uint64_t store_id[2], uint64_t table_no)
     put_u64(bytes, store_id[0]);
     put_u64(bytes + 8, store_id[1]);
     put_u64(bytes + 16, table_no);
-    return crc32_update(0, bytes, sizeof(bytes));
+    return crc32_update(0, bytes, sizeof bytes);
 }
 
 uint32_t sst_trailer_sum(uint32_t payload_sum, const uint8_t *trailer, uint64_t offset)
@@ -143,7 +143,7 @@ uint32_t sst_trailer_sum(uint32_t payload_sum, const uint8_t *trailer, uint64_t 
     uint8_t tail[5 + 8];
     memcpy(tail, trailer, 5); /* compression and raw size */
     put_u64(tail + 5, offset);
-    return crc32_update(payload_sum, tail, sizeof(tail));
+    return crc32_update(payload_sum, tail, sizeof tail);
 }
 
 static uint32_t block_checksum(const uint8_t *payload, uint32_t size, uint32_t salt,
@@ -161,11 +161,11 @@ void sst_trailer_put(uint8_t *payload, uint32_t size, uint8_t compression, uint3
     put_u32(payload + size + 5, block_checksum(payload, size, salt, offset));
 }
 
-int sst_refuse(const sst_place *place, int status, const char *why, firn_error *err)
+int sst_refuse(const sst_place *place, int rc, const char *why, firn_error *err)
 {
-    error_file(err, status, place->file->path, place->offset, "%s", why);
-    error_hint(err, "%s", status == FIRN_UNSUPPORTED ? SST_HINT_NEWER : SST_HINT_DAMAGED);
-    return status;
+    error_file(err, rc, place->file->path, place->offset, "%s", why);
+    error_hint(err, "%s", rc == FIRN_UNSUPPORTED ? SST_HINT_NEWER : SST_HINT_DAMAGED);
+    return rc;
 }
 
 /* No stream of `size` bytes unpacks to more than this: an LZ4 byte yields at most 255, and a
@@ -199,6 +199,6 @@ int sst_trailer_check(const sst_place *place, const uint8_t *payload, uint32_t s
     const char *why;
     if (get_u32(payload + size + 5) != block_checksum(payload, size, place->salt, place->offset))
         return sst_refuse(place, FIRN_DAMAGED, "a block does not match its checksum", err);
-    int status = sst_trailer_get(payload + size, size, out, &why);
-    return status == FIRN_OK ? FIRN_OK : sst_refuse(place, status, why, err);
+    int rc = sst_trailer_get(payload + size, size, out, &why);
+    return rc == FIRN_OK ? FIRN_OK : sst_refuse(place, rc, why, err);
 }

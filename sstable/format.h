@@ -87,6 +87,6 @@ int sst_trailer_check(const sst_place *place, const uint8_t *payload, uint32_t s
                       sst_trailer *out, firn_error *err);
 
 /* Records damage, or a too new format, at place->offset, with the hint that belongs to it. */
-int sst_refuse(const sst_place *place, int status, const char *why, firn_error *err);
+int sst_refuse(const sst_place *place, int rc, const char *why, firn_error *err);
 
 #endif

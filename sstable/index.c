@@ -34,11 +34,11 @@ int sst_index_builder_add(sst_index_builder *b, uint32_t block_size, firn_slice 
     uint64_t total = (uint64_t)b->keys.size + separator.size + b->columns.size + COLUMN_BYTES;
     if (total + HEADER_BYTES + FIRN_MAX_KEY_BYTES > SST_META_BYTES_MAX)
         return FIRN_TOO_LARGE;
-    int status = buf_reserve(&b->columns, COLUMN_BYTES);
-    if (status == FIRN_OK)
-        status = buf_append(&b->keys, separator.data, separator.size);
-    if (status != FIRN_OK)
-        return status;
+    int rc = buf_reserve(&b->columns, COLUMN_BYTES);
+    if (rc == FIRN_OK)
+        rc = buf_append(&b->keys, separator.data, separator.size);
+    if (rc != FIRN_OK)
+        return rc;
     uint8_t *p = b->columns.data + b->columns.size;
     put_u32(p, block_size);
     put_u32(p + 4, (uint32_t)b->keys.size);
@@ -63,9 +63,9 @@ int sst_index_builder_finish(const sst_index_builder *b, buf *out)
     size_t n = b->count;
     size_t prefix = n == 0 ? 0 : slice_common(built_key(b, 0), built_key(b, b->count - 1));
     size_t each = 4 + 4 + (b->has_seqs ? 8 : 0);
-    int status = buf_reserve(out, HEADER_BYTES + prefix + n * each + b->keys.size - n * prefix);
-    if (status != FIRN_OK)
-        return status;
+    int rc = buf_reserve(out, HEADER_BYTES + prefix + n * each + b->keys.size - n * prefix);
+    if (rc != FIRN_OK)
+        return rc;
 
     uint8_t *p = out->data + out->size;
     put_u32(p, b->count);
@@ -142,15 +142,15 @@ static int columns_open(firn_slice payload, sst_index *ix)
 /* Large ones get pages, which go back to the system with them. */
 static uint64_t *arrays_new(size_t bytes)
 {
-    return bytes < PAGES_MIN ? mem_aligned(64, (bytes + 63) & ~(size_t)63) : mem_pages(bytes);
+    return bytes < PAGES_MIN ? heap_aligned(64, (bytes + 63) & ~(size_t)63) : pages_alloc(bytes);
 }
 
 int sst_index_open(firn_slice payload, sst_index *out)
 {
     sst_index ix = {0};
-    int status = columns_open(payload, &ix);
-    if (status != FIRN_OK)
-        return status;
+    int rc = columns_open(payload, &ix);
+    if (rc != FIRN_OK)
+        return rc;
     size_t n = ix.count;
     size_t groups = (n + GROUP - 1) / GROUP;
     ix.memory_bytes = (n + 1 + n + groups) * sizeof(uint64_t);
@@ -178,9 +178,9 @@ int sst_index_open(firn_slice payload, sst_index *out)
 void sst_index_release(sst_index *ix)
 {
     if (ix->memory_bytes < PAGES_MIN)
-        mem_free(ix->offsets);
+        heap_free(ix->offsets);
     else
-        mem_pages_free(ix->offsets, ix->memory_bytes);
+        pages_free(ix->offsets, ix->memory_bytes);
     *ix = (sst_index){0};
 }
 
@@ -203,8 +203,8 @@ int sst_index_compare(const sst_index *ix, uint32_t i, firn_slice key, uint64_t 
 int sst_index_key(const sst_index *ix, uint32_t i, buf *out)
 {
     firn_slice suffix = suffix_of(ix, i);
-    int status = buf_assign(out, ix->prefix, ix->prefix_size);
-    return status == FIRN_OK ? buf_append(out, suffix.data, suffix.size) : status;
+    int rc = buf_assign(out, ix->prefix, ix->prefix_size);
+    return rc == FIRN_OK ? buf_append(out, suffix.data, suffix.size) : rc;
 }
 
 static bool piece_is_below(const void *pieces, size_t at, void *want)

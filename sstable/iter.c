@@ -73,10 +73,10 @@ static void leave(table_iter *t)
     sst_block_unref(&t->ref);
 }
 
-static void fail(table_iter *t, int status)
+static void fail(table_iter *t, int rc)
 {
     leave(t);
-    t->base.status = status;
+    t->base.status = rc;
 }
 
 /* The block at hand is not what it was (B4). Always false. */
@@ -91,7 +91,7 @@ static bool fail_changed(table_iter *t)
 static void window_release(table_iter *t)
 {
     budget_release(sst_cache_budget(t->r->cache), BUDGET_SCRATCH, t->window_room);
-    mem_pages_free(t->window, t->window_room);
+    pages_free(t->window, t->window_room);
     t->window = NULL;
     t->window_room = 0;
 }
@@ -105,7 +105,7 @@ static int window_begin(table_iter *t)
     room = room > WINDOW_BYTES ? WINDOW_BYTES : room;
     if (room > t->ix->offsets[t->ix->count])
         room = t->ix->offsets[t->ix->count];
-    t->window = mem_pages((size_t)room);
+    t->window = pages_alloc((size_t)room);
     if (!t->window)
         return error_no_memory(&t->base.error);
     t->window_room = (size_t)room;
@@ -119,9 +119,9 @@ static int window_read(table_iter *t, uint32_t first, uint32_t end)
     const sst_index *ix = t->ix;
     size_t size = (size_t)(ix->offsets[end] - ix->offsets[first]);
     t->window_first = t->window_end = 0;
-    int status = fs_read(t->r->file, t->window, size, ix->offsets[first], &t->base.error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_read(t->r->file, t->window, size, ix->offsets[first], &t->base.error);
+    if (rc != FIRN_OK)
+        return rc;
     t->window_first = first;
     t->window_end = end;
     return FIRN_OK;
@@ -151,30 +151,30 @@ static int window_load(table_iter *t, uint32_t i)
         while (end < ix->count && ix->offsets[end + 1] - ix->offsets[first] <= t->window_room)
             end++;
     }
-    int status = window_read(t, first, end);
-    if (status == FIRN_OK)
+    int rc = window_read(t, first, end);
+    if (rc == FIRN_OK)
         ask_for_window(t, first, end);
     /* What lies ahead may be unreadable; that concerns us only when we get there. */
-    if (status != FIRN_OK && end - first > 1)
-        status = window_read(t, i, i + 1);
-    return status;
+    if (rc != FIRN_OK && end - first > 1)
+        rc = window_read(t, i, i + 1);
+    return rc;
 }
 
 /* Block i, by way of the window. A reader's large one is shared with others that have it, like what
  * a get holds. */
 static int window_unpack(table_iter *t, uint32_t i, sst_cached **out)
 {
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (i < t->window_first || i >= t->window_end)
-        status = window_load(t, i);
-    if (status != FIRN_OK)
-        return status;
+        rc = window_load(t, i);
+    if (rc != FIRN_OK)
+        return rc;
     const uint64_t *offsets = t->ix->offsets;
     const uint8_t *stored = t->window + (offsets[i] - offsets[t->window_first]);
-    status = sst_reader_unpack(t->r, &(sst_wanted){t->ix, i, t->use}, stored, out, &t->base.error);
-    if (status == FIRN_OK && t->use != SST_WORK && sst_cached_is_large(*out))
+    rc = sst_reader_unpack(t->r, &(sst_wanted){t->ix, i, t->use}, stored, out, &t->base.error);
+    if (rc == FIRN_OK && t->use != SST_WORK && sst_cached_is_large(*out))
         *out = sst_cache_insert(*out, false);
-    return status;
+    return rc;
 }
 
 static int block_unpacked(table_iter *t, uint32_t i)
@@ -182,21 +182,21 @@ static int block_unpacked(table_iter *t, uint32_t i)
     sst_load load;
     const uint64_t *offsets = t->ix->offsets;
     bool shares = t->use != SST_WORK;
-    int status = t->window ? FIRN_OK : window_begin(t);
-    if (status != FIRN_OK)
-        return status;
+    int rc = t->window ? FIRN_OK : window_begin(t);
+    if (rc != FIRN_OK)
+        return rc;
     if (offsets[i + 1] - offsets[i] > t->window_room)
         return sst_reader_cache_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref,
                                       &t->base.error);
     sst_cached *e = shares ? sst_cache_begin(t->r->cache, t->r->owner, i, &load) : NULL;
     if (!e) {
-        status = window_unpack(t, i, &e);
+        rc = window_unpack(t, i, &e);
         if (shares)
             sst_cache_end(&load);
     }
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         t->ref = (sst_block_ref){e->data, e, e->size};
-    return status;
+    return rc;
 }
 
 /* ---- Reading ahead ---- */
@@ -268,22 +268,21 @@ static bool narrow(table_iter *t)
 /* Holds block i and starts the key with its prefix. */
 static bool block_enter(table_iter *t, uint32_t i)
 {
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     sst_block_unref(&t->ref);
     t->backward = i < t->block;
     bool in_place = sst_reader_in_place(t->r);
     if (t->use != SST_FILL && !in_place) {
-        status = block_unpacked(t, i);
+        rc = block_unpacked(t, i);
     } else {
         ask_ahead(t, i, in_place);
         if (in_place && !sst_reader_verified(t->r, i))
-            status = block_mapped(t, i);
-        if (status == FIRN_OK)
-            status =
-                sst_reader_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref, &t->base.error);
+            rc = block_mapped(t, i);
+        if (rc == FIRN_OK)
+            rc = sst_reader_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref, &t->base.error);
     }
-    if (status != FIRN_OK) {
-        fail(t, status);
+    if (rc != FIRN_OK) {
+        fail(t, rc);
         return false;
     }
     t->block = i;
@@ -384,9 +383,9 @@ static void measure(table_iter *t)
 /* Pins the index. False: it cannot be had. */
 static bool take_index(table_iter *t)
 {
-    int status = sst_reader_index(t->r, &t->part, &t->base.error);
-    if (status != FIRN_OK) {
-        fail(t, status);
+    int rc = sst_reader_index(t->r, &t->part, &t->base.error);
+    if (rc != FIRN_OK) {
+        fail(t, rc);
         return false;
     }
     t->ix = &t->part->index;
@@ -578,7 +577,7 @@ static void table_close(iter *it)
     sst_block_unref(&t->ref);
     sst_reader_unpin(t->r, t->part);
     window_release(t);
-    mem_free(t);
+    heap_free(t);
 }
 
 static const iter_ops table_iter_ops = {
@@ -594,10 +593,10 @@ static const iter_ops table_iter_ops = {
 
 int sst_iter_new(sst_reader *r, sst_use use, iter **out)
 {
-    table_iter *t = mem_alloc(sizeof(*t) + (size_t)r->props.key_bytes_max + 16);
+    table_iter *t = heap_alloc(sizeof *t + (size_t)r->props.key_bytes_max + 16);
     if (!t)
         return FIRN_NO_MEMORY;
-    memset(t, 0, sizeof(*t));
+    memset(t, 0, sizeof *t);
     t->base.ops = &table_iter_ops;
     t->base.error.offset = FIRN_NO_OFFSET;
     t->r = r;

@@ -13,26 +13,25 @@ enum { PART_PAGES_MIN = 1 << 15, PAGE_BYTES = 4096 };
  * is not there. */
 enum { TRAILER_FIRST_MIN = 1 << 20 };
 
-static int refuse(const fs_file *file, uint64_t offset, int status, const char *why,
-                  firn_error *err)
+static int refuse(const fs_file *file, uint64_t offset, int rc, const char *why, firn_error *err)
 {
     sst_place place = {file, 0, offset};
-    return sst_refuse(&place, status, why, err);
+    return sst_refuse(&place, rc, why, err);
 }
 
 /* Reads one of the blocks that the footer names into `to`, which has room for its trailer. */
 static int meta_read(const sst_reader *r, sst_handle h, uint8_t *to, firn_error *err)
 {
-    int status = fs_read(r->file, to, (size_t)h.size + SST_TRAILER_BYTES, h.offset, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_read(r->file, to, (size_t)h.size + SST_TRAILER_BYTES, h.offset, err);
+    if (rc != FIRN_OK)
+        return rc;
     sst_place place = sst_reader_place(r, h.offset);
     sst_trailer trailer;
-    status = sst_trailer_check(&place, to, (uint32_t)h.size, &trailer, err);
-    if (status == FIRN_OK && trailer.compression != SST_COMPRESSION_NONE)
-        status = sst_refuse(&place, FIRN_UNSUPPORTED,
-                            "a filter, index or properties block is compressed", err);
-    return status;
+    rc = sst_trailer_check(&place, to, (uint32_t)h.size, &trailer, err);
+    if (rc == FIRN_OK && trailer.compression != SST_COMPRESSION_NONE)
+        rc = sst_refuse(&place, FIRN_UNSUPPORTED,
+                        "a filter, index or properties block is compressed", err);
+    return rc;
 }
 
 /* Does the trailer of a large block fit its handle? That of a small one is looked at when it has
@@ -44,20 +43,20 @@ static int trailer_fits(const sst_reader *r, sst_handle h, firn_error *err)
     const char *why;
     if (h.size < TRAILER_FIRST_MIN)
         return FIRN_OK;
-    int status = fs_read(r->file, bytes, sizeof bytes, h.offset + h.size, err);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_trailer_get(bytes, (uint32_t)h.size, &trailer, &why);
-    return status == FIRN_OK ? FIRN_OK : refuse(r->file, h.offset, status, why, err);
+    int rc = fs_read(r->file, bytes, sizeof bytes, h.offset + h.size, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_trailer_get(bytes, (uint32_t)h.size, &trailer, &why);
+    return rc == FIRN_OK ? FIRN_OK : refuse(r->file, h.offset, rc, why, err);
 }
 
 static int meta_load(const sst_reader *r, sst_handle h, uint8_t **out, firn_error *err)
 {
     size_t size = (size_t)h.size + SST_TRAILER_BYTES;
-    int status = trailer_fits(r, h, err);
-    if (status != FIRN_OK)
-        return status;
-    *out = mem_alloc(size);
+    int rc = trailer_fits(r, h, err);
+    if (rc != FIRN_OK)
+        return rc;
+    *out = heap_alloc(size);
     if (!*out)
         return error_no_memory(err);
     return meta_read(r, h, *out, err);
@@ -68,18 +67,18 @@ static int footer_load(sst_reader *r, const sst_reader_options *o, firn_error *e
     uint64_t size;
     uint8_t bytes[SST_FOOTER_BYTES];
     const char *why;
-    int status = fs_size(r->file, &size, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_size(r->file, &size, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (size < SST_FOOTER_BYTES)
         return refuse(r->file, 0, FIRN_DAMAGED, "the file is too short to be a table", err);
     uint64_t at = size - SST_FOOTER_BYTES;
-    status = fs_read(r->file, bytes, sizeof(bytes), at, err);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_footer_get(bytes, &r->footer, &why);
-    if (status != FIRN_OK)
-        return refuse(r->file, at, status, why, err);
+    rc = fs_read(r->file, bytes, sizeof bytes, at, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_footer_get(bytes, &r->footer, &why);
+    if (rc != FIRN_OK)
+        return refuse(r->file, at, rc, why, err);
     if (r->footer.file_bytes != size || (o->file_bytes != 0 && o->file_bytes != size))
         return refuse(r->file, at, FIRN_DAMAGED, "the table is not as long as it should be", err);
     if (r->footer.store_id[0] != o->store_id[0] || r->footer.store_id[1] != o->store_id[1])
@@ -93,12 +92,12 @@ static int footer_load(sst_reader *r, const sst_reader_options *o, firn_error *e
 static int props_load(sst_reader *r, firn_error *err)
 {
     sst_handle h = r->footer.props;
-    int status = meta_load(r, h, &r->props_bytes, err);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_props_get((firn_slice){r->props_bytes, (size_t)h.size}, &r->props);
-    if (status != FIRN_OK)
-        return refuse(r->file, h.offset, status, "the properties block cannot be understood", err);
+    int rc = meta_load(r, h, &r->props_bytes, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_props_get((firn_slice){r->props_bytes, (size_t)h.size}, &r->props);
+    if (rc != FIRN_OK)
+        return refuse(r->file, h.offset, rc, "the properties block cannot be understood", err);
     r->props.shown.file_bytes = r->footer.file_bytes;
     return FIRN_OK;
 }
@@ -126,20 +125,20 @@ static int index_judge(const sst_reader *r, const sst_index *ix, firn_error *err
 static int index_open(const sst_reader *r, sst_part *part, firn_error *err)
 {
     sst_handle h = r->footer.index;
-    int status = sst_index_open((firn_slice){part->bytes, (size_t)h.size}, &part->index);
-    if (status == FIRN_NO_MEMORY)
+    int rc = sst_index_open((firn_slice){part->bytes, (size_t)h.size}, &part->index);
+    if (rc == FIRN_NO_MEMORY)
         return error_no_memory(err);
-    if (status != FIRN_OK)
-        return refuse(r->file, h.offset, status, "the index block cannot be understood", err);
+    if (rc != FIRN_OK)
+        return refuse(r->file, h.offset, rc, "the index block cannot be understood", err);
     return index_judge(r, &part->index, err);
 }
 
 static int filter_open(const sst_reader *r, sst_part *part, firn_error *err)
 {
     sst_handle h = r->footer.filter;
-    int status = sst_filter_open((firn_slice){part->bytes, (size_t)h.size}, &part->filter);
-    if (status != FIRN_OK)
-        return refuse(r->file, h.offset, status, "the filter block cannot be understood", err);
+    int rc = sst_filter_open((firn_slice){part->bytes, (size_t)h.size}, &part->filter);
+    if (rc != FIRN_OK)
+        return refuse(r->file, h.offset, rc, "the filter block cannot be understood", err);
     return FIRN_OK;
 }
 
@@ -148,11 +147,11 @@ static bool part_room(sst_part *part, size_t size)
 {
     if (size >= PART_PAGES_MIN) {
         part->room = size;
-        part->bytes = mem_pages(size);
+        part->bytes = pages_alloc(size);
         part->charge = (size + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
     } else {
         size = (size + SST_FILTER_LINE_BYTES - 1) & ~(size_t)(SST_FILTER_LINE_BYTES - 1);
-        part->bytes = mem_aligned(SST_FILTER_LINE_BYTES, size);
+        part->bytes = heap_aligned(SST_FILTER_LINE_BYTES, size);
         part->charge = size;
     }
     part->charge += sizeof *part;
@@ -165,24 +164,24 @@ static int part_load(sst_reader *r, sst_handle h, part_open open, sst_part **out
 {
     size_t size = (size_t)h.size + SST_TRAILER_BYTES;
     memory_budget *b = sst_cache_budget(r->cache);
-    int status = trailer_fits(r, h, err);
-    if (status != FIRN_OK)
-        return status;
-    sst_part *part = mem_zalloc(sizeof *part);
+    int rc = trailer_fits(r, h, err);
+    if (rc != FIRN_OK)
+        return rc;
+    sst_part *part = heap_zalloc(sizeof *part);
     if (!part || !part_room(part, size)) {
-        mem_free(part);
+        heap_free(part);
         return error_no_memory(err);
     }
     mutex_not_shared(&sst_cache_parts(r->cache)->parts_mu);
     part->refs = 1;
-    status = meta_read(r, h, part->bytes, err);
-    if (status == FIRN_OK)
-        status = open(r, part, err);
+    rc = meta_read(r, h, part->bytes, err);
+    if (rc == FIRN_OK)
+        rc = open(r, part, err);
     part->charge += part->index.memory_bytes;
     budget_charge(b, BUDGET_PARTS, part->charge);
-    if (status != FIRN_OK) {
+    if (rc != FIRN_OK) {
         sst_part_free(b, part);
-        return status;
+        return rc;
     }
     *out = part;
     return FIRN_OK;
@@ -195,12 +194,12 @@ static int part_get(sst_reader *r, _Atomic(sst_part *) *home, sst_handle h, part
     *out = sst_part_pin(parts, home);
     if (*out)
         return FIRN_OK;
-    int status = part_load(r, h, open, out, err);
-    if (status == FIRN_OK) {
+    int rc = part_load(r, h, open, out, err);
+    if (rc == FIRN_OK) {
         *out = sst_part_publish(parts, home, *out);
         sst_cache_shrink(r->cache, false); /* blocks make room for it */
     }
-    return status;
+    return rc;
 }
 
 int sst_reader_index(sst_reader *r, sst_part **out, firn_error *err)
@@ -226,14 +225,14 @@ void sst_reader_unpin(sst_reader *r, sst_part *part)
 static int parts_look(sst_reader *r, firn_error *err)
 {
     sst_part *part;
-    int status = sst_reader_index(r, &part, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_reader_index(r, &part, err);
+    if (rc != FIRN_OK)
+        return rc;
     sst_reader_unpin(r, part);
-    status = sst_reader_filter(r, &part, err);
-    if (status == FIRN_OK)
+    rc = sst_reader_filter(r, &part, err);
+    if (rc == FIRN_OK)
         sst_reader_unpin(r, part);
-    return status;
+    return rc;
 }
 
 static size_t verified_words(const sst_reader *r)
@@ -252,11 +251,11 @@ static void map_try(sst_reader *r, fs_dir *dir)
         !space.mapping_ok)
         return;
     size_t words = verified_words(r);
-    _Atomic uint64_t *verified = mem_zalloc(words * sizeof(*verified));
+    _Atomic uint64_t *verified = heap_zalloc(words * sizeof *verified);
     if (!verified)
         return;
     if (fs_map(r->file, (size_t)r->footer.file_bytes, false, &address, NULL) != FIRN_OK) {
-        mem_free((void *)verified);
+        heap_free((void *)verified);
         return;
     }
     r->verified = verified;
@@ -269,8 +268,8 @@ static void map_try(sst_reader *r, fs_dir *dir)
 /* What the open table takes besides its parts. */
 static uint64_t own_bytes(const sst_reader *r)
 {
-    return sizeof(*r) + r->footer.props.size + SST_TRAILER_BYTES +
-           (r->map ? verified_words(r) * sizeof(*r->verified) : 0);
+    return sizeof *r + r->footer.props.size + SST_TRAILER_BYTES +
+           (r->map ? verified_words(r) * sizeof *r->verified : 0);
 }
 
 bool sst_reader_is_mapped(const sst_reader *r)
@@ -296,25 +295,25 @@ void sst_reader_set_mapped(sst_reader *r, fs_dir *dir, bool mapped)
 int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, sst_reader **out,
                     firn_error *err)
 {
-    sst_reader *r = mem_zalloc(sizeof(*r));
+    sst_reader *r = heap_zalloc(sizeof *r);
     if (!r)
         return error_no_memory(err);
     r->cache = o->cache;
     r->owner = sst_cache_owner(o->cache);
     r->grace = sst_cache_parts(o->cache)->grace.wait != NULL;
-    int status = o->files ? fs_pool_open(o->files, dir, name, o->keeps, &r->file, err)
-                          : fs_open(dir, name, FS_READ, &r->file, err);
-    if (status == FIRN_OK)
-        status = footer_load(r, o, err);
-    if (status == FIRN_OK)
-        status = props_load(r, err);
-    if (status == FIRN_OK)
-        status = parts_look(r, err);
-    if (status == FIRN_OK && o->mapped)
+    int rc = o->files ? fs_pool_open(o->files, dir, name, o->keeps, &r->file, err)
+                      : fs_open(dir, name, FS_READ, &r->file, err);
+    if (rc == FIRN_OK)
+        rc = footer_load(r, o, err);
+    if (rc == FIRN_OK)
+        rc = props_load(r, err);
+    if (rc == FIRN_OK)
+        rc = parts_look(r, err);
+    if (rc == FIRN_OK && o->mapped)
         sst_reader_set_mapped(r, dir, true);
-    if (status != FIRN_OK) {
+    if (rc != FIRN_OK) {
         sst_reader_close(r);
-        return status;
+        return rc;
     }
     budget_adjust(sst_cache_budget(r->cache), BUDGET_TABLES, &r->charged, own_bytes(r));
     *out = r;
@@ -332,10 +331,10 @@ void sst_reader_close(sst_reader *r)
     sst_part_leave(sst_cache_parts(r->cache), &r->filter);
     sst_part_leave(sst_cache_parts(r->cache), &r->index);
     budget_adjust(sst_cache_budget(r->cache), BUDGET_TABLES, &r->charged, 0);
-    mem_free((void *)r->verified);
-    mem_free(r->props_bytes);
+    heap_free((void *)r->verified);
+    heap_free(r->props_bytes);
     fs_close(r->file);
-    mem_free(r);
+    heap_free(r);
 }
 
 size_t sst_reader_memory(sst_reader *r)

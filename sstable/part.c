@@ -33,10 +33,10 @@ void sst_part_free(memory_budget *b, sst_part *part)
     budget_release(b, BUDGET_PARTS, part->charge);
     sst_index_release(&part->index);
     if (part->room)
-        mem_pages_free(part->bytes, part->room);
+        pages_free(part->bytes, part->room);
     else
-        mem_free(part->bytes);
-    mem_free(part);
+        heap_free(part->bytes);
+    heap_free(part);
 }
 
 /* What collect returned: only the caller knows these parts now. */

@@ -22,15 +22,15 @@ static const size_t numbers[] = {
     offsetof(sst_props, shown.seq_max),     offsetof(sst_props, shown.created_us),
     offsetof(sst_props, compressed_blocks), offsetof(sst_props, key_bytes_max),
 };
-#define NUMBERS (sizeof(numbers) / sizeof(numbers[0]))
+#define NUMBERS (sizeof numbers / sizeof numbers[0])
 
 static int put_field(buf *out, unsigned id, const void *data, size_t size)
 {
     uint8_t header[HEADER_BYTES];
     put_u16(header, (uint16_t)id);
     put_u16(header + 2, (uint16_t)size);
-    int status = buf_append(out, header, sizeof(header));
-    return status == FIRN_OK ? buf_append(out, data, size) : status;
+    int rc = buf_append(out, header, sizeof header);
+    return rc == FIRN_OK ? buf_append(out, data, size) : rc;
 }
 
 int sst_props_put(const sst_props *p, buf *out)
@@ -38,18 +38,18 @@ int sst_props_put(const sst_props *p, buf *out)
     for (unsigned i = 0; i < NUMBERS; i++) {
         uint64_t number;
         uint8_t bytes[8];
-        memcpy(&number, (const char *)p + numbers[i], sizeof(number));
+        memcpy(&number, (const char *)p + numbers[i], sizeof number);
         put_u64(bytes, number);
-        int status = put_field(out, i + 1, bytes, sizeof(bytes));
-        if (status != FIRN_OK)
-            return status;
+        int rc = put_field(out, i + 1, bytes, sizeof bytes);
+        if (rc != FIRN_OK)
+            return rc;
     }
-    int status = put_field(out, ID_KEY_MIN, p->shown.key_min.data, p->shown.key_min.size);
-    if (status == FIRN_OK)
-        status = put_field(out, ID_KEY_MAX, p->shown.key_max.data, p->shown.key_max.size);
-    if (status == FIRN_OK && p->shown.bucket)
-        status = put_field(out, ID_BUCKET, &p->shown.bucket, sizeof p->shown.bucket);
-    return status;
+    int rc = put_field(out, ID_KEY_MIN, p->shown.key_min.data, p->shown.key_min.size);
+    if (rc == FIRN_OK)
+        rc = put_field(out, ID_KEY_MAX, p->shown.key_max.data, p->shown.key_max.size);
+    if (rc == FIRN_OK && p->shown.bucket)
+        rc = put_field(out, ID_BUCKET, &p->shown.bucket, sizeof p->shown.bucket);
+    return rc;
 }
 
 static int take_field(sst_props *p, unsigned id, firn_slice bytes)
@@ -62,7 +62,7 @@ static int take_field(sst_props *p, unsigned id, firn_slice bytes)
         if (bytes.size != 8)
             return FIRN_DAMAGED;
         uint64_t number = get_u64(bytes.data);
-        memcpy((char *)p + numbers[id - 1], &number, sizeof(number));
+        memcpy((char *)p + numbers[id - 1], &number, sizeof number);
     } else if (id == ID_BUCKET) {
         if (bytes.size != 1 || bytes.data[0] == 0 || bytes.data[0] >= ENTRY_BUCKETS)
             return FIRN_DAMAGED;
@@ -88,9 +88,9 @@ int sst_props_get(firn_slice payload, sst_props *out)
         size_t size = get_u16(at + 2);
         if (id <= last || size > left - HEADER_BYTES)
             return FIRN_DAMAGED;
-        int status = take_field(&p, id, (firn_slice){at + HEADER_BYTES, size});
-        if (status != FIRN_OK)
-            return status;
+        int rc = take_field(&p, id, (firn_slice){at + HEADER_BYTES, size});
+        if (rc != FIRN_OK)
+            return rc;
         known += id <= ID_KEY_MAX;
         last = id;
         at += HEADER_BYTES + size;

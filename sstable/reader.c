@@ -27,11 +27,11 @@ static int structure_check(const sst_reader *r, uint64_t offset, const uint8_t *
                            firn_error *err)
 {
     const char *why;
-    int status = sst_block_check(data, size, (uint32_t)r->props.key_bytes_max, &why);
-    if (status == FIRN_OK)
+    int rc = sst_block_check(data, size, (uint32_t)r->props.key_bytes_max, &why);
+    if (rc == FIRN_OK)
         return FIRN_OK;
     sst_place place = sst_reader_place(r, offset);
-    return sst_refuse(&place, status, why, err);
+    return sst_refuse(&place, rc, why, err);
 }
 
 int sst_reader_changed(const sst_reader *r, uint64_t offset, firn_error *err)
@@ -59,12 +59,12 @@ int sst_reader_populate(sst_reader *r, uint64_t offset, uint64_t size, firn_erro
  * not. */
 static int touch_by_reading(sst_reader *r, uint64_t offset, size_t size, firn_error *err)
 {
-    uint8_t *scratch = mem_alloc(size);
+    uint8_t *scratch = heap_alloc(size);
     if (!scratch)
         return error_no_memory(err);
-    int status = fs_read(r->file, scratch, size, offset, err);
-    mem_free(scratch);
-    return status;
+    int rc = fs_read(r->file, scratch, size, offset, err);
+    heap_free(scratch);
+    return rc;
 }
 
 int sst_reader_map_block(sst_reader *r, const sst_index *ix, uint32_t i, bool populated,
@@ -72,32 +72,32 @@ int sst_reader_map_block(sst_reader *r, const sst_index *ix, uint32_t i, bool po
 {
     uint64_t offset = ix->offsets[i];
     uint32_t size = sst_index_size(ix, i);
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (sst_reader_verified(r, i))
         return FIRN_OK;
     if (!populated) {
         firn_error cannot;
-        status = sst_reader_populate(r, offset, (uint64_t)size + SST_TRAILER_BYTES, &cannot);
-        if (status == FIRN_UNSUPPORTED)
-            status = touch_by_reading(r, offset, (size_t)size + SST_TRAILER_BYTES, err);
-        else if (status != FIRN_OK && err)
+        rc = sst_reader_populate(r, offset, (uint64_t)size + SST_TRAILER_BYTES, &cannot);
+        if (rc == FIRN_UNSUPPORTED)
+            rc = touch_by_reading(r, offset, (size_t)size + SST_TRAILER_BYTES, err);
+        else if (rc != FIRN_OK && err)
             *err = cannot;
-        if (status != FIRN_OK)
-            return status;
+        if (rc != FIRN_OK)
+            return rc;
     }
     sst_place place = sst_reader_place(r, offset);
     sst_trailer trailer;
-    status = sst_trailer_check(&place, r->map + offset, size, &trailer, err);
-    if (status != FIRN_OK)
-        return status;
+    rc = sst_trailer_check(&place, r->map + offset, size, &trailer, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (trailer.compression != SST_COMPRESSION_NONE)
         return sst_refuse(&place, FIRN_DAMAGED,
                           "a block is compressed in a table that says it has none such", err);
-    status = structure_check(r, offset, r->map + offset, size, err);
-    if (status == FIRN_OK)
+    rc = structure_check(r, offset, r->map + offset, size, err);
+    if (rc == FIRN_OK)
         atomic_fetch_or_explicit(&r->verified[i / 64], UINT64_C(1) << (i % 64),
                                  memory_order_relaxed);
-    return status;
+    return rc;
 }
 
 /* ---- Blocks by way of the cache ---- */
@@ -117,26 +117,26 @@ int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
     sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
     sst_trailer trailer;
     sst_cached *e;
-    int status = sst_trailer_check(&place, stored, size, &trailer, err);
-    if (status == FIRN_OK)
-        status = entry_for(r, w, trailer.raw_size, &e, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_trailer_check(&place, stored, size, &trailer, err);
+    if (rc == FIRN_OK)
+        rc = entry_for(r, w, trailer.raw_size, &e, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (trailer.compression == SST_COMPRESSION_NONE) {
         memcpy(e->data, stored, size);
     } else {
-        status = sst_unpack(trailer.compression, (firn_slice){stored, size}, e->data, e->size);
-        if (status == FIRN_DAMAGED)
-            sst_refuse(&place, status, "a block does not unpack to what it says", err);
-        else if (status != FIRN_OK)
+        rc = sst_unpack(trailer.compression, (firn_slice){stored, size}, e->data, e->size);
+        if (rc == FIRN_DAMAGED)
+            sst_refuse(&place, rc, "a block does not unpack to what it says", err);
+        else if (rc != FIRN_OK)
             error_no_memory(err);
     }
     memset(e->data + e->size, 0, SST_TRAILER_BYTES); /* B3: readable, and the same every time */
-    if (status == FIRN_OK)
-        status = structure_check(r, place.offset, e->data, e->size, err);
-    if (status != FIRN_OK) {
+    if (rc == FIRN_OK)
+        rc = structure_check(r, place.offset, e->data, e->size, err);
+    if (rc != FIRN_OK) {
         sst_cache_unpin(e);
-        return status;
+        return rc;
     }
     *out = e;
     return FIRN_OK;
@@ -149,20 +149,20 @@ static int read_in_place(sst_reader *r, const sst_wanted *w, sst_cached **out, f
     sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
     sst_trailer trailer;
     sst_cached *e;
-    int status = entry_for(r, w, size, &e, err);
-    if (status != FIRN_OK)
-        return status;
-    status = fs_read(r->file, e->data, (size_t)size + SST_TRAILER_BYTES, place.offset, err);
-    if (status == FIRN_OK)
-        status = sst_trailer_check(&place, e->data, size, &trailer, err);
-    if (status == FIRN_OK && trailer.compression != SST_COMPRESSION_NONE)
-        status = sst_refuse(&place, FIRN_DAMAGED, "a block changes while it is read", err);
+    int rc = entry_for(r, w, size, &e, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_read(r->file, e->data, (size_t)size + SST_TRAILER_BYTES, place.offset, err);
+    if (rc == FIRN_OK)
+        rc = sst_trailer_check(&place, e->data, size, &trailer, err);
+    if (rc == FIRN_OK && trailer.compression != SST_COMPRESSION_NONE)
+        rc = sst_refuse(&place, FIRN_DAMAGED, "a block changes while it is read", err);
     memset(e->data + e->size, 0, SST_TRAILER_BYTES);
-    if (status == FIRN_OK)
-        status = structure_check(r, place.offset, e->data, size, err);
-    if (status != FIRN_OK) {
+    if (rc == FIRN_OK)
+        rc = structure_check(r, place.offset, e->data, size, err);
+    if (rc != FIRN_OK) {
         sst_cache_unpin(e);
-        return status;
+        return rc;
     }
     *out = e;
     return FIRN_OK;
@@ -190,37 +190,37 @@ static int read_and_unpack(sst_reader *r, const sst_wanted *w, sst_cached **out,
     if (is_plain(r, w))
         return read_in_place(r, w, out, err);
     memory_budget *b = sst_cache_budget(r->cache);
-    uint8_t *stored = size < STORED_PAGES_MIN ? mem_alloc(size) : mem_pages(size);
+    uint8_t *stored = size < STORED_PAGES_MIN ? heap_alloc(size) : pages_alloc(size);
     if (!stored)
         return error_no_memory(err);
     budget_charge(b, BUDGET_SCRATCH, size);
-    int status = fs_read(r->file, stored, size, w->ix->offsets[w->i], err);
-    if (status == FIRN_OK)
-        status = sst_reader_unpack(r, w, stored, out, err);
+    int rc = fs_read(r->file, stored, size, w->ix->offsets[w->i], err);
+    if (rc == FIRN_OK)
+        rc = sst_reader_unpack(r, w, stored, out, err);
     budget_release(b, BUDGET_SCRATCH, size);
     if (size < STORED_PAGES_MIN)
-        mem_free(stored);
+        heap_free(stored);
     else
-        mem_pages_free(stored, size);
-    return status;
+        pages_free(stored, size);
+    return rc;
 }
 
 int sst_reader_cache_block(sst_reader *r, const sst_wanted *w, sst_block_ref *out, firn_error *err)
 {
     sst_load load;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     bool shares = w->use != SST_WORK; /* C6 */
     sst_cached *e = shares ? sst_cache_begin(r->cache, r->owner, w->i, &load) : NULL;
     if (!e) {
-        status = read_and_unpack(r, w, &e, err);
-        if (status == FIRN_OK && shares)
+        rc = read_and_unpack(r, w, &e, err);
+        if (rc == FIRN_OK && shares)
             e = sst_cache_insert(e, w->use == SST_FILL);
         if (shares)
             sst_cache_end(&load);
     }
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         *out = (sst_block_ref){e->data, e, e->size};
-    return status;
+    return rc;
 }
 
 void sst_pin_release(sst_pin *pin)
@@ -257,9 +257,9 @@ static int part_for_get(sst_reader *r, _Atomic(sst_part *) *home,
         sst_part_touch((sst_part *)*out);
         return FIRN_OK;
     }
-    int status = load(r, pin, err);
+    int rc = load(r, pin, err);
     *out = *pin;
-    return status;
+    return rc;
 }
 
 /* The filter does not deny the key: looks for it in its block. */
@@ -270,9 +270,9 @@ static int get_in_block(sst_reader *r, const sst_index *ix, firn_slice key, uint
     if (i == ix->count)
         return FIRN_NOT_FOUND;
     sst_block_ref ref;
-    int status = sst_reader_block(r, &(sst_wanted){ix, i, SST_FILL}, &ref, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_reader_block(r, &(sst_wanted){ix, i, SST_FILL}, &ref, err);
+    if (rc != FIRN_OK)
+        return rc;
     sst_block_prefetch(&ref);
     sst_block b;
     sst_block_entry e;
@@ -298,30 +298,30 @@ int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, 
 {
     const sst_part *part;
     sst_part *pin;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (r->footer.filter.size != 0) {
-        status = part_for_get(r, &r->filter, sst_reader_filter, &part, &pin, err);
-        if (status == FIRN_OK && !sst_filter_may_contain(&part->filter, key_hash))
-            status = FIRN_NOT_FOUND;
+        rc = part_for_get(r, &r->filter, sst_reader_filter, &part, &pin, err);
+        if (rc == FIRN_OK && !sst_filter_may_contain(&part->filter, key_hash))
+            rc = FIRN_NOT_FOUND;
         if (pin)
             sst_reader_unpin(r, pin);
     }
-    if (status == FIRN_OK)
-        status = part_for_get(r, &r->index, sst_reader_index, &part, &pin, err);
-    if (status != FIRN_OK)
-        return status;
-    status = get_in_block(r, &part->index, key, key_hash, seq_max, out, err);
+    if (rc == FIRN_OK)
+        rc = part_for_get(r, &r->index, sst_reader_index, &part, &pin, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = get_in_block(r, &part->index, key, key_hash, seq_max, out, err);
     if (pin)
         sst_reader_unpin(r, pin);
-    return status;
+    return rc;
 }
 
 int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err)
 {
     sst_part *part;
-    int status = sst_reader_index(r, &part, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_reader_index(r, &part, err);
+    if (rc != FIRN_OK)
+        return rc;
     /* offsets has one element more than there are blocks: the end of the data. */
     *offset = part->index.offsets[sst_index_find(&part->index, key, FIRN_MAX_SEQ)];
     sst_reader_unpin(r, part);
@@ -337,18 +337,18 @@ int sst_split_key(sst_reader *r, uint64_t part, uint64_t parts, buf *key, firn_e
 {
     sst_part *held;
     assert(part < parts);
-    int status = sst_reader_index(r, &held, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_reader_index(r, &held, err);
+    if (rc != FIRN_OK)
+        return rc;
     const sst_index *ix = &held->index;
     uint64_t before = (uint64_t)((double)ix->offsets[ix->count] / (double)parts * (double)part);
     size_t block = search_first(ix->offsets, 0, ix->count, &before, ends_before);
     buf_clear(key);
     /* Block i begins behind separator i-1. */
     if (block > 0 && sst_index_key(ix, (uint32_t)block - 1, key) != FIRN_OK)
-        status = error_no_memory(err);
+        rc = error_no_memory(err);
     sst_reader_unpin(r, held);
-    return status;
+    return rc;
 }
 
 const sst_properties *sst_reader_properties(const sst_reader *r)

@@ -109,9 +109,9 @@ static inline int sst_reader_block(sst_reader *r, const sst_wanted *w, sst_block
     if (!sst_reader_in_place(r))
         return sst_reader_cache_block(r, w, out, err);
     if (!sst_reader_verified(r, w->i)) {
-        int status = sst_reader_map_block(r, w->ix, w->i, false, err);
-        if (status != FIRN_OK)
-            return status;
+        int rc = sst_reader_map_block(r, w->ix, w->i, false, err);
+        if (rc != FIRN_OK)
+            return rc;
     }
     *out = (sst_block_ref){r->map + w->ix->offsets[w->i], NULL, sst_index_size(w->ix, w->i)};
     return FIRN_OK;

@@ -32,8 +32,8 @@ static int tell_gap(salvage *s, firn_slice before)
 /* *refused: there are versions that the sink has no use for. */
 static int pass_entries(salvage *s, const sst_block *b, bool *refused)
 {
-    int status = FIRN_OK;
-    for (uint32_t i = 0; i < b->count && status == FIRN_OK; i++) {
+    int rc = FIRN_OK;
+    for (uint32_t i = 0; i < b->count && rc == FIRN_OK; i++) {
         sst_block_entry e;
         sst_block_decode(sst_block_body(b, i), b->seq_base, &e);
         buf_clear(&s->key);
@@ -41,20 +41,20 @@ static int pass_entries(salvage *s, const sst_block *b, bool *refused)
             buf_append(&s->key, e.suffix, e.suffix_size) != FIRN_OK)
             return FIRN_NO_MEMORY;
         firn_slice key = slice_somewhere(buf_slice(&s->key));
-        status = tell_gap(s, key);
-        if (status == FIRN_OK)
-            status = s->sink->entry(s->sink->ctx, key, e.seq, e.kind,
-                                    (firn_slice){e.value, e.value_size});
-        if (status == SST_SALVAGE_REFUSED) {
+        rc = tell_gap(s, key);
+        if (rc == FIRN_OK)
+            rc = s->sink->entry(s->sink->ctx, key, e.seq, e.kind,
+                                (firn_slice){e.value, e.value_size});
+        if (rc == SST_SALVAGE_REFUSED) {
             *refused = true;
-            status = FIRN_OK;
+            rc = FIRN_OK;
         }
         buf keep = s->last_key;
         s->last_key = s->key;
         s->key = keep;
         s->any = true;
     }
-    return status;
+    return rc;
 }
 
 /* The block that was found, unpacked if need be. FIRN_DAMAGED when it does not unpack. */
@@ -71,10 +71,10 @@ static int load_block(salvage *s, const salvage_found *f, firn_slice *out)
     buf_clear(&s->raw);
     if (buf_reserve(&s->raw, (size_t)f->trailer.raw_size + SALVAGE_PAD_BYTES) != FIRN_OK)
         return FIRN_NO_MEMORY;
-    int status = sst_unpack(f->trailer.compression, *out, s->raw.data, f->trailer.raw_size);
+    int rc = sst_unpack(f->trailer.compression, *out, s->raw.data, f->trailer.raw_size);
     memset(s->raw.data + f->trailer.raw_size, 0, SALVAGE_PAD_BYTES);
     *out = (firn_slice){s->raw.data, f->trailer.raw_size};
-    return status;
+    return rc;
 }
 
 /* FIRN_OK, FIRN_NO_MEMORY, or FIRN_DAMAGED: it is no block of versions. Then *loaded are its bytes,
@@ -85,24 +85,24 @@ static int view_block(salvage *s, const salvage_found *f, sst_block *out, firn_s
     *loaded = (firn_slice){0};
     if (f->size > SST_BLOCK_BYTES_MAX)
         return FIRN_DAMAGED;
-    int status = load_block(s, f, loaded);
-    if (status == FIRN_OK &&
+    int rc = load_block(s, f, loaded);
+    if (rc == FIRN_OK &&
         sst_block_check(loaded->data, (uint32_t)loaded->size, FIRN_MAX_KEY_BYTES, &why) != FIRN_OK)
-        status = FIRN_DAMAGED;
-    if (status == FIRN_OK)
+        rc = FIRN_DAMAGED;
+    if (rc == FIRN_OK)
         *out = sst_block_view(loaded->data, (uint32_t)loaded->size);
     else if (f->trailer.compression != SST_COMPRESSION_NONE)
         salvage_owe(s, f->trailer.raw_size);
-    return status;
+    return rc;
 }
 
 static int pass_block(salvage *s, const salvage_found *f, const sst_block *b)
 {
     bool refused = false;
-    int status = pass_entries(s, b, &refused);
+    int rc = pass_entries(s, b, &refused);
     if (refused && f->trailer.compression != SST_COMPRESSION_NONE)
         salvage_owe(s, f->trailer.raw_size);
-    return status;
+    return rc;
 }
 
 static void add_gap(salvage *s, uint64_t from, uint64_t to)
@@ -177,21 +177,21 @@ static bool is_intact(salvage *s, uint64_t at, uint64_t behind, salvage_found *o
 
 static int by_index(salvage *s, const sst_index *ix)
 {
-    int status = FIRN_OK;
-    for (uint32_t i = 0; i < ix->count && status == FIRN_OK; i++) {
+    int rc = FIRN_OK;
+    for (uint32_t i = 0; i < ix->count && rc == FIRN_OK; i++) {
         salvage_found f;
         firn_slice loaded;
         sst_block b;
         uint64_t at = ix->offsets[i], behind = ix->offsets[i + 1];
         int found = is_intact(s, at, behind, &f) ? view_block(s, &f, &b, &loaded) : FIRN_DAMAGED;
         if (found == FIRN_OK)
-            status = pass_block(s, &f, &b);
+            rc = pass_block(s, &f, &b);
         else if (found == FIRN_DAMAGED)
             add_gap(s, at, behind);
         else
-            status = found;
+            rc = found;
     }
-    return status;
+    return rc;
 }
 
 /* ---- Without ---- */
@@ -220,14 +220,14 @@ static int by_walking(salvage *s)
     salvage_found f;
     uint64_t at = 0; /* behind the last data; or where the first other block stands, and `beyond` */
     bool beyond = false;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     salvage_walk_start(&w, s);
-    while (status == FIRN_OK && salvage_walk_next(&w, &f, &status)) {
+    while (rc == FIRN_OK && salvage_walk_next(&w, &f, &rc)) {
         sst_block b;
         firn_slice loaded;
         int found = view_block(s, &f, &b, &loaded);
         if (found == FIRN_NO_MEMORY) {
-            status = found;
+            rc = found;
         } else if (found != FIRN_OK && !is_meta(&f, loaded)) {
             beyond = false;
         } else if (found == FIRN_OK || !beyond) {
@@ -236,13 +236,13 @@ static int by_walking(salvage *s)
             beyond = found != FIRN_OK;
             at = beyond ? f.at : f.at + f.size + SST_TRAILER_BYTES;
             if (!beyond)
-                status = pass_block(s, &f, &b);
+                rc = pass_block(s, &f, &b);
         }
     }
     salvage_walk_release(&w);
     if (!beyond && !(s->bounded && at == s->end)) /* nothing says that the data ended here */
         add_gap(s, at, s->end);
-    return status;
+    return rc;
 }
 
 /* ---- All of it ---- */
@@ -255,20 +255,20 @@ int sst_identify(fs_dir *dir, const char *name, uint64_t store_id[2], uint64_t *
     uint8_t bytes[SST_FOOTER_BYTES];
     sst_footer f;
     const char *why = "the file is too short to be a table";
-    int status = fs_open(dir, name, FS_READ, &file, err);
-    if (status == FIRN_OK)
-        status = fs_size(file, &size, err);
-    if (status == FIRN_OK && size >= SST_FOOTER_BYTES)
-        status = fs_read(file, bytes, sizeof bytes, size - SST_FOOTER_BYTES, err);
-    if (status == FIRN_OK) {
+    int rc = fs_open(dir, name, FS_READ, &file, err);
+    if (rc == FIRN_OK)
+        rc = fs_size(file, &size, err);
+    if (rc == FIRN_OK && size >= SST_FOOTER_BYTES)
+        rc = fs_read(file, bytes, sizeof bytes, size - SST_FOOTER_BYTES, err);
+    if (rc == FIRN_OK) {
         sst_place place = {file, 0, size >= SST_FOOTER_BYTES ? size - SST_FOOTER_BYTES : 0};
         int found = size < SST_FOOTER_BYTES ? FIRN_DAMAGED : sst_footer_get(bytes, &f, &why);
         if (found != FIRN_OK)
-            status = sst_refuse(&place, found, why, err);
+            rc = sst_refuse(&place, found, why, err);
     }
     fs_close(file);
-    if (status != FIRN_OK)
-        return status;
+    if (rc != FIRN_OK)
+        return rc;
     store_id[0] = f.store_id[0];
     store_id[1] = f.store_id[1];
     *table_no = f.table_no;
@@ -282,19 +282,19 @@ int sst_salvage_counted(fs_dir *dir, const char *name, const uint64_t store_id[2
     salvage s = {.sink = sink, .salt = sst_salt(store_id, table_no)};
     sst_index ix = {0};
     buf index = {0};
-    int status = fs_open(dir, name, FS_READ, &s.file, err);
-    if (status == FIRN_OK)
-        status = salvage_open(&s, err);
-    if (status == FIRN_OK) {
+    int rc = fs_open(dir, name, FS_READ, &s.file, err);
+    if (rc == FIRN_OK)
+        rc = salvage_open(&s, err);
+    if (rc == FIRN_OK) {
         if (find_index(&s, &index, &ix)) {
-            status = by_index(&s, &ix);
+            rc = by_index(&s, &ix);
             sst_index_release(&ix);
         } else {
-            status = by_walking(&s);
+            rc = by_walking(&s);
         }
-        if (status == FIRN_OK)
-            status = tell_gap(&s, (firn_slice){0});
-        if (status == FIRN_NO_MEMORY)
+        if (rc == FIRN_OK)
+            rc = tell_gap(&s, (firn_slice){0});
+        if (rc == FIRN_NO_MEMORY)
             error_no_memory(err);
     }
     *cost = s.cost;
@@ -303,7 +303,7 @@ int sst_salvage_counted(fs_dir *dir, const char *name, const uint64_t store_id[2
     buf_release(&s.raw);
     buf_release(&s.key);
     buf_release(&s.last_key);
-    return status;
+    return rc;
 }
 
 int sst_salvage(fs_dir *dir, const char *name, const uint64_t store_id[2], uint64_t table_no,

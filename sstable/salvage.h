@@ -122,8 +122,8 @@ typedef struct salvage_walk {
 
 void salvage_walk_start(salvage_walk *w, salvage *s);
 /* The next block whose checksum is right, of whatever kind; false: there is none that could be paid
- * for. *status says whether it was for lack of memory. */
-bool salvage_walk_next(salvage_walk *w, salvage_found *out, int *status);
+ * for. *rc says whether it was for lack of memory. */
+bool salvage_walk_next(salvage_walk *w, salvage_found *out, int *rc);
 void salvage_walk_release(salvage_walk *w);
 
 /* ---- salvage_front.c ---- */

@@ -40,11 +40,11 @@ static void read_at(salvage *s, uint8_t *to, uint64_t at, uint64_t size)
 
 int salvage_open(salvage *s, firn_error *err)
 {
-    int status = fs_size(s->file, &s->size, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_size(s->file, &s->size, err);
+    if (rc != FIRN_OK)
+        return rc;
     size_t room = s->size < SALVAGE_WINDOW_BYTES ? (size_t)s->size : SALVAGE_WINDOW_BYTES;
-    s->window = mem_alloc(room + SALVAGE_PAD_BYTES);
+    s->window = heap_alloc(room + SALVAGE_PAD_BYTES);
     if (!s->window)
         return error_no_memory(err);
     s->end = s->size;
@@ -57,7 +57,7 @@ int salvage_open(salvage *s, firn_error *err)
 void salvage_close(salvage *s)
 {
     fs_close(s->file);
-    mem_free(s->window);
+    heap_free(s->window);
     buf_release(&s->large);
 }
 

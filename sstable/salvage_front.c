@@ -44,7 +44,7 @@ struct salvage_front_table {
 
 salvage_front_table *salvage_front_table_new(void)
 {
-    salvage_front_table *t = mem_alloc(sizeof *t);
+    salvage_front_table *t = heap_alloc(sizeof *t);
     if (!t)
         return NULL;
     for (unsigned i = 0; i < 256; i++) {

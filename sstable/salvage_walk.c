@@ -36,7 +36,7 @@ void salvage_walk_start(salvage_walk *w, salvage *s)
 
 void salvage_walk_release(salvage_walk *w)
 {
-    mem_free(w->front);
+    heap_free(w->front);
 }
 
 /* ---- Blocks that say how long they are ---- */
@@ -141,7 +141,7 @@ static uint32_t packed_least(uint8_t compression, uint32_t raw)
 }
 
 static bool packed_before(salvage_walk *w, uint64_t end, const uint8_t *trailer, salvage_found *out,
-                          int *status)
+                          int *rc)
 {
     salvage *s = w->s;
     uint32_t raw = get_u32(trailer + 1), least = packed_least(trailer[0], raw);
@@ -155,7 +155,7 @@ static bool packed_before(salvage_walk *w, uint64_t end, const uint8_t *trailer,
     if (raw > SALVAGE_SEARCH_BYTES || !salvage_pay(s, FRONT_UNITS + PAIR_UNITS * most))
         return false;
     if (!w->front && !(w->front = salvage_front_table_new())) {
-        *status = FIRN_NO_MEMORY;
+        *rc = FIRN_NO_MEMORY;
         return false;
     }
     salvage_end e = {.trailer = trailer, .at = end, .min = least, .max = (uint32_t)most};
@@ -164,13 +164,13 @@ static bool packed_before(salvage_walk *w, uint64_t end, const uint8_t *trailer,
 }
 
 /* All places before `to`, which the window holds. */
-static bool scan_stretch(salvage_walk *w, uint64_t to, salvage_found *out, int *status)
+static bool scan_stretch(salvage_walk *w, uint64_t to, salvage_found *out, int *rc)
 {
     salvage *s = w->s;
     uint64_t began = w->scan;
     bool found = false;
     salvage_earn(s, to);
-    for (; w->scan < to && !found && *status == FIRN_OK; w->scan++) {
+    for (; w->scan < to && !found && *rc == FIRN_OK; w->scan++) {
         const uint8_t *p = s->window + (w->scan - s->from);
         if (p[0] > SST_COMPRESSION_ZLIB)
             continue;
@@ -178,7 +178,7 @@ static bool scan_stretch(salvage_walk *w, uint64_t to, salvage_found *out, int *
         if (raw < SALVAGE_PACKED_MIN || raw > SST_META_BYTES_MAX || s->budget < LEAST_BUDGET)
             continue;
         found = p[0] == SST_COMPRESSION_NONE ? plain_before(w, w->scan, raw, out)
-                                             : packed_before(w, w->scan, p, out, status);
+                                             : packed_before(w, w->scan, p, out, rc);
     }
     s->cost.scanned += w->scan - began;
     return found;
@@ -205,13 +205,13 @@ static void begin_at(salvage_walk *w, uint64_t from)
     w->looked = false;
 }
 
-bool salvage_walk_next(salvage_walk *w, salvage_found *out, int *status)
+bool salvage_walk_next(salvage_walk *w, salvage_found *out, int *rc)
 {
     salvage *s = w->s;
     bool found = !w->looked && block_at_from(w, out);
     w->looked = true;
-    *status = FIRN_OK;
-    while (!found && *status == FIRN_OK && w->scan + SST_TRAILER_BYTES <= s->end) {
+    *rc = FIRN_OK;
+    while (!found && *rc == FIRN_OK && w->scan + SST_TRAILER_BYTES <= s->end) {
         uint64_t hole;
         if (salvage_hole(s, w->scan, &hole) && hole > w->scan + 4) {
             w->scan = hole - 4; /* a trailer's first five bytes are not all zeros */
@@ -225,7 +225,7 @@ bool salvage_walk_next(salvage_walk *w, salvage_found *out, int *status)
             to = s->stored_to;
         if (to > w->scan + STRETCH_BYTES)
             to = w->scan + STRETCH_BYTES;
-        found = scan_stretch(w, to, out, status);
+        found = scan_stretch(w, to, out, rc);
     }
     if (found)
         begin_at(w, out->at + out->size + SST_TRAILER_BYTES);

@@ -54,11 +54,11 @@ static int stored_load(verifier *v, uint64_t offset, uint64_t size, sst_trailer 
 {
     v->place = sst_reader_place(v->r, offset);
     size_t bytes = (size_t)size + SST_TRAILER_BYTES;
-    int status = room(v, &v->stored, bytes);
-    if (status == FIRN_OK)
-        status = fs_read(v->r->file, v->stored.data, bytes, offset, v->err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = room(v, &v->stored, bytes);
+    if (rc == FIRN_OK)
+        rc = fs_read(v->r->file, v->stored.data, bytes, offset, v->err);
+    if (rc != FIRN_OK)
+        return rc;
     v->stored.size = bytes;
     ask_ahead(v, offset + bytes);
     return sst_trailer_check(&v->place, v->stored.data, (uint32_t)size, trailer, v->err);
@@ -71,13 +71,13 @@ static int raw_load(verifier *v, const sst_trailer *trailer, firn_slice *out)
     *out = (firn_slice){v->stored.data, size};
     if (trailer->compression == SST_COMPRESSION_NONE)
         return FIRN_OK;
-    int status = room(v, &v->raw, (size_t)trailer->raw_size + SST_TRAILER_BYTES);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_unpack(trailer->compression, *out, v->raw.data, trailer->raw_size);
-    if (status == FIRN_NO_MEMORY)
+    int rc = room(v, &v->raw, (size_t)trailer->raw_size + SST_TRAILER_BYTES);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_unpack(trailer->compression, *out, v->raw.data, trailer->raw_size);
+    if (rc == FIRN_NO_MEMORY)
         return error_no_memory(v->err);
-    if (status != FIRN_OK)
+    if (rc != FIRN_OK)
         return wrong(v, "a block does not unpack to what it says");
     memset(v->raw.data + trailer->raw_size, 0, SST_TRAILER_BYTES);
     v->found.compressed_blocks++;
@@ -130,9 +130,9 @@ static int entries_check(verifier *v, const sst_block *b)
         if (buf_append(&v->key, b->prefix, b->prefix_size) != FIRN_OK ||
             buf_append(&v->key, e.suffix, e.suffix_size) != FIRN_OK)
             return error_no_memory(v->err);
-        int status = entry_check(v, b, at, &e);
-        if (status != FIRN_OK)
-            return status;
+        int rc = entry_check(v, b, at, &e);
+        if (rc != FIRN_OK)
+            return rc;
         count_entry(v, &e, v->key.size);
         v->last_seq = e.seq;
         buf keep = v->last_key;
@@ -172,27 +172,26 @@ static int block_check(verifier *v, uint32_t i)
     sst_trailer trailer;
     firn_slice raw;
     const char *why;
-    int status = stored_load(v, ix->offsets[i], sst_index_size(ix, i), &trailer);
-    if (status == FIRN_OK)
-        status = raw_load(v, &trailer, &raw);
-    if (status != FIRN_OK)
-        return status;
-    status =
-        sst_block_check(raw.data, (uint32_t)raw.size, (uint32_t)v->r->props.key_bytes_max, &why);
-    if (status != FIRN_OK)
-        return sst_refuse(&v->place, status, why, v->err);
+    int rc = stored_load(v, ix->offsets[i], sst_index_size(ix, i), &trailer);
+    if (rc == FIRN_OK)
+        rc = raw_load(v, &trailer, &raw);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_block_check(raw.data, (uint32_t)raw.size, (uint32_t)v->r->props.key_bytes_max, &why);
+    if (rc != FIRN_OK)
+        return sst_refuse(&v->place, rc, why, v->err);
 
     sst_block b = sst_block_view(raw.data, (uint32_t)raw.size);
     uint64_t before = v->found.shown.entries, last_seq = v->last_seq;
     sst_block_entry first;
-    status = first_key(v, &b, &first);
+    rc = first_key(v, &b, &first);
     bool goes_on = before != 0 && slice_equal(buf_slice(&v->key), buf_slice(&v->last_key));
-    if (status == FIRN_OK)
-        status = entries_check(v, &b);
-    if (status == FIRN_OK && before != 0)
-        status = first_key(v, &b, &first);
-    if (status != FIRN_OK)
-        return status;
+    if (rc == FIRN_OK)
+        rc = entries_check(v, &b);
+    if (rc == FIRN_OK && before != 0)
+        rc = first_key(v, &b, &first);
+    if (rc != FIRN_OK)
+        return rc;
     if (before != 0 && !is_separated(v, i, first.seq, goes_on, last_seq))
         return wrong(v, "the index sends a key of this block to the one before");
     if (sst_index_compare(ix, i, slice_somewhere(buf_slice(&v->last_key)), v->last_seq) < 0)
@@ -206,10 +205,10 @@ static int meta_check(verifier *v, sst_handle h, const uint8_t *held)
     sst_trailer trailer;
     if (h.size == 0)
         return FIRN_OK;
-    int status = stored_load(v, h.offset, h.size, &trailer);
-    if (status == FIRN_OK && memcmp(v->stored.data, held, (size_t)h.size) != 0)
-        status = wrong(v, "a block has changed since the table was opened");
-    return status;
+    int rc = stored_load(v, h.offset, h.size, &trailer);
+    if (rc == FIRN_OK && memcmp(v->stored.data, held, (size_t)h.size) != 0)
+        rc = wrong(v, "a block has changed since the table was opened");
+    return rc;
 }
 
 static int footer_check(verifier *v)
@@ -221,16 +220,16 @@ static int footer_check(verifier *v)
     uint64_t size;
     uint64_t at = v->r->footer.file_bytes - SST_FOOTER_BYTES;
     v->place = sst_reader_place(v->r, at);
-    int status = fs_size(v->r->file, &size, v->err);
-    if (status == FIRN_OK)
-        status = fs_read(v->r->file, found, sizeof(found), at, v->err);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_footer_get(found, &footer, &why);
-    if (status != FIRN_OK)
-        return sst_refuse(&v->place, status, why, v->err);
+    int rc = fs_size(v->r->file, &size, v->err);
+    if (rc == FIRN_OK)
+        rc = fs_read(v->r->file, found, sizeof found, at, v->err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_footer_get(found, &footer, &why);
+    if (rc != FIRN_OK)
+        return sst_refuse(&v->place, rc, why, v->err);
     sst_footer_put(&v->r->footer, expected);
-    if (size != v->r->footer.file_bytes || memcmp(expected, found, sizeof(found)) != 0)
+    if (size != v->r->footer.file_bytes || memcmp(expected, found, sizeof found) != 0)
         return wrong(v, "the footer or the file's size has changed since the table was opened");
     return FIRN_OK;
 }
@@ -254,33 +253,33 @@ static int props_check(verifier *v)
 static int all_check(verifier *v)
 {
     const sst_reader *r = v->r;
-    int status = FIRN_OK;
-    for (uint32_t i = 0; i < v->index->index.count && status == FIRN_OK; i++)
-        status = block_check(v, i);
-    if (status == FIRN_OK && v->filter)
-        status = meta_check(v, r->footer.filter, v->filter->bytes);
-    if (status == FIRN_OK)
-        status = meta_check(v, r->footer.index, v->index->bytes);
-    if (status == FIRN_OK)
-        status = meta_check(v, r->footer.props, r->props_bytes);
-    if (status == FIRN_OK)
-        status = footer_check(v);
-    return status == FIRN_OK ? props_check(v) : status;
+    int rc = FIRN_OK;
+    for (uint32_t i = 0; i < v->index->index.count && rc == FIRN_OK; i++)
+        rc = block_check(v, i);
+    if (rc == FIRN_OK && v->filter)
+        rc = meta_check(v, r->footer.filter, v->filter->bytes);
+    if (rc == FIRN_OK)
+        rc = meta_check(v, r->footer.index, v->index->bytes);
+    if (rc == FIRN_OK)
+        rc = meta_check(v, r->footer.props, r->props_bytes);
+    if (rc == FIRN_OK)
+        rc = footer_check(v);
+    return rc == FIRN_OK ? props_check(v) : rc;
 }
 
 int sst_verify(sst_reader *r, firn_error *err)
 {
     verifier v = {.r = r, .err = err};
-    int status = sst_reader_filter(r, &v.filter, err);
-    if (status == FIRN_OK)
-        status = sst_reader_index(r, &v.index, err);
-    if (status == FIRN_OK)
-        status = all_check(&v);
+    int rc = sst_reader_filter(r, &v.filter, err);
+    if (rc == FIRN_OK)
+        rc = sst_reader_index(r, &v.index, err);
+    if (rc == FIRN_OK)
+        rc = all_check(&v);
     sst_reader_unpin(r, v.index);
     sst_reader_unpin(r, v.filter);
     buf_release(&v.stored);
     buf_release(&v.raw);
     buf_release(&v.key);
     buf_release(&v.last_key);
-    return status;
+    return rc;
 }

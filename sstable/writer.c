@@ -86,27 +86,27 @@ static int options_check(const char *name, const sst_writer_options *o, firn_err
 int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, sst_writer **out,
                     firn_error *err)
 {
-    int status = options_check(name, o, err);
-    if (status != FIRN_OK)
-        return status;
-    sst_writer *w = mem_zalloc(sizeof(*w));
+    int rc = options_check(name, o, err);
+    if (rc != FIRN_OK)
+        return rc;
+    sst_writer *w = heap_zalloc(sizeof *w);
     if (!w)
         return error_no_memory(err);
     w->dir = dir;
     w->options = *o;
     memcpy(w->name, name, strlen(name) + 1);
     w->salt = sst_salt(o->store_id, o->table_no);
-    status = sst_packer_init(&w->packer, o->compression);
-    if (status == FIRN_OK)
-        status = buf_reserve(&w->out, WRITE_BYTES + SST_FOOTER_BYTES);
-    if (status != FIRN_OK)
+    rc = sst_packer_init(&w->packer, o->compression);
+    if (rc == FIRN_OK)
+        rc = buf_reserve(&w->out, WRITE_BYTES + SST_FOOTER_BYTES);
+    if (rc != FIRN_OK)
         error_no_memory(err);
     /* The file comes last, so that every earlier failure leaves the folder alone. */
-    if (status == FIRN_OK)
-        status = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &w->file, err);
-    if (status != FIRN_OK) {
+    if (rc == FIRN_OK)
+        rc = fs_open(dir, name, FS_WRITE | FS_CREATE_NEW, &w->file, err);
+    if (rc != FIRN_OK) {
         sst_writer_free(w);
-        return status;
+        return rc;
     }
     w->props.shown.created_us = fs_wall_us(dir->owner);
     w->props.shown.bucket = o->bucket;
@@ -132,17 +132,17 @@ uint64_t sst_writer_entries(const sst_writer *w)
 }
 
 /* Records the first failure (W4) and describes the kinds that are not described yet. */
-static int fail(sst_writer *w, int status, firn_error *err)
+static int fail(sst_writer *w, int rc, firn_error *err)
 {
-    if (status == FIRN_NO_MEMORY)
+    if (rc == FIRN_NO_MEMORY)
         error_no_memory(err);
-    if (status == FIRN_TOO_LARGE) {
-        error_file(err, status, w->file->path, w->written,
+    if (rc == FIRN_TOO_LARGE) {
+        error_file(err, rc, w->file->path, w->written,
                    "a table's index or filter would pass its limit");
         error_hint(err, "end the table and begin another one");
     }
-    w->status = status;
-    return status;
+    w->status = rc;
+    return rc;
 }
 
 static int refuse_failed(const sst_writer *w, firn_error *err)
@@ -155,10 +155,10 @@ static int out_write(sst_writer *w, firn_error *err)
 {
     if (w->out.size == 0)
         return FIRN_OK;
-    int status = fs_write(w->file, w->out.data, w->out.size, w->written, err);
-    if (status != FIRN_OK) {
-        w->status = status;
-        return status;
+    int rc = fs_write(w->file, w->out.data, w->out.size, w->written, err);
+    if (rc != FIRN_OK) {
+        w->status = rc;
+        return rc;
     }
     w->written += w->out.size;
     buf_clear(&w->out);
@@ -184,20 +184,20 @@ static int block_seal(sst_writer *w, size_t start, sst_trailer t, sst_handle *ou
 static int block_put(sst_writer *w, sst_handle *out)
 {
     size_t start = w->out.size;
-    int status = sst_block_builder_finish(&w->block, &w->out);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_block_builder_finish(&w->block, &w->out);
+    if (rc != FIRN_OK)
+        return rc;
     firn_slice raw = {w->out.data + start, w->out.size - start};
     sst_trailer t = {SST_COMPRESSION_NONE, (uint32_t)raw.size};
     firn_slice packed;
-    status = sst_pack(&w->packer, raw, &packed);
-    if (status == FIRN_OK) {
+    rc = sst_pack(&w->packer, raw, &packed);
+    if (rc == FIRN_OK) {
         t.compression = (uint8_t)w->options.compression;
         memcpy(w->out.data + start, packed.data, packed.size);
         w->out.size = start + packed.size;
         w->props.compressed_blocks++;
-    } else if (status != FIRN_NOT_FOUND) {
-        return status;
+    } else if (rc != FIRN_NOT_FOUND) {
+        return rc;
     }
     return block_seal(w, start, t, out);
 }
@@ -205,9 +205,9 @@ static int block_put(sst_writer *w, sst_handle *out)
 /* Writes the current block. Its place in the index follows when the next key is known. */
 static int block_end(sst_writer *w, firn_error *err)
 {
-    int status = block_put(w, &w->ended);
-    if (status != FIRN_OK)
-        return fail(w, status, err);
+    int rc = block_put(w, &w->ended);
+    if (rc != FIRN_OK)
+        return fail(w, rc, err);
     w->props.shown.blocks++;
     w->props.shown.data_bytes += w->ended.size + SST_TRAILER_BYTES;
     sst_block_builder_clear(&w->block);
@@ -225,9 +225,9 @@ static int block_index(sst_writer *w, const firn_slice *next, firn_error *err)
         seq = w->last_seq; /* the key goes on in the next block (X1) */
     else if (next)
         separator = sst_index_separator(last, *next);
-    int status = sst_index_builder_add(&w->index, (uint32_t)w->ended.size, separator, seq);
-    if (status != FIRN_OK)
-        return fail(w, status, err);
+    int rc = sst_index_builder_add(&w->index, (uint32_t)w->ended.size, separator, seq);
+    if (rc != FIRN_OK)
+        return fail(w, rc, err);
     w->ended = (sst_handle){0};
     return FIRN_OK;
 }
@@ -236,10 +236,10 @@ static int block_index(sst_writer *w, const firn_slice *next, firn_error *err)
  * enters the index. */
 static int next_begins(sst_writer *w, const firn_slice *next, bool joins, firn_error *err)
 {
-    int status = w->block.count != 0 && !joins ? block_end(w, err) : FIRN_OK;
-    if (status == FIRN_OK && w->ended.size != 0)
-        status = block_index(w, next, err);
-    return status;
+    int rc = w->block.count != 0 && !joins ? block_end(w, err) : FIRN_OK;
+    if (rc == FIRN_OK && w->ended.size != 0)
+        rc = block_index(w, next, err);
+    return rc;
 }
 
 /* W5 */
@@ -284,14 +284,14 @@ static void count_entry(sst_writer *w, firn_slice key, const sst_pending *e, siz
  * remembered. */
 static int key_begin(sst_writer *w, firn_slice key, uint64_t hash)
 {
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (w->options.filter_bits_per_key != 0)
-        status = buf_append(&w->hashes, &hash, sizeof(hash));
-    if (status == FIRN_OK && w->props.shown.entries == 0)
-        status = buf_assign(&w->key_min, key.data, key.size);
-    if (status == FIRN_OK)
-        status = buf_assign(&w->last_key, key.data, key.size);
-    return status;
+        rc = buf_append(&w->hashes, &hash, sizeof hash);
+    if (rc == FIRN_OK && w->props.shown.entries == 0)
+        rc = buf_assign(&w->key_min, key.data, key.size);
+    if (rc == FIRN_OK)
+        rc = buf_assign(&w->last_key, key.data, key.size);
+    return rc;
 }
 
 int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value,
@@ -302,10 +302,10 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
         return refuse_failed(w, err);
     sst_pending e = {.seq = seq, .kind = kind};
     bool new_key;
-    int status = order_check(w, key, &e, value, &new_key);
-    if (status != FIRN_OK) {
-        w->status = status;
-        return error_file(err, status, w->file->path, FIRN_NO_OFFSET,
+    int rc = order_check(w, key, &e, value, &new_key);
+    if (rc != FIRN_OK) {
+        w->status = rc;
+        return error_file(err, rc, w->file->path, FIRN_NO_OFFSET,
                           "entry %llu is out of order, over a limit or of an unknown kind",
                           (unsigned long long)w->props.shown.entries);
     }
@@ -313,14 +313,14 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
     e.tag = sst_block_tag(hash);
     bool joins =
         sst_block_builder_bytes_with(&w->block, key, value.size, seq) <= w->options.block_bytes;
-    status = next_begins(w, &key, joins, err);
-    if (status != FIRN_OK)
-        return status;
-    status = sst_block_builder_add(&w->block, key, value, &e);
-    if (status == FIRN_OK && new_key)
-        status = key_begin(w, key, hash);
-    if (status != FIRN_OK)
-        return fail(w, status, err);
+    rc = next_begins(w, &key, joins, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_block_builder_add(&w->block, key, value, &e);
+    if (rc == FIRN_OK && new_key)
+        rc = key_begin(w, key, hash);
+    if (rc != FIRN_OK)
+        return fail(w, rc, err);
     count_entry(w, key, &e, value.size);
     w->last_seq = seq;
     return block_is_large(w) ? block_end(w, err) : FIRN_OK;
@@ -330,29 +330,28 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
 static int meta_put(sst_writer *w, sst_footer *f)
 {
     size_t start = w->out.size;
-    int status = sst_filter_build((const uint64_t *)(const void *)w->hashes.data,
-                                  w->hashes.size / sizeof(uint64_t), w->options.filter_bits_per_key,
-                                  &w->out);
-    if (status == FIRN_OK && w->out.size > start)
-        status =
-            block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->filter);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_filter_build((const uint64_t *)(const void *)w->hashes.data,
+                              w->hashes.size / sizeof(uint64_t), w->options.filter_bits_per_key,
+                              &w->out);
+    if (rc == FIRN_OK && w->out.size > start)
+        rc = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->filter);
+    if (rc != FIRN_OK)
+        return rc;
 
     start = w->out.size;
-    status = sst_index_builder_finish(&w->index, &w->out);
-    if (status == FIRN_OK)
-        status = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->index);
-    if (status != FIRN_OK)
-        return status;
+    rc = sst_index_builder_finish(&w->index, &w->out);
+    if (rc == FIRN_OK)
+        rc = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->index);
+    if (rc != FIRN_OK)
+        return rc;
 
     start = w->out.size;
     w->props.shown.key_min = buf_slice(&w->key_min);
     w->props.shown.key_max = buf_slice(&w->last_key);
-    status = sst_props_put(&w->props, &w->out);
-    if (status == FIRN_OK)
-        status = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->props);
-    return status;
+    rc = sst_props_put(&w->props, &w->out);
+    if (rc == FIRN_OK)
+        rc = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->props);
+    return rc;
 }
 
 int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err)
@@ -360,29 +359,29 @@ int sst_writer_finish(sst_writer *w, const sst_properties **out, firn_error *err
     assert(!w->finished);
     if (w->status != FIRN_OK)
         return refuse_failed(w, err);
-    int status = next_begins(w, NULL, false, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = next_begins(w, NULL, false, err);
+    if (rc != FIRN_OK)
+        return rc;
     sst_footer f = {
         .store_id = {w->options.store_id[0], w->options.store_id[1]},
         .table_no = w->options.table_no,
         .salt = w->salt,
     };
-    status = meta_put(w, &f);
-    if (status == FIRN_OK)
-        status = buf_reserve(&w->out, SST_FOOTER_BYTES);
-    if (status != FIRN_OK)
-        return fail(w, status, err);
+    rc = meta_put(w, &f);
+    if (rc == FIRN_OK)
+        rc = buf_reserve(&w->out, SST_FOOTER_BYTES);
+    if (rc != FIRN_OK)
+        return fail(w, rc, err);
     f.file_bytes = w->written + w->out.size + SST_FOOTER_BYTES;
     sst_footer_put(&f, w->out.data + w->out.size);
     w->out.size += SST_FOOTER_BYTES;
 
-    status = out_write(w, err);
-    if (status == FIRN_OK)
-        status = fs_sync(w->file, err); /* W2: from here on it is a table */
-    if (status != FIRN_OK) {
-        w->status = status;
-        return status;
+    rc = out_write(w, err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(w->file, err); /* W2: from here on it is a table */
+    if (rc != FIRN_OK) {
+        w->status = rc;
+        return rc;
     }
     w->finished = true;
     w->props.shown.file_bytes = f.file_bytes;
@@ -407,5 +406,5 @@ void sst_writer_free(sst_writer *w)
     buf_release(&w->out);
     buf_release(&w->last_key);
     buf_release(&w->key_min);
-    mem_free(w);
+    heap_free(w);
 }

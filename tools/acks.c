@@ -41,5 +41,5 @@ void acks_print(acks *a, uint64_t durable_seq)
     /* A program that waits for this line must not wait for the next one too. */
     output_flush(a->out);
     a->count -= n;
-    memmove(a->pending, a->pending + n, a->count * sizeof(a->pending[0]));
+    memmove(a->pending, a->pending + n, a->count * sizeof a->pending[0]);
 }

@@ -22,13 +22,13 @@ static bool take_key(const verb *v, const char *option, const char *text, buf *o
 {
     size_t bad;
     buf_clear(out);
-    int status = escape_decode(slice_of_str(text), out, &bad);
-    if (status == FIRN_INVALID)
+    int rc = escape_decode(slice_of_str(text), out, &bad);
+    if (rc == FIRN_INVALID)
         fail_usage(v, "%s: no escape begins at \"%s\"; a backslash is written \\\\", option,
                    text + bad);
-    else if (status != FIRN_OK)
+    else if (rc != FIRN_OK)
         fail_text(EXIT_IO, NULL, "out of memory");
-    return status == FIRN_OK;
+    return rc == FIRN_OK;
 }
 
 bool bounds_take(const verb *v, bounds *b, int c, const char *value)
@@ -62,22 +62,22 @@ static bool prefix_end(buf *prefix)
 
 bool bounds_settle(const verb *v, bounds *b)
 {
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     (void)v;
     if (!b->has_prefix || b->prefix.size == 0)
         return true;
     if (!b->has_from || slice_compare(buf_slice(&b->from), buf_slice(&b->prefix)) < 0) {
         b->has_from = true;
-        status = buf_assign(&b->from, b->prefix.data, b->prefix.size);
+        rc = buf_assign(&b->from, b->prefix.data, b->prefix.size);
     }
-    if (status == FIRN_OK && prefix_end(&b->prefix) &&
+    if (rc == FIRN_OK && prefix_end(&b->prefix) &&
         (!b->has_to || slice_compare(buf_slice(&b->prefix), buf_slice(&b->to)) < 0)) {
         b->has_to = true;
-        status = buf_assign(&b->to, b->prefix.data, b->prefix.size);
+        rc = buf_assign(&b->to, b->prefix.data, b->prefix.size);
     }
-    if (status != FIRN_OK)
+    if (rc != FIRN_OK)
         fail_text(EXIT_IO, NULL, "out of memory");
-    return status == FIRN_OK;
+    return rc == FIRN_OK;
 }
 
 /* A bound that was given and is empty still needs an address: NULL means that there is none. */
@@ -110,17 +110,17 @@ int bounds_walk(const bounds *b, firn *db, const char *path, bounds_fn fn, void 
     o.upper = bounds_to(b).data;
     o.upper_size = bounds_to(b).size;
     o.bypass_cache = true;
-    int status = firn_iter_new(db, &o, &it, &error);
-    if (status != FIRN_OK)
-        return fail(status, &error, path);
-    status = b->reverse ? firn_iter_last(it) : firn_iter_first(it);
-    for (uint64_t n = 0; status == FIRN_OK && code == EXIT_DONE && n < b->limit; n++) {
+    int rc = firn_iter_new(db, &o, &it, &error);
+    if (rc != FIRN_OK)
+        return fail(rc, &error, path);
+    rc = b->reverse ? firn_iter_last(it) : firn_iter_first(it);
+    for (uint64_t n = 0; rc == FIRN_OK && code == EXIT_DONE && n < b->limit; n++) {
         code = fn(ctx, firn_iter_key(it), firn_iter_value(it));
-        status = b->reverse ? firn_iter_prev(it) : firn_iter_next(it);
+        rc = b->reverse ? firn_iter_prev(it) : firn_iter_next(it);
     }
-    if (status != FIRN_OK && status != FIRN_END && code == EXIT_DONE) {
+    if (rc != FIRN_OK && rc != FIRN_END && code == EXIT_DONE) {
         firn_iter_status(it, &error);
-        code = fail(status, &error, path);
+        code = fail(rc, &error, path);
     }
     firn_iter_free(it);
     return code;

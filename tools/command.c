@@ -37,7 +37,7 @@ static const verb *const verbs[] = {
     &verb_dump,  &verb_stat,    &verb_wal,     &verb_check,   &verb_repair, &verb_lost,
     &verb_flush, &verb_compact, &verb_destroy, &verb_version, &verb_help,
 };
-#define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
+#define VERB_COUNT (sizeof verbs / sizeof verbs[0])
 
 static const verb *find(const char *name)
 {
@@ -91,7 +91,7 @@ const char *command_nearest(const char *word)
     };
     const char *best = NULL;
     size_t best_edits = 3; /* three wrong letters are another word */
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (strcmp(word, others[i][0]) == 0)
             return others[i][1];
     for (size_t i = 0; i < VERB_COUNT; i++) {

@@ -67,9 +67,9 @@ bool args_number(const verb *v, const char *option, const char *text, uint64_t m
 
 /* ---- Telling what went wrong: one line "firn: ...", then "hint: ..." ---- */
 
-/* Prints `error`, which came with `status`, and returns the exit code for it. An error that was not
+/* Prints `error`, which came with `rc`, and returns the exit code for it. An error that was not
  * filled in (a folder that is not there) is described with `path`. */
-int fail(int status, const firn_error *error, const char *path);
+int fail(int rc, const firn_error *error, const char *path);
 /* A wrong command line: EXIT_USAGE. */
 int fail_usage(const verb *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A failed system call on one of the command's own streams: EXIT_IO. */
@@ -82,6 +82,6 @@ void tell_question(const char *question, const char *path);
 int fail_text(int code, const char *hint, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-exit_code exit_code_of(int status);
+exit_code exit_code_of(int rc);
 
 #endif

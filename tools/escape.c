@@ -49,7 +49,7 @@ static bool is_invisible(uint32_t c)
         {0xfff0, 0xfffb},   {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
         {0xe0000, 0xe0fff},
     };
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
         if (c >= ranges[i].first && c <= ranges[i].last)
             return true;
     return false;
@@ -115,13 +115,13 @@ int escape_encode(firn_slice bytes, unsigned what, buf *out)
         size_t from = i, n = 0;
         while (i < bytes.size && (n = plain_length(p + i, bytes.size - i, what)) > 0)
             i += n;
-        int status = i > from ? buf_append(out, p + from, i - from) : FIRN_OK;
-        if (status == FIRN_OK && i < bytes.size) {
+        int rc = i > from ? buf_append(out, p + from, i - from) : FIRN_OK;
+        if (rc == FIRN_OK && i < bytes.size) {
             uint8_t text[4];
-            status = buf_append(out, text, put_escape(p[i++], text));
+            rc = buf_append(out, text, put_escape(p[i++], text));
         }
-        if (status != FIRN_OK)
-            return status;
+        if (rc != FIRN_OK)
+            return rc;
     }
     return FIRN_OK;
 }
@@ -191,8 +191,8 @@ int escape_decode(firn_slice text, buf *out, size_t *bad)
         size_t from = i;
         while (i < text.size && p[i] != '\\')
             i++;
-        int status = i > from ? buf_append(out, p + from, i - from) : FIRN_OK;
-        if (status == FIRN_OK && i < text.size) {
+        int rc = i > from ? buf_append(out, p + from, i - from) : FIRN_OK;
+        if (rc == FIRN_OK && i < text.size) {
             uint8_t byte;
             size_t used;
             if (escape_read((firn_slice){p + i, text.size - i}, &byte, &used) != ESCAPE_OK) {
@@ -200,10 +200,10 @@ int escape_decode(firn_slice text, buf *out, size_t *bad)
                 return FIRN_INVALID;
             }
             i += used;
-            status = buf_append(out, &byte, 1);
+            rc = buf_append(out, &byte, 1);
         }
-        if (status != FIRN_OK)
-            return status;
+        if (rc != FIRN_OK)
+            return rc;
     }
     return FIRN_OK;
 }

@@ -9,9 +9,9 @@
 
 #include "escape.h"
 
-exit_code exit_code_of(int status)
+exit_code exit_code_of(int rc)
 {
-    switch (status) {
+    switch (rc) {
     case FIRN_OK:
     case FIRN_END:
         return EXIT_DONE;
@@ -54,17 +54,16 @@ void tell_question(const char *question, const char *path)
     fflush(stderr);
 }
 
-int fail(int status, const firn_error *error, const char *path)
+int fail(int rc, const firn_error *error, const char *path)
 {
     char line[1024], hint[sizeof error->hint];
     firn_error e = *error;
     if (e.message[0] == '\0') {
         /* Not found is an answer that the library does not describe: here it is a failure. */
-        e = (firn_error){.status = status, .offset = FIRN_NO_OFFSET};
+        e = (firn_error){.status = rc, .offset = FIRN_NO_OFFSET};
         snprintf(e.file, sizeof e.file, "%s", path);
         snprintf(e.message, sizeof e.message, "%s",
-                 status == FIRN_NOT_FOUND ? "there is no store in this folder"
-                                          : firn_status_name(status));
+                 rc == FIRN_NOT_FOUND ? "there is no store in this folder" : firn_status_name(rc));
         snprintf(e.hint, sizeof e.hint,
                  "check the path; `firn load` and `firn put` make a new store");
     }
@@ -74,7 +73,7 @@ int fail(int status, const firn_error *error, const char *path)
     tell("firn: ", line);
     if (hint[0])
         tell("hint: ", hint);
-    return (int)exit_code_of(status);
+    return (int)exit_code_of(rc);
 }
 
 int fail_usage(const verb *v, const char *format, ...)

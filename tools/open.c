@@ -30,8 +30,8 @@ int open_to_look(const char *path, const firn_options *options, firn **db)
     firn_error error = {0};
     o.read_only = true;
     o.create_if_missing = false;
-    int status = firn_open(path, &o, db, &error);
-    return status == FIRN_OK ? EXIT_DONE : fail(status, &error, path);
+    int rc = firn_open(path, &o, db, &error);
+    return rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path);
 }
 
 /* What recovery had to say goes to the user: there is no other log. */
@@ -47,18 +47,18 @@ int open_to_write(const char *path, const firn_options *options, firn **db)
     firn_options o = *options;
     firn_error error = {0};
     o.log = on_warning;
-    int status = firn_open(path, &o, db, &error);
-    if (status == FIRN_NOT_FOUND)
+    int rc = firn_open(path, &o, db, &error);
+    if (rc == FIRN_NOT_FOUND)
         return fail_text(EXIT_IO, "check the path; `firn load` and `firn put` make a new store",
                          "there is no store in this folder: %s", path);
-    return status == FIRN_OK ? EXIT_DONE : fail(status, &error, path);
+    return rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path);
 }
 
 int open_close(const char *path, firn *db, int code)
 {
     firn_error error = {0};
-    int status = firn_close(db, &error);
-    if (status == FIRN_OK || code != EXIT_DONE)
+    int rc = firn_close(db, &error);
+    if (rc == FIRN_OK || code != EXIT_DONE)
         return code;
-    return fail(status, &error, path);
+    return fail(rc, &error, path);
 }

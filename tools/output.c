@@ -33,9 +33,9 @@ void output_flush(output *out)
     buf_clear(&out->pending);
 }
 
-static void added(output *out, int status)
+static void added(output *out, int rc)
 {
-    if (status != FIRN_OK)
+    if (rc != FIRN_OK)
         out->sys_errno = ENOMEM;
     else if (out->pending.size >= FLUSH_BYTES)
         output_flush(out);

@@ -19,7 +19,7 @@
 /* ---- Signals ---- */
 
 static const int endings[] = {SIGINT, SIGTERM, SIGHUP};
-#define ENDINGS (sizeof(endings) / sizeof(endings[0]))
+#define ENDINGS (sizeof endings / sizeof endings[0])
 static struct sigaction before[ENDINGS];
 static const replace *volatile unfinished; /* what the handler removes */
 

@@ -29,20 +29,20 @@ int segment_head_read(const char *folder, const char *file, segment_head *out, f
     fs_dir *dir = NULL;
     fs_file *f = NULL;
     bool found = false;
-    int status = fs_dir_open(fs_posix(), folder, &dir, error);
-    if (status == FIRN_OK)
-        status = fs_open(dir, file, FS_READ, &f, error);
-    if (status == FIRN_OK)
-        status = fs_size(f, &head.file_bytes, error);
-    for (size_t i = 0; status == FIRN_OK && !found && i < sizeof(copies) / sizeof(copies[0]); i++) {
-        status = fs_read(f, bytes, sizeof bytes, copies[i], error);
-        found = status == FIRN_OK && decode(bytes, &head);
+    int rc = fs_dir_open(fs_posix(), folder, &dir, error);
+    if (rc == FIRN_OK)
+        rc = fs_open(dir, file, FS_READ, &f, error);
+    if (rc == FIRN_OK)
+        rc = fs_size(f, &head.file_bytes, error);
+    for (size_t i = 0; rc == FIRN_OK && !found && i < sizeof copies / sizeof copies[0]; i++) {
+        rc = fs_read(f, bytes, sizeof bytes, copies[i], error);
+        found = rc == FIRN_OK && decode(bytes, &head);
     }
-    if (status == FIRN_OK && !found)
-        status = error_file(error, FIRN_DAMAGED, file, 0, "neither copy of the header is intact");
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK && !found)
+        rc = error_file(error, FIRN_DAMAGED, file, 0, "neither copy of the header is intact");
+    if (rc == FIRN_OK)
         *out = head;
     fs_close(f);
     fs_dir_close(dir);
-    return status;
+    return rc;
 }

@@ -18,7 +18,7 @@ text_short text_size(uint64_t bytes)
     double n = (double)bytes / 1024;
     size_t unit = 0;
     /* 1023.95 would be printed as 1024.0. */
-    while (n >= 1023.95 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+    while (n >= 1023.95 && unit + 1 < sizeof units / sizeof units[0]) {
         n /= 1024;
         unit++;
     }

@@ -46,8 +46,8 @@ static int run_flush(const verb *v, int argc, char **argv)
     code = open_to_write(path, &options, &db);
     if (code != EXIT_DONE)
         return code;
-    int status = firn_flush(db, &error);
-    return open_close(path, db, status == FIRN_OK ? EXIT_DONE : fail(status, &error, path));
+    int rc = firn_flush(db, &error);
+    return open_close(path, db, rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path));
 }
 
 const verb verb_flush = {
@@ -70,8 +70,8 @@ static int compact(firn *db, const char *path, const bounds *range)
 {
     firn_error error = {0};
     firn_slice from = bounds_from(range), to = bounds_to(range);
-    int status = firn_compact(db, from.data, from.size, to.data, to.size, &error);
-    return status == FIRN_OK ? EXIT_DONE : fail(status, &error, path);
+    int rc = firn_compact(db, from.data, from.size, to.data, to.size, &error);
+    return rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path);
 }
 
 static int run_compact(const verb *v, int argc, char **argv)
@@ -151,9 +151,9 @@ static int run_destroy(const verb *v, int argc, char **argv)
     if (!sure && !is_wanted(path))
         return fail_text(EXIT_USAGE, "only the answer yes removes a store",
                          "nothing was removed: %s", path);
-    int status = firn_destroy(path, &error);
-    if (status != FIRN_OK)
-        return fail(status, &error, path);
+    int rc = firn_destroy(path, &error);
+    if (rc != FIRN_OK)
+        return fail(rc, &error, path);
     if (access(path, F_OK) == 0) {
         char line[4200];
         snprintf(line, sizeof line,

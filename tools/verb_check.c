@@ -16,7 +16,7 @@ static void on_line(void *ctx, const char *line)
     output_text(ctx, "\n");
 }
 
-static void print_summary(output *out, const firn_check_summary *s, int status)
+static void print_summary(output *out, const firn_check_summary *s, int rc)
 {
     const bool colour = text_colour(STDOUT_FILENO);
     output_format(out, "checked %s tables (%s, %s entries) and %s log segments (%s operations)\n",
@@ -28,7 +28,7 @@ static void print_summary(output *out, const firn_check_summary *s, int status)
                       "the log ends in %s that are not intact, and of which no sync was ever "
                       "started: normal after a crash\n",
                       text_size(s->log_torn_bytes).s);
-    if (status == FIRN_DAMAGED)
+    if (rc == FIRN_DAMAGED)
         output_format(out, "%sdamaged%s: %s finding%s\n", colour ? COLOUR_RED : "",
                       colour ? COLOUR_OFF : "", text_count(s->findings).s,
                       s->findings == 1 ? "" : "s");
@@ -57,7 +57,7 @@ static void print_json_lines(output *out, const buf *lines)
     }
 }
 
-static void print_json(output *out, const firn_check_summary *s, int status, const buf *lines)
+static void print_json(output *out, const firn_check_summary *s, int rc, const buf *lines)
 {
     const struct {
         const char *name;
@@ -76,8 +76,8 @@ static void print_json(output *out, const firn_check_summary *s, int status, con
         {"lost_files", s->lost_files},
         {"lost_bytes", s->lost_bytes},
     };
-    output_format(out, "{\n  \"damaged\": %s,\n", status == FIRN_DAMAGED ? "true" : "false");
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+    output_format(out, "{\n  \"damaged\": %s,\n", rc == FIRN_DAMAGED ? "true" : "false");
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         output_format(out, "  \"%s\": %llu,\n", fields[i].name,
                       (unsigned long long)fields[i].value);
     output_text(out, "  \"lines\": [");
@@ -85,11 +85,11 @@ static void print_json(output *out, const firn_check_summary *s, int status, con
     output_text(out, "\n  ]\n}\n");
 }
 
-static int end_code(int code, int status, const firn_check_summary *s, const firn_error *error,
+static int end_code(int code, int rc, const firn_check_summary *s, const firn_error *error,
                     const char *path)
 {
-    if (status != FIRN_OK)
-        return fail(status, error, path);
+    if (rc != FIRN_OK)
+        return fail(rc, error, path);
     return code == EXIT_DONE && s->doubts > 0 ? EXIT_DOUBT : code;
 }
 
@@ -100,12 +100,12 @@ static int check_json(const char *path)
     buf lines = {0};
     output out;
     output_init(&out, STDOUT_FILENO, "standard output");
-    int status = firn_check(path, keep_line, &lines, &summary, &error);
-    if (status == FIRN_OK || status == FIRN_DAMAGED)
-        print_json(&out, &summary, status, &lines);
+    int rc = firn_check(path, keep_line, &lines, &summary, &error);
+    if (rc == FIRN_OK || rc == FIRN_DAMAGED)
+        print_json(&out, &summary, rc, &lines);
     int code = output_finish(&out);
     buf_release(&lines);
-    return end_code(code, status, &summary, &error, path);
+    return end_code(code, rc, &summary, &error, path);
 }
 
 static int run(const verb *v, int argc, char **argv)
@@ -131,11 +131,11 @@ static int run(const verb *v, int argc, char **argv)
     if (json)
         return check_json(path);
     output_init(&out, STDOUT_FILENO, "standard output");
-    int status = firn_check(path, quiet ? NULL : on_line, &out, &summary, &error);
-    if ((status == FIRN_OK || status == FIRN_DAMAGED) && !quiet)
-        print_summary(&out, &summary, status);
+    int rc = firn_check(path, quiet ? NULL : on_line, &out, &summary, &error);
+    if ((rc == FIRN_OK || rc == FIRN_DAMAGED) && !quiet)
+        print_summary(&out, &summary, rc);
     int code = output_finish(&out);
-    return end_code(code, status, &summary, &error, path);
+    return end_code(code, rc, &summary, &error, path);
 }
 
 const verb verb_check = {

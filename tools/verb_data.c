@@ -19,10 +19,10 @@ static int decode_argument(const verb *v, const char *what, const char *text, bu
 {
     size_t bad;
     buf_clear(out);
-    int status = escape_decode(slice_of_str(text), out, &bad);
-    if (status == FIRN_OK)
+    int rc = escape_decode(slice_of_str(text), out, &bad);
+    if (rc == FIRN_OK)
         return EXIT_DONE;
-    if (status != FIRN_INVALID)
+    if (rc != FIRN_INVALID)
         return fail_text(EXIT_IO, NULL, "out of memory");
     return fail_usage(v, "the %s has no escape at \"%s\": write \\t \\n \\r \\\\ or \\xHH", what,
                       text + bad);
@@ -54,8 +54,8 @@ static int print_value(firn *db, const char *path, const buf *key, form how)
     firn_value value;
     firn_error error = {0};
     output out;
-    int status = firn_get(db, key->data, key->size, NULL, &value, &error);
-    if (status == FIRN_NOT_FOUND) {
+    int rc = firn_get(db, key->data, key->size, NULL, &value, &error);
+    if (rc == FIRN_NOT_FOUND) {
         buf text = {0};
         escape_encode(buf_slice(key), ESCAPE_TERMINAL, &text);
         int code = fail_text(EXIT_NOT_FOUND, NULL, "the key is not there: %.*s", (int)text.size,
@@ -63,8 +63,8 @@ static int print_value(firn *db, const char *path, const buf *key, form how)
         buf_release(&text);
         return code;
     }
-    if (status != FIRN_OK)
-        return fail(status, &error, path);
+    if (rc != FIRN_OK)
+        return fail(rc, &error, path);
     output_init(&out, STDOUT_FILENO, "standard output");
     firn_slice bytes = slice_of(value.data, value.size);
     if (how == FORM_RAW) {
@@ -197,9 +197,9 @@ static int run_put(const verb *v, int argc, char **argv)
         code = open_to_write(path, &options, &db);
     if (code == EXIT_DONE) {
         firn_error error = {0};
-        int status = firn_put(db, key.data, key.size, value.data, value.size, NULL, &error);
-        if (status != FIRN_OK)
-            code = fail(status, &error, path);
+        int rc = firn_put(db, key.data, key.size, value.data, value.size, NULL, &error);
+        if (rc != FIRN_OK)
+            code = fail(rc, &error, path);
         code = open_close(path, db, code);
     }
     buf_release(&key);
@@ -235,16 +235,16 @@ static int delete_keys(const verb *v, firn *db, const char *path, int count, cha
     firn_error error = {0};
     buf key = {0};
     int code = EXIT_DONE;
-    int status = firn_batch_new(&batch);
-    for (int i = 0; i < count && code == EXIT_DONE && status == FIRN_OK; i++) {
+    int rc = firn_batch_new(&batch);
+    for (int i = 0; i < count && code == EXIT_DONE && rc == FIRN_OK; i++) {
         code = decode_key(v, keys[i], &key);
         if (code == EXIT_DONE)
-            status = firn_batch_delete(batch, key.data, key.size);
+            rc = firn_batch_delete(batch, key.data, key.size);
     }
-    if (code == EXIT_DONE && status == FIRN_OK)
-        status = firn_write(db, batch, NULL, NULL, &error);
-    if (status != FIRN_OK)
-        code = fail(status, &error, path);
+    if (code == EXIT_DONE && rc == FIRN_OK)
+        rc = firn_write(db, batch, NULL, NULL, &error);
+    if (rc != FIRN_OK)
+        code = fail(rc, &error, path);
     firn_batch_free(batch);
     buf_release(&key);
     return code;

@@ -60,9 +60,9 @@ static int fail_at(const load *l, int code, const char *remedy, const char *what
     return fail_text(code, hint, "%s", what);
 }
 
-static int fail_status(const load *l, int status, const firn_error *error)
+static int fail_status(const load *l, int rc, const firn_error *error)
 {
-    int code = fail(status, error, l->path);
+    int code = fail(rc, error, l->path);
     fprintf(stderr, "hint: %s lines of the input are stored; go on with --skip %llu\n",
             text_count(l->stored).s, (unsigned long long)l->stored);
     return code;
@@ -75,9 +75,9 @@ static int commit(load *l)
     uint32_t count = firn_batch_count(l->batch);
     if (count == 0)
         return EXIT_DONE;
-    int status = firn_write(l->db, l->batch, NULL, &seq, &error);
-    if (status != FIRN_OK)
-        return fail_status(l, status, &error);
+    int rc = firn_write(l->db, l->batch, NULL, &seq, &error);
+    if (rc != FIRN_OK)
+        return fail_status(l, rc, &error);
     firn_batch_clear(l->batch);
     l->stored += count;
     if (l->ack) {
@@ -149,12 +149,12 @@ static int load_lines(load *l)
     lines_verdict verdict;
     while ((verdict = stop_signal ? LINES_INTERRUPTED : lines_next(&l->in, &key, &value)) ==
            LINES_OK) {
-        int status = firn_batch_put(l->batch, key.data, key.size, value.data, value.size);
-        if (status != FIRN_OK) {
+        int rc = firn_batch_put(l->batch, key.data, key.size, value.data, value.size);
+        if (rc != FIRN_OK) {
             firn_error error = {0};
-            error_set(&error, status, "line %llu does not fit into a batch",
+            error_set(&error, rc, "line %llu does not fit into a batch",
                       (unsigned long long)l->in.line_no);
-            return fail_status(l, status, &error);
+            return fail_status(l, rc, &error);
         }
         if (firn_batch_count(l->batch) < l->batch_lines && firn_batch_bytes(l->batch) < BATCH_BYTES)
             continue;
@@ -169,9 +169,9 @@ static int load_lines(load *l)
 static int make_durable(load *l, int code)
 {
     firn_error error = {0};
-    int status = firn_sync(l->db, &error);
-    if (status != FIRN_OK)
-        return code == EXIT_DONE ? fail_status(l, status, &error) : code;
+    int rc = firn_sync(l->db, &error);
+    if (rc != FIRN_OK)
+        return code == EXIT_DONE ? fail_status(l, rc, &error) : code;
     if (l->ack)
         acks_print(&l->acks, firn_durable_seq(l->db));
     return code;

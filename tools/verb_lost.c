@@ -98,11 +98,11 @@ static int run(const verb *v, int argc, char **argv)
         return EXIT_USAGE;
     const char *path = argv[optind];
     output_init(&p.out, STDOUT_FILENO, "standard output");
-    int status = firn_lost(path, remove, on_file, &p, &summary, &error);
-    if (status == FIRN_OK)
+    int rc = firn_lost(path, remove, on_file, &p, &summary, &error);
+    if (rc == FIRN_OK)
         print_summary(&p, &p.out, &summary);
     int code = output_finish(&p.out);
-    return status == FIRN_OK ? code : fail(status, &error, path);
+    return rc == FIRN_OK ? code : fail(rc, &error, path);
 }
 
 const verb verb_lost = {

@@ -163,14 +163,14 @@ static int run(const verb *v, int argc, char **argv)
         return EXIT_USAGE;
     const char *path = argv[optind];
     output_init(&p.out, STDOUT_FILENO, "standard output");
-    int status = firn_repair(path, &options, on_event, &p, &summary, &error);
-    if (status == FIRN_OK && p.json)
+    int rc = firn_repair(path, &options, on_event, &p, &summary, &error);
+    if (rc == FIRN_OK && p.json)
         print_json_summary(&p.out, &summary);
-    else if (status == FIRN_OK && !p.quiet)
+    else if (rc == FIRN_OK && !p.quiet)
         print_summary(&p, &summary);
     int code = output_finish(&p.out);
-    if (status != FIRN_OK)
-        return fail(status, &error, path);
+    if (rc != FIRN_OK)
+        return fail(rc, &error, path);
     if (summary.losses)
         return EXIT_DAMAGE;
     return code == EXIT_DONE && summary.doubts ? EXIT_DOUBT : code;

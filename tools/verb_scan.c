@@ -79,9 +79,9 @@ static int walk(scan *s, bounds_fn fn)
         return code;
     code = bounds_walk(&s->bounds, db, s->path, fn, s);
     firn_error error = {0};
-    int status = s->whole ? engine_buckets(db, tell_left_out, NULL, &error) : FIRN_OK;
-    if (status != FIRN_OK && code == EXIT_DONE)
-        code = fail(status, &error, s->path);
+    int rc = s->whole ? engine_buckets(db, tell_left_out, NULL, &error) : FIRN_OK;
+    if (rc != FIRN_OK && code == EXIT_DONE)
+        code = fail(rc, &error, s->path);
     return open_close(s->path, db, code);
 }
 

@@ -114,7 +114,7 @@ static void print_json(output *out, const firn_stats *s, const shown_list *bucke
     };
     output_format(out, "{\n  \"version\": \"%s\",\n  \"store_id\": \"%s\",\n", firn_version(),
                   s->store_id);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         output_format(out, "  \"%s\": %llu,\n", fields[i].name,
                       (unsigned long long)fields[i].value);
     output_text(out, "  ");
@@ -237,12 +237,12 @@ static int run(const verb *v, int argc, char **argv)
     int code = open_to_look(path, &options, &db);
     if (code != EXIT_DONE)
         return code;
-    int status = firn_get_stats(db, &stats, &error);
-    if (status == FIRN_OK)
-        status = engine_buckets(db, keep_bucket, &buckets, &error);
-    if (status == FIRN_OK && buckets.status != FIRN_OK)
-        status = error_no_memory(&error);
-    code = open_close(path, db, status == FIRN_OK ? EXIT_DONE : fail(status, &error, path));
+    int rc = firn_get_stats(db, &stats, &error);
+    if (rc == FIRN_OK)
+        rc = engine_buckets(db, keep_bucket, &buckets, &error);
+    if (rc == FIRN_OK && buckets.status != FIRN_OK)
+        rc = error_no_memory(&error);
+    code = open_close(path, db, rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path));
     if (code == EXIT_DONE) {
         output_init(&out, STDOUT_FILENO, "standard output");
         if (json)

@@ -49,7 +49,7 @@ static const char *const kind_names[] = {
 static const char *kind_name(firn_wal_record_kind kind)
 {
     size_t i = (size_t)kind;
-    if (i >= sizeof(kind_names) / sizeof(kind_names[0]) || !kind_names[i])
+    if (i >= sizeof kind_names / sizeof kind_names[0] || !kind_names[i])
         return "?";
     return kind_names[i];
 }
@@ -68,12 +68,12 @@ static void draw_segment(drawing *d, const char *file)
     output_format(&d->out, "%s%s", d->file[0] ? "\n" : "", d->bold ? COLOUR_BOLD : "");
     output_message(&d->out, file);
     output_text(&d->out, d->bold ? COLOUR_OFF : "");
-    int status = segment_head_read(d->path, file, &head, &error);
-    if ((status == FIRN_IO || status == FIRN_NO_MEMORY) && d->unread == FIRN_OK) {
-        d->unread = status;
+    int rc = segment_head_read(d->path, file, &head, &error);
+    if ((rc == FIRN_IO || rc == FIRN_NO_MEMORY) && d->unread == FIRN_OK) {
+        d->unread = rc;
         d->unread_error = error;
     }
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         output_format(&d->out, "  segment %" PRIu64 ", %s of %s, salt %016" PRIx64 ", made %s\n",
                       head.segment_no, text_size(head.file_bytes).s,
                       text_size(head.segment_bytes).s, head.salt,
@@ -324,9 +324,9 @@ static int open_log(const char *path, fs_dir **dir, firn_wal_report *report, fir
     wal_config_init(&config);
     config.options.read_only = true;
     config.options.recovery = FIRN_RECOVERY_INSPECT;
-    int status = fs_dir_open(fs_posix(), path, dir, error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_dir_open(fs_posix(), path, dir, error);
+    if (rc != FIRN_OK)
+        return rc;
     /* With a damaged manifest the log is drawn as if it stood alone: telling of that is `firn
      * check`'s. */
     (void)engine_covered(*dir, &config.covered_seq, &config.covered_no, NULL);
@@ -341,8 +341,8 @@ static int draw(drawing *d)
     firn_error error = {0};
     firn_wal_report_init(&report);
     d->report = &report;
-    int status = open_log(d->path, &dir, &report, &log, &error);
-    if (status == FIRN_OK && report.segments == 0 && report.count == 0) {
+    int rc = open_log(d->path, &dir, &report, &log, &error);
+    if (rc == FIRN_OK && report.segments == 0 && report.count == 0) {
         firn_wal_close(log, NULL);
         fs_dir_close(dir);
         firn_wal_report_release(&report);
@@ -353,14 +353,14 @@ static int draw(drawing *d)
     }
     output_init(&d->out, STDOUT_FILENO, "standard output");
     d->bold = text_colour(STDOUT_FILENO);
-    if (status == FIRN_OK)
-        status = firn_wal_iterate(log, on_record, d, &error);
-    if (status == FIRN_OK || status == FIRN_DAMAGED)
+    if (rc == FIRN_OK)
+        rc = firn_wal_iterate(log, on_record, d, &error);
+    if (rc == FIRN_OK || rc == FIRN_DAMAGED)
         print_report(d, &report);
     bool broken = !output_ok(&d->out);
     int code = output_finish(&d->out);
-    if (status != FIRN_OK && !broken)
-        code = fail(status, &error, d->path);
+    if (rc != FIRN_OK && !broken)
+        code = fail(rc, &error, d->path);
     else if (code == EXIT_DONE && d->unread != FIRN_OK)
         code = fail(d->unread, &d->unread_error, d->path);
     else if (code == EXIT_DONE)

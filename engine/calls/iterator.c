@@ -47,7 +47,7 @@ static int open_runs(firn_iter *it, sst_use use)
     const version *v = it->view->version;
     size_t mems = view_mem_count(it->view), most = mems + v->levels[0].count + FIRN_LEVELS;
     size_t count = 0, at = 0;
-    run *runs = mem_alloc(most * sizeof *runs);
+    run *runs = heap_alloc(most * sizeof *runs);
     if (!runs)
         return FIRN_NO_MEMORY;
     for (size_t i = 0; i < mems; i++)
@@ -56,7 +56,7 @@ static int open_runs(firn_iter *it, sst_use use)
         runs[count++] = r;
     int rc = walk_open(runs, count, use, &it->limits, &it->walk);
     it->runs = it->walk.it;
-    mem_free(runs);
+    heap_free(runs);
     return rc;
 }
 
@@ -121,7 +121,7 @@ int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
         return rc;
     if (o.snapshot && o.snapshot->db != db)
         return error_set(error, FIRN_INVALID, "the snapshot belongs to another store");
-    firn_iter *it = mem_zalloc(sizeof *it);
+    firn_iter *it = heap_zalloc(sizeof *it);
     if (!it)
         return error_no_memory(error);
     it->db = db;
@@ -153,17 +153,17 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->key);
     buf_release(&it->value);
     atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_relaxed);
-    mem_free(it);
+    heap_free(it);
 }
 
 /* ---- ends ---- */
 
-static int stop(firn_iter *it, int status)
+static int stop(firn_iter *it, int rc)
 {
     it->valid = false;
-    it->status = status;
+    it->status = rc;
     it->current_key = it->current_value = (firn_slice){0};
-    return status; /* described already by the place that noticed */
+    return rc; /* described already by the place that noticed */
 }
 
 static int stop_no_memory(firn_iter *it)

@@ -505,7 +505,7 @@ static int open_log(firn *db, const folder *f, manifest_state *s, firn_error *er
         rc = build_views(db, &r, s, err);
     for (size_t i = 0; i < r.count; i++)
         mem_unref(r.mems[i]);
-    mem_free(r.mems);
+    heap_free(r.mems);
     return rc;
 }
 

@@ -57,20 +57,20 @@ static void say(check *c, const char *format, ...)
 
 /* What the system refused says nothing about the bytes: a device that failed, or no memory or
  * descriptors left. */
-static bool says_nothing(int status)
+static bool says_nothing(int rc)
 {
-    return status == FIRN_IO || status == FIRN_NO_MEMORY || status == FIRN_NO_SPACE;
+    return rc == FIRN_IO || rc == FIRN_NO_MEMORY || rc == FIRN_NO_SPACE;
 }
 
-static void finding(check *c, int status, firn_error *err)
+static void finding(check *c, int rc, firn_error *err)
 {
     char text[1024];
-    (void)store_hint_repair(status, err);
+    (void)store_hint_repair(rc, err);
     firn_error_format(err, text, sizeof text);
-    if (says_nothing(status)) {
+    if (says_nothing(rc)) {
         say(c, "NOT CHECKED  %s", text);
         if (c->unchecked == FIRN_OK) {
-            c->unchecked = status;
+            c->unchecked = rc;
             c->unchecked_error = *err;
         }
         return;
@@ -78,7 +78,7 @@ static void finding(check *c, int status, firn_error *err)
     say(c, "DAMAGE  %s", text);
     c->summary.findings++;
     if (c->status == FIRN_OK) {
-        c->status = status;
+        c->status = rc;
         c->first = *err;
     }
 }

@@ -89,9 +89,9 @@ bool repair_is_dropped(const repair *r, uint8_t bucket)
     return bucket > 0 && bucket < r->state.bucket_limit && !find_bucket(r, bucket);
 }
 
-bool repair_is_damage(int status, const firn_error *err)
+bool repair_is_damage(int rc, const firn_error *err)
 {
-    return status == FIRN_DAMAGED || (status == FIRN_IO && err->sys_errno == EIO);
+    return rc == FIRN_DAMAGED || (rc == FIRN_IO && err->sys_errno == EIO);
 }
 
 /* ---- The manifest that is there ---- */
@@ -277,7 +277,7 @@ static store_id most_frequent(store_id *ids, size_t count)
 static int find_store_id(repair *r, const log_look *look)
 {
     size_t count = folder_count(&r->folder.tables), known = 0;
-    store_id *ids = mem_zalloc((count + 1) * sizeof *ids);
+    store_id *ids = heap_zalloc((count + 1) * sizeof *ids);
     if (!ids)
         return error_no_memory(r->err);
     for (size_t i = 0; i < count; i++) {
@@ -288,7 +288,7 @@ static int find_store_id(repair *r, const log_look *look)
             known++;
     }
     store_id best = known ? most_frequent(ids, known) : (store_id){{0}};
-    mem_free(ids);
+    heap_free(ids);
     uint8_t id[16], none[16] = {0};
     put_u64(id, best.words[0]);
     put_u64(id + 8, best.words[1]);

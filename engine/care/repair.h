@@ -43,7 +43,7 @@ void repair_loss(repair *r, const firn_repair_event *event);
 /* Has this bucket been dropped? Then nothing of it counts any more. */
 bool repair_is_dropped(const repair *r, uint8_t bucket);
 /* Is this failure one of the bytes that were read, and not of the system? */
-bool repair_is_damage(int status, const firn_error *err);
+bool repair_is_damage(int rc, const firn_error *err);
 
 /* ---- repair_folder.c ---- */
 /* Moves what has the lock's name and is no file, so that the lock can be taken. */

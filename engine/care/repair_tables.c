@@ -31,7 +31,7 @@ void repair_drop_parts(repair *r)
 {
     for (size_t i = 0; i < r->count; i++)
         table_unref(r->parts[i].table);
-    mem_free(r->parts);
+    heap_free(r->parts);
     r->parts = NULL;
     r->count = r->capacity = 0;
 }
@@ -213,7 +213,7 @@ static int save_table(repair *r, uint64_t no, unsigned lvl, uint8_t bucket,
     build_release(&s.build, rc == FIRN_OK);
     buf_release(&s.last_key);
     buf_release(&s.keys);
-    mem_free(s.gaps);
+    heap_free(s.gaps);
     return rc;
 }
 
@@ -413,7 +413,7 @@ int repair_found_tables(repair *r, uint64_t *seq_max)
 /* What the log will bring again must not be in the tables, too: the limits leave it out. */
 static int open_parts(const repair *r, uint8_t bucket, const iter_limits *limits, walk *out)
 {
-    run *runs = mem_alloc((r->count ? r->count : 1) * sizeof *runs);
+    run *runs = heap_alloc((r->count ? r->count : 1) * sizeof *runs);
     size_t count = 0;
     int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
     for (size_t i = 0; runs && i < r->count; i++)
@@ -421,7 +421,7 @@ static int open_parts(const repair *r, uint8_t bucket, const iter_limits *limits
             runs[count++] = run_of_table(r->parts[i].table);
     if (rc == FIRN_OK)
         rc = walk_open(runs, count, SST_WORK, limits, out);
-    mem_free(runs);
+    heap_free(runs);
     return rc == FIRN_OK ? rc : error_no_memory(r->err);
 }
 

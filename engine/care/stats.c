@@ -78,7 +78,7 @@ int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket
                    firn_error *err)
 {
     int rc = store_check_handle(db, err);
-    named *all = rc == FIRN_OK ? mem_alloc(TREES_MAX * sizeof *all) : NULL;
+    named *all = rc == FIRN_OK ? heap_alloc(TREES_MAX * sizeof *all) : NULL;
     if (!all)
         return rc == FIRN_OK ? error_no_memory(err) : rc;
     size_t count = 0;
@@ -98,7 +98,7 @@ int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket
         each(ctx, &b);
         view_unref(all[i].view);
     }
-    mem_free(all);
+    heap_free(all);
     return FIRN_OK;
 }
 

@@ -312,6 +312,6 @@ void build_release(build *b, bool kept)
             atomic_store_explicit(&b->tables[i]->obsolete, true, memory_order_release);
         table_unref(b->tables[i]);
     }
-    mem_free(b->tables);
+    heap_free(b->tables);
     buf_release(&b->last_key);
 }

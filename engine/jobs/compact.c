@@ -109,7 +109,7 @@ static bool closing(void *ctx)
 static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
 {
     size_t count = 0, apart = j->what.level == 0 ? j->what.counts[0] : 0;
-    run *runs = mem_alloc((apart + 2) * sizeof *runs);
+    run *runs = heap_alloc((apart + 2) * sizeof *runs);
     bool bounded = p->limits.lower.data || p->limits.upper.data;
     if (!runs)
         return FIRN_NO_MEMORY;
@@ -120,7 +120,7 @@ static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
         runs[count++] = run_of_level(&sides[side]);
     }
     int rc = walk_open(runs, count, SST_WORK, bounded ? &p->limits : NULL, out);
-    mem_free(runs);
+    heap_free(runs);
     return rc;
 }
 
@@ -257,7 +257,7 @@ static size_t cut_largest_table(job *j, part *parts, size_t count)
 static int make_parts(job *j)
 {
     size_t count = parts_worth(j), made;
-    part *parts = mem_zalloc(count * sizeof *parts);
+    part *parts = heap_zalloc(count * sizeof *parts);
     if (!parts)
         return FIRN_NO_MEMORY;
     if (count > 1 && count <= j->what.counts[side_to_cut(j)])
@@ -284,7 +284,7 @@ static void release_parts(job *j, bool kept)
         build_release(&parts[i].build, kept);
         buf_release(&parts[i].lower);
     }
-    mem_free(parts);
+    heap_free(parts);
 }
 
 /* ---- Committing ---- */

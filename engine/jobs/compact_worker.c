@@ -103,7 +103,7 @@ static void pause_fully(firn *db, uint64_t ms)
 }
 
 /* Reading failed: what is there stays readable where it is intact, and nothing is thrown away. */
-static void compaction_fails(firn *db, int status, const firn_error *err)
+static void compaction_fails(firn *db, int rc, const firn_error *err)
 {
     char text[512];
     firn_error_format(err, text, sizeof text);
@@ -112,7 +112,7 @@ static void compaction_fails(firn *db, int status, const firn_error *err)
     db->compaction_failed = true;
     if (db->background_status == FIRN_OK) {
         db->background_error = *err;
-        db->background_error.status = status;
+        db->background_error.status = rc;
     }
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);

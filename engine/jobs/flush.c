@@ -115,7 +115,7 @@ static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
     int rc = FIRN_OK;
     for (const mem_part *p = mem_first_part(m); p; p = p->next)
         most++;
-    f->builds = mem_alloc((most ? most : 1) * sizeof *f->builds);
+    f->builds = heap_alloc((most ? most : 1) * sizeof *f->builds);
     if (!f->builds)
         return error_no_memory(err);
     for (const mem_part *p = mem_first_part(m); rc == FIRN_OK && p; p = p->next) {
@@ -152,7 +152,7 @@ static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
      * may list them. */
     for (size_t i = 0; i < f.count; i++)
         build_release(&f.builds[i], rc == FIRN_OK || (committing && !error_curable(rc)));
-    mem_free(f.builds);
+    heap_free(f.builds);
     edit_release(&e);
     if (rc == FIRN_OK)
         give_up_log(db, flushed, covered_no);

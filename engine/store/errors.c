@@ -48,26 +48,26 @@ void store_log(firn *db, firn_log_level lvl, const char *format, ...)
 static const char *const work_names[] = {"flushing", "compaction"};
 
 /* The first error that stops everything is kept. True: it is this one. */
-static bool stop_writing(firn *db, int status, const firn_error *err) REQUIRES(db->state_mu)
+static bool stop_writing(firn *db, int rc, const firn_error *err) REQUIRES(db->state_mu)
 {
     if (db->background_status != FIRN_OK)
         return false;
-    db->background_status = status;
+    db->background_status = rc;
     db->background_error = *err;
     atomic_fetch_or_explicit(&db->pressure, PRESSURE_STOP,
                              memory_order_relaxed); /* slow_down looks there */
     return true;
 }
 
-void store_background_error(firn *db, background_work work, int status, const firn_error *err)
+void store_background_error(firn *db, background_work work, int rc, const firn_error *err)
 {
-    bool curable = error_curable(status), news;
+    bool curable = error_curable(rc), news;
     mutex_lock(&db->state_mu);
     if (curable) {
-        news = db->stuck[work].status != status;
-        db->stuck[work] = (stuck){status, *err};
+        news = db->stuck[work].status != rc;
+        db->stuck[work] = (stuck){rc, *err};
     } else {
-        news = stop_writing(db, status, err);
+        news = stop_writing(db, rc, err);
     }
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
@@ -90,13 +90,13 @@ void store_background_works(firn *db, background_work work)
         store_log(db, FIRN_LOG_INFO, "%s goes on", work_names[work]);
 }
 
-static int give_copy(int status, const firn_error *from, firn_error *err)
+static int give_copy(int rc, const firn_error *from, firn_error *err)
 {
     if (err) {
         *err = *from;
-        err->status = status;
+        err->status = rc;
     }
-    return status;
+    return rc;
 }
 
 int store_stopped(firn *db, firn_error *err)

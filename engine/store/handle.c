@@ -60,7 +60,7 @@ static int prepare_env(firn *db, firn_error *err)
 int handle_new(const firn_options *options, const engine_config *config, firn **out,
                firn_error *err)
 {
-    firn *db = mem_aligned(_Alignof(firn), sizeof *db);
+    firn *db = heap_aligned(_Alignof(firn), sizeof *db);
     if (!db)
         return error_no_memory(err);
     memset(db, 0, sizeof *db);
@@ -95,7 +95,7 @@ void handle_free(firn *db)
     cond_release(&db->jobs_changed);
     cond_release(&db->state_changed);
     cleaner_release(&db->cleaner);
-    mem_free(db);
+    heap_free(db);
 }
 
 void handle_set_id(firn *db, const uint8_t id[16])

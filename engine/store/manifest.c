@@ -205,7 +205,7 @@ int manifest_create(fs_dir *dir, uint64_t no, const manifest_state *state, manif
     uint8_t header[MANIFEST_HEADER_BYTES];
     name_manifest(no, true, temporary);
     name_manifest(no, false, name);
-    manifest *m = mem_zalloc(sizeof *m);
+    manifest *m = heap_zalloc(sizeof *m);
     if (!m)
         return error_no_memory(err);
     int rc = fs_random(dir->owner, &m->salt, sizeof m->salt, err);
@@ -249,7 +249,7 @@ static int settle_in_place(fs_dir *dir, const manifest_state *state, firn_error 
     uint64_t end = state->end < state->file_bytes ? state->end : state->file_bytes;
     size_t bytes = (size_t)(end - state->last);
     name_manifest(state->manifest_no, false, name);
-    uint8_t *record = mem_alloc(bytes);
+    uint8_t *record = heap_alloc(bytes);
     /* The bytes stay what they are, also under another name. */
     int rc = record ? error_needed(err, fs_open(dir, name, FS_WRITE | FS_ANY_LINKS, &file, err))
                     : error_no_memory(err);
@@ -262,7 +262,7 @@ static int settle_in_place(fs_dir *dir, const manifest_state *state, firn_error 
     if (rc == FIRN_OK) /* and so must its name be */
         rc = fs_dir_sync(dir, err);
     fs_close(file);
-    mem_free(record);
+    heap_free(record);
     return rc;
 }
 
@@ -281,7 +281,7 @@ int manifest_continue(fs_dir *dir, const manifest_state *state, manifest **out, 
 {
     char name[NAME_BYTES];
     name_manifest(state->manifest_no, false, name);
-    manifest *m = mem_zalloc(sizeof *m);
+    manifest *m = heap_zalloc(sizeof *m);
     if (!m)
         return error_no_memory(err);
     m->dir = dir;
@@ -384,5 +384,5 @@ void manifest_close(manifest *m)
         return;
     fs_close(m->file);
     buf_release(&m->scratch);
-    mem_free(m);
+    heap_free(m);
 }

@@ -48,7 +48,7 @@ typedef struct window {
 
 static int window_new(fs_file *file, window *w, firn_error *err)
 {
-    *w = (window){.file = file, .bytes = mem_alloc(WINDOW_BYTES)};
+    *w = (window){.file = file, .bytes = heap_alloc(WINDOW_BYTES)};
     return w->bytes ? FIRN_OK : error_no_memory(err);
 }
 
@@ -200,7 +200,7 @@ static int create_bucket(reader *r, cursor *c, firn_error *err)
     if (name.size == 0 || name.size > TREE_NAME_MAX || is_name_taken(r, name))
         return error_set(err, FIRN_DAMAGED,
                          "it gives bucket %" PRIu64 " a name that it cannot have", bucket);
-    bucket_build *b = mem_zalloc(sizeof *b);
+    bucket_build *b = heap_zalloc(sizeof *b);
     if (!b)
         return error_no_memory(err);
     version_build_init(&b->build, NULL, r->seed);
@@ -216,7 +216,7 @@ static void end_bucket(reader *r, unsigned bucket)
 {
     if (r->buckets[bucket])
         version_build_release(&r->buckets[bucket]->build);
-    mem_free(r->buckets[bucket]);
+    heap_free(r->buckets[bucket]);
     r->buckets[bucket] = NULL;
 }
 
@@ -599,14 +599,14 @@ void manifest_state_release(manifest_state *s)
     s->version = NULL;
     for (size_t i = 0; i < s->bucket_count; i++)
         version_unref(s->buckets[i].version);
-    mem_free(s->buckets);
+    heap_free(s->buckets);
     s->buckets = NULL;
     s->bucket_count = 0;
 }
 
 int manifest_state_add(manifest_state *s, uint8_t bucket, firn_slice name, version *v)
 {
-    bucket_state *grown = mem_realloc(s->buckets, (s->bucket_count + 1) * sizeof *grown);
+    bucket_state *grown = heap_realloc(s->buckets, (s->bucket_count + 1) * sizeof *grown);
     if (!grown)
         return FIRN_NO_MEMORY;
     s->buckets = grown;
@@ -704,8 +704,8 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
     version_build_release(&r.build);
     for (unsigned i = 1; i < TREES_MAX; i++)
         end_bucket(&r, i);
-    mem_free(r.window.bytes);
-    mem_free(r.probe.bytes);
+    heap_free(r.window.bytes);
+    heap_free(r.probe.bytes);
     fs_close(r.file);
     if (rc == FIRN_OK)
         *out = s;

@@ -18,7 +18,7 @@ int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error)
         return rc;
     if (!out)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the snapshot");
-    firn_snapshot *s = mem_alloc(sizeof *s);
+    firn_snapshot *s = heap_alloc(sizeof *s);
     if (!s)
         return error_no_memory(error);
     s->db = db;
@@ -51,7 +51,7 @@ void firn_snapshot_free(firn_snapshot *s)
         db->snapshots = s->next == s ? NULL : s->next;
     db->snapshot_count--;
     mutex_unlock(&db->snapshot_mu);
-    mem_free(s);
+    heap_free(s);
     /* What it alone could see can go now. A flush that is under way may keep it still, and looks
      * itself. */
     if (atomic_load_explicit(&db->has_kept, memory_order_relaxed))

@@ -8,7 +8,7 @@
 
 int tree_new(firn *db, uint8_t bucket, firn_slice name, tree **out)
 {
-    tree *t = mem_aligned(_Alignof(tree), sizeof *t);
+    tree *t = heap_aligned(_Alignof(tree), sizeof *t);
     if (!t)
         return FIRN_NO_MEMORY;
     memset(t, 0, sizeof *t);
@@ -108,7 +108,7 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
     int rc = check_new(db, name, err);
     uint8_t bucket = (uint8_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     if (rc == FIRN_OK && (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK)) {
-        mem_free(t);
+        heap_free(t);
         t = NULL;
         rc = error_no_memory(err);
     }
@@ -132,7 +132,7 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
         &later, err);
     store_reap(db);
     if (rc != FIRN_OK)
-        mem_free(t);
+        heap_free(t);
     else
         *out = t;
     return rc;
@@ -190,6 +190,6 @@ int tree_drop(firn *db, tree *t, firn_error *err)
     view_unref(last);
     store_reap(db);
     readers_wait(&db->readers); /* who found the tree's view may be looking for it still */
-    mem_free(t);
+    heap_free(t);
     return FIRN_OK;
 }

@@ -205,7 +205,7 @@ int store_install_mem(firn *db, mem *fresh)
     mutex_lock(&db->state_mu);
     const view *old = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     size_t count = 0;
-    mem **frozen = mem_alloc((old->frozen_count + 1) * sizeof *frozen);
+    mem **frozen = heap_alloc((old->frozen_count + 1) * sizeof *frozen);
     int rc = frozen ? reserve_one_more(db, old->frozen_count + 1) : FIRN_NO_MEMORY;
     if (rc == FIRN_OK)
         rc = room_in_each(db, old->frozen_count + 1, made, false);
@@ -218,7 +218,7 @@ int store_install_mem(firn *db, mem *fresh)
             store_learn_prefixes(db, old->active);
         freeze_in_each(db, fresh, frozen, count, made);
     }
-    mem_free(frozen);
+    heap_free(frozen);
     mutex_unlock(&db->state_mu);
     return rc;
 }
@@ -309,7 +309,7 @@ void store_drop_views(firn *db)
         atomic_store_explicit(&t->view, NULL, memory_order_relaxed);
         db->trees[b] = NULL;
         if (t != &db->main)
-            mem_free(t);
+            heap_free(t);
     }
     db->active = NULL;
 }

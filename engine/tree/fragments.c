@@ -25,7 +25,7 @@ int erasures_add(erasures *e, fragments f)
         return FIRN_OK;
     if (e->count == e->capacity) {
         size_t wanted = e->capacity ? e->capacity * 2 : 8;
-        fragments *grown = mem_realloc(e->of, wanted * sizeof *grown);
+        fragments *grown = heap_realloc(e->of, wanted * sizeof *grown);
         if (!grown)
             return FIRN_NO_MEMORY;
         e->of = grown;
@@ -37,7 +37,7 @@ int erasures_add(erasures *e, fragments f)
 
 void erasures_release(erasures *e)
 {
-    mem_free(e->of);
+    heap_free(e->of);
     *e = (erasures){0};
 }
 

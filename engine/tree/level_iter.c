@@ -16,10 +16,10 @@ typedef struct level_iter {
     sst_use use;
 } level_iter;
 
-static void fail(level_iter *l, int status)
+static void fail(level_iter *l, int rc)
 {
     l->it.valid = false;
-    l->it.status = status;
+    l->it.status = rc;
 }
 
 static void leave_child(level_iter *l)
@@ -182,7 +182,7 @@ static void level_fetch(iter *it)
 static void level_close(iter *it)
 {
     leave_child((level_iter *)it);
-    mem_free(it);
+    heap_free(it);
 }
 
 static const iter_ops level_ops = {
@@ -198,7 +198,7 @@ static const iter_ops level_ops = {
 
 int level_iter_new(const level *l, sst_use use, iter **out)
 {
-    level_iter *li = mem_zalloc(sizeof *li);
+    level_iter *li = heap_zalloc(sizeof *li);
     if (!li)
         return FIRN_NO_MEMORY;
     li->it.ops = &level_ops;

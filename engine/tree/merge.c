@@ -193,8 +193,8 @@ static void merge_close(iter *it)
     for (size_t i = 0; i < m->count; i++)
         m->children[i]->ops->close(m->children[i]);
     buf_release(&m->key);
-    mem_free(m->heap);
-    mem_free(m);
+    heap_free(m->heap);
+    heap_free(m);
 }
 
 static const iter_ops merge_ops = {
@@ -213,11 +213,11 @@ int merge_iter_new(iter **children, size_t count, iter **out)
         *out = children[0];
         return FIRN_OK;
     }
-    merge_iter *m = mem_zalloc(sizeof *m + count * sizeof *children);
-    slot *heap = mem_alloc((count ? count : 1) * sizeof *heap);
+    merge_iter *m = heap_zalloc(sizeof *m + count * sizeof *children);
+    slot *heap = heap_alloc((count ? count : 1) * sizeof *heap);
     if (!m || !heap) {
-        mem_free(m);
-        mem_free(heap);
+        heap_free(m);
+        heap_free(heap);
         return merge_iter_of(FIRN_NO_MEMORY, children, count, out);
     }
     m->it.ops = &merge_ops;
@@ -231,11 +231,11 @@ int merge_iter_new(iter **children, size_t count, iter **out)
     return FIRN_OK;
 }
 
-int merge_iter_of(int status, iter **children, size_t count, iter **out)
+int merge_iter_of(int rc, iter **children, size_t count, iter **out)
 {
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         return merge_iter_new(children, count, out);
     for (size_t i = 0; i < count; i++)
         children[i]->ops->close(children[i]);
-    return status;
+    return rc;
 }

@@ -11,8 +11,8 @@
 /* Takes the children over, also when it fails (then they are closed). With one child, that child is
  * returned. */
 int merge_iter_new(iter **children, size_t count, iter **out);
-/* For a caller that gathered the children and may have failed at it: with `status` FIRN_OK as
+/* For a caller that gathered the children and may have failed at it: with `rc` FIRN_OK as
  * merge_iter_new, otherwise the children there are get closed, and the status is returned. */
-int merge_iter_of(int status, iter **children, size_t count, iter **out);
+int merge_iter_of(int rc, iter **children, size_t count, iter **out);
 
 #endif

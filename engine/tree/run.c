@@ -96,7 +96,7 @@ enum { FEW = 32 }; /* for so many runs nothing is allocated but what they take t
 int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits, walk *out)
 {
     size_t opened = 0;
-    iter *few[FEW], **its = count <= FEW ? few : mem_alloc(count * sizeof *its);
+    iter *few[FEW], **its = count <= FEW ? few : heap_alloc(count * sizeof *its);
     int rc = its ? FIRN_OK : FIRN_NO_MEMORY;
     *out = (walk){0};
     for (size_t i = 0; rc == FIRN_OK && i < count; i++) {
@@ -110,7 +110,7 @@ int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *lim
     }
     rc = merge_iter_of(rc, its, opened, &out->it);
     if (its != few)
-        mem_free(its);
+        heap_free(its);
     if (rc != FIRN_OK)
         walk_close(out);
     return rc;

@@ -568,7 +568,7 @@ static int copy_side(const look *k, const pick *p, unsigned side, schedule_job *
     size_t count = p->end[side] - p->first[side];
     if (count == 0)
         return FIRN_OK;
-    j->inputs[side] = mem_alloc(count * sizeof(table *));
+    j->inputs[side] = heap_alloc(count * sizeof(table *));
     if (!j->inputs[side])
         return FIRN_NO_MEMORY;
     const level *l = level_of(k, level_of_side(p, side));
@@ -602,8 +602,8 @@ static int hand_out(const look *k, const pick *p, schedule_job *out)
 
 void schedule_job_release(schedule_job *j)
 {
-    mem_free(j->inputs[0]);
-    mem_free(j->inputs[1]);
+    heap_free(j->inputs[0]);
+    heap_free(j->inputs[1]);
     *j = (schedule_job){0};
 }
 

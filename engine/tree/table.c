@@ -15,7 +15,7 @@ static uint64_t own_bytes(const table *t)
 
 int table_new(const table_env *env, uint64_t no, const sst_properties *properties, table **out)
 {
-    table *t = mem_zalloc(sizeof *t);
+    table *t = heap_zalloc(sizeof *t);
     if (!t)
         return FIRN_NO_MEMORY;
     size_t min_size = properties->key_min.size;
@@ -24,7 +24,7 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
         rc = buf_append(&t->keys, properties->key_max.data, properties->key_max.size);
     if (rc != FIRN_OK) {
         buf_release(&t->keys);
-        mem_free(t);
+        heap_free(t);
         return rc;
     }
     t->no = no;
@@ -51,7 +51,7 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
 
 int table_say_kept(table *t, const kept_range *ranges, size_t count)
 {
-    kept_range *copy = count ? mem_alloc(count * sizeof *copy) : NULL;
+    kept_range *copy = count ? heap_alloc(count * sizeof *copy) : NULL;
     if (count && !copy)
         return FIRN_NO_MEMORY;
     if (count)
@@ -88,9 +88,9 @@ static void table_end(dead *d)
     mutex_release(&t->opening);
     if (t->env && t->env->budget)
         budget_release(t->env->budget, BUDGET_TABLES, own_bytes(t));
-    mem_free(t->kept);
+    heap_free(t->kept);
     buf_release(&t->keys);
-    mem_free(t);
+    heap_free(t);
 }
 
 void table_unref(table *t)

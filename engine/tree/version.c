@@ -34,8 +34,8 @@ int edit_drop(edit *e, unsigned lvl, table *t)
 
 void edit_release(edit *e)
 {
-    mem_free(e->added);
-    mem_free(e->dropped);
+    heap_free(e->added);
+    heap_free(e->dropped);
     *e = (edit){0};
 }
 
@@ -54,7 +54,7 @@ int level_room(level *l, size_t count)
     *l = (level){0};
     if (count == 0)
         return FIRN_OK;
-    l->shared = mem_alloc(sizeof *l->shared + count * sizeof *l->shared->tables);
+    l->shared = heap_alloc(sizeof *l->shared + count * sizeof *l->shared->tables);
     if (!l->shared)
         return FIRN_NO_MEMORY;
     atomic_init(&l->shared->refs, 1);
@@ -85,12 +85,12 @@ static void level_unref(level_array *a)
         return;
     for (size_t i = 0; i < a->count; i++)
         table_unref(a->tables[i]);
-    mem_free(a);
+    heap_free(a);
 }
 
 int version_new_empty(version **out)
 {
-    version *v = mem_zalloc(sizeof *v);
+    version *v = heap_zalloc(sizeof *v);
     if (!v)
         return FIRN_NO_MEMORY;
     atomic_init(&v->refs, 1);
@@ -110,7 +110,7 @@ void version_unref(version *v)
         return;
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         level_unref(v->levels[n].shared);
-    mem_free(v);
+    heap_free(v);
 }
 
 uint64_t version_tables(const version *v)

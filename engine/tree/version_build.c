@@ -31,7 +31,7 @@ void version_build_release(version_build *b)
 {
     for (size_t i = 0; i < b->capacity; i++)
         table_unref(b->slots[i].added);
-    mem_free(b->slots);
+    heap_free(b->slots);
     *b = (version_build){0};
 }
 
@@ -63,7 +63,7 @@ static int make_room(version_build *b, firn_error *err)
         return FIRN_OK;
     version_build old = *b;
     size_t capacity = old.capacity ? old.capacity * 2 : SLOTS_MIN;
-    b->slots = mem_zalloc(capacity * sizeof *b->slots);
+    b->slots = heap_zalloc(capacity * sizeof *b->slots);
     if (!b->slots) {
         b->slots = old.slots;
         return error_no_memory(err);
@@ -72,7 +72,7 @@ static int make_room(version_build *b, firn_error *err)
     for (size_t i = 0; i < old.capacity; i++)
         if (old.slots[i].no)
             *slot_of(b, old.slots[i].no) = old.slots[i];
-    mem_free(old.slots);
+    heap_free(old.slots);
     return FIRN_OK;
 }
 
@@ -294,8 +294,8 @@ static int gather_room(const version_build *b, gathered *g, firn_error *err)
         total += most[n] + (b->base && g->changed[n] ? b->base->levels[n].count : 0);
     }
     size_t bytes = (total ? total : 1) * sizeof *g->items;
-    g->items = mem_alloc(bytes);
-    g->room = mem_alloc(bytes);
+    g->items = heap_alloc(bytes);
+    g->room = heap_alloc(bytes);
     return g->items && g->room ? FIRN_OK : error_no_memory(err);
 }
 
@@ -412,8 +412,8 @@ int version_build_finish(version_build *b, version **out, firn_error *err)
     for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
         if (fill_level(b, n, &g, &v->levels[n]) != FIRN_OK)
             rc = error_no_memory(err);
-    mem_free(g.items);
-    mem_free(g.room);
+    heap_free(g.items);
+    heap_free(g.room);
     if (v && b->base)
         v->bucket = b->base->bucket;
     if (rc == FIRN_OK)

@@ -25,7 +25,7 @@ static int begin_part(mem *m, mem_part *p, uint8_t bucket, firn_slice prefix)
 int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
             firn_slice prefix, mem **out)
 {
-    mem *m = mem_zalloc(sizeof *m);
+    mem *m = heap_zalloc(sizeof *m);
     if (!m)
         return FIRN_NO_MEMORY;
     atomic_init(&m->refs, 1);
@@ -35,7 +35,7 @@ int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_fir
     atomic_init(&m->seq_last, FIRN_MAX_SEQ);
     int rc = begin_part(m, &m->main, 0, prefix);
     if (rc != FIRN_OK) {
-        mem_free(m);
+        heap_free(m);
         return rc;
     }
     wal_segment_hold(segment);
@@ -48,12 +48,12 @@ int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_fir
 int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix)
 {
     assert(!mem_part_of(m, bucket));
-    mem_part *p = mem_zalloc(sizeof *p);
+    mem_part *p = heap_zalloc(sizeof *p);
     if (!p)
         return FIRN_NO_MEMORY;
     int rc = begin_part(m, p, bucket, prefix);
     if (rc != FIRN_OK) {
-        mem_free(p);
+        heap_free(p);
         return rc;
     }
     atomic_store_explicit(&m->others[bucket], p, memory_order_release);
@@ -100,10 +100,10 @@ static void mem_end(dead *d)
         next = p->next;
         memtable_free(p->table);
         if (p != &m->main)
-            mem_free(p);
+            heap_free(p);
     }
     wal_segment_drop(m->segment);
-    mem_free(m);
+    heap_free(m);
 }
 
 void mem_unref(mem *m)
@@ -143,7 +143,7 @@ void mem_charge(mem *m)
 
 view *view_room(size_t frozen_room)
 {
-    view *w = mem_zalloc(sizeof *w + frozen_room * sizeof *w->frozen);
+    view *w = heap_zalloc(sizeof *w + frozen_room * sizeof *w->frozen);
     if (w)
         w->frozen_room = frozen_room;
     return w;
@@ -152,7 +152,7 @@ view *view_room(size_t frozen_room)
 void view_room_free(view *w)
 {
     assert(!w || !w->version);
-    mem_free(w);
+    heap_free(w);
 }
 
 void view_fill(view *w, version *v, mem *active, mem *const *frozen, size_t frozen_count)
@@ -194,7 +194,7 @@ static void view_end(dead *d)
     for (size_t i = 0; i < v->frozen_count; i++)
         mem_unref(v->frozen[i]);
     version_unref(v->version);
-    mem_free(v);
+    heap_free(v);
 }
 
 /* A version may be the last one to list many tables. */

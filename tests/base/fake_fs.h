@@ -99,7 +99,7 @@ static int enter(call which)
 static void trace(const char *what, const char *path)
 {
     size_t length = strlen(the_fake.trace);
-    size_t room = sizeof(the_fake.trace) - length;
+    size_t room = sizeof the_fake.trace - length;
     int needed = snprintf(the_fake.trace + length, room, "%s %s;", what, path);
     assert_true(needed > 0 && (size_t)needed < room);
 }
@@ -130,7 +130,7 @@ static int fake_dir_make(fs *f, const char *path)
     if (strchr(path + there + 1, '/'))
         return -ENOENT;
     trace("make", path);
-    assert_true(strlen(path) < sizeof(the_fake.there));
+    assert_true(strlen(path) < sizeof the_fake.there);
     memcpy(the_fake.there, path, strlen(path) + 1);
     return 0;
 }
@@ -240,7 +240,7 @@ static int fake_open(fs_dir *dir, const char *name, unsigned flags, fs_file **ou
     int result = enter(OPEN);
     if (result != 0)
         return result;
-    fs_path(the_fake.file.path, sizeof(the_fake.file.path), dir, name);
+    fs_path(the_fake.file.path, sizeof the_fake.file.path, dir, name);
     *out = &the_fake.file;
     return 0;
 }
@@ -475,13 +475,13 @@ static const fs_ops fake_ops = {
 static fake *fresh(void)
 {
     fake *f = &the_fake;
-    memset(f, 0, sizeof(*f));
+    memset(f, 0, sizeof *f);
     f->base.ops = &fake_ops;
     memcpy(f->path, "/store", 7);
     f->dir = (fs_dir){.owner = &f->base, .path = f->path};
     f->file.owner = &f->base;
-    fs_path(f->file.path, sizeof(f->file.path), &f->dir, "a.log");
-    snprintf(f->there, sizeof(f->there), "/store");
+    fs_path(f->file.path, sizeof f->file.path, &f->dir, "a.log");
+    snprintf(f->there, sizeof f->there, "/store");
     f->chance = rng_init(SEED);
     return f;
 }

@@ -21,7 +21,7 @@ typedef struct fixture {
 
 static inline int set_up(void **state)
 {
-    fixture *f = calloc(1, sizeof(*f));
+    fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->path = tempdir_new();
     error_clear(&f->err);
@@ -43,7 +43,7 @@ static inline int tear_down(void **state)
 static inline const char *path_of(const fixture *f, const char *name)
 {
     static char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", f->path, name);
+    snprintf(path, sizeof path, "%s/%s", f->path, name);
     return path;
 }
 
@@ -59,9 +59,9 @@ static inline fs_file *create(fixture *f, const char *name, const char *contents
 static inline int open_status(fixture *f, const char *name, unsigned flags)
 {
     fs_file *file = NULL;
-    int status = fs_open(f->dir, name, flags, &file, &f->err);
+    int rc = fs_open(f->dir, name, flags, &file, &f->err);
     fs_close(file);
-    return status;
+    return rc;
 }
 
 static inline bool exists(const fixture *f, const char *name)

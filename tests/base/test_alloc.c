@@ -13,9 +13,9 @@ static void OnlyTheNthAllocationFails(void **state)
     for (uint64_t n = 1; n <= 5; n++) {
         alloc_fail_at(n);
         for (uint64_t i = 1; i <= 10; i++) {
-            void *p = mem_alloc(8);
+            void *p = heap_alloc(8);
             assert_int_equal(p == NULL, i == n);
-            mem_free(p);
+            heap_free(p);
         }
         assert_int_equal(alloc_count(), 10);
     }
@@ -25,7 +25,7 @@ static void OnlyTheNthAllocationFails(void **state)
 static void EveryWayToAllocateIsCountedAndCanFail(void **state)
 {
     (void)state;
-    void *kept = mem_alloc(16);
+    void *kept = heap_alloc(16);
     assert_non_null(kept);
     memcpy(kept, "0123456789abcdef", 16);
     for (int way = 0; way < 6; way++) {
@@ -33,22 +33,22 @@ static void EveryWayToAllocateIsCountedAndCanFail(void **state)
         alloc_fail_at(1);
         switch (way) {
         case 0:
-            p = mem_alloc(1);
+            p = heap_alloc(1);
             break;
         case 1:
-            p = mem_zalloc(1);
+            p = heap_zalloc(1);
             break;
         case 2:
-            p = mem_realloc(kept, 1 << 20);
+            p = heap_realloc(kept, 1 << 20);
             break;
         case 3:
-            p = mem_aligned(64, 1);
+            p = heap_aligned(64, 1);
             break;
         case 4:
-            p = mem_strdup("x");
+            p = heap_strdup("x");
             break;
         default:
-            p = mem_pages(1);
+            p = pages_alloc(1);
             break;
         }
         assert_null(p);
@@ -56,7 +56,7 @@ static void EveryWayToAllocateIsCountedAndCanFail(void **state)
     }
     alloc_fail_at(0);
     assert_memory_equal(kept, "0123456789abcdef", 16); /* a failed realloc keeps the block */
-    mem_free(kept);
+    heap_free(kept);
 }
 
 static void CountingAloneFailsNothing(void **state)
@@ -65,50 +65,50 @@ static void CountingAloneFailsNothing(void **state)
     alloc_fail_at(UINT64_MAX);
     assert_int_equal(alloc_count(), 0);
     for (int i = 0; i < 100; i++) {
-        void *p = mem_alloc(1);
+        void *p = heap_alloc(1);
         assert_non_null(p);
-        mem_free(p);
+        heap_free(p);
     }
     alloc_fail_at(0);
-    void *p = mem_alloc(1);
-    mem_free(p);
+    void *p = heap_alloc(1);
+    heap_free(p);
     assert_int_equal(alloc_count(), 100);
 }
 
 static void NothingIsStillAnAddress(void **state)
 {
     (void)state;
-    void *all[] = {mem_alloc(0), mem_zalloc(0), mem_realloc(NULL, 0), mem_aligned(64, 0)};
+    void *all[] = {heap_alloc(0), heap_zalloc(0), heap_realloc(NULL, 0), heap_aligned(64, 0)};
     for (size_t i = 0; i < COUNT_OF(all); i++) {
         assert_non_null(all[i]);
-        mem_free(all[i]);
+        heap_free(all[i]);
     }
-    mem_free(NULL);
-    void *pages = mem_pages(0);
+    heap_free(NULL);
+    void *pages = pages_alloc(0);
     assert_non_null(pages);
-    mem_pages_free(pages, 0);
-    mem_pages_free(NULL, 100);
+    pages_free(pages, 0);
+    pages_free(NULL, 100);
 }
 
 static void BlocksAreZeroedAlignedAndCopied(void **state)
 {
     (void)state;
     static const uint8_t zeros[10000];
-    uint8_t *p = mem_zalloc(sizeof(zeros));
-    assert_memory_equal(p, zeros, sizeof(zeros));
-    mem_free(p);
+    uint8_t *p = heap_zalloc(sizeof zeros);
+    assert_memory_equal(p, zeros, sizeof zeros);
+    heap_free(p);
     for (size_t alignment = 1; alignment <= 4096; alignment *= 2) {
-        void *aligned = mem_aligned(alignment, 100);
+        void *aligned = heap_aligned(alignment, 100);
         assert_non_null(aligned);
         assert_int_equal((uintptr_t)aligned % alignment, 0);
         memset(aligned, 1, 100);
-        mem_free(aligned);
+        heap_free(aligned);
     }
-    char *copy = mem_strdup("firn");
+    char *copy = heap_strdup("firn");
     assert_string_equal(copy, "firn");
-    copy = mem_realloc(copy, 1 << 16);
+    copy = heap_realloc(copy, 1 << 16);
     assert_string_equal(copy, "firn");
-    mem_free(copy);
+    heap_free(copy);
 }
 
 static void PagesAreZeroedAndLargeOnesLieOnHugePages(void **state)
@@ -124,7 +124,7 @@ static void PagesAreZeroedAndLargeOnesLieOnHugePages(void **state)
                                    HUGE_PAGE_BYTES + 1,
                                    3 * HUGE_PAGE_BYTES + 12345};
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-        uint8_t *p = mem_pages(sizes[i]);
+        uint8_t *p = pages_alloc(sizes[i]);
         assert_non_null(p);
         assert_int_equal((uintptr_t)p % 64, 0);
         if (sizes[i] >= HUGE_PAGE_BYTES)
@@ -132,16 +132,16 @@ static void PagesAreZeroedAndLargeOnesLieOnHugePages(void **state)
         for (size_t at = 0; at < sizes[i]; at += 511)
             assert_int_equal(p[at], 0);
         memset(p, 0xff, sizes[i]); /* all of it is ours */
-        mem_pages_free(p, sizes[i]);
+        pages_free(p, sizes[i]);
     }
 }
 
 static void MoreThanThereIsComesBackAsNull(void **state)
 {
     (void)state;
-    assert_null(mem_pages(SIZE_MAX));
-    assert_null(mem_pages(SIZE_MAX - HUGE_PAGE_BYTES));
-    assert_null(mem_pages(SIZE_MAX / 2));
+    assert_null(pages_alloc(SIZE_MAX));
+    assert_null(pages_alloc(SIZE_MAX - HUGE_PAGE_BYTES));
+    assert_null(pages_alloc(SIZE_MAX / 2));
 }
 
 int main(void)

@@ -47,12 +47,12 @@ static void OperationsComeBackInTheirOrder(void **state)
     for (size_t i = 0; i < 300; i++) {
         key_sizes[i] = rng_below(&r, 21);
         value_sizes[i] = i % 3 == 0 ? 0 : rng_below(&r, 51);
-        rng_fill(&r, keys[i], sizeof(keys[i]));
-        rng_fill(&r, values[i], sizeof(values[i]));
-        int status = i % 3 == 0
-                         ? firn_batch_delete(batch, keys[i], key_sizes[i])
-                         : firn_batch_put(batch, keys[i], key_sizes[i], values[i], value_sizes[i]);
-        assert_int_equal(status, FIRN_OK);
+        rng_fill(&r, keys[i], sizeof keys[i]);
+        rng_fill(&r, values[i], sizeof values[i]);
+        int rc = i % 3 == 0
+                     ? firn_batch_delete(batch, keys[i], key_sizes[i])
+                     : firn_batch_put(batch, keys[i], key_sizes[i], values[i], value_sizes[i]);
+        assert_int_equal(rc, FIRN_OK);
         check_batch(batch);
     }
     assert_int_equal(firn_batch_count(batch), 300);
@@ -106,26 +106,26 @@ static void AFailedCallLeavesTheBatchAsItWas(void **state)
     assert_int_equal(firn_batch_put(batch, "a", 1, "1", 1), FIRN_OK);
     uint8_t before[16];
     size_t size = firn_batch_bytes(batch);
-    assert_true(size <= sizeof(before));
+    assert_true(size <= sizeof before);
     memcpy(before, batch_payload(batch).data, size);
 
     static uint8_t bytes[FIRN_MAX_KEY_BYTES + 1];
     assert_int_equal(firn_batch_put(batch, NULL, 1, "v", 1), FIRN_INVALID);
     assert_int_equal(firn_batch_put(batch, "k", 1, NULL, 1), FIRN_INVALID);
     assert_int_equal(firn_batch_delete(batch, NULL, 1), FIRN_INVALID);
-    assert_int_equal(firn_batch_put(batch, bytes, sizeof(bytes), "v", 1), FIRN_TOO_LARGE);
-    assert_int_equal(firn_batch_delete(batch, bytes, sizeof(bytes)), FIRN_TOO_LARGE);
+    assert_int_equal(firn_batch_put(batch, bytes, sizeof bytes, "v", 1), FIRN_TOO_LARGE);
+    assert_int_equal(firn_batch_delete(batch, bytes, sizeof bytes), FIRN_TOO_LARGE);
     assert_int_equal(firn_batch_put(batch, "k", 1, bytes, FIRN_MAX_VALUE_BYTES + (size_t)1),
                      FIRN_TOO_LARGE);
     alloc_fail_at(1);
-    int status = firn_batch_put(batch, "k", 1, bytes, sizeof(bytes));
+    int rc = firn_batch_put(batch, "k", 1, bytes, sizeof bytes);
     alloc_fail_at(0);
-    assert_int_equal(status, FIRN_NO_MEMORY);
+    assert_int_equal(rc, FIRN_NO_MEMORY);
 
     assert_int_equal(firn_batch_count(batch), 1);
     assert_int_equal(firn_batch_bytes(batch), size);
     assert_memory_equal(batch_payload(batch).data, before, size);
-    assert_int_equal(firn_batch_put(batch, "k", 1, bytes, sizeof(bytes)), FIRN_OK);
+    assert_int_equal(firn_batch_put(batch, "k", 1, bytes, sizeof bytes), FIRN_OK);
     check_batch(batch);
     firn_batch_free(batch);
 }
@@ -135,9 +135,9 @@ static void ANewBatchWithoutMemoryIsAStatus(void **state)
     (void)state;
     firn_batch *batch = NULL;
     alloc_fail_at(1);
-    int status = firn_batch_new(&batch);
+    int rc = firn_batch_new(&batch);
     alloc_fail_at(0);
-    assert_int_equal(status, FIRN_NO_MEMORY);
+    assert_int_equal(rc, FIRN_NO_MEMORY);
     assert_null(batch);
 }
 
@@ -186,7 +186,7 @@ static size_t read_hexdump(const char *path, uint8_t *out, size_t room)
     char line[256];
     bool inside = false;
     size_t size = 0;
-    while (fgets(line, sizeof(line), file)) {
+    while (fgets(line, sizeof line, file)) {
         if (strncmp(line, "```", 3) == 0) {
             inside = strncmp(line, "```hexdump", 10) == 0;
             continue;

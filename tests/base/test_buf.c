@@ -28,16 +28,16 @@ static void WhatIsAppendedStaysInOrderWhileTheBufferGrows(void **state)
     (void)state;
     static uint8_t expected[200000];
     rng r = rng_init(SEED);
-    rng_fill(&r, expected, sizeof(expected));
+    rng_fill(&r, expected, sizeof expected);
     buf b = {0};
-    while (b.size < sizeof(expected)) {
+    while (b.size < sizeof expected) {
         size_t piece = rng_below(&r, 500);
-        if (piece > sizeof(expected) - b.size)
-            piece = sizeof(expected) - b.size;
+        if (piece > sizeof expected - b.size)
+            piece = sizeof expected - b.size;
         assert_int_equal(buf_append(&b, expected + b.size, piece), FIRN_OK);
         assert_true(b.size <= b.capacity);
     }
-    assert_memory_equal(b.data, expected, sizeof(expected));
+    assert_memory_equal(b.data, expected, sizeof expected);
     buf_release(&b);
 }
 
@@ -64,9 +64,9 @@ static void ReservedRoomIsThereWithoutAllocating(void **state)
     assert_memory_equal(b.data, "abc", 3);
     uint8_t bytes[1000] = {1};
     alloc_fail_at(1);
-    int status = buf_append(&b, bytes, sizeof(bytes));
+    int rc = buf_append(&b, bytes, sizeof bytes);
     alloc_fail_at(0);
-    assert_int_equal(status, FIRN_OK);
+    assert_int_equal(rc, FIRN_OK);
     buf_release(&b);
 }
 
@@ -79,10 +79,10 @@ static void AssigningReplacesShorterAndLongerContents(void **state)
     assert_int_equal(b.size, 1);
     assert_memory_equal(b.data, "2", 1);
     uint8_t big[1000];
-    memset(big, 7, sizeof(big));
-    assert_int_equal(buf_assign(&b, big, sizeof(big)), FIRN_OK);
-    assert_int_equal(b.size, sizeof(big));
-    assert_memory_equal(b.data, big, sizeof(big));
+    memset(big, 7, sizeof big);
+    assert_int_equal(buf_assign(&b, big, sizeof big), FIRN_OK);
+    assert_int_equal(b.size, sizeof big);
+    assert_memory_equal(b.data, big, sizeof big);
     assert_int_equal(buf_assign(&b, NULL, 0), FIRN_OK);
     assert_int_equal(b.size, 0);
     buf_clear(&b);
@@ -97,15 +97,15 @@ static void GrowthThatFailsLeavesTheBufferAsItWas(void **state)
     buf before = b;
     uint8_t big[1000] = {0};
     alloc_fail_at(1);
-    assert_int_equal(buf_append(&b, big, sizeof(big)), FIRN_NO_MEMORY);
+    assert_int_equal(buf_append(&b, big, sizeof big), FIRN_NO_MEMORY);
     alloc_fail_at(1);
-    assert_int_equal(buf_assign(&b, big, sizeof(big)), FIRN_NO_MEMORY);
+    assert_int_equal(buf_assign(&b, big, sizeof big), FIRN_NO_MEMORY);
     alloc_fail_at(1);
-    assert_int_equal(buf_reserve(&b, sizeof(big)), FIRN_NO_MEMORY);
+    assert_int_equal(buf_reserve(&b, sizeof big), FIRN_NO_MEMORY);
     alloc_fail_at(0);
     assert_int_equal(buf_reserve(&b, SIZE_MAX), FIRN_NO_MEMORY);
     assert_int_equal(buf_reserve(&b, SIZE_MAX / 2), FIRN_NO_MEMORY);
-    assert_memory_equal(&b, &before, sizeof(b));
+    assert_memory_equal(&b, &before, sizeof b);
     assert_memory_equal(b.data, "abc", 3);
     buf_release(&b);
 }

@@ -31,7 +31,7 @@ static void EveryLengthAndAlignmentAgreesWithZlib(void **state)
     (void)state;
     static uint8_t bytes[LONGEST_BYTES + 16];
     rng r = rng_init(SEED);
-    rng_fill(&r, bytes, sizeof(bytes));
+    rng_fill(&r, bytes, sizeof bytes);
     for (size_t size = 0; size <= LONGEST_BYTES; size++) {
         for (size_t at = 0; at < 16; at++) {
             uint32_t start = (uint32_t)rng_next(&r);
@@ -62,7 +62,7 @@ static void AMessageInPiecesHasTheChecksumOfTheWhole(void **state)
     static uint8_t bytes[1 << 16];
     rng r = rng_init(SEED);
     for (int round = 0; round < 500; round++) {
-        size_t size = rng_below(&r, sizeof(bytes) + 1);
+        size_t size = rng_below(&r, sizeof bytes + 1);
         rng_fill(&r, bytes, size);
         uint32_t whole = crc32_portable(0, bytes, size);
         uint32_t pieces = 0;
@@ -84,8 +84,8 @@ static void EverySingleFlippedBitIsSeen(void **state)
     (void)state;
     uint8_t bytes[200];
     rng r = rng_init(SEED);
-    rng_fill(&r, bytes, sizeof(bytes));
-    for (size_t size = 1; size <= sizeof(bytes); size += 13) {
+    rng_fill(&r, bytes, sizeof bytes);
+    for (size_t size = 1; size <= sizeof bytes; size += 13) {
         uint32_t right = crc32_update(0, bytes, size);
         for (size_t bit = 0; bit < 8 * size; bit++) {
             bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -151,7 +151,7 @@ static void TheProcessorsOwnWayIsTheOneInUse(void **state)
         skip();
     static uint8_t bytes[LONGEST_BYTES];
     rng r = rng_init(SEED);
-    rng_fill(&r, bytes, sizeof(bytes));
+    rng_fill(&r, bytes, sizeof bytes);
     for (size_t size = 0; size <= LONGEST_BYTES; size++)
         assert_int_equal(own(99, bytes, size), crc32_portable(99, bytes, size));
     /* Not both: a processor is of one kind. */

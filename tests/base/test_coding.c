@@ -138,8 +138,8 @@ static void PiecesNeverContradictTheOrderOfKeys(void **state)
     rng r = rng_init(SEED);
     uint8_t room_a[24], room_b[24];
     for (int i = 0; i < 200000; i++) {
-        firn_slice a = random_key(&r, room_a, sizeof(room_a));
-        firn_slice b = random_key(&r, room_b, sizeof(room_b));
+        firn_slice a = random_key(&r, room_a, sizeof room_a);
+        firn_slice b = random_key(&r, room_b, sizeof room_b);
         size_t common = slice_common(a, b);
         assert_true(common <= a.size && common <= b.size);
         assert_memory_equal(a.data, b.data, common);

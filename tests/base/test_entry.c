@@ -27,7 +27,7 @@ static void APutHasTheBytesOfTheFormat(void **state)
     assert_memory_equal(p, "\x01\x00\x03\x00\x05\x00\x00\x00keyvalue", 16);
     entry e;
     size_t used;
-    assert_int_equal(entry_decode(p, sizeof(p), &e, &used), FIRN_OK);
+    assert_int_equal(entry_decode(p, sizeof p, &e, &used), FIRN_OK);
     assert_int_equal(used, 16);
     assert_int_equal(e.kind, FIRN_PUT);
     assert_int_equal(e.bucket, 0);
@@ -45,12 +45,12 @@ static void EmptyKeysAndValuesAreOrdinary(void **state)
     entry e;
     size_t used;
     encode(p, FIRN_PUT, 0, slice_of(NULL, 0), slice_of(NULL, 0));
-    assert_int_equal(entry_decode(p, sizeof(p), &e, &used), FIRN_OK);
+    assert_int_equal(entry_decode(p, sizeof p, &e, &used), FIRN_OK);
     assert_int_equal(used, ENTRY_HEADER_BYTES);
     assert_int_equal(e.key.size, 0);
     assert_int_equal(e.value.size, 0);
     encode(p, FIRN_DELETE, 0, slice_of(NULL, 0), slice_of(NULL, 0));
-    assert_int_equal(entry_decode(p, sizeof(p), &e, &used), FIRN_OK);
+    assert_int_equal(entry_decode(p, sizeof p, &e, &used), FIRN_OK);
     assert_int_equal(e.kind, FIRN_DELETE);
 }
 
@@ -82,7 +82,7 @@ static void KindsOfLaterVersionsAreUnsupportedAndZeroIsDamage(void **state)
         int expected = kind == 0                                 ? FIRN_DAMAGED
                        : kind == FIRN_PUT || kind == FIRN_DELETE ? FIRN_OK
                                                                  : FIRN_UNSUPPORTED;
-        assert_int_equal(entry_decode(p, sizeof(p), &e, &used), expected);
+        assert_int_equal(entry_decode(p, sizeof p, &e, &used), expected);
     }
 }
 
@@ -94,7 +94,7 @@ static void BucketsOtherThanTheDefaultAreUnsupported(void **state)
         encode(p, FIRN_PUT, (uint8_t)bucket, slice_of_str("k"), slice_of_str("v"));
         entry e;
         size_t used;
-        assert_int_equal(entry_decode(p, sizeof(p), &e, &used),
+        assert_int_equal(entry_decode(p, sizeof p, &e, &used),
                          bucket != ENTRY_BUCKET_LONG ? FIRN_OK : FIRN_UNSUPPORTED);
     }
 }
@@ -106,7 +106,7 @@ static void ADeleteWithAValueIsDamaged(void **state)
     encode(p, FIRN_DELETE, 0, slice_of_str("k"), slice_of_str("v"));
     entry e;
     size_t used;
-    assert_int_equal(entry_decode(p, sizeof(p), &e, &used), FIRN_DAMAGED);
+    assert_int_equal(entry_decode(p, sizeof p, &e, &used), FIRN_DAMAGED);
 }
 
 /* `available` is a claim here: lengths are judged without touching key or value. */

@@ -28,22 +28,22 @@ static void AnErrorReadsAsOneLine(void **state)
     firn_error e;
     char text[512];
     error_system(&e, "/data/000001.log", 4096, ENOSPC, "write");
-    size_t length = firn_error_format(&e, text, sizeof(text));
+    size_t length = firn_error_format(&e, text, sizeof text);
     assert_string_equal(text, "cannot write: /data/000001.log at offset 4096: No space left on "
                               "device (free some space on the volume; writing resumes by itself)");
     assert_int_equal(length, strlen(text));
 
     error_set(&e, FIRN_INVALID, "option %s is %d", "levels", -1);
-    firn_error_format(&e, text, sizeof(text));
+    firn_error_format(&e, text, sizeof text);
     assert_string_equal(text, "option levels is -1");
 
     error_file(&e, FIRN_DAMAGED, "a.sst", 0, "wrong checksum");
     error_hint(&e, "run %s", "firn check");
-    firn_error_format(&e, text, sizeof(text));
+    firn_error_format(&e, text, sizeof text);
     assert_string_equal(text, "wrong checksum: a.sst at offset 0 (run firn check)");
 
     error_clear(&e);
-    firn_error_format(&e, text, sizeof(text));
+    firn_error_format(&e, text, sizeof text);
     assert_string_equal(text, "FIRN_OK");
 }
 
@@ -53,7 +53,7 @@ static void FormattingFillsAnyBufferAndSaysWhatItNeeds(void **state)
     firn_error e;
     char whole[512];
     error_system(&e, "/data/000001.log", 77, EIO, "sync");
-    size_t length = firn_error_format(&e, whole, sizeof(whole));
+    size_t length = firn_error_format(&e, whole, sizeof whole);
     assert_int_equal(firn_error_format(&e, NULL, 0), length);
     for (size_t size = 1; size <= length + 1; size++) {
         char *text = malloc(size);
@@ -70,17 +70,17 @@ static void LongTextsAreCutAndAPathKeepsItsEnd(void **state)
     (void)state;
     firn_error e;
     char path[1000];
-    memset(path, 'd', sizeof(path));
-    memcpy(path + sizeof(path) - 12, "/000042.log", 12);
+    memset(path, 'd', sizeof path);
+    memcpy(path + sizeof path - 12, "/000042.log", 12);
     error_file(&e, FIRN_IO, path, FIRN_NO_OFFSET, "%s", path);
-    assert_int_equal(strlen(e.file), sizeof(e.file) - 1);
+    assert_int_equal(strlen(e.file), sizeof e.file - 1);
     assert_memory_equal(e.file, "...ddd", 6);
     assert_string_equal(e.file + strlen(e.file) - 11, "/000042.log");
-    assert_int_equal(strlen(e.message), sizeof(e.message) - 1);
+    assert_int_equal(strlen(e.message), sizeof e.message - 1);
     error_hint(&e, "%s", path);
-    assert_int_equal(strlen(e.hint), sizeof(e.hint) - 1);
+    assert_int_equal(strlen(e.hint), sizeof e.hint - 1);
 
-    path[sizeof(e.file) - 1] = '\0'; /* the longest that fits */
+    path[sizeof e.file - 1] = '\0'; /* the longest that fits */
     error_file(&e, FIRN_IO, path, FIRN_NO_OFFSET, "x");
     assert_string_equal(e.file, path);
 }
@@ -131,7 +131,7 @@ static void NotFoundIsDescribedAndBecomesAFailureToACallerThatNeedsTheFile(void 
 {
     (void)state;
     firn_error e;
-    memset(&e, 0xa5, sizeof(e));
+    memset(&e, 0xa5, sizeof e);
     assert_int_equal(error_system(&e, "f", 0, ENOENT, "open"), FIRN_NOT_FOUND);
     assert_int_equal(e.status, FIRN_NOT_FOUND);
     assert_string_equal(e.file, "f");
@@ -148,14 +148,14 @@ static void AGivenErrorIsTheOneThatWasFoundOrGetsAText(void **state)
 {
     (void)state;
     firn_error e, before, found;
-    memset(&e, 0xa5, sizeof(e));
+    memset(&e, 0xa5, sizeof e);
     before = e;
     error_set(&found, FIRN_IO, "why");
     assert_int_equal(error_give(&e, FIRN_OK, &found), FIRN_OK);
-    assert_memory_equal(&e, &before, sizeof(e));
+    assert_memory_equal(&e, &before, sizeof e);
     assert_int_equal(error_give(&e, FIRN_IO, &found), FIRN_IO);
-    assert_memory_equal(&e, &found, sizeof(e));
-    memset(&e, 0xa5, sizeof(e));
+    assert_memory_equal(&e, &found, sizeof e);
+    memset(&e, 0xa5, sizeof e);
     assert_int_equal(error_give(&e, FIRN_DAMAGED, &found), FIRN_DAMAGED); /* not described */
     assert_int_equal(e.status, FIRN_DAMAGED);
     assert_string_equal(e.message, "the call failed with FIRN_DAMAGED");
@@ -171,7 +171,7 @@ static void AThreadThatFindsNoMemoryIsALackOfMemory(void **state)
     } cases[] = {{EAGAIN, FIRN_NO_MEMORY}, {ENOMEM, FIRN_NO_MEMORY}, {EPERM, FIRN_IO}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         firn_error e;
-        memset(&e, 0xa5, sizeof(e));
+        memset(&e, 0xa5, sizeof e);
         assert_int_equal(error_thread(&e, "f", cases[i].sys_errno), cases[i].status);
         assert_int_equal(e.status, cases[i].status);
         assert_true(e.hint[0] != '\0');
@@ -234,7 +234,7 @@ static void NoCallerHasToAskForTheDetail(void **state)
 static void refuse(size_t bytes)
 {
     alloc_fail_at(1);
-    assert_null(mem_alloc(bytes));
+    assert_null(heap_alloc(bytes));
     alloc_fail_at(0);
 }
 

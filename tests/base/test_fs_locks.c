@@ -30,10 +30,10 @@ typedef struct fixture {
 
 static int set_up(void **state)
 {
-    fixture *f = calloc(1, sizeof(*f));
+    fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->root = tempdir_new();
-    snprintf(f->store, sizeof(f->store), "%s/store", f->root);
+    snprintf(f->store, sizeof f->store, "%s/store", f->root);
     error_clear(&f->err);
     assert_int_equal(mkdir(f->store, 0700), 0);
     *state = f;
@@ -53,7 +53,7 @@ static const char *in_root(const fixture *f, const char *name)
     static char paths[4][512];
     static unsigned next;
     char *path = paths[next++ % 4];
-    snprintf(path, sizeof(paths[0]), "%s/%s", f->root, name);
+    snprintf(path, sizeof paths[0], "%s/%s", f->root, name);
     return path;
 }
 
@@ -65,8 +65,8 @@ typedef struct held {
 static int take(const char *path, held *h, firn_error *err)
 {
     *h = (held){0};
-    int status = fs_dir_open(fs_posix(), path, &h->dir, err);
-    return status == FIRN_OK ? fs_dir_lock(h->dir, &h->lock, err) : status;
+    int rc = fs_dir_open(fs_posix(), path, &h->dir, err);
+    return rc == FIRN_OK ? fs_dir_lock(h->dir, &h->lock, err) : rc;
 }
 
 static void let_go(held *h)
@@ -79,9 +79,9 @@ static void let_go(held *h)
 static int try_once(const char *path, firn_error *err)
 {
     held h;
-    int status = take(path, &h, err);
+    int rc = take(path, &h, err);
     let_go(&h);
-    return status;
+    return rc;
 }
 
 /* Runs fn in a child; its exit status is what fn returns. */
@@ -116,8 +116,8 @@ static void ARemovedOrReplacedLockFileLetsNoSecondOpenerIn(void **state)
     fixture *f = *state;
     held h;
     char lock[512], copy[512];
-    snprintf(lock, sizeof(lock), "%s/LOCK", f->store);
-    snprintf(copy, sizeof(copy), "%s/copy", f->root);
+    snprintf(lock, sizeof lock, "%s/LOCK", f->store);
+    snprintf(copy, sizeof copy, "%s/copy", f->root);
     assert_int_equal(take(f->store, &h, &f->err), FIRN_OK);
     assert_int_equal(fs_dir_held(h.dir, h.lock, &f->err), FIRN_OK);
     assert_int_equal(f->err.status, FIRN_OK);
@@ -151,17 +151,17 @@ static void EveryWayToAFolderLeadsToTheSameLock(void **state)
     fixture *f = *state;
     held h;
     char dots[512], mounted[512];
-    snprintf(dots, sizeof(dots), "%s/../store/.", f->store);
-    snprintf(mounted, sizeof(mounted), "%s/mounted", f->root);
+    snprintf(dots, sizeof dots, "%s/../store/.", f->store);
+    snprintf(mounted, sizeof mounted, "%s/mounted", f->root);
     assert_int_equal(symlink("store", in_root(f, "link")), 0);
     assert_int_equal(mkdir(mounted, 0700), 0);
     assert_int_equal(take(in_root(f, "link"), &h, &f->err), FIRN_OK);
     assert_int_equal(try_once(f->store, &f->err), FIRN_LOCKED);
     assert_int_equal(try_once(dots, &f->err), FIRN_LOCKED);
     if (mount(f->store, mounted, NULL, MS_BIND, NULL) == 0) {
-        int status = try_once(mounted, &f->err);
+        int rc = try_once(mounted, &f->err);
         assert_int_equal(umount(mounted), 0);
-        assert_int_equal(status, FIRN_LOCKED);
+        assert_int_equal(rc, FIRN_LOCKED);
     }
     /* The link may go: the folder has kept its name. */
     assert_int_equal(unlink(in_root(f, "link")), 0);
@@ -207,9 +207,9 @@ static int child_that_opens(fixture *f, int ready)
     firn_error err;
     (void)ready;
     char expected[64];
-    snprintf(expected, sizeof(expected), "process %ld holds the lock", (long)getppid());
-    int status = try_once(f->store, &err);
-    return status == FIRN_LOCKED && strcmp(err.message, expected) == 0 ? 0 : 1;
+    snprintf(expected, sizeof expected, "process %ld holds the lock", (long)getppid());
+    int rc = try_once(f->store, &err);
+    return rc == FIRN_LOCKED && strcmp(err.message, expected) == 0 ? 0 : 1;
 }
 
 static int child_that_closes(fixture *f, int ready)
@@ -253,17 +253,17 @@ static void AChildGivesItsParentsLockUpByNothingThatItDoes(void **state)
 static int child_that_races(fixture *f, int ready)
 {
     held h;
-    int status = FIRN_LOCKED;
+    int rc = FIRN_LOCKED;
     for (int i = 0; i < 200; i++) {
-        status = take(f->store, &h, NULL);
-        if (status == FIRN_OK && access(in_root(f, "inside"), F_OK) == 0)
+        rc = take(f->store, &h, NULL);
+        if (rc == FIRN_OK && access(in_root(f, "inside"), F_OK) == 0)
             return 2; /* another one is in, too */
-        if (status == FIRN_OK) {
+        if (rc == FIRN_OK) {
             close(open(in_root(f, "inside"), O_CREAT | O_WRONLY, 0600));
             unlink(in_root(f, "inside"));
         }
         let_go(&h);
-        if (status != FIRN_OK && status != FIRN_LOCKED)
+        if (rc != FIRN_OK && rc != FIRN_LOCKED)
             return 3;
     }
     (void)ready;
@@ -299,7 +299,7 @@ static void ARemovedRenamedOrReplacedFolderIsNoticed(void **state)
     fixture *f = *state;
     held h;
     char lock[512];
-    snprintf(lock, sizeof(lock), "%s/LOCK", f->store);
+    snprintf(lock, sizeof lock, "%s/LOCK", f->store);
     assert_int_equal(take(f->store, &h, &f->err), FIRN_OK);
     assert_int_equal(rename(f->store, in_root(f, "away")), 0);
     expect_lost(&h, "removed or renamed", &f->err);
@@ -324,7 +324,7 @@ static void TheFolderAboveMayGoToo(void **state)
     held h;
     char path[512];
     assert_int_equal(mkdir(in_root(f, "above"), 0700), 0);
-    snprintf(path, sizeof(path), "%s/above/store", f->root);
+    snprintf(path, sizeof path, "%s/above/store", f->root);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(take(path, &h, &f->err), FIRN_OK);
     assert_int_equal(rename(in_root(f, "above"), in_root(f, "elsewhere")), 0);
@@ -382,7 +382,7 @@ static int child_with_a_limit(fixture *f, int ready)
     signal(SIGXFSZ, SIG_DFL);
     if (fs_dir_open(fs_posix(), f->store, &dir, NULL) != FIRN_OK ||
         fs_open(dir, "a", FS_WRITE | FS_CREATE_NEW, &file, NULL) != FIRN_OK ||
-        fs_write(file, bytes, sizeof(bytes), 0, NULL) != FIRN_OK)
+        fs_write(file, bytes, sizeof bytes, 0, NULL) != FIRN_OK)
         return 1;
     const struct rlimit limit = {10000, RLIM_INFINITY};
     if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
@@ -426,7 +426,7 @@ struct dirent *readdir(DIR *stream)
     static struct dirent *(*real)(DIR *);
     if (!real) {
         void *found = dlsym(RTLD_NEXT, "readdir");
-        memcpy(&real, &found, sizeof(found));
+        memcpy(&real, &found, sizeof found);
     }
     if (interruptions > 0) {
         interruptions--;
@@ -451,7 +451,7 @@ static void AnInterruptedListingShowsEveryNameOnce(void **state)
     unsigned count = 0;
     for (int i = 0; i < 20; i++) {
         char name[16];
-        snprintf(name, sizeof(name), "store/%d", i);
+        snprintf(name, sizeof name, "store/%d", i);
         fclose(fopen(in_root(f, name), "w"));
     }
     assert_int_equal(fs_dir_open(fs_posix(), f->store, &dir, &f->err), FIRN_OK);

@@ -14,7 +14,7 @@ typedef struct odd_names {
 static int add_odd(void *ctx, const char *name)
 {
     odd_names *o = ctx;
-    assert_true(strlen(o->text) + strlen(name) + 2 < sizeof(o->text));
+    assert_true(strlen(o->text) + strlen(name) + 2 < sizeof o->text);
     strcat(strcat(o->text, name), " ");
     return 0;
 }
@@ -54,7 +54,7 @@ static void WhatIsNoPlainFileIsListedAndToldAndMovedUnopened(void **state)
     for (size_t i = 1; i < COUNT_OF(things); i++) {
         char moved[40];
         assert_int_equal(fs_move(f->dir, things[i].name, lost, things[i].name, &f->err), FIRN_OK);
-        snprintf(moved, sizeof(moved), "lost/%s", things[i].name);
+        snprintf(moved, sizeof moved, "lost/%s", things[i].name);
         assert_false(exists(f, things[i].name));
         assert_true(exists(f, moved));
     }

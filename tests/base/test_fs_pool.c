@@ -240,10 +240,10 @@ static int real_read(fs_file *file)
 {
     char found[16];
     error_clear(&err);
-    int status = fs_read(file, found, 5, 0, &err);
-    if (status == FIRN_OK)
+    int rc = fs_read(file, found, 5, 0, &err);
+    if (rc == FIRN_OK)
         assert_memory_equal(found, "first", 5);
-    return status;
+    return rc;
 }
 
 /* On a real file system, where an inode number is given again as soon as its file is gone. */

@@ -88,9 +88,9 @@ static void OnlyPlainFilesAreOpened(void **state)
     int s = socket(AF_UNIX, SOCK_STREAM, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = path_of(f, "socket");
-    assert_true(strlen(path) < sizeof(address.sun_path));
+    assert_true(strlen(path) < sizeof address.sun_path);
     memcpy(address.sun_path, path, strlen(path) + 1);
-    assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof address), 0);
     close(s);
     static const char *const names[] = {"folder", "fifo", "socket"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -106,7 +106,7 @@ static void NamesStayInTheirFolder(void **state)
 {
     fixture *f = *state;
     char long_name[FS_NAME_MAX + 2];
-    memset(long_name, 'n', sizeof(long_name));
+    memset(long_name, 'n', sizeof long_name);
     long_name[FS_NAME_MAX + 1] = '\0';
     const char *const names[] = {"", ".", "..", "../a", "d/a", "/etc/passwd", long_name};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -136,7 +136,7 @@ static void DescriptorsAreClosedOnExec(void **state)
     const struct dirent *d;
     while ((d = readdir(descriptors)) != NULL) {
         char target[4096];
-        ssize_t n = readlinkat(dirfd(descriptors), d->d_name, target, sizeof(target) - 1);
+        ssize_t n = readlinkat(dirfd(descriptors), d->d_name, target, sizeof target - 1);
         if (n < 0)
             continue;
         target[n] = '\0';
@@ -260,7 +260,7 @@ static void AListingShowsEveryNameOnceAndStopsWhenTold(void **state)
     fixture *f = *state;
     for (int i = 1; i <= 500; i++) {
         char name[16];
-        snprintf(name, sizeof(name), "%d", i);
+        snprintf(name, sizeof name, "%d", i);
         fs_close(create(f, name, ""));
     }
     for (int twice = 0; twice < 2; twice++) {
@@ -376,9 +376,9 @@ static void SizesCanBeAskedCutAndReserved(void **state)
     assert_int_equal(size, 100000);
     static char contents[100000];
     static const char zeros[100000];
-    assert_int_equal(fs_read(file, contents, sizeof(contents), 0, &f->err), FIRN_OK);
+    assert_int_equal(fs_read(file, contents, sizeof contents, 0, &f->err), FIRN_OK);
     assert_memory_equal(contents, "hello", 5);
-    assert_memory_equal(contents + 5, zeros, sizeof(zeros) - 5);
+    assert_memory_equal(contents + 5, zeros, sizeof zeros - 5);
     struct stat st;
     assert_int_equal(stat(path_of(f, "a"), &st), 0);
     assert_true((uint64_t)st.st_blocks * 512 >= 100000);
@@ -512,7 +512,7 @@ static void EverySyncAsksTheSystem(void **state)
     assert_int_equal(fs_sync(file, &f->err), FIRN_IO);
     assert_int_equal(f->err.sys_errno, EINVAL);
     const fs_ops *ops = fs_posix()->ops;
-    ssize_t n = ops->pread(file, value, sizeof(value), 0);
+    ssize_t n = ops->pread(file, value, sizeof value, 0);
     assert_true(n > 0);
     assert_int_equal(ops->pwrite(file, value, (size_t)n, 0), n); /* what it is already */
     assert_int_equal(ops->pwrite_durable(file, value, (size_t)n, 0), -EOPNOTSUPP);
@@ -545,13 +545,13 @@ static void PopulatedPagesAreInMemoryAndKeepTheirBytes(void **state)
     void *address = NULL;
     assert_int_equal(fs_map(file, size, true, &address, &f->err), FIRN_OK);
     uint8_t *map = address;
-    int status = fs_populate(file, map, page, true, &f->err);
-    if (status == FIRN_UNSUPPORTED) {
+    int rc = fs_populate(file, map, page, true, &f->err);
+    if (rc == FIRN_UNSUPPORTED) {
         fs_unmap(file, address, size);
         fs_close(file);
         skip();
     }
-    assert_int_equal(status, FIRN_OK);
+    assert_int_equal(rc, FIRN_OK);
     /* A range need not begin or end with a page. */
     assert_int_equal(fs_populate(file, map + page / 2, 4 * page, true, &f->err), FIRN_OK);
     unsigned char resident[8] = {0};
@@ -631,15 +631,15 @@ static void AnotherProcessWithTheLockIsNamedAndItsDeathFreesIt(void **state)
     pid_t later_opener = start_holder(f, "LOCK", false);
     fs_file *file = NULL;
     assert_int_equal(fs_open(f->dir, "LOCK", FS_WRITE, &file, &f->err), FIRN_OK);
-    int status = fs_lock(file, &f->err);
+    int rc = fs_lock(file, &f->err);
     end_holder(holder);
     int after = fs_lock(file, NULL);
     end_holder(opener);
     end_holder(elsewhere);
     end_holder(later_opener);
-    assert_int_equal(status, FIRN_LOCKED);
+    assert_int_equal(rc, FIRN_LOCKED);
     char expected[64];
-    snprintf(expected, sizeof(expected), "process %ld holds the lock", (long)holder);
+    snprintf(expected, sizeof expected, "process %ld holds the lock", (long)holder);
     assert_string_equal(f->err.message, expected);
     assert_int_equal(after, FIRN_OK);
     fs_close(file);
@@ -658,9 +658,9 @@ static void AskingForTheLockNeitherTakesNorDisturbsIt(void **state)
     assert_true(locked);
     fs_close(file);
     pid_t holder = start_holder(f, "LOCK", true);
-    int status = fs_dir_locked(f->dir, "LOCK", &locked, &f->err);
+    int rc = fs_dir_locked(f->dir, "LOCK", &locked, &f->err);
     end_holder(holder);
-    assert_int_equal(status, FIRN_OK);
+    assert_int_equal(rc, FIRN_OK);
     assert_true(locked);
     assert_int_equal(fs_dir_locked(f->dir, "LOCK", &locked, &f->err), FIRN_OK);
     assert_false(locked);
@@ -721,9 +721,9 @@ static void ClocksRunForwardAndChanceDiffers(void **state)
     }
     assert_true(fs_wall_us(real) > UINT64_C(1577836800) * 1000000); /* 2020 */
     static uint8_t a[1000], b[1000];
-    assert_int_equal(fs_random(real, a, sizeof(a), &f->err), FIRN_OK);
-    assert_int_equal(fs_random(real, b, sizeof(b), &f->err), FIRN_OK);
-    assert_memory_not_equal(a, b, sizeof(a));
+    assert_int_equal(fs_random(real, a, sizeof a, &f->err), FIRN_OK);
+    assert_int_equal(fs_random(real, b, sizeof b, &f->err), FIRN_OK);
+    assert_memory_not_equal(a, b, sizeof a);
     assert_memory_not_equal(a + 900, b + 900, 100);
 }
 

@@ -10,14 +10,14 @@ static void ShortTransfersAreCompleted(void **state)
     (void)state;
     static uint8_t bytes[100000], back[100000];
     rng r = rng_init(SEED);
-    rng_fill(&r, bytes, sizeof(bytes));
+    rng_fill(&r, bytes, sizeof bytes);
     static const size_t most[] = {1, 7, 4096, 1 << 20};
     for (size_t i = 0; i < COUNT_OF(most); i++) {
         fake *f = fresh();
         f->most = most[i];
         f->interruptions = (unsigned)i;
         firn_error e;
-        size_t size = most[i] == 1 ? 1000 : sizeof(bytes);
+        size_t size = most[i] == 1 ? 1000 : sizeof bytes;
         assert_int_equal(fs_write(&f->file, bytes, size, 123, &e), FIRN_OK);
         assert_memory_equal(f->contents + 123, bytes, size);
         memset(f->contents + 123, 0, size);
@@ -39,7 +39,7 @@ static void AFailureInTheMiddleSaysWhere(void **state)
     f->failing = PWRITE;
     f->fail_with = -ENOSPC;
     f->fail_after = 100;
-    assert_int_equal(fs_write(&f->file, bytes, sizeof(bytes), 1000, &e), FIRN_NO_SPACE);
+    assert_int_equal(fs_write(&f->file, bytes, sizeof bytes, 1000, &e), FIRN_NO_SPACE);
     assert_true(e.offset == 1100);
     assert_string_equal(e.file, "/store/a.log");
     assert_int_equal(e.sys_errno, ENOSPC);
@@ -48,7 +48,7 @@ static void AFailureInTheMiddleSaysWhere(void **state)
 
     f->failing = PREAD;
     f->fail_with = -EIO;
-    assert_int_equal(fs_read(&f->file, bytes, sizeof(bytes), 0, &e), FIRN_IO);
+    assert_int_equal(fs_read(&f->file, bytes, sizeof bytes, 0, &e), FIRN_IO);
     assert_true(e.offset == 100);
     assert_int_equal(e.sys_errno, EIO);
 }
@@ -190,12 +190,12 @@ static int run(fake *f, call which, firn_error *e)
     case DIR_SYNC:
         return fs_dir_sync(&f->dir, e);
     case DIR_LIST: {
-        int status = fs_dir_list(&f->dir, stop_at_once, NULL, e);
-        return status == FIRN_END ? FIRN_OK : status;
+        int rc = fs_dir_list(&f->dir, stop_at_once, NULL, e);
+        return rc == FIRN_END ? FIRN_OK : rc;
     }
     case DIR_LIST_ODD: {
-        int status = fs_dir_list_odd(&f->dir, stop_at_once, NULL, e);
-        return status == FIRN_END ? FIRN_OK : status;
+        int rc = fs_dir_list_odd(&f->dir, stop_at_once, NULL, e);
+        return rc == FIRN_END ? FIRN_OK : rc;
     }
     case LOOK:
         return fs_look(&f->dir, "a.log", &entry, e);
@@ -224,9 +224,9 @@ static void InterruptionsAreRepeatedAndSeenByNoCaller(void **state)
         f->interruptions = 3;
         firn_error e;
         error_clear(&e);
-        int status = run(f, (call)which, &e);
-        if (status != FIRN_OK || e.status != FIRN_OK || f->calls[which] != 1)
-            fail_msg("%s: status %d after %u calls", call_names[which], status, f->calls[which]);
+        int rc = run(f, (call)which, &e);
+        if (rc != FIRN_OK || e.status != FIRN_OK || f->calls[which] != 1)
+            fail_msg("%s: status %d after %u calls", call_names[which], rc, f->calls[which]);
     }
 }
 
@@ -239,11 +239,11 @@ static void EveryFailureIsDescribedOnceAndNotRepeated(void **state)
         f->fail_with = -EIO;
         firn_error e;
         error_clear(&e);
-        int status = run(f, (call)which, &e);
+        int rc = run(f, (call)which, &e);
         bool names_file = which == RANDOM || strstr(e.file, "/store") == e.file;
-        if (status != FIRN_IO || e.status != FIRN_IO || e.sys_errno != EIO || !names_file ||
+        if (rc != FIRN_IO || e.status != FIRN_IO || e.sys_errno != EIO || !names_file ||
             e.message[0] == '\0' || e.hint[0] == '\0' || f->calls[which] != 1)
-            fail_msg("%s: status %d, %s: %s", call_names[which], status, e.file, e.message);
+            fail_msg("%s: status %d, %s: %s", call_names[which], rc, e.file, e.message);
         f = fresh();
         f->failing = (call)which;
         f->fail_with = -EIO;
@@ -257,10 +257,10 @@ static void SuccessLeavesTheDetailAlone(void **state)
     for (int which = 0; which < CALLS; which++) {
         fake *f = fresh();
         firn_error e, before;
-        memset(&e, 0x5a, sizeof(e));
+        memset(&e, 0x5a, sizeof e);
         before = e;
         assert_int_equal(run(f, (call)which, &e), FIRN_OK);
-        assert_memory_equal(&e, &before, sizeof(e));
+        assert_memory_equal(&e, &before, sizeof e);
     }
 }
 
@@ -304,7 +304,7 @@ static void WhatCannotBeReservedIsWrittenAsZeros(void **state)
     for (size_t i = 0; i < COUNT_OF(cannot); i++) {
         fake *f = fresh();
         firn_error e;
-        memset(f->contents, 9, sizeof(f->contents));
+        memset(f->contents, 9, sizeof f->contents);
         f->size = 100;
         f->failing = ALLOCATE;
         f->fail_with = cannot[i];
@@ -510,18 +510,18 @@ static void EveryFolderIsSyncedIntoItsParentBeforeTheNext(void **state)
 
     /* A process that died right here left /store/a unsynced: the next one begins with it. */
     f = fresh();
-    snprintf(f->there, sizeof(f->there), "/store/a");
+    snprintf(f->there, sizeof f->there, "/store/a");
     assert_int_equal(fs_dir_make(&f->base, "/store/a/b", &e), FIRN_OK);
     assert_string_equal(f->trace, "open /store/a;open /store;sync ;"
                                   "make /store/a/b;open /store/a;sync ;open /store/a/b;");
     f = fresh();
-    snprintf(f->there, sizeof(f->there), "/store/a");
+    snprintf(f->there, sizeof f->there, "/store/a");
     assert_int_equal(fs_dir_make(&f->base, "/store/a", &e), FIRN_OK);
     assert_string_equal(f->trace, "open /store/a;open /store;sync ;open /store/a;");
 
     /* A relative path begins in the working folder. */
     f = fresh();
-    snprintf(f->there, sizeof(f->there), ".");
+    snprintf(f->there, sizeof f->there, ".");
     assert_int_equal(fs_dir_make(&f->base, "ab", &e), FIRN_OK);
     assert_string_equal(f->trace, "make ab;open .;sync ;open ab;");
 }
@@ -582,21 +582,21 @@ static void PathsAreJoinedAndCutFromTheLeft(void **state)
     char out[32];
     char dir_path[] = "/data/stores/of/customer";
     fs_dir dir = {.path = dir_path};
-    fs_path(out, sizeof(out), &dir, "a.log");
+    fs_path(out, sizeof out, &dir, "a.log");
     assert_string_equal(out, "/data/stores/of/customer/a.log");
-    fs_path(out, sizeof(out), &dir, "bc.log");
+    fs_path(out, sizeof out, &dir, "bc.log");
     assert_string_equal(out, "/data/stores/of/customer/bc.log");
-    fs_path(out, sizeof(out), &dir, "cde.log");
+    fs_path(out, sizeof out, &dir, "cde.log");
     assert_string_equal(out, "...a/stores/of/customer/cde.log");
-    fs_path(out, sizeof(out), &dir, "0123456789012345678901234567890123456789");
+    fs_path(out, sizeof out, &dir, "0123456789012345678901234567890123456789");
     assert_string_equal(out, "...2345678901234567890123456789");
-    fs_path(out, sizeof(out), &dir, NULL);
+    fs_path(out, sizeof out, &dir, NULL);
     assert_string_equal(out, "/data/stores/of/customer");
     fs_path(out, 10, &dir, NULL);
     assert_string_equal(out, "...stomer");
     char root_path[] = "/";
     fs_dir root = {.path = root_path};
-    fs_path(out, sizeof(out), &root, "a");
+    fs_path(out, sizeof out, &root, "a");
     assert_string_equal(out, "/a");
 }
 

@@ -24,7 +24,7 @@ static void AnArrayGrowsByDoublingAndKeepsWhatItHolds(void **state)
     assert_int_equal(moves, 11); /* 8, 16, ... 8192 */
     for (uint32_t i = 0; i < 5000; i++)
         assert_int_equal(numbers[i], i);
-    mem_free(numbers);
+    heap_free(numbers);
 }
 
 static void WithoutMemoryAnArrayStaysAsItWas(void **state)
@@ -37,9 +37,9 @@ static void WithoutMemoryAnArrayStaysAsItWas(void **state)
     uint64_t *before = numbers;
     numbers[7] = 7;
     alloc_fail_at(1);
-    int status = array_grow(&numbers, &capacity, 8, sizeof *numbers, &err);
+    int rc = array_grow(&numbers, &capacity, 8, sizeof *numbers, &err);
     alloc_fail_at(0);
-    assert_int_equal(status, FIRN_NO_MEMORY);
+    assert_int_equal(rc, FIRN_NO_MEMORY);
     assert_int_equal(err.status, FIRN_NO_MEMORY);
     assert_ptr_equal(numbers, before);
     assert_int_equal(capacity, 8);
@@ -47,13 +47,13 @@ static void WithoutMemoryAnArrayStaysAsItWas(void **state)
     /* A size that no address space has is refused, and not cut to what a size_t holds. */
     size_t absurd = SIZE_MAX / 16 + 1;
     alloc_fail_at(UINT64_MAX);
-    status = array_grow(&numbers, &absurd, absurd, sizeof *numbers, NULL);
+    rc = array_grow(&numbers, &absurd, absurd, sizeof *numbers, NULL);
     uint64_t asked = alloc_count();
     alloc_fail_at(0);
-    assert_int_equal(status, FIRN_NO_MEMORY);
+    assert_int_equal(rc, FIRN_NO_MEMORY);
     assert_int_equal(asked, 0);
     assert_int_equal(absurd, SIZE_MAX / 16 + 1);
-    mem_free(numbers);
+    heap_free(numbers);
 }
 
 int main(void)

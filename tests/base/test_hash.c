@@ -32,7 +32,7 @@ static void TheValuesAreThoseOfTheTableFormat(void **state)
 {
     (void)state;
     uint8_t bytes[64];
-    for (size_t i = 0; i < sizeof(bytes); i++)
+    for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (uint8_t)(i * 37 + 11);
     for (size_t size = 0; size < COUNT_OF(golden); size++) {
         uint64_t h = hash64(bytes, size, size * 1000);
@@ -48,7 +48,7 @@ static void EveryLengthAndSeedMatters(void **state)
     static const uint8_t zeros[200];
     uint64_t seen[2 * 201];
     size_t count = 0;
-    for (size_t size = 0; size <= sizeof(zeros); size++) {
+    for (size_t size = 0; size <= sizeof zeros; size++) {
         seen[count++] = hash64(zeros, size, 0);
         seen[count++] = hash64(zeros, size, 1);
     }
@@ -62,7 +62,7 @@ static void PlaceInMemoryDoesNotMatterAndNothingElseIsRead(void **state)
     (void)state;
     rng r = rng_init(SEED);
     uint8_t bytes[100 + 8];
-    rng_fill(&r, bytes, sizeof(bytes));
+    rng_fill(&r, bytes, sizeof bytes);
     for (size_t size = 0; size <= 100; size++) {
         guarded g = guarded_new(size);
         for (size_t at = 0; at < 8; at++) {
@@ -112,7 +112,7 @@ static void CountingKeysSpreadEvenly(void **state)
             uint8_t key[16] = {'u', 's', 'e', 'r'};
             for (int digit = 0; digit < 8; digit++)
                 key[15 - digit] = (uint8_t)('0' + (i >> (3 * digit)) % 8);
-            buckets[hash64(key, sizeof(key), 0) >> shifts[s] & 255]++;
+            buckets[hash64(key, sizeof key, 0) >> shifts[s] & 255]++;
         }
         double chi = 0;
         for (int b = 0; b < 256; b++) {

@@ -141,10 +141,10 @@ static void ACopyThatFailsLeavesNothing(void **state)
             simfs_fail(w.sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
         else if (how == 3)
             alloc_fail_at(1);
-        int status = lost_keep(&w.lost, "a.tbl", &err);
+        int rc = lost_keep(&w.lost, "a.tbl", &err);
         alloc_fail_at(0);
-        assert_int_equal(status, how == 2 ? FIRN_IO : how == 3 ? FIRN_NO_MEMORY : FIRN_NO_SPACE);
-        assert_int_equal(err.status, status);
+        assert_int_equal(rc, how == 2 ? FIRN_IO : how == 3 ? FIRN_NO_MEMORY : FIRN_NO_SPACE);
+        assert_int_equal(err.status, rc);
         assert_false(simfs_exists(w.sim, FOLDER "/lost/a.tbl-1"));
         simfs_heal(w.sim);
         assert_int_equal(lost_keep(&w.lost, "a.tbl", &err), FIRN_OK);

@@ -433,7 +433,7 @@ static void TheBenchSurvivesFailingAllocations(void **state)
     fs_file *f = NULL;
     assert_int_equal(simfs_fs(b.sim)->ops->open(b.dir, "a", FS_WRITE | FS_CREATE_NEW, &f), 0);
     assert_int_equal(simfs_fs(b.sim)->ops->pwrite(f, "abc", 3, 0), 3);
-    assert_null(mem_alloc(1)); /* it was still armed */
+    assert_null(heap_alloc(1)); /* it was still armed */
     fs_close(f);
     bench_free(&b);
 }

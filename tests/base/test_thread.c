@@ -24,7 +24,7 @@ typedef struct shared {
 
 static void shared_init(shared *s)
 {
-    memset(s, 0, sizeof(*s));
+    memset(s, 0, sizeof *s);
     mutex_init(&s->m);
     cond_init(&s->c);
 }
@@ -198,7 +198,7 @@ typedef struct observed {
 static void observe(void *arg)
 {
     observed *o = arg;
-    pthread_getname_np(pthread_self(), o->name, sizeof(o->name));
+    pthread_getname_np(pthread_self(), o->name, sizeof o->name);
     pthread_sigmask(SIG_BLOCK, NULL, &o->mask);
 }
 

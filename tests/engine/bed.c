@@ -120,11 +120,11 @@ bool wrong(char *why, const char *format, ...)
     return false;
 }
 
-bool wrong_status(char *why, const char *what, int status, const firn_error *err)
+bool wrong_status(char *why, const char *what, int rc, const firn_error *err)
 {
     char text[400] = "";
     firn_error_format(err, text, sizeof text);
-    return wrong(why, "%s: %s: %s", what, firn_status_name(status), text);
+    return wrong(why, "%s: %s: %s", what, firn_status_name(rc), text);
 }
 
 const char *key_text(firn_slice key)
@@ -339,13 +339,13 @@ void bed_release(bed *b)
     *b = (bed){0};
 }
 
-void must_ok(int status, const firn_error *err, const char *call, const char *file, int line)
+void must_ok(int rc, const firn_error *err, const char *call, const char *file, int line)
 {
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         return;
     char text[600] = "";
     firn_error_format(err, text, sizeof text);
-    print_error("%s:%d: %s: %s: %s\n", file, line, call, firn_status_name(status), text);
+    print_error("%s:%d: %s: %s: %s\n", file, line, call, firn_status_name(rc), text);
     fail();
 }
 

@@ -60,7 +60,7 @@ bool value_is(uint64_t number, firn_slice bytes);
 
 bool wrong(char *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "FIRN_IO: message: file ..." */
-bool wrong_status(char *why, const char *what, int status, const firn_error *err);
+bool wrong_status(char *why, const char *what, int rc, const firn_error *err);
 const char *key_text(firn_slice key); /* escaped, for messages; borrowed from a small ring */
 
 bool compare_get(firn *db, const firn_snapshot *snapshot, firn_slice key, uint64_t number,
@@ -105,7 +105,7 @@ uint64_t bed_tables(bed *b); /* in all levels */
 void bed_release(bed *b);
 
 /* `must(call)`: fails the test with the whole error when the status is not FIRN_OK. */
-void must_ok(int status, const firn_error *err, const char *call, const char *file, int line);
+void must_ok(int rc, const firn_error *err, const char *call, const char *file, int line);
 #define MUST(call)                                                                                 \
     do {                                                                                           \
         firn_error error_ = {0};                                                                   \

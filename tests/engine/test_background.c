@@ -155,10 +155,10 @@ static int no_room_for_tables(void *ctx, unsigned call, uint64_t index, const ch
     return call == SIMFS_CREATE && strstr(name, ".tbl") ? ENOSPC : 0;
 }
 
-static void set_stuck(bed *b, background_work work, int status)
+static void set_stuck(bed *b, background_work work, int rc)
 {
     mutex_lock(&b->db->state_mu);
-    b->db->stuck[work].status = b->db->stuck[work].error.status = status;
+    b->db->stuck[work].status = b->db->stuck[work].error.status = rc;
     b->db->compaction_stuck_at = 1;
     snprintf(b->db->stuck[work].error.message, sizeof b->db->stuck[work].error.message, "%s",
              work == WORK_FLUSH ? "of the flush" : "of the compaction");
@@ -166,13 +166,13 @@ static void set_stuck(bed *b, background_work work, int status)
 }
 
 /* What a writer that has to wait is told: FIRN_OK to wait on, or an error with this message. */
-static void writers_are_told(bed *b, int status, const char *message)
+static void writers_are_told(bed *b, int wanted, const char *message)
 {
     firn_error err = {0};
     mutex_lock(&b->db->state_mu);
     int rc = store_stopped(b->db, &err);
     mutex_unlock(&b->db->state_mu);
-    assert_int_equal(rc, status);
+    assert_int_equal(rc, wanted);
     assert_string_equal(err.message, message);
 }
 

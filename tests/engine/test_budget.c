@@ -79,7 +79,7 @@ static void walk(firn *db, bool bypass)
 static void the_sum_of_the_charges_is_what_is_held(void **state)
 {
     (void)state;
-    uint64_t before = mem_pages_held();
+    uint64_t before = pages_in_use();
     for (int compressed = 0; compressed < 2; compressed++) {
         bed b;
         rng r = rng_init(7);
@@ -112,7 +112,7 @@ static void the_sum_of_the_charges_is_what_is_held(void **state)
             check_charges(b.db);
         }
         bed_release(&b);
-        assert_int_equal(mem_pages_held(), before);
+        assert_int_equal(pages_in_use(), before);
     }
 }
 
@@ -323,7 +323,7 @@ enum { HUGE_COUNT = 24, HUGE_BYTES = 4 << 20 };
 /* One value for each key and table, compressed to little. */
 static void huge_store(bed *b)
 {
-    uint8_t *value = mem_zalloc(HUGE_BYTES);
+    uint8_t *value = heap_zalloc(HUGE_BYTES);
     assert_non_null(value);
     bed_on_simfs(b, 5);
     b->options.memory = MIB;
@@ -341,7 +341,7 @@ static void huge_store(bed *b)
         MUST(firn_put(b->db, key, 3, value, HUGE_BYTES, NULL, error));
         bed_flush(b);
     }
-    mem_free(value);
+    heap_free(value);
     assert_int_equal(bed_stats(b).level_tables[0], HUGE_COUNT);
 }
 

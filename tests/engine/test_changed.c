@@ -40,10 +40,10 @@ static char folder[4096];
 static firn *db;
 static firn_error err;
 
-static void must(int status)
+static void must(int rc)
 {
     char text[1024];
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         return;
     firn_error_format(&err, text, sizeof text);
     fail_msg("%s", text);
@@ -179,15 +179,15 @@ static void walk(rng *r, bool backward)
     io.bypass_cache = rng_below(r, 2);
     must(firn_iter_new(db, &io, &it, &err));
     size_t n = key_of((unsigned)rng_below(r, KEYS), key);
-    int status = rng_below(r, 2) ? (backward ? firn_iter_last(it) : firn_iter_first(it))
-                 : backward      ? firn_iter_seek_for_prev(it, key, n)
-                                 : firn_iter_seek(it, key, n);
-    for (unsigned steps = 0; status == FIRN_OK && steps < 2 * KEYS; steps++) {
+    int rc = rng_below(r, 2) ? (backward ? firn_iter_last(it) : firn_iter_first(it))
+             : backward      ? firn_iter_seek_for_prev(it, key, n)
+                             : firn_iter_seek(it, key, n);
+    for (unsigned steps = 0; rc == FIRN_OK && steps < 2 * KEYS; steps++) {
         firn_slice k = firn_iter_key(it), v = firn_iter_value(it);
         assert_true(k.size <= FIRN_MAX_KEY_BYTES && v.size <= 8 << 20);
         touch(k.data, k.size);
         touch(v.data, v.size);
-        status = backward ? firn_iter_prev(it) : firn_iter_next(it);
+        rc = backward ? firn_iter_prev(it) : firn_iter_next(it);
     }
     firn_iter_free(it);
 }

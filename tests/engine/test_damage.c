@@ -22,11 +22,11 @@ static char damage[300]; /* what was done, for messages */
 
 /* ---- judging ---- */
 
-static void must_be_well_told(const char *who, int status, const firn_error *err)
+static void must_be_well_told(const char *who, int rc, const firn_error *err)
 {
-    if (status != FIRN_DAMAGED || err->status != FIRN_DAMAGED || !err->file[0] || !err->message[0])
+    if (rc != FIRN_DAMAGED || err->status != FIRN_DAMAGED || !err->file[0] || !err->message[0])
         fail_msg("%s: %s says %s: \"%s\" in \"%s\", should be FIRN_DAMAGED with a file", damage,
-                 who, firn_status_name(status), err->message, err->file);
+                 who, firn_status_name(rc), err->message, err->file);
 }
 
 /* Damage that check, which reads every byte, has seen. */

@@ -17,10 +17,10 @@ enum { LIMIT = 64, KEYS = 60000, VALUE_BYTES = 100, TABLES_MIN = 100 };
 
 static firn_error err;
 
-static void must(int status, const char *what)
+static void must(int rc, const char *what)
 {
     char text[1024];
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         return;
     firn_error_format(&err, text, sizeof text);
     fail_msg("%s: %s", what, text);
@@ -85,10 +85,10 @@ static void scan_all(firn *db, bool bypass, bool backward)
     io.bypass_cache = bypass;
     must(firn_iter_new(db, &io, &it, &err), "iterator");
     unsigned count = 0;
-    int status = backward ? firn_iter_last(it) : firn_iter_first(it);
-    for (; status == FIRN_OK; count++)
-        status = backward ? firn_iter_prev(it) : firn_iter_next(it);
-    if (status != FIRN_END)
+    int rc = backward ? firn_iter_last(it) : firn_iter_first(it);
+    for (; rc == FIRN_OK; count++)
+        rc = backward ? firn_iter_prev(it) : firn_iter_next(it);
+    if (rc != FIRN_END)
         must(firn_iter_status(it, &err), "scan");
     assert_int_equal(count, KEYS);
     firn_iter_free(it);
@@ -140,12 +140,12 @@ static void copy_to(firn *from, const char *folder, const engine_config *config)
     firn_iter *it = NULL;
     must(engine_open(folder, &o, config, &to, &err), "open the copy");
     must(firn_iter_new(from, NULL, &it, &err), "iterator");
-    int status = firn_iter_first(it);
-    for (; status == FIRN_OK; status = firn_iter_next(it)) {
+    int rc = firn_iter_first(it);
+    for (; rc == FIRN_OK; rc = firn_iter_next(it)) {
         firn_slice k = firn_iter_key(it), v = firn_iter_value(it);
         must(firn_put(to, k.data, k.size, v.data, v.size, NULL, &err), "copy");
     }
-    assert_int_equal(status, FIRN_END);
+    assert_int_equal(rc, FIRN_END);
     firn_iter_free(it);
     must(firn_close(to, &err), "close the copy");
 }
@@ -309,13 +309,13 @@ static int walk(firn *db)
     firn_iter_options_init(&io);
     io.bypass_cache = true;
     must(firn_iter_new(db, &io, &it, &err), "iterator");
-    int status = firn_iter_first(it);
-    while (status == FIRN_OK)
-        status = firn_iter_next(it);
-    if (status != FIRN_END)
-        assert_int_equal(firn_iter_status(it, &err), status);
+    int rc = firn_iter_first(it);
+    while (rc == FIRN_OK)
+        rc = firn_iter_next(it);
+    if (rc != FIRN_END)
+        assert_int_equal(firn_iter_status(it, &err), rc);
     firn_iter_free(it);
-    return status;
+    return rc;
 }
 
 static void a_table_that_was_removed_or_replaced_is_told(void **state)

@@ -19,7 +19,7 @@
 #include "bed.h"
 #include "support/told_faults.h"
 
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT_OF(array) (sizeof array / sizeof((array)[0]))
 
 typedef struct run {
     told told;

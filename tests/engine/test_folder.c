@@ -21,7 +21,7 @@
 #include "support/tempdir.h"
 #include "support/told.h"
 
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define COUNT_OF(array) (sizeof array / sizeof((array)[0]))
 
 static char path_room[3][512];
 

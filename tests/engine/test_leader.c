@@ -20,7 +20,7 @@ static struct {
     unsigned met;
 } stop;
 
-static void leave(wal *w, wal_group *g, int status, firn_error *error)
+static void leave(wal *w, wal_group *g, int rc, firn_error *error)
 {
     void (*there)(void) = stop.there;
     stop.there = NULL; /* once */
@@ -28,7 +28,7 @@ static void leave(wal *w, wal_group *g, int status, firn_error *error)
         stop.met++;
         there();
     }
-    wal_group_end(w, g, status, error);
+    wal_group_end(w, g, rc, error);
 }
 
 #define wal_group_end leave

@@ -14,10 +14,10 @@ static simfs *sim;
 static firn *db;
 static firn_error err;
 
-static void must(int status)
+static void must(int rc)
 {
     char text[1024];
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         return;
     firn_error_format(&err, text, sizeof text);
     fail_msg("%s", text);
@@ -240,10 +240,10 @@ static void a_scan_of_tables_that_are_read_asks_ahead(void **state)
         must(firn_iter_new(db, &io, &it, &err));
         uint64_t before = simfs_read_ahead(sim);
         unsigned count = 0;
-        int status = way & 1 ? firn_iter_last(it) : firn_iter_first(it);
-        for (; status == FIRN_OK; count++)
-            status = way & 1 ? firn_iter_prev(it) : firn_iter_next(it);
-        assert_int_equal(status, FIRN_END);
+        int rc = way & 1 ? firn_iter_last(it) : firn_iter_first(it);
+        for (; rc == FIRN_OK; count++)
+            rc = way & 1 ? firn_iter_prev(it) : firn_iter_next(it);
+        assert_int_equal(rc, FIRN_END);
         assert_int_equal(count, KEYS);
         uint64_t asked = simfs_read_ahead(sim) - before, data = (uint64_t)KEYS * VALUE_BYTES;
         assert_true(asked > data / 4);

@@ -80,11 +80,11 @@ static int on_record(void *ctx, const firn_wal_record *record)
     return FIRN_OK;
 }
 
-static void on_durable(void *ctx, uint64_t seq, int status)
+static void on_durable(void *ctx, uint64_t seq, int rc)
 {
     (void)ctx;
     (void)seq;
-    (void)status;
+    (void)rc;
 }
 
 /* What a successful call has made is given back. */

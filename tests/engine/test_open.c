@@ -35,16 +35,16 @@ static int teardown(void **state)
 }
 
 /* Opening fails with this status, and the error has a message and these words. */
-static void refused(bed *b, int status, const char *words)
+static void refused(bed *b, int wanted, const char *words)
 {
     firn_error err = {0};
     char text[700];
     firn *db = NULL;
     int rc = engine_open(b->folder, &b->options, &b->config, &db, &err);
     firn_error_format(&err, text, sizeof text);
-    if (rc != status || err.status != status || !strstr(text, words) || db)
+    if (rc != wanted || err.status != wanted || !strstr(text, words) || db)
         fail_msg("%s: \"%s\", should be %s with \"%s\"", firn_status_name(rc), text,
-                 firn_status_name(status), words);
+                 firn_status_name(wanted), words);
 }
 
 /* ---- A listing with sizes and times, to see that nothing was touched ---- */

@@ -34,9 +34,9 @@ static void *lengthened(const void *from, size_t size)
     return copy;
 }
 
-static void must_be_refused(int status, const firn_error *err, const char *hint)
+static void must_be_refused(int rc, const firn_error *err, const char *hint)
 {
-    assert_int_equal(status, FIRN_INVALID);
+    assert_int_equal(rc, FIRN_INVALID);
     if (!strstr(err->message, "have size") || !strstr(err->hint, hint))
         fail_msg("\"%s (%s)\", should name the size and %s", err->message, err->hint, hint);
 }

@@ -89,10 +89,10 @@ static void corpus_load(corpus *c, const char *folder)
     if (c->count == 0)
         die("%s is empty", folder);
     /* The order of a folder is not the same everywhere. */
-    qsort(c->names, c->count, sizeof(c->names[0]), by_name);
+    qsort(c->names, c->count, sizeof c->names[0], by_name);
     for (size_t i = 0; i < c->count; i++) {
         char path[1024];
-        snprintf(path, sizeof(path), "%s/%s", folder, c->names[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, c->names[i]);
         c->data[i] = read_whole(path, &c->sizes[i]);
     }
 }
@@ -131,7 +131,7 @@ static void mutate_once(shared_input *in, const corpus *c, rng *r)
         in->data[at] = (uint8_t)rng_next(r);
         break;
     case 2:
-        in->data[at] = edges[rng_below(r, sizeof(edges))];
+        in->data[at] = edges[rng_below(r, sizeof edges)];
         break;
     case 3: /* remove */
         if (length > in->size - at)
@@ -188,7 +188,7 @@ static void take(shared_input *in, const corpus *c, size_t i)
 {
     in->size = c->sizes[i] < INPUT_MAX ? c->sizes[i] : INPUT_MAX;
     memcpy(in->data, c->data[i], in->size);
-    snprintf(in->origin, sizeof(in->origin), "%s", c->names[i]);
+    snprintf(in->origin, sizeof in->origin, "%s", c->names[i]);
 }
 
 static void run_all(shared_input *in, const corpus *c, uint64_t seed, uint64_t mutations)
@@ -203,7 +203,7 @@ static void run_all(shared_input *in, const corpus *c, uint64_t seed, uint64_t m
         take(in, c, from);
         for (uint64_t n = 1 + rng_below(&r, 6); n > 0; n--)
             mutate_once(in, c, &r);
-        snprintf(in->origin, sizeof(in->origin), "mutation %llu of seed %llu, from %s",
+        snprintf(in->origin, sizeof in->origin, "mutation %llu of seed %llu, from %s",
                  (unsigned long long)i, (unsigned long long)seed, c->names[from]);
         run(in);
     }
@@ -231,16 +231,16 @@ static void report(const char *program, const shared_input *in, int status)
 {
     const char *folder = getenv("TMPDIR");
     char path[1024], how[64];
-    snprintf(path, sizeof(path), "%s/firn-fuzz-" FUZZ_TOPIC "-XXXXXX",
+    snprintf(path, sizeof path, "%s/firn-fuzz-" FUZZ_TOPIC "-XXXXXX",
              folder && folder[0] ? folder : "/tmp");
     int fd = mkstemp(path);
     if (fd < 0 || write(fd, in->data, in->size) != (ssize_t)in->size)
         die("cannot write the input that failed to %s", path);
     close(fd);
     if (WIFSIGNALED(status))
-        snprintf(how, sizeof(how), "%s", strsignal(WTERMSIG(status)));
+        snprintf(how, sizeof how, "%s", strsignal(WTERMSIG(status)));
     else
-        snprintf(how, sizeof(how), "exit status %d", WEXITSTATUS(status));
+        snprintf(how, sizeof how, "exit status %d", WEXITSTATUS(status));
     printf("fuzz " FUZZ_TOPIC ": %s (%s); repeat with: %s %s\n", in->origin, how, program, path);
 }
 
@@ -266,7 +266,7 @@ int main(int argc, char **argv)
     static corpus c;
     corpus_load(&c, FUZZ_CORPUS);
     shared_input *in =
-        mmap(NULL, sizeof(*in), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, sizeof *in, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (in == MAP_FAILED)
         die("no shared memory");
     pid_t child = fork();
@@ -288,6 +288,6 @@ int main(int argc, char **argv)
     else
         report(argv[0], in, status);
     corpus_release(&c);
-    munmap(in, sizeof(*in));
+    munmap(in, sizeof *in);
     return status == 0 ? 0 : 1;
 }

@@ -83,7 +83,7 @@ static inline uint64_t fuzz_number(fuzz_input *in)
     if (b < 192)
         return b;
     if (b < 224) { /* an edge and what is beside it */
-        uint64_t edge = edges[(b - 192u) % (sizeof(edges) / sizeof(edges[0]))];
+        uint64_t edge = edges[(b - 192u) % (sizeof edges / sizeof edges[0])];
         return edge + fuzz_u8(in) - 8;
     }
     uint8_t bytes[8] = {0};

@@ -122,11 +122,11 @@ static void check_block(firn_slice bytes, uint32_t key_max, const fuzz_run *buil
     if (bytes.size > 0)
         memcpy(g.data, bytes.data, bytes.size);
     const char *why = NULL;
-    int status = sst_block_check(g.data, (uint32_t)bytes.size, key_max, &why);
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED);
-    FUZZ_CHECK(status == FIRN_OK || (why && why[0] != '\0'));
-    FUZZ_CHECK(!built || status == FIRN_OK);
-    if (status == FIRN_OK) {
+    int rc = sst_block_check(g.data, (uint32_t)bytes.size, key_max, &why);
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+    FUZZ_CHECK(rc == FIRN_OK || (why && why[0] != '\0'));
+    FUZZ_CHECK(!built || rc == FIRN_OK);
+    if (rc == FIRN_OK) {
         sst_block b = sst_block_view(g.data, (uint32_t)bytes.size);
         fuzz_run r = {0};
         read_entries(&b, key_max, &r);

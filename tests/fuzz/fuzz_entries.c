@@ -21,19 +21,19 @@
 /* ---- A payload from anywhere ---- */
 
 /* Walks the entries as a reader does. Returns how many there are before the first that does not
- * pass, whose status goes to *status: FIRN_OK when all do. */
-static uint32_t walk(firn_slice payload, firn_batch *rebuilt, int *status)
+ * pass, whose status goes to *rc: FIRN_OK when all do. */
+static uint32_t walk(firn_slice payload, firn_batch *rebuilt, int *rc)
 {
     size_t at = 0;
     uint32_t count = 0;
-    *status = FIRN_OK;
+    *rc = FIRN_OK;
     while (at < payload.size) {
         entry e = {.kind = 77};
         size_t used = 0;
         const uint8_t *p = payload.data + at;
-        *status = entry_decode(p, payload.size - at, &e, &used);
-        if (*status != FIRN_OK) {
-            FUZZ_CHECK(*status == FIRN_DAMAGED || *status == FIRN_UNSUPPORTED);
+        *rc = entry_decode(p, payload.size - at, &e, &used);
+        if (*rc != FIRN_OK) {
+            FUZZ_CHECK(*rc == FIRN_DAMAGED || *rc == FIRN_UNSUPPORTED);
             FUZZ_CHECK(e.kind == 77 && used == 0);
             return count;
         }
@@ -63,12 +63,12 @@ static void payload_target(fuzz_input *in, bool right_count)
     firn_batch *rebuilt;
     FUZZ_CHECK(firn_batch_new(&rebuilt) == FIRN_OK);
 
-    int status;
-    uint32_t count = walk(payload, rebuilt, &status);
+    int rc;
+    uint32_t count = walk(payload, rebuilt, &rc);
     if (right_count)
         claimed = count;
     int verdict = entries_check(payload, claimed);
-    if (status == FIRN_OK) {
+    if (rc == FIRN_OK) {
         FUZZ_CHECK((verdict == FIRN_OK) == (claimed == count));
         FUZZ_CHECK(verdict == FIRN_OK || verdict == FIRN_DAMAGED);
         firn_slice again = batch_payload(rebuilt);
@@ -76,7 +76,7 @@ static void payload_target(fuzz_input *in, bool right_count)
         FUZZ_CHECK(again.size == 0 || memcmp(again.data, payload.data, again.size) == 0);
     } else {
         /* With fewer than the claimed count in front of it, the bad one is met. */
-        FUZZ_CHECK(verdict == (claimed > count ? status : FIRN_DAMAGED));
+        FUZZ_CHECK(verdict == (claimed > count ? rc : FIRN_DAMAGED));
     }
     firn_batch_free(rebuilt);
     guarded_release(&g);
@@ -150,15 +150,15 @@ static void good_call(firn_batch *batch, model *m, fuzz_input *in)
     bool removes = which % 4 == 0;
     firn_slice key = fuzz_bytes(in, fuzz_u8(in));
     firn_slice value = fuzz_bytes(in, removes ? 0 : fuzz_u8(in));
-    if (m->size + entry_size(key.size, value.size) > sizeof(m->bytes))
+    if (m->size + entry_size(key.size, value.size) > sizeof m->bytes)
         return;
     if (which & 0x80)
         alloc_fail_at(1);
-    int status = removes ? firn_batch_delete(batch, key.data, key.size)
-                         : firn_batch_put(batch, key.data, key.size, value.data, value.size);
+    int rc = removes ? firn_batch_delete(batch, key.data, key.size)
+                     : firn_batch_put(batch, key.data, key.size, value.data, value.size);
     alloc_fail_at(0);
-    FUZZ_CHECK(status == FIRN_OK || (status == FIRN_NO_MEMORY && (which & 0x80)));
-    if (status == FIRN_OK)
+    FUZZ_CHECK(rc == FIRN_OK || (rc == FIRN_NO_MEMORY && (which & 0x80)));
+    if (rc == FIRN_OK)
         model_add(m, removes ? FIRN_DELETE : FIRN_PUT, key, value);
 }
 

@@ -68,12 +68,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(g.data, b.data, b.size);
     sst_filter f = {0};
     fuzz_memory_limit(0);
-    int status = sst_filter_open((firn_slice){g.data, g.size}, &f);
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED);
-    FUZZ_CHECK(status == FIRN_OK || !f.lines);
-    if (status == FIRN_OK)
+    int rc = sst_filter_open((firn_slice){g.data, g.size}, &f);
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+    FUZZ_CHECK(rc == FIRN_OK || !f.lines);
+    if (rc == FIRN_OK)
         check_open(&f, &g, numbers);
-    FUZZ_CHECK(!as_built || status == FIRN_OK);
+    FUZZ_CHECK(!as_built || rc == FIRN_OK);
     for (size_t i = 0; as_built && i < keys; i++)
         FUZZ_CHECK(sst_filter_may_contain(&f, mix64(seed + i)));
     fuzz_memory_all_back();

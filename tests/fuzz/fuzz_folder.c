@@ -27,26 +27,26 @@
 
 #define MEMORY_BUDGET ((size_t)4 << 20) /* as fuzz_folder_options has it */
 
-static void talk(const char *what, int status, const firn_error *err)
+static void talk(const char *what, int rc, const firn_error *err)
 {
     if (!getenv("FIRN_FUZZ_TALK"))
         return;
-    fprintf(stderr, "%s: %s", what, firn_status_name(status));
-    if (status != FIRN_OK)
+    fprintf(stderr, "%s: %s", what, firn_status_name(rc));
+    if (rc != FIRN_OK)
         fprintf(stderr, ": %s: %s (%s)", err->file, err->message, err->hint);
     fputc('\n', stderr);
 }
 
 /* Statuses that the files can be the reason of; nothing else is wrong here. */
-static bool refused(const char *what, int status, const firn_error *err)
+static bool refused(const char *what, int rc, const firn_error *err)
 {
-    talk(what, status, err);
-    if (status == FIRN_OK)
+    talk(what, rc, err);
+    if (rc == FIRN_OK)
         return false;
-    FUZZ_CHECK(status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED || status == FIRN_INVALID ||
-               status == FIRN_NOT_FOUND || status == FIRN_IO || status == FIRN_POISONED ||
-               status == FIRN_TOO_LARGE);
-    FUZZ_CHECK(err->status == status && err->message[0] && err->hint[0]);
+    FUZZ_CHECK(rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED || rc == FIRN_INVALID ||
+               rc == FIRN_NOT_FOUND || rc == FIRN_IO || rc == FIRN_POISONED ||
+               rc == FIRN_TOO_LARGE);
+    FUZZ_CHECK(err->status == rc && err->message[0] && err->hint[0]);
     return true;
 }
 
@@ -56,14 +56,14 @@ static bool refused(const char *what, int status, const firn_error *err)
 static bool walk_forward(firn_iter *it, fuzz_run *r, bool must)
 {
     firn_error err = {0};
-    int status = firn_iter_first(it);
-    for (; status == FIRN_OK; status = firn_iter_next(it)) {
+    int rc = firn_iter_first(it);
+    for (; rc == FIRN_OK; rc = firn_iter_next(it)) {
         firn_slice key = firn_iter_key(it);
         FUZZ_CHECK(!must || fuzz_run_count(r) == 0 ||
                    slice_compare(fuzz_run_key(r, fuzz_run_count(r) - 1), key) < 0);
         fuzz_run_add(r, key, 1, FIRN_PUT, firn_iter_value(it));
     }
-    return status == FIRN_END || !refused("forward", firn_iter_status(it, &err), &err);
+    return rc == FIRN_END || !refused("forward", firn_iter_status(it, &err), &err);
 }
 
 /* `whole`: the walk forward came through. */
@@ -72,13 +72,13 @@ static bool walk_backward(firn_iter *it, const fuzz_run *r, bool whole)
     firn_error err = {0};
     size_t left = fuzz_run_count(r);
     bool same = true;
-    int status = firn_iter_last(it);
-    for (; status == FIRN_OK; status = firn_iter_prev(it)) {
+    int rc = firn_iter_last(it);
+    for (; rc == FIRN_OK; rc = firn_iter_prev(it)) {
         same = same && left > 0 && slice_equal(firn_iter_key(it), fuzz_run_key(r, left - 1)) &&
                slice_equal(firn_iter_value(it), fuzz_run_value(r, left - 1));
         left -= left > 0;
     }
-    if (status != FIRN_END)
+    if (rc != FIRN_END)
         return !refused("backward", firn_iter_status(it, &err), &err);
     FUZZ_CHECK(!whole || (same && left == 0));
     return true;
@@ -92,15 +92,15 @@ static bool look_up(firn *db, firn_iter *it, const fuzz_run *r)
         firn_error err = {0};
         firn_value v = {0};
         firn_slice key = fuzz_run_key(r, i);
-        int status = firn_get(db, key.data, key.size, NULL, &v, &err);
-        if (status == FIRN_OK)
+        int rc = firn_get(db, key.data, key.size, NULL, &v, &err);
+        if (rc == FIRN_OK)
             FUZZ_CHECK(slice_equal((firn_slice){v.data, v.size}, fuzz_run_value(r, i)));
-        FUZZ_CHECK(status != FIRN_NOT_FOUND);
-        good = !refused("get", status, &err) && good;
+        FUZZ_CHECK(rc != FIRN_NOT_FOUND);
+        good = !refused("get", rc, &err) && good;
         firn_value_release(&v);
-        status = firn_iter_seek(it, key.data, key.size);
-        FUZZ_CHECK(status != FIRN_END);
-        if (status == FIRN_OK)
+        rc = firn_iter_seek(it, key.data, key.size);
+        FUZZ_CHECK(rc != FIRN_END);
+        if (rc == FIRN_OK)
             FUZZ_CHECK(slice_equal(firn_iter_key(it), key));
         else
             good = !refused("seek", firn_iter_status(it, &err), &err) && good;
@@ -114,8 +114,8 @@ static void read_all(firn *db, fuzz_run *r, bool must)
 {
     firn_iter *it;
     firn_error err = {0};
-    int status = firn_iter_new(db, NULL, &it, &err);
-    if (refused("iterator", status, &err)) {
+    int rc = firn_iter_new(db, NULL, &it, &err);
+    if (refused("iterator", rc, &err)) {
         FUZZ_CHECK(!must);
         return;
     }
@@ -159,15 +159,15 @@ static bool passes(copy *c, firn_check_summary *summary)
     enum { CHANGING = SIMFS_CHANGING & ~SIMFS_DIR_OPEN_IN }; /* lost/ is looked into, not made */
     firn_error err = {0};
     uint64_t changes = simfs_calls(c->sim, CHANGING);
-    int status = engine_check(simfs_fs(c->sim), FUZZ_FOLDER, say, NULL, summary, &err);
+    int rc = engine_check(simfs_fs(c->sim), FUZZ_FOLDER, say, NULL, summary, &err);
     FUZZ_CHECK(simfs_calls(c->sim, CHANGING) == changes);
-    return !refused("check", status, &err);
+    return !refused("check", rc, &err);
 }
 
 /* The lock is asked for by those who write: a check knows nothing of what stands in its place. */
-static bool is_about_the_lock(int status, const firn_error *err)
+static bool is_about_the_lock(int rc, const firn_error *err)
 {
-    return status == FIRN_INVALID && strcmp(err->file, FUZZ_FOLDER "/LOCK") == 0;
+    return rc == FIRN_INVALID && strcmp(err->file, FUZZ_FOLDER "/LOCK") == 0;
 }
 
 /* Opens; NULL when it is refused. */
@@ -175,9 +175,9 @@ static firn *open_copy(copy *c, bool must)
 {
     firn *db = NULL;
     firn_error err = {0};
-    int status = engine_open(FUZZ_FOLDER, &c->options, &c->config, &db, &err);
-    if (refused(c->options.read_only ? "open to read" : "open", status, &err)) {
-        FUZZ_CHECK(!db && (!must || is_about_the_lock(status, &err)));
+    int rc = engine_open(FUZZ_FOLDER, &c->options, &c->config, &db, &err);
+    if (refused(c->options.read_only ? "open to read" : "open", rc, &err)) {
+        FUZZ_CHECK(!db && (!must || is_about_the_lock(rc, &err)));
         return NULL;
     }
     return db;
@@ -226,11 +226,11 @@ static bool try_writing(simfs *sim, bool good, fuzz_run *r)
                  !refused("compact", firn_compact(db, NULL, 0, NULL, 0, &err), &err);
     FUZZ_CHECK(wrote || !good);
     if (wrote) {
-        int status = firn_get(db, key, 5, NULL, &v, &err);
-        if (status == FIRN_OK)
+        int rc = firn_get(db, key, 5, NULL, &v, &err);
+        if (rc == FIRN_OK)
             FUZZ_CHECK(v.size == sizeof value && memcmp(v.data, value, sizeof value) == 0);
         else
-            FUZZ_CHECK(!good && (status == FIRN_NOT_FOUND || refused("get", status, &err)));
+            FUZZ_CHECK(!good && (rc == FIRN_NOT_FOUND || refused("get", rc, &err)));
         firn_value_release(&v);
     }
     close_copy(db, good);
@@ -256,11 +256,10 @@ static int64_t repair(copy *c)
     firn_error err = {0};
     firn_repair_summary summary = {0};
     uint64_t losses = 0;
-    int status = engine_repair(FUZZ_FOLDER, &c->options, &c->config, told, &losses, &summary, &err);
-    if (refused("repair", status, &err)) {
-        FUZZ_CHECK(status == FIRN_UNSUPPORTED || status == FIRN_NOT_FOUND ||
-                   is_about_the_lock(status, &err));
-        return is_about_the_lock(status, &err) ? LOCK_IN_THE_WAY : NOT_REPAIRED;
+    int rc = engine_repair(FUZZ_FOLDER, &c->options, &c->config, told, &losses, &summary, &err);
+    if (refused("repair", rc, &err)) {
+        FUZZ_CHECK(rc == FIRN_UNSUPPORTED || rc == FIRN_NOT_FOUND || is_about_the_lock(rc, &err));
+        return is_about_the_lock(rc, &err) ? LOCK_IN_THE_WAY : NOT_REPAIRED;
     }
     FUZZ_CHECK(losses == summary.losses);
     return (int64_t)losses;

@@ -48,7 +48,7 @@ static void fix_frame(uint8_t choice, uint64_t salt, uint64_t offset, guarded *g
         fuzz_fix_payload(p, g->size);
     if (choice & FIX_HEADER) {
         uint8_t before[WAL_FRAME_BYTES];
-        memcpy(before, p, sizeof(before));
+        memcpy(before, p, sizeof before);
         fuzz_fix_header(p, salt, offset);
         FUZZ_CHECK(memcmp(before + 4, p + 4, WAL_FRAME_BYTES - 4) == 0);
     }
@@ -105,10 +105,10 @@ static void frame_target(fuzz_input *in, uint8_t choice)
     fix_frame(choice, salt, offset, &g);
 
     wal_frame f;
-    memset(&f, 0x77, sizeof(f));
+    memset(&f, 0x77, sizeof f);
     const wal_frame untouched = f;
     wal_verdict verdict = wal_frame_decode(g.data, g.size, salt, offset, &f);
-    bool left_alone = memcmp(&f, &untouched, sizeof(f)) == 0;
+    bool left_alone = memcmp(&f, &untouched, sizeof f) == 0;
     FUZZ_CHECK(left_alone == (verdict == WAL_FRAME_EMPTY || verdict == WAL_FRAME_BAD_HEADER));
     FUZZ_CHECK(g.size >= WAL_FRAME_BYTES || verdict == WAL_FRAME_EMPTY);
     if (verdict == WAL_FRAME_EMPTY)
@@ -118,7 +118,7 @@ static void frame_target(fuzz_input *in, uint8_t choice)
         uint8_t again[WAL_FRAME_BYTES];
         wal_frame copy = f;
         wal_frame_encode(&copy, salt, offset, again);
-        FUZZ_CHECK(memcmp(again, g.data, sizeof(again)) == 0 && copy.header_crc == f.header_crc);
+        FUZZ_CHECK(memcmp(again, g.data, sizeof again) == 0 && copy.header_crc == f.header_crc);
         bool fits = wal_frame_size(f.payload_bytes) <= g.size;
         FUZZ_CHECK(fits == (verdict != WAL_FRAME_BAD_LENGTH));
         FUZZ_CHECK(verdict != WAL_FRAME_BAD_PAYLOAD || !(choice & FIX_PAYLOAD));
@@ -141,9 +141,9 @@ static void cursor_target(fuzz_input *in, uint8_t choice)
     guarded g = copy_of(fuzz_bytes(in, SIZE_MAX));
     fix_frame(choice & (FIX_HEADER | FIX_PAYLOAD), salt, 0, &g);
     wal_cursor c = {.base = g.data, .limit = g.size, .salt = salt, .expected = expected};
-    int status;
+    int rc;
     size_t frames = 0;
-    for (uint64_t before = 0; (status = wal_cursor_next(&c)) == FIRN_OK; before = c.offset) {
+    for (uint64_t before = 0; (rc = wal_cursor_next(&c)) == FIRN_OK; before = c.offset) {
         wal_frame f;
         FUZZ_CHECK(c.gap_from == before && c.at >= before && c.offset > c.at && c.offset <= g.size);
         FUZZ_CHECK(wal_frame_decode(g.data + c.at, g.size - c.at, salt, c.at, &f) == WAL_FRAME_OK);
@@ -153,7 +153,7 @@ static void cursor_target(fuzz_input *in, uint8_t choice)
         check_payload(&f, payload);
         FUZZ_CHECK(++frames <= g.size / WAL_FRAME_BYTES);
     }
-    FUZZ_CHECK(status == FIRN_END || status == FIRN_UNSUPPORTED);
+    FUZZ_CHECK(rc == FIRN_END || rc == FIRN_UNSUPPORTED);
     guarded_release(&g);
 }
 
@@ -174,12 +174,12 @@ static void header_target(fuzz_input *in, uint8_t choice)
         put_u32(g.data + 124, crc32_update(0, g.data, 124));
 
     wal_header h;
-    memset(&h, 0x77, sizeof(h));
+    memset(&h, 0x77, sizeof h);
     const wal_header untouched = h;
-    int status = wal_header_decode(g.data, &h);
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED);
-    FUZZ_CHECK((status == FIRN_OK) == (memcmp(&h, &untouched, sizeof(h)) != 0));
-    if (status == FIRN_OK) {
+    int rc = wal_header_decode(g.data, &h);
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+    FUZZ_CHECK((rc == FIRN_OK) == (memcmp(&h, &untouched, sizeof h) != 0));
+    if (rc == FIRN_OK) {
         uint8_t again[WAL_HEADER_BYTES];
         wal_header h2 = untouched; /* also what lies between its fields */
         FUZZ_CHECK(h.segment_no > 0 && h.required == 0);
@@ -187,9 +187,9 @@ static void header_target(fuzz_input *in, uint8_t choice)
                    h.segment_bytes % WAL_PAGE_BYTES == 0);
         wal_header_encode(&h, again);
         FUZZ_CHECK(memcmp(again, g.data, 68) == 0 && memcmp(again + 72, g.data + 72, 8) == 0);
-        FUZZ_CHECK(wal_header_decode(again, &h2) == FIRN_OK && memcmp(&h, &h2, sizeof(h)) == 0);
+        FUZZ_CHECK(wal_header_decode(again, &h2) == FIRN_OK && memcmp(&h, &h2, sizeof h) == 0);
     }
-    if (status != FIRN_DAMAGED) { /* any bit counts */
+    if (rc != FIRN_DAMAGED) { /* any bit counts */
         uint64_t bit = fuzz_number(in) % ((uint64_t)WAL_HEADER_BYTES * 8);
         g.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
         FUZZ_CHECK(wal_header_decode(g.data, &h) == FIRN_DAMAGED);
@@ -202,7 +202,7 @@ static void header_target(fuzz_input *in, uint8_t choice)
 static void name_target(fuzz_input *in)
 {
     char name[80], again[WAL_NAME_BYTES];
-    firn_slice given = fuzz_bytes(in, sizeof(name) - 1);
+    firn_slice given = fuzz_bytes(in, sizeof name - 1);
     if (given.size > 0)
         memcpy(name, given.data, given.size);
     name[given.size] = '\0';

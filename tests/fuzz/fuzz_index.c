@@ -135,10 +135,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     firn_slice bytes = {g.data, g.size};
     sst_index ix = {0};
     fuzz_memory_limit(bytes.size * MEMORY_TIMES + MEMORY_MORE);
-    int status = sst_index_open(bytes, &ix);
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED);
-    FUZZ_CHECK(!as_built || (status == FIRN_OK && ix.count == fuzz_run_count(&r)));
-    if (status == FIRN_OK)
+    int rc = sst_index_open(bytes, &ix);
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+    FUZZ_CHECK(!as_built || (rc == FIRN_OK && ix.count == fuzz_run_count(&r)));
+    if (rc == FIRN_OK)
         check_open(&ix, bytes, numbers);
     sst_index_release(&ix);
     fuzz_memory_all_back();

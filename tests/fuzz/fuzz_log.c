@@ -99,13 +99,13 @@ static int look(known *k, simfs *sim, const wal_config *given, firn_recovery pol
     wal_config config = *given;
     fuzz_opened o;
     char what[64];
-    snprintf(what, sizeof(what), "%s, read only", names[policy]);
+    snprintf(what, sizeof what, "%s, read only", names[policy]);
     config.options.recovery = policy;
     config.options.read_only = policy != FIRN_RECOVERY_INSPECT;
     uint64_t changes = simfs_calls(sim, SIMFS_CHANGING);
     fuzz_open(&o, sim, &config, what);
-    int status = o.status;
-    if (status == FIRN_OK) {
+    int rc = o.status;
+    if (rc == FIRN_OK) {
         uint64_t seq;
         firn_error error = {0};
         fuzz_read_back(&o);
@@ -120,7 +120,7 @@ static int look(known *k, simfs *sim, const wal_config *given, firn_recovery pol
     *entries = o.entries;
     FUZZ_CHECK(simfs_calls(sim, SIMFS_CHANGING) == changes);
     FUZZ_CHECK(fuzz_same_files(k->kept.before, sim));
-    return status;
+    return rc;
 }
 
 /* ---- Using ---- */
@@ -215,11 +215,11 @@ static size_t reopen(simfs *sim, const known *k, const wal_config *given, const 
     fuzz_opened o;
     char what[64];
     size_t made = 0;
-    snprintf(what, sizeof(what), "%s, opened again", first->what);
+    snprintf(what, sizeof what, "%s, opened again", first->what);
     config.options.recovery = FIRN_RECOVERY_TAIL;
     /* Where files of several logs lie in one folder, most of them decide whose it is; after a repair
      * that may be others. An owner knows. */
-    memcpy(config.store_id, first->store_id, sizeof(config.store_id));
+    memcpy(config.store_id, first->store_id, sizeof config.store_id);
     simfs *closed = simfs_clone(sim);
     fuzz_open(&o, sim, &config, what);
     bool full = k->exhausted && o.status == FIRN_TOO_LARGE; /* there is no number for a segment */
@@ -329,16 +329,16 @@ static void check_policy(known *k, const fuzz_log *l, simfs *sim, const wal_conf
 {
     firn_wal_report report;
     fuzz_entries seen;
-    int status = look(k, sim, config, policy, &report, &seen);
+    int rc = look(k, sim, config, policy, &report, &seen);
     bool refused = (policy == FIRN_RECOVERY_STRICT && inspected->count > 0) ||
                    (policy == FIRN_RECOVERY_TAIL && fuzz_found_loss(inspected));
     int wanted = k->scan_status != FIRN_OK ? k->scan_status : refused ? FIRN_DAMAGED : FIRN_OK;
-    FUZZ_CHECK(status == wanted);
+    FUZZ_CHECK(rc == wanted);
     bool moves = policy == FIRN_RECOVERY_PREFIX || policy == FIRN_RECOVERY_SALVAGE;
     if (k->scan_status == FIRN_DAMAGED && moves)
         write_in_the_way(k, config, policy);
     else
-        write_with(k, l, config, policy, u, status, &seen);
+        write_with(k, l, config, policy, u, rc, &seen);
     firn_wal_report_release(&report);
     fuzz_entries_release(&seen);
 }
@@ -359,8 +359,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     look_first(&k, &l, sim, &config);
     firn_wal_report inspected;
     fuzz_entries seen;
-    int status = look(&k, sim, &config, FIRN_RECOVERY_INSPECT, &inspected, &seen);
-    FUZZ_CHECK(status == k.scan_status);
+    int rc = look(&k, sim, &config, FIRN_RECOVERY_INSPECT, &inspected, &seen);
+    FUZZ_CHECK(rc == k.scan_status);
     fuzz_entries_release(&seen);
     for (int policy = FIRN_RECOVERY_TAIL; policy <= FIRN_RECOVERY_SALVAGE; policy++)
         check_policy(&k, &l, sim, &config, (firn_recovery)policy, &u, &inspected);

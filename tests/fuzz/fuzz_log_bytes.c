@@ -109,7 +109,7 @@ static void op_batch(fuzz_log *l, uint32_t operations)
     uint8_t payload[4096];
     if (operations == 0)
         operations = 1;
-    size_t size = log_batch_encode(l->b.next_seq, operations, payload, sizeof(payload));
+    size_t size = log_batch_encode(l->b.next_seq, operations, payload, sizeof payload);
     put_frame(l, WAL_DATA, payload, size, operations);
 }
 
@@ -133,7 +133,7 @@ static void op_u64(fuzz_log *l, uint8_t type, uint64_t value, uint32_t count)
 {
     uint8_t payload[8];
     put_u64(payload, value);
-    put_frame(l, type, payload, sizeof(payload), count);
+    put_frame(l, type, payload, sizeof payload, count);
 }
 
 static void op_floor(fuzz_log *l, fuzz_input *in)
@@ -170,7 +170,7 @@ static void op_seal(fuzz_log *l, fuzz_input *in)
     if (how & 8)
         seal.kind = (uint32_t)fuzz_number(in);
     wal_seal_encode(&seal, payload);
-    put_frame(l, WAL_SEAL, payload, sizeof(payload), 0);
+    put_frame(l, WAL_SEAL, payload, sizeof payload, 0);
 }
 
 /* A LINK to any place; as the first frame of a new segment when `how` says so. */
@@ -199,7 +199,7 @@ static void op_link(fuzz_log *l, fuzz_input *in)
     }
     uint8_t payload[WAL_LINK_BYTES];
     wal_link_encode(&link, payload);
-    put_frame(l, WAL_LINK, payload, sizeof(payload), 0);
+    put_frame(l, WAL_LINK, payload, sizeof payload, 0);
 }
 
 static void op_any(fuzz_log *l, fuzz_input *in)
@@ -269,7 +269,7 @@ static void op_tweak(fuzz_log *l, fuzz_input *in)
     const log_segment *s = &l->b.segments[place.segment];
     uint8_t *p = s->bytes + place.offset;
     uint64_t left = s->header.segment_bytes - place.offset;
-    if (which < sizeof(fields) / sizeof(fields[0])) {
+    if (which < sizeof fields / sizeof fields[0]) {
         uint8_t at = fields[which].at;
         uint64_t value = number_near(in, fields[which].size == 8   ? get_u64(p + at)
                                          : fields[which].size == 4 ? get_u32(p + at)
@@ -358,7 +358,7 @@ static void op_header(fuzz_log *l, fuzz_input *in)
     size_t index;
     const log_segment *s = pick_segment(l, in, &index);
     uint32_t copies = fuzz_small(in);
-    uint32_t which = fuzz_small(in) % (sizeof(fields) / sizeof(fields[0]));
+    uint32_t which = fuzz_small(in) % (sizeof fields / sizeof fields[0]);
     uint8_t at = fields[which].at;
     uint64_t value = number_near(in, s->bytes[at]);
     if (at == 40 && value <= 64)
@@ -528,7 +528,7 @@ uint64_t fuzz_segment_bytes(fuzz_input *in)
 
 void fuzz_log_init(fuzz_log *l, fuzz_input *in, size_t segments_max)
 {
-    memset(l, 0, sizeof(*l));
+    memset(l, 0, sizeof *l);
     log_builder_init(&l->b);
     l->segments_max = segments_max;
     l->b.segment_bytes = fuzz_segment_bytes(in);
@@ -586,7 +586,7 @@ static void write_stray(fuzz_log *l, simfs *sim, const fuzz_stray *stray)
         }
         return;
     case 3: /* what an earlier recovery saved */
-        snprintf(path, sizeof(path), LOG_FOLDER "/lost/000000000001-4096-%llu",
+        snprintf(path, sizeof path, LOG_FOLDER "/lost/000000000001-4096-%llu",
                  (unsigned long long)stray->no);
         if (!l->lost_is_a_file)
             simfs_write_file(sim, path, "saved", 5);
@@ -596,15 +596,15 @@ static void write_stray(fuzz_log *l, simfs *sim, const fuzz_stray *stray)
             simfs_write_file(sim, LOG_FOLDER "/lost/x-18446744073709551615", "x", 1);
         return;
     case 5: /* a folder under a segment's name */
-        snprintf(path, sizeof(path), "%s/inside", log_path(stray->no + 1, name));
+        snprintf(path, sizeof path, "%s/inside", log_path(stray->no + 1, name));
         if (!simfs_exists(sim, name) && stray->no + 1 < NAME_NO_MAX - 100) {
             simfs_write_file(sim, path, "x", 1);
             l->folder_under_a_name = true;
         }
         return;
     default:
-        snprintf(path, sizeof(path), LOG_FOLDER "/%s",
-                 plain[stray->kind % (sizeof(plain) / sizeof(plain[0]))]);
+        snprintf(path, sizeof path, LOG_FOLDER "/%s",
+                 plain[stray->kind % (sizeof plain / sizeof plain[0])]);
         write_segment(l, sim, stray->segment, path);
         return;
     }

@@ -18,7 +18,7 @@ static void add_range(fuzz_kept *k, uint64_t no, uint64_t offset, uint64_t end)
         return;
     if (k->count == k->capacity) {
         k->capacity = k->capacity ? k->capacity * 2 : 64;
-        k->ranges = realloc(k->ranges, k->capacity * sizeof(k->ranges[0]));
+        k->ranges = realloc(k->ranges, k->capacity * sizeof k->ranges[0]);
         FUZZ_CHECK(k->ranges != NULL);
     }
     k->ranges[k->count++] = (fuzz_range){no, offset, end};
@@ -57,7 +57,7 @@ static bool is_foreign(const wal_scan *scan, const wal_scanned *p)
 {
     return p->part == WAL_PART_WRONG &&
            (p->header.segment_no != p->segment->no ||
-            memcmp(p->header.store_id, scan->store_id, sizeof(scan->store_id)) != 0);
+            memcmp(p->header.store_id, scan->store_id, sizeof scan->store_id) != 0);
 }
 
 /* Files between two that belong to the log are judged together, in the name of the first. */
@@ -79,7 +79,7 @@ static void add_files(fuzz_kept *k, const wal_scan *scan)
 
 void fuzz_kept_init(fuzz_kept *k, simfs *sim, const wal_scan *scan)
 {
-    memset(k, 0, sizeof(*k));
+    memset(k, 0, sizeof *k);
     k->before = simfs_clone(sim);
     k->floor_seq = scan->floor_seq;
     add_files(k, scan);
@@ -99,7 +99,7 @@ void fuzz_kept_release(fuzz_kept *k)
 {
     simfs_free(k->before);
     free(k->ranges);
-    memset(k, 0, sizeof(*k));
+    memset(k, 0, sizeof *k);
 }
 
 /* ---- After ---- */

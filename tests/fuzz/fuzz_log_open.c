@@ -18,7 +18,7 @@ void fuzz_entries_add(fuzz_entries *e, uint64_t seq, firn_kind op, firn_slice ke
         return;
     if (e->count == e->capacity) {
         e->capacity = e->capacity ? e->capacity * 2 : 64;
-        e->list = realloc(e->list, e->capacity * sizeof(e->list[0]));
+        e->list = realloc(e->list, e->capacity * sizeof e->list[0]);
         FUZZ_CHECK(e->list != NULL);
     }
     if (e->count > 0 && e->list[e->count - 1].seq >= seq)
@@ -30,7 +30,7 @@ void fuzz_entries_add(fuzz_entries *e, uint64_t seq, firn_kind op, firn_slice ke
 void fuzz_entries_release(fuzz_entries *e)
 {
     free(e->list);
-    memset(e, 0, sizeof(*e));
+    memset(e, 0, sizeof *e);
 }
 
 static bool same_entry(const fuzz_entry *a, const fuzz_entry *b)
@@ -62,7 +62,7 @@ void fuzz_entries_drop(fuzz_entries *e, uint64_t floor_seq)
         below++;
     e->count -= below;
     if (below > 0)
-        memmove(e->list, e->list + below, e->count * sizeof(e->list[0]));
+        memmove(e->list, e->list + below, e->count * sizeof e->list[0]);
 }
 
 /* ---- Opening ---- */
@@ -93,7 +93,7 @@ void fuzz_describe(const fuzz_opened *o)
 {
     char text[1024] = "";
     if (o->error.status != FIRN_OK)
-        firn_error_format(&o->error, text, sizeof(text));
+        firn_error_format(&o->error, text, sizeof text);
     fprintf(stderr, "%s: %s: %s\n", o->what, firn_status_name(o->status), text);
     firn_wal_report_text(&o->report, print_line, NULL);
     fprintf(stderr, "  read back: %zu operations", o->entries.count);
@@ -114,8 +114,8 @@ static void check_report(const fuzz_opened *o)
     for (size_t i = 0; i < r->count; i++) {
         const firn_wal_finding *f = &r->findings[i];
         FUZZ_CHECK_LOG(o, f->kind >= FIRN_WAL_TORN && f->kind <= FIRN_WAL_HARMLESS);
-        FUZZ_CHECK_LOG(o, memchr(f->file, '\0', sizeof(f->file)) && f->file[0] != '\0');
-        FUZZ_CHECK_LOG(o, memchr(f->proof, '\0', sizeof(f->proof)) && f->proof[0] != '\0');
+        FUZZ_CHECK_LOG(o, memchr(f->file, '\0', sizeof f->file) && f->file[0] != '\0');
+        FUZZ_CHECK_LOG(o, memchr(f->proof, '\0', sizeof f->proof) && f->proof[0] != '\0');
         FUZZ_CHECK_LOG(o, f->seq_first <= f->seq_last);
     }
     FUZZ_CHECK_LOG(o, r->seq_first <= r->seq_last);
@@ -140,7 +140,7 @@ static void talk(const fuzz_opened *o, simfs *sim)
 
 void fuzz_open(fuzz_opened *o, simfs *sim, const wal_config *config, const char *what)
 {
-    memset(o, 0, sizeof(*o));
+    memset(o, 0, sizeof *o);
     o->what = what;
     o->config = *config;
     FUZZ_CHECK(fs_dir_open(simfs_fs(sim), LOG_FOLDER, &o->dir, &o->error) == FIRN_OK);
@@ -149,7 +149,7 @@ void fuzz_open(fuzz_opened *o, simfs *sim, const wal_config *config, const char 
     check_report(o);
     if (o->status == FIRN_OK) {
         FUZZ_CHECK_LOG(o, o->error.status == FIRN_OK);
-        memcpy(o->store_id, o->log->store_id, sizeof(o->store_id));
+        memcpy(o->store_id, o->log->store_id, sizeof o->store_id);
         return;
     }
     FUZZ_CHECK_LOG(o, o->log == NULL);
@@ -215,7 +215,7 @@ static int take_record(void *ctx, const firn_wal_record *r)
     FUZZ_CHECK(it->in_batch == (r->kind == FIRN_WAL_RECORD_COMMIT ? r->count : 0));
     it->in_batch = 0;
     it->offset = r->offset + r->bytes;
-    memcpy(it->file, r->file, sizeof(it->file));
+    memcpy(it->file, r->file, sizeof it->file);
     return 0;
 }
 

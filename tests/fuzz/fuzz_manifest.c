@@ -98,12 +98,11 @@ static bool load(const table_env *env, uint64_t no, manifest_state *s)
 {
     firn_error err = {0};
     *s = (manifest_state){0};
-    int status = manifest_load(env, no, s, &err);
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED);
-    if (status == FIRN_OK)
+    int rc = manifest_load(env, no, s, &err);
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+    if (rc == FIRN_OK)
         return true;
-    FUZZ_CHECK(err.status == status && err.message[0] && err.hint[0] &&
-               strstr(err.file, ".manifest"));
+    FUZZ_CHECK(err.status == rc && err.message[0] && err.hint[0] && strstr(err.file, ".manifest"));
     FUZZ_CHECK(!s->version);
     return false;
 }

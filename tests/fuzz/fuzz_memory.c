@@ -8,23 +8,23 @@
 
 #include "fuzz.h"
 
-void *__real_mem_alloc(size_t size);
-void *__real_mem_zalloc(size_t size);
-void *__real_mem_realloc(void *p, size_t size);
-void *__real_mem_aligned(size_t alignment, size_t size);
-void __real_mem_free(void *p);
-char *__real_mem_strdup(const char *s);
-void *__real_mem_pages(size_t size);
-void __real_mem_pages_free(void *p, size_t size);
+void *__real_heap_alloc(size_t size);
+void *__real_heap_zalloc(size_t size);
+void *__real_heap_realloc(void *p, size_t size);
+void *__real_heap_aligned(size_t alignment, size_t size);
+void __real_heap_free(void *p);
+char *__real_heap_strdup(const char *s);
+void *__real_pages_alloc(size_t size);
+void __real_pages_free(void *p, size_t size);
 
-void *__wrap_mem_alloc(size_t size);
-void *__wrap_mem_zalloc(size_t size);
-void *__wrap_mem_realloc(void *p, size_t size);
-void *__wrap_mem_aligned(size_t alignment, size_t size);
-void __wrap_mem_free(void *p);
-char *__wrap_mem_strdup(const char *s);
-void *__wrap_mem_pages(size_t size);
-void __wrap_mem_pages_free(void *p, size_t size);
+void *__wrap_heap_alloc(size_t size);
+void *__wrap_heap_zalloc(size_t size);
+void *__wrap_heap_realloc(void *p, size_t size);
+void *__wrap_heap_aligned(size_t alignment, size_t size);
+void __wrap_heap_free(void *p);
+char *__wrap_heap_strdup(const char *s);
+void *__wrap_pages_alloc(size_t size);
+void __wrap_pages_free(void *p, size_t size);
 
 /* Relaxed: sums, that order nothing. */
 static atomic_size_t held, peak;
@@ -59,60 +59,60 @@ static void gave(size_t size)
     atomic_fetch_sub_explicit(&held, size, memory_order_relaxed);
 }
 
-void *__wrap_mem_alloc(size_t size)
+void *__wrap_heap_alloc(size_t size)
 {
     ask(size);
-    void *p = __real_mem_alloc(size);
+    void *p = __real_heap_alloc(size);
     return took(p, malloc_usable_size(p));
 }
 
-void *__wrap_mem_zalloc(size_t size)
+void *__wrap_heap_zalloc(size_t size)
 {
     ask(size);
-    void *p = __real_mem_zalloc(size);
+    void *p = __real_heap_zalloc(size);
     return took(p, malloc_usable_size(p));
 }
 
-void *__wrap_mem_realloc(void *p, size_t size)
+void *__wrap_heap_realloc(void *p, size_t size)
 {
     size_t before = malloc_usable_size(p);
     ask(size);
-    void *q = __real_mem_realloc(p, size);
+    void *q = __real_heap_realloc(p, size);
     if (q)
         gave(before);
     return took(q, malloc_usable_size(q));
 }
 
-void *__wrap_mem_aligned(size_t alignment, size_t size)
+void *__wrap_heap_aligned(size_t alignment, size_t size)
 {
     ask(size);
-    void *p = __real_mem_aligned(alignment, size);
+    void *p = __real_heap_aligned(alignment, size);
     return took(p, malloc_usable_size(p));
 }
 
-void __wrap_mem_free(void *p)
+void __wrap_heap_free(void *p)
 {
     gave(malloc_usable_size(p));
-    __real_mem_free(p);
+    __real_heap_free(p);
 }
 
-char *__wrap_mem_strdup(const char *s)
+char *__wrap_heap_strdup(const char *s)
 {
-    char *p = __real_mem_strdup(s);
+    char *p = __real_heap_strdup(s);
     return took(p, malloc_usable_size(p));
 }
 
-void *__wrap_mem_pages(size_t size)
+void *__wrap_pages_alloc(size_t size)
 {
     ask(size);
-    return took(__real_mem_pages(size), size);
+    return took(__real_pages_alloc(size), size);
 }
 
-void __wrap_mem_pages_free(void *p, size_t size)
+void __wrap_pages_free(void *p, size_t size)
 {
     if (p)
         gave(size);
-    __real_mem_pages_free(p, size);
+    __real_pages_free(p, size);
 }
 
 void fuzz_memory_limit(size_t bytes)

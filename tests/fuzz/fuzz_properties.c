@@ -103,11 +103,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&p, 0x77, sizeof p);
     const sst_props untouched = p;
     fuzz_memory_limit(0);
-    int status = sst_props_get((firn_slice){g.data, g.size}, &p);
+    int rc = sst_props_get((firn_slice){g.data, g.size}, &p);
     fuzz_memory_all_back();
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED);
-    FUZZ_CHECK(!as_given || (status == FIRN_OK && same(&p, &given)));
-    if (status == FIRN_OK)
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+    FUZZ_CHECK(!as_given || (rc == FIRN_OK && same(&p, &given)));
+    if (rc == FIRN_OK)
         check_passed(&p, &g);
     else
         FUZZ_CHECK(memcmp(&p, &untouched, sizeof p) == 0);

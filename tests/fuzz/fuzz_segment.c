@@ -39,8 +39,8 @@ static int rules(const wal_frame *f, firn_slice payload)
         f->seq_first - 1 + f->count > FIRN_MAX_SEQ)
         return FIRN_DAMAGED;
     if (f->type == WAL_DATA) {
-        int status = f->count == 0 ? FIRN_DAMAGED : entries_check(payload, f->count);
-        return status;
+        int rc = f->count == 0 ? FIRN_DAMAGED : entries_check(payload, f->count);
+        return rc;
     }
     if (f->type == WAL_MARK)
         right = f->count == 0 && payload.size == 0;
@@ -92,26 +92,26 @@ static int slow_next(const bytes_of *b, wal_cursor *c)
     uint64_t offset = c->offset, next;
     if (offset > c->limit || c->limit - offset < WAL_FRAME_BYTES)
         return FIRN_END;
-    int status = judge(b, c->limit, offset, &c->frame, &next);
-    if (status == FIRN_OK && c->expected != 0 && c->frame.seq_first != c->expected)
-        status = FIRN_DAMAGED;
-    while (status == FIRN_DAMAGED) {
+    int rc = judge(b, c->limit, offset, &c->frame, &next);
+    if (rc == FIRN_OK && c->expected != 0 && c->frame.seq_first != c->expected)
+        rc = FIRN_DAMAGED;
+    while (rc == FIRN_DAMAGED) {
         offset = next;
         if (offset > c->limit || c->limit - offset < WAL_FRAME_BYTES)
             return FIRN_END;
-        status = judge(b, c->limit, offset, &c->frame, &next);
+        rc = judge(b, c->limit, offset, &c->frame, &next);
         if (!passes_behind_damage(&c->frame, c->expected)) {
-            status = FIRN_DAMAGED;
+            rc = FIRN_DAMAGED;
             next = offset + 8;
         }
     }
-    if (status == FIRN_OK) {
+    if (rc == FIRN_OK) {
         c->gap_from = c->offset;
         c->at = offset;
         c->offset = next;
         c->expected = c->frame.seq_first + c->frame.count;
     }
-    return status;
+    return rc;
 }
 
 /* ---- Cursor and walk ---- */
@@ -122,9 +122,9 @@ static void check_cursor(const bytes_of *b, uint64_t limit, uint64_t offset, uin
         .base = b->data, .limit = limit, .salt = b->salt, .offset = offset, .expected = expected};
     wal_cursor slow = fast;
     for (;;) {
-        int status = wal_cursor_next(&fast);
-        FUZZ_CHECK(status == slow_next(b, &slow));
-        if (status != FIRN_OK)
+        int rc = wal_cursor_next(&fast);
+        FUZZ_CHECK(rc == slow_next(b, &slow));
+        if (rc != FIRN_OK)
             break;
         FUZZ_CHECK(fast.at == slow.at && fast.gap_from == slow.gap_from);
         FUZZ_CHECK(fast.offset == slow.offset && fast.expected == slow.expected);
@@ -242,10 +242,10 @@ static void check_scan(const fuzz_log *l, const walked *w, uint8_t choice, fuzz_
     }
     simfs_write_file(sim, log_path(l->b.first_no, path), w->of->data, w->of->size);
     FUZZ_CHECK(fs_dir_open(simfs_fs(sim), LOG_FOLDER, &dir, &error) == FIRN_OK);
-    int status = wal_scan_folder(dir, &o, &scan, &error);
-    FUZZ_CHECK(status == FIRN_OK || (status == FIRN_UNSUPPORTED && error.status == status &&
-                                     error.file[0] != '\0' && error.message[0] != '\0'));
-    if (status == FIRN_OK && wal_is_segment_name(path + sizeof(LOG_FOLDER), NULL))
+    int rc = wal_scan_folder(dir, &o, &scan, &error);
+    FUZZ_CHECK(rc == FIRN_OK || (rc == FIRN_UNSUPPORTED && error.status == rc &&
+                                 error.file[0] != '\0' && error.message[0] != '\0'));
+    if (rc == FIRN_OK && wal_is_segment_name(path + sizeof LOG_FOLDER, NULL))
         check_scan_inside(&scan, w);
     wal_scan_release(&scan);
     fs_dir_close(dir);
@@ -301,9 +301,9 @@ static void check_walks(const bytes_of *b, fuzz_input *numbers, walked *w)
     const walked start = {.of = b, .end = WAL_DATA_OFFSET, .chain.value = b->salt};
     *w = start;
     w->stop_at = fuzz_number(numbers);
-    int status = wal_segment_walk(&s, b->limit, note_walked, w);
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_UNSUPPORTED || (status == 77 && w->sealed) ||
-               (status == 99 && w->frames == w->stop_at));
+    int rc = wal_segment_walk(&s, b->limit, note_walked, w);
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_UNSUPPORTED || (rc == 77 && w->sealed) ||
+               (rc == 99 && w->frames == w->stop_at));
     *w = start;
     (void)wal_segment_walk(&s, b->limit, note_walked, w);
 }

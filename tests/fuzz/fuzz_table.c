@@ -32,12 +32,12 @@ typedef struct bench {
 
 /* ---- Errors ---- */
 
-static bool refused(int status, const firn_error *err)
+static bool refused(int rc, const firn_error *err)
 {
-    FUZZ_CHECK(status == FIRN_OK || status == FIRN_DAMAGED || status == FIRN_UNSUPPORTED);
-    if (status == FIRN_OK)
+    FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+    if (rc == FIRN_OK)
         return false;
-    FUZZ_CHECK(err->status == status && err->file[0] && err->message[0] && err->hint[0]);
+    FUZZ_CHECK(err->status == rc && err->file[0] && err->message[0] && err->hint[0]);
     return true;
 }
 
@@ -103,21 +103,21 @@ static void get(sst_reader *reader, const fuzz_run *r, bool right, firn_slice ke
     sst_hit hit;
     firn_error err = {0};
     sst_prefetch(reader, sst_key_hash(key));
-    int status = sst_get(reader, key, sst_key_hash(key), seq, &hit, &err);
-    if (status == FIRN_OK)
+    int rc = sst_get(reader, key, sst_key_hash(key), seq, &hit, &err);
+    if (rc == FIRN_OK)
         FUZZ_CHECK(hit.seq <= seq && (hit.kind == FIRN_PUT || hit.value.size == 0));
     if (right) {
         size_t at = fuzz_run_seek(r, key, seq);
         bool there = at < fuzz_run_count(r) && slice_equal(fuzz_run_key(r, at), key);
-        FUZZ_CHECK(status == (there ? FIRN_OK : FIRN_NOT_FOUND));
+        FUZZ_CHECK(rc == (there ? FIRN_OK : FIRN_NOT_FOUND));
         FUZZ_CHECK(!there || (fuzz_run_compare(r, at, key, hit.seq) == 0 &&
                               hit.kind == fuzz_run_at(r, at)->kind &&
                               slice_equal(hit.value, fuzz_run_value(r, at))));
     }
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         sst_pin_release(&hit.pin);
-    else if (status != FIRN_NOT_FOUND)
-        (void)refused(status, &err);
+    else if (rc != FIRN_NOT_FOUND)
+        (void)refused(rc, &err);
 }
 
 /* `right`: the table keeps its promises, and r is what it holds. */
@@ -176,8 +176,8 @@ static bool check_open(const bench *b, bool mapped, sst_use use, fuzz_run *r)
     firn_error err = {0};
     const sst_reader_options o = {
         .cache = b->cache, .mapped = mapped, .store_id = {1, 2}, .table_no = 3};
-    int status = sst_reader_open(b->dir, TABLE_NAME, &o, &reader, &err);
-    if (refused(status, &err)) {
+    int rc = sst_reader_open(b->dir, TABLE_NAME, &o, &reader, &err);
+    if (refused(rc, &err)) {
         FUZZ_CHECK(!reader && !b->as_written);
         return false;
     }

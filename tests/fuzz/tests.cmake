@@ -3,8 +3,8 @@
 
 # What firn allocates is counted (fuzz_memory.h).
 set(FIRN_FUZZ_WRAP)
-foreach(call alloc zalloc realloc aligned free strdup pages pages_free)
-    list(APPEND FIRN_FUZZ_WRAP -Wl,--wrap=mem_${call})
+foreach(call heap_alloc heap_zalloc heap_realloc heap_aligned heap_free heap_strdup pages_alloc pages_free)
+    list(APPEND FIRN_FUZZ_WRAP -Wl,--wrap=${call})
 endforeach()
 
 # firn_fuzz(TOPIC ROOM MUTATIONS [file...]): tests/fuzz/fuzz_TOPIC.c, which sees what a test of the room does.

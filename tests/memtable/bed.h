@@ -31,7 +31,7 @@ typedef struct bed {
 static inline bed bed_new_at(size_t log_size, firn_slice prefix, uint64_t seq_base)
 {
     bed b = {.log_size = log_size, .seq_last = seq_base - 1};
-    b.log = mem_alloc(log_size);
+    b.log = heap_alloc(log_size);
     assert_non_null(b.log);
     memtable_options options = {.log_base = b.log, .seq_base = seq_base, .prefix = prefix};
     assert_int_equal(memtable_new(&options, &b.m), FIRN_OK);
@@ -46,7 +46,7 @@ static inline bed bed_new(size_t log_size, const char *prefix)
 static inline void bed_free(bed *b)
 {
     memtable_free(b->m);
-    mem_free(b->log);
+    heap_free(b->log);
 }
 
 /* Writes an entry to the log and returns its offset; the memtable does not know it yet. */

@@ -46,14 +46,14 @@ static inline bool model_add(model *m, model_entry e)
 {
     if (m->count == m->capacity) {
         size_t capacity = m->capacity ? m->capacity * 2 : 64;
-        model_entry *grown = mem_realloc(m->entries, capacity * sizeof(*grown));
+        model_entry *grown = heap_realloc(m->entries, capacity * sizeof *grown);
         if (!grown)
             return false;
         m->entries = grown;
         m->capacity = capacity;
     }
     size_t at = model_find(m, e.key, e.seq);
-    memmove(m->entries + at + 1, m->entries + at, (m->count - at) * sizeof(e));
+    memmove(m->entries + at + 1, m->entries + at, (m->count - at) * sizeof e);
     m->entries[at] = e;
     m->count++;
     return true;
@@ -61,7 +61,7 @@ static inline bool model_add(model *m, model_entry e)
 
 static inline void model_release(model *m)
 {
-    mem_free(m->entries);
+    heap_free(m->entries);
     *m = (model){0};
 }
 

@@ -154,9 +154,9 @@ static void keys_differ_by_length_and_nul_bytes(void **state)
                 {"\xff", 1},
                 {"\xff\xff\xff\xff\xff\xff\xff\xff", 8},
                 {"\xff\xff\xff\xff\xff\xff\xff\xff\0", 9}};
-    enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
+    enum { KEYS = sizeof keys / sizeof keys[0] };
     static const char *const prefixes[] = {"", "a", "aaaaaaaa", "\xff", "zzz"};
-    for (size_t p = 0; p < sizeof(prefixes) / sizeof(prefixes[0]); p++) {
+    for (size_t p = 0; p < sizeof prefixes / sizeof prefixes[0]; p++) {
         bed b = bed_new(1024, prefixes[p]);
         uint64_t seqs[KEYS];
         for (size_t i = 0; i < KEYS; i++) {
@@ -185,7 +185,7 @@ static void the_longest_keys_are_ordinary(void **state)
 {
     (void)state;
     bed b = bed_new(1 << 20, "xx");
-    uint8_t *key = mem_alloc(FIRN_MAX_KEY_BYTES);
+    uint8_t *key = heap_alloc(FIRN_MAX_KEY_BYTES);
     assert_non_null(key);
     memset(key, 'x', FIRN_MAX_KEY_BYTES);
     firn_slice whole = slice_of(key, FIRN_MAX_KEY_BYTES);
@@ -205,7 +205,7 @@ static void the_longest_keys_are_ordinary(void **state)
     assert_at(it, whole, seq_whole);
     it->ops->close(it);
     assert_int_equal(memtable_common_prefix(b.m).size, FIRN_MAX_KEY_BYTES - 1);
-    mem_free(key);
+    heap_free(key);
     bed_free(&b);
 }
 
@@ -217,14 +217,14 @@ static void a_batch_may_name_one_key_many_times(void **state)
     uint32_t offsets[ENTRIES];
     for (uint32_t i = 0; i < ENTRIES; i++)
         offsets[i] = bed_append(&b, i % 3 ? FIRN_PUT : FIRN_DELETE, slice_of_str("same"),
-                                slice_of(&i, i % 3 ? sizeof(i) : 0));
+                                slice_of(&i, i % 3 ? sizeof i : 0));
     assert_int_equal(memtable_reserve(b.m, ENTRIES), FIRN_OK);
     for (uint32_t i = 0; i < ENTRIES; i++)
         memtable_add(b.m, offsets[i], BED_SEQ_BASE + i);
     memtable_check(b.m);
     for (uint32_t i = 0; i < ENTRIES; i++)
         assert_get(&b, slice_of_str("same"), BED_SEQ_BASE + i, BED_SEQ_BASE + i,
-                   i % 3 ? FIRN_PUT : FIRN_DELETE, slice_of(&i, i % 3 ? sizeof(i) : 0));
+                   i % 3 ? FIRN_PUT : FIRN_DELETE, slice_of(&i, i % 3 ? sizeof i : 0));
     iter *it = open_iter(&b);
     it->ops->first(it);
     for (uint32_t i = ENTRIES; i-- > 0; it->ops->next(it))
@@ -241,7 +241,7 @@ static void every_version_of_a_hot_key_is_found_among_others(void **state)
     bed b = bed_new(1 << 20, "");
     for (int i = 0; i < 40; i++) {
         char key[16];
-        snprintf(key, sizeof(key), "%c%d", i % 2 ? 'g' : 'i', i);
+        snprintf(key, sizeof key, "%c%d", i % 2 ? 'g' : 'i', i);
         bed_put(&b, key, "");
     }
     uint64_t seqs[VERSIONS];
@@ -309,7 +309,7 @@ static void the_common_prefix_is_what_all_keys_share(void **state)
     bed b = bed_new(64 << 10, "");
     char key[32];
     for (int i = 0; i < 500; i++) {
-        snprintf(key, sizeof(key), "user%06d", (i * 7919) % 1000);
+        snprintf(key, sizeof key, "user%06d", (i * 7919) % 1000);
         bed_put(&b, key, "");
     }
     assert_slice(memtable_common_prefix(b.m), slice_of_str("user000"));
@@ -324,8 +324,8 @@ static void a_prefix_beyond_the_limit_is_cut(void **state)
 {
     (void)state;
     char prefix[MEMTABLE_PREFIX_MAX + 20];
-    memset(prefix, 'p', sizeof(prefix) - 1);
-    prefix[sizeof(prefix) - 1] = 0;
+    memset(prefix, 'p', sizeof prefix - 1);
+    prefix[sizeof prefix - 1] = 0;
     bed b = bed_new(4096, prefix);
     assert_int_equal(b.m->prefix_size, MEMTABLE_PREFIX_MAX);
     prefix[70] = 'q';
@@ -380,7 +380,7 @@ static void hold_split(unsigned first, unsigned step, const char *key)
     bed b = bed_new(8192, "");
     char space[LEAF_CAPACITY][16];
     for (unsigned i = 0; i < LEAF_CAPACITY; i++) {
-        snprintf(space[i], sizeof(space[i]), "%02u", (first + i * step) % LEAF_CAPACITY);
+        snprintf(space[i], sizeof space[i], "%02u", (first + i * step) % LEAF_CAPACITY);
         bed_put(&b, space[i], "");
     }
     uint64_t seq_max = b.seq_last;
@@ -439,28 +439,28 @@ static double cost_of(enum pattern pattern)
         char key[32];
         switch (pattern) {
         case ASCENDING:
-            snprintf(key, sizeof(key), "%08u", i);
+            snprintf(key, sizeof key, "%08u", i);
             break;
         case DESCENDING:
-            snprintf(key, sizeof(key), "%08u", ENTRIES - i);
+            snprintf(key, sizeof key, "%08u", ENTRIES - i);
             break;
         case STREAMS_UP:
-            snprintf(key, sizeof(key), "%02u-%08u", i % 50, i);
+            snprintf(key, sizeof key, "%02u-%08u", i % 50, i);
             break;
         case STREAMS_DOWN:
-            snprintf(key, sizeof(key), "%02u-%08u", i % 50, ENTRIES - i);
+            snprintf(key, sizeof key, "%02u-%08u", i % 50, ENTRIES - i);
             break;
         case DOWN_TO_A_FULL_LEAF:
             if (i < LEAF_CAPACITY)
-                snprintf(key, sizeof(key), "a%08u", i);
+                snprintf(key, sizeof key, "a%08u", i);
             else
-                snprintf(key, sizeof(key), "z%08u", ENTRIES - i);
+                snprintf(key, sizeof key, "z%08u", ENTRIES - i);
             break;
         case RANDOM:
-            snprintf(key, sizeof(key), "%08u", (i * 2654435761u) >> 4);
+            snprintf(key, sizeof key, "%08u", (i * 2654435761u) >> 4);
             break;
         case HOT:
-            snprintf(key, sizeof(key), "%08u", i % 100 ? 7 : i);
+            snprintf(key, sizeof key, "%08u", i % 100 ? 7 : i);
             break;
         }
         bed_put(&b, key, "");

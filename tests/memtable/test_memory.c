@@ -98,11 +98,11 @@ static void adds_within_a_reservation_allocate_nothing(void **state)
     uint64_t seed = 20240;
     rng r = rng_init(seed);
     bed b = bed_new(4 << 20, "");
-    uint32_t *offsets = mem_alloc(RESERVED * sizeof(*offsets));
+    uint32_t *offsets = heap_alloc(RESERVED * sizeof *offsets);
     assert_non_null(offsets);
     for (unsigned i = 0; i < RESERVED; i++) {
         char key[16];
-        hostile_key(&r, key, sizeof(key), i);
+        hostile_key(&r, key, sizeof key, i);
         offsets[i] = bed_append(&b, FIRN_PUT, slice_of_str(key), slice_of(NULL, 0));
     }
     unsigned done = 0;
@@ -121,7 +121,7 @@ static void adds_within_a_reservation_allocate_nothing(void **state)
     }
     memtable_check(b.m);
     assert_int_equal(memtable_entries(b.m), RESERVED);
-    mem_free(offsets);
+    heap_free(offsets);
     bed_free(&b);
 }
 
@@ -147,7 +147,7 @@ static void a_reservation_covers_a_split_for_each_entry(void **state)
             print_error("seed %llu, step %u\n", (unsigned long long)seed, i);
         assert_true(splits_left(b.m) >= entries);
         char key[16];
-        hostile_key(&r, key, sizeof(key), i);
+        hostile_key(&r, key, sizeof key, i);
         bed_put(&b, key, "");
     }
     bed_free(&b);

@@ -18,7 +18,7 @@ typedef size_t (*key_fn)(rng *r, unsigned step, uint8_t *key);
 static size_t text_key(uint8_t *key, const char *format, unsigned a, unsigned b)
 {
     char text[KEY_BYTES_MAX];
-    snprintf(text, sizeof(text), format, a, b);
+    snprintf(text, sizeof text, format, a, b);
     size_t size = strlen(text);
     memcpy(key, text, size);
     return size;
@@ -30,7 +30,7 @@ static size_t tiny_key(rng *r, unsigned step, uint8_t *key)
     static const uint8_t letters[] = {0, 1, 'a', 0xff};
     size_t size = (size_t)rng_below(r, 5);
     for (size_t i = 0; i < size; i++)
-        key[i] = letters[rng_below(r, sizeof(letters))];
+        key[i] = letters[rng_below(r, sizeof letters)];
     return size;
 }
 
@@ -85,7 +85,7 @@ static size_t mixed_key(rng *r, unsigned step, uint8_t *key)
 {
     static const key_fn kinds[] = {random_key, decimal_key, ascending_key, descending_key,
                                    hot_key,    stream_key,  tiny_key};
-    return kinds[step / 100 % (sizeof(kinds) / sizeof(kinds[0]))](r, step, key);
+    return kinds[step / 100 % (sizeof kinds / sizeof kinds[0])](r, step, key);
 }
 
 typedef struct script {
@@ -315,7 +315,7 @@ static int print_seed(void **state)
 static void run_all(uint64_t seed, key_fn make_key)
 {
     const char *wanted = getenv("FIRN_TEST_SEED");
-    for (size_t p = 0; p < sizeof(PREFIXES) / sizeof(PREFIXES[0]); p++) {
+    for (size_t p = 0; p < sizeof PREFIXES / sizeof PREFIXES[0]; p++) {
         running_seed = wanted ? strtoull(wanted, NULL, 10) : seed + p;
         run_script(running_seed, make_key, PREFIXES[p]);
     }

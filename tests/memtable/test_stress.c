@@ -73,7 +73,7 @@ static size_t check_known(const shared *s, rng *r, iter *it)
         uint64_t seq = BED_SEQ_BASE + i;
         memtable_hit hit;
         wrong += !memtable_get(s->b.m, key, seq, &hit) || hit.seq != seq ||
-                 hit.value.size != sizeof(i) || memcmp(hit.value.data, &i, sizeof(i)) != 0;
+                 hit.value.size != sizeof i || memcmp(hit.value.data, &i, sizeof i) != 0;
         wrong += !memtable_get(s->b.m, key, FIRN_MAX_SEQ, &hit) || hit.seq < seq;
         it->ops->last(it);
         wrong += !it->valid || slice_compare(it->key, key) < 0;
@@ -150,7 +150,7 @@ static void write_all(shared *s)
             rounds = atomic_load_explicit(&s->rounds, memory_order_relaxed) + 1;
         }
         char space[32];
-        bed_add(&s->b, FIRN_PUT, key_of(s, i, space), slice_of(&i, sizeof(i)));
+        bed_add(&s->b, FIRN_PUT, key_of(s, i, space), slice_of(&i, sizeof i));
         atomic_store_explicit(&s->published, i + 1, memory_order_release);
     }
     atomic_store_explicit(&s->done, true, memory_order_release);

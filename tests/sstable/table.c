@@ -19,7 +19,7 @@ void model_add(model *m, firn_slice key, uint64_t seq, uint8_t kind, firn_slice 
 {
     if (m->count == m->capacity) {
         m->capacity = m->capacity ? m->capacity * 2 : 64;
-        m->v = realloc(m->v, m->capacity * sizeof(*m->v));
+        m->v = realloc(m->v, m->capacity * sizeof *m->v);
         assert_non_null(m->v);
     }
     m->v[m->count++] = (version){copy(key), copy(value), seq, kind};
@@ -51,7 +51,7 @@ void model_sort(model *m)
 {
     size_t kept = 0;
     if (m->count != 0)
-        qsort(m->v, m->count, sizeof(*m->v), order_versions);
+        qsort(m->v, m->count, sizeof *m->v, order_versions);
     for (size_t i = 0; i < m->count; i++) {
         if (kept != 0 && order(&m->v[kept - 1], m->v[i].key, m->v[i].seq) == 0)
             version_free(&m->v[i]);
@@ -142,15 +142,15 @@ int table_build(table *t, const model *m, firn_error *err)
     sst_writer *w = NULL;
     const sst_properties *p;
     simfs_remove(t->sim, TABLE_PATH);
-    int status = sst_writer_open(t->dir, TABLE_NAME, &t->wo, &w, err);
-    for (size_t i = 0; i < m->count && status == FIRN_OK; i++)
-        status = sst_writer_add(w, m->v[i].key, m->v[i].seq, m->v[i].kind, m->v[i].value, err);
-    if (status == FIRN_OK)
-        status = sst_writer_finish(w, &p, err);
-    if (status == FIRN_OK)
+    int rc = sst_writer_open(t->dir, TABLE_NAME, &t->wo, &w, err);
+    for (size_t i = 0; i < m->count && rc == FIRN_OK; i++)
+        rc = sst_writer_add(w, m->v[i].key, m->v[i].seq, m->v[i].kind, m->v[i].value, err);
+    if (rc == FIRN_OK)
+        rc = sst_writer_finish(w, &p, err);
+    if (rc == FIRN_OK)
         CHECK(p->entries == m->count && sst_writer_entries(w) == m->count);
     sst_writer_free(w);
-    return status;
+    return rc;
 }
 
 int table_open(table *t, sst_reader **out, firn_error *err)
@@ -167,11 +167,11 @@ static int get_like_model(sst_reader *r, const model *m, firn_slice key, uint64_
     sst_hit hit;
     size_t at = model_seek(m, key, seq);
     bool there = at < m->count && slice_equal(m->v[at].key, key);
-    int status = sst_get(r, key, sst_key_hash(key), seq, &hit, err);
-    if (status == FIRN_NOT_FOUND)
+    int rc = sst_get(r, key, sst_key_hash(key), seq, &hit, err);
+    if (rc == FIRN_NOT_FOUND)
         return there ? FIRN_INVALID : FIRN_OK;
-    if (status != FIRN_OK)
-        return status;
+    if (rc != FIRN_OK)
+        return rc;
     bool same = there && hit.seq == m->v[at].seq && hit.kind == m->v[at].kind &&
                 slice_equal(hit.value, m->v[at].value);
     sst_pin_release(&hit.pin);
@@ -292,31 +292,31 @@ void table_check_walk(sst_reader *r, const model *m, rng *rnd, size_t steps)
 int table_read_all(sst_reader *r, const model *m, sst_use use, firn_error *err)
 {
     iter *it;
-    int status = sst_iter_new(r, use, &it);
-    if (status != FIRN_OK)
-        return status;
+    int rc = sst_iter_new(r, use, &it);
+    if (rc != FIRN_OK)
+        return rc;
     size_t i = 0;
-    for (it->ops->first(it); it->valid && status == FIRN_OK; it->ops->next(it), i++) {
+    for (it->ops->first(it); it->valid && rc == FIRN_OK; it->ops->next(it), i++) {
         if (i >= m->count || !version_shown(&m->v[i], it))
-            status = FIRN_INVALID;
+            rc = FIRN_INVALID;
     }
-    if (status == FIRN_OK)
-        status = it->status != FIRN_OK ? it->status : i == m->count ? FIRN_OK : FIRN_INVALID;
-    if (status != FIRN_OK)
+    if (rc == FIRN_OK)
+        rc = it->status != FIRN_OK ? it->status : i == m->count ? FIRN_OK : FIRN_INVALID;
+    if (rc != FIRN_OK)
         *err = it->error;
-    if (status == FIRN_OK || status == FIRN_DAMAGED) {
+    if (rc == FIRN_OK || rc == FIRN_DAMAGED) {
         i = m->count;
-        for (it->ops->last(it); it->valid && status != FIRN_INVALID; it->ops->prev(it)) {
+        for (it->ops->last(it); it->valid && rc != FIRN_INVALID; it->ops->prev(it)) {
             if (i == 0 || !version_shown(&m->v[--i], it))
-                status = FIRN_INVALID;
+                rc = FIRN_INVALID;
         }
-        if (status == FIRN_OK)
-            status = it->status;
+        if (rc == FIRN_OK)
+            rc = it->status;
     }
     it->ops->close(it);
-    for (i = 0; i < m->count && (status == FIRN_OK || status == FIRN_DAMAGED); i++) {
+    for (i = 0; i < m->count && (rc == FIRN_OK || rc == FIRN_DAMAGED); i++) {
         int got = get_like_model(r, m, m->v[i].key, m->v[i].seq, err);
-        status = got != FIRN_OK ? got : status;
+        rc = got != FIRN_OK ? got : rc;
     }
-    return status;
+    return rc;
 }

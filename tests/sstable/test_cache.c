@@ -34,19 +34,19 @@ static uint64_t held(const sst_cache *c)
 static void check_full(size_t capacity, uint32_t least, uint32_t most)
 {
     sst_cache *c;
-    uint64_t before = mem_pages_held();
+    uint64_t before = pages_in_use();
     assert_int_equal(sst_cache_new(capacity, &c), FIRN_OK);
     rng rnd = rng_init(31);
     for (uint32_t i = 0; i < 20000; i++) {
         uint32_t size = least + (uint32_t)rng_below(&rnd, most - least + 1);
         sst_cache_unpin(insert(c, 1, i, size));
         assert_true(held(c) <= capacity);
-        assert_int_equal(held(c), mem_pages_held() - before);
+        assert_int_equal(held(c), pages_in_use() - before);
     }
     assert_true(used(c) > capacity / 2);
     assert_true(used(c) <= held(c));
     sst_cache_free(c);
-    assert_int_equal(mem_pages_held(), before);
+    assert_int_equal(pages_in_use(), before);
 }
 
 static void a_full_cache_stays_within_its_capacity(void **state)
@@ -267,18 +267,18 @@ static void caches_give_back_when_the_system_has_no_memory(void **state)
         sst_cache_unpin(insert(c, 1, i, 4000));
     sst_cached *pinned = insert(c, 1, 5, 4000);
     assert_true(held(c) > 3 << 20);
-    assert_null(mem_pages(SIZE_MAX / 4)); /* more than any address space */
+    assert_null(pages_alloc(SIZE_MAX / 4)); /* more than any address space */
     assert_true(held(c) < 1 << 20);
     assert_int_equal(pinned->data[3999], 5);
     sst_cache_unpin(pinned);
     for (uint32_t i = 0; i < 2000; i++)
         sst_cache_unpin(insert(c, 1, i, 4000));
     if (HEAP_REFUSES) {
-        assert_null(mem_alloc(SIZE_MAX / 4));
+        assert_null(heap_alloc(SIZE_MAX / 4));
         assert_true(held(c) < 1 << 20);
     }
     sst_cache_free(c);
-    assert_false(mem_relieve());
+    assert_false(heap_relieve());
 }
 
 /* What others take of the budget, the cache gives back. */
@@ -400,7 +400,7 @@ static void a_value_stays_while_it_is_pinned(void **state)
 static void large_table(table *t, model *m, size_t cache_bytes, size_t value_bytes)
 {
     firn_error err;
-    char *value = mem_zalloc(value_bytes);
+    char *value = heap_zalloc(value_bytes);
     assert_non_null(value);
     memset(value, 'v', value_bytes);
     table_init(t, cache_bytes);
@@ -408,7 +408,7 @@ static void large_table(table *t, model *m, size_t cache_bytes, size_t value_byt
     *m = (model){.seq_top = 10};
     model_add(m, slice_of_str("key"), 1, FIRN_PUT, (firn_slice){(uint8_t *)value, value_bytes});
     assert_int_equal(table_build(t, m, &err), FIRN_OK);
-    mem_free(value);
+    heap_free(value);
 }
 
 enum { SHARERS = 12, ROUNDS = 20, LARGE_BYTES = 3 << 20 };
@@ -426,8 +426,8 @@ static void share_run(void *arg)
     sst_hit hit = {0};
     firn_slice key = slice_of_str("key");
     for (int round = 0; round < ROUNDS; round++) {
-        int status = sst_get(s->reader, key, sst_key_hash(key), 10, &hit, NULL);
-        bool right = status == FIRN_OK && hit.value.size == LARGE_BYTES &&
+        int rc = sst_get(s->reader, key, sst_key_hash(key), 10, &hit, NULL);
+        bool right = rc == FIRN_OK && hit.value.size == LARGE_BYTES &&
                      hit.value.data[LARGE_BYTES - 1] == 'v';
         pthread_barrier_wait(&s->all_hold);
         uint64_t now = right ? held(s->cache) : UINT64_MAX, most = atomic_load(&s->most);

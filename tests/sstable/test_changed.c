@@ -73,16 +73,16 @@ static unsigned use_gets(void)
         sst_hit hit;
         firn_error err = {0};
         firn_slice key = m.v[i].key;
-        int status = sst_get(reader, key, sst_key_hash(key), m.v[i].seq, &hit, &err);
-        CHECK(status == FIRN_OK || status == FIRN_NOT_FOUND || status == FIRN_DAMAGED);
-        if (status == FIRN_OK) {
+        int rc = sst_get(reader, key, sst_key_hash(key), m.v[i].seq, &hit, &err);
+        CHECK(rc == FIRN_OK || rc == FIRN_NOT_FOUND || rc == FIRN_DAMAGED);
+        if (rc == FIRN_OK) {
             CHECK(hit.kind == FIRN_PUT || hit.kind == FIRN_DELETE);
             touch_value(hit.value);
             sst_pin_release(&hit.pin);
         }
-        if (status == FIRN_DAMAGED)
+        if (rc == FIRN_DAMAGED)
             CHECK(strstr(err.message, "changed") && err.hint[0] && strstr(err.file, TABLE_NAME));
-        told += status == FIRN_DAMAGED;
+        told += rc == FIRN_DAMAGED;
     }
     return told;
 }

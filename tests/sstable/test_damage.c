@@ -37,17 +37,17 @@ static void check_told(const model *m)
 {
     sst_reader *r;
     firn_error err = {0};
-    int status = table_open(&t, &r, &err);
-    if (status == FIRN_OK) {
+    int rc = table_open(&t, &r, &err);
+    if (rc == FIRN_OK) {
         for (int use = SST_WORK; use >= SST_FILL; use--) {
-            status = table_read_all(r, m, (sst_use)use, &err);
-            CHECK(status == FIRN_OK || status == FIRN_DAMAGED);
+            rc = table_read_all(r, m, (sst_use)use, &err);
+            CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED);
         }
-        memset(&err, 0, sizeof(err));
-        status = sst_verify(r, &err);
+        memset(&err, 0, sizeof err);
+        rc = sst_verify(r, &err);
         sst_reader_close(r);
     }
-    CHECK(status == FIRN_DAMAGED);
+    CHECK(rc == FIRN_DAMAGED);
     CHECK(err.status == FIRN_DAMAGED && err.file[0] != 0 && err.hint[0] != 0);
 }
 
@@ -63,7 +63,7 @@ static void every_flipped_bit_is_told(void **state)
         CHECK(table_build(&t, &m, &err) == FIRN_OK);
         simfs_peek(t.sim, TABLE_PATH, &size);
         for (uint64_t bit = 0; bit < size * 8; bit++) {
-            snprintf(table_case, sizeof(table_case), "option set %u, bit %llu", o,
+            snprintf(table_case, sizeof table_case, "option set %u, bit %llu", o,
                      (unsigned long long)bit);
             simfs_flip_bit(t.sim, TABLE_PATH, bit);
             check_told(&m);
@@ -83,7 +83,7 @@ static void every_truncation_is_told(void **state)
     simfs_peek(t.sim, TABLE_PATH, &size);
     for (size_t cut = size; cut-- > 0;) {
         sst_reader *r;
-        snprintf(table_case, sizeof(table_case), "cut at %zu", cut);
+        snprintf(table_case, sizeof table_case, "cut at %zu", cut);
         simfs_cut(t.sim, TABLE_PATH, cut);
         CHECK(table_open(&t, &r, &err) == FIRN_DAMAGED);
         CHECK(err.file[0] != 0 && err.hint[0] != 0);
@@ -159,7 +159,7 @@ static void reseal(const bytes *b, sst_handle h)
     memcpy(tail, payload + size, 5);
     put_u64(tail + 5, h.offset);
     put_u32(payload + size + 5,
-            crc32_update(crc32_update(b->footer.salt, payload, size), tail, sizeof(tail)));
+            crc32_update(crc32_update(b->footer.salt, payload, size), tail, sizeof tail));
 }
 
 /* The table's blocks: data blocks by the index's sizes, then filter, index and properties. */
@@ -187,7 +187,7 @@ static void a_block_that_moved_or_came_from_another_table_is_told(void **state)
     model m = {0};
     for (unsigned i = 0; i < 8; i++) {
         char key[8];
-        snprintf(key, sizeof(key), "key%u", i);
+        snprintf(key, sizeof key, "key%u", i);
         model_add(&m, slice_of_str(key), 1, FIRN_PUT,
                   slice_of_str("0123456789012345678901234567890123456789012345678901234567890123"));
     }
@@ -199,11 +199,11 @@ static void a_block_that_moved_or_came_from_another_table_is_told(void **state)
     CHECK(blocks[2].size == blocks[5].size);
     size_t whole = (size_t)blocks[2].size + SST_TRAILER_BYTES;
 
-    snprintf(table_case, sizeof(table_case), "block 5 stands at block 2's place");
+    snprintf(table_case, sizeof table_case, "block 5 stands at block 2's place");
     simfs_poke(t.sim, TABLE_PATH, blocks[2].offset, b.data + blocks[5].offset, whole);
     check_told(&m);
 
-    snprintf(table_case, sizeof(table_case), "block 2 of table 2 stands in table 1");
+    snprintf(table_case, sizeof table_case, "block 2 of table 2 stands in table 1");
     t.wo.table_no = 2;
     CHECK(table_build(&t, &m, &err) == FIRN_OK);
     bytes other = bytes_take();
@@ -226,7 +226,7 @@ static void a_zeroed_sector_is_told(void **state)
     CHECK(table_build(&t, &m, &err) == FIRN_OK);
     bytes b = bytes_take();
     for (size_t at = 0; at + 512 <= b.size; at += 512) {
-        snprintf(table_case, sizeof(table_case), "sector at %zu", at);
+        snprintf(table_case, sizeof table_case, "sector at %zu", at);
         simfs_poke(t.sim, TABLE_PATH, at, zeros, 512);
         check_told(&m);
         simfs_poke(t.sim, TABLE_PATH, at, b.data + at, 512);
@@ -238,10 +238,10 @@ static void a_zeroed_sector_is_told(void **state)
 static void forge_footer(const bytes *b, size_t at, uint32_t value)
 {
     uint8_t footer[SST_FOOTER_BYTES];
-    memcpy(footer, b->data + b->size - SST_FOOTER_BYTES, sizeof(footer));
+    memcpy(footer, b->data + b->size - SST_FOOTER_BYTES, sizeof footer);
     put_u32(footer + at, value);
     put_u32(footer + 116, crc32_update(crc32_update(0, footer, 116), footer + 120, 8));
-    simfs_poke(t.sim, TABLE_PATH, b->size - SST_FOOTER_BYTES, footer, sizeof(footer));
+    simfs_poke(t.sim, TABLE_PATH, b->size - SST_FOOTER_BYTES, footer, sizeof footer);
 }
 
 static void a_newer_format_is_refused_as_unsupported_and_optional_features_are_ignored(void **state)
@@ -363,21 +363,21 @@ static void forged_orders_tags_and_properties_are_found_by_verify(void **state)
         {3, 4, 3, "entries"},
         {3, 4 + 12, 1, "deletes"},
     };
-    for (size_t i = 0; i < sizeof(forged) / sizeof(forged[0]); i++) {
+    for (size_t i = 0; i < sizeof forged / sizeof forged[0]; i++) {
         sst_handle h = blocks[forged[i].block];
-        snprintf(table_case, sizeof(table_case), "%s", forged[i].what);
+        snprintf(table_case, sizeof table_case, "%s", forged[i].what);
         uint8_t before = b.data[h.offset + forged[i].at];
         b.data[h.offset + forged[i].at] = forged[i].value;
         if (forged[i].block == 1)
             memset(b.data + h.offset, 0, 64); /* a filter that denies everything */
         reseal(&b, h);
         simfs_poke(t.sim, TABLE_PATH, 0, b.data, b.size);
-        int status = table_open(&t, &r, &err);
-        if (status == FIRN_OK) {
-            status = sst_verify(r, &err);
+        int rc = table_open(&t, &r, &err);
+        if (rc == FIRN_OK) {
+            rc = sst_verify(r, &err);
             sst_reader_close(r);
         }
-        CHECK(status == FIRN_DAMAGED);
+        CHECK(rc == FIRN_DAMAGED);
         b.data[h.offset + forged[i].at] = before;
         reseal(&b, h);
         if (forged[i].block == 1) {

@@ -33,15 +33,15 @@ static int teardown(void **state)
 static int read_everything(void)
 {
     sst_reader *r;
-    int status = table_open(&t, &r, &err);
-    if (status != FIRN_OK)
-        return status;
-    for (int use = SST_WORK; use >= SST_FILL && status == FIRN_OK; use--)
-        status = table_read_all(r, &m, (sst_use)use, &err);
-    if (status == FIRN_OK)
-        status = sst_verify(r, &err);
+    int rc = table_open(&t, &r, &err);
+    if (rc != FIRN_OK)
+        return rc;
+    for (int use = SST_WORK; use >= SST_FILL && rc == FIRN_OK; use--)
+        rc = table_read_all(r, &m, (sst_use)use, &err);
+    if (rc == FIRN_OK)
+        rc = sst_verify(r, &err);
     sst_reader_close(r);
-    return status;
+    return rc;
 }
 
 static void a_failed_allocation_while_writing_leaves_no_file(void **state)
@@ -49,17 +49,17 @@ static void a_failed_allocation_while_writing_leaves_no_file(void **state)
     (void)state;
     for (unsigned c = 0; c < 3; c++) {
         t.wo.compression = (sst_compression)c;
-        int status = FIRN_NO_MEMORY;
+        int rc = FIRN_NO_MEMORY;
         uint64_t n;
-        for (n = 1; status != FIRN_OK; n++) {
-            snprintf(table_case, sizeof(table_case), "compression %u, allocation %llu", c,
+        for (n = 1; rc != FIRN_OK; n++) {
+            snprintf(table_case, sizeof table_case, "compression %u, allocation %llu", c,
                      (unsigned long long)n);
             alloc_fail_at(n);
-            memset(&err, 0, sizeof(err));
-            status = table_build(&t, &m, &err);
+            memset(&err, 0, sizeof err);
+            rc = table_build(&t, &m, &err);
             alloc_fail_at(0);
-            CHECK(status == FIRN_OK || (status == FIRN_NO_MEMORY && err.status == status));
-            CHECK(simfs_exists(t.sim, TABLE_PATH) == (status == FIRN_OK));
+            CHECK(rc == FIRN_OK || (rc == FIRN_NO_MEMORY && err.status == rc));
+            CHECK(simfs_exists(t.sim, TABLE_PATH) == (rc == FIRN_OK));
         }
         CHECK(n > 8); /* some were failed */
         CHECK(read_everything() == FIRN_OK);
@@ -73,17 +73,17 @@ static void a_failed_allocation_while_reading_is_a_status(void **state)
         t.wo.compression = (sst_compression)(o % 3);
         t.ro.mapped = o == 0;
         CHECK(table_build(&t, &m, &err) == FIRN_OK);
-        int status = FIRN_NO_MEMORY;
-        for (uint64_t n = 1; status != FIRN_OK; n++) {
-            snprintf(table_case, sizeof(table_case), "option set %u, allocation %llu", o,
+        int rc = FIRN_NO_MEMORY;
+        for (uint64_t n = 1; rc != FIRN_OK; n++) {
+            snprintf(table_case, sizeof table_case, "option set %u, allocation %llu", o,
                      (unsigned long long)n);
             alloc_fail_at(n);
-            status = read_everything();
+            rc = read_everything();
             alloc_fail_at(0);
             /* A hash table in the cache that cannot grow is no failure: its chains are longer. */
-            CHECK(status == FIRN_NO_MEMORY || status == FIRN_OK);
-            if (status == FIRN_OK && alloc_count() >= n)
-                status = FIRN_NO_MEMORY;
+            CHECK(rc == FIRN_NO_MEMORY || rc == FIRN_OK);
+            if (rc == FIRN_OK && alloc_count() >= n)
+                rc = FIRN_NO_MEMORY;
         }
     }
 }
@@ -97,18 +97,18 @@ static void fail_each_while_writing(unsigned calls, int error, int expected)
     uint64_t count = simfs_calls(t.sim, calls) - before;
     CHECK(count > 0);
     for (uint64_t at = 1; at <= count; at++) {
-        snprintf(table_case, sizeof(table_case), "calls %x, error %d, at %llu", calls, error,
+        snprintf(table_case, sizeof table_case, "calls %x, error %d, at %llu", calls, error,
                  (unsigned long long)at);
         uint64_t hit = simfs_faults_hit(t.sim);
         simfs_fail(t.sim, (simfs_fault){.calls = calls, .at = at, .error = error});
-        memset(&err, 0, sizeof(err));
-        int status = table_build(&t, &m, &err);
+        memset(&err, 0, sizeof err);
+        int rc = table_build(&t, &m, &err);
         CHECK(simfs_faults_hit(t.sim) == hit + 1);
         simfs_heal(t.sim);
-        CHECK(status == expected);
-        CHECK(status == FIRN_OK || (err.status == status && err.file[0] != 0));
-        CHECK(simfs_exists(t.sim, TABLE_PATH) == (status == FIRN_OK));
-        CHECK(status != FIRN_OK || read_everything() == FIRN_OK);
+        CHECK(rc == expected);
+        CHECK(rc == FIRN_OK || (err.status == rc && err.file[0] != 0));
+        CHECK(simfs_exists(t.sim, TABLE_PATH) == (rc == FIRN_OK));
+        CHECK(rc != FIRN_OK || read_everything() == FIRN_OK);
     }
 }
 
@@ -129,11 +129,11 @@ static void a_full_disk_is_told_and_the_space_is_given_back(void **state)
     simfs_peek(t.sim, TABLE_PATH, &size);
     simfs_remove(t.sim, TABLE_PATH);
     for (size_t room = 0; room < size; room += 97) {
-        snprintf(table_case, sizeof(table_case), "room for %zu", room);
+        snprintf(table_case, sizeof table_case, "room for %zu", room);
         simfs_capacity(t.sim, room);
-        int status = table_build(&t, &m, &err);
-        CHECK(status == FIRN_NO_SPACE || status == FIRN_OK); /* blocks are counted whole */
-        CHECK(status == FIRN_OK || simfs_used(t.sim) == 0);
+        int rc = table_build(&t, &m, &err);
+        CHECK(rc == FIRN_NO_SPACE || rc == FIRN_OK); /* blocks are counted whole */
+        CHECK(rc == FIRN_OK || simfs_used(t.sim) == 0);
         simfs_remove(t.sim, TABLE_PATH);
     }
     simfs_capacity(t.sim, UINT64_MAX);
@@ -151,13 +151,13 @@ static void a_failed_call_while_reading_is_told_or_gone_around(void **state)
         CHECK(read_everything() == FIRN_OK);
         uint64_t count = simfs_calls(t.sim, SIMFS_ANY) - before;
         for (uint64_t at = 1; at <= count; at++) {
-            snprintf(table_case, sizeof(table_case), "option set %u, call %llu", o,
+            snprintf(table_case, sizeof table_case, "option set %u, call %llu", o,
                      (unsigned long long)at);
             simfs_fail(t.sim, (simfs_fault){.calls = SIMFS_ANY, .at = at, .error = EIO});
-            int status = read_everything();
+            int rc = read_everything();
             simfs_heal(t.sim);
             /* Asking for mapping may fail: the table is then read through the cache. */
-            CHECK(status == FIRN_IO || status == FIRN_OK);
+            CHECK(rc == FIRN_IO || rc == FIRN_OK);
         }
         simfs_fail(t.sim,
                    (simfs_fault){.calls = SIMFS_READ, .at = 1, .error = EIO, .forever = true});

@@ -30,7 +30,7 @@ static size_t dump_read(uint8_t *out, size_t room)
     bool inside = false;
     FILE *f = fopen(FIRN_SOURCE_DIR "/sstable/README.md", "r");
     assert_non_null(f);
-    while (fgets(line, sizeof(line), f)) {
+    while (fgets(line, sizeof line, f)) {
         if (strncmp(line, "```", 3) == 0) {
             inside = strncmp(line, "```hexdump", 10) == 0;
             continue;
@@ -70,7 +70,7 @@ static void created_copy(uint8_t *to, const uint8_t *from, size_t size)
     memcpy(tail, props + f.props.size, 5);
     put_u64(tail + 5, f.props.offset);
     uint32_t crc = crc32_portable(f.salt, props, f.props.size);
-    put_u32(props + f.props.size + 5, crc32_portable(crc, tail, sizeof(tail)));
+    put_u32(props + f.props.size + 5, crc32_portable(crc, tail, sizeof tail));
 }
 
 static void the_dump_in_the_readme_is_what_the_writer_writes(void **state)
@@ -87,7 +87,7 @@ static void the_dump_in_the_readme_is_what_the_writer_writes(void **state)
     model_add(&m, str("snow/neve"), 9, FIRN_PUT, str("young"));
     assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
     const uint8_t *peek = simfs_peek(t.sim, TABLE_PATH, &size);
-    assert_true(size <= sizeof(wrote));
+    assert_true(size <= sizeof wrote);
     memcpy(wrote, peek, size);
     size_t shown_size = dump_read(shown, sizeof(shown));
     if (shown_size == size)
@@ -108,10 +108,10 @@ static void the_filter_admits_every_key_and_few_others(void **state)
 {
     (void)state;
     enum { KEYS = 20000 };
-    uint64_t *hashes = malloc(KEYS * sizeof(*hashes));
+    uint64_t *hashes = malloc(KEYS * sizeof *hashes);
     assert_non_null(hashes);
     for (uint64_t i = 0; i < KEYS; i++)
-        hashes[i] = hash64(&i, sizeof(i), 0);
+        hashes[i] = hash64(&i, sizeof i, 0);
     buf b = {0};
     sst_filter f;
     assert_int_equal(sst_filter_build(hashes, KEYS, 10, &b), FIRN_OK);
@@ -121,7 +121,7 @@ static void the_filter_admits_every_key_and_few_others(void **state)
     for (uint64_t i = 0; i < KEYS; i++) {
         assert_true(sst_filter_may_contain(&f, hashes[i]));
         uint64_t other = i + KEYS;
-        admitted += sst_filter_may_contain(&f, hash64(&other, sizeof(other), 0));
+        admitted += sst_filter_may_contain(&f, hash64(&other, sizeof other, 0));
     }
     assert_in_range(admitted, 1, KEYS * 15 / 1000);
     buf_release(&b);
@@ -191,7 +191,7 @@ static void numbers_and_sizes_of_every_width_fit_into_a_body(void **state)
     uint8_t *bytes = calloc(1, 70000);
     assert_non_null(bytes);
     for (unsigned width = 0; width <= 56; width++) {
-        for (size_t v = 0; v < sizeof(sizes) / sizeof(sizes[0]); v++) {
+        for (size_t v = 0; v < sizeof sizes / sizeof sizes[0]; v++) {
             /* The greatest number of `width` bits above the base, for a key of 300 bytes or of
              * 1. */
             uint64_t top = width == 56 ? FIRN_MAX_SEQ - 1 : (UINT64_C(1) << width) - 1;
@@ -263,10 +263,10 @@ static void a_block_that_breaks_its_rules_is_damaged(void **state)
         {39, 1, "beyond its block"},
         {8, 0, "out of range"},
     };
-    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         uint8_t before = out.data[broken[i].at];
         out.data[broken[i].at] = broken[i].value;
-        snprintf(table_case, sizeof(table_case), "case %zu", i);
+        snprintf(table_case, sizeof table_case, "case %zu", i);
         CHECK(sst_block_check(out.data, (uint32_t)out.size, 300, &why) == FIRN_DAMAGED);
         CHECK(strstr(why, broken[i].why) != NULL);
         out.data[broken[i].at] = before;
@@ -353,13 +353,13 @@ static void a_packed_block_unpacks_to_itself_and_to_nothing_else(void **state)
 {
     (void)state;
     uint8_t raw[4096], back[4097];
-    memset(raw, 'f', sizeof(raw));
+    memset(raw, 'f', sizeof raw);
     for (unsigned method = SST_COMPRESSION_LZ4; method <= SST_COMPRESSION_ZLIB; method++) {
         sst_packer p;
         firn_slice packed;
         assert_int_equal(sst_packer_init(&p, (sst_compression)method), FIRN_OK);
         for (unsigned twice = 0; twice < 2; twice++) {
-            assert_int_equal(sst_pack(&p, slice_of(raw, sizeof(raw)), &packed), FIRN_OK);
+            assert_int_equal(sst_pack(&p, slice_of(raw, sizeof raw), &packed), FIRN_OK);
             assert_true(packed.size < 200);
         }
         assert_int_equal(sst_unpack((uint8_t)method, packed, back, 4096), FIRN_OK);

@@ -9,10 +9,10 @@ static void check_table(table *t, const model *m, rng *rnd)
 {
     sst_reader *r;
     firn_error err;
-    int status = table_build(t, m, &err);
-    CHECK(status == FIRN_OK);
-    status = table_open(t, &r, &err);
-    CHECK(status == FIRN_OK);
+    int rc = table_build(t, m, &err);
+    CHECK(rc == FIRN_OK);
+    rc = table_open(t, &r, &err);
+    CHECK(rc == FIRN_OK);
     table_check_gets(r, m, rnd);
     for (int use = SST_WORK; use >= SST_FILL; use--) {
         table_check_iter(r, m, (sst_use)use);
@@ -28,7 +28,7 @@ static void check_options(uint64_t seed, const shape *s)
     table_seed = seed;
     rng rnd = rng_init(seed);
     model m = model_random(&rnd, s);
-    for (size_t c = 0; c < sizeof(cache_sizes) / sizeof(cache_sizes[0]); c++) {
+    for (size_t c = 0; c < sizeof cache_sizes / sizeof cache_sizes[0]; c++) {
         table t;
         table_init(&t, cache_sizes[c]);
         for (unsigned o = 0; o < 12; o++) {
@@ -36,7 +36,7 @@ static void check_options(uint64_t seed, const shape *s)
             t.wo.filter_bits_per_key = o / 3 % 2 ? 10 : 0;
             t.ro.mapped = o / 6 != 0;
             t.wo.block_bytes = block_sizes[rng_below(&rnd, 5)];
-            snprintf(table_case, sizeof(table_case),
+            snprintf(table_case, sizeof table_case,
                      "block %u compression %u filter %u mapped %d cache %zu", t.wo.block_bytes,
                      t.wo.compression, t.wo.filter_bits_per_key, t.ro.mapped, cache_sizes[c]);
             check_table(&t, &m, &rnd);

@@ -129,7 +129,7 @@ static model extremes(size_t value_large)
     model_add(&m, slice_of("a\0", 2), 2, FIRN_PUT, slice_of("\0\0", 2));
     model_add(&m, slice_of("\0", 1), FIRN_MAX_SEQ, FIRN_PUT, str("x"));
     const size_t sizes[] = {254, 255, 256, 257, 32768, FIRN_MAX_KEY_BYTES - 1, FIRN_MAX_KEY_BYTES};
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         model_add(&m, (firn_slice){key, sizes[i]}, 10 + i, FIRN_PUT, (firn_slice){large, sizes[i]});
         model_add(&m, (firn_slice){key, sizes[i]}, 30 + i, FIRN_PUT, (firn_slice){large, 65536});
     }
@@ -151,7 +151,7 @@ static void extreme_keys_and_values_come_back(void **state)
         t.wo.compression = (sst_compression)(o % 3);
         t.ro.mapped = o / 3 % 2 == 0;
         t.wo.block_bytes = o / 6 ? 4096 : 1 << 20;
-        snprintf(table_case, sizeof(table_case), "option set %u", o);
+        snprintf(table_case, sizeof table_case, "option set %u", o);
         CHECK(table_build(&t, &m, &err) == FIRN_OK);
         CHECK(table_open(&t, &r, &err) == FIRN_OK);
         table_check_gets(r, &m, &rnd);
@@ -197,7 +197,7 @@ static void a_table_says_what_it_holds(void **state)
 static void entries_out_of_order_or_over_a_limit_are_refused(void **state)
 {
     (void)state;
-    uint8_t *big = mem_zalloc(FIRN_MAX_KEY_BYTES + 1);
+    uint8_t *big = heap_zalloc(FIRN_MAX_KEY_BYTES + 1);
     assert_non_null(big);
     const struct {
         firn_slice key;
@@ -217,10 +217,10 @@ static void entries_out_of_order_or_over_a_limit_are_refused(void **state)
         {{big, FIRN_MAX_KEY_BYTES + 1}, 1, FIRN_PUT, {NULL, 0}, FIRN_TOO_LARGE},
         {{(const uint8_t *)"n", 1}, 1, FIRN_PUT, {big, FIRN_MAX_VALUE_BYTES + 1}, FIRN_TOO_LARGE},
     };
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         sst_writer *w;
         const sst_properties *p;
-        snprintf(table_case, sizeof(table_case), "entry %zu", i);
+        snprintf(table_case, sizeof table_case, "entry %zu", i);
         CHECK(sst_writer_open(t.dir, TABLE_NAME, &t.wo, &w, &err) == FIRN_OK);
         CHECK(sst_writer_add(w, str("m"), 5, FIRN_PUT, str("v"), &err) == FIRN_OK);
         CHECK(sst_writer_add(w, bad[i].key, bad[i].seq, bad[i].kind, bad[i].value, &err) ==
@@ -230,7 +230,7 @@ static void entries_out_of_order_or_over_a_limit_are_refused(void **state)
         sst_writer_free(w);
         CHECK(!simfs_exists(t.sim, TABLE_PATH)); /* W3 */
     }
-    mem_free(big);
+    heap_free(big);
 }
 
 static void options_out_of_range_are_refused(void **state)
@@ -293,7 +293,7 @@ static void offsets_grow_with_the_keys(void **state)
     model m = {0};
     char key[16];
     for (unsigned i = 0; i < 2000; i++) {
-        snprintf(key, sizeof(key), "%08u", i);
+        snprintf(key, sizeof key, "%08u", i);
         model_add(&m, str(key), 1 + i, FIRN_PUT, str("0123456789"));
     }
     assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
@@ -362,13 +362,13 @@ static void a_large_block_ends_with_its_entry(void **state)
 {
     (void)state;
     rng rnd = rng_init(8);
-    uint8_t *zeroes = mem_zalloc(1 << 20);
+    uint8_t *zeroes = heap_zalloc(1 << 20);
     assert_non_null(zeroes);
     model m = zeroes_between_small_ones(zeroes);
     for (unsigned o = 0; o < 6; o++) {
         t.wo.compression = (sst_compression)(o % 3);
         t.ro.mapped = o / 3 == 0;
-        snprintf(table_case, sizeof(table_case), "option set %u", o);
+        snprintf(table_case, sizeof table_case, "option set %u", o);
         (void)fs_unlink(t.dir, TABLE_NAME, NULL);
         check_large_blocks(&m);
         CHECK(table_open(&t, &r, &err) == FIRN_OK);
@@ -381,7 +381,7 @@ static void a_large_block_ends_with_its_entry(void **state)
         sst_reader_close(r);
     }
     model_release(&m);
-    mem_free(zeroes);
+    heap_free(zeroes);
 }
 
 /* With a larger target, what is within it goes on sharing a block, and what is over it but small does not end at
@@ -396,7 +396,7 @@ static void a_block_within_its_target_or_small_stays_open(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         sst_writer *w;
         const sst_properties *p;
-        snprintf(table_case, sizeof(table_case), "case %zu", i);
+        snprintf(table_case, sizeof table_case, "case %zu", i);
         t.wo.block_bytes = cases[i].target;
         (void)fs_unlink(t.dir, TABLE_NAME, NULL);
         assert_int_equal(sst_writer_open(t.dir, TABLE_NAME, &t.wo, &w, &err), FIRN_OK);
@@ -426,7 +426,7 @@ static void a_table_works_on_the_real_file_system(void **state)
         const sst_properties *p;
         t.wo.compression = (sst_compression)(o / 2);
         t.ro.mapped = o % 2 == 0;
-        snprintf(table_case, sizeof(table_case), "option set %u", o);
+        snprintf(table_case, sizeof table_case, "option set %u", o);
         CHECK(sst_writer_open(dir, TABLE_NAME, &t.wo, &w, &err) == FIRN_OK);
         for (size_t i = 0; i < m.count; i++)
             CHECK(sst_writer_add(w, m.v[i].key, m.v[i].seq, m.v[i].kind, m.v[i].value, &err) ==

@@ -140,7 +140,7 @@ static void build(sst_compression compression)
     sst_index ix;
     const char *why;
     t.wo.compression = compression;
-    snprintf(table_case, sizeof(table_case), "compression %d", compression);
+    snprintf(table_case, sizeof table_case, "compression %d", compression);
     CHECK(table_build(&t, &m, &err) == FIRN_OK);
     const uint8_t *bytes = simfs_peek(t.sim, TABLE_PATH, &file_size);
     CHECK(sst_footer_get(bytes + file_size - SST_FOOTER_BYTES, &footer, &why) == FIRN_OK);
@@ -169,7 +169,7 @@ static void zero(uint64_t from, uint64_t to)
 
 static void all_gone(const char *what, bool index)
 {
-    snprintf(table_case, sizeof(table_case), "%s", what);
+    snprintf(table_case, sizeof table_case, "%s", what);
     if (index)
         zero(footer.index.offset, footer.index.offset + footer.index.size);
     else
@@ -234,7 +234,7 @@ static void every_damaged_range_is_told(void **state)
         uint64_t from = rng_below(&rnd, file_size - 1);
         uint64_t most = file_size - from < 2000 ? file_size - from : 2000;
         uint64_t size = 1 + rng_below(&rnd, most);
-        snprintf(table_case, sizeof(table_case), "round %d: %llu bytes at %llu", round,
+        snprintf(table_case, sizeof table_case, "round %d: %llu bytes at %llu", round,
                  (unsigned long long)size, (unsigned long long)from);
         uint8_t noise[2000];
         if (round / 3 % 3 == 0)
@@ -261,7 +261,7 @@ static void a_file_cut_anywhere_gives_what_is_left(void **state)
         build((sst_compression)compression);
         size_t whole = file_size;
         for (uint64_t cut = whole; cut > 0; cut -= cut < 97 ? cut : 97) {
-            snprintf(table_case, sizeof(table_case), "compression %d, cut to %llu", compression,
+            snprintf(table_case, sizeof table_case, "compression %d, cut to %llu", compression,
                      (unsigned long long)cut);
             simfs_cut(t.sim, TABLE_PATH, cut);
             catch c;
@@ -294,7 +294,7 @@ static void a_sector_that_cannot_be_read_costs_its_blocks(void **state)
     for (uint64_t s = 0; s < sectors; s++) {
         uint64_t reads[2] = {0, s + 2};
         simfs_on_call(t.sim, fail_sector, reads);
-        snprintf(table_case, sizeof(table_case), "sector %llu", (unsigned long long)s);
+        snprintf(table_case, sizeof table_case, "sector %llu", (unsigned long long)s);
         catch c;
         catch_init(&c);
         CHECK(salvage(&c) == FIRN_OK);
@@ -345,15 +345,15 @@ static void a_failed_allocation_is_a_status(void **state)
     for (n = 1; failed; n++) {
         catch c;
         catch_init(&c);
-        snprintf(table_case, sizeof(table_case), "allocation %llu", (unsigned long long)n);
+        snprintf(table_case, sizeof table_case, "allocation %llu", (unsigned long long)n);
         err = (firn_error){0};
         alloc_fail_at(n);
-        int status = salvage(&c);
+        int rc = salvage(&c);
         alloc_fail_at(0);
         failed = alloc_count() >= n;
         /* Without memory for the index, the file is walked: as good. */
-        CHECK(status == FIRN_OK || (status == FIRN_NO_MEMORY && err.status == status && failed));
-        CHECK(status != FIRN_OK || c.passed == m.count);
+        CHECK(rc == FIRN_OK || (rc == FIRN_NO_MEMORY && err.status == rc && failed));
+        CHECK(rc != FIRN_OK || c.passed == m.count);
         catch_release(&c);
     }
     CHECK(n > 4);

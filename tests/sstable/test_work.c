@@ -20,7 +20,7 @@ static void work_table(table *t, sst_reader **r, size_t value_bytes, uint64_t mo
     firn_error err;
     model m = {.seq_top = 10};
     char key[8];
-    uint8_t *value = mem_alloc(value_bytes);
+    uint8_t *value = heap_alloc(value_bytes);
     assert_non_null(value);
     table_init(t, (size_t)most / 2);
     sst_cache_budget(t->cache)->most = most;
@@ -30,7 +30,7 @@ static void work_table(table *t, sst_reader **r, size_t value_bytes, uint64_t mo
         memset(value, (int)i & 0xff, value_bytes);
         model_add(&m, slice_of_str(key), 1, FIRN_PUT, (firn_slice){value, value_bytes});
     }
-    mem_free(value);
+    heap_free(value);
     assert_int_equal(table_build(t, &m, &err), FIRN_OK);
     assert_int_equal(table_open(t, r, &err), FIRN_OK);
     model_release(&m);
@@ -41,20 +41,20 @@ static int get_numbered(sst_reader *r, unsigned i, sst_hit *hit)
     char key[8];
     firn_error err;
     snprintf(key, sizeof key, "%04u", i);
-    int status = sst_get(r, slice_of_str(key), sst_key_hash(slice_of_str(key)), 10, hit, &err);
-    assert_true(status != FIRN_OK || hit->value.data[hit->value.size - 1] == (i & 0xff));
-    return status;
+    int rc = sst_get(r, slice_of_str(key), sst_key_hash(slice_of_str(key)), 10, hit, &err);
+    assert_true(rc != FIRN_OK || hit->value.data[hit->value.size - 1] == (i & 0xff));
+    return rc;
 }
 
 /* Gets from number `first` on until one is refused; the number of values that are held. */
 static unsigned hold_all_that_goes(sst_reader *r, unsigned first, sst_hit *hits)
 {
     unsigned count = 0;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     while (first + count < WORK_KEYS &&
-           (status = get_numbered(r, first + count, &hits[count])) == FIRN_OK)
+           (rc = get_numbered(r, first + count, &hits[count])) == FIRN_OK)
         count++;
-    assert_int_equal(status, FIRN_NO_MEMORY);
+    assert_int_equal(rc, FIRN_NO_MEMORY);
     assert_true(count > 1);
     return count;
 }

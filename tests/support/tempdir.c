@@ -11,8 +11,8 @@ char *tempdir_new(void)
     if (!parent || !*parent)
         parent = "/tmp";
     char path[4096];
-    int length = snprintf(path, sizeof(path), "%s/firn-test-XXXXXX", parent);
-    if (length < 0 || (size_t)length >= sizeof(path) || !mkdtemp(path)) {
+    int length = snprintf(path, sizeof path, "%s/firn-test-XXXXXX", parent);
+    if (length < 0 || (size_t)length >= sizeof path || !mkdtemp(path)) {
         perror(path);
         abort();
     }

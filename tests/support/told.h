@@ -41,13 +41,13 @@ static inline bool told_untouched(const firn_error *e)
 }
 
 /* What is wrong with the description, or NULL. */
-static inline const char *told_fault(const told *t, int status, const firn_error *e)
+static inline const char *told_fault(const told *t, int rc, const firn_error *e)
 {
-    if (status == FIRN_OK || (status == FIRN_NOT_FOUND && t->looking))
+    if (rc == FIRN_OK || (rc == FIRN_NOT_FOUND && t->looking))
         return told_untouched(e) ? NULL : "the error was touched";
-    if (status == FIRN_NOT_FOUND && !t->missing_is_ok)
+    if (rc == FIRN_NOT_FOUND && !t->missing_is_ok)
         return "nothing was looked for";
-    if (e->status != status)
+    if (e->status != rc)
         return "another status in the error";
     if (!told_text(e->message, sizeof e->message, false))
         return "no message";
@@ -57,32 +57,32 @@ static inline const char *told_fault(const told *t, int status, const firn_error
         return "no errno";
     if (e->offset != FIRN_NO_OFFSET && e->offset >> 56)
         return "no offset";
-    bool of_the_system = status == FIRN_IO || status == FIRN_NO_SPACE || status == FIRN_POISONED ||
-                         status == FIRN_LOCKED || status == FIRN_DAMAGED;
+    bool of_the_system = rc == FIRN_IO || rc == FIRN_NO_SPACE || rc == FIRN_POISONED ||
+                         rc == FIRN_LOCKED || rc == FIRN_DAMAGED;
     /* Chance comes from no file. */
     if (of_the_system && !e->file[0] && !strstr(e->message, "random"))
         return "no file";
-    if ((of_the_system || status == FIRN_NO_MEMORY) && !e->hint[0])
+    if ((of_the_system || rc == FIRN_NO_MEMORY) && !e->hint[0])
         return "no hint";
     return NULL;
 }
 
-static inline int told_check(told *t, const char *call, int status, const firn_error *e)
+static inline int told_check(told *t, const char *call, int rc, const firn_error *e)
 {
-    const char *fault = told_fault(t, status, e);
-    if (status != FIRN_OK && !(status == FIRN_NOT_FOUND && t->looking)) {
+    const char *fault = told_fault(t, rc, e);
+    if (rc != FIRN_OK && !(rc == FIRN_NOT_FOUND && t->looking)) {
         t->failures++;
-        t->last = status;
+        t->last = rc;
         t->error = *e;
     }
     if (fault && !t->wrong[0])
         snprintf(t->wrong, sizeof t->wrong,
                  "%s: %.60s: %s, and %s: \"%.100s\" of \"%.100s\" (%.100s)", t->run, call,
-                 firn_status_name(status), fault,
+                 firn_status_name(rc), fault,
                  told_text(e->message, sizeof e->message, true) ? e->message : "?",
                  told_text(e->file, sizeof e->file, true) ? e->file : "?",
                  told_text(e->hint, sizeof e->hint, true) ? e->hint : "?");
-    return status;
+    return rc;
 }
 
 /* `call` uses `error`, a pointer. */

@@ -87,7 +87,7 @@ static void readable_text_stays_readable(void **state)
                            "\xe6\xb0\xb7\xe6\xb2\xb3",
                            "\xf0\x9f\x8f\x94",
                            "\xc2\xa0 and \xed\x9f\xbf and \xf4\x8f\xbf\xbf"};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         expect_text(texts[i], strlen(texts[i]), texts[i]);
 }
 
@@ -141,7 +141,7 @@ static void wrong_escapes_are_refused_where_they_begin(void **state)
     } cases[] = {{"\\", 0},    {"ab\\", 2},   {"\\q", 0},   {"a\\0", 1},
                  {"\\x", 0},   {"\\x4", 0},   {"\\xg0", 0}, {"ok\\t\\x4g", 4},
                  {"\\X41", 0}, {"\\\\\\", 2}, {"\\ ", 0}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         buf out = {0};
         size_t bad = SIZE_MAX;
         assert_int_equal(escape_decode(slice_of_str(cases[i].text), &out, &bad), FIRN_INVALID);
@@ -161,7 +161,7 @@ static void encoding_in_pieces_gives_the_same_text(void **state)
                                             "\n"};
         buf bytes = {0}, pieces = {0};
         for (uint64_t n = rng_below(&r, 12); n > 0; n--) {
-            const char *part = parts[rng_below(&r, sizeof(parts) / sizeof(parts[0]))];
+            const char *part = parts[rng_below(&r, sizeof parts / sizeof parts[0])];
             assert_int_equal(buf_append(&bytes, part, strlen(part)), FIRN_OK);
         }
         buf whole = encode(buf_slice(&bytes));

@@ -132,7 +132,7 @@ static void a_wrong_line_is_named_by_number_with_its_problem(void **state)
         {"a\t1\nb\t\\", "the input ends in the middle of an escape"},
         {"a\t1\nb\t\\x4", "the input ends in the middle of an escape"},
     };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         bench b = start_text(cases[i].text);
         expect_line(&b, "a", "1");
         expect_verdict(&b, LINES_BAD);
@@ -149,7 +149,7 @@ static void lines_read_the_same_wherever_chunks_end(void **state)
     static const char tail[] = "key\\t\\x41end\tval\\n\\\\ue\n";
     /* A first line that ends `shift` bytes before the border of a chunk moves every part of the
      * second one over it. */
-    uint8_t *text = mem_alloc(CHUNK + sizeof tail);
+    uint8_t *text = heap_alloc(CHUNK + sizeof tail);
     assert_non_null(text);
     for (size_t shift = 0; shift <= sizeof tail; shift++) {
         size_t first = CHUNK - shift;
@@ -165,7 +165,7 @@ static void lines_read_the_same_wherever_chunks_end(void **state)
         expect_verdict(&b, LINES_END);
         stop(&b);
     }
-    mem_free(text);
+    heap_free(text);
 }
 
 static void long_lines_full_of_escapes_come_back_whole(void **state)
@@ -196,7 +196,7 @@ static void a_key_of_the_greatest_size_is_taken_and_one_byte_more_is_not(void **
     (void)state;
     for (int more = -1; more <= 1; more++) {
         size_t size = (size_t)((int)FIRN_MAX_KEY_BYTES + more);
-        uint8_t *text = mem_alloc(size + 3);
+        uint8_t *text = heap_alloc(size + 3);
         assert_non_null(text);
         memset(text, 'k', size);
         memcpy(text + size, "\tv\n", 3);
@@ -208,7 +208,7 @@ static void a_key_of_the_greatest_size_is_taken_and_one_byte_more_is_not(void **
         else
             assert_int_equal(k.size, size);
         stop(&b);
-        mem_free(text);
+        heap_free(text);
     }
 }
 
@@ -216,7 +216,7 @@ static void a_line_without_a_tab_is_refused_before_it_fills_the_memory(void **st
 {
     (void)state;
     const size_t size = 8 * CHUNK;
-    uint8_t *text = mem_alloc(size);
+    uint8_t *text = heap_alloc(size);
     assert_non_null(text);
     memset(text, 'x', size);
     bench b = start(text, size);
@@ -224,7 +224,7 @@ static void a_line_without_a_tab_is_refused_before_it_fills_the_memory(void **st
     assert_int_equal(b.in.line_no, 1);
     assert_true(b.in.bytes_read <= CHUNK);
     stop(&b);
-    mem_free(text);
+    heap_free(text);
 }
 
 static void skipped_lines_are_not_looked_at(void **state)
@@ -246,7 +246,7 @@ static void long_lines_are_skipped_in_little_memory(void **state)
 {
     (void)state;
     const size_t size = 20 * CHUNK;
-    uint8_t *text = mem_alloc(size);
+    uint8_t *text = heap_alloc(size);
     assert_non_null(text);
     memset(text, 'x', size);
     memcpy(text + size - 5, "\na\t1\n", 5);
@@ -255,7 +255,7 @@ static void long_lines_are_skipped_in_little_memory(void **state)
     assert_true(b.in.in.capacity <= 2 * CHUNK);
     expect_line(&b, "a", "1");
     stop(&b);
-    mem_free(text);
+    heap_free(text);
 }
 
 static void a_failed_read_names_its_errno(void **state)

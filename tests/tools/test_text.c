@@ -55,7 +55,7 @@ static void a_wrong_verb_is_answered_with_the_one_that_was_meant(void **state)
         {"scna", "scan"},  {"cont", "count"},  {"stats", "stat"}, {"chekc", "check"},
         {"delete", "del"}, {"import", "load"}, {"ls", "scan"},
     };
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         assert_non_null(command_nearest(pairs[i][0]));
         assert_string_equal(command_nearest(pairs[i][0]), pairs[i][1]);
     }

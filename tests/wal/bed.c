@@ -4,14 +4,14 @@
 #include <base/entry.h>
 #include <base/hash.h>
 
-void check_status(int status, int wanted, const firn_error *error, const char *where)
+void check_status(int rc, int wanted, const firn_error *error, const char *where)
 {
-    if (status == wanted)
+    if (rc == wanted)
         return;
     char text[1024] = "";
-    if (status != FIRN_OK && error->status == status)
-        firn_error_format(error, text, sizeof(text));
-    print_error("%s\n  returned %s, not %s: %s\n", where, firn_status_name(status),
+    if (rc != FIRN_OK && error->status == rc)
+        firn_error_format(error, text, sizeof text);
+    print_error("%s\n  returned %s, not %s: %s\n", where, firn_status_name(rc),
                 firn_status_name(wanted), text);
     fail();
 }
@@ -69,7 +69,7 @@ void bed_release(bed *b)
 uint64_t bed_put_sized(bed *b, uint64_t i, size_t size)
 {
     char key[32];
-    int n = snprintf(key, sizeof(key), "key%llu", (unsigned long long)i);
+    int n = snprintf(key, sizeof key, "key%llu", (unsigned long long)i);
     uint8_t *value = calloc(1, size + 1);
     memset(value, 'v', size);
     uint64_t seq = 0;
@@ -114,7 +114,7 @@ size_t bed_segment_files(bed *b)
 
 void model_init(model *m)
 {
-    memset(m, 0, sizeof(*m));
+    memset(m, 0, sizeof *m);
     mutex_init(&m->model_mu);
 }
 
@@ -129,7 +129,7 @@ void model_add(model *m, const model_entry *e)
     mutex_lock(&m->model_mu);
     if (m->count == m->capacity) {
         m->capacity = m->capacity ? m->capacity * 2 : 1024;
-        m->entries = realloc(m->entries, m->capacity * sizeof(m->entries[0]));
+        m->entries = realloc(m->entries, m->capacity * sizeof m->entries[0]);
         if (!m->entries)
             abort();
     }
@@ -213,7 +213,7 @@ static int check_entry(void *ctx, const firn_wal_entry *got)
 void model_check(model *m, wal *w, uint64_t after_seq)
 {
     if (m->count > 0)
-        qsort(m->entries, m->count, sizeof(m->entries[0]), by_seq);
+        qsort(m->entries, m->count, sizeof m->entries[0], by_seq);
     checking c = {.m = m};
     while (c.next < m->count && m->entries[c.next].seq <= after_seq)
         c.next++;
@@ -237,8 +237,8 @@ void model_step(model *m, wal *w, rng *r, firn_durability durability)
     size_t key_size, value_size;
     uint64_t seq;
     if (rng_below(r, 4) != 0) {
-        random_bytes(r, key, &key_size, sizeof(key));
-        random_bytes(r, value, &value_size, sizeof(value));
+        random_bytes(r, key, &key_size, sizeof key);
+        random_bytes(r, value, &value_size, sizeof value);
         bool is_delete = rng_below(r, 4) == 0;
         if (is_delete)
             value_size = 0;
@@ -251,8 +251,8 @@ void model_step(model *m, wal *w, rng *r, firn_durability durability)
     firn_batch *batch;
     assert_int_equal(firn_batch_new(&batch), FIRN_OK);
     for (uint64_t n = 1 + rng_below(r, 6); n > 0; n--) {
-        random_bytes(r, key, &key_size, sizeof(key));
-        random_bytes(r, value, &value_size, sizeof(value) / 2);
+        random_bytes(r, key, &key_size, sizeof key);
+        random_bytes(r, value, &value_size, sizeof value / 2);
         if (rng_below(r, 4) == 0)
             assert_int_equal(firn_batch_delete(batch, key, key_size), FIRN_OK);
         else

@@ -23,7 +23,7 @@
 #include "log.h"
 
 /* A status, compared; a surprise prints the error. */
-void check_status(int status, int wanted, const firn_error *error, const char *where);
+void check_status(int rc, int wanted, const firn_error *error, const char *where);
 #define STRING_OF(x) #x
 #define LINE_OF(x)   STRING_OF(x)
 #define EXPECT(wanted, call)                                                                       \

@@ -2,7 +2,7 @@
 
 int bench_setup(void **state)
 {
-    bench *b = calloc(1, sizeof(*b));
+    bench *b = calloc(1, sizeof *b);
     log_builder_init(&b->log);
     b->sim = simfs_new(5);
     *state = b;
@@ -33,14 +33,14 @@ int bench_teardown(void **state)
 int bench_open_with(bench *b, const wal_config *config)
 {
     bench_shut(b);
-    memset(&b->error, 0, sizeof(b->error));
+    memset(&b->error, 0, sizeof b->error);
     b->read = (log_read){.of = &b->log};
     assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
-    int status = wal_open(b->dir, config, &b->report, &b->w, &b->error);
-    if (status == FIRN_OK)
-        status = firn_wal_replay(b->w, 0, log_read_entry, &b->read, NULL, &b->error);
+    int rc = wal_open(b->dir, config, &b->report, &b->w, &b->error);
+    if (rc == FIRN_OK)
+        rc = firn_wal_replay(b->w, 0, log_read_entry, &b->read, NULL, &b->error);
     assert_true(b->read.wrong <= b->appended);
-    return status;
+    return rc;
 }
 
 int bench_open(bench *b, firn_recovery policy)
@@ -67,6 +67,6 @@ void bench_write(bench *b)
 bool bench_in_lost(bench *b, const char *name)
 {
     char path[96];
-    snprintf(path, sizeof(path), LOG_FOLDER "/lost/%s", name);
+    snprintf(path, sizeof path, LOG_FOLDER "/lost/%s", name);
     return simfs_exists(b->sim, path);
 }

@@ -31,7 +31,7 @@ size_t log_value(uint64_t seq, char out[64])
 
 void log_builder_init(log_builder *b)
 {
-    memset(b, 0, sizeof(*b));
+    memset(b, 0, sizeof *b);
     b->first_no = 1;
     b->next_seq = 1;
     b->life = 1;
@@ -43,7 +43,7 @@ void log_builder_release(log_builder *b)
 {
     for (size_t i = 0; i < b->count; i++)
         free(b->segments[i].bytes);
-    memset(b, 0, sizeof(*b));
+    memset(b, 0, sizeof *b);
 }
 
 static log_segment *newest(log_builder *b)
@@ -99,7 +99,7 @@ size_t log_batch_encode(uint64_t seq_first, uint32_t operations, uint8_t *out, s
 uint64_t log_batch(log_builder *b, uint32_t operations)
 {
     uint8_t payload[4096];
-    size_t size = log_batch_encode(b->next_seq, operations, payload, sizeof(payload));
+    size_t size = log_batch_encode(b->next_seq, operations, payload, sizeof payload);
     must(b->next_seq + operations <= LOG_NUMBERS_MAX, "too many numbers");
     for (uint32_t i = 0; i < operations; i++)
         b->is_operation[b->next_seq + i] = true;
@@ -109,7 +109,7 @@ uint64_t log_batch(log_builder *b, uint32_t operations)
 uint64_t log_lone_batch(log_builder *b)
 {
     uint8_t payload[256];
-    size_t size = log_batch_encode(b->next_seq, 1, payload, sizeof(payload));
+    size_t size = log_batch_encode(b->next_seq, 1, payload, sizeof payload);
     return log_frame(b, WAL_DATA, payload, size, 1);
 }
 
@@ -117,14 +117,14 @@ uint64_t log_link(log_builder *b, const wal_link *link)
 {
     uint8_t payload[WAL_LINK_BYTES];
     wal_link_encode(link, payload);
-    return log_frame(b, WAL_LINK, payload, sizeof(payload), 0);
+    return log_frame(b, WAL_LINK, payload, sizeof payload, 0);
 }
 
 uint64_t log_skip(log_builder *b, uint32_t reason, uint32_t count)
 {
     uint8_t payload[4];
     put_u32(payload, reason);
-    return log_frame(b, WAL_SKIP, payload, sizeof(payload), count);
+    return log_frame(b, WAL_SKIP, payload, sizeof payload, count);
 }
 
 uint64_t log_mark(log_builder *b)
@@ -138,14 +138,14 @@ uint64_t log_seal(log_builder *b, uint32_t kind)
     uint8_t payload[WAL_SEAL_BYTES];
     wal_seal seal = {.chain = s->chain, .frames = s->frames, .kind = kind};
     wal_seal_encode(&seal, payload);
-    return log_frame(b, WAL_SEAL, payload, sizeof(payload), 0);
+    return log_frame(b, WAL_SEAL, payload, sizeof payload, 0);
 }
 
 static uint64_t log_u64(log_builder *b, uint8_t type, uint64_t value, uint32_t count)
 {
     uint8_t payload[8];
     put_u64(payload, value);
-    return log_frame(b, type, payload, sizeof(payload), count);
+    return log_frame(b, type, payload, sizeof payload, count);
 }
 
 uint64_t log_floor(log_builder *b, uint64_t floor_seq)
@@ -176,7 +176,7 @@ log_segment *log_made_ahead(log_builder *b)
         .created_us = 1700000000000000,
     };
     s->chain = s->header.salt;
-    memcpy(s->header.store_id, b->store_id, sizeof(b->store_id));
+    memcpy(s->header.store_id, b->store_id, sizeof b->store_id);
     s->bytes = calloc(1, s->size);
     must(s->bytes != NULL, "no memory");
     wal_header_encode(&s->header, s->bytes);
@@ -198,7 +198,7 @@ void log_next_segment(log_builder *b)
     log_made_ahead(b);
     uint8_t payload[WAL_LINK_BYTES];
     wal_link_encode(&link, payload);
-    log_frame(b, WAL_LINK, payload, sizeof(payload), 0);
+    log_frame(b, WAL_LINK, payload, sizeof payload, 0);
 }
 
 void log_rotate(log_builder *b)
@@ -231,7 +231,7 @@ void log_reopen(log_builder *b)
     };
     uint8_t payload[WAL_LINK_BYTES];
     wal_link_encode(&link, payload);
-    log_frame(b, WAL_LINK, payload, sizeof(payload), 0);
+    log_frame(b, WAL_LINK, payload, sizeof payload, 0);
 }
 
 const char *log_path(uint64_t segment_no, char out[64])

@@ -68,7 +68,7 @@ static void ABatchGetsConsecutiveNumbersAndReturnsItsLast(void **state)
     firn_batch *batch;
     assert_int_equal(firn_batch_new(&batch), FIRN_OK);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(firn_batch_put(batch, "k", 1, &i, sizeof(i)), FIRN_OK);
+        assert_int_equal(firn_batch_put(batch, "k", 1, &i, sizeof i), FIRN_OK);
     uint64_t seq;
     OK(firn_wal_append_batch(b.log, batch, NULL, &seq, err));
     assert_int_equal(seq, 5);
@@ -162,7 +162,7 @@ static void WrongArgumentsAreRefusedAndUseNoNumber(void **state)
     EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, NULL, 1, NULL, 0, NULL, NULL, err));
     firn_wal_write write = {.size = 0, .durability = FIRN_DURABILITY_NONE};
     EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, &write, NULL, err));
-    write = (firn_wal_write){.size = sizeof(write), .durability = (firn_durability)9};
+    write = (firn_wal_write){.size = sizeof write, .durability = (firn_durability)9};
     EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, &write, NULL, err));
     EXPECT(FIRN_INVALID, firn_wal_append(NULL, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
     assert_int_equal(firn_wal_last_seq(b.log), 0);
@@ -518,22 +518,22 @@ static int owner_write(owner *o, wal_request *r)
         wal_group g;
         firn_error error;
         uint64_t last_seq = firn_wal_last_seq(o->log);
-        int status = wal_group_start(o->log, &g, r, &error);
-        if (status == FIRN_OK)
+        int rc = wal_group_start(o->log, &g, r, &error);
+        if (rc == FIRN_OK)
             follow(o, g.segment);
-        if (status == FIRN_OK && o->refuse != FIRN_OK)
-            status = error_set(&error, o->refuse, "refused");
-        if (status == FIRN_OK)
-            status = wal_group_append(o->log, &g, &error);
-        if (status == FIRN_OK)
+        if (rc == FIRN_OK && o->refuse != FIRN_OK)
+            rc = error_set(&error, o->refuse, "refused");
+        if (rc == FIRN_OK)
+            rc = wal_group_append(o->log, &g, &error);
+        if (rc == FIRN_OK)
             index_frames(o, &g);
         /* What the index shows is given out: a reader of the index can have it synced before the group has ended. */
-        assert_int_equal(firn_wal_last_seq(o->log), status == FIRN_OK ? g.seq_last : last_seq);
-        if (status == FIRN_OK && o->indexed % 3 == 0) {
+        assert_int_equal(firn_wal_last_seq(o->log), rc == FIRN_OK ? g.seq_last : last_seq);
+        if (rc == FIRN_OK && o->indexed % 3 == 0) {
             OK(firn_wal_sync(o->log, err));
             assert_int_equal(firn_wal_durable_seq(o->log), g.seq_last);
         }
-        wal_group_end(o->log, &g, status, &error);
+        wal_group_end(o->log, &g, rc, &error);
     }
     return wal_await(o->log, r);
 }
@@ -543,11 +543,11 @@ static int owner_put(owner *o, uint64_t seed, size_t value_size, firn_error *err
     static const uint8_t bytes[3000];
     wal_request r;
     char key[24];
-    int n = snprintf(key, sizeof(key), "key%llu", (unsigned long long)seed);
-    int status = wal_request_put(o->log, &r, FIRN_PUT, (firn_slice){(uint8_t *)key, (size_t)n},
-                                 (firn_slice){bytes, value_size},
-                                 seed % 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE, err);
-    return status == FIRN_OK ? owner_write(o, &r) : status;
+    int n = snprintf(key, sizeof key, "key%llu", (unsigned long long)seed);
+    int rc = wal_request_put(o->log, &r, FIRN_PUT, (firn_slice){(uint8_t *)key, (size_t)n},
+                             (firn_slice){bytes, value_size},
+                             seed % 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE, err);
+    return rc == FIRN_OK ? owner_write(o, &r) : rc;
 }
 
 static int owner_batch(owner *o, uint32_t count, firn_error *err)
@@ -556,12 +556,12 @@ static int owner_batch(owner *o, uint32_t count, firn_error *err)
     wal_request r;
     assert_int_equal(firn_batch_new(&batch), FIRN_OK);
     for (uint32_t i = 0; i < count; i++)
-        assert_int_equal(firn_batch_put(batch, "k", 1, &i, sizeof(i)), FIRN_OK);
-    int status = wal_request_batch(o->log, &r, batch, FIRN_DURABILITY_BATCH, err);
-    if (status == FIRN_OK)
-        status = owner_write(o, &r);
+        assert_int_equal(firn_batch_put(batch, "k", 1, &i, sizeof i), FIRN_OK);
+    int rc = wal_request_batch(o->log, &r, batch, FIRN_DURABILITY_BATCH, err);
+    if (rc == FIRN_OK)
+        rc = owner_write(o, &r);
     firn_batch_free(batch);
-    return status;
+    return rc;
 }
 
 static int owner_rotate(owner *o)
@@ -571,10 +571,10 @@ static int owner_rotate(owner *o)
     assert_true(wal_join(o->log, &r));
     wal_group g;
     firn_error error;
-    int status = wal_group_rotate(o->log, &g, &r, &error);
-    if (status == FIRN_OK)
+    int rc = wal_group_rotate(o->log, &g, &r, &error);
+    if (rc == FIRN_OK)
         follow(o, g.segment);
-    wal_group_end(o->log, &g, status, &error);
+    wal_group_end(o->log, &g, rc, &error);
     return wal_await(o->log, &r);
 }
 

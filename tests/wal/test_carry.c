@@ -230,12 +230,12 @@ static void close_in_a_used_segment(bed *b, char name[WAL_NAME_BYTES])
     char path[64];
     size_t size;
     uint8_t stale[WAL_PAGE_BYTES];
-    memset(stale, 0x5a, sizeof(stale));
-    snprintf(path, sizeof(path), BED_PATH "/%s", name);
+    memset(stale, 0x5a, sizeof stale);
+    snprintf(path, sizeof path, BED_PATH "/%s", name);
     const uint8_t *bytes = simfs_peek(b->sim, path, &size);
     uint64_t end =
         (wal_used_end(bytes, 0, size) + 7) / 8 * 8 + WAL_FRAME_BYTES; /* behind the mark */
-    assert_true(size < b->config.options.segment_bytes && size - end < sizeof(stale));
+    assert_true(size < b->config.options.segment_bytes && size - end < sizeof stale);
     simfs_poke(b->sim, path, end, stale, size - end);
 }
 
@@ -295,9 +295,9 @@ static int all_is_there(void *ctx, crash_state *state)
     counted c = {0};
     uint64_t seq = 0;
     after.config.options.durability = FIRN_DURABILITY_SYNC;
-    int status = wal_open_path(state->fs, BED_PATH, &after.config, NULL, &after.log, &error);
-    if (status != FIRN_OK)
-        return crash_wrong(state, "open: %s: %s", firn_status_name(status), error.message);
+    int rc = wal_open_path(state->fs, BED_PATH, &after.config, NULL, &after.log, &error);
+    if (rc != FIRN_OK)
+        return crash_wrong(state, "open: %s: %s", firn_status_name(rc), error.message);
     OK(firn_wal_replay(after.log, 0, count_in_order, &c, NULL, err));
     uint64_t wanted = state->marks[0] ? state->marks[0] : CARRIED;
     bool wrong = c.count < wanted || c.last != c.count;
@@ -342,11 +342,11 @@ static int acknowledged_is_there(void *ctx, crash_state *state)
     const wal_config *config = ctx;
     wal *log = NULL;
     firn_error error = {0};
-    int status = wal_open_path(state->fs, BED_PATH, config, NULL, &log, &error);
-    if (status == FIRN_NOT_FOUND && state->marks[0] == 0)
+    int rc = wal_open_path(state->fs, BED_PATH, config, NULL, &log, &error);
+    if (rc == FIRN_NOT_FOUND && state->marks[0] == 0)
         return 0;
-    if (status != FIRN_OK)
-        return crash_wrong(state, "open: %s: %s", firn_status_name(status), error.message);
+    if (rc != FIRN_OK)
+        return crash_wrong(state, "open: %s: %s", firn_status_name(rc), error.message);
     uint64_t last = firn_wal_last_seq(log);
     OK(firn_wal_close(log, err));
     return last >= state->marks[0]

@@ -15,8 +15,8 @@ static uint64_t first_replayed(bed *b)
 {
     uint64_t seq = 0;
     firn_error error;
-    int status = firn_wal_replay(b->log, 0, first_seq, &seq, NULL, &error);
-    assert_true(status == FIRN_OK || status == 77);
+    int rc = firn_wal_replay(b->log, 0, first_seq, &seq, NULL, &error);
+    assert_true(rc == FIRN_OK || rc == 77);
     return seq;
 }
 
@@ -98,9 +98,9 @@ static int verify(void *ctx, crash_state *state)
     wal_config c = *config;
     c.covered_seq = state->marks[0];
     c.covered_no = state->marks[1];
-    int status = wal_open_path(state->fs, BED_PATH, &c, NULL, &log, &error);
-    if (status != FIRN_OK)
-        return crash_wrong(state, "open: %s: %s", firn_status_name(status), error.message);
+    int rc = wal_open_path(state->fs, BED_PATH, &c, NULL, &log, &error);
+    if (rc != FIRN_OK)
+        return crash_wrong(state, "open: %s: %s", firn_status_name(rc), error.message);
     int wrong = 0;
     uint64_t seq = 0, last = firn_wal_last_seq(log);
     if (last < c.covered_seq)

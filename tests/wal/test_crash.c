@@ -38,22 +38,22 @@ typedef struct opened {
 
 static int open_log(fs *f, const wal_config *config, opened *o)
 {
-    memset(o, 0, sizeof(*o));
-    int status = fs_dir_open(f, LOG_FOLDER, &o->dir, &o->error);
-    if (status != FIRN_OK)
-        return status;
-    status = wal_open(o->dir, config, &o->report, &o->w, &o->error);
-    if (status == FIRN_OK)
-        status = firn_wal_replay(o->w, 0, log_read_entry, &o->read, NULL, &o->error);
-    return status;
+    memset(o, 0, sizeof *o);
+    int rc = fs_dir_open(f, LOG_FOLDER, &o->dir, &o->error);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = wal_open(o->dir, config, &o->report, &o->w, &o->error);
+    if (rc == FIRN_OK)
+        rc = firn_wal_replay(o->w, 0, log_read_entry, &o->read, NULL, &o->error);
+    return rc;
 }
 
 static int close_log(opened *o)
 {
-    int status = o->w ? firn_wal_close(o->w, &o->error) : FIRN_OK;
+    int rc = o->w ? firn_wal_close(o->w, &o->error) : FIRN_OK;
     fs_dir_close(o->dir);
     firn_wal_report_release(&o->report);
-    return status;
+    return rc;
 }
 
 static int put_one(wal *w, uint64_t seq, firn_durability durability, uint64_t *got,
@@ -63,7 +63,7 @@ static int put_one(wal *w, uint64_t seq, firn_durability durability, uint64_t *g
     size_t key_size = log_key(seq, key);
     size_t value_size = log_value(seq, value);
     firn_kind kind = value_size == SIZE_MAX ? FIRN_DELETE : FIRN_PUT;
-    firn_wal_write write = {.size = sizeof(write), .durability = durability};
+    firn_wal_write write = {.size = sizeof write, .durability = durability};
     return firn_wal_append(w, kind, key, key_size, kind == FIRN_PUT ? value : NULL,
                            kind == FIRN_PUT ? value_size : 0, &write, got, error);
 }
@@ -285,11 +285,11 @@ static void a_log_survives_a_crash_at_every_step_of_its_life(void **state)
     (void)state;
     static const unsigned every[] = {1, 3, 0};
     crash_stats stats = {0};
-    for (size_t i = 0; i < sizeof(every) / sizeof(every[0]); i++) {
+    for (size_t i = 0; i < sizeof every / sizeof every[0]; i++) {
         char name[32];
-        snprintf(name, sizeof(name), "wal-mapped-%u", every[i]);
+        snprintf(name, sizeof name, "wal-mapped-%u", every[i]);
         run_writing(name, FIRN_WAL_MAPPED, every[i], &stats);
-        snprintf(name, sizeof(name), "wal-buffered-%u", every[i]);
+        snprintf(name, sizeof name, "wal-buffered-%u", every[i]);
         run_writing(name, FIRN_WAL_BUFFERED, every[i], &stats);
     }
     crash_print("wal", &stats, stdout);
@@ -320,11 +320,11 @@ static void script_truncate_and_fail(script *s, uint64_t upto)
 {
     simfs_mark(s->sim, MARK_TRUNCATING, upto);
     simfs_fail(s->sim, (simfs_fault){.calls = SIMFS_SYNC, .at = 1, .error = EIO});
-    int status = firn_wal_truncate(s->o.w, upto, NULL, NULL);
+    int rc = firn_wal_truncate(s->o.w, upto, NULL, NULL);
     bool hit = simfs_faults_hit(s->sim) > s->faults;
     s->faults = simfs_faults_hit(s->sim);
     simfs_heal(s->sim);
-    assert_int_equal(status, hit ? FIRN_IO : FIRN_OK);
+    assert_int_equal(rc, hit ? FIRN_IO : FIRN_OK);
     close_log(&s->o);
     script_open(s);
 }
@@ -395,7 +395,7 @@ static void random_lives_survive_a_crash_at_every_step(void **state)
         simfs_record(s.sim);
         random_life(&s, &r, 50);
         simfs_record_stop(s.sim);
-        snprintf(name, sizeof(name), "wal-life-%u", life);
+        snprintf(name, sizeof name, "wal-life-%u", life);
         crash_options options = crash_options_default(name, seed, verify_prefix, &s.w);
         options.random = 32;
         uint64_t bad = crash_run(s.sim, &options, &stats);
@@ -438,18 +438,18 @@ static int verify_goal(void *ctx, crash_state *state)
 {
     const goal *g = ctx;
     opened o;
-    memset(&o, 0, sizeof(o));
+    memset(&o, 0, sizeof o);
     search kept = {.sim = state->sim, .bytes = g->kept};
     if (g->kept && !simfs_each(state->sim, LOG_FOLDER, file_contains, &kept))
         return wrong(state, &o, "bytes that were cut are nowhere");
-    int status = fs_dir_open(state->fs, LOG_FOLDER, &o.dir, &o.error);
+    int rc = fs_dir_open(state->fs, LOG_FOLDER, &o.dir, &o.error);
     o.read.of = g->log;
     o.read.extra = state->marks[MARK_BEGUN];
-    if (status == FIRN_OK)
-        status = wal_open(o.dir, &g->config, &o.report, &o.w, &o.error);
-    if (status == FIRN_OK)
-        status = firn_wal_replay(o.w, 0, log_read_entry, &o.read, NULL, &o.error);
-    if (status != FIRN_OK)
+    if (rc == FIRN_OK)
+        rc = wal_open(o.dir, &g->config, &o.report, &o.w, &o.error);
+    if (rc == FIRN_OK)
+        rc = firn_wal_replay(o.w, 0, log_read_entry, &o.read, NULL, &o.error);
+    if (rc != FIRN_OK)
         return wrong(state, &o, "an interrupted recovery cannot be finished");
     /* An earlier attempt may have got as far as its append. */
     uint64_t count = g->count;
@@ -473,8 +473,8 @@ static int verify_goal(void *ctx, crash_state *state)
         return wrong(state, &(opened){.error = o.error}, "closing fails");
     /* Whatever the policy was: what it left opens by the default one. */
     wal_config tail = log_config(FIRN_RECOVERY_TAIL);
-    status = open_log(state->fs, &tail, &o);
-    if (status != FIRN_OK || o.read.last != got || o.read.count != count + 1)
+    rc = open_log(state->fs, &tail, &o);
+    if (rc != FIRN_OK || o.read.last != got || o.read.count != count + 1)
         return wrong(state, &o, "what was recovered does not open by the default policy");
     close_log(&o);
     return 0;
@@ -531,15 +531,15 @@ static int verify_finished(void *ctx, crash_state *state)
 {
     const goal *g = ctx;
     opened o;
-    memset(&o, 0, sizeof(o));
-    int status = fs_dir_open(state->fs, LOG_FOLDER, &o.dir, &o.error);
+    memset(&o, 0, sizeof o);
+    int rc = fs_dir_open(state->fs, LOG_FOLDER, &o.dir, &o.error);
     o.read.of = g->log;
     o.read.extra = state->marks[MARK_BEGUN];
-    if (status == FIRN_OK)
-        status = wal_open(o.dir, &g->config, &o.report, &o.w, &o.error);
-    if (status == FIRN_OK)
-        status = firn_wal_replay(o.w, 0, log_read_entry, &o.read, NULL, &o.error);
-    if (status != FIRN_OK)
+    if (rc == FIRN_OK)
+        rc = wal_open(o.dir, &g->config, &o.report, &o.w, &o.error);
+    if (rc == FIRN_OK)
+        rc = firn_wal_replay(o.w, 0, log_read_entry, &o.read, NULL, &o.error);
+    if (rc != FIRN_OK)
         return wrong(state, &o, "an interrupted recovery cannot be finished");
     uint64_t count = g->count + (o.read.extra != 0 && o.read.last == o.read.extra);
     if (o.read.wrong > 0 || o.read.count != count)
@@ -563,10 +563,10 @@ static void stop_and_finish(const char *name, goal *g, const simfs *files, uint6
     simfs_record(sim);
     assert_int_equal(fs_dir_open(simfs_fs(sim), LOG_FOLDER, &dir, NULL), FIRN_OK);
     simfs_fail(sim, (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = EIO});
-    int status = wal_open(dir, &g->config, NULL, &w, &error);
+    int rc = wal_open(dir, &g->config, NULL, &w, &error);
     *hit = simfs_faults_hit(sim) > 0;
     simfs_heal(sim);
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         assert_int_equal(firn_wal_close(w, NULL), FIRN_OK);
     if (wal_open(dir, &g->config, NULL, &w, &error) != FIRN_OK)
         fail_msg("%s, call %llu: %s", name, (unsigned long long)at, error.message);
@@ -727,7 +727,7 @@ static void salvaging_a_missing_segment_can_be_interrupted_anywhere(void **state
             sim = simfs_new(25);
             log_write(&b, sim);
         }
-        snprintf(name, sizeof(name), "salvage-missing-%llu", (unsigned long long)no);
+        snprintf(name, sizeof name, "salvage-missing-%llu", (unsigned long long)no);
         run_recovery(name, &b, sim, FIRN_RECOVERY_SALVAGE, no == 3 ? 12 : newest_operation(&b));
         log_builder_release(&b);
     }

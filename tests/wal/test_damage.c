@@ -92,19 +92,19 @@ static void open_and_read(fixture *f, simfs *sim, const wal_config *config, bool
 {
     fs_dir *dir;
     wal *w;
-    memset(o, 0, sizeof(*o));
+    memset(o, 0, sizeof *o);
     o->read.of = &f->log;
     assert_int_equal(fs_dir_open(simfs_fs(sim), LOG_FOLDER, &dir, NULL), FIRN_OK);
     o->status = wal_open(dir, config, &o->report, &w, &o->error);
     if (o->status == FIRN_OK) {
-        int status = firn_wal_replay(w, 0, log_read_entry, &o->read, NULL, &o->error);
-        CHECK(f, o, status == FIRN_OK);
+        int rc = firn_wal_replay(w, 0, log_read_entry, &o->read, NULL, &o->error);
+        CHECK(f, o, rc == FIRN_OK);
         if (append) {
-            status = firn_wal_append(w, FIRN_PUT, "new", 3, "", 0, NULL, &o->new_seq, &o->error);
-            CHECK(f, o, status == FIRN_OK);
+            rc = firn_wal_append(w, FIRN_PUT, "new", 3, "", 0, NULL, &o->new_seq, &o->error);
+            CHECK(f, o, rc == FIRN_OK);
         }
-        status = firn_wal_close(w, &o->error);
-        CHECK(f, o, status == FIRN_OK);
+        rc = firn_wal_close(w, &o->error);
+        CHECK(f, o, rc == FIRN_OK);
     }
     fs_dir_close(dir);
 }
@@ -281,7 +281,7 @@ static void flip_every_bit(bool closed)
             /* All policies on one bit of a byte, the classification on each. */
             for (unsigned bit = 0; bit < 8; bit++) {
                 outcome o;
-                snprintf(f.what, sizeof(f.what), "%s, byte %llu, bit %u", path,
+                snprintf(f.what, sizeof f.what, "%s, byte %llu, bit %u", path,
                          (unsigned long long)byte, bit);
                 simfs_flip_bit(f.sim, path, byte * 8 + bit);
                 if (bit == byte % 8) {
@@ -329,8 +329,7 @@ static void truncate_everywhere(bool closed)
                 continue;
             outcome o;
             simfs *copy = simfs_clone(f.sim);
-            snprintf(f.what, sizeof(f.what), "%s cut to %llu bytes", path,
-                     (unsigned long long)size);
+            snprintf(f.what, sizeof f.what, "%s cut to %llu bytes", path, (unsigned long long)size);
             simfs_cut(copy, path, size);
             check_policies(&f, copy, &o);
             /* A segment has its full size from its creation; a closed one ends with its seal. */
@@ -370,7 +369,7 @@ static void any_zeroed_sector_is_noticed(void **state)
                 outcome o;
                 simfs *copy = simfs_clone(f.sim);
                 bool changes = memcmp(s->bytes + at, zeros, 512) != 0;
-                snprintf(f.what, sizeof(f.what), "%s, sector %llu zeroed", path,
+                snprintf(f.what, sizeof f.what, "%s, sector %llu zeroed", path,
                          (unsigned long long)at / 512);
                 simfs_poke(copy, path, at, zeros, 512);
                 check_policies(&f, copy, &o);
@@ -400,7 +399,7 @@ static void a_missing_segment_is_noticed(void **state)
         fixture f;
         char path[64];
         fixture_init(&f, no == 2);
-        snprintf(f.what, sizeof(f.what), "segment %llu removed", (unsigned long long)no);
+        snprintf(f.what, sizeof f.what, "segment %llu removed", (unsigned long long)no);
         simfs *copy = simfs_clone(f.sim);
         simfs_remove(copy, log_path(no, path));
         check_loss(&f, copy, FIRN_WAL_MISSING_SEGMENT);
@@ -421,13 +420,13 @@ static void swapped_and_duplicated_segments_are_noticed(void **state)
             log_path(a, from);
             log_path(b, to);
             simfs *copy = simfs_clone(f.sim);
-            snprintf(f.what, sizeof(f.what), "segment %llu copied over %llu", (unsigned long long)a,
+            snprintf(f.what, sizeof f.what, "segment %llu copied over %llu", (unsigned long long)a,
                      (unsigned long long)b);
             simfs_copy_file(copy, from, to);
             check_loss(&f, copy, FIRN_WAL_WRONG_SEGMENT);
             if (b <= 3) {
                 copy = simfs_clone(f.sim);
-                snprintf(f.what, sizeof(f.what), "segments %llu and %llu swapped",
+                snprintf(f.what, sizeof f.what, "segments %llu and %llu swapped",
                          (unsigned long long)a, (unsigned long long)b);
                 simfs_swap_files(copy, from, to);
                 check_loss(&f, copy, FIRN_WAL_WRONG_SEGMENT);
@@ -452,7 +451,7 @@ static void a_segment_of_another_log_is_noticed(void **state)
             log_batch(&other, 2);
         }
         simfs *copy = simfs_clone(f.sim);
-        snprintf(f.what, sizeof(f.what), "segment %llu of another log", (unsigned long long)no);
+        snprintf(f.what, sizeof f.what, "segment %llu of another log", (unsigned long long)no);
         simfs_write_file(copy, log_path(no, path), other.segments[no - 1].bytes, LOG_SEGMENT_BYTES);
         check_loss(&f, copy, FIRN_WAL_WRONG_SEGMENT);
         log_builder_release(&other);
@@ -477,7 +476,7 @@ static void an_older_copy_of_a_segment_is_noticed(void **state)
                 wal_frame_decode(s->bytes + at, s->end - at, s->header.salt, at, &frame),
                 WAL_FRAME_OK);
             simfs *copy = simfs_clone(f.sim);
-            snprintf(f.what, sizeof(f.what), "%s as it was at offset %llu", path,
+            snprintf(f.what, sizeof f.what, "%s as it was at offset %llu", path,
                      (unsigned long long)at);
             simfs_poke(copy, path, at, zeros, s->size - at);
             outcome o;
@@ -520,7 +519,7 @@ static void a_segment_from_another_history_is_noticed_by_the_running_checksum(vo
         frames++;
         at += wal_frame_size(first.payload_bytes);
     }
-    snprintf(f.what, sizeof(f.what), "segment 2 of another history");
+    snprintf(f.what, sizeof f.what, "segment 2 of another history");
     simfs *copy = simfs_clone(f.sim);
     simfs_write_file(copy, log_path(2, path), s->bytes, s->size);
     check_loss(&f, copy, FIRN_WAL_LOST);
@@ -539,7 +538,7 @@ static void random_damage_never_gives_wrong_data(void **state)
         fixture f;
         fixture_init(&f, rng_below(&r, 2) == 0);
         uint64_t places = 1 + rng_below(&r, 6);
-        int n = snprintf(f.what, sizeof(f.what), "seed %llu, round %d:", (unsigned long long)seed,
+        int n = snprintf(f.what, sizeof f.what, "seed %llu, round %d:", (unsigned long long)seed,
                          round);
         for (uint64_t i = 0; i < places; i++) {
             size_t segment = rng_below(&r, 3);
@@ -550,16 +549,16 @@ static void random_damage_never_gives_wrong_data(void **state)
                               ? rng_below(&r, 1024)
                               : WAL_DATA_OFFSET + rng_below(&r, s->end - WAL_DATA_OFFSET);
             uint8_t junk[200];
-            uint64_t size = 1 + rng_below(&r, rng_below(&r, 2) ? 4 : sizeof(junk));
+            uint64_t size = 1 + rng_below(&r, rng_below(&r, 2) ? 4 : sizeof junk);
             if (at + size > s->size)
                 size = s->size - at;
             if (rng_below(&r, 3) == 0)
-                memset(junk, 0, sizeof(junk));
+                memset(junk, 0, sizeof junk);
             else
-                rng_fill(&r, junk, sizeof(junk));
+                rng_fill(&r, junk, sizeof junk);
             simfs_poke(f.sim, path, at, junk, size);
             if (n < 120)
-                n += snprintf(f.what + n, sizeof(f.what) - (size_t)n, " %zu@%llu+%llu", segment + 1,
+                n += snprintf(f.what + n, sizeof f.what - (size_t)n, " %zu@%llu+%llu", segment + 1,
                               (unsigned long long)at, (unsigned long long)size);
         }
         outcome o;

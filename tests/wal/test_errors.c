@@ -31,16 +31,16 @@ static void finish(run *r)
 static int open_log(run *r)
 {
     r->told.missing_is_ok = r->config.options.read_only;
-    int status =
+    int rc =
         TOLD(&r->told, wal_open_path(simfs_fs(r->sim), "log", &r->config, NULL, &r->log, error));
     r->told.missing_is_ok = false;
-    return status;
+    return rc;
 }
 
-static void noticed(void *ctx, uint64_t seq, int status)
+static void noticed(void *ctx, uint64_t seq, int rc)
 {
     (void)seq;
-    (void)status;
+    (void)rc;
     ++*(unsigned *)ctx;
 }
 
@@ -182,11 +182,11 @@ static void nothing_is_begun_in_a_folder_that_is_lost(void **state)
                 assert_int_equal(put_one(t, r.log), FIRN_OK);
             harm(r.sim, which);
             uint64_t before = simfs_calls(r.sim, SIMFS_CHANGING);
-            int status = how == 0   ? TOLD(t, firn_wal_rotate(r.log, error))
-                         : how == 1 ? TOLD(t, firn_wal_truncate(r.log, 5, NULL, error))
-                         : how == 2 ? TOLD(t, wal_give_up(r.log, 5, 1, error))
-                                    : TOLD(t, firn_wal_close(r.log, error));
-            assert_int_equal(status, FIRN_IO);
+            int rc = how == 0   ? TOLD(t, firn_wal_rotate(r.log, error))
+                     : how == 1 ? TOLD(t, firn_wal_truncate(r.log, 5, NULL, error))
+                     : how == 2 ? TOLD(t, wal_give_up(r.log, 5, 1, error))
+                                : TOLD(t, firn_wal_close(r.log, error));
+            assert_int_equal(rc, FIRN_IO);
             assert_int_equal(simfs_calls(r.sim, SIMFS_CHANGING), before);
             assert_true(t->error.sys_errno == ENOENT || t->error.sys_errno == ESTALE);
             assert_non_null(strstr(t->error.file, which >= NO_LOCK ? "log/LOCK" : "log"));
@@ -214,10 +214,10 @@ static void no_segment_is_made_ahead_in_a_folder_that_is_lost(void **state)
         harm(r.sim, which);
         uint64_t before = simfs_calls(r.sim, SIMFS_CHANGING);
         mutex_lock(&r.log->making);
-        int status = TOLD(t, wal_ready_ensure(r.log, r.log->current->no + 1,
-                                              r.config.options.segment_bytes, error));
+        int rc = TOLD(t, wal_ready_ensure(r.log, r.log->current->no + 1,
+                                          r.config.options.segment_bytes, error));
         mutex_unlock(&r.log->making);
-        assert_int_equal(status, FIRN_IO);
+        assert_int_equal(rc, FIRN_IO);
         assert_int_equal(put_one(t, r.log), FIRN_POISONED);
         assert_int_equal(TOLD(t, firn_wal_close(r.log, error)), FIRN_POISONED);
         assert_int_equal(simfs_calls(r.sim, SIMFS_CHANGING), before);

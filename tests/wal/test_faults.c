@@ -32,18 +32,18 @@ typedef struct scenario {
     char wrong[512];
 } scenario;
 
-static void tell_wrong(scenario *t, const char *what, int status, uint64_t seq)
+static void tell_wrong(scenario *t, const char *what, int rc, uint64_t seq)
 {
     if (t->wrong[0] == '\0')
-        snprintf(t->wrong, sizeof(t->wrong), "%s: %s, number %llu", what, firn_status_name(status),
+        snprintf(t->wrong, sizeof t->wrong, "%s: %s, number %llu", what, firn_status_name(rc),
                  (unsigned long long)seq);
 }
 
 /* Checks that a failure says what, where and what to do. */
-static void check_error(scenario *t, int status, const firn_error *error)
+static void check_error(scenario *t, int rc, const firn_error *error)
 {
-    if (error->status != status || error->message[0] == '\0' || error->hint[0] == '\0')
-        tell_wrong(t, error->message[0] ? error->message : "no message", status, error->offset);
+    if (error->status != rc || error->message[0] == '\0' || error->hint[0] == '\0')
+        tell_wrong(t, error->message[0] ? error->message : "no message", rc, error->offset);
 }
 
 static void write_step(scenario *t, wal *log, int i)
@@ -53,22 +53,21 @@ static void write_step(scenario *t, wal *log, int i)
     firn_error error = {0};
     uint8_t value[900] = {0};
     uint64_t seq = 0, expected = firn_wal_last_seq(log) + 1;
-    firn_slice key = {(const uint8_t *)&i, sizeof(i)}, v = {value, (size_t)(i * 37) % 900};
-    int status = wal_put(log, FIRN_PUT, key, v, classes[i % 3], &seq, &error);
-    if (status == FIRN_OK) {
+    firn_slice key = {(const uint8_t *)&i, sizeof i}, v = {value, (size_t)(i * 37) % 900};
+    int rc = wal_put(log, FIRN_PUT, key, v, classes[i % 3], &seq, &error);
+    if (rc == FIRN_OK) {
         if (seq != expected)
-            tell_wrong(t, "a number was skipped", status, seq);
+            tell_wrong(t, "a number was skipped", rc, seq);
         t->acknowledged = seq;
         if (i % 3 == 1 && firn_wal_durable_seq(log) < seq)
-            tell_wrong(t, "acknowledged, not durable", status, seq);
+            tell_wrong(t, "acknowledged, not durable", rc, seq);
     } else {
-        check_error(t, status, &error);
+        check_error(t, rc, &error);
         t->failed = true;
-        if ((status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY) &&
-            firn_wal_last_seq(log) != expected - 1)
-            tell_wrong(t, "refused, but its number is used", status, expected);
+        if ((rc == FIRN_NO_SPACE || rc == FIRN_NO_MEMORY) && firn_wal_last_seq(log) != expected - 1)
+            tell_wrong(t, "refused, but its number is used", rc, expected);
     }
-    if (t->possible < expected && status != FIRN_NO_SPACE && status != FIRN_NO_MEMORY)
+    if (t->possible < expected && rc != FIRN_NO_SPACE && rc != FIRN_NO_MEMORY)
         t->possible = expected;
 }
 
@@ -76,22 +75,22 @@ static void upkeep_step(scenario *t, wal *log, int i)
 {
     firn_error error = {0};
     uint64_t seq, last = firn_wal_last_seq(log);
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (i % 13 == 12) {
-        status = firn_wal_rotate(log, &error);
+        rc = firn_wal_rotate(log, &error);
     } else if (i % 11 == 10) {
         if (t->possible < last + 1)
             t->possible = last + 1;
-        status = firn_wal_checkpoint(log, &seq, &error);
-        if (status == FIRN_OK)
+        rc = firn_wal_checkpoint(log, &seq, &error);
+        if (rc == FIRN_OK)
             t->acknowledged = seq;
     } else if (i % 9 == 8) {
         if (t->floor < last / 2)
             t->floor = last / 2;
-        status = firn_wal_truncate(log, last / 2, NULL, &error);
+        rc = firn_wal_truncate(log, last / 2, NULL, &error);
     }
-    if (status != FIRN_OK) {
-        check_error(t, status, &error);
+    if (rc != FIRN_OK) {
+        check_error(t, rc, &error);
         t->failed = true;
     }
 }
@@ -107,7 +106,7 @@ static void maybe_cut(scenario *t, simfs *sim, const wal_config *config)
         return;
     char line[256];
     crash_model how = rng_below(&t->chance, 2) ? CRASH_STRICT : CRASH_ORDERED;
-    simfs *left = crash_now(sim, how, rng_next(&t->chance), line, sizeof(line));
+    simfs *left = crash_now(sim, how, rng_next(&t->chance), line, sizeof line);
     check_scenario(t, left, config, t->durable, "a power cut behind the fault");
     simfs_free(left);
     t->power_cuts++;
@@ -127,14 +126,14 @@ static void run_script(scenario *t, simfs *sim, const wal_config *config)
     for (int life = 0; life < (t->cuts ? 3 : 2); life++) {
         firn_error error = {0};
         wal *log;
-        int status = wal_open_path(simfs_fs(sim), BED_PATH, config, NULL, &log, &error);
-        if (status != FIRN_OK) {
-            check_error(t, status, &error);
+        int rc = wal_open_path(simfs_fs(sim), BED_PATH, config, NULL, &log, &error);
+        if (rc != FIRN_OK) {
+            check_error(t, rc, &error);
             t->failed = true;
             continue;
         }
         if (firn_wal_last_seq(log) < t->acknowledged)
-            tell_wrong(t, "lost while reopening", status, firn_wal_last_seq(log));
+            tell_wrong(t, "lost while reopening", rc, firn_wal_last_seq(log));
         note_durable(t, sim, log); /* what was found is durable by now */
         maybe_cut(t, sim, config);
         for (int i = 0; i < STEPS / 2; i++) {
@@ -143,9 +142,9 @@ static void run_script(scenario *t, simfs *sim, const wal_config *config)
             note_durable(t, sim, log);
             maybe_cut(t, sim, config);
         }
-        status = firn_wal_close(log, &error);
-        if (status != FIRN_OK) {
-            check_error(t, status, &error);
+        rc = firn_wal_close(log, &error);
+        if (rc != FIRN_OK) {
+            check_error(t, rc, &error);
             t->failed = true;
         } else {
             t->durable = t->acknowledged;
@@ -176,22 +175,22 @@ static void check_scenario(const scenario *t, simfs *sim, const wal_config *conf
     wal *log = NULL;
     counted c = {0};
     char text[1024] = "";
-    int status = wal_open_path(simfs_fs(sim), BED_PATH, config, NULL, &log, &error);
-    if (status == FIRN_OK)
-        status = firn_wal_replay(log, 0, count_entry, &c, NULL, &error);
-    if (status != FIRN_OK)
-        firn_error_format(&error, text, sizeof(text));
-    bool wrong = status != FIRN_OK || t->wrong[0] != '\0';
+    int rc = wal_open_path(simfs_fs(sim), BED_PATH, config, NULL, &log, &error);
+    if (rc == FIRN_OK)
+        rc = firn_wal_replay(log, 0, count_entry, &c, NULL, &error);
+    if (rc != FIRN_OK)
+        firn_error_format(&error, text, sizeof text);
+    bool wrong = rc != FIRN_OK || t->wrong[0] != '\0';
     if (log && !wrong) {
         uint64_t last = firn_wal_last_seq(log), floor = firn_wal_floor_seq(log);
         wrong = last < least || floor > t->floor ||
                 firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, &error) != FIRN_OK;
-        snprintf(text, sizeof(text), "%llu must be there, %llu may, %llu is; floor %llu <= %llu",
+        snprintf(text, sizeof text, "%llu must be there, %llu may, %llu is; floor %llu <= %llu",
                  (unsigned long long)least, (unsigned long long)t->possible,
                  (unsigned long long)last, (unsigned long long)floor, (unsigned long long)t->floor);
     }
     if (wrong)
-        print_error("%s: %s; %s; %s\n", what, firn_status_name(status), text, t->wrong);
+        print_error("%s: %s; %s; %s\n", what, firn_status_name(rc), text, t->wrong);
     assert_false(wrong);
     OK(firn_wal_close(log, err));
 }
@@ -244,7 +243,7 @@ static bool run_with_fault(const wal_config *config, const fault_kind *kind, uin
     assert_int_equal(simfs_open_count(sim), 0);
     simfs_heal(sim);
     char what[160], line[256];
-    snprintf(what, sizeof(what), "%s at call %llu", kind->name, (unsigned long long)at);
+    snprintf(what, sizeof what, "%s at call %llu", kind->name, (unsigned long long)at);
     if (!hit || kind->error == EINTR || kind->error == SIMFS_SHORT) {
         if (t.failed)
             print_error("%s: reported\n", what);
@@ -252,7 +251,7 @@ static bool run_with_fault(const wal_config *config, const fault_kind *kind, uin
     }
     static const crash_model models[] = {CRASH_STRICT, CRASH_ORDERED};
     for (size_t m = 0; m < 2; m++) {
-        simfs *after = crash_now(sim, models[m], at, line, sizeof(line));
+        simfs *after = crash_now(sim, models[m], at, line, sizeof line);
         check_scenario(&t, after, config, t.durable, what);
         assert_int_equal(simfs_open_count(after), 0);
         simfs_free(after);
@@ -267,7 +266,7 @@ static void every_call_fails(firn_wal_backing backing)
 {
     wal_config c = fault_config(backing);
     uint64_t calls = 0, power_cuts = 0;
-    for (size_t k = 0; k < sizeof(fault_kinds) / sizeof(fault_kinds[0]); k++) {
+    for (size_t k = 0; k < sizeof fault_kinds / sizeof fault_kinds[0]; k++) {
         uint64_t at = 1;
         while (run_with_fault(&c, &fault_kinds[k], at, &power_cuts))
             at++;
@@ -300,7 +299,7 @@ static void sizing_and_mapping_fails(firn_wal_backing backing)
                                  EDQUOT, EAGAIN, EACCES, ENODEV, EPERM};
     wal_config c = fault_config(backing);
     c.options.segment_bytes = 32768;
-    for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+    for (size_t e = 0; e < sizeof errors / sizeof errors[0]; e++) {
         for (int mode = 0; mode < 3; mode++) {
             fault_kind kind = {
                 .name = strerror(errors[e]),
@@ -337,7 +336,7 @@ static void ALogWhoseMappingIsRefusedSaysSoAndIsThereAfterwards(void **state)
     static const int errors[] = {EIO,    ENOSPC, ENOMEM, EMFILE, EFBIG,
                                  EDQUOT, EAGAIN, EACCES, ENODEV};
     static const unsigned calls[] = {SIMFS_MAP, SIMFS_POPULATE};
-    for (size_t k = 0; k < 2 * sizeof(errors) / sizeof(errors[0]); k++) {
+    for (size_t k = 0; k < 2 * sizeof errors / sizeof errors[0]; k++) {
         wal_config c = fault_config(FIRN_WAL_MAPPED);
         c.options.segment_bytes = 65536;
         bed b = bed_new_with(&c);
@@ -351,21 +350,21 @@ static void ALogWhoseMappingIsRefusedSaysSoAndIsThereAfterwards(void **state)
             simfs *copy = simfs_clone(b.sim);
             simfs_fail(copy,
                        (simfs_fault){.calls = calls[k % 2], .at = at, .error = errors[k / 2]});
-            int status = wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, &error);
+            int rc = wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, &error);
             bool hit = simfs_faults_hit(copy) > 0;
             simfs_heal(copy);
-            if (status == FIRN_OK) {
+            if (rc == FIRN_OK) {
                 assert_int_equal(firn_wal_last_seq(log), 5);
                 OK(firn_wal_append(log, FIRN_PUT, "k", 1, NULL, 0, NULL, NULL, err));
                 OK(firn_wal_close(log, err));
             } else {
-                assert_int_equal(error.status, status);
+                assert_int_equal(error.status, rc);
                 assert_true(error.message[0] != '\0' && error.hint[0] != '\0');
                 assert_non_null(strstr(error.file, ".wal"));
                 refused++;
             }
             OK(wal_open_path(simfs_fs(copy), BED_PATH, &c, NULL, &log, err));
-            assert_int_equal(firn_wal_last_seq(log), status == FIRN_OK ? 6 : 5);
+            assert_int_equal(firn_wal_last_seq(log), rc == FIRN_OK ? 6 : 5);
             OK(firn_wal_close(log, err));
             assert_int_equal(simfs_open_count(copy), 0);
             simfs_free(copy);
@@ -394,13 +393,13 @@ static void ASegmentMadeAheadThatLostItsNameIsNotUsed(void **state)
         mutex_unlock(&b.log->making);
         simfs_fail(b.sim, (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = ENOSPC});
         firn_error error = {0};
-        int status =
-            firn_wal_append(b.log, FIRN_PUT, "large", 5, large, sizeof(large), NULL, NULL, &error);
+        int rc =
+            firn_wal_append(b.log, FIRN_PUT, "large", 5, large, sizeof large, NULL, NULL, &error);
         simfs_heal(b.sim);
         uint64_t last = firn_wal_last_seq(b.log);
-        if (status != FIRN_NO_SPACE && status != FIRN_OK)
-            assert_int_equal(status, FIRN_IO);
-        for (int more = 0; status != FIRN_IO && more < 400; more++, last++)
+        if (rc != FIRN_NO_SPACE && rc != FIRN_OK)
+            assert_int_equal(rc, FIRN_IO);
+        for (int more = 0; rc != FIRN_IO && more < 400; more++, last++)
             bed_put(&b, i++);
         simfs *copy = simfs_clone(b.sim);
         wal *log;
@@ -430,7 +429,7 @@ static void NoFailingAllocationLosesAnything(void **state)
             assert_true(hit || at > 10);
             assert_int_equal(simfs_open_count(sim), 0);
             char what[64];
-            snprintf(what, sizeof(what), "allocation %llu", (unsigned long long)at);
+            snprintf(what, sizeof what, "allocation %llu", (unsigned long long)at);
             check_scenario(&t, sim, &c, t.acknowledged, what);
             simfs_free(sim);
         }
@@ -480,12 +479,12 @@ static void AFullDiskRefusesAndTheLogGoesOnByItself(void **state)
             simfs_capacity(b.sim, simfs_used(b.sim) + 10000);
             firn_error error = {0};
             uint8_t value[700] = {0};
-            firn_slice key = {(const uint8_t *)&cycle, sizeof(cycle)}, v = {value, 700};
-            int status;
+            firn_slice key = {(const uint8_t *)&cycle, sizeof cycle}, v = {value, 700};
+            int rc;
             uint64_t seq;
-            while ((status = wal_put(b.log, FIRN_PUT, key, v, 0, &seq, &error)) == FIRN_OK)
+            while ((rc = wal_put(b.log, FIRN_PUT, key, v, 0, &seq, &error)) == FIRN_OK)
                 model_add_put(&m, FIRN_PUT, key, v, seq);
-            assert_int_equal(status, FIRN_NO_SPACE);
+            assert_int_equal(rc, FIRN_NO_SPACE);
             assert_string_not_equal(error.hint, "");
             model_check(&m, b.log, firn_wal_floor_seq(b.log)); /* reads never fail */
             simfs_capacity(b.sim, UINT64_MAX);
@@ -539,11 +538,11 @@ static void append_refused(void *arg)
     if (wal_join(r->log, &q)) {
         wal_group g;
         firn_error error;
-        int status = wal_group_start(r->log, &g, &q, &error);
+        int rc = wal_group_start(r->log, &g, &q, &error);
         wait_for_followers(r);
-        if (status == FIRN_OK)
-            status = wal_group_append(r->log, &g, &error);
-        wal_group_end(r->log, &g, status, &error);
+        if (rc == FIRN_OK)
+            rc = wal_group_append(r->log, &g, &error);
+        wal_group_end(r->log, &g, rc, &error);
     }
     r->status = wal_await(r->log, &q);
 }
@@ -623,31 +622,31 @@ static void ARefusedGroupDoesNotComeBackAfterAPowerCut(void **state)
     refused all[4];
     start_refused(
         all,
-        (refused){.log = b.log, .entered = &entered, .value = value, .value_size = sizeof(value)});
+        (refused){.log = b.log, .entered = &entered, .value = value, .value_size = sizeof value});
     for (int i = 0; i < 4; i++)
         thread_join(&all[i].t);
     assert_int_equal(firn_wal_last_seq(b.log), 2); /* the first one led alone, and was written */
-    OK(firn_wal_append(b.log, FIRN_PUT, "alive", 5, value, sizeof(value), NULL, NULL, err));
+    OK(firn_wal_append(b.log, FIRN_PUT, "alive", 5, value, sizeof value, NULL, NULL, err));
     for (uint64_t seed = 1; seed <= 300; seed++) {
         char line[256];
-        simfs *after = crash_now(b.sim, CRASH_STRICT, seed, line, sizeof(line));
+        simfs *after = crash_now(b.sim, CRASH_STRICT, seed, line, sizeof line);
         wal *log;
         OK(wal_open_path(simfs_fs(after), BED_PATH, &c, NULL, &log, err));
         firn_error error = {0};
-        int status = firn_wal_replay(log, 2, fail_on_refused, NULL, NULL, &error);
-        if (status != FIRN_OK)
+        int rc = firn_wal_replay(log, 2, fail_on_refused, NULL, NULL, &error);
+        if (rc != FIRN_OK)
             print_error("a refused write after %s\n", line);
-        assert_int_equal(status, FIRN_OK);
+        assert_int_equal(rc, FIRN_OK);
         OK(firn_wal_close(log, err));
         simfs_free(after);
     }
     bed_release(&b);
 }
 
-static void never(void *ctx, uint64_t seq, int status)
+static void never(void *ctx, uint64_t seq, int rc)
 {
     (void)seq;
-    (void)status;
+    (void)rc;
     ++*(int *)ctx;
 }
 
@@ -659,22 +658,22 @@ static void WithoutMemoryReadersAndCallbacksSaySo(void **state)
     c.options.durability = FIRN_DURABILITY_NONE;
     bed b = bed_new_with(&c);
     bed_put(&b, 1);
-    int called = 0, status = FIRN_NO_MEMORY;
-    for (uint64_t n = 1; status == FIRN_NO_MEMORY; n++) {
+    int called = 0, rc = FIRN_NO_MEMORY;
+    for (uint64_t n = 1; rc == FIRN_NO_MEMORY; n++) {
         alloc_fail_at(n);
-        status = firn_wal_on_durable(b.log, 1, never, &called, NULL);
+        rc = firn_wal_on_durable(b.log, 1, never, &called, NULL);
         alloc_fail_at(0);
-        assert_true(status == FIRN_NO_MEMORY || n > 1);
+        assert_true(rc == FIRN_NO_MEMORY || n > 1);
     }
-    assert_int_equal(status, FIRN_OK);
-    status = FIRN_NO_MEMORY;
-    for (uint64_t n = 1; status == FIRN_NO_MEMORY; n++) {
+    assert_int_equal(rc, FIRN_OK);
+    rc = FIRN_NO_MEMORY;
+    for (uint64_t n = 1; rc == FIRN_NO_MEMORY; n++) {
         alloc_fail_at(n);
-        status = firn_wal_verify(b.log, NULL, NULL);
+        rc = firn_wal_verify(b.log, NULL, NULL);
         alloc_fail_at(0);
-        assert_true(status == FIRN_NO_MEMORY || n > 1);
+        assert_true(rc == FIRN_NO_MEMORY || n > 1);
     }
-    assert_int_equal(status, FIRN_OK);
+    assert_int_equal(rc, FIRN_OK);
     assert_int_equal(called, 0);
     bed_release(&b);
     assert_int_equal(called, 1);

@@ -87,7 +87,7 @@ static void a_header_with_an_impossible_size_or_number_is_damaged(void **state)
     static const uint64_t sizes[] = {0, 4096, 8191, 8193, WAL_SEGMENT_MAX + 4096, UINT64_MAX};
     wal_header h = some_header(), back;
     uint8_t bytes[WAL_HEADER_BYTES];
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         h.segment_bytes = sizes[i];
         wal_header_encode(&h, bytes);
         assert_int_equal(wal_header_decode(bytes, &back), FIRN_DAMAGED);
@@ -112,7 +112,7 @@ typedef struct framed {
 static framed make_frame(size_t payload_bytes)
 {
     framed f;
-    memset(&f, 0, sizeof(f));
+    memset(&f, 0, sizeof f);
     for (size_t i = 0; i < payload_bytes; i++)
         f.bytes[WAL_FRAME_BYTES + i] = (uint8_t)(i * 37 + 1);
     f.frame = (wal_frame){
@@ -195,11 +195,11 @@ static void zeros_and_too_few_bytes_are_empty(void **state)
     uint8_t zeros[WAL_FRAME_BYTES] = {0};
     framed f = make_frame(8);
     wal_frame back;
-    assert_int_equal(wal_frame_decode(zeros, sizeof(zeros), SALT, OFFSET, &back), WAL_FRAME_EMPTY);
+    assert_int_equal(wal_frame_decode(zeros, sizeof zeros, SALT, OFFSET, &back), WAL_FRAME_EMPTY);
     for (uint64_t n = 0; n < WAL_FRAME_BYTES; n++)
         assert_int_equal(wal_frame_decode(f.bytes, n, SALT, OFFSET, &back), WAL_FRAME_EMPTY);
     zeros[39] = 1;
-    assert_int_equal(wal_frame_decode(zeros, sizeof(zeros), SALT, OFFSET, &back),
+    assert_int_equal(wal_frame_decode(zeros, sizeof zeros, SALT, OFFSET, &back),
                      WAL_FRAME_BAD_HEADER);
 }
 
@@ -211,8 +211,8 @@ static void random_bytes_do_not_pass(void **state)
     for (int i = 0; i < 20000; i++) {
         uint8_t bytes[128];
         wal_frame back;
-        rng_fill(&r, bytes, sizeof(bytes));
-        wal_verdict v = wal_frame_decode(bytes, sizeof(bytes), SALT, OFFSET, &back);
+        rng_fill(&r, bytes, sizeof bytes);
+        wal_verdict v = wal_frame_decode(bytes, sizeof bytes, SALT, OFFSET, &back);
         if (v != WAL_FRAME_BAD_HEADER)
             fail_msg("seed %llu, round %d: verdict %d", (unsigned long long)seed, i, (int)v);
     }
@@ -226,18 +226,18 @@ static void a_link_and_a_seal_decode_to_what_was_encoded(void **state)
     wal_link l = {1, 2, 3, 4, 5, 6, true, false}, l2;
     uint8_t lb[WAL_LINK_BYTES];
     wal_link_encode(&l, lb);
-    assert_int_equal(wal_link_decode((firn_slice){lb, sizeof(lb)}, &l2), FIRN_OK);
+    assert_int_equal(wal_link_decode((firn_slice){lb, sizeof lb}, &l2), FIRN_OK);
     assert_true(l2.prev_no == 1 && l2.prev_end == 2 && l2.prev_chain == 3 && l2.floor_seq == 4);
     assert_true(l2.life == 5 && l2.seq_first == 6 && l2.reopened && !l2.stand_in);
-    assert_int_equal(wal_link_decode((firn_slice){lb, sizeof(lb) - 1}, &l2), FIRN_DAMAGED);
+    assert_int_equal(wal_link_decode((firn_slice){lb, sizeof lb - 1}, &l2), FIRN_DAMAGED);
 
     wal_seal s = {.chain = 11, .frames = 12, .kind = WAL_SEAL_CLOSE}, s2;
     uint8_t sb[WAL_SEAL_BYTES];
     wal_seal_encode(&s, sb);
-    assert_int_equal(wal_seal_decode((firn_slice){sb, sizeof(sb)}, &s2), FIRN_OK);
+    assert_int_equal(wal_seal_decode((firn_slice){sb, sizeof sb}, &s2), FIRN_OK);
     assert_true(s2.chain == 11 && s2.frames == 12 && s2.kind == WAL_SEAL_CLOSE);
     put_u32(sb + 16, 3);
-    assert_int_equal(wal_seal_decode((firn_slice){sb, sizeof(sb)}, &s2), FIRN_DAMAGED);
+    assert_int_equal(wal_seal_decode((firn_slice){sb, sizeof sb}, &s2), FIRN_DAMAGED);
     assert_int_equal(wal_seal_decode((firn_slice){sb, 0}, &s2), FIRN_DAMAGED);
 }
 
@@ -266,7 +266,7 @@ static void only_the_strict_form_is_a_segment_name(void **state)
     assert_true(wal_name_parse(name, &no) && no == 1);
     wal_name_format(999999999999, name);
     assert_true(wal_name_parse(name, &no) && no == 999999999999);
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(wal_name_parse(bad[i], &no));
     assert_true(wal_name_is_temporary("000000000012.wal.new"));
     assert_false(wal_name_is_temporary("000000000012.wal"));
@@ -299,9 +299,9 @@ static char *read_readme(void)
     FILE *file = fopen(FIRN_SOURCE_DIR "/wal/README.md", "rb");
     assert_non_null(file);
     static char text[1 << 17];
-    size_t size = fread(text, 1, sizeof(text) - 1, file);
+    size_t size = fread(text, 1, sizeof text - 1, file);
     fclose(file);
-    assert_true(size > 0 && size < sizeof(text) - 1);
+    assert_true(size > 0 && size < sizeof text - 1);
     text[size] = '\0';
     return text;
 }

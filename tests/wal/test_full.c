@@ -186,11 +186,11 @@ static int opens_without_room(void *ctx, crash_state *state)
         reserved = size == WAL_RESERVE_BYTES;
     }
     simfs_capacity(state->sim, simfs_used(state->sim));
-    int status = wal_open_path(state->fs, BED_PATH, config, NULL, &log, &error);
-    if (status == FIRN_NO_SPACE && !reserved)
+    int rc = wal_open_path(state->fs, BED_PATH, config, NULL, &log, &error);
+    if (rc == FIRN_NO_SPACE && !reserved)
         return 0;
-    if (status != FIRN_OK)
-        return crash_wrong(state, "open: %s: %s", firn_status_name(status), error.message);
+    if (rc != FIRN_OK)
+        return crash_wrong(state, "open: %s: %s", firn_status_name(rc), error.message);
     int wrong = 0;
     if (firn_wal_last_seq(log) < state->marks[0])
         wrong = crash_wrong(state, "%llu was durable, %llu is there",

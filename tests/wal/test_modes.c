@@ -41,19 +41,19 @@ static int append_known(firn_wal *log, const mode *m, uint64_t *seq)
     uint8_t value[100];
     fill_value(next, value);
     if (!m->batches)
-        return firn_wal_append(log, FIRN_PUT, &next, sizeof(next), value, sizeof(value), NULL, seq,
+        return firn_wal_append(log, FIRN_PUT, &next, sizeof next, value, sizeof value, NULL, seq,
                                NULL);
     firn_batch *batch;
-    int status = firn_batch_new(&batch);
-    for (uint64_t i = next; i < next + 3 && status == FIRN_OK; i++) {
+    int rc = firn_batch_new(&batch);
+    for (uint64_t i = next; i < next + 3 && rc == FIRN_OK; i++) {
         fill_value(i, value);
-        status = firn_batch_put(batch, &i, sizeof(i), value, sizeof(value));
+        rc = firn_batch_put(batch, &i, sizeof i, value, sizeof value);
     }
-    firn_wal_write write = {.size = sizeof(write), .durability = m->durability};
-    if (status == FIRN_OK)
-        status = firn_wal_append_batch(log, batch, &write, seq, NULL);
+    firn_wal_write write = {.size = sizeof write, .durability = m->durability};
+    if (rc == FIRN_OK)
+        rc = firn_wal_append_batch(log, batch, &write, seq, NULL);
     firn_batch_free(batch);
-    return status;
+    return rc;
 }
 
 static void run_child(const char *path, const mode *m, int pipe_out)
@@ -66,7 +66,7 @@ static void run_child(const char *path, const mode *m, int pipe_out)
         uint64_t seq;
         if (append_known(log, m, &seq) != FIRN_OK)
             _exit(2);
-        if (write(pipe_out, &seq, sizeof(seq)) != sizeof(seq))
+        if (write(pipe_out, &seq, sizeof seq) != sizeof seq)
             _exit(3);
     }
 }
@@ -84,7 +84,7 @@ static uint64_t kill_in_the_middle(const char *path, const mode *m)
     assert_true(child > 0);
     close(ends[1]);
     uint64_t acknowledged = 0, seq, count = 0;
-    while (read(ends[0], &seq, sizeof(seq)) == sizeof(seq)) {
+    while (read(ends[0], &seq, sizeof seq) == sizeof seq) {
         acknowledged = seq;
         if (++count == m->kill_after)
             kill(child, SIGKILL);
@@ -172,7 +172,7 @@ static void AWriteMayAskForMoreOrLessThanItsMode(void **state)
             wal_config c = bed_config();
             c.options.durability = classes[mode_of_log];
             bed b = bed_new_with(&c);
-            firn_wal_write write = {.size = sizeof(write), .durability = classes[asked]};
+            firn_wal_write write = {.size = sizeof write, .durability = classes[asked]};
             uint64_t seq;
             OK(firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, &write, &seq, err));
             assert_int_equal(firn_wal_durable_seq(b.log), asked == 0 ? seq : 0);
@@ -264,9 +264,9 @@ static void WithoutPagesMadeReadyAheadTheLogIsWrittenAndReadAllTheSame(void **st
         fs_dir *dir;
         OK(fs_dir_open(simfs_fs(b.sim), BED_PATH, &dir, err));
         firn_error error = {0};
-        int status = wal_open(dir, &b.config, NULL, &b.log, &error);
-        if (status != FIRN_OK) {
-            assert_int_equal(status, FIRN_IO);
+        int rc = wal_open(dir, &b.config, NULL, &b.log, &error);
+        if (rc != FIRN_OK) {
+            assert_int_equal(rc, FIRN_IO);
             assert_int_equal(error.sys_errno, EIO);
             refused++;
             b.log = NULL;

@@ -64,23 +64,23 @@ static void every_policy_does_what_the_table_says(void **state)
     static const firn_recovery policies[] = {FIRN_RECOVERY_STRICT, FIRN_RECOVERY_TAIL,
                                              FIRN_RECOVERY_PREFIX, FIRN_RECOVERY_SALVAGE,
                                              FIRN_RECOVERY_INSPECT};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        for (size_t p = 0; p < sizeof(policies) / sizeof(policies[0]); p++) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (size_t p = 0; p < sizeof policies / sizeof policies[0]; p++) {
             const row *r = &rows[i];
             firn_recovery policy = policies[p];
             bench *b;
             bench_setup((void **)&b);
             r->make(b);
             print_message("    %s, policy %d\n", r->name, (int)policy);
-            int status = bench_open(b, policy);
+            int rc = bench_open(b, policy);
             int wanted = policy == FIRN_RECOVERY_STRICT ? r->strict
                          : policy == FIRN_RECOVERY_TAIL ? r->tail
                                                         : FIRN_OK;
-            assert_int_equal(status, wanted);
+            assert_int_equal(rc, wanted);
             assert_int_equal(b->report.count, r->kind ? 1 : 0);
             if (r->kind)
                 assert_int_equal(b->report.findings[0].kind, r->kind);
-            if (status == FIRN_OK) {
+            if (rc == FIRN_OK) {
                 bool all = policy == FIRN_RECOVERY_SALVAGE || policy == FIRN_RECOVERY_INSPECT;
                 assert_int_equal(b->read.count, all ? r->kept_salvage : r->kept_prefix);
                 assert_int_equal(b->read.last, all ? r->last_salvage : r->last_prefix);
@@ -137,7 +137,7 @@ static void looking_at_a_log_writes_nothing(void **state)
     (void)state;
     void (*const situations[])(bench * b) = {make_clean, make_torn, make_lost, make_missing,
                                              make_harmless};
-    for (size_t i = 0; i < sizeof(situations) / sizeof(situations[0]); i++) {
+    for (size_t i = 0; i < sizeof situations / sizeof situations[0]; i++) {
         for (int how = 0; how < 5; how++) {
             bench *b;
             bench_setup((void **)&b);
@@ -154,9 +154,9 @@ static void looking_at_a_log_writes_nothing(void **state)
                 config.options.read_only = true;
             }
             config.options.backing = i % 2 ? FIRN_WAL_BUFFERED : FIRN_WAL_MAPPED;
-            int status = bench_open_with(b, &config);
-            assert_true(status == FIRN_OK || status == FIRN_DAMAGED);
-            if (status == FIRN_OK)
+            int rc = bench_open_with(b, &config);
+            assert_true(rc == FIRN_OK || rc == FIRN_DAMAGED);
+            if (rc == FIRN_OK)
                 assert_int_equal(
                     firn_wal_append(b->w, FIRN_PUT, "n", 1, "", 0, NULL, NULL, &b->error),
                     FIRN_READ_ONLY);
@@ -196,12 +196,12 @@ static void what_is_cut_is_in_lost_byte_by_byte(void **state)
     char path[64];
     size_t size, saved_size;
     uint8_t before[3 * WAL_PAGE_BYTES];
-    memcpy(before, simfs_peek(b->sim, log_path(3, path), &size), sizeof(before));
+    memcpy(before, simfs_peek(b->sim, log_path(3, path), &size), sizeof before);
     assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
     assert_int_equal(b->report.count, 1);
     uint64_t at = b->report.findings[0].offset;
     char name[64];
-    snprintf(name, sizeof(name), LOG_FOLDER "/lost/000000000003-%llu-1", (unsigned long long)at);
+    snprintf(name, sizeof name, LOG_FOLDER "/lost/000000000003-%llu-1", (unsigned long long)at);
     assert_true(simfs_exists(b->sim, name));
     const uint8_t *saved = simfs_peek(b->sim, name, &saved_size);
     assert_int_equal(saved_size, b->report.cut_bytes);
@@ -479,7 +479,7 @@ static const failing failures[] = {
 static void a_call_that_fails_during_recovery_fails_the_open_and_nothing_else(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
         const failing *f = &failures[i];
         bool failed = true;
         uint64_t at = 1;
@@ -492,16 +492,16 @@ static void a_call_that_fails_during_recovery_fails_the_open_and_nothing_else(vo
             wal_config config = log_config(f->policy);
             simfs_fail(b->sim,
                        (simfs_fault){.calls = SIMFS_ANY & ~SIMFS_POPULATE, .at = at, .error = EIO});
-            int status = wal_open(b->dir, &config, &b->report, &b->w, &b->error);
+            int rc = wal_open(b->dir, &config, &b->report, &b->w, &b->error);
             failed = simfs_faults_hit(b->sim) > 0;
             simfs_heal(b->sim);
-            if (failed && status == FIRN_OK) /* not every call matters */
+            if (failed && rc == FIRN_OK) /* not every call matters */
                 bench_shut(b);
             else if (failed)
-                assert_true(status == FIRN_IO && b->error.sys_errno == EIO);
+                assert_true(rc == FIRN_IO && b->error.sys_errno == EIO);
             else
-                assert_int_equal(status, FIRN_OK);
-            if (status != FIRN_OK) {
+                assert_int_equal(rc, FIRN_OK);
+            if (rc != FIRN_OK) {
                 assert_int_equal(bench_open(b, f->policy), FIRN_OK);
                 assert_int_equal(b->read.count, f->count);
                 assert_int_equal(b->read.wrong, 0);
@@ -516,7 +516,7 @@ static void a_call_that_fails_during_recovery_fails_the_open_and_nothing_else(vo
 static void running_out_of_memory_fails_the_open_and_nothing_else(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
         const failing *f = &failures[i];
         for (uint64_t at = 1;; at++) {
             bench *b;
@@ -526,11 +526,11 @@ static void running_out_of_memory_fails_the_open_and_nothing_else(void **state)
             wal_config config = log_config(f->policy);
             config.options.backing = at % 2 ? FIRN_WAL_BUFFERED : FIRN_WAL_MAPPED;
             alloc_fail_at(at);
-            int status = wal_open(b->dir, &config, &b->report, &b->w, &b->error);
+            int rc = wal_open(b->dir, &config, &b->report, &b->w, &b->error);
             bool hit = alloc_count() >= at;
             alloc_fail_at(0);
-            if (status != FIRN_OK) {
-                assert_int_equal(status, FIRN_NO_MEMORY);
+            if (rc != FIRN_OK) {
+                assert_int_equal(rc, FIRN_NO_MEMORY);
                 assert_int_equal(bench_open(b, f->policy), FIRN_OK);
                 assert_int_equal(b->read.count, f->count);
             }

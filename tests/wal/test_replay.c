@@ -30,8 +30,8 @@ static void open_log(bench *b)
 {
     if (!b->dir)
         assert_int_equal(fs_dir_open(simfs_fs(b->sim), LOG_FOLDER, &b->dir, NULL), FIRN_OK);
-    int status = wal_open(b->dir, &b->config, NULL, &b->w, &b->error);
-    if (status != FIRN_OK)
+    int rc = wal_open(b->dir, &b->config, NULL, &b->w, &b->error);
+    if (rc != FIRN_OK)
         fail_msg("%s", b->error.message);
 }
 
@@ -43,7 +43,7 @@ static void close_log(bench *b)
 
 static int setup(void **state)
 {
-    bench *b = calloc(1, sizeof(*b));
+    bench *b = calloc(1, sizeof *b);
     b->sim = simfs_new(9);
     b->config = log_config(FIRN_RECOVERY_TAIL);
     b->config.options.durability = FIRN_DURABILITY_NONE;
@@ -72,10 +72,9 @@ static int put(firn_wal *w, uint64_t seq)
     size_t key_size = log_key(seq, key);
     size_t value_size = log_value(seq, value);
     bool removes = value_size == SIZE_MAX;
-    int status =
-        firn_wal_append(w, removes ? FIRN_DELETE : FIRN_PUT, key, key_size, removes ? NULL : value,
-                        removes ? 0 : value_size, NULL, &got, NULL);
-    return status == FIRN_OK && got != seq ? -1 : status;
+    int rc = firn_wal_append(w, removes ? FIRN_DELETE : FIRN_PUT, key, key_size,
+                             removes ? NULL : value, removes ? 0 : value_size, NULL, &got, NULL);
+    return rc == FIRN_OK && got != seq ? -1 : rc;
 }
 
 static void put_many(bench *b, uint64_t first, uint64_t last)
@@ -106,8 +105,8 @@ static void put_batch(bench *b, uint64_t first, uint32_t count)
 static log_read replay(bench *b, uint64_t after)
 {
     log_read r = {0};
-    int status = firn_wal_replay(b->w, after, log_read_entry, &r, NULL, &b->error);
-    if (status != FIRN_OK)
+    int rc = firn_wal_replay(b->w, after, log_read_entry, &r, NULL, &b->error);
+    if (rc != FIRN_OK)
         fail_msg("%s", b->error.message);
     assert_int_equal(r.wrong, 0);
     return r;
@@ -227,8 +226,8 @@ static void bytes_that_no_longer_read_back_end_a_replay_with_an_error(void **sta
     firn_wal_report report;
     /* The mapping shows what the disk has become. */
     simfs_flip_bit(b->sim, log_path(1, path), 8 * 4800);
-    int status = firn_wal_replay(b->w, 0, log_read_entry, &r, &report, &b->error);
-    assert_int_equal(status, FIRN_DAMAGED);
+    int rc = firn_wal_replay(b->w, 0, log_read_entry, &r, &report, &b->error);
+    assert_int_equal(rc, FIRN_DAMAGED);
     assert_true(r.count > 0 && r.last < 40 && r.wrong == 0);
     assert_int_equal(report.count, 1);
     assert_int_equal(report.findings[0].seq_first, r.last + 1);
@@ -302,13 +301,13 @@ static int tell(void *ctx, const firn_wal_record *r)
     static const char *const names[] = {"",     "entry", "commit", "checkpoint", "mark",
                                         "link", "seal",  "skip",   "floor"};
     scenario *s = ctx;
-    s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "%s %llu/%llu; ",
+    s->used += (size_t)snprintf(s->text + s->used, sizeof s->text - s->used, "%s %llu/%llu; ",
                                 names[r->kind], (unsigned long long)r->entry.seq,
                                 (unsigned long long)r->count);
     if (r->offset < WAL_DATA_OFFSET || r->bytes < WAL_FRAME_BYTES || r->file[0] == '\0')
         return 1;
     if (r->kind == FIRN_WAL_RECORD_ENTRY && firn_wal_entry_is_tombstone(&r->entry))
-        s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "(gone) ");
+        s->used += (size_t)snprintf(s->text + s->used, sizeof s->text - s->used, "(gone) ");
     return 0;
 }
 
@@ -358,10 +357,10 @@ static void verify_reads_the_files_and_finds_any_flipped_bit(void **state)
     log_path(1, path);
     for (uint64_t byte = WAL_DATA_OFFSET; byte < 4700; byte++) {
         simfs_flip_bit(b->sim, path, byte * 8 + byte % 8);
-        int status = firn_wal_verify(b->w, &report, &b->error);
+        int rc = firn_wal_verify(b->w, &report, &b->error);
         assert_true(report.count > 0);
         /* Only the LINK has no number. */
-        assert_int_equal(status, byte < WAL_DATA_OFFSET + 96 ? FIRN_OK : FIRN_DAMAGED);
+        assert_int_equal(rc, byte < WAL_DATA_OFFSET + 96 ? FIRN_OK : FIRN_DAMAGED);
         firn_wal_report_release(&report);
         simfs_flip_bit(b->sim, path, byte * 8 + byte % 8);
     }
@@ -395,7 +394,7 @@ static void verify_path_judges_a_log_that_is_not_open(void **state)
     assert_true(report.count == 0 && report.operations == 100 && report.closed_clean);
     firn_wal_report_release(&report);
 
-    snprintf(file, sizeof(file), "%s/000000000001.wal", path);
+    snprintf(file, sizeof file, "%s/000000000001.wal", path);
     FILE *f = fopen(file, "r+b");
     assert_non_null(f);
     assert_int_equal(fseek(f, 4300, SEEK_SET), 0);
@@ -411,7 +410,7 @@ static void verify_path_judges_a_log_that_is_not_open(void **state)
 static void collect_line(void *ctx, const char *line)
 {
     scenario *s = ctx;
-    s->used += (size_t)snprintf(s->text + s->used, sizeof(s->text) - s->used, "%s\n", line);
+    s->used += (size_t)snprintf(s->text + s->used, sizeof s->text - s->used, "%s\n", line);
 }
 
 static void a_report_reads_as_text(void **state)
@@ -445,10 +444,10 @@ static void append_and_truncate(void *arg)
 {
     writer *t = arg;
     for (uint64_t seq = 1; seq <= t->last && t->status == 0; seq++) {
-        int status = put(t->w, seq);
-        if (status == FIRN_OK && seq % 100 == 0)
-            status = firn_wal_truncate(t->w, seq - 50, NULL, NULL);
-        t->status = status;
+        int rc = put(t->w, seq);
+        if (rc == FIRN_OK && seq % 100 == 0)
+            rc = firn_wal_truncate(t->w, seq - 50, NULL, NULL);
+        t->status = rc;
     }
     t->done = true;
 }
@@ -475,8 +474,8 @@ static void replay_runs_beside_appends_and_truncations(void **state)
             uint64_t upto = firn_wal_last_seq(t.w);
             log_read r = {0};
             firn_error error = {0};
-            int status = firn_wal_replay(t.w, 0, log_read_entry, &r, NULL, &error);
-            if (status != FIRN_OK)
+            int rc = firn_wal_replay(t.w, 0, log_read_entry, &r, NULL, &error);
+            if (rc != FIRN_OK)
                 fail_msg("round %llu: %s", (unsigned long long)rounds, error.message);
             assert_int_equal(r.wrong, 0);
             if (r.count > 0)

@@ -26,7 +26,7 @@ typedef struct bench {
 
 static int setup(void **state)
 {
-    bench *b = calloc(1, sizeof(*b));
+    bench *b = calloc(1, sizeof *b);
     log_builder_init(&b->log);
     b->sim = simfs_new(5);
     *state = b;

@@ -35,7 +35,7 @@ static void put(sectors *t, uint64_t i, firn_durability durability)
     static uint8_t value[6000];
     size_t size =
         t->value ? t->value : (size_t)rng_below(&t->rng, rng_below(&t->rng, 8) ? 300 : 6000);
-    firn_slice key = {(const uint8_t *)&i, sizeof(i)}, v = {value, size};
+    firn_slice key = {(const uint8_t *)&i, sizeof i}, v = {value, size};
     OK(wal_put(t->b.log, FIRN_PUT, key, v, durability, NULL, err));
 }
 
@@ -105,18 +105,18 @@ static void judge(sectors *t, simfs *sim, bool behind, const char *what)
     firn_error error = {0};
     c.options.read_only = true;
     firn_wal_report_init(&report);
-    int status = wal_open_path(simfs_fs(sim), BED_PATH, &c, &report, &log, &error);
+    int rc = wal_open_path(simfs_fs(sim), BED_PATH, &c, &report, &log, &error);
     const firn_wal_finding *tear = torn(&report);
     uint64_t last = log ? firn_wal_last_seq(log) : 0;
     bool right = false;
-    if (status == FIRN_OK && last < t->acknowledged) {
+    if (rc == FIRN_OK && last < t->acknowledged) {
         right = last >= t->before && tear && tear->may_be_durable && tear->seq_first == last + 1 &&
                 tear->seq_last >= t->acknowledged && tear->proof[0];
         t->told++;
-    } else if (status == FIRN_OK) {
+    } else if (rc == FIRN_OK) {
         right = !tear || !tear->may_be_durable || behind;
         t->known += tear != NULL;
-    } else if (status == FIRN_DAMAGED) {
+    } else if (rc == FIRN_DAMAGED) {
         c.options.recovery = FIRN_RECOVERY_PREFIX;
         firn_wal_report_release(&report);
         OK(wal_open_path(simfs_fs(sim), BED_PATH, &c, &report, &log, err));
@@ -125,7 +125,7 @@ static void judge(sectors *t, simfs *sim, bool behind, const char *what)
     }
     if (!right) {
         print_error("%s: %s %s; %llu and %llu are acknowledged, %llu is the last\n", what,
-                    firn_status_name(status), error.message, (unsigned long long)t->before,
+                    firn_status_name(rc), error.message, (unsigned long long)t->before,
                     (unsigned long long)t->acknowledged, (unsigned long long)last);
         if (tear)
             print_error("torn: %llu to %llu, %s\n", (unsigned long long)tear->seq_first,
@@ -167,7 +167,7 @@ static void each_sector(sectors *t, simfs *sim, const wal_segment *s, size_t sec
     char path[64], what[128];
     uint64_t from = s->end > WAL_DATA_OFFSET + WINDOW ? s->end - WINDOW : WAL_DATA_OFFSET;
     uint64_t to = s->end + WINDOW < s->bytes ? s->end + WINDOW : s->bytes;
-    snprintf(path, sizeof(path), "%s/%s", BED_PATH, s->name);
+    snprintf(path, sizeof path, "%s/%s", BED_PATH, s->name);
     for (uint64_t at = from / sector * sector; at < to; at += sector) {
         uint8_t kept[WAL_PAGE_BYTES], bad[WAL_PAGE_BYTES];
         size_t size;
@@ -176,7 +176,7 @@ static void each_sector(sectors *t, simfs *sim, const wal_segment *s, size_t sec
         memcpy(bad, kept, sector);
         destroy(&t->rng, manner, bad, sector);
         simfs_poke(sim, path, at, bad, sector);
-        snprintf(what, sizeof(what), "mode %d, %zu bytes at %llu of %s in manner %d", (int)t->mode,
+        snprintf(what, sizeof what, "mode %d, %zu bytes at %llu of %s in manner %d", (int)t->mode,
                  sector, (unsigned long long)at, path, manner);
         judge(t, sim, at >= s->end, what);
         if (rng_below(&t->rng, 16) == 0)
@@ -231,7 +231,7 @@ static void OneBadSectorTakesNoMoreThanTheLastSync(void **state)
     sectors met = {0};
     for (int backing = FIRN_WAL_MAPPED; backing <= FIRN_WAL_BUFFERED; backing++)
         for (int m = EACH_WRITE; m <= BATCHES; m++)
-            for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+            for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
                 one_bad_sector((mode)m, (firn_wal_backing)backing, values[i], false, &met);
     assert_true(met.proven > 2000 && met.told > 300 && met.known > 100);
 }
@@ -347,7 +347,7 @@ static int the_write_ends(void *ctx, unsigned call, uint64_t index, const char *
     moment *m = ctx;
     (void)index;
     if (call == SIMFS_OPEN && name && strcmp(name, m->name) == 0 && ++m->opens == 2)
-        simfs_poke(m->sim, m->path, m->at, m->bytes, sizeof(m->bytes));
+        simfs_poke(m->sim, m->path, m->at, m->bytes, sizeof m->bytes);
     return 0;
 }
 
@@ -362,13 +362,13 @@ static void WhatTheNextLookDoesNotFindWasAWriteUnderWay(void **state)
         step(&t, i);
     const wal_segment *s = t.b.log->current;
     simfs *sim = simfs_clone(t.b.sim);
-    snprintf(path, sizeof(path), "%s/%s", BED_PATH, s->name);
+    snprintf(path, sizeof path, "%s/%s", BED_PATH, s->name);
     uint64_t last = (s->end - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES;
     for (uint64_t at = last - WAL_SECTOR_BYTES; at <= last; at += WAL_SECTOR_BYTES) {
         moment m = {.sim = sim, .path = path, .name = s->name, .at = at};
         static const uint8_t none[WAL_SECTOR_BYTES];
-        memcpy(m.bytes, simfs_peek(sim, path, &size) + at, sizeof(m.bytes));
-        simfs_poke(sim, path, at, none, sizeof(none));
+        memcpy(m.bytes, simfs_peek(sim, path, &size) + at, sizeof m.bytes);
+        simfs_poke(sim, path, at, none, sizeof none);
         simfs_on_call(sim, the_write_ends, &m);
         wal_config c = t.b.config;
         firn_wal_report report;

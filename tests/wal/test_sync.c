@@ -9,7 +9,7 @@
 
 static int append(bed *b, firn_durability durability, uint64_t *seq, firn_error *err)
 {
-    firn_wal_write write = {.size = sizeof(write), .durability = durability};
+    firn_wal_write write = {.size = sizeof write, .durability = durability};
     return firn_wal_append(b->log, FIRN_PUT, "key", 3, "value", 5, &write, seq, err);
 }
 
@@ -317,7 +317,7 @@ typedef struct called {
 
 static void called_init(called *c)
 {
-    memset(c, 0, sizeof(*c));
+    memset(c, 0, sizeof *c);
     mutex_init(&c->called_mu);
     cond_init(&c->c);
 }
@@ -328,12 +328,12 @@ static void called_release(called *c)
     mutex_release(&c->called_mu);
 }
 
-static void on_durable(void *ctx, uint64_t seq, int status)
+static void on_durable(void *ctx, uint64_t seq, int rc)
 {
     called *c = ctx;
     mutex_lock(&c->called_mu);
     if (c->count < 8) {
-        c->statuses[c->count] = status;
+        c->statuses[c->count] = rc;
         c->seqs[c->count] = seq;
     }
     c->count++;
@@ -406,10 +406,10 @@ static void ACallbackLearnsThatItsNumberCannotBecomeDurable(void **state)
 
 #define CALLBACKS 4096
 
-static void in_order(void *ctx, uint64_t seq, int status)
+static void in_order(void *ctx, uint64_t seq, int rc)
 {
     uint64_t *last = ctx;
-    assert_int_equal(status, FIRN_OK);
+    assert_int_equal(rc, FIRN_OK);
     assert_true(seq >= *last);
     *last = seq;
     last[1]++;

@@ -32,12 +32,12 @@ typedef struct worker {
     uint64_t id;
 } worker;
 
-static void note(stress *s, const char *what, int status, const firn_error *error)
+static void note(stress *s, const char *what, int rc, const firn_error *error)
 {
     char text[1024] = "";
-    firn_error_format(error, text, sizeof(text));
+    firn_error_format(error, text, sizeof text);
     fprintf(stderr, "seed %llu: %s: %s: %s\n", (unsigned long long)s->seed, what,
-            firn_status_name(status), text);
+            firn_status_name(rc), text);
     atomic_fetch_add(&s->failures, 1);
 }
 
@@ -56,17 +56,17 @@ static void lead_in_turn(stress *s, wal_request *r)
     firn_error error;
     if (atomic_fetch_add(&t->inside, 1) != 0)
         t->wrong = true;
-    int status = wal_group_start(s->log, &g, r, &error);
-    if (status == FIRN_OK)
-        status = wal_group_append(s->log, &g, &error);
-    for (const wal_request *at = NULL; status == FIRN_OK && wal_group_next(&g, &at, &f);) {
+    int rc = wal_group_start(s->log, &g, r, &error);
+    if (rc == FIRN_OK)
+        rc = wal_group_append(s->log, &g, &error);
+    for (const wal_request *at = NULL; rc == FIRN_OK && wal_group_next(&g, &at, &f);) {
         if (f.seq_first <= t->applied)
             t->wrong = true;
         t->applied = f.seq_first + f.count - 1;
         t->frames++;
     }
     atomic_fetch_sub(&t->inside, 1);
-    wal_group_end(s->log, &g, status, &error);
+    wal_group_end(s->log, &g, rc, &error);
 }
 
 static int submit(stress *s, wal_request *r)
@@ -81,21 +81,21 @@ static int submit(stress *s, wal_request *r)
 static int write_one(stress *s, rng *r, firn_error *err)
 {
     uint8_t bytes[300];
-    size_t size = (size_t)rng_below(r, sizeof(bytes) - 8);
-    rng_fill(r, bytes, sizeof(bytes));
+    size_t size = (size_t)rng_below(r, sizeof bytes - 8);
+    rng_fill(r, bytes, sizeof bytes);
     firn_slice key = {bytes, 8}, value = {bytes + 8, size};
     firn_durability d = any_class(r);
     wal_request request;
-    int status = wal_request_put(s->log, &request, FIRN_PUT, key, value, d, err);
-    if (status == FIRN_OK)
-        status = submit(s, &request);
-    uint64_t seq = status == FIRN_OK ? request.seq_last : 0;
-    if (status == FIRN_OK)
+    int rc = wal_request_put(s->log, &request, FIRN_PUT, key, value, d, err);
+    if (rc == FIRN_OK)
+        rc = submit(s, &request);
+    uint64_t seq = rc == FIRN_OK ? request.seq_last : 0;
+    if (rc == FIRN_OK)
         model_add_put(&s->m, FIRN_PUT, key, value, seq);
-    if (status == FIRN_OK && d == FIRN_DURABILITY_SYNC && firn_wal_durable_seq(s->log) < seq)
+    if (rc == FIRN_OK && d == FIRN_DURABILITY_SYNC && firn_wal_durable_seq(s->log) < seq)
         return error_set(err, FIRN_INVALID, "%llu was acknowledged and is not durable",
                          (unsigned long long)seq);
-    return status;
+    return rc;
 }
 
 static int write_batch(stress *s, rng *r, firn_error *err)
@@ -105,18 +105,18 @@ static int write_batch(stress *s, rng *r, firn_error *err)
         abort();
     for (uint64_t n = 1 + rng_below(r, 5); n > 0; n--) {
         uint8_t bytes[64];
-        rng_fill(r, bytes, sizeof(bytes));
+        rng_fill(r, bytes, sizeof bytes);
         if (firn_batch_put(batch, bytes, 16, bytes + 16, 48) != FIRN_OK)
             abort();
     }
     wal_request request;
-    int status = wal_request_batch(s->log, &request, batch, any_class(r), err);
-    if (status == FIRN_OK)
-        status = submit(s, &request);
-    if (status == FIRN_OK)
+    int rc = wal_request_batch(s->log, &request, batch, any_class(r), err);
+    if (rc == FIRN_OK)
+        rc = submit(s, &request);
+    if (rc == FIRN_OK)
         model_add_batch(&s->m, batch, request.seq_last);
     firn_batch_free(batch);
-    return status;
+    return rc;
 }
 
 static void run_writer(void *arg)
@@ -126,9 +126,9 @@ static void run_writer(void *arg)
     rng r = rng_init(s->seed * 1000 + w->id);
     for (int i = 0; i < s->steps && atomic_load(&s->failures) == 0; i++) {
         firn_error error = {0};
-        int status = rng_below(&r, 5) == 0 ? write_batch(s, &r, &error) : write_one(s, &r, &error);
-        if (status != FIRN_OK)
-            note(s, "write", status, &error);
+        int rc = rng_below(&r, 5) == 0 ? write_batch(s, &r, &error) : write_one(s, &r, &error);
+        if (rc != FIRN_OK)
+            note(s, "write", rc, &error);
     }
     atomic_fetch_sub(&s->writing, 1);
 }
@@ -140,31 +140,31 @@ static void run_keeper(void *arg)
     rng r = rng_init(s->seed * 1000 + 777);
     while (atomic_load(&s->writing) > 0) {
         firn_error error = {0};
-        int status = FIRN_OK;
+        int rc = FIRN_OK;
         uint64_t seq = 0, last = firn_wal_last_seq(s->log);
         switch (rng_below(&r, 5)) {
         case 0:
-            status = firn_wal_rotate(s->log, &error);
+            rc = firn_wal_rotate(s->log, &error);
             break;
         case 1:
-            status = firn_wal_checkpoint(s->log, &seq, &error);
+            rc = firn_wal_checkpoint(s->log, &seq, &error);
             atomic_fetch_add(&s->checkpoints, 1);
             break;
         case 2:
-            status = firn_wal_sync(s->log, &error);
-            if (status == FIRN_OK && firn_wal_durable_seq(s->log) < last)
+            rc = firn_wal_sync(s->log, &error);
+            if (rc == FIRN_OK && firn_wal_durable_seq(s->log) < last)
                 note(s, "sync did not cover what was appended before it", FIRN_INVALID, &error);
             break;
         case 3:
-            status = firn_wal_wait_durable(s->log, last, 600000, &error);
+            rc = firn_wal_wait_durable(s->log, last, 600000, &error);
             break;
         default:
             if (s->truncates)
-                status = firn_wal_truncate(s->log, last / 2, NULL, &error);
+                rc = firn_wal_truncate(s->log, last / 2, NULL, &error);
             break;
         }
-        if (status != FIRN_OK)
-            note(s, "upkeep", status, &error);
+        if (rc != FIRN_OK)
+            note(s, "upkeep", rc, &error);
     }
 }
 
@@ -189,9 +189,9 @@ static void run_reader(void *arg)
         firn_error error = {0};
         uint64_t last = firn_wal_last_seq(s->log);
         reading r = {0};
-        int status = firn_wal_replay(s->log, last / 4 * 3, read_entry, &r, NULL, &error);
-        if (status != FIRN_OK)
-            note(s, "replay beside appends", status, &error);
+        int rc = firn_wal_replay(s->log, last / 4 * 3, read_entry, &r, NULL, &error);
+        if (rc != FIRN_OK)
+            note(s, "replay beside appends", rc, &error);
         if (r.wrong)
             note(s, "replay out of order", FIRN_DAMAGED, &error);
     }

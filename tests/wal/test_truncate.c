@@ -16,8 +16,8 @@ static uint64_t first_replayed(bed *b)
 {
     uint64_t seq = 0;
     firn_error error;
-    int status = firn_wal_replay(b->log, 0, first_seq, &seq, NULL, &error);
-    assert_true(status == FIRN_OK || status == 77);
+    int rc = firn_wal_replay(b->log, 0, first_seq, &seq, NULL, &error);
+    assert_true(rc == FIRN_OK || rc == 77);
     return seq;
 }
 
@@ -58,7 +58,7 @@ static void AFloorInsideABatchKeepsTheBatchWhole(void **state)
     firn_batch_free(batch);
     static const uint64_t asked[] = {1, 2, 3, 4, 5, 6, 5, 7, 11, 12};
     static const uint64_t reached[] = {0, 0, 3, 3, 3, 6, 6, 6, 9, 12};
-    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
         uint64_t floor = 99;
         OK(firn_wal_truncate(b.log, asked[i], &floor, err));
         assert_int_equal(floor, reached[i]);
@@ -159,12 +159,12 @@ static void ASegmentWithReadersIsNotUsedAgainBeforeTheyAreDone(void **state)
     wal_segment_ref(held);
     OK(firn_wal_rotate(b.log, err));
     uint8_t before[512];
-    memcpy(before, wal_segment_base(held) + WAL_DATA_OFFSET, sizeof(before));
+    memcpy(before, wal_segment_base(held) + WAL_DATA_OFFSET, sizeof before);
     for (uint64_t i = 0; i < 6; i++) {
         OK(firn_wal_rotate(b.log, err));
         bed_put_sized(&b, i, 4000);
         OK(firn_wal_truncate(b.log, firn_wal_last_seq(b.log), NULL, err));
-        assert_memory_equal(before, wal_segment_base(held) + WAL_DATA_OFFSET, sizeof(before));
+        assert_memory_equal(before, wal_segment_base(held) + WAL_DATA_OFFSET, sizeof before);
     }
     wal_segment_unref(held); /* comes back as a spare */
     for (uint64_t i = 0; i < 6; i++) {
@@ -278,7 +278,7 @@ static void TheFloorStaysUntilANewerOneIsDurable(void **state)
         OK(wal_put(b.log, FIRN_PUT, key, none, FIRN_DURABILITY_NONE, &seq, err));
         for (uint64_t seed = 1; seed <= 50; seed++) {
             char line[256];
-            simfs *after = crash_now(b.sim, CRASH_STRICT, seed, line, sizeof(line));
+            simfs *after = crash_now(b.sim, CRASH_STRICT, seed, line, sizeof line);
             wal *log;
             OK(wal_open_path(simfs_fs(after), BED_PATH, &c, NULL, &log, err));
             if (firn_wal_floor_seq(log) != 5 || firn_wal_last_seq(log) < 5)
@@ -345,14 +345,14 @@ static int verify_crash(void *ctx, crash_state *state)
     wal *log;
     firn_error error = {0};
     seen s = {0};
-    int status = wal_open_path(state->fs, BED_PATH, config, NULL, &log, &error);
-    if (status != FIRN_OK)
-        return crash_wrong(state, "open: %s: %s", firn_status_name(status), error.message);
+    int rc = wal_open_path(state->fs, BED_PATH, config, NULL, &log, &error);
+    if (rc != FIRN_OK)
+        return crash_wrong(state, "open: %s: %s", firn_status_name(rc), error.message);
     int wrong = 0;
     uint64_t floor = firn_wal_floor_seq(log), last = firn_wal_last_seq(log);
-    status = firn_wal_replay(log, 0, see, &s, NULL, &error);
-    if (status != FIRN_OK)
-        wrong = crash_wrong(state, "replay: %s: %s", firn_status_name(status), error.message);
+    rc = firn_wal_replay(log, 0, see, &s, NULL, &error);
+    if (rc != FIRN_OK)
+        wrong = crash_wrong(state, "replay: %s: %s", firn_status_name(rc), error.message);
     else if (s.hole && state->depth == 0)
         wrong = crash_wrong(state, "a hole in %llu..%llu", (unsigned long long)s.first,
                             (unsigned long long)s.last);

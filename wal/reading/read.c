@@ -55,8 +55,8 @@ static int add_finding(reader *r, firn_wal_finding_kind kind, const wal_segment 
         f.seq_first = first;
         f.seq_last = next - 1;
     }
-    snprintf(f.file, sizeof(f.file), "%s", s->name);
-    snprintf(f.proof, sizeof(f.proof), "%s", proof);
+    snprintf(f.file, sizeof f.file, "%s", s->name);
+    snprintf(f.proof, sizeof f.proof, "%s", proof);
     return wal_report_add(r->report, &f, r->err);
 }
 
@@ -70,10 +70,10 @@ static int note_jump(reader *r, const wal_segment *s, uint64_t from, uint64_t to
             return FIRN_OK;
         return add_finding(r, FIRN_WAL_HARMLESS, s, from, to - from, 0, 0, "no number is missing");
     }
-    int status = add_finding(r, FIRN_WAL_LOST, s, from, to - from, first, next,
-                             "these bytes were appended, and do not read back");
-    if (status != FIRN_OK || r->look)
-        return status;
+    int rc = add_finding(r, FIRN_WAL_LOST, s, from, to - from, first, next,
+                         "these bytes were appended, and do not read back");
+    if (rc != FIRN_OK || r->look)
+        return rc;
     const firn_wal_finding *f = &r->report->findings[r->report->count - 1];
     return wal_report_refuse(r->dir, f, FIRN_RECOVERY_TAIL, r->err);
 }
@@ -84,13 +84,13 @@ static int read_one(reader *r, const read_frame *at)
 {
     const wal_cursor *c = at->cursor;
     const wal_frame *f = &c->frame;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (r->expected == 0) /* the first frame of all: what is in front of it has been truncated */
         r->expected = f->seq_first <= r->floor_seq + 1 ? f->seq_first : r->floor_seq + 1;
     if (c->gap_from != c->at || f->seq_first > r->expected)
-        status = note_jump(r, at->segment, c->gap_from, c->at, f->seq_first);
-    if (status != FIRN_OK)
-        return status;
+        rc = note_jump(r, at->segment, c->gap_from, c->at, f->seq_first);
+    if (rc != FIRN_OK)
+        return rc;
     r->expected = f->seq_first + f->count;
 
     r->report->frames++;
@@ -98,9 +98,9 @@ static int read_one(reader *r, const read_frame *at)
     firn_slice payload = wal_cursor_payload(c);
     if (!r->from_file && f->type == WAL_SKIP && f->count > 0 && r->expected - 1 > r->tolerated &&
         (payload.size < 4 || get_u32(payload.data) == WAL_SKIP_LOST))
-        status = add_finding(r, FIRN_WAL_LOST, at->segment, c->at, c->offset - c->at, f->seq_first,
-                             r->expected, "lost to damage earlier, and skipped when salvaged");
-    return status == FIRN_OK ? r->fn(r, at) : status;
+        rc = add_finding(r, FIRN_WAL_LOST, at->segment, c->at, c->offset - c->at, f->seq_first,
+                         r->expected, "lost to damage earlier, and skipped when salvaged");
+    return rc == FIRN_OK ? r->fn(r, at) : rc;
 }
 
 static int unsupported(const wal_segment *s, uint64_t offset, firn_error *err)
@@ -123,14 +123,14 @@ static int read_frames(reader *r, wal_segment *s, const uint8_t *base, uint64_t 
         .offset = WAL_DATA_OFFSET,
     };
     const read_frame at = {.segment = s, .cursor = &c};
-    int status;
+    int rc;
     r->report->segments++;
-    while ((status = wal_cursor_next(&c)) == FIRN_OK) {
-        status = read_one(r, &at);
-        if (status != FIRN_OK)
-            return status;
+    while ((rc = wal_cursor_next(&c)) == FIRN_OK) {
+        rc = read_one(r, &at);
+        if (rc != FIRN_OK)
+            return rc;
     }
-    if (status == FIRN_UNSUPPORTED)
+    if (rc == FIRN_UNSUPPORTED)
         return unsupported(s, c.offset, r->err);
     /* What is missing at the end of a segment shows as a jump in the next one, or at the end of
      * all. */
@@ -144,12 +144,12 @@ static int read_frames(reader *r, wal_segment *s, const uint8_t *base, uint64_t 
 
 static int read_into(fs_file *file, uint8_t *data, uint64_t size, firn_error *err)
 {
-    int status = FIRN_OK;
-    for (uint64_t at = 0; at < size && status == FIRN_OK; at += READ_CHUNK_BYTES) {
+    int rc = FIRN_OK;
+    for (uint64_t at = 0; at < size && rc == FIRN_OK; at += READ_CHUNK_BYTES) {
         uint64_t n = size - at < READ_CHUNK_BYTES ? size - at : READ_CHUNK_BYTES;
-        status = fs_read(file, data + at, (size_t)n, at, err);
+        rc = fs_read(file, data + at, (size_t)n, at, err);
     }
-    return status;
+    return rc;
 }
 
 static int check_headers(reader *r, const wal_segment *s, const uint8_t *base, uint64_t size)
@@ -176,48 +176,48 @@ static int check_headers(reader *r, const wal_segment *s, const uint8_t *base, u
 static int read_file(reader *r, wal_segment *s, uint64_t visible)
 {
     uint64_t size;
-    int status = fs_size(s->file, &size, r->err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_size(s->file, &size, r->err);
+    if (rc != FIRN_OK)
+        return rc;
     if (size > visible)
         size = visible;
     if (size == 0)
         return add_finding(r, FIRN_WAL_LOST, s, 0, visible, 0, 0, "the file is empty");
-    uint8_t *bytes = mem_pages((size_t)size);
+    uint8_t *bytes = pages_alloc((size_t)size);
     if (!bytes)
         return error_no_memory(r->err);
-    status = read_into(s->file, bytes, size, r->err);
-    if (status == FIRN_OK)
-        status = check_headers(r, s, bytes, size);
-    if (status == FIRN_OK)
-        status = read_frames(r, s, bytes, size, visible);
-    mem_pages_free(bytes, (size_t)size);
-    return status;
+    rc = read_into(s->file, bytes, size, r->err);
+    if (rc == FIRN_OK)
+        rc = check_headers(r, s, bytes, size);
+    if (rc == FIRN_OK)
+        rc = read_frames(r, s, bytes, size, visible);
+    pages_free(bytes, (size_t)size);
+    return rc;
 }
 
 /* ---- The whole log ---- */
 
 static int read_segments(reader *r, wal_segment **segments, size_t count, uint64_t last_seq)
 {
-    int status = FIRN_OK;
-    for (size_t i = 0; i < count && status == FIRN_OK; i++) {
+    int rc = FIRN_OK;
+    for (size_t i = 0; i < count && rc == FIRN_OK; i++) {
         wal_segment *s = segments[i];
         uint64_t visible = atomic_load_explicit(&s->visible_end, memory_order_acquire);
         if (r->from_file)
-            status = read_file(r, s, visible);
+            rc = read_file(r, s, visible);
         else
-            status = read_frames(r, s, s->base, visible, visible);
+            rc = read_frames(r, s, s->base, visible, visible);
     }
-    if (status != FIRN_OK || count == 0 || last_seq == 0)
-        return status;
+    if (rc != FIRN_OK || count == 0 || last_seq == 0)
+        return rc;
     if (r->expected == 0)
         r->expected = r->floor_seq + 1;
     if (r->expected <= last_seq) {
         const wal_segment *s = segments[count - 1];
         uint64_t visible = atomic_load_explicit(&s->visible_end, memory_order_acquire);
-        status = note_jump(r, s, WAL_DATA_OFFSET, visible, last_seq + 1);
+        rc = note_jump(r, s, WAL_DATA_OFFSET, visible, last_seq + 1);
     }
-    return status;
+    return rc;
 }
 
 static int read_log(reader *r)
@@ -227,8 +227,8 @@ static int read_log(reader *r)
     if (!r->report)
         r->report = &own;
     wal_contents log;
-    int status = wal_contents_hold(r->w, &log, r->err);
-    if (status == FIRN_OK) {
+    int rc = wal_contents_hold(r->w, &log, r->err);
+    if (rc == FIRN_OK) {
         r->dir = log.dir;
         r->floor_seq = log.floor_seq;
         r->tolerated = log.covered_seq > log.floor_seq ? log.covered_seq : log.floor_seq;
@@ -236,11 +236,11 @@ static int read_log(reader *r)
                   (log.read_only && log.recovery == FIRN_RECOVERY_SALVAGE);
         r->report->floor_seq = log.floor_seq;
         r->report->durable_seq = log.durable_seq;
-        status = read_segments(r, log.segments, log.count, log.last_seq);
+        rc = read_segments(r, log.segments, log.count, log.last_seq);
     }
     wal_contents_release(&log);
     firn_wal_report_release(&own);
-    return status;
+    return rc;
 }
 
 static void count_operations(reader *r, uint64_t first, uint64_t last)
@@ -282,17 +282,17 @@ static int replay_frame(reader *r, const read_frame *at)
     for (uint32_t i = 0; i < f->count; i++) {
         entry e;
         size_t used;
-        int status = entry_decode(payload.data + offset, payload.size - offset, &e, &used);
-        if (status != FIRN_OK) /* the cursor has checked it a moment ago */
-            return error_file(r->err, status, at->segment->file->path, at->cursor->at,
+        int rc = entry_decode(payload.data + offset, payload.size - offset, &e, &used);
+        if (rc != FIRN_OK) /* the cursor has checked it a moment ago */
+            return error_file(r->err, rc, at->segment->file->path, at->cursor->at,
                               "the batch changed while it was read");
         offset += used;
         if (f->seq_first + i <= after)
             continue;
         firn_wal_entry out = entry_of(&e, f, i);
-        status = sink->fn(sink->ctx, &out);
-        if (status != 0)
-            return status;
+        rc = sink->fn(sink->ctx, &out);
+        if (rc != 0)
+            return rc;
         count_operations(r, out.seq, out.seq);
     }
     return FIRN_OK;
@@ -374,16 +374,16 @@ static int emit_batch(reader *r, const read_frame *at, firn_wal_record *record)
     for (uint32_t i = 0; i < f->count; i++) {
         entry e;
         size_t used;
-        int status = entry_decode(payload.data + offset, payload.size - offset, &e, &used);
-        if (status != FIRN_OK)
-            return error_file(r->err, status, at->segment->file->path, at->cursor->at,
+        int rc = entry_decode(payload.data + offset, payload.size - offset, &e, &used);
+        if (rc != FIRN_OK)
+            return error_file(r->err, rc, at->segment->file->path, at->cursor->at,
                               "the batch changed while it was read");
         offset += used;
         record->kind = FIRN_WAL_RECORD_ENTRY;
         record->entry = entry_of(&e, f, i);
-        status = sink->fn(sink->ctx, record);
-        if (status != 0)
-            return status;
+        rc = sink->fn(sink->ctx, record);
+        if (rc != 0)
+            return rc;
     }
     record->kind = FIRN_WAL_RECORD_COMMIT;
     record->entry = (firn_wal_entry){.seq = last, .time_ms = f->time_ms};
@@ -404,7 +404,7 @@ static int iterate_frame(reader *r, const read_frame *at)
         .bytes = c->offset - c->at,
     };
     wal_seal seal;
-    snprintf(record.file, sizeof(record.file), "%s", at->segment->name);
+    snprintf(record.file, sizeof record.file, "%s", at->segment->name);
     switch (f->type) {
     case WAL_DATA:
         return emit_batch(r, at, &record);
@@ -481,11 +481,11 @@ int firn_wal_verify(firn_wal *log, firn_wal_report *report, firn_error *error)
         .err = error,
         .from_file = true,
     };
-    int status = read_log(&r);
-    if (status == FIRN_OK)
-        status = verdict(r.dir, r.report, error);
+    int rc = read_log(&r);
+    if (rc == FIRN_OK)
+        rc = verdict(r.dir, r.report, error);
     firn_wal_report_release(&own);
-    return status;
+    return rc;
 }
 
 int firn_wal_verify_path(const char *path, firn_wal_report *report, firn_error *error)
@@ -499,23 +499,23 @@ int firn_wal_verify_path(const char *path, firn_wal_report *report, firn_error *
     fs_dir *dir;
     firn_error why;
     error_clear(&why);
-    int status = fs_dir_open(fs_posix(), path, &dir, error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_dir_open(fs_posix(), path, &dir, error);
+    if (rc != FIRN_OK)
+        return rc;
 
     wal_config config;
     wal_config_init(&config);
     config.options.read_only = true;
     config.options.recovery = FIRN_RECOVERY_INSPECT;
     wal_recovered_log log = {0};
-    status = error_needed(&why, wal_recover(dir, &config, false, &log, &found, &why));
-    if (status == FIRN_OK)
-        status = verdict(dir, &found, &why);
+    rc = error_needed(&why, wal_recover(dir, &config, false, &log, &found, &why));
+    if (rc == FIRN_OK)
+        rc = verdict(dir, &found, &why);
     wal_recovered_log_release(&log);
     fs_dir_close(dir);
     if (report)
         *report = found;
     else
         firn_wal_report_release(&found);
-    return error_give(error, status, &why);
+    return error_give(error, rc, &why);
 }

@@ -34,23 +34,22 @@ int wal_repair_note_made(wal_repair *r, uint64_t no)
 {
     if (wal_repair_has_made(r, no))
         return FIRN_OK;
-    int status = array_grow(&r->made, &r->made_capacity, r->made_count, sizeof(no), r->err);
-    if (status == FIRN_OK)
+    int rc = array_grow(&r->made, &r->made_capacity, r->made_count, sizeof no, r->err);
+    if (rc == FIRN_OK)
         r->made[r->made_count++] = no;
-    return status;
+    return rc;
 }
 
 /* ---- A copy ---- */
 
 static int write_range(wal_repair *r, fs_file *file, const uint8_t *from, uint64_t at, uint64_t end)
 {
-    int status = FIRN_OK;
-    for (; at < end && status == FIRN_OK; at += CHUNK_BYTES) {
+    int rc = FIRN_OK;
+    for (; at < end && rc == FIRN_OK; at += CHUNK_BYTES) {
         uint64_t left = end - at;
-        status =
-            fs_write(file, from + at, left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES, at, r->err);
+        rc = fs_write(file, from + at, left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES, at, r->err);
     }
-    return status;
+    return rc;
 }
 
 /* Both copies of the header. */
@@ -59,25 +58,25 @@ static int write_header(wal_repair *r, fs_file *file, const wal_scanned *p, uint
     uint8_t page[WAL_DATA_OFFSET] = {0};
     wal_header header = p->header;
     const wal_segment *s = p->segment;
-    memcpy(page, s->base, s->base_bytes < sizeof(page) ? (size_t)s->base_bytes : sizeof(page));
+    memcpy(page, s->base, s->base_bytes < sizeof page ? (size_t)s->base_bytes : sizeof page);
     header.segment_bytes = bytes;
     wal_header_encode(&header, page);
     wal_header_encode(&header, page + WAL_HEADER_COPY_OFFSET);
-    return fs_write(file, page, sizeof(page), 0, r->err);
+    return fs_write(file, page, sizeof page, 0, r->err);
 }
 
 static int fill_copy(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_copy *copy)
 {
     const wal_segment *s = p->segment;
     uint64_t end = copy->end < s->base_bytes ? copy->end : s->base_bytes;
-    int status = fs_allocate(file, copy->size ? copy->size : copy->bytes, r->err);
-    if (status == FIRN_OK)
-        status = write_header(r, file, p, copy->bytes);
-    if (status == FIRN_OK)
-        status = write_range(r, file, s->base, WAL_DATA_OFFSET, end);
-    if (status == FIRN_OK && copy->filling)
-        status = wal_repair_fill(r, file, p, copy->filling);
-    return status == FIRN_OK ? fs_sync(file, r->err) : status;
+    int rc = fs_allocate(file, copy->size ? copy->size : copy->bytes, r->err);
+    if (rc == FIRN_OK)
+        rc = write_header(r, file, p, copy->bytes);
+    if (rc == FIRN_OK)
+        rc = write_range(r, file, s->base, WAL_DATA_OFFSET, end);
+    if (rc == FIRN_OK && copy->filling)
+        rc = wal_repair_fill(r, file, p, copy->filling);
+    return rc == FIRN_OK ? fs_sync(file, r->err) : rc;
 }
 
 int wal_repair_copy(wal_repair *r, const wal_scanned *p, const wal_copy *copy, fs_file **out)
@@ -85,28 +84,28 @@ int wal_repair_copy(wal_repair *r, const wal_scanned *p, const wal_copy *copy, f
     const char *name = p->segment->name;
     char temporary[WAL_NAME_BYTES + 4];
     fs_file *file = NULL;
-    snprintf(temporary, sizeof(temporary), "%s.new", name);
-    int status = fs_remove(r->dir, temporary, r->err);
-    if (status != FIRN_OK)
-        return status;
-    status = fs_open(r->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, r->err);
-    if (status != FIRN_OK)
-        return status;
-    status = fill_copy(r, file, p, copy);
-    if (status == FIRN_OK) /* the old file goes here, and nowhere else */
-        status = fs_rename_file(r->dir, temporary, name, file, r->err);
-    if (status == FIRN_OK)
-        status = wal_repair_note_made(r, p->segment->no);
-    if (status == FIRN_OK)
-        status = fs_dir_sync(r->dir, r->err);
-    if (status == FIRN_OK && out) {
+    snprintf(temporary, sizeof temporary, "%s.new", name);
+    int rc = fs_remove(r->dir, temporary, r->err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_open(r->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, r->err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fill_copy(r, file, p, copy);
+    if (rc == FIRN_OK) /* the old file goes here, and nowhere else */
+        rc = fs_rename_file(r->dir, temporary, name, file, r->err);
+    if (rc == FIRN_OK)
+        rc = wal_repair_note_made(r, p->segment->no);
+    if (rc == FIRN_OK)
+        rc = fs_dir_sync(r->dir, r->err);
+    if (rc == FIRN_OK && out) {
         *out = file;
         return FIRN_OK;
     }
     fs_close(file);
-    if (status != FIRN_OK) /* its room is wanted; what stays, the next opening removes */
+    if (rc != FIRN_OK) /* its room is wanted; what stays, the next opening removes */
         (void)fs_unlink(r->dir, temporary, NULL);
-    return status;
+    return rc;
 }
 
 /* ---- Carrying ---- */
@@ -122,17 +121,17 @@ bool wal_repair_closed(const wal_scanned *p)
 static int rewrite_in_place(wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
-    uint8_t *chunk = mem_alloc(CHUNK_BYTES);
+    uint8_t *chunk = heap_alloc(CHUNK_BYTES);
     if (!chunk)
         return error_no_memory(r->err);
-    int status = FIRN_OK;
-    for (uint64_t at = WAL_DATA_OFFSET; at < s->end && status == FIRN_OK; at += CHUNK_BYTES) {
+    int rc = FIRN_OK;
+    for (uint64_t at = WAL_DATA_OFFSET; at < s->end && rc == FIRN_OK; at += CHUNK_BYTES) {
         size_t n = s->end - at < CHUNK_BYTES ? (size_t)(s->end - at) : CHUNK_BYTES;
         memcpy(chunk, s->base + at, n); /* the source may be a mapping of the very file */
-        status = fs_write(s->file, chunk, n, at, r->err);
+        rc = fs_write(s->file, chunk, n, at, r->err);
     }
-    mem_free(chunk);
-    return status == FIRN_OK ? fs_sync(s->file, r->err) : status;
+    heap_free(chunk);
+    return rc == FIRN_OK ? fs_sync(s->file, r->err) : rc;
 }
 
 /* The last segment is copied up to its end, and what its file was used for before stays behind; of
@@ -150,21 +149,21 @@ static int carry_one(wal_repair *r, const wal_scanned *p, bool is_last, bool map
         copy.end = wal_segment_used_end(s, end, s->base_bytes);
         copy.size = s->base_bytes;
     }
-    int status = wal_repair_copy(r, p, &copy, &file);
-    if (status == FIRN_NO_SPACE) {
+    int rc = wal_repair_copy(r, p, &copy, &file);
+    if (rc == FIRN_NO_SPACE) {
         copy = (wal_copy){.end = end, .size = least, .bytes = least};
-        status = wal_repair_copy(r, p, &copy, &file);
+        rc = wal_repair_copy(r, p, &copy, &file);
     }
-    if (status == FIRN_NO_SPACE && wal_reserve_spend(r->dir)) {
+    if (rc == FIRN_NO_SPACE && wal_reserve_spend(r->dir)) {
         r->tight = true;
-        status = wal_repair_copy(r, p, &copy, &file);
+        rc = wal_repair_copy(r, p, &copy, &file);
     }
-    if (status == FIRN_OK) {
+    if (rc == FIRN_OK) {
         s->bytes = copy.bytes;
         return wal_segment_move(s, file, copy.size, copy.end, mapped, r->err);
     }
-    if (status != FIRN_NO_SPACE)
-        return status;
+    if (rc != FIRN_NO_SPACE)
+        return rc;
     error_clear(r->err);
     return proven ? FIRN_OK : rewrite_in_place(r, p);
 }
@@ -175,8 +174,8 @@ int wal_repair_carry(wal_repair *r, size_t last, bool mapped)
     /* W4: oldest first. Where a number was synced, or the log was closed, every segment before it
      * had been. */
     bool proven = false;
-    int status = FIRN_OK;
-    for (size_t i = scan->count; i-- > 0 && status == FIRN_OK;) {
+    int rc = FIRN_OK;
+    for (size_t i = scan->count; i-- > 0 && rc == FIRN_OK;) {
         const wal_scanned *p = &scan->segments[i];
         if (p->part != WAL_PART_LIVE && i != last)
             continue;
@@ -186,9 +185,9 @@ int wal_repair_carry(wal_repair *r, size_t last, bool mapped)
         if (wal_repair_has_made(r, p->segment->no))
             p->segment->ours = true;
         else if (!proven || p->copies_ok != 2)
-            status = carry_one(r, p, i == last, mapped, proven);
+            rc = carry_one(r, p, i == last, mapped, proven);
         if (p->part == WAL_PART_LIVE && p->seq_first != 0 && p->seq_first <= scan->durable_seq)
             proven = true;
     }
-    return status;
+    return rc;
 }

@@ -61,9 +61,9 @@ static int remove_strays(wal_repair *r)
         const wal_scanned *p = &r->scan->segments[i];
         if (!is_stray(p, newest))
             continue;
-        int status = fs_unlink(r->dir, p->segment->name, r->err);
-        if (status != FIRN_OK && status != FIRN_NOT_FOUND)
-            return status;
+        int rc = fs_unlink(r->dir, p->segment->name, r->err);
+        if (rc != FIRN_OK && rc != FIRN_NOT_FOUND)
+            return rc;
         removed = true;
     }
     return removed ? fs_dir_sync(r->dir, r->err) : FIRN_OK;
@@ -88,8 +88,8 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
         made.link.prev_end = end;
         made.link.prev_chain = wal_scan_chain_at(p, end);
     }
-    int status = wal_repair_make(r, &made);
-    return status == FIRN_OK ? remove_strays(r) : status;
+    int rc = wal_repair_make(r, &made);
+    return rc == FIRN_OK ? remove_strays(r) : rc;
 }
 
 /* In a file of this recovery, or where there is no room for another. */
@@ -98,35 +98,34 @@ static int zero_from(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_
     static const uint8_t zeros[4096];
     const wal_segment *s = p->segment;
     fs_file *file = NULL;
-    int status = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
+    int rc = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
     /* A file that was cut short gets its size back, or it would count as cut short again. */
-    if (status == FIRN_OK && p->short_file && p->seal != WAL_SEAL_CLOSE)
-        status = fs_allocate(file, s->bytes, r->err);
-    for (uint64_t at = from; at < to && status == FIRN_OK; at += sizeof(zeros)) {
+    if (rc == FIRN_OK && p->short_file && p->seal != WAL_SEAL_CLOSE)
+        rc = fs_allocate(file, s->bytes, r->err);
+    for (uint64_t at = from; at < to && rc == FIRN_OK; at += sizeof zeros) {
         uint64_t left = to - at;
-        status =
-            fs_write(file, zeros, left < sizeof(zeros) ? (size_t)left : sizeof(zeros), at, r->err);
+        rc = fs_write(file, zeros, left < sizeof zeros ? (size_t)left : sizeof zeros, at, r->err);
     }
-    if (status == FIRN_OK)
-        status = fs_sync(file, r->err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, r->err);
     fs_close(file);
-    return status;
+    return rc;
 }
 
 int wal_repair_cut_off(wal_repair *r, const wal_scanned *p, uint64_t from)
 {
     const wal_segment *s = p->segment;
     uint64_t to = wal_segment_used_end(s, from, s->base_bytes);
-    int status = wal_repair_save_range(r, p, from, to);
-    if (status == FIRN_OK)
-        status = wal_repair_saved(r);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_repair_save_range(r, p, from, to);
+    if (rc == FIRN_OK)
+        rc = wal_repair_saved(r);
+    if (rc != FIRN_OK)
+        return rc;
     if (!wal_repair_has_made(r, s->no)) {
         const wal_copy copy = {.end = from, .bytes = s->bytes};
-        status = wal_repair_copy(r, p, &copy, NULL);
-        if (status != FIRN_NO_SPACE || !r->tight)
-            return status;
+        rc = wal_repair_copy(r, p, &copy, NULL);
+        if (rc != FIRN_NO_SPACE || !r->tight)
+            return rc;
     }
     return zero_from(r, p, from, to);
 }
@@ -164,30 +163,30 @@ static bool stays(const wal_repair *r, const wal_scanned *p, uint64_t offset)
 static int save_behind(wal_repair *r, size_t keep, uint64_t offset)
 {
     const wal_scan *scan = r->scan;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (keep != WAL_NOWHERE && !stays(r, &scan->segments[keep], offset)) {
         const wal_scanned *p = &scan->segments[keep];
         uint64_t to = wal_segment_used_end(p->segment, 0, p->limit);
-        status = wal_repair_save_range(r, p, offset, to);
+        rc = wal_repair_save_range(r, p, offset, to);
     }
-    for (size_t i = keep == WAL_NOWHERE ? 0 : keep + 1; i < scan->count && status == FIRN_OK; i++) {
+    for (size_t i = keep == WAL_NOWHERE ? 0 : keep + 1; i < scan->count && rc == FIRN_OK; i++) {
         if (wal_repair_worth_saving(&scan->segments[i]))
-            status = wal_repair_save_file(r, &scan->segments[i]);
+            rc = wal_repair_save_file(r, &scan->segments[i]);
     }
-    return status == FIRN_OK ? wal_repair_saved(r) : status;
+    return rc == FIRN_OK ? wal_repair_saved(r) : rc;
 }
 
 /* The bytes behind the cut are saved and superseded: their blocks can go. */
 static int shorten(wal_repair *r, const wal_scanned *p, uint64_t offset)
 {
     fs_file *file;
-    int status = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
+    if (rc != FIRN_OK)
+        return rc;
     if (wal_page_up(offset) < p->file_bytes)
-        status = fs_truncate(file, wal_page_up(offset), r->err);
+        rc = fs_truncate(file, wal_page_up(offset), r->err);
     fs_close(file);
-    return status;
+    return rc;
 }
 
 int wal_repair_cut(wal_repair *r, const wal_spot *spot)
@@ -202,11 +201,11 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
     if (keep != WAL_NOWHERE && !left && !claimed && !anything_behind(scan, keep, offset))
         return wal_repair_cut_off(r, &scan->segments[keep], offset);
 
-    int status = save_behind(r, keep, offset);
-    if (status == FIRN_OK)
-        status = wal_repair_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1,
-                                      WAL_SKIP_SEEN);
-    if (status == FIRN_OK && keep != WAL_NOWHERE && !left)
-        status = shorten(r, &scan->segments[keep], offset);
-    return status;
+    int rc = save_behind(r, keep, offset);
+    if (rc == FIRN_OK)
+        rc = wal_repair_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1,
+                                  WAL_SKIP_SEEN);
+    if (rc == FIRN_OK && keep != WAL_NOWHERE && !left)
+        rc = shorten(r, &scan->segments[keep], offset);
+    return rc;
 }

@@ -42,25 +42,24 @@ int wal_repair_save_range(wal_repair *r, const wal_scanned *p, uint64_t from, ui
     if (from >= to)
         return FIRN_OK;
     char name[FS_NAME_MAX + 1];
-    int status = next_lost_name(r, s->no, from, name);
-    if (status != FIRN_OK)
-        return status;
+    int rc = next_lost_name(r, s->no, from, name);
+    if (rc != FIRN_OK)
+        return rc;
     fs_file *file;
-    status = fs_open(r->lost.dir, name, FS_WRITE | FS_CREATE_NEW, &file, r->err);
-    if (status != FIRN_OK)
-        return status;
-    for (uint64_t at = from; at < to && status == FIRN_OK; at += CHUNK_BYTES)
-        status =
-            fs_write(file, s->base + at, (size_t)min_u64(CHUNK_BYTES, to - at), at - from, r->err);
-    if (status == FIRN_OK)
-        status = fs_sync(file, r->err);
+    rc = fs_open(r->lost.dir, name, FS_WRITE | FS_CREATE_NEW, &file, r->err);
+    if (rc != FIRN_OK)
+        return rc;
+    for (uint64_t at = from; at < to && rc == FIRN_OK; at += CHUNK_BYTES)
+        rc = fs_write(file, s->base + at, (size_t)min_u64(CHUNK_BYTES, to - at), at - from, r->err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, r->err);
     fs_close(file);
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         r->cut_bytes += to - from;
     else
         (void)fs_unlink(r->lost.dir, name,
                         NULL); /* a part of a copy is none, and the room is wanted */
-    return status;
+    return rc;
 }
 
 /* A second name for a file that is none of the log's: it may be of any size. */
@@ -70,10 +69,10 @@ static int keep_foreign(wal_repair *r, const wal_scanned *p)
     if (p->file_bytes == 0)
         return FIRN_OK;
     lost_beginning(p->segment->no, 0, beginning);
-    int status = lost_keep_as(&r->lost, p->segment->name, beginning, r->err);
-    if (status == FIRN_OK)
+    int rc = lost_keep_as(&r->lost, p->segment->name, beginning, r->err);
+    if (rc == FIRN_OK)
         r->cut_bytes += p->file_bytes;
-    return status;
+    return rc;
 }
 
 /* A copy; or, where there is no room for one, a second name for the file, since the first one is
@@ -87,13 +86,13 @@ int wal_repair_save_file(wal_repair *r, const wal_scanned *p)
     uint64_t used = wal_segment_used_end(s, 0, s->base_bytes);
     if (used == 0)
         return FIRN_OK;
-    int status = wal_repair_save_range(r, p, 0, used);
-    if (status != FIRN_NO_SPACE || !r->tight)
-        return status;
-    status = lost_keep(&r->lost, s->name, r->err);
-    if (status == FIRN_OK)
+    int rc = wal_repair_save_range(r, p, 0, used);
+    if (rc != FIRN_NO_SPACE || !r->tight)
+        return rc;
+    rc = lost_keep(&r->lost, s->name, r->err);
+    if (rc == FIRN_OK)
         r->cut_bytes += used;
-    return status;
+    return rc;
 }
 
 bool wal_repair_worth_saving(const wal_scanned *p)
@@ -128,7 +127,7 @@ static uint32_t crc_of_zeros(uint32_t crc, uint64_t size)
 {
     static const uint8_t zeros[4096];
     while (size > 0) {
-        uint64_t n = min_u64(size, sizeof(zeros));
+        uint64_t n = min_u64(size, sizeof zeros);
         crc = crc32_update(crc, zeros, (size_t)n);
         size -= n;
     }
@@ -154,9 +153,9 @@ static uint64_t encode_skip(const wal_repair *r, uint64_t salt, uint64_t offset,
     f->payload_bytes = (uint32_t)(end - offset - WAL_FRAME_BYTES);
     f->payload_crc = 0;
     if (f->payload_bytes > 0) {
-        memcpy(out + WAL_FRAME_BYTES, reason, sizeof(reason));
-        f->payload_crc = crc_of_zeros(crc32_update(0, reason, sizeof(reason)),
-                                      f->payload_bytes - sizeof(reason));
+        memcpy(out + WAL_FRAME_BYTES, reason, sizeof reason);
+        f->payload_crc =
+            crc_of_zeros(crc32_update(0, reason, sizeof reason), f->payload_bytes - sizeof reason);
     }
     wal_frame_encode(f, salt, offset, out);
     return f->payload_bytes > 0 ? WAL_FRAME_BYTES + 8 : WAL_FRAME_BYTES;
@@ -177,7 +176,7 @@ static int fill_with_floor(wal_repair *r, fs_file *file, const wal_scanned *p, u
         .time_ms = now_ms(r),
     };
     wal_frame_encode(&f, p->segment->salt, offset, bytes);
-    return fs_write(file, bytes, sizeof(bytes), offset, r->err);
+    return fs_write(file, bytes, sizeof bytes, offset, r->err);
 }
 
 int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling)
@@ -201,14 +200,14 @@ int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wa
         .durable_seq = min_u64(r->scan->durable_seq, filling->seq_first - 1),
     };
     uint64_t used = encode_skip(r, p->segment->salt, offset, end, &f, head);
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (filling->floor_seq)
-        status = fill_with_floor(r, file, p, end, filling->seq_next, filling->floor_seq);
-    for (uint64_t at = offset + used; at < end && status == FIRN_OK; at += sizeof(zeros))
-        status = fs_write(file, zeros, (size_t)min_u64(sizeof(zeros), end - at), at, r->err);
-    if (status == FIRN_OK)
-        status = fs_write(file, head, (size_t)used, offset, r->err);
-    return status;
+        rc = fill_with_floor(r, file, p, end, filling->seq_next, filling->floor_seq);
+    for (uint64_t at = offset + used; at < end && rc == FIRN_OK; at += sizeof zeros)
+        rc = fs_write(file, zeros, (size_t)min_u64(sizeof zeros, end - at), at, r->err);
+    if (rc == FIRN_OK)
+        rc = fs_write(file, head, (size_t)used, offset, r->err);
+    return rc;
 }
 
 /* ---- Whole segments ---- */
@@ -281,16 +280,16 @@ static int make_pages(wal_repair *r, const wal_made *made, wal_header *header, u
         .segment_bytes = made->sealed ? WAL_SEGMENT_MIN : full_size(r),
         .created_us = fs_wall_us(r->dir->owner),
     };
-    memcpy(header->store_id, r->scan->store_id, sizeof(header->store_id));
+    memcpy(header->store_id, r->scan->store_id, sizeof header->store_id);
     for (size_t i = 0; i < r->scan->count; i++)
         if (r->scan->segments[i].part == WAL_PART_LIVE)
             header->timeline = r->scan->segments[i].header.timeline;
     fs *f = r->dir->owner;
-    int status = fs_random(f, &header->salt, sizeof(header->salt), r->err);
-    if (status == FIRN_OK && memcmp(header->store_id, none, sizeof(none)) == 0)
-        status = fs_random(f, header->store_id, sizeof(header->store_id), r->err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_random(f, &header->salt, sizeof header->salt, r->err);
+    if (rc == FIRN_OK && memcmp(header->store_id, none, sizeof none) == 0)
+        rc = fs_random(f, header->store_id, sizeof header->store_id, r->err);
+    if (rc != FIRN_OK)
+        return rc;
     wal_header_encode(header, pages);
     wal_header_encode(header, pages + WAL_HEADER_COPY_OFFSET);
     maker m = {
@@ -315,34 +314,34 @@ int wal_repair_make(wal_repair *r, const wal_made *made)
                    (unsigned long long)(made->no - 1));
         return no_remedy(r);
     }
-    snprintf(temporary, sizeof(temporary), "%s.new", name);
+    snprintf(temporary, sizeof temporary, "%s.new", name);
 
     fs_file *file = NULL;
     wal_header header;
-    uint8_t *pages = mem_zalloc(2 * WAL_PAGE_BYTES);
+    uint8_t *pages = heap_zalloc(2 * WAL_PAGE_BYTES);
     if (!pages)
         return error_no_memory(r->err);
-    int status = make_pages(r, made, &header, pages);
-    if (status != FIRN_OK)
+    int rc = make_pages(r, made, &header, pages);
+    if (rc != FIRN_OK)
         goto done;
-    status = fs_remove(r->dir, temporary, r->err);
-    if (status != FIRN_OK)
+    rc = fs_remove(r->dir, temporary, r->err);
+    if (rc != FIRN_OK)
         goto done;
-    status = fs_open(r->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, r->err);
-    if (status == FIRN_OK)
-        status = fs_allocate(file, header.segment_bytes, r->err);
-    if (status == FIRN_OK)
-        status = fs_write(file, pages, 2 * WAL_PAGE_BYTES, 0, r->err);
-    if (status == FIRN_OK)
-        status = fs_sync(file, r->err);
-    if (status == FIRN_OK) /* the commit point, once the folder has been synced */
-        status = fs_rename_file(r->dir, temporary, name, file, r->err);
-    if (status == FIRN_OK)
-        status = wal_repair_note_made(r, made->no);
-    if (status == FIRN_OK)
-        status = fs_dir_sync(r->dir, r->err);
+    rc = fs_open(r->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, r->err);
+    if (rc == FIRN_OK)
+        rc = fs_allocate(file, header.segment_bytes, r->err);
+    if (rc == FIRN_OK)
+        rc = fs_write(file, pages, 2 * WAL_PAGE_BYTES, 0, r->err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, r->err);
+    if (rc == FIRN_OK) /* the commit point, once the folder has been synced */
+        rc = fs_rename_file(r->dir, temporary, name, file, r->err);
+    if (rc == FIRN_OK)
+        rc = wal_repair_note_made(r, made->no);
+    if (rc == FIRN_OK)
+        rc = fs_dir_sync(r->dir, r->err);
 done:
     fs_close(file);
-    mem_free(pages);
-    return status;
+    heap_free(pages);
+    return rc;
 }

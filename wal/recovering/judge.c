@@ -97,10 +97,9 @@ static const char *spot_file(const wal_scan *scan, const wal_spot *spot, char na
 static int add_spot(judge *j, wal_spot spot, const char *proof)
 {
     wal_scan *scan = j->scan;
-    int status =
-        array_grow(&scan->spots, &scan->spot_capacity, scan->spot_count, sizeof(spot), j->err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = array_grow(&scan->spots, &scan->spot_capacity, scan->spot_count, sizeof spot, j->err);
+    if (rc != FIRN_OK)
+        return rc;
     scan->spots[scan->spot_count++] = spot;
 
     firn_wal_finding finding = {
@@ -110,8 +109,8 @@ static int add_spot(judge *j, wal_spot spot, const char *proof)
         .may_be_durable = spot.may_be_durable,
     };
     char name[WAL_NAME_BYTES];
-    snprintf(finding.file, sizeof(finding.file), "%s", spot_file(scan, &spot, name));
-    snprintf(finding.proof, sizeof(finding.proof), "%s", proof);
+    snprintf(finding.file, sizeof finding.file, "%s", spot_file(scan, &spot, name));
+    snprintf(finding.proof, sizeof finding.proof, "%s", proof);
     if (spot.seq_next > spot.seq_first) {
         finding.seq_first = spot.seq_first;
         finding.seq_last = spot.seq_next - 1;
@@ -175,15 +174,15 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
 
     if (covered || (!proven && !unknown && !missing)) {
         spot.kind = FIRN_WAL_HARMLESS;
-        snprintf(text, sizeof(text), "%s",
+        snprintf(text, sizeof text, "%s",
                  covered ? "what is missing has been truncated, or is kept elsewhere"
                          : "no number is missing");
     } else if (proven) {
         spot.kind = proven;
-        snprintf(text, sizeof(text), "%s", proof);
+        snprintf(text, sizeof text, "%s", proof);
     } else if (j->closed_short) {
         spot.kind = FIRN_WAL_LOST;
-        snprintf(text, sizeof(text),
+        snprintf(text, sizeof text,
                  "the log was closed clean, but its last file does not end with the seal");
     } else if (scan->durable_seq >= first) {
         char name[WAL_NAME_BYTES];
@@ -191,13 +190,13 @@ static int judge_spot(judge *j, wal_spot spot, firn_wal_finding_kind proven, con
         spot.kind = FIRN_WAL_LOST;
         if (unknown)
             spot.seq_next = scan->durable_seq + 1;
-        snprintf(text, sizeof(text), "%s at offset %llu says that the log was durable up to %llu",
+        snprintf(text, sizeof text, "%s at offset %llu says that the log was durable up to %llu",
                  name, (unsigned long long)scan->durable_offset,
                  (unsigned long long)scan->durable_seq);
     } else {
         if (scan->torn)
             return FIRN_OK; /* behind a torn spot, and cut with it */
-        describe_torn(scan, &spot, first, text, sizeof(text));
+        describe_torn(scan, &spot, first, text, sizeof text);
     }
     return add_spot(j, spot, text);
 }
@@ -240,7 +239,7 @@ static int judge_between(judge *j, size_t follower, uint64_t next)
     const char *why = "it starts in the middle of what the segment before it holds";
     if (bad->header.segment_no != bad->segment->no)
         why = "its header says that it is another segment";
-    else if (memcmp(bad->header.store_id, scan->store_id, sizeof(scan->store_id)) != 0)
+    else if (memcmp(bad->header.store_id, scan->store_id, sizeof scan->store_id) != 0)
         why = "its header says that it belongs to another log";
     return judge_spot(j, spot, harmless ? 0 : FIRN_WAL_WRONG_SEGMENT, why);
 }
@@ -311,7 +310,7 @@ static int judge_inside(judge *j, size_t index)
 {
     wal_scan *scan = j->scan;
     const wal_scanned *p = &scan->segments[index];
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     while (j->gap < scan->gap_count && scan->gaps[j->gap].segment < index)
         j->gap++;
     for (; j->gap < scan->gap_count && scan->gaps[j->gap].segment == index; j->gap++) {
@@ -325,24 +324,24 @@ static int judge_inside(judge *j, size_t index)
             .seq_first = gap->expected ? gap->expected : j->expected,
             .seq_next = gap->next,
         };
-        status = judge_spot(j, spot, gap->seal ? FIRN_WAL_LOST : 0,
-                            "the running checksum disagrees with the frames before it");
-        if (status != FIRN_OK)
-            return status;
+        rc = judge_spot(j, spot, gap->seal ? FIRN_WAL_LOST : 0,
+                        "the running checksum disagrees with the frames before it");
+        if (rc != FIRN_OK)
+            return rc;
     }
     if (p->copies_ok == 1) {
         uint64_t copy = first_copy_ok(p) ? WAL_HEADER_COPY_OFFSET : 0;
-        status = judge_spot(j,
-                            (wal_spot){.what = WAL_SPOT_HEADER,
-                                       .segment = index,
-                                       .follower = WAL_NOWHERE,
-                                       .offset = copy,
-                                       .end = copy + WAL_HEADER_BYTES,
-                                       .seq_first = j->expected,
-                                       .seq_next = j->expected},
-                            0, "");
+        rc = judge_spot(j,
+                        (wal_spot){.what = WAL_SPOT_HEADER,
+                                   .segment = index,
+                                   .follower = WAL_NOWHERE,
+                                   .offset = copy,
+                                   .end = copy + WAL_HEADER_BYTES,
+                                   .seq_first = j->expected,
+                                   .seq_next = j->expected},
+                        0, "");
     }
-    return status;
+    return rc;
 }
 
 /* Does this segment start before the one in front of it ends? Then it is not what its name says.
@@ -361,12 +360,12 @@ static int judge_live(judge *j, size_t index)
             j->bad = index;
         return FIRN_OK;
     }
-    int status = judge_join(j, index);
-    if (status != FIRN_OK)
-        return status;
+    int rc = judge_join(j, index);
+    if (rc != FIRN_OK)
+        return rc;
     if (p->head_ok)
         j->expected = p->seq_first;
-    status = judge_inside(j, index);
+    rc = judge_inside(j, index);
     if (p->seq_first != 0) {
         j->expected = p->seq_next;
     } else {
@@ -374,7 +373,7 @@ static int judge_live(judge *j, size_t index)
         p->segment->seq_last = j->expected - 1;
     }
     j->prev = index;
-    return status;
+    return rc;
 }
 
 /* ---- The end of the log ---- */
@@ -448,19 +447,19 @@ static int judge_unused(judge *j, size_t index)
 static int judge_end(judge *j)
 {
     wal_scan *scan = j->scan;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (j->bad != WAL_NOWHERE)
-        status = judge_between(j, WAL_NOWHERE, 0);
+        rc = judge_between(j, WAL_NOWHERE, 0);
     else if (j->prev != WAL_NOWHERE)
-        status = judge_tail(j);
+        rc = judge_tail(j);
     else if ((scan->count > 0 || scan->covered_no > 0) &&
              !is_made_ahead(scan, scan->covered_no + 1))
-        status =
+        rc =
             judge_between(j, WAL_NOWHERE, 0); /* a segment is durable before it is relied on (W3) */
-    for (size_t i = 0; i < scan->count && status == FIRN_OK; i++)
+    for (size_t i = 0; i < scan->count && rc == FIRN_OK; i++)
         if (scan->segments[i].part == WAL_PART_UNUSED)
-            status = judge_unused(j, i);
-    return status;
+            rc = judge_unused(j, i);
+    return rc;
 }
 
 /* Only a clean close makes a file shorter than its header says, and it syncs a seal first. */
@@ -544,20 +543,20 @@ int wal_scan_judge(wal_scan *scan, firn_error *err)
         .bad = WAL_NOWHERE,
         .err = err,
     };
-    int status = FIRN_OK;
-    for (size_t i = 0; i < scan->count && status == FIRN_OK; i++) {
+    int rc = FIRN_OK;
+    for (size_t i = 0; i < scan->count && rc == FIRN_OK; i++) {
         wal_part part = scan->segments[i].part;
         if (part == WAL_PART_LIVE)
-            status = judge_live(&j, i);
+            rc = judge_live(&j, i);
         else if ((part == WAL_PART_HEADLESS || part == WAL_PART_WRONG) && j.bad == WAL_NOWHERE)
             j.bad = i;
     }
-    if (status == FIRN_OK)
-        status = judge_end(&j);
+    if (rc == FIRN_OK)
+        rc = judge_end(&j);
     scan->last_seq = j.expected - 1;
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         sum_up(scan);
-    return status;
+    return rc;
 }
 
 const wal_spot *wal_scan_cut(const wal_scan *scan, firn_recovery policy)

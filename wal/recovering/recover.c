@@ -128,7 +128,7 @@ static int collect_leftover(void *ctx, const char *name)
     uint64_t no;
     if (!wal_name_is_temporary(name) && (!wal_name_parse(name, &no) || no > l->covered_no))
         return 0;
-    if (array_grow(&l->names, &l->capacity, l->count, sizeof(l->names[0]), NULL) != FIRN_OK) {
+    if (array_grow(&l->names, &l->capacity, l->count, sizeof l->names[0], NULL) != FIRN_OK) {
         l->no_memory = true;
         return 1;
     }
@@ -138,10 +138,10 @@ static int collect_leftover(void *ctx, const char *name)
 
 static int remove_one(wal_repair *r, const char *name, bool *removed)
 {
-    int status = fs_remove(r->dir, name, r->err);
-    if (status == FIRN_OK)
+    int rc = fs_remove(r->dir, name, r->err);
+    if (rc == FIRN_OK)
         *removed = true;
-    return status;
+    return rc;
 }
 
 static int remove_leftovers(wal_repair *r)
@@ -149,23 +149,23 @@ static int remove_leftovers(wal_repair *r)
     const wal_scan *scan = r->scan;
     leftovers found = {.covered_no = scan->covered_no};
     bool removed = false;
-    int status = fs_dir_list(r->dir, collect_leftover, &found, r->err);
+    int rc = fs_dir_list(r->dir, collect_leftover, &found, r->err);
     if (found.no_memory)
-        status = error_no_memory(r->err);
-    for (size_t i = 0; i < found.count && status == FIRN_OK; i++)
-        status = remove_one(r, found.names[i], &removed);
-    mem_free(found.names);
+        rc = error_no_memory(r->err);
+    for (size_t i = 0; i < found.count && rc == FIRN_OK; i++)
+        rc = remove_one(r, found.names[i], &removed);
+    heap_free(found.names);
 
     size_t keep = reused(scan);
-    for (size_t i = 0; i < scan->count && status == FIRN_OK; i++) {
+    for (size_t i = 0; i < scan->count && rc == FIRN_OK; i++) {
         wal_part part = scan->segments[i].part;
         if (part == WAL_PART_TRUNCATED || part == WAL_PART_SUPERSEDED ||
             (part == WAL_PART_UNUSED && i != keep))
-            status = remove_one(r, scan->segments[i].segment->name, &removed);
+            rc = remove_one(r, scan->segments[i].segment->name, &removed);
     }
-    if (status == FIRN_OK && removed)
-        status = fs_dir_sync(r->dir, r->err);
-    return status;
+    if (rc == FIRN_OK && removed)
+        rc = fs_dir_sync(r->dir, r->err);
+    return rc;
 }
 
 /* Files under a segment's name that are none of the log's, and that the log does not miss. Left
@@ -173,24 +173,24 @@ static int remove_leftovers(wal_repair *r)
 static int set_aside(wal_repair *r)
 {
     bool removed = false;
-    int status = FIRN_OK;
-    for (size_t i = 0; i < r->scan->count && status == FIRN_OK; i++) {
+    int rc = FIRN_OK;
+    for (size_t i = 0; i < r->scan->count && rc == FIRN_OK; i++) {
         const wal_scanned *p = &r->scan->segments[i];
         if (p->part != WAL_PART_HEADLESS && p->part != WAL_PART_WRONG)
             continue;
-        status = wal_repair_save_file(r, p);
-        if (status == FIRN_NO_SPACE) { /* not worth failing for: another time */
+        rc = wal_repair_save_file(r, p);
+        if (rc == FIRN_NO_SPACE) { /* not worth failing for: another time */
             error_clear(r->err);
             return FIRN_OK;
         }
-        if (status == FIRN_OK)
-            status = wal_repair_saved(r);
-        if (status == FIRN_OK)
-            status = remove_one(r, p->segment->name, &removed);
+        if (rc == FIRN_OK)
+            rc = wal_repair_saved(r);
+        if (rc == FIRN_OK)
+            rc = remove_one(r, p->segment->name, &removed);
     }
-    if (status == FIRN_OK && removed)
-        status = fs_dir_sync(r->dir, r->err);
-    return status;
+    if (rc == FIRN_OK && removed)
+        rc = fs_dir_sync(r->dir, r->err);
+    return rc;
 }
 
 /* ---- Handing over ---- */
@@ -198,8 +198,8 @@ static int set_aside(wal_repair *r)
 /* What was read may have been in the page cache only: it goes into new files. */
 static int make_durable(wal_repair *r, size_t last, bool mapped)
 {
-    int status = wal_repair_carry(r, last, mapped);
-    return status == FIRN_OK ? fs_dir_sync(r->dir, r->err) : status;
+    int rc = wal_repair_carry(r, last, mapped);
+    return rc == FIRN_OK ? fs_dir_sync(r->dir, r->err) : rc;
 }
 
 /* Zeroes what an earlier use of the file, or frames that never became whole, left behind the end:
@@ -215,9 +215,9 @@ static int zero_behind(wal_segment *s, uint64_t limit, firn_error *err)
         if (next > to)
             next = to;
         if (wal_used_end(s->base, at, next) != at) {
-            int status = fs_write(s->file, zeros, (size_t)(next - at), at, err);
-            if (status != FIRN_OK)
-                return status;
+            int rc = fs_write(s->file, zeros, (size_t)(next - at), at, err);
+            if (rc != FIRN_OK)
+                return rc;
             if (!s->mapped)
                 memset(s->base + at, 0, (size_t)(next - at));
         }
@@ -248,16 +248,16 @@ static int make_appendable(wal_repair *r, wal_recovered_log *out, const wal_scan
     bool grown = true;
     /* First: a file of full size is not taken for one that was closed in order, should we fail
      * behind it. */
-    int status = used < s->bytes ? wal_segment_regrow(s, mapped, &grown, r->err) : FIRN_OK;
+    int rc = used < s->bytes ? wal_segment_regrow(s, mapped, &grown, r->err) : FIRN_OK;
     /* Closed with less, and no room on the disk: the next append needs a new one, when there is
      * room. */
-    if (status == FIRN_OK && !grown)
+    if (rc == FIRN_OK && !grown)
         return FIRN_OK;
-    if (status == FIRN_OK && !s->ours)
-        status = zero_behind(s, used, r->err);
-    out->append_to_last = status == FIRN_OK;
+    if (rc == FIRN_OK && !s->ours)
+        rc = zero_behind(s, used, r->err);
+    out->append_to_last = rc == FIRN_OK;
     out->last_is_worn = !s->ours && !wal_repair_closed(last);
-    return status;
+    return rc;
 }
 
 /* Moves the references of what is kept from the scan to `out`. `cut` limits what is seen of a log
@@ -267,7 +267,7 @@ static int take_segments(wal_scan *scan, const wal_spot *cut, size_t reuse, wal_
 {
     if (scan->count == 0)
         return FIRN_OK;
-    out->segments = mem_zalloc(scan->count * sizeof(out->segments[0]));
+    out->segments = heap_zalloc(scan->count * sizeof out->segments[0]);
     if (!out->segments)
         return error_no_memory(err);
     for (size_t i = 0; i < scan->count; i++) {
@@ -309,7 +309,7 @@ static void fill_in(const wal_repair *r, const wal_spot *cut, wal_recovered_log 
     out->durable_seq = out->last_seq;
     out->floor_seq = scan->floor_seq;
     out->life = scan->life;
-    memcpy(out->store_id, scan->store_id, sizeof(out->store_id));
+    memcpy(out->store_id, scan->store_id, sizeof out->store_id);
     size_t last = last_live(scan);
     if (last != WAL_NOWHERE) {
         const wal_segment *s = scan->segments[last].segment;
@@ -337,25 +337,25 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
     const wal_spot *cut = write ? NULL : wal_scan_cut(scan, r->config->options.recovery);
     size_t reuse = write ? reused(scan) : WAL_NOWHERE;
     size_t last = reuse != WAL_NOWHERE ? reuse : last_live(scan);
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     fill_in(r, cut, out);
     if (write) {
-        status = check_skip(r, out);
-        if (status == FIRN_OK)
-            status = make_durable(r, last, mapped);
-        if (status == FIRN_OK)
-            status = remove_leftovers(r);
-        if (status == FIRN_OK)
-            status = set_aside(r);
+        rc = check_skip(r, out);
+        if (rc == FIRN_OK)
+            rc = make_durable(r, last, mapped);
+        if (rc == FIRN_OK)
+            rc = remove_leftovers(r);
+        if (rc == FIRN_OK)
+            rc = set_aside(r);
     }
     if (write) /* unused ones behind it have been removed */
         out->next_segment_no =
             (last == WAL_NOWHERE ? scan->covered_no : scan->segments[last].segment->no) + 1;
-    if (status == FIRN_OK && write && last != WAL_NOWHERE)
-        status = make_appendable(r, out, &scan->segments[last], mapped);
-    if (status == FIRN_OK)
-        status = take_segments(scan, cut, reuse, out, r->err);
-    return status;
+    if (rc == FIRN_OK && write && last != WAL_NOWHERE)
+        rc = make_appendable(r, out, &scan->segments[last], mapped);
+    if (rc == FIRN_OK)
+        rc = take_segments(scan, cut, reuse, out, r->err);
+    return rc;
 }
 
 /* ---- All of it ---- */
@@ -378,34 +378,34 @@ static int settle(wal_repair *r, const wal_scan_options *o, bool write, wal_scan
 {
     firn_recovery policy = r->config->options.recovery;
     for (int round = 0;; round++) {
-        int status = wal_scan_folder(r->dir, o, scan, r->err);
-        if (status != FIRN_OK)
-            return status;
+        int rc = wal_scan_folder(r->dir, o, scan, r->err);
+        if (rc != FIRN_OK)
+            return rc;
         if (r->max_seen_seq < scan->max_seen_seq)
             r->max_seen_seq = scan->max_seen_seq;
         const firn_wal_finding *bad = objection(scan, policy);
         if (!bad && round == ROUNDS_MAX)
             bad = &scan->report.findings[0];
         if (bad)
-            status = wal_report_refuse(r->dir, bad, policy, r->err);
-        if (status == FIRN_OK && write && round == 0)
-            status = accept(r);
-        bool accepted = status == FIRN_OK, changed = false;
+            rc = wal_report_refuse(r->dir, bad, policy, r->err);
+        if (rc == FIRN_OK && write && round == 0)
+            rc = accept(r);
+        bool accepted = rc == FIRN_OK, changed = false;
         uint64_t cut_before = r->cut_bytes;
-        if (status == FIRN_OK && write)
-            status = repair(r, &changed);
-        if (status == FIRN_NO_SPACE && accepted && !r->tight && wal_reserve_spend(r->dir)) {
+        if (rc == FIRN_OK && write)
+            rc = repair(r, &changed);
+        if (rc == FIRN_NO_SPACE && accepted && !r->tight && wal_reserve_spend(r->dir)) {
             r->tight = true;
             r->cut_bytes = cut_before;
             changed = true; /* whatever the attempt has left: it is found by the next scan */
-            status = FIRN_OK;
+            rc = FIRN_OK;
         }
         if (round == 0) {
             *report = scan->report;
             scan->report = (firn_wal_report){0};
         }
-        if (status != FIRN_OK || !changed)
-            return status;
+        if (rc != FIRN_OK || !changed)
+            return rc;
         report->closed_clean = false; /* what is handed over has lost, or may have lost, its seal */
         wal_scan_release(scan);
     }
@@ -417,7 +417,7 @@ static void tell_aside(void *ctx, const char *name, const char *what, const char
     char line[256];
     if (!config->options.log)
         return;
-    snprintf(line, sizeof(line), "recovery: %s is %s, no segment: moved to %s", name, what, moved);
+    snprintf(line, sizeof line, "recovery: %s is %s, no segment: moved to %s", name, what, moved);
     config->options.log(config->options.log_ctx, FIRN_LOG_WARNING, line);
 }
 
@@ -447,20 +447,20 @@ static int recover_once(fs_dir *dir, const wal_config *config, bool mapped, wal_
         .dir = dir, .lost = {.store = dir}, .config = config, .scan = &scan, .err = err};
     wal_recovered_log log = {0};
 
-    int status = write ? set_odd_aside(&r) : FIRN_OK;
-    if (status == FIRN_OK)
-        status = settle(&r, &o, write, &scan, report);
-    if (status == FIRN_OK)
-        status = hand_over(&r, &scan, mapped, write, &log);
+    int rc = write ? set_odd_aside(&r) : FIRN_OK;
+    if (rc == FIRN_OK)
+        rc = settle(&r, &o, write, &scan, report);
+    if (rc == FIRN_OK)
+        rc = hand_over(&r, &scan, mapped, write, &log);
     report->cut_bytes = r.cut_bytes;
     lost_close(&r.lost);
-    mem_free(r.made);
+    heap_free(r.made);
     wal_scan_release(&scan);
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         *out = log;
     else
         wal_recovered_log_release(&log);
-    return status;
+    return rc;
 }
 
 static bool finds_more_than_harmless(const firn_wal_report *report)
@@ -494,17 +494,17 @@ static int look_once(folder_look *l, const wal_config *config, wal_recovered_log
     firn_wal_report last = *report;
     firn_wal_report_init(report);
     *again = false;
-    int status = look_begin(l, err);
-    if (status != FIRN_OK) {
+    int rc = look_begin(l, err);
+    if (rc != FIRN_OK) {
         firn_wal_report_release(&last);
-        return status;
+        return rc;
     }
-    status = recover_once(l->dir, config, false, out, report, err);
+    rc = recover_once(l->dir, config, false, out, report, err);
     bool found = finds_more_than_harmless(report);
-    *again = ((status != FIRN_OK || found) && look_again(l)) ||
+    *again = ((rc != FIRN_OK || found) && look_again(l)) ||
              (found && !same_findings(report, &last) && look_may(l));
     firn_wal_report_release(&last);
-    return status;
+    return rc;
 }
 
 int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovered_log *out,
@@ -512,32 +512,32 @@ int wal_recover(fs_dir *dir, const wal_config *config, bool mapped, wal_recovere
 {
     firn_wal_report found;
     firn_wal_report_init(&found);
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (may_write(config)) {
-        status = recover_once(dir, config, mapped, out, &found, err);
+        rc = recover_once(dir, config, mapped, out, &found, err);
     } else {
         bool again = false;
         firn_error error = {0};
         folder_look l = {.dir = dir, .fingerprint = fs_dir_fingerprint, .most = LOOKS_MAX};
         do {
-            if (again && status == FIRN_OK)
+            if (again && rc == FIRN_OK)
                 wal_recovered_log_release(out);
-            status = look_once(&l, config, out, &found, &again, &error);
+            rc = look_once(&l, config, out, &found, &again, &error);
         } while (again);
-        if (status != FIRN_OK && err)
+        if (rc != FIRN_OK && err)
             *err = error;
     }
     if (report)
         *report = found;
     else
         firn_wal_report_release(&found);
-    return status;
+    return rc;
 }
 
 void wal_recovered_log_release(wal_recovered_log *log)
 {
     for (size_t i = 0; i < log->count; i++)
         wal_segment_unref(log->segments[i]);
-    mem_free(log->segments);
-    memset(log, 0, sizeof(*log));
+    heap_free(log->segments);
+    memset(log, 0, sizeof *log);
 }

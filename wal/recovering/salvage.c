@@ -24,18 +24,18 @@ static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling 
 {
     uint64_t bytes = p->segment->bytes;
     fs_file *file;
-    int status = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
+    if (rc != FIRN_OK)
+        return rc;
     /* A file that was cut short gets its size back, or it would count as cut short again. */
     if (p->short_file)
-        status = fs_allocate(file, bytes, r->err);
-    if (status == FIRN_OK && filling)
-        status = wal_repair_fill(r, file, p, filling);
-    if (status == FIRN_OK)
-        status = fs_sync(file, r->err);
+        rc = fs_allocate(file, bytes, r->err);
+    if (rc == FIRN_OK && filling)
+        rc = wal_repair_fill(r, file, p, filling);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, r->err);
     fs_close(file);
-    return status;
+    return rc;
 }
 
 /* Puts what takes the place of damaged bytes there; without room for a frame, nothing. */
@@ -50,9 +50,9 @@ static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
             .bytes = s->bytes,
             .filling = filling,
         };
-        int status = wal_repair_copy(r, p, &copy, NULL);
-        if (status != FIRN_NO_SPACE || !r->tight)
-            return status;
+        int rc = wal_repair_copy(r, p, &copy, NULL);
+        if (rc != FIRN_NO_SPACE || !r->tight)
+            return rc;
     }
     return fill_in_place(r, p, filling);
 }
@@ -74,11 +74,11 @@ static int salvage_range(wal_repair *r, const wal_spot *spot)
         offset -= wal_frame_size(WAL_SEAL_BYTES);
     if (spot->seq_next > spot->seq_first && end < offset + WAL_FRAME_BYTES)
         return cannot(r, spot, "there is no room for the record that says so");
-    int status = wal_repair_save_range(r, p, offset, end);
-    if (status == FIRN_OK)
-        status = wal_repair_saved(r);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_repair_save_range(r, p, offset, end);
+    if (rc == FIRN_OK)
+        rc = wal_repair_saved(r);
+    if (rc != FIRN_OK)
+        return rc;
     const wal_filling filling = {
         .offset = offset,
         .end = end,
@@ -125,17 +125,17 @@ static bool stale_behind(const wal_scanned *p)
 static int carry_out_link(wal_repair *r, const wal_spot *spot)
 {
     const wal_scan *scan = r->scan;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     bool removed = false;
     for (size_t i = spot->follower; i-- > 0 && scan->segments[i].part == WAL_PART_SUPERSEDED;) {
-        status = fs_remove(r->dir, scan->segments[i].segment->name, r->err);
-        if (status != FIRN_OK)
-            return status;
+        rc = fs_remove(r->dir, scan->segments[i].segment->name, r->err);
+        if (rc != FIRN_OK)
+            return rc;
         removed = true;
     }
-    status = removed ? fs_dir_sync(r->dir, r->err) : FIRN_OK;
-    if (status != FIRN_OK || spot->segment == WAL_NOWHERE)
-        return status;
+    rc = removed ? fs_dir_sync(r->dir, r->err) : FIRN_OK;
+    if (rc != FIRN_OK || spot->segment == WAL_NOWHERE)
+        return rc;
     const wal_scanned *prev = &scan->segments[spot->segment];
     if (stale_behind(prev))
         return FIRN_OK;
@@ -149,13 +149,13 @@ static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
     const wal_scanned *p = &r->scan->segments[index];
     if (spot->end == spot->offset)
         return cannot(r, spot, "there is no room for the record that says so");
-    int status = wal_repair_save_range(r, p, spot->offset, spot->end);
-    if (status == FIRN_OK)
-        status = wal_repair_saved(r);
-    if (status == FIRN_OK && spot->what == WAL_SPOT_LINK)
-        status = carry_out_link(r, spot);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_repair_save_range(r, p, spot->offset, spot->end);
+    if (rc == FIRN_OK)
+        rc = wal_repair_saved(r);
+    if (rc == FIRN_OK && spot->what == WAL_SPOT_LINK)
+        rc = carry_out_link(r, spot);
+    if (rc != FIRN_OK)
+        return rc;
     wal_filling filling = {
         .offset = spot->offset,
         .end = spot->end,
@@ -173,17 +173,17 @@ static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
 static int salvage_between(wal_repair *r, const wal_spot *spot)
 {
     const wal_scan *scan = r->scan;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     size_t from = spot->segment == WAL_NOWHERE ? 0 : spot->segment + 1;
     size_t to = spot->follower == WAL_NOWHERE ? scan->count : spot->follower;
-    for (size_t i = from; i < to && status == FIRN_OK; i++) {
+    for (size_t i = from; i < to && rc == FIRN_OK; i++) {
         if (wal_repair_worth_saving(&scan->segments[i]))
-            status = wal_repair_save_file(r, &scan->segments[i]);
+            rc = wal_repair_save_file(r, &scan->segments[i]);
     }
-    if (status == FIRN_OK)
-        status = wal_repair_saved(r);
-    if (status != FIRN_OK)
-        return status;
+    if (rc == FIRN_OK)
+        rc = wal_repair_saved(r);
+    if (rc != FIRN_OK)
+        return rc;
 
     const wal_scanned *prev = spot->segment == WAL_NOWHERE ? NULL : &scan->segments[spot->segment];
     uint64_t end = prev ? prev->segment->end : 0;
@@ -219,8 +219,8 @@ static int salvage_between(wal_repair *r, const wal_spot *spot)
 int wal_repair_salvage(wal_repair *r)
 {
     const wal_scan *scan = r->scan;
-    int status = FIRN_OK;
-    for (size_t i = 0; i < scan->spot_count && status == FIRN_OK; i++) {
+    int rc = FIRN_OK;
+    for (size_t i = 0; i < scan->spot_count && rc == FIRN_OK; i++) {
         const wal_spot *spot = &scan->spots[i];
         if (spot->kind == FIRN_WAL_HARMLESS)
             continue;
@@ -228,20 +228,20 @@ int wal_repair_salvage(wal_repair *r)
             break; /* what follows is cut */
         switch (spot->what) {
         case WAL_SPOT_RANGE:
-            status = salvage_range(r, spot);
+            rc = salvage_range(r, spot);
             break;
         case WAL_SPOT_BETWEEN:
-            status = salvage_between(r, spot);
+            rc = salvage_between(r, spot);
             break;
         case WAL_SPOT_SEAL:
-            status = salvage_frame(r, spot, spot->segment);
+            rc = salvage_frame(r, spot, spot->segment);
             break;
         case WAL_SPOT_LINK:
-            status = salvage_frame(r, spot, spot->follower);
+            rc = salvage_frame(r, spot, spot->follower);
             break;
         case WAL_SPOT_HEADER:
             break;
         }
     }
-    return status;
+    return rc;
 }

@@ -35,7 +35,7 @@ static int collect_number(void *ctx, const char *name)
     uint64_t no;
     if (!wal_name_parse(name, &no) || no <= list->above)
         return 0;
-    if (array_grow(&list->numbers, &list->capacity, list->count, sizeof(no), NULL) != FIRN_OK) {
+    if (array_grow(&list->numbers, &list->capacity, list->count, sizeof no, NULL) != FIRN_OK) {
         list->no_memory = true;
         return 1;
     }
@@ -54,28 +54,28 @@ static int open_one(fs_dir *dir, uint64_t no, const wal_scan_options *o, wal_sca
                     firn_error *err)
 {
     firn_error header_error = {0};
-    int status = wal_segment_open(dir, no, o->writable, o->mapped, &p->segment, &p->header,
-                                  &p->copies_ok, &p->file_bytes, &header_error);
-    if (status == FIRN_DAMAGED && p->segment) {
+    int rc = wal_segment_open(dir, no, o->writable, o->mapped, &p->segment, &p->header,
+                              &p->copies_ok, &p->file_bytes, &header_error);
+    if (rc == FIRN_DAMAGED && p->segment) {
         p->part = WAL_PART_HEADLESS;
         return FIRN_OK;
     }
-    if (status == FIRN_NOT_FOUND) { /* listed a moment ago */
+    if (rc == FIRN_NOT_FOUND) { /* listed a moment ago */
         error_file(err, FIRN_IO, dir->path, FIRN_NO_OFFSET,
                    "segment %llu went away while the log was read", (unsigned long long)no);
         error_hint(err, "another program removes files here: find out which, then open again");
         return FIRN_IO;
     }
-    if (status == FIRN_INVALID) { /* not a plain file */
-        status = header_error.status = FIRN_DAMAGED;
+    if (rc == FIRN_INVALID) { /* not a plain file */
+        rc = header_error.status = FIRN_DAMAGED;
         error_hint(&header_error,
                    "move it away and restore the segment from a backup, or save what is "
                    "intact with `firn repair` (recovery=salvage), which sets it aside");
     }
-    if (status != FIRN_OK) {
+    if (rc != FIRN_OK) {
         if (err)
             *err = header_error;
-        return status;
+        return rc;
     }
     if (p->header.segment_no != no)
         p->part = WAL_PART_WRONG;
@@ -89,26 +89,26 @@ static int open_one(fs_dir *dir, uint64_t no, const wal_scan_options *o, wal_sca
 static int open_all(fs_dir *dir, const wal_scan_options *o, wal_scan *scan, firn_error *err)
 {
     name_list list = {.above = o->covered_no};
-    int status = fs_dir_list(dir, collect_number, &list, err);
+    int rc = fs_dir_list(dir, collect_number, &list, err);
     if (list.no_memory)
-        status = error_no_memory(err);
-    if (status != FIRN_OK || list.count == 0)
+        rc = error_no_memory(err);
+    if (rc != FIRN_OK || list.count == 0)
         goto done;
-    qsort(list.numbers, list.count, sizeof(list.numbers[0]), compare_numbers);
-    scan->segments = mem_zalloc(list.count * sizeof(scan->segments[0]));
+    qsort(list.numbers, list.count, sizeof list.numbers[0], compare_numbers);
+    scan->segments = heap_zalloc(list.count * sizeof scan->segments[0]);
     if (!scan->segments) {
-        status = error_no_memory(err);
+        rc = error_no_memory(err);
         goto done;
     }
     for (size_t i = 0; i < list.count; i++) {
-        status = open_one(dir, list.numbers[i], o, &scan->segments[i], err);
-        if (status != FIRN_OK)
+        rc = open_one(dir, list.numbers[i], o, &scan->segments[i], err);
+        if (rc != FIRN_OK)
             goto done;
         scan->count++;
     }
 done:
-    mem_free(list.numbers);
-    return status;
+    heap_free(list.numbers);
+    return rc;
 }
 
 /* The store id that the owner knows or, for a log on its own, the one that most segments carry: one
@@ -116,8 +116,8 @@ done:
 static void choose_store_id(wal_scan *scan, const uint8_t *given)
 {
     static const uint8_t none[16];
-    if (given && memcmp(given, none, sizeof(none)) != 0) {
-        memcpy(scan->store_id, given, sizeof(scan->store_id));
+    if (given && memcmp(given, none, sizeof none) != 0) {
+        memcpy(scan->store_id, given, sizeof scan->store_id);
         return;
     }
     /* Boyer and Moore's majority vote; the newest wins where there is no majority. */
@@ -129,14 +129,14 @@ static void choose_store_id(wal_scan *scan, const uint8_t *given)
             continue;
         newest = p;
         if (votes == 0)
-            memcpy(scan->store_id, p->header.store_id, sizeof(scan->store_id));
-        if (memcmp(scan->store_id, p->header.store_id, sizeof(scan->store_id)) == 0)
+            memcpy(scan->store_id, p->header.store_id, sizeof scan->store_id);
+        if (memcmp(scan->store_id, p->header.store_id, sizeof scan->store_id) == 0)
             votes++;
         else
             votes--;
     }
     if (newest && votes == 0)
-        memcpy(scan->store_id, newest->header.store_id, sizeof(scan->store_id));
+        memcpy(scan->store_id, newest->header.store_id, sizeof scan->store_id);
 }
 
 static wal_cursor cursor_of(const wal_scanned *p)
@@ -184,7 +184,7 @@ static int look_at_heads(wal_scan *scan, firn_error *err)
         wal_scanned *p = &scan->segments[i];
         if (p->part != WAL_PART_LIVE)
             continue;
-        if (memcmp(p->header.store_id, scan->store_id, sizeof(scan->store_id)) != 0) {
+        if (memcmp(p->header.store_id, scan->store_id, sizeof scan->store_id) != 0) {
             p->part = WAL_PART_WRONG;
             continue;
         }
@@ -198,10 +198,10 @@ static int look_at_heads(wal_scan *scan, firn_error *err)
             continue;
         wal_cursor c = cursor_of(p);
         /* A segment has its full size before it gets its name: a short one has been used. */
-        int status = p->linked || p->short_file ? FIRN_OK : wal_cursor_next(&c);
-        if (status == FIRN_UNSUPPORTED)
+        int rc = p->linked || p->short_file ? FIRN_OK : wal_cursor_next(&c);
+        if (rc == FIRN_UNSUPPORTED)
             return unsupported(p, c.offset, err);
-        if (status == FIRN_OK)
+        if (rc == FIRN_OK)
             break;
         note_notes(scan, p, &c);
         p->part = WAL_PART_UNUSED;
@@ -258,10 +258,10 @@ static void follow_links(wal_scan *scan)
 
 static int add_gap(wal_scan *scan, const wal_gap *gap, firn_error *err)
 {
-    int status = array_grow(&scan->gaps, &scan->gap_capacity, scan->gap_count, sizeof(*gap), err);
-    if (status == FIRN_OK)
+    int rc = array_grow(&scan->gaps, &scan->gap_capacity, scan->gap_count, sizeof *gap, err);
+    if (rc == FIRN_OK)
         scan->gaps[scan->gap_count++] = *gap;
-    return status;
+    return rc;
 }
 
 /* What a frame says about the whole log. */
@@ -344,14 +344,14 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
     wal_scanned *p = &scan->segments[index];
     wal_segment *s = p->segment;
     wal_cursor c = cursor_of(p);
-    int status;
+    int rc;
     chain ch = {.value = s->salt, .known = true};
 
     p->seq_first = p->seq_next = 0;
     for (;;) {
         uint64_t expected = c.expected;
-        status = wal_cursor_next(&c);
-        if (status != FIRN_OK)
+        rc = wal_cursor_next(&c);
+        if (rc != FIRN_OK)
             break;
         if (p->seq_first == 0) {
             p->seq_first = c.frame.seq_first;
@@ -368,9 +368,9 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
                 .next = c.frame.seq_first,
                 .seal = !damaged,
             };
-            status = add_gap(scan, &gap, err);
-            if (status != FIRN_OK)
-                return status;
+            rc = add_gap(scan, &gap, err);
+            if (rc != FIRN_OK)
+                return rc;
         }
         note_claims(scan, p, &c);
         p->frames++;
@@ -382,7 +382,7 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
         if ((ch.seal == WAL_SEAL_ROTATION && agrees) || scan->gap_count == GAPS_MAX)
             break;
     }
-    if (status == FIRN_UNSUPPORTED)
+    if (rc == FIRN_UNSUPPORTED)
         return unsupported(p, c.offset, err);
     note_notes(scan, p, &c);
     raise_to(&scan->intent_seq, p->note_intent);
@@ -432,24 +432,24 @@ uint64_t wal_scan_next_no(const wal_scan *scan)
 
 int wal_scan_folder(fs_dir *dir, const wal_scan_options *o, wal_scan *out, firn_error *err)
 {
-    memset(out, 0, sizeof(*out));
+    memset(out, 0, sizeof *out);
     firn_wal_report_init(&out->report);
     out->covered_seq = o->covered_seq;
     out->covered_no = o->covered_no;
-    int status = open_all(dir, o, out, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = open_all(dir, o, out, err);
+    if (rc != FIRN_OK)
+        return rc;
     choose_store_id(out, o->store_id);
-    status = look_at_heads(out, err);
-    if (status != FIRN_OK)
-        return status;
+    rc = look_at_heads(out, err);
+    if (rc != FIRN_OK)
+        return rc;
     follow_links(out);
     for (size_t i = 0; i < out->count; i++) {
         if (out->segments[i].part != WAL_PART_LIVE)
             continue;
-        status = read_frames(out, i, err);
-        if (status != FIRN_OK)
-            return status;
+        rc = read_frames(out, i, err);
+        if (rc != FIRN_OK)
+            return rc;
     }
     find_truncated(out);
     raise_to(&out->max_seen_seq, out->durable_seq);
@@ -461,9 +461,9 @@ void wal_scan_release(wal_scan *scan)
 {
     for (size_t i = 0; i < scan->count; i++)
         wal_segment_unref(scan->segments[i].segment);
-    mem_free(scan->segments);
-    mem_free(scan->gaps);
-    mem_free(scan->spots);
+    heap_free(scan->segments);
+    heap_free(scan->gaps);
+    heap_free(scan->spots);
     firn_wal_report_release(&scan->report);
-    memset(scan, 0, sizeof(*scan));
+    memset(scan, 0, sizeof *scan);
 }

@@ -116,7 +116,7 @@ static bool plausible(const wal_cursor *c, uint64_t offset)
 static bool zero_64(const uint8_t *p)
 {
     uint64_t w[8];
-    memcpy(w, p, sizeof(w));
+    memcpy(w, p, sizeof w);
     return (w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7]) == 0;
 }
 
@@ -138,12 +138,12 @@ static int resync(wal_cursor *c, uint64_t from)
         }
         uint64_t skip = 8;
         if (plausible(c, offset)) {
-            int status = judge_frame(c, offset, &c->frame, &skip);
-            if (status != FIRN_DAMAGED) {
+            int rc = judge_frame(c, offset, &c->frame, &skip);
+            if (rc != FIRN_DAMAGED) {
                 c->gap_from = c->offset;
                 c->at = offset;
-                c->offset = status == FIRN_OK ? offset + skip : offset;
-                return status;
+                c->offset = rc == FIRN_OK ? offset + skip : offset;
+                return rc;
             }
         }
         offset += skip;
@@ -157,19 +157,19 @@ int wal_cursor_next(wal_cursor *c)
         beyond_used(c, c->offset))
         return FIRN_END;
     uint64_t skip;
-    int status = judge_frame(c, c->offset, &c->frame, &skip);
+    int rc = judge_frame(c, c->offset, &c->frame, &skip);
     /* W1. A frame that is intact but stands out of order is not part of this log. */
-    if (status == FIRN_OK && c->expected != 0 && c->frame.seq_first != c->expected)
-        status = FIRN_DAMAGED;
-    if (status == FIRN_DAMAGED) {
-        status = resync(c, c->offset + skip);
-    } else if (status == FIRN_OK) {
+    if (rc == FIRN_OK && c->expected != 0 && c->frame.seq_first != c->expected)
+        rc = FIRN_DAMAGED;
+    if (rc == FIRN_DAMAGED) {
+        rc = resync(c, c->offset + skip);
+    } else if (rc == FIRN_OK) {
         c->gap_from = c->at = c->offset;
         c->offset += skip;
     }
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         c->expected = c->frame.seq_first + c->frame.count;
-    return status;
+    return rc;
 }
 
 uint64_t wal_used_end(const uint8_t *base, uint64_t from, uint64_t limit)
@@ -189,13 +189,13 @@ int wal_segment_walk(wal_segment *s, uint64_t end, wal_frame_fn fn, void *ctx)
 {
     wal_cursor c = {.base = s->base, .limit = end, .salt = s->salt, .offset = WAL_DATA_OFFSET};
     for (;;) {
-        int status = wal_cursor_next(&c);
-        if (status == FIRN_END)
+        int rc = wal_cursor_next(&c);
+        if (rc == FIRN_END)
             return FIRN_OK;
-        if (status != FIRN_OK)
-            return status;
-        status = fn(ctx, s, c.at, &c.frame);
-        if (status != 0)
-            return status;
+        if (rc != FIRN_OK)
+            return rc;
+        rc = fn(ctx, s, c.at, &c.frame);
+        if (rc != 0)
+            return rc;
     }
 }

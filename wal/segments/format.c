@@ -28,10 +28,10 @@ enum {
 void wal_header_encode(const wal_header *h, uint8_t out[WAL_HEADER_BYTES])
 {
     memset(out, 0, WAL_HEADER_BYTES);
-    memcpy(out, header_magic, sizeof(header_magic));
+    memcpy(out, header_magic, sizeof header_magic);
     put_u32(out + 8, WAL_VERSION);
     put_u32(out + 12, WAL_HEADER_BYTES);
-    memcpy(out + 16, h->store_id, sizeof(h->store_id));
+    memcpy(out + 16, h->store_id, sizeof h->store_id);
     put_u64(out + 32, h->segment_no);
     put_u64(out + 40, h->segment_bytes);
     put_u64(out + 48, h->salt);
@@ -46,7 +46,7 @@ int wal_header_decode(const uint8_t in[WAL_HEADER_BYTES], wal_header *out)
 {
     /* The checksum stands at a place that no later version moves, so that "newer" and "damaged" can
      * be told apart. */
-    if (memcmp(in, header_magic, sizeof(header_magic)) != 0 ||
+    if (memcmp(in, header_magic, sizeof header_magic) != 0 ||
         get_u32(in + HEADER_CRC_OFFSET) != crc32_update(0, in, HEADER_CRC_OFFSET))
         return FIRN_DAMAGED;
     if (get_u32(in + 8) != WAL_VERSION || (get_u32(in + 56) & ~HEADER_REQUIRED_KNOWN) != 0)
@@ -56,7 +56,7 @@ int wal_header_decode(const uint8_t in[WAL_HEADER_BYTES], wal_header *out)
         bytes > WAL_SEGMENT_MAX || bytes % WAL_PAGE_BYTES != 0 || get_u64(in + 32) == 0)
         return FIRN_DAMAGED;
 
-    memcpy(out->store_id, in + 16, sizeof(out->store_id));
+    memcpy(out->store_id, in + 16, sizeof out->store_id);
     out->segment_no = get_u64(in + 32);
     out->segment_bytes = bytes;
     out->salt = get_u64(in + 48);
@@ -77,7 +77,7 @@ static uint32_t frame_header_crc(const uint8_t *header, uint64_t salt, uint64_t 
     memcpy(bytes, header + 4, WAL_FRAME_BYTES - 4);
     put_u64(bytes + WAL_FRAME_BYTES - 4, salt);
     put_u64(bytes + WAL_FRAME_BYTES + 4, offset);
-    return crc32_update(0, bytes, sizeof(bytes));
+    return crc32_update(0, bytes, sizeof bytes);
 }
 
 void wal_frame_encode(wal_frame *f, uint64_t salt, uint64_t offset, uint8_t out[WAL_FRAME_BYTES])

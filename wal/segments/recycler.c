@@ -8,7 +8,7 @@
 
 int wal_recycler_new(wal_recycler **out)
 {
-    wal_recycler *r = mem_zalloc(sizeof(*r));
+    wal_recycler *r = heap_zalloc(sizeof *r);
     if (!r)
         return FIRN_NO_MEMORY;
     atomic_init(&r->refs, 1);
@@ -22,7 +22,7 @@ void wal_recycler_unref(wal_recycler *r)
     if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
         return;
     mutex_release(&r->recycler_mu);
-    mem_free(r);
+    heap_free(r);
 }
 
 /* Its place among those that are on their way, or how many there are. */
@@ -41,7 +41,7 @@ static bool take_out(wal_recycler *r, const wal_segment *s) REQUIRES(r->recycler
     if (i == r->expected_count)
         return false;
     r->expected_count--;
-    memmove(r->expected + i, r->expected + i + 1, (r->expected_count - i) * sizeof(r->expected[0]));
+    memmove(r->expected + i, r->expected + i + 1, (r->expected_count - i) * sizeof r->expected[0]);
     return true;
 }
 

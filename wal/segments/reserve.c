@@ -16,24 +16,24 @@ int wal_reserve_make(fs_dir *dir, firn_error *err)
     fs_file *file = NULL;
     uint64_t size = 0;
     firn_error found;
-    int status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE, &file, &found);
-    if (status == FIRN_NOT_FOUND)
-        status = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE | FS_CREATE_NEW, &file, &found);
-    if (status != FIRN_OK)
-        return error_give(err, status, &found);
+    int rc = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE, &file, &found);
+    if (rc == FIRN_NOT_FOUND)
+        rc = fs_open(dir, WAL_RESERVE_NAME, FS_WRITE | FS_CREATE_NEW, &file, &found);
+    if (rc != FIRN_OK)
+        return error_give(err, rc, &found);
     if (fs_size(file, &size, NULL) == FIRN_OK && size >= WAL_RESERVE_BYTES) {
         fs_close(file);
         return FIRN_OK;
     }
-    status = fs_allocate(file, WAL_RESERVE_BYTES, err);
-    if (status == FIRN_OK)
-        status = fs_sync(file, err);
+    rc = fs_allocate(file, WAL_RESERVE_BYTES, err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, err);
     fs_close(file);
-    if (status == FIRN_OK)
-        status = fs_dir_sync(dir, err);
+    if (rc == FIRN_OK)
+        rc = fs_dir_sync(dir, err);
     else
         (void)fs_unlink(dir, WAL_RESERVE_NAME, NULL); /* half of a reserve is none */
-    return status;
+    return rc;
 }
 
 bool wal_reserve_spend(fs_dir *dir)

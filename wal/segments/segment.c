@@ -90,7 +90,7 @@ bool wal_has_magic(fs_dir *dir, const char *name)
     uint8_t first[WAL_MAGIC_BYTES];
     fs_file *file = NULL;
     bool has = fs_open(dir, name, FS_READ, &file, NULL) == FIRN_OK &&
-               fs_read(file, first, sizeof(first), 0, NULL) == FIRN_OK && wal_magic_is(first);
+               fs_read(file, first, sizeof first, 0, NULL) == FIRN_OK && wal_magic_is(first);
     fs_close(file);
     return has;
 }
@@ -117,7 +117,7 @@ static void bytes_free(fs_file *file, const held_bytes *held)
     if (held->base && held->mapped)
         fs_unmap(file, held->base, (size_t)held->size);
     else if (held->base)
-        mem_pages_free(held->base, (size_t)held->size);
+        pages_free(held->base, (size_t)held->size);
 }
 
 static held_bytes bytes_of(const wal_segment *s)
@@ -137,12 +137,12 @@ void wal_segment_free(wal_segment *s)
     held_bytes held = bytes_of(s);
     bytes_free(s->file, &held);
     fs_close(s->file);
-    mem_free(s);
+    heap_free(s);
 }
 
 static wal_segment *segment_alloc(uint64_t no, bool writable, firn_error *err)
 {
-    wal_segment *s = mem_zalloc(sizeof(*s));
+    wal_segment *s = heap_zalloc(sizeof *s);
     if (!s) {
         error_no_memory(err);
         return NULL;
@@ -171,20 +171,20 @@ int wal_segment_new(fs_file *file, const wal_header *header, bool mapped, wal_se
     s->salt = header->salt;
     s->chain = header->salt;
     s->mapped = mapped;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (mapped) {
         void *address;
-        status = fs_map(file, (size_t)s->bytes, true, &address, err);
-        if (status == FIRN_OK)
+        rc = fs_map(file, (size_t)s->bytes, true, &address, err);
+        if (rc == FIRN_OK)
             s->base = address;
     } else {
-        s->base = mem_pages((size_t)s->bytes);
+        s->base = pages_alloc((size_t)s->bytes);
         if (!s->base)
-            status = error_no_memory(err);
+            rc = error_no_memory(err);
     }
-    if (status != FIRN_OK) {
-        mem_free(s);
-        return status;
+    if (rc != FIRN_OK) {
+        heap_free(s);
+        return rc;
     }
     s->base_bytes = s->bytes;
     s->file = file;
@@ -200,18 +200,18 @@ static int read_header_copy(fs_file *file, uint64_t file_bytes, uint64_t offset,
                             firn_error *err)
 {
     uint8_t bytes[WAL_HEADER_BYTES];
-    if (file_bytes < offset + sizeof(bytes))
+    if (file_bytes < offset + sizeof bytes)
         return FIRN_DAMAGED;
-    int status = fs_read(file, bytes, sizeof(bytes), offset, err);
-    if (status != FIRN_OK)
-        return status;
-    status = wal_header_decode(bytes, out);
-    if (status == FIRN_UNSUPPORTED) {
-        error_file(err, status, file->path, offset,
+    int rc = fs_read(file, bytes, sizeof bytes, offset, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = wal_header_decode(bytes, out);
+    if (rc == FIRN_UNSUPPORTED) {
+        error_file(err, rc, file->path, offset,
                    "the segment needs a format version or feature that this version does not have");
         error_hint(err, "open it with the version of firn that wrote it, or a later one");
     }
-    return status;
+    return rc;
 }
 
 /* Reads both copies. *out is the first intact one; *copies_ok is their number. */
@@ -220,12 +220,12 @@ static int read_header(fs_file *file, uint64_t file_bytes, wal_header *out, int 
 {
     static const uint64_t offsets[] = {0, WAL_HEADER_COPY_OFFSET};
     *copies_ok = 0;
-    for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
+    for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
         wal_header header;
-        int status = read_header_copy(file, file_bytes, offsets[i], &header, err);
-        if (status != FIRN_OK && status != FIRN_DAMAGED)
-            return status;
-        if (status == FIRN_OK && (*copies_ok)++ == 0)
+        int rc = read_header_copy(file, file_bytes, offsets[i], &header, err);
+        if (rc != FIRN_OK && rc != FIRN_DAMAGED)
+            return rc;
+        if (rc == FIRN_OK && (*copies_ok)++ == 0)
             *out = header;
     }
     return FIRN_OK;
@@ -235,41 +235,41 @@ static int read_header(fs_file *file, uint64_t file_bytes, wal_header *out, int 
  */
 static int probe(fs_file *file, uint64_t size, firn_error *err)
 {
-    uint8_t *scratch = mem_alloc(PROBE_BYTES);
+    uint8_t *scratch = heap_alloc(PROBE_BYTES);
     if (!scratch)
         return error_no_memory(err);
-    int status = FIRN_OK;
-    for (uint64_t at = 0; at < size && status == FIRN_OK; at += PROBE_BYTES) {
+    int rc = FIRN_OK;
+    for (uint64_t at = 0; at < size && rc == FIRN_OK; at += PROBE_BYTES) {
         uint64_t left = size - at;
-        status = fs_read(file, scratch, left < PROBE_BYTES ? (size_t)left : PROBE_BYTES, at, err);
+        rc = fs_read(file, scratch, left < PROBE_BYTES ? (size_t)left : PROBE_BYTES, at, err);
     }
-    mem_free(scratch);
-    return status;
+    heap_free(scratch);
+    return rc;
 }
 
 /* Where the zeros begin that reach to the end of the file, to a page. Reads them, from the end on,
  * without keeping them. */
 static int find_used_end(fs_file *file, uint64_t size, uint64_t *out, firn_error *err)
 {
-    uint8_t *scratch = mem_alloc(PROBE_BYTES);
+    uint8_t *scratch = heap_alloc(PROBE_BYTES);
     if (!scratch)
         return error_no_memory(err);
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     uint64_t end = size;
-    while (end > 0 && status == FIRN_OK) {
+    while (end > 0 && rc == FIRN_OK) {
         size_t piece = end < PROBE_BYTES ? (size_t)end : PROBE_BYTES;
-        status = fs_read(file, scratch, piece, end - piece, err);
-        uint64_t used = status == FIRN_OK ? wal_used_end(scratch, 0, piece) : 0;
+        rc = fs_read(file, scratch, piece, end - piece, err);
+        uint64_t used = rc == FIRN_OK ? wal_used_end(scratch, 0, piece) : 0;
         end -= piece;
         if (used > 0) {
             end += used;
             break;
         }
     }
-    mem_free(scratch);
+    heap_free(scratch);
     end = (end + WAL_PAGE_BYTES - 1) & ~(uint64_t)(WAL_PAGE_BYTES - 1);
     *out = end < size ? end : size;
-    return status;
+    return rc;
 }
 
 /* `size` bytes of the segment's file in memory, of which the first `used` are brought in now; what
@@ -281,34 +281,33 @@ static int bytes_load(const wal_segment *s, uint64_t size, uint64_t used, held_b
 {
     assert(used <= size);
     bool mapped = out->mapped;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     void *address;
     *out = (held_bytes){.mapped = mapped};
     if (size == 0)
         return FIRN_OK;
     if (mapped) {
-        status = fs_map(s->file, (size_t)size, s->writable, &address, err);
-        if (status != FIRN_OK)
-            return status;
+        rc = fs_map(s->file, (size_t)size, s->writable, &address, err);
+        if (rc != FIRN_OK)
+            return rc;
         firn_error unsupported;
-        status =
-            used == 0 ? FIRN_OK : fs_populate(s->file, address, (size_t)used, false, &unsupported);
-        if (status == FIRN_UNSUPPORTED)
-            status = probe(s->file, used, err);
-        else if (status != FIRN_OK && err)
+        rc = used == 0 ? FIRN_OK : fs_populate(s->file, address, (size_t)used, false, &unsupported);
+        if (rc == FIRN_UNSUPPORTED)
+            rc = probe(s->file, used, err);
+        else if (rc != FIRN_OK && err)
             *err = unsupported;
     } else {
-        address = mem_pages((size_t)size);
+        address = pages_alloc((size_t)size);
         if (!address)
             return error_no_memory(err);
-        status = fs_read(s->file, address, (size_t)used, 0, err);
+        rc = fs_read(s->file, address, (size_t)used, 0, err);
     }
     held_bytes loaded = {address, size, mapped};
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         *out = loaded;
     else
         bytes_free(s->file, &loaded);
-    return status;
+    return rc;
 }
 
 int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_segment **out,
@@ -318,25 +317,25 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
     if (!s)
         return FIRN_NO_MEMORY;
     fs_entry entry = {.links = 1};
-    int status = fs_open(dir, s->name, writable ? FS_WRITE | FS_ANY_LINKS : FS_READ, &s->file, err);
-    if (status == FIRN_OK && writable)
-        status = fs_look(dir, s->name, &entry, err);
+    int rc = fs_open(dir, s->name, writable ? FS_WRITE | FS_ANY_LINKS : FS_READ, &s->file, err);
+    if (rc == FIRN_OK && writable)
+        rc = fs_look(dir, s->name, &entry, err);
     s->shared = entry.links > 1;
-    if (status == FIRN_OK)
-        status = fs_size(s->file, file_bytes, err);
-    if (status == FIRN_OK)
-        status = read_header(s->file, *file_bytes, header, copies_ok, err);
-    if (status != FIRN_OK)
+    if (rc == FIRN_OK)
+        rc = fs_size(s->file, file_bytes, err);
+    if (rc == FIRN_OK)
+        rc = read_header(s->file, *file_bytes, header, copies_ok, err);
+    if (rc != FIRN_OK)
         goto fail;
 
     *out = s;
     if (*copies_ok > 0) {
         uint64_t size = header->segment_bytes < *file_bytes ? header->segment_bytes : *file_bytes;
         held_bytes held = {.mapped = mapped};
-        status = find_used_end(s->file, size, &s->used_end, err);
-        if (status == FIRN_OK)
-            status = bytes_load(s, size, s->used_end, &held, err);
-        if (status != FIRN_OK)
+        rc = find_used_end(s->file, size, &s->used_end, err);
+        if (rc == FIRN_OK)
+            rc = bytes_load(s, size, s->used_end, &held, err);
+        if (rc != FIRN_OK)
             goto fail;
         bytes_take(s, &held);
         s->bytes = header->segment_bytes;
@@ -344,36 +343,36 @@ int wal_segment_open(fs_dir *dir, uint64_t no, bool writable, bool mapped, wal_s
         return FIRN_OK;
     }
     /* Without its salt no frame can pass, so there is nothing to read, however long the file is. */
-    status = error_file(err, FIRN_DAMAGED, s->file->path, 0,
-                        "both copies of the segment's header are damaged");
+    rc = error_file(err, FIRN_DAMAGED, s->file->path, 0,
+                    "both copies of the segment's header are damaged");
     error_hint(err, "restore the file from a backup, or open with recovery prefix or salvage after "
                     "copying the folder");
-    return status;
+    return rc;
 
 fail:
     *out = NULL;
     wal_segment_free(s);
-    return status;
+    return rc;
 }
 
 int wal_segment_regrow(wal_segment *s, bool mapped, bool *grown, firn_error *err)
 {
     assert(s->writable && atomic_load(&s->refs) == 1);
     *grown = false;
-    int status = fs_allocate(s->file, s->bytes, err);
-    if (status == FIRN_NO_SPACE) {
+    int rc = fs_allocate(s->file, s->bytes, err);
+    if (rc == FIRN_NO_SPACE) {
         (void)fs_truncate(s->file, s->base_bytes, NULL); /* what it got is wanted elsewhere */
         error_clear(err);
         return FIRN_OK;
     }
-    if (status == FIRN_OK)
-        status = fs_sync(s->file, err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(s->file, err);
     /* The new bytes first: whatever fails here, the segment can still be read. */
     held_bytes held = bytes_of(s), wanted = {.mapped = mapped};
-    if (status == FIRN_OK)
-        status = bytes_load(s, s->bytes, s->base_bytes, &wanted, err);
-    if (status != FIRN_OK)
-        return status;
+    if (rc == FIRN_OK)
+        rc = bytes_load(s, s->bytes, s->base_bytes, &wanted, err);
+    if (rc != FIRN_OK)
+        return rc;
     bytes_take(s, &wanted);
     bytes_free(s->file, &held);
     atomic_store_explicit(&s->populated, 0, memory_order_relaxed);
@@ -393,10 +392,10 @@ int wal_segment_move(wal_segment *s, fs_file *file, uint64_t size, uint64_t used
     } else {
         const wal_segment moved = {.file = file, .writable = true};
         held_bytes held = bytes_of(s), wanted = {.mapped = mapped};
-        int status = bytes_load(&moved, size, used, &wanted, err);
-        if (status != FIRN_OK) {
+        int rc = bytes_load(&moved, size, used, &wanted, err);
+        if (rc != FIRN_OK) {
             fs_close(file);
-            return status;
+            return rc;
         }
         bytes_free(s->file, &held);
         fs_close(s->file);

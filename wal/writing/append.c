@@ -33,8 +33,8 @@ static const uint8_t zeros[64 << 10];
 static void payload_put(const wal_request *r, uint8_t *p)
 {
     if (r->single) {
-        memcpy(p, r->head, sizeof(r->head));
-        p += sizeof(r->head);
+        memcpy(p, r->head, sizeof r->head);
+        p += sizeof r->head;
         if (r->key.size > 0)
             memcpy(p, r->key.data, r->key.size);
         p += r->key.size;
@@ -105,11 +105,11 @@ static bool pages_ready(wal *w, wal_segment *s, uint64_t upto)
         have = wal_round_up(upto, WAL_PAGE_BYTES) + POPULATE_STEP_BYTES;
         if (have > s->bytes)
             have = s->bytes;
-        int status = fs_populate(s->file, s->base + from, (size_t)(have - from), true, NULL);
-        if (status == FIRN_UNSUPPORTED)
+        int rc = fs_populate(s->file, s->base + from, (size_t)(have - from), true, NULL);
+        if (rc == FIRN_UNSUPPORTED)
             w->can_store = false;
         /* A full disk or a bad device: writing the group says so, to the caller. */
-        if (status != FIRN_OK)
+        if (rc != FIRN_OK)
             return false;
         /* The helper may have gone further meanwhile. */
         if (atomic_load_explicit(&s->populated, memory_order_relaxed) < have)
@@ -125,7 +125,7 @@ static int scratch_reserve(wal *w, uint64_t bytes, firn_error *err)
     if (bytes <= w->scratch_bytes)
         return FIRN_OK;
     size_t size = (size_t)wal_round_up(bytes, UINT64_C(64) << 10);
-    uint8_t *p = mem_realloc(w->scratch, size);
+    uint8_t *p = heap_realloc(w->scratch, size);
     if (!p)
         return error_no_memory(err);
     w->scratch = p;
@@ -150,24 +150,24 @@ static int write_pieces(wal_segment *s, position *at, wal_request *r, firn_error
     uint64_t body = start + WAL_FRAME_BYTES;
     uint64_t size = wal_frame_size(r->payload_bytes);
     uint8_t header[WAL_FRAME_BYTES];
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (r->single) {
-        status = fs_write(s->file, r->head, sizeof(r->head), body, err);
-        body += sizeof(r->head);
+        rc = fs_write(s->file, r->head, sizeof r->head, body, err);
+        body += sizeof r->head;
     }
-    if (status == FIRN_OK)
-        status = fs_write(s->file, r->key.data, r->key.size, body, err);
+    if (rc == FIRN_OK)
+        rc = fs_write(s->file, r->key.data, r->key.size, body, err);
     body += r->key.size;
-    if (status == FIRN_OK && r->single)
-        status = fs_write(s->file, r->value.data, r->value.size, body, err);
+    if (rc == FIRN_OK && r->single)
+        rc = fs_write(s->file, r->value.data, r->value.size, body, err);
     if (r->single)
         body += r->value.size;
-    if (status == FIRN_OK)
-        status = fs_write(s->file, zeros, (size_t)(start + size - body), body, err);
+    if (rc == FIRN_OK)
+        rc = fs_write(s->file, zeros, (size_t)(start + size - body), body, err);
     header_put(s, at, r, header);
-    if (status == FIRN_OK)
-        status = fs_write(s->file, header, sizeof(header), start, err);
-    return status;
+    if (rc == FIRN_OK)
+        rc = fs_write(s->file, header, sizeof header, start, err);
+    return rc;
 }
 
 /* A write was refused for want of space. What of the group's headers reached the file is wiped,
@@ -177,20 +177,20 @@ static int group_wipe(wal *w, wal_segment *s, const wal_group *g, const wal_trai
                       firn_error *err)
 {
     bool wiped = false;
-    int status = wal_trailer_wipe(w, s, t, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_trailer_wipe(w, s, t, err);
+    if (rc != FIRN_OK)
+        return rc;
     for (wal_request *r = g->first;; r = r->newer) {
         uint8_t bytes[WAL_FRAME_BYTES];
         wal_frame f;
-        status = fs_read(s->file, bytes, sizeof(bytes), r->offset, err);
-        if (status != FIRN_OK)
-            return status;
-        wal_verdict verdict = wal_frame_decode(bytes, sizeof(bytes), s->salt, r->offset, &f);
+        rc = fs_read(s->file, bytes, sizeof bytes, r->offset, err);
+        if (rc != FIRN_OK)
+            return rc;
+        wal_verdict verdict = wal_frame_decode(bytes, sizeof bytes, s->salt, r->offset, &f);
         if (verdict != WAL_FRAME_EMPTY && verdict != WAL_FRAME_BAD_HEADER) {
-            status = fs_write(s->file, zeros, sizeof(bytes), r->offset, err);
-            if (status != FIRN_OK)
-                return status;
+            rc = fs_write(s->file, zeros, sizeof bytes, r->offset, err);
+            if (rc != FIRN_OK)
+                return rc;
             wiped = true;
         }
         if (r == g->last)
@@ -201,18 +201,17 @@ static int group_wipe(wal *w, wal_segment *s, const wal_group *g, const wal_trai
 
 /* A failed write of a group at [s->end, ..): either nothing has happened, or the log is poisoned.
  */
-static int write_failed(wal *w, const wal_group *g, const wal_trailer *t, int status,
-                        firn_error *err)
+static int write_failed(wal *w, const wal_group *g, const wal_trailer *t, int rc, firn_error *err)
 {
     wal_segment *s = w->current;
     if (!s->mapped)
         memset(s->base + s->end, 0, (size_t)g->bytes);
-    if (error_curable(status)) {
+    if (error_curable(rc)) {
         firn_error wipe;
         if (group_wipe(w, s, g, t, &wipe) == FIRN_OK) {
             error_hint_curable(err, " and try again: nothing was written, and the log goes on by "
                                     "itself");
-            return status;
+            return rc;
         }
         if (err)
             *err = wipe;
@@ -231,16 +230,16 @@ static int write_alone(wal_segment *s, position *at, const wal_group *g, const w
 {
     uint8_t note[WAL_FRAME_BYTES];
     wal_trailer only_note = *t;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (t->zeros_to > t->from)
-        status = fs_write(s->file, zeros, (size_t)(t->zeros_to - t->from), t->from, err);
-    if (status == FIRN_OK)
-        status = write_pieces(s, at, g->first, err);
-    if (status != FIRN_OK || t->note == 0 || t->stays)
-        return status;
+        rc = fs_write(s->file, zeros, (size_t)(t->zeros_to - t->from), t->from, err);
+    if (rc == FIRN_OK)
+        rc = write_pieces(s, at, g->first, err);
+    if (rc != FIRN_OK || t->note == 0 || t->stays)
+        return rc;
     only_note.from = only_note.zeros_to = t->note;
     wal_trailer_put(s, &only_note, at->time_ms, note);
-    return fs_write(s->file, note, sizeof(note), t->note, err);
+    return fs_write(s->file, note, sizeof note, t->note, err);
 }
 
 /* One system call for the whole group. */
@@ -249,26 +248,26 @@ static int write_group(wal *w, position *at, const wal_group *g, const wal_trail
 {
     wal_segment *s = w->current;
     uint64_t start = at->end;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (s->mapped && g->bytes > SCRATCH_BYTES_MAX && g->frames == 1) {
-        status = write_alone(s, at, g, t, err);
+        rc = write_alone(s, at, g, t, err);
     } else {
         uint64_t reach = g->durable ? prewrite_end(s, t->reach) : t->reach;
         uint8_t *p = s->base + start;
         if (s->mapped) {
-            status = scratch_reserve(w, reach - start, err);
-            if (status != FIRN_OK)
-                return status;
+            rc = scratch_reserve(w, reach - start, err);
+            if (rc != FIRN_OK)
+                return rc;
             p = w->scratch;
         }
         memset(p + g->bytes, 0, (size_t)(reach - start - g->bytes));
         wal_trailer_put(s, t, at->time_ms, p + g->bytes);
         group_put(s, at, g, p);
-        status = fs_write(s->file, p, (size_t)(reach - start), start, err);
-        if (status == FIRN_OK && s->prewritten < reach && g->durable)
+        rc = fs_write(s->file, p, (size_t)(reach - start), start, err);
+        if (rc == FIRN_OK && s->prewritten < reach && g->durable)
             s->prewritten = reach;
     }
-    return status == FIRN_OK ? FIRN_OK : write_failed(w, g, t, status, err);
+    return rc == FIRN_OK ? FIRN_OK : write_failed(w, g, t, rc, err);
 }
 
 /* The same by stores into the mapping, whose pages are ready. */
@@ -342,9 +341,9 @@ int wal_group_write(wal *w, wal_group *g, firn_error *err)
     if (store) {
         store_group(s, &at, g, &trailer);
     } else {
-        int status = write_group(w, &at, g, &trailer, err);
-        if (status != FIRN_OK)
-            return status;
+        int rc = write_group(w, &at, g, &trailer, err);
+        if (rc != FIRN_OK)
+            return rc;
     }
     wal_trailer_publish(w, s, &trailer);
     s->end = at.end;
@@ -363,8 +362,8 @@ int wal_frame_append(wal *w, wal_request *r, firn_error *err)
     r->payload_bytes = r->key.size;
     wal_group g;
     wal_group_init(w, &g, r);
-    int status = wal_group_write(w, &g, err);
-    if (status == FIRN_OK)
+    int rc = wal_group_write(w, &g, err);
+    if (rc == FIRN_OK)
         wal_group_count(w, &g);
-    return status;
+    return rc;
 }

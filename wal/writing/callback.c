@@ -100,7 +100,7 @@ void wal_callbacks_call(wal *w)
     for (wal_callback *next; c; c = next) {
         next = c->next;
         c->fn(c->ctx, c->seq, c->status);
-        mem_free(c);
+        heap_free(c);
     }
 }
 
@@ -114,7 +114,7 @@ void wal_callbacks_fire(wal *w)
 
 int wal_callback_add(wal *w, uint64_t seq, firn_wal_durable_fn fn, void *ctx)
 {
-    wal_callback *c = mem_alloc(sizeof(*c));
+    wal_callback *c = heap_alloc(sizeof *c);
     if (!c)
         return FIRN_NO_MEMORY;
     *c = (wal_callback){.seq = seq, .fn = fn, .ctx = ctx};

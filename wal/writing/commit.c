@@ -94,24 +94,24 @@ static int control_frame(wal *w, wal_request *r, uint8_t type, uint32_t count, f
     uint8_t payload[8];
     r->frame_type = type;
     r->count = count;
-    uint64_t bytes = wal_frame_size(sizeof(payload));
+    uint64_t bytes = wal_frame_size(sizeof payload);
     if (type == WAL_MARK && bytes > wal_room_left(w))
         return FIRN_OK; /* no reason to start a segment: the SEAL will prove as much */
-    int status = wal_make_room(w, bytes, r->durable, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_make_room(w, bytes, r->durable, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (type == WAL_CHECKPOINT && r->argument == UINT64_MAX)
         r->argument = atomic_load_explicit(&w->last_seq, memory_order_relaxed);
     put_u64(payload, r->argument);
     if (type == WAL_SKIP)
         put_u64(payload, WAL_SKIP_SEEN);
-    r->key = type == WAL_MARK ? (firn_slice){NULL, 0} : (firn_slice){payload, sizeof(payload)};
+    r->key = type == WAL_MARK ? (firn_slice){NULL, 0} : (firn_slice){payload, sizeof payload};
     if (type == WAL_SKIP)
         r->key.size = 4;
-    status = wal_frame_append(w, r, err);
-    if (status == FIRN_OK && type == WAL_FLOOR && w->floor_appended < r->argument)
+    rc = wal_frame_append(w, r, err);
+    if (rc == FIRN_OK && type == WAL_FLOOR && w->floor_appended < r->argument)
         w->floor_appended = r->argument;
-    return status;
+    return rc;
 }
 
 static int control_carry_out(wal *w, wal_request *r, firn_error *err)
@@ -145,10 +145,10 @@ static int group_control(wal *w, wal_group *g, wal_request *leader, firn_error *
     wal_group_init(w, g, leader);
     if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
         return wal_poisoned_error(w, err);
-    int status = control_carry_out(w, leader, err);
+    int rc = control_carry_out(w, leader, err);
     g->segment = w->current;
     leader->tick = atomic_load_explicit(&w->tick, memory_order_relaxed);
-    return status;
+    return rc;
 }
 
 int wal_group_rotate(wal *w, wal_group *g, wal_request *leader, firn_error *err)
@@ -163,18 +163,18 @@ int wal_group_start(wal *w, wal_group *g, wal_request *leader, firn_error *err)
     wal_group_init(w, g, leader);
     if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
         return wal_poisoned_error(w, err);
-    int status = wal_make_room(w, g->bytes, leader->durable, err);
+    int rc = wal_make_room(w, g->bytes, leader->durable, err);
     g->segment = w->current;
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         group_collect(w, g, wal_room_left(w));
-    return status;
+    return rc;
 }
 
 int wal_group_append(wal *w, wal_group *g, firn_error *err)
 {
-    int status = wal_group_write(w, g, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_group_write(w, g, err);
+    if (rc != FIRN_OK)
+        return rc;
     wal_group_count(w, g);
     wal_ask_for_successor(w);
     return FIRN_OK;
@@ -182,17 +182,17 @@ int wal_group_append(wal *w, wal_group *g, firn_error *err)
 
 /* Each follower of the group gets its answer, or waits for the sync. Returns the chain of those
  * that wait, the leader included. */
-static wal_request *group_complete(wal *w, const wal_group *g, int status, const firn_error *error)
+static wal_request *group_complete(wal *w, const wal_group *g, int rc, const firn_error *error)
 {
     uint32_t bits = 0;
     wal_request *waiting = NULL, **tail = &waiting;
     for (wal_request *r = g->first, *next;; r = next) {
         bool is_last = r == g->last;
         next = is_last ? NULL : r->newer;
-        r->status = status;
-        if (status != FIRN_OK && r->err)
+        r->status = rc;
+        if (rc != FIRN_OK && r->err)
             *r->err = *error;
-        if (status == FIRN_OK && r->durable) {
+        if (rc == FIRN_OK && r->durable) {
             *tail = r;
             tail = &r->next;
         } else if (r != g->first) {
@@ -206,21 +206,21 @@ static wal_request *group_complete(wal *w, const wal_group *g, int status, const
     return waiting;
 }
 
-void wal_group_end(wal *w, wal_group *g, int status, firn_error *error)
+void wal_group_end(wal *w, wal_group *g, int rc, firn_error *error)
 {
     wal_request *leader = g->first;
-    if (status != FIRN_OK) {
-        status = error_needed(error, status); /* a write looks for nothing */
-        (void)error_give(error, status, error);
+    if (rc != FIRN_OK) {
+        rc = error_needed(error, rc); /* a write looks for nothing */
+        (void)error_give(error, rc, error);
     }
     queue_leave(w, g->last);
-    wal_request *waiting = group_complete(w, g, status, error);
-    if (status == FIRN_OK && g->batched)
+    wal_request *waiting = group_complete(w, g, rc, error);
+    if (rc == FIRN_OK && g->batched)
         wal_sync_batched(w);
     leader->turn = WAL_DONE;
     if (!waiting)
         return;
-    wal_request *own = status == FIRN_OK && leader->durable ? leader : NULL;
+    wal_request *own = rc == FIRN_OK && leader->durable ? leader : NULL;
     uint32_t state = wal_sync_enlist(w, waiting, own);
     if (own)
         leader->turn = state;
@@ -256,16 +256,16 @@ static void lead(wal *w, wal_request *leader)
 {
     firn_error error;
     wal_group g;
-    int status;
+    int rc;
     error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
     if (leader->type == WAL_REQUEST_DATA) {
-        status = wal_group_start(w, &g, leader, &error);
-        if (status == FIRN_OK)
-            status = wal_group_append(w, &g, &error);
+        rc = wal_group_start(w, &g, leader, &error);
+        if (rc == FIRN_OK)
+            rc = wal_group_append(w, &g, &error);
     } else {
-        status = group_control(w, &g, leader, &error);
+        rc = group_control(w, &g, leader, &error);
     }
-    wal_group_end(w, &g, status, &error);
+    wal_group_end(w, &g, rc, &error);
 }
 
 int wal_submit(wal *w, wal_request *r)

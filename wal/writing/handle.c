@@ -22,7 +22,7 @@ void wal_log(const wal *w, firn_log_level level, const char *format, ...)
     char line[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof(line), format, args);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
     w->config.options.log(w->config.options.log_ctx, level, line);
 }
@@ -42,21 +42,21 @@ int wal_check_handle(const wal *w, firn_error *err)
         return error_set(err, FIRN_INVALID, "the log is NULL");
     if (w->generation == fork_generation())
         return FIRN_OK;
-    int status = error_file(err, FIRN_INVALID, w->dir->path, FIRN_NO_OFFSET,
-                            "this log was opened before a fork, by the parent process");
+    int rc = error_file(err, FIRN_INVALID, w->dir->path, FIRN_NO_OFFSET,
+                        "this log was opened before a fork, by the parent process");
     error_hint(err, "open logs after forking, in the process that uses them");
-    return status;
+    return rc;
 }
 
 int wal_check_writable(const wal *w, firn_error *err)
 {
-    int status = wal_check_handle(w, err);
-    if (status != FIRN_OK || !w->read_only)
-        return status;
-    status = error_file(err, FIRN_READ_ONLY, w->dir->path, FIRN_NO_OFFSET,
-                        "the log was opened for reading only");
+    int rc = wal_check_handle(w, err);
+    if (rc != FIRN_OK || !w->read_only)
+        return rc;
+    rc = error_file(err, FIRN_READ_ONLY, w->dir->path, FIRN_NO_OFFSET,
+                    "the log was opened for reading only");
     error_hint(err, "open it without read_only (and with a recovery that repairs) to write");
-    return status;
+    return rc;
 }
 
 void wal_poison(wal *w, const firn_error *cause)
@@ -72,7 +72,7 @@ void wal_poison(wal *w, const firn_error *cause)
     if (!first)
         return;
     char line[768];
-    firn_error_format(cause, line, sizeof(line));
+    firn_error_format(cause, line, sizeof line);
     wal_log(w, FIRN_LOG_ERROR, "the log stops writing: %s", line);
     wal_sync_fail_all(w);
 }
@@ -94,10 +94,10 @@ int wal_poisoned_error(wal *w, firn_error *err)
 int wal_check_held(wal *w, firn_error *err)
 {
     firn_error found;
-    int status = fs_dir_held(w->dir, w->config.lock, &found);
-    if (status == FIRN_IO)
+    int rc = fs_dir_held(w->dir, w->config.lock, &found);
+    if (rc == FIRN_IO)
         wal_poison(w, &found);
-    return error_give(err, status, &found);
+    return error_give(err, rc, &found);
 }
 
 /* ---- Looking ---- */
@@ -136,7 +136,7 @@ void wal_get_stats(wal *w, wal_stats *out)
         .mapped = w->mapped,
         .poisoned = atomic_load_explicit(&w->poisoned, memory_order_relaxed) != 0,
     };
-    memcpy(out->store_id, w->store_id, sizeof(out->store_id));
+    memcpy(out->store_id, w->store_id, sizeof out->store_id);
     mutex_lock(&w->log_mu);
     for (size_t i = 0; i < w->live_count; i++) {
         const wal_segment *s = w->live[i];
@@ -181,9 +181,9 @@ static int hold_segments(wal *w, wal_contents *out, firn_error *err)
         }
         mutex_unlock(&w->log_mu);
         /* Not under the mutex: writers may wait for it. */
-        mem_free(segments);
+        heap_free(segments);
         capacity = n + 4;
-        segments = mem_alloc(capacity * sizeof(*segments));
+        segments = heap_alloc(capacity * sizeof *segments);
         if (!segments)
             return error_no_memory(err);
     }
@@ -192,9 +192,9 @@ static int hold_segments(wal *w, wal_contents *out, firn_error *err)
 int wal_contents_hold(wal *w, wal_contents *out, firn_error *err)
 {
     *out = (wal_contents){0};
-    int status = wal_check_handle(w, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_handle(w, err);
+    if (rc != FIRN_OK)
+        return rc;
     out->dir = w->dir;
     out->recovery = w->config.options.recovery;
     out->read_only = w->read_only;
@@ -203,15 +203,15 @@ int wal_contents_hold(wal *w, wal_contents *out, firn_error *err)
      * that nothing above it has been dropped from them. */
     out->last_seq = atomic_load_explicit(&w->last_seq, memory_order_acquire);
     out->durable_seq = atomic_load_explicit(&w->durable_seq, memory_order_acquire);
-    status = hold_segments(w, out, err);
+    rc = hold_segments(w, out, err);
     out->floor_seq = atomic_load_explicit(&w->floor_seq, memory_order_acquire);
-    return status;
+    return rc;
 }
 
 void wal_contents_release(wal_contents *contents)
 {
     for (size_t i = 0; i < contents->count; i++)
         wal_segment_unref(contents->segments[i]);
-    mem_free(contents->segments);
+    heap_free(contents->segments);
     *contents = (wal_contents){0};
 }

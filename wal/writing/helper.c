@@ -54,7 +54,7 @@ static void populate_ahead(wal *w)
 static uint64_t make_ahead(wal *w, bool *failing)
 {
     firn_error error;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (atomic_load_explicit(&w->poisoned, memory_order_relaxed))
         return NEVER_MS;
     mutex_lock(&w->making);
@@ -65,15 +65,15 @@ static uint64_t make_ahead(wal *w, bool *failing)
     uint64_t no = s->no + 1;
     mutex_unlock(&w->log_mu);
     if (wanted)
-        status = wal_ready_ensure(w, no, w->config.options.segment_bytes, &error);
+        rc = wal_ready_ensure(w, no, w->config.options.segment_bytes, &error);
     mutex_unlock(&w->making);
-    if (status != FIRN_OK && !*failing) {
+    if (rc != FIRN_OK && !*failing) {
         char line[512];
-        firn_error_format(&error, line, sizeof(line));
+        firn_error_format(&error, line, sizeof line);
         wal_log(w, FIRN_LOG_WARNING, "the next log segment cannot be made ahead: %s", line);
     }
-    *failing = status != FIRN_OK;
-    return status == FIRN_OK ? NEVER_MS : RETRY_MS;
+    *failing = rc != FIRN_OK;
+    return rc == FIRN_OK ? NEVER_MS : RETRY_MS;
 }
 
 typedef struct tasks {
@@ -140,10 +140,10 @@ static uint64_t mark_idle(wal *w, tasks *c)
     c->mark_timing = false;
     firn_error error;
     wal_request r = {.type = WAL_REQUEST_MARK, .durable = true, .err = &error};
-    int status = wal_submit(w, &r);
-    if (status != FIRN_OK && status != FIRN_POISONED) {
+    int rc = wal_submit(w, &r);
+    if (rc != FIRN_OK && rc != FIRN_POISONED) {
         char line[512];
-        firn_error_format(&error, line, sizeof(line));
+        firn_error_format(&error, line, sizeof line);
         wal_log(w, FIRN_LOG_WARNING, "the idle log could not be marked: %s", line);
     }
     /* The tick of the MARK, or of the attempt: by now the log may have gone on, and wants a MARK

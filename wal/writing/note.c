@@ -109,45 +109,45 @@ static int note_wipe(wal_segment *s, uint64_t offset, bool *stays, firn_error *e
     static const uint8_t zeros[WAL_FRAME_BYTES];
     uint8_t bytes[WAL_FRAME_BYTES];
     wal_verdict verdict;
-    int status = fs_read(s->file, bytes, sizeof(bytes), offset, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = fs_read(s->file, bytes, sizeof bytes, offset, err);
+    if (rc != FIRN_OK)
+        return rc;
     *stays = is_known_note(s, offset, bytes, &verdict);
     /* What has no intact header misleads no reader: stale bytes of an earlier use, a part of a
      * NOTE. */
     if (!*stays && verdict != WAL_FRAME_EMPTY && verdict != WAL_FRAME_BAD_HEADER) {
-        status = fs_write(s->file, zeros, sizeof(zeros), offset, err);
-        memset(bytes, 0, sizeof(bytes));
+        rc = fs_write(s->file, zeros, sizeof zeros, offset, err);
+        memset(bytes, 0, sizeof bytes);
     }
     if (!s->mapped)
-        memcpy(s->base + offset, bytes, sizeof(bytes));
-    return status;
+        memcpy(s->base + offset, bytes, sizeof bytes);
+    return rc;
 }
 
 int wal_trailer_wipe(wal *w, wal_segment *s, const wal_trailer *t, firn_error *err)
 {
     bool stays = false, none;
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (s->note != 0)
-        status = note_wipe(s, s->note, &stays, err);
-    if (status == FIRN_OK && t->note != 0 && t->note != s->note)
-        status = note_wipe(s, t->note, &none, err);
-    if (status == FIRN_OK && !stays) {
+        rc = note_wipe(s, s->note, &stays, err);
+    if (rc == FIRN_OK && t->note != 0 && t->note != s->note)
+        rc = note_wipe(s, t->note, &none, err);
+    if (rc == FIRN_OK && !stays) {
         s->note = 0;
         atomic_store_explicit(&w->noted_durable, 0, memory_order_relaxed);
     }
-    return status;
+    return rc;
 }
 
 /* The NOTE of before may stand where this one was to go: then nothing has happened. Else there may
  * be a part of one, which the next group clears away. */
-static void note_refused(wal *w, wal_segment *s, uint64_t offset, int status, const firn_error *why)
+static void note_refused(wal *w, wal_segment *s, uint64_t offset, int rc, const firn_error *why)
 {
     uint8_t bytes[WAL_FRAME_BYTES];
     wal_verdict verdict;
-    if (!error_curable(status))
+    if (!error_curable(rc))
         wal_poison(w, why);
-    if (fs_read(s->file, bytes, sizeof(bytes), offset, NULL) == FIRN_OK &&
+    if (fs_read(s->file, bytes, sizeof bytes, offset, NULL) == FIRN_OK &&
         is_known_note(s, offset, bytes, &verdict))
         return;
     s->note = offset;
@@ -168,13 +168,13 @@ int wal_note_append(wal *w, firn_error *err)
     if (w->link_due || t.note == 0)
         return FIRN_OK;
     note_encode(s, &t, fs_wall_us(w->fs) / 1000, bytes);
-    int status = fs_write(s->file, bytes, sizeof(bytes), t.note, err);
-    if (status != FIRN_OK) {
-        note_refused(w, s, t.note, status, err);
-        return status;
+    int rc = fs_write(s->file, bytes, sizeof bytes, t.note, err);
+    if (rc != FIRN_OK) {
+        note_refused(w, s, t.note, rc, err);
+        return rc;
     }
     if (!s->mapped)
-        memcpy(s->base + t.note, bytes, sizeof(bytes));
+        memcpy(s->base + t.note, bytes, sizeof bytes);
     wal_trailer_publish(w, s, &t);
     return FIRN_OK;
 }

@@ -25,12 +25,12 @@
 
 static wal *wal_alloc(const wal_config *config, fs_dir *dir, firn_error *err)
 {
-    wal *w = mem_aligned(WAL_CACHE_LINE, sizeof(*w));
+    wal *w = heap_aligned(WAL_CACHE_LINE, sizeof *w);
     if (!w) {
         error_no_memory(err);
         return NULL;
     }
-    memset(w, 0, sizeof(*w));
+    memset(w, 0, sizeof *w);
     w->config = *config;
     w->dir = dir;
     w->fs = dir->owner;
@@ -52,10 +52,10 @@ static void wal_free(wal *w)
     mutex_not_shared(&w->log_mu);
     for (size_t i = 0; i < w->live_count; i++)
         wal_segment_unref(w->live[i]);
-    mem_free(w->live);
+    heap_free(w->live);
     assert(!w->ready && !w->callbacks && !w->fired && !w->waiters);
     wal_recycler_unref(w->recycler);
-    mem_free(w->scratch);
+    heap_free(w->scratch);
     cond_release(&w->helper_cond);
     cond_release(&w->durable_cond);
     mutex_release(&w->truncating);
@@ -63,20 +63,20 @@ static void wal_free(wal *w)
     mutex_release(&w->log_mu);
     fs_close(w->lock_file);
     fs_dir_close(w->own_dir);
-    mem_free(w);
+    heap_free(w);
 }
 
 static bool all_zero(const uint8_t id[16])
 {
     static const uint8_t none[16];
-    return memcmp(id, none, sizeof(none)) == 0;
+    return memcmp(id, none, sizeof none) == 0;
 }
 
 /* Takes over what recovery kept. */
 static int adopt(wal *w, wal_recovered_log *log, firn_error *err)
 {
     mutex_not_shared(&w->log_mu);
-    w->live = mem_alloc((log->count + 8) * sizeof(wal_segment *));
+    w->live = heap_alloc((log->count + 8) * sizeof(wal_segment *));
     if (!w->live)
         return error_no_memory(err);
     w->live_capacity = log->count + 8;
@@ -103,11 +103,11 @@ static int adopt(wal *w, wal_recovered_log *log, firn_error *err)
     };
     w->link_due = true;
     if (!all_zero(w->config.store_id))
-        memcpy(w->store_id, w->config.store_id, sizeof(w->store_id));
+        memcpy(w->store_id, w->config.store_id, sizeof w->store_id);
     else if (!all_zero(log->store_id))
-        memcpy(w->store_id, log->store_id, sizeof(w->store_id));
+        memcpy(w->store_id, log->store_id, sizeof w->store_id);
     else if (!w->read_only)
-        return fs_random(w->fs, w->store_id, sizeof(w->store_id), err);
+        return fs_random(w->fs, w->store_id, sizeof w->store_id, err);
     return FIRN_OK;
 }
 
@@ -130,22 +130,22 @@ static int choose_current(wal *w, const wal_recovered_log *log, firn_error *err)
         return FIRN_OK;
     }
     mutex_lock(&w->making);
-    int status = wal_ready_ensure(w, log->next_segment_no, w->config.options.segment_bytes, err);
+    int rc = wal_ready_ensure(w, log->next_segment_no, w->config.options.segment_bytes, err);
     /* On a full disk a small one will do: the log can be read, and goes on when there is room
      * again. */
-    if (status == FIRN_NO_SPACE) {
+    if (rc == FIRN_NO_SPACE) {
         (void)wal_reserve_spend(
             w->dir); /* may be gone already, and a little room be left from it */
-        status = wal_ready_ensure(w, log->next_segment_no, WAL_SEGMENT_MIN, err);
+        rc = wal_ready_ensure(w, log->next_segment_no, WAL_SEGMENT_MIN, err);
     }
     mutex_unlock(&w->making);
-    if (status == FIRN_NO_SPACE && log->append_to_last) {
+    if (rc == FIRN_NO_SPACE && log->append_to_last) {
         error_clear(err);
         go_on_in_last(w, log);
         return FIRN_OK;
     }
-    if (status != FIRN_OK)
-        return status;
+    if (rc != FIRN_OK)
+        return rc;
     mutex_not_shared(&w->log_mu);
     wal_segment *first = w->ready;
     w->ready = NULL;
@@ -163,9 +163,9 @@ static int skip_numbers(wal *w, uint64_t upto, firn_error *err)
     while (last < upto) {
         uint64_t count = upto - last < UINT32_MAX ? upto - last : UINT32_MAX;
         wal_request r = {.type = WAL_REQUEST_SKIP, .argument = count, .err = err};
-        int status = wal_submit(w, &r);
-        if (status != FIRN_OK)
-            return status;
+        int rc = wal_submit(w, &r);
+        if (rc != FIRN_OK)
+            return rc;
         last += count;
         if (last == upto)
             return wal_sync_all(w, err);
@@ -180,16 +180,16 @@ static void make_reserve(wal *w)
     char why[512];
     firn_error err = {0};
     mutex_lock(&w->making);
-    int status = wal_reserve_make(w->dir, &err);
-    w->reserved = status == FIRN_OK;
+    int rc = wal_reserve_make(w->dir, &err);
+    w->reserved = rc == FIRN_OK;
     mutex_unlock(&w->making);
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         return;
-    firn_error_format(&err, why, sizeof(why));
-    if (status == FIRN_NO_SPACE && err.sys_errno == ENOSPC)
+    firn_error_format(&err, why, sizeof why);
+    if (rc == FIRN_NO_SPACE && err.sys_errno == ENOSPC)
         wal_log(w, FIRN_LOG_WARNING,
                 "the disk is full: the log can be read, and written when there is room");
-    else if (status == FIRN_NO_SPACE)
+    else if (rc == FIRN_NO_SPACE)
         wal_log(w, FIRN_LOG_WARNING, "the log can be read, and written when there is room: %s",
                 why);
     else
@@ -199,14 +199,14 @@ static void make_reserve(wal *w)
 
 static int start_writing(wal *w, const wal_recovered_log *log, firn_error *err)
 {
-    int status = choose_current(w, log, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = choose_current(w, log, err);
+    if (rc != FIRN_OK)
+        return rc;
     make_reserve(w);
-    status = skip_numbers(w, log->skip_to_seq, err);
-    if (status == FIRN_OK && !w->config.inline_work)
-        status = wal_helper_start(w, err);
-    return status;
+    rc = skip_numbers(w, log->skip_to_seq, err);
+    if (rc == FIRN_OK && !w->config.inline_work)
+        rc = wal_helper_start(w, err);
+    return rc;
 }
 
 static int decide_backing(wal *w, firn_error *err)
@@ -221,10 +221,10 @@ static int decide_backing(wal *w, firn_error *err)
     if (w->config.options.backing != FIRN_WAL_AUTO)
         return FIRN_OK;
     fs_space space;
-    int status = fs_dir_space(w->dir, &space, err);
-    if (status == FIRN_OK)
+    int rc = fs_dir_space(w->dir, &space, err);
+    if (rc == FIRN_OK)
         w->mapped = space.mapping_ok;
-    return status;
+    return rc;
 }
 
 /* What the owner says may come from a file of its own. Behind what it covers there must be numbers
@@ -233,24 +233,24 @@ static int check_covered(const wal_config *config, firn_error *err)
 {
     if (config->covered_seq < FIRN_MAX_SEQ && config->covered_no < WAL_SEGMENT_NO_MAX)
         return FIRN_OK;
-    int status =
+    int rc =
         error_set(err, FIRN_INVALID,
                   "operations up to %llu and segments up to %llu are said to be covered, "
                   "which no log has",
                   (unsigned long long)config->covered_seq, (unsigned long long)config->covered_no);
     error_hint(err, "what the owner of the log has noted is damaged: restore it from a backup");
-    return status;
+    return rc;
 }
 
 int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal **out,
              firn_error *err)
 {
     wal_config checked = *config;
-    int status = wal_options_check(&config->options, &checked.options, err);
-    if (status == FIRN_OK)
-        status = check_covered(config, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_options_check(&config->options, &checked.options, err);
+    if (rc == FIRN_OK)
+        rc = check_covered(config, err);
+    if (rc != FIRN_OK)
+        return rc;
     wal *w = wal_alloc(&checked, dir, err);
     if (!w)
         return FIRN_NO_MEMORY;
@@ -263,30 +263,30 @@ int wal_open(fs_dir *dir, const wal_config *config, firn_wal_report *report, wal
                             ? POPULATE_AHEAD_BATCH_BYTES
                             : POPULATE_AHEAD_BYTES;
     firn_error why; /* opening goes on behind some failures, and then tells nothing of them */
-    status = w->recycler ? decide_backing(w, &why) : error_no_memory(&why);
-    if (status == FIRN_OK)
-        status = wal_recover(dir, &w->config, w->mapped, &log, &found, &why);
-    if (status == FIRN_OK)
-        status = adopt(w, &log, &why);
-    if (status == FIRN_OK && !w->read_only) {
+    rc = w->recycler ? decide_backing(w, &why) : error_no_memory(&why);
+    if (rc == FIRN_OK)
+        rc = wal_recover(dir, &w->config, w->mapped, &log, &found, &why);
+    if (rc == FIRN_OK)
+        rc = adopt(w, &log, &why);
+    if (rc == FIRN_OK && !w->read_only) {
         mutex_not_shared(&w->log_mu);
         w->fresh = found.closed_clean || w->live_count == 0;
-        status = start_writing(w, &log, &why);
+        rc = start_writing(w, &log, &why);
     }
     wal_recovered_log_release(&log);
     if (report)
         *report = found;
     else
         firn_wal_report_release(&found);
-    if (status == FIRN_OK) {
+    if (rc == FIRN_OK) {
         *out = w;
         return FIRN_OK;
     }
     if (w->recycler)
         (void)wal_ready_release(w, NULL); /* the failure that counts is in `why` */
     wal_free(w);
-    status = error_needed(&why, status); /* the folder is there: what is missing in it went away */
-    return error_give(err, status, &why);
+    rc = error_needed(&why, rc); /* the folder is there: what is missing in it went away */
+    return error_give(err, rc, &why);
 }
 
 /* ---- Opening a folder ---- */
@@ -295,16 +295,16 @@ static int open_folder(fs *f, const char *path, const firn_wal_options *o, fs_di
                        firn_error *err)
 {
     bool makes = !o->read_only && o->recovery != FIRN_RECOVERY_INSPECT && o->create_if_missing;
-    int status = makes ? fs_dir_make(f, path, err) : FIRN_OK;
-    if (status == FIRN_OK)
-        status = fs_dir_open(f, path, out, err);
+    int rc = makes ? fs_dir_make(f, path, err) : FIRN_OK;
+    if (rc == FIRN_OK)
+        rc = fs_dir_open(f, path, out, err);
     if (makes)
-        return error_needed(err, status);
-    if (status == FIRN_NOT_FOUND) {
-        error_file(err, status, path, FIRN_NO_OFFSET, "there is no such folder");
+        return error_needed(err, rc);
+    if (rc == FIRN_NOT_FOUND) {
+        error_file(err, rc, path, FIRN_NO_OFFSET, "there is no such folder");
         error_hint(err, "check the path, or open with create_if_missing and without read_only");
     }
-    return status;
+    return rc;
 }
 
 int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_report *report,
@@ -321,19 +321,19 @@ int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_re
         return error_set(err, FIRN_INVALID, "%s",
                          path ? "there is nowhere to put the log's handle"
                               : "the path of the log is NULL");
-    int status = wal_options_check(&config->options, &checked.options, err);
-    if (status != FIRN_OK)
-        return status;
-    status = open_folder(f, path, &checked.options, &dir, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_options_check(&config->options, &checked.options, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = open_folder(f, path, &checked.options, &dir, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (!checked.options.read_only && checked.options.recovery != FIRN_RECOVERY_INSPECT)
-        status = fs_dir_lock(dir, &lock, err);
+        rc = fs_dir_lock(dir, &lock, err);
     wal *w = NULL;
     checked.lock = lock;
-    if (status == FIRN_OK)
-        status = wal_open(dir, &checked, report, &w, err);
-    if (status == FIRN_OK) {
+    if (rc == FIRN_OK)
+        rc = wal_open(dir, &checked, report, &w, err);
+    if (rc == FIRN_OK) {
         w->own_dir = dir;
         w->lock_file = lock;
         *out = w;
@@ -341,7 +341,7 @@ int wal_open_path(fs *f, const char *path, const wal_config *config, firn_wal_re
     }
     fs_close(lock);
     fs_dir_close(dir);
-    return status;
+    return rc;
 }
 
 int firn_wal_open(const char *path, const firn_wal_options *options, firn_wal_report *report,
@@ -353,10 +353,10 @@ int firn_wal_open(const char *path, const firn_wal_options *options, firn_wal_re
         *out = NULL;
     wal_config_init(&config);
     error_clear(&found);
-    int status = options ? wal_options_take(options, &config.options, &found) : FIRN_OK;
-    if (status == FIRN_OK)
-        status = wal_open_path(fs_posix(), path, &config, report, out, &found);
-    return error_give(error, status, &found);
+    int rc = options ? wal_options_take(options, &config.options, &found) : FIRN_OK;
+    if (rc == FIRN_OK)
+        rc = wal_open_path(fs_posix(), path, &config, report, out, &found);
+    return error_give(error, rc, &found);
 }
 
 /* ---- Closing ---- */
@@ -365,8 +365,8 @@ int firn_wal_open(const char *path, const firn_wal_options *options, firn_wal_re
 static int cut_file(wal_segment *s, firn_error *err)
 {
     uint64_t size = (s->end + WAL_PAGE_BYTES - 1) / WAL_PAGE_BYTES * WAL_PAGE_BYTES;
-    int status = fs_truncate(s->file, size, err);
-    return status == FIRN_OK ? fs_sync(s->file, err) : status;
+    int rc = fs_truncate(s->file, size, err);
+    return rc == FIRN_OK ? fs_sync(s->file, err) : rc;
 }
 
 static int seal_log(wal *w, firn_error *err)
@@ -381,17 +381,17 @@ static int seal_log(wal *w, firn_error *err)
     if (w->fresh && empty && all_zero(w->config.store_id) && w->reserved) {
         /* Made for appends that never came. An owner keeps it: it may have noted that it needs no
          * segment before this one. On a full disk its room is kept for the next opening. */
-        int status = fs_remove(w->dir, s->name, err);
-        return status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
+        int rc = fs_remove(w->dir, s->name, err);
+        return rc == FIRN_OK ? fs_dir_sync(w->dir, err) : rc;
     }
     if (!w->fresh || empty) {
-        int status = wal_sync_all(w, err);
-        if (status != FIRN_OK)
-            return status;
+        int rc = wal_sync_all(w, err);
+        if (rc != FIRN_OK)
+            return rc;
         wal_request r = {.type = WAL_REQUEST_SEAL, .durable = true, .err = err};
-        status = wal_submit(w, &r);
-        if (status != FIRN_OK)
-            return status;
+        rc = wal_submit(w, &r);
+        if (rc != FIRN_OK)
+            return rc;
     }
     return cut_file(w->current, err);
 }
@@ -402,29 +402,29 @@ int firn_wal_close(firn_wal *log, firn_error *error)
         return FIRN_OK;
     firn_error first;
     error_clear(&first);
-    int status = wal_check_handle(log, error);
-    if (status != FIRN_OK)
-        return status; /* in a child: threads and locks are the parent's, and so is the handle */
+    int rc = wal_check_handle(log, error);
+    if (rc != FIRN_OK)
+        return rc; /* in a child: threads and locks are the parent's, and so is the handle */
     if (log->has_helper)
         wal_helper_stop(log);
     if (atomic_load(&log->poisoned))
-        status = wal_poisoned_error(log, &first);
+        rc = wal_poisoned_error(log, &first);
     else if (!log->read_only)
-        status = seal_log(log, &first);
-    int released = wal_ready_release(log, status == FIRN_OK ? &first : NULL);
-    if (status == FIRN_OK)
-        status = released;
+        rc = seal_log(log, &first);
+    int released = wal_ready_release(log, rc == FIRN_OK ? &first : NULL);
+    if (rc == FIRN_OK)
+        rc = released;
 
     mutex_lock(&log->log_mu);
     log->log_closing = true;
     (void)wal_callbacks_decide(log);
     mutex_unlock(&log->log_mu);
     wal_callbacks_call(log);
-    if (status != FIRN_OK) {
+    if (rc != FIRN_OK) {
         char line[768];
-        firn_error_format(&first, line, sizeof(line));
+        firn_error_format(&first, line, sizeof line);
         wal_log(log, FIRN_LOG_ERROR, "closing the log: %s", line);
     }
     wal_free(log);
-    return error_give(error, status, &first);
+    return error_give(error, rc, &first);
 }

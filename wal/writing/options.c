@@ -33,17 +33,17 @@ void(firn_wal_options_init)(firn_wal_options *options)
 
 void wal_config_init(wal_config *config)
 {
-    memset(config, 0, sizeof(*config));
+    memset(config, 0, sizeof *config);
     firn_wal_options_init(&config->options);
 }
 
 static int out_of_range(firn_error *err, const char *name, uint64_t value, uint64_t least,
                         uint64_t most)
 {
-    int status = error_set(err, FIRN_INVALID, "option %s is %llu", name, (unsigned long long)value);
+    int rc = error_set(err, FIRN_INVALID, "option %s is %llu", name, (unsigned long long)value);
     error_hint(err, "allowed are %llu to %llu", (unsigned long long)least,
                (unsigned long long)most);
-    return status;
+    return rc;
 }
 
 typedef struct range {
@@ -60,9 +60,9 @@ int wal_options_take(const firn_wal_options *given, firn_wal_options *out, firn_
 int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn_error *err)
 {
     firn_wal_options o;
-    int status = wal_options_take(given, &o, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_options_take(given, &o, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (o.durability == FIRN_DURABILITY_DEFAULT)
         o.durability = FIRN_DURABILITY_SYNC;
     const range ranges[] = {
@@ -75,7 +75,7 @@ int wal_options_check(const firn_wal_options *given, firn_wal_options *out, firn
         {"recovery", (uint64_t)o.recovery, FIRN_RECOVERY_TAIL, FIRN_RECOVERY_INSPECT},
         {"backing", (uint64_t)o.backing, FIRN_WAL_AUTO, FIRN_WAL_BUFFERED},
     };
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         const range *r = &ranges[i];
         if (r->value < r->least || r->value > r->most)
             return out_of_range(err, r->name, r->value, r->least, r->most);

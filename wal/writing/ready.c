@@ -42,7 +42,7 @@ static bool fits_again(const wal *w, const wal_segment *s)
 
 int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
 {
-    int status;
+    int rc;
     uint64_t given_up;
     if (fits_again(w, s) && wal_recycler_expect(w->recycler, s, &given_up)) {
         char temporary[TEMPORARY_NAME_BYTES];
@@ -51,8 +51,8 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
             (void)fs_unlink(w->dir, temporary, NULL); /* best effort: recovery removes it, too */
         }
         temporary_name(s->no, temporary);
-        status = fs_rename(w->dir, s->name, temporary, err);
-        if (status == FIRN_OK) {
+        rc = fs_rename(w->dir, s->name, temporary, err);
+        if (rc == FIRN_OK) {
             /* We hold a reference, so no thread looks at `recycler` before ours is gone. */
             atomic_fetch_add_explicit(&w->recycler->refs, 1, memory_order_relaxed);
             s->recycler = w->recycler;
@@ -60,10 +60,10 @@ int wal_segment_give_up(wal *w, wal_segment *s, firn_error *err)
             wal_recycler_forget(w->recycler, s);
         }
     } else {
-        status = fs_remove(w->dir, s->name, err);
+        rc = fs_remove(w->dir, s->name, err);
     }
     wal_segment_unref(s);
-    return status;
+    return rc;
 }
 
 /* ---- Making a segment ---- */
@@ -84,21 +84,21 @@ static int header_init(wal *w, uint64_t no, uint64_t bytes, wal_header *out, fir
         .segment_bytes = bytes,
         .created_us = fs_wall_us(w->fs),
     };
-    memcpy(out->store_id, w->store_id, sizeof(out->store_id));
-    return fs_random(w->fs, &out->salt, sizeof(out->salt), err);
+    memcpy(out->store_id, w->store_id, sizeof out->store_id);
+    return fs_random(w->fs, &out->salt, sizeof out->salt, err);
 }
 
 /* Gives the file its name, durably. */
 static int give_name(wal *w, fs_file *file, const char *temporary, const char *name,
                      firn_error *err)
 {
-    int status = fs_rename_file(w->dir, temporary, name, file, err);
-    if (status != FIRN_OK)
-        return status;
-    status = fs_dir_sync(w->dir, err);
-    if (status != FIRN_OK)
+    int rc = fs_rename_file(w->dir, temporary, name, file, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_dir_sync(w->dir, err);
+    if (rc != FIRN_OK)
         (void)fs_unlink(w->dir, name, NULL); /* best effort: an empty segment does no harm */
-    return status;
+    return rc;
 }
 
 static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, firn_error *err)
@@ -112,27 +112,27 @@ static int make_from_spare(wal *w, wal_segment *s, const wal_header *header, fir
     stale_behind.optional |= WAL_OPTIONAL_RECYCLED;
     fill_pages(&stale_behind, pages);
     fs_entry entry;
-    int status = fs_look(w->dir, temporary, &entry, err);
-    if (status == FIRN_OK && entry.links != 1) /* a backup keeps it under another name, as it is */
-        status = FIRN_INVALID;
+    int rc = fs_look(w->dir, temporary, &entry, err);
+    if (rc == FIRN_OK && entry.links != 1) /* a backup keeps it under another name, as it is */
+        rc = FIRN_INVALID;
     /* The rest of the file may be what was stored in its former use and never synced: it need
      * not reach the disk. */
-    if (status == FIRN_OK)
-        status = fs_write_durable(s->file, pages, sizeof(pages), 0, err);
-    if (status == FIRN_OK && !s->mapped)
+    if (rc == FIRN_OK)
+        rc = fs_write_durable(s->file, pages, sizeof pages, 0, err);
+    if (rc == FIRN_OK && !s->mapped)
         memset(s->base, 0, WAL_DATA_OFFSET + WAL_PAGE_BYTES);
-    if (status == FIRN_OK)
-        status = give_name(w, s->file, temporary, name, err);
-    if (status != FIRN_OK) {
+    if (rc == FIRN_OK)
+        rc = give_name(w, s->file, temporary, name, err);
+    if (rc != FIRN_OK) {
         (void)fs_unlink(w->dir, temporary, NULL); /* best effort: recovery removes it, too */
         wal_segment_free(s);
-        return status;
+        return rc;
     }
     atomic_store_explicit(&s->refs, 1, memory_order_relaxed);
     atomic_store_explicit(&s->files, 1, memory_order_relaxed);
     s->no = header->segment_no;
     s->salt = header->salt;
-    memcpy(s->name, name, sizeof(name));
+    memcpy(s->name, name, sizeof name);
     s->chain = header->salt;
     s->end = WAL_DATA_OFFSET;
     s->frames = 0;
@@ -155,23 +155,23 @@ static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_er
     wal_name_format(header->segment_no, name);
     fs_file *file = NULL;
     wal_segment *s = NULL;
-    int status = fs_remove(w->dir, temporary, err); /* left by an attempt that failed */
-    if (status != FIRN_OK)
-        return status;
-    status = fs_open(w->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, err);
-    if (status != FIRN_OK)
-        return status;
-    status = fs_allocate(file, header->segment_bytes, err);
+    int rc = fs_remove(w->dir, temporary, err); /* left by an attempt that failed */
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_open(w->dir, temporary, FS_WRITE | FS_CREATE_NEW, &file, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = fs_allocate(file, header->segment_bytes, err);
     fill_pages(header, pages);
-    if (status == FIRN_OK)
-        status = fs_write(file, pages, sizeof(pages), 0, err);
-    if (status == FIRN_OK)
-        status = fs_sync(file, err);
-    if (status == FIRN_OK)
-        status = wal_segment_new(file, header, w->mapped, &s, err);
-    if (status == FIRN_OK)
-        status = give_name(w, file, temporary, name, err);
-    if (status == FIRN_OK) {
+    if (rc == FIRN_OK)
+        rc = fs_write(file, pages, sizeof pages, 0, err);
+    if (rc == FIRN_OK)
+        rc = fs_sync(file, err);
+    if (rc == FIRN_OK)
+        rc = wal_segment_new(file, header, w->mapped, &s, err);
+    if (rc == FIRN_OK)
+        rc = give_name(w, file, temporary, name, err);
+    if (rc == FIRN_OK) {
         *out = s;
         return FIRN_OK;
     }
@@ -180,7 +180,7 @@ static int make_new(wal *w, const wal_header *header, wal_segment **out, firn_er
         wal_segment_free(s);
     else
         fs_close(file);
-    return status;
+    return rc;
 }
 
 int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, firn_error *err)
@@ -194,31 +194,31 @@ int wal_segment_make(wal *w, uint64_t no, uint64_t bytes, wal_segment **out, fir
         return FIRN_TOO_LARGE;
     }
     /* Another writer may have a segment of that name by now. */
-    int status = wal_check_held(w, err);
-    if (status == FIRN_OK)
-        status = header_init(w, no, bytes, &header, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_held(w, err);
+    if (rc == FIRN_OK)
+        rc = header_init(w, no, bytes, &header, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (bytes == w->config.options.segment_bytes) {
         wal_segment *spare = wal_recycler_pop(w->recycler);
         if (spare) {
             /* A spare that fails is gone; a new file may still do. */
-            status = make_from_spare(w, spare, &header, NULL);
-            if (status == FIRN_OK) {
+            rc = make_from_spare(w, spare, &header, NULL);
+            if (rc == FIRN_OK) {
                 *out = spare;
                 return FIRN_OK;
             }
         }
     }
-    status = make_new(w, &header, out, err);
-    if (error_curable(status)) {
+    rc = make_new(w, &header, out, err);
+    if (error_curable(rc)) {
         char then[128];
-        snprintf(then, sizeof(then),
+        snprintf(then, sizeof then,
                  ": the log needs %llu bytes for its next segment, and goes on by itself",
                  (unsigned long long)bytes);
         error_hint_curable(err, then);
     }
-    return status;
+    return rc;
 }
 
 int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
@@ -229,8 +229,8 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
     if (old && old->bytes >= bytes)
         return FIRN_OK;
     wal_segment *made;
-    int status = wal_segment_make(w, no, bytes, &made, err);
-    if (status != FIRN_OK) {
+    int rc = wal_segment_make(w, no, bytes, &made, err);
+    if (rc != FIRN_OK) {
         /* The new file may have taken the name of one that was too small, and be gone again: what
          * would be appended to the old one, nothing would find. */
         if (old) {
@@ -239,7 +239,7 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
             mutex_unlock(&w->log_mu);
             wal_segment_unref(old);
         }
-        return status;
+        return rc;
     }
     if (!w->reserved && bytes >= w->config.options.segment_bytes)
         w->reserved =
@@ -254,13 +254,13 @@ int wal_ready_ensure(wal *w, uint64_t no, uint64_t bytes, firn_error *err)
 
 int wal_prepare_successor(wal *w, firn_error *err)
 {
-    int status = wal_check_writable(w, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_writable(w, err);
+    if (rc != FIRN_OK)
+        return rc;
     mutex_lock(&w->making);
-    status = wal_ready_ensure(w, w->current->no + 1, w->config.options.segment_bytes, err);
+    rc = wal_ready_ensure(w, w->current->no + 1, w->config.options.segment_bytes, err);
     mutex_unlock(&w->making);
-    return status;
+    return rc;
 }
 
 int wal_ready_release(wal *w, firn_error *err)
@@ -272,7 +272,7 @@ int wal_ready_release(wal *w, firn_error *err)
     w->ready = NULL;
     mutex_unlock(&w->log_mu);
     if (ready)
-        memcpy(names[count++], ready->name, sizeof(ready->name));
+        memcpy(names[count++], ready->name, sizeof ready->name);
     wal_segment_unref(ready);
 
     uint64_t nos[WAL_SPARES_MAX];
@@ -280,11 +280,11 @@ int wal_ready_release(wal *w, firn_error *err)
     for (unsigned i = 0; i < spares; i++)
         temporary_name(nos[i], names[count++]);
 
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     for (size_t i = 0; i < count && !atomic_load(&w->poisoned); i++) {
-        int one = fs_remove(w->dir, names[i], status == FIRN_OK ? err : NULL);
-        if (status == FIRN_OK)
-            status = one;
+        int one = fs_remove(w->dir, names[i], rc == FIRN_OK ? err : NULL);
+        if (rc == FIRN_OK)
+            rc = one;
     }
-    return status;
+    return rc;
 }

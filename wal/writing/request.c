@@ -12,31 +12,31 @@
 
 static int too_large(const wal *w, uint64_t bytes, firn_error *err)
 {
-    int status =
+    int rc =
         error_set(err, FIRN_TOO_LARGE, "a write of %llu encoded bytes is over the limit of %llu",
                   (unsigned long long)bytes, (unsigned long long)w->config.options.max_batch_bytes);
     error_hint(err, "split it, or raise max_batch_bytes (at most %u)", FIRN_MAX_BATCH_BYTES);
-    return status;
+    return rc;
 }
 
 static int check_put(uint8_t kind, firn_slice key, firn_slice value, firn_error *err)
 {
-    int status = entry_check_limits(key.data, key.size, value.data, value.size);
-    if (status == FIRN_TOO_LARGE) {
-        error_set(err, status, "a key of %llu or a value of %llu bytes is over its limit",
+    int rc = entry_check_limits(key.data, key.size, value.data, value.size);
+    if (rc == FIRN_TOO_LARGE) {
+        error_set(err, rc, "a key of %llu or a value of %llu bytes is over its limit",
                   (unsigned long long)key.size, (unsigned long long)value.size);
         error_hint(err, "keys have at most %u bytes, values %u", FIRN_MAX_KEY_BYTES,
                    FIRN_MAX_VALUE_BYTES);
-    } else if (status != FIRN_OK) {
-        error_set(err, status, "a key or value is NULL and has a size");
+    } else if (rc != FIRN_OK) {
+        error_set(err, rc, "a key or value is NULL and has a size");
     } else if (kind != FIRN_PUT && kind != FIRN_DELETE) {
-        status = error_set(err, FIRN_INVALID, "operation %u is neither FIRN_PUT nor FIRN_DELETE",
-                           (unsigned)kind);
+        rc = error_set(err, FIRN_INVALID, "operation %u is neither FIRN_PUT nor FIRN_DELETE",
+                       (unsigned)kind);
     } else if (kind == FIRN_DELETE && value.size != 0) {
-        status = error_set(err, FIRN_INVALID, "a delete has a value");
+        rc = error_set(err, FIRN_INVALID, "a delete has a value");
         error_hint(err, "pass NULL and 0");
     }
-    return status;
+    return rc;
 }
 
 static bool durability_known(firn_durability durability)
@@ -70,18 +70,18 @@ static void request_fill(const wal *w, wal_request *r, firn_durability durabilit
 int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_slice value,
                     firn_durability durability, firn_error *err)
 {
-    int status = wal_check_writable(w, err);
-    if (status == FIRN_OK)
-        status = check_put(kind, key, value, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_writable(w, err);
+    if (rc == FIRN_OK)
+        rc = check_put(kind, key, value, err);
+    if (rc != FIRN_OK)
+        return rc;
     uint64_t bytes = entry_size(key.size, value.size);
     if (bytes > w->config.options.max_batch_bytes)
         return too_large(w, bytes, err);
     request_fill(w, r, durability, err);
     r->count = 1;
     r->payload_bytes = bytes;
-    if (bytes <= sizeof(r->small)) {
+    if (bytes <= sizeof r->small) {
         entry_encode(r->small, kind, key, value);
         r->key = (firn_slice){r->small, (size_t)bytes};
         r->payload_crc = crc32_update(0, r->small, (size_t)bytes);
@@ -91,7 +91,7 @@ int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_s
     r->key = key;
     r->value = value;
     entry_put_header(r->head, kind, ENTRY_BUCKET_DEFAULT, key.size, value.size);
-    uint32_t crc = crc32_update(0, r->head, sizeof(r->head));
+    uint32_t crc = crc32_update(0, r->head, sizeof r->head);
     crc = crc32_update(crc, key.data, key.size);
     r->payload_crc = crc32_update(crc, value.data, value.size);
     return FIRN_OK;
@@ -100,13 +100,13 @@ int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_s
 int wal_request_batch(wal *w, wal_request *r, const firn_batch *batch, firn_durability durability,
                       firn_error *err)
 {
-    int status = wal_check_writable(w, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_writable(w, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (!batch || firn_batch_count(batch) == 0) {
-        status = error_set(err, FIRN_INVALID, "the batch is empty");
+        rc = error_set(err, FIRN_INVALID, "the batch is empty");
         error_hint(err, "put at least one operation into it");
-        return status;
+        return rc;
     }
     firn_slice payload = batch_payload(batch);
     if (payload.size > w->config.options.max_batch_bytes)
@@ -121,9 +121,9 @@ int wal_request_batch(wal *w, wal_request *r, const firn_batch *batch, firn_dura
 
 int wal_request_rotate(wal *w, wal_request *r, firn_error *err)
 {
-    int status = wal_check_writable(w, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_writable(w, err);
+    if (rc != FIRN_OK)
+        return rc;
     request_fill(w, r, FIRN_DURABILITY_NONE, err);
     r->type = WAL_REQUEST_ROTATE;
     r->frame_type = 0;
@@ -136,24 +136,24 @@ int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durabil
             uint64_t *seq_last, firn_error *err)
 {
     wal_request r;
-    int status = wal_request_put(w, &r, kind, key, value, durability, err);
-    if (status == FIRN_OK)
-        status = wal_submit(w, &r);
-    if (status == FIRN_OK && seq_last)
+    int rc = wal_request_put(w, &r, kind, key, value, durability, err);
+    if (rc == FIRN_OK)
+        rc = wal_submit(w, &r);
+    if (rc == FIRN_OK && seq_last)
         *seq_last = r.seq_last;
-    return status;
+    return rc;
 }
 
 int wal_write(wal *w, const firn_batch *batch, firn_durability durability, uint64_t *seq_last,
               firn_error *err)
 {
     wal_request r;
-    int status = wal_request_batch(w, &r, batch, durability, err);
-    if (status == FIRN_OK)
-        status = wal_submit(w, &r);
-    if (status == FIRN_OK && seq_last)
+    int rc = wal_request_batch(w, &r, batch, durability, err);
+    if (rc == FIRN_OK)
+        rc = wal_submit(w, &r);
+    if (rc == FIRN_OK && seq_last)
         *seq_last = r.seq_last;
-    return status;
+    return rc;
 }
 
 static const sized_kind write_kind = {"the write's options", "set size to sizeof(firn_wal_write)",
@@ -162,14 +162,14 @@ static const sized_kind write_kind = {"the write's options", "set size to sizeof
 /* What a caller's firn_wal_write asks for. */
 static int write_class(const firn_wal_write *write, firn_durability *durability, firn_error *err)
 {
-    firn_wal_write w = {.size = sizeof(w)};
-    int status = write ? sized_take(&write_kind, write, &w, err) : FIRN_OK;
-    if (status != FIRN_OK)
-        return status;
+    firn_wal_write w = {.size = sizeof w};
+    int rc = write ? sized_take(&write_kind, write, &w, err) : FIRN_OK;
+    if (rc != FIRN_OK)
+        return rc;
     if (!durability_known(w.durability)) {
-        status = error_set(err, FIRN_INVALID, "durability %d does not exist", (int)w.durability);
+        rc = error_set(err, FIRN_INVALID, "durability %d does not exist", (int)w.durability);
         error_hint(err, "set durability to a FIRN_DURABILITY_");
-        return status;
+        return rc;
     }
     if (w.durability != FIRN_DURABILITY_DEFAULT)
         *durability = w.durability;
@@ -181,9 +181,9 @@ int firn_wal_append(firn_wal *log, firn_kind op, const void *key, size_t key_siz
                     uint64_t *seq, firn_error *error)
 {
     firn_durability durability = FIRN_DURABILITY_DEFAULT;
-    int status = write_class(write, &durability, error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = write_class(write, &durability, error);
+    if (rc != FIRN_OK)
+        return rc;
     if ((unsigned)op > UINT8_MAX)
         op = (firn_kind)0;
     return wal_put(log, (uint8_t)op, (firn_slice){key, key_size}, (firn_slice){value, value_size},
@@ -194,15 +194,15 @@ int firn_wal_append_batch(firn_wal *log, const firn_batch *batch, const firn_wal
                           uint64_t *seq_last, firn_error *error)
 {
     firn_durability durability = FIRN_DURABILITY_SYNC;
-    int status = write_class(write, &durability, error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = write_class(write, &durability, error);
+    if (rc != FIRN_OK)
+        return rc;
     return wal_write(log, batch, durability, seq_last, error);
 }
 
 int firn_wal_rotate(firn_wal *log, firn_error *error)
 {
     wal_request r;
-    int status = wal_request_rotate(log, &r, error);
-    return status == FIRN_OK ? wal_submit(log, &r) : status;
+    int rc = wal_request_rotate(log, &r, error);
+    return rc == FIRN_OK ? wal_submit(log, &r) : rc;
 }

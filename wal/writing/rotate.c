@@ -27,26 +27,26 @@ int wal_link_append(wal *w, bool durable, firn_error *err)
     wal_request r = {
         .frame_type = WAL_LINK,
         .durable = durable,
-        .key = {payload, sizeof(payload)},
+        .key = {payload, sizeof payload},
     };
-    int status = wal_frame_append(w, &r, err);
-    if (status == FIRN_OK)
+    int rc = wal_frame_append(w, &r, err);
+    if (rc == FIRN_OK)
         w->link_due = false;
-    return status;
+    return rc;
 }
 
 int wal_seal_append(wal *w, uint32_t kind, bool durable, firn_error *err)
 {
-    int status = wal_link_append(w, durable, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_link_append(w, durable, err);
+    if (rc != FIRN_OK)
+        return rc;
     uint8_t payload[WAL_SEAL_BYTES];
     wal_seal seal = {.chain = w->current->chain, .frames = w->current->frames, .kind = kind};
     wal_seal_encode(&seal, payload);
     wal_request r = {
         .frame_type = WAL_SEAL,
         .durable = durable,
-        .key = {payload, sizeof(payload)},
+        .key = {payload, sizeof payload},
     };
     return wal_frame_append(w, &r, err);
 }
@@ -82,20 +82,20 @@ static int next_prepare(wal *w, uint64_t need, wal_segment **out, firn_error *er
     REQUIRES(w->making)
 {
     uint64_t last_seq = atomic_load_explicit(&w->last_seq, memory_order_relaxed);
-    int status = wal_check_held(w, err);
-    if (status == FIRN_OK) {
-        status = wal_ready_ensure(w, w->current->no + 1, segment_bytes_for(w, need), err);
-        if (status == FIRN_IO)
+    int rc = wal_check_held(w, err);
+    if (rc == FIRN_OK) {
+        rc = wal_ready_ensure(w, w->current->no + 1, segment_bytes_for(w, need), err);
+        if (rc == FIRN_IO)
             wal_poison(w, err);
     }
-    if (status != FIRN_OK)
-        return status;
+    if (rc != FIRN_OK)
+        return rc;
     mutex_lock(&w->log_mu);
     wal_segment *next = w->ready;
-    status = live_reserve(w, err);
+    rc = live_reserve(w, err);
     mutex_unlock(&w->log_mu);
-    if (status != FIRN_OK)
-        return status;
+    if (rc != FIRN_OK)
+        return rc;
     next->seq_first = last_seq + 1;
     next->seq_last = last_seq;
     *out = next;
@@ -108,10 +108,10 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
 {
     mutex_lock(&w->making);
     wal_segment *old = w->current, *next;
-    int status = next_prepare(w, need, &next, err);
-    if (status == FIRN_OK)
-        status = wal_seal_append(w, WAL_SEAL_ROTATION, durable, err);
-    if (status == FIRN_OK) {
+    int rc = next_prepare(w, need, &next, err);
+    if (rc == FIRN_OK)
+        rc = wal_seal_append(w, WAL_SEAL_ROTATION, durable, err);
+    if (rc == FIRN_OK) {
         mutex_lock(&w->log_mu);
         w->live[w->live_count++] = next;
         w->ready = NULL;
@@ -127,19 +127,19 @@ int wal_rotate(wal *w, uint64_t need, bool durable, firn_error *err)
         w->link_due = true;
     }
     mutex_unlock(&w->making);
-    return status;
+    return rc;
 }
 
 /* Room for a frame of this size, and the LINK that has to stand before it. */
 int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err)
 {
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     if (bytes > wal_room_left(w)) {
         uint64_t start = fs_mono_us(w->fs);
-        status = wal_rotate(w, bytes, durable, err);
+        rc = wal_rotate(w, bytes, durable, err);
         wal_log_slow(w, "the change to the next segment of the log", fs_mono_us(w->fs) - start);
     }
-    return status == FIRN_OK ? wal_link_append(w, durable, err) : status;
+    return rc == FIRN_OK ? wal_link_append(w, durable, err) : rc;
 }
 
 /* Asks for the next segment when the current one is half full. */

@@ -64,12 +64,12 @@ static wal_request *waiters_take(wal *w, uint64_t tick) REQUIRES(w->log_mu)
     return taken;
 }
 
-static void answer_all(wal *w, wal_request *first, int status)
+static void answer_all(wal *w, wal_request *first, int rc)
 {
     uint32_t bits = 0;
     for (wal_request *r = first, *next; r; r = next) {
         next = r->next;
-        r->status = status;
+        r->status = rc;
         bits |= wal_request_tell(r, WAL_DONE);
     }
     wal_wake(w, bits);
@@ -194,8 +194,8 @@ static int sync_segments(wal *w, firn_error *err)
         bool is_last;
         wal_segment *s = oldest_unsynced(w, &is_last);
         uint64_t end = atomic_load_explicit(&s->visible_end, memory_order_acquire);
-        int status = fs_sync(s->file, err);
-        if (status == FIRN_OK && !is_last) {
+        int rc = fs_sync(s->file, err);
+        if (rc == FIRN_OK && !is_last) {
             mutex_lock(&w->log_mu);
             s->synced = true;
             mutex_unlock(&w->log_mu);
@@ -207,8 +207,8 @@ static int sync_segments(wal *w, firn_error *err)
             atomic_store_explicit(&s->populated, end, memory_order_relaxed);
         wal_segment_unref(s);
         wal_count(&w->syncs, 1);
-        if (status != FIRN_OK || is_last)
-            return status;
+        if (rc != FIRN_OK || is_last)
+            return rc;
     }
 }
 
@@ -313,9 +313,9 @@ static void sync_round(wal *w)
                           atomic_load_explicit(&w->appended_bytes, memory_order_relaxed),
                           memory_order_relaxed);
     uint64_t start = fs_mono_us(w->fs);
-    int status = sync_segments(w, &error);
+    int rc = sync_segments(w, &error);
     uint64_t us = fs_mono_us(w->fs) - start;
-    if (status == FIRN_OK)
+    if (rc == FIRN_OK)
         round_done(w, tick, seq, us);
     else
         round_failed(w, &error);
@@ -445,18 +445,18 @@ void wal_sync_batched(wal *w)
 
 static int unknown_seq(const wal *w, uint64_t seq, firn_error *err)
 {
-    int status =
+    int rc =
         error_set(err, FIRN_INVALID, "sequence number %llu was not given out; the last is %llu",
                   (unsigned long long)seq, (unsigned long long)firn_wal_last_seq(w));
     error_hint(err, "wait for a number that an append has returned");
-    return status;
+    return rc;
 }
 
 int firn_wal_sync(firn_wal *log, firn_error *error)
 {
-    int status = wal_check_handle(log, error);
-    if (status != FIRN_OK || log->read_only)
-        return status;
+    int rc = wal_check_handle(log, error);
+    if (rc != FIRN_OK || log->read_only)
+        return rc;
     return wal_sync_all(log, error);
 }
 
@@ -477,8 +477,8 @@ static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err
     uint64_t limit = (uint64_t)timeout_ms * 1000;
     mutex_lock(&w->log_mu);
     w->timed_waiters++;
-    int status = durable_outcome(w, seq);
-    while (status == FIRN_TIMED_OUT) {
+    int rc = durable_outcome(w, seq);
+    while (rc == FIRN_TIMED_OUT) {
         uint64_t passed = fs_mono_us(w->fs) - start;
         if (passed >= limit)
             break;
@@ -487,29 +487,29 @@ static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err
             wal_helper_wake_locked(w);
         }
         cond_wait_ms(&w->durable_cond, &w->log_mu, (limit - passed + 999) / 1000);
-        status = durable_outcome(w, seq);
+        rc = durable_outcome(w, seq);
     }
     w->timed_waiters--;
     mutex_unlock(&w->log_mu);
-    if (status == FIRN_POISONED)
+    if (rc == FIRN_POISONED)
         return wal_poisoned_error(w, err);
-    if (status == FIRN_TIMED_OUT) {
-        error_set(err, status, "sequence number %llu was not durable after %u ms",
+    if (rc == FIRN_TIMED_OUT) {
+        error_set(err, rc, "sequence number %llu was not durable after %u ms",
                   (unsigned long long)seq, (unsigned)timeout_ms);
         error_hint(err, "the write goes on being synced; wait again");
     }
-    return status;
+    return rc;
 }
 
 int firn_wal_wait_durable(firn_wal *log, uint64_t seq, uint32_t timeout_ms, firn_error *error)
 {
-    int status = wal_check_handle(log, error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_handle(log, error);
+    if (rc != FIRN_OK)
+        return rc;
     if (seq > firn_wal_last_seq(log))
         return unknown_seq(log, seq, error);
-    status = durable_outcome(log, seq);
-    if (status == FIRN_OK)
+    rc = durable_outcome(log, seq);
+    if (rc == FIRN_OK)
         return FIRN_OK;
     if (timeout_ms > 0 && log->has_helper)
         return wait_timed(log, seq, timeout_ms, error);
@@ -519,13 +519,13 @@ int firn_wal_wait_durable(firn_wal *log, uint64_t seq, uint32_t timeout_ms, firn
 int firn_wal_on_durable(firn_wal *log, uint64_t seq, firn_wal_durable_fn fn, void *ctx,
                         firn_error *error)
 {
-    int status = wal_check_handle(log, error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_handle(log, error);
+    if (rc != FIRN_OK)
+        return rc;
     if (!fn)
         return error_set(error, FIRN_INVALID, "the function to call is NULL");
     if (seq > firn_wal_last_seq(log))
         return unknown_seq(log, seq, error);
-    status = wal_callback_add(log, seq, fn, ctx);
-    return status == FIRN_OK ? status : error_no_memory(error);
+    rc = wal_callback_add(log, seq, fn, ctx);
+    return rc == FIRN_OK ? rc : error_no_memory(error);
 }

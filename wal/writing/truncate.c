@@ -94,18 +94,18 @@ static wal_segment *take_oldest(wal *w, uint64_t floor, uint64_t before_no)
 /* Goes on after a failure: a file that stays is removed by the next opening. */
 static int remove_segments(wal *w, uint64_t floor, uint64_t before_no, bool *any, firn_error *err)
 {
-    int status = FIRN_OK;
+    int rc = FIRN_OK;
     *any = false;
     for (wal_segment *s; (s = take_oldest(w, floor, before_no)) != NULL; *any = true) {
         firn_error error;
         int one = wal_segment_give_up(w, s, &error);
-        if (one != FIRN_OK && status == FIRN_OK) {
-            status = one;
+        if (one != FIRN_OK && rc == FIRN_OK) {
+            rc = one;
             if (err)
                 *err = error;
         }
     }
-    return status;
+    return rc;
 }
 
 static int truncate_to(wal *w, uint64_t upto, firn_error *err)
@@ -113,11 +113,11 @@ static int truncate_to(wal *w, uint64_t upto, firn_error *err)
     uint64_t floor = atomic_load_explicit(&w->floor_seq, memory_order_acquire);
     uint64_t last_seq = firn_wal_last_seq(w);
     if (upto > last_seq) {
-        int status =
+        int rc =
             error_set(err, FIRN_INVALID, "cannot truncate up to %llu: the newest number is %llu",
                       (unsigned long long)upto, (unsigned long long)last_seq);
         error_hint(err, "truncate up to a number that the log has given out");
-        return status;
+        return rc;
     }
     if (upto <= floor)
         return FIRN_OK;
@@ -128,26 +128,26 @@ static int truncate_to(wal *w, uint64_t upto, firn_error *err)
     if (target <= floor)
         return FIRN_OK;
     wal_request r = {.type = WAL_REQUEST_FLOOR, .argument = target, .durable = true, .err = err};
-    int status = wal_submit(w, &r);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_submit(w, &r);
+    if (rc != FIRN_OK)
+        return rc;
     atomic_store_explicit(&w->floor_seq, target, memory_order_release);
     bool any;
-    status = remove_segments(w, target, r.segment_no, &any, err);
-    return any && status == FIRN_OK ? fs_dir_sync(w->dir, err) : status;
+    rc = remove_segments(w, target, r.segment_no, &any, err);
+    return any && rc == FIRN_OK ? fs_dir_sync(w->dir, err) : rc;
 }
 
 static int give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err)
 {
     wal_request r = {.type = WAL_REQUEST_FLOOR, .argument = covered_seq, .err = err};
     bool any;
-    int status = wal_check_held(w, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_held(w, err);
+    if (rc != FIRN_OK)
+        return rc;
     if (covered_seq > atomic_load_explicit(&w->floor_seq, memory_order_relaxed)) {
-        status = wal_submit(w, &r);
-        if (status != FIRN_OK)
-            return status;
+        rc = wal_submit(w, &r);
+        if (rc != FIRN_OK)
+            return rc;
         atomic_store_explicit(&w->floor_seq, covered_seq, memory_order_release);
     }
     return remove_segments(w, covered_seq, covered_no + 1, &any, err);
@@ -157,27 +157,27 @@ static int give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error
 
 int firn_wal_truncate(firn_wal *log, uint64_t upto_seq, uint64_t *floor_seq, firn_error *error)
 {
-    int status = wal_check_writable(log, error);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_writable(log, error);
+    if (rc != FIRN_OK)
+        return rc;
     firn_error found;
     mutex_lock(&log->truncating);
-    status = error_give(error, truncate_to(log, upto_seq, &found), &found);
-    if (status == FIRN_OK && floor_seq)
+    rc = error_give(error, truncate_to(log, upto_seq, &found), &found);
+    if (rc == FIRN_OK && floor_seq)
         *floor_seq = atomic_load_explicit(&log->floor_seq, memory_order_relaxed);
     mutex_unlock(&log->truncating);
-    return status;
+    return rc;
 }
 
 int wal_give_up(wal *w, uint64_t covered_seq, uint64_t covered_no, firn_error *err)
 {
-    int status = wal_check_writable(w, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_writable(w, err);
+    if (rc != FIRN_OK)
+        return rc;
     mutex_lock(&w->truncating);
-    status = give_up(w, covered_seq, covered_no, err);
+    rc = give_up(w, covered_seq, covered_no, err);
     mutex_unlock(&w->truncating);
-    return status;
+    return rc;
 }
 
 /* What the owner keeps elsewhere, durably, needs no sync here: those pages are on their way out,
@@ -196,24 +196,24 @@ static int checkpoint(wal *w, uint64_t covered_seq, bool durable, uint64_t *seq,
 {
     wal_request r = {
         .type = WAL_REQUEST_CHECKPOINT, .argument = covered_seq, .durable = durable, .err = err};
-    int status = wal_submit(w, &r);
-    if (status == FIRN_OK && seq)
+    int rc = wal_submit(w, &r);
+    if (rc == FIRN_OK && seq)
         *seq = r.seq_last;
-    return status;
+    return rc;
 }
 
 int wal_checkpoint(wal *w, uint64_t covered_seq, uint64_t *seq, firn_error *err)
 {
-    int status = wal_check_writable(w, err);
-    if (status != FIRN_OK)
-        return status;
+    int rc = wal_check_writable(w, err);
+    if (rc != FIRN_OK)
+        return rc;
     spare_syncs(w, covered_seq);
     return checkpoint(w, covered_seq, false, seq, err);
 }
 
 int firn_wal_checkpoint(firn_wal *log, uint64_t *seq, firn_error *error)
 {
-    int status = wal_check_writable(log, error);
+    int rc = wal_check_writable(log, error);
     /* Everything before the CHECKPOINT itself, whatever its number will be. */
-    return status == FIRN_OK ? checkpoint(log, UINT64_MAX, true, seq, error) : status;
+    return rc == FIRN_OK ? checkpoint(log, UINT64_MAX, true, seq, error) : rc;
 }

@@ -13,38 +13,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t size);  /* uninitialised */
-void *mem_zalloc(size_t size); /* zeroed */
-void *mem_realloc(void *p, size_t size);
-void *mem_aligned(size_t alignment, size_t size); /* power of two; freed by mem_free */
-void mem_free(void *p);
-char *mem_strdup(const char *s);
+void *heap_alloc(size_t size);  /* uninitialised */
+void *heap_zalloc(size_t size); /* zeroed */
+void *heap_realloc(void *p, size_t size);
+void *heap_aligned(size_t alignment, size_t size); /* power of two; freed by heap_free */
+void heap_free(void *p);
+char *heap_strdup(const char *s);
 
 /* Address space for large, long-lived blocks (arenas, caches, private log buffers): anonymous
  * memory, zeroed, on a cache line, with huge pages advised when size >= 2 MiB. What is freed goes
  * back to the system at once, but for the small ones (64 KiB and less), which are the heap's. */
-void *mem_pages(size_t size);
-void mem_pages_free(void *p, size_t size);
+void *pages_alloc(size_t size);
+void pages_free(void *p, size_t size);
 /* bytes of such blocks in the process now, in whole pages: what charges are compared with */
-uint64_t mem_pages_held(void);
+uint64_t pages_in_use(void);
 
 /* What this thread's newest allocation that failed had asked for, told once: for the error that
  * describes it. 0: there was none. */
-size_t mem_refused(void);
+size_t heap_refused(void);
 
 /* What can give memory back when the system has none left (also: `ulimit -v`). An allocation that
  * fails asks all of them, and is tried once more. `give` is called by any thread, in the middle of
  * an allocation, whatever locks it holds: so it only tries locks (mutex_try), and allocates
  * nothing. */
-typedef struct mem_relief {
+typedef struct heap_relief {
     void (*give)(void *ctx);
     void *ctx;
-    struct mem_relief *next; /* alloc.c changes it under its lock */
-} mem_relief;
-void mem_relief_add(mem_relief *r);
-void mem_relief_remove(mem_relief *r);
+    struct heap_relief *next; /* alloc.c changes it under its lock */
+} heap_relief;
+void heap_relief_add(heap_relief *r);
+void heap_relief_remove(heap_relief *r);
 /* Asks them. False: there are none. For system calls that fail for want of memory. */
-bool mem_relieve(void);
+bool heap_relieve(void);
 
 void alloc_fail_at(uint64_t n);
 uint64_t alloc_count(void);

@@ -9,12 +9,12 @@
 #include <firn/types.h>
 
 /* Records a status with a printf-style message and no file. */
-int error_set(firn_error *err, int status, const char *format, ...)
+int error_set(firn_error *err, int rc, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* As error_set, about `file` at `offset` (FIRN_NO_OFFSET for none). */
-int error_file(firn_error *err, int status, const char *file, uint64_t offset, const char *format,
-               ...) __attribute__((format(printf, 5, 6)));
+int error_file(firn_error *err, int rc, const char *file, uint64_t offset, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* A failed system call: the status follows from sys_errno (ENOSPC, EDQUOT, EFBIG: NO_SPACE; ENOMEM:
  * NO_MEMORY, as EMFILE and ENFILE; ENOENT: NOT_FOUND; else IO), and so does a first hint. `verb` as
@@ -28,26 +28,26 @@ int error_thread(firn_error *err, const char *file, int sys_errno);
 
 /* The end of a call that has collected its failure in a struct of its own: hands *found to the
  * caller, who sees nothing of it when the call succeeded. A failure that has no description gets
- * one. Returns `status`. */
-int error_give(firn_error *err, int status, const firn_error *found);
+ * one. Returns `rc`. */
+int error_give(firn_error *err, int rc, const firn_error *found);
 
 /* What was missing was needed: NOT_FOUND, which is an answer, becomes IO, and any other status
  * stays. Returns the status. */
-int error_needed(firn_error *err, int status);
+int error_needed(firn_error *err, int rc);
 
 /* Told behind NO_SPACE or NO_MEMORY, when nothing has happened: sets a hint that fits the cause and
  * ends with `then`. */
 void error_hint_curable(firn_error *err, const char *then);
 
 /* The newest allocation of this thread that failed. How much it had asked for, the allocator knows
- * (mem_refused); that is told when it is 1 MiB or more. */
+ * (heap_refused); that is told when it is 1 MiB or more. */
 int error_no_memory(firn_error *err);
 
 /* Does it pass by itself? A full disk and a lack of memory or descriptors do: nothing has happened,
  * and trying again is right. */
-static inline bool error_curable(int status)
+static inline bool error_curable(int rc)
 {
-    return status == FIRN_NO_SPACE || status == FIRN_NO_MEMORY;
+    return rc == FIRN_NO_SPACE || rc == FIRN_NO_MEMORY;
 }
 
 /* Replaces the hint. */

@@ -9,7 +9,7 @@
 int array_double(void *array, size_t *capacity, size_t element_bytes, firn_error *err);
 
 /* Room for one more element behind `count` of `element_bytes` each. `array` is the address of the
- * pointer to the first one (NULL: there is none yet), which mem_free frees in the end; it and
+ * pointer to the first one (NULL: there is none yet), which heap_free frees in the end; it and
  * *capacity change only on success. FIRN_NO_MEMORY; `err` may be NULL. */
 static inline int array_grow(void *array, size_t *capacity, size_t count, size_t element_bytes,
                              firn_error *err)

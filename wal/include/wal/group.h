@@ -114,6 +114,6 @@ int wal_group_append(wal *w, wal_group *g, firn_error *err);
 bool wal_group_next(const wal_group *g, const wal_request **at, wal_applied *frame);
 /* Gives up leadership and answers the group: with FIRN_OK behind wal_group_append; with the failure
  * and its description, which reach each caller of the group, when a step before that failed. */
-void wal_group_end(wal *w, wal_group *g, int status, firn_error *error);
+void wal_group_end(wal *w, wal_group *g, int rc, firn_error *error);
 
 #endif

@@ -279,7 +279,7 @@ uint64_t store_next_file_no(firn *db);
 int store_check_file_no(const firn *db, firn_error *err);
 /* Notes an error of background work: what may be cured makes this work wait and try again, anything
  * else stops writing. */
-void store_background_error(firn *db, background_work work, int status, const firn_error *err);
+void store_background_error(firn *db, background_work work, int rc, const firn_error *err);
 /* This work has succeeded. */
 void store_background_works(firn *db, background_work work);
 /* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells
