@@ -162,29 +162,16 @@ static void note_kept(build *b, uint64_t from, uint64_t to)
         join_kept(b);
 }
 
-/* How many snapshots are below a number. */
-static size_t snapshots_below(const keeper *k, uint64_t seq)
-{
-    size_t low = 0, high = k->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (k->snapshots[middle] < seq)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* A version that stays behind a newer one of its key is there for the snapshots between the two. */
 static int add_one(filling *f, const iter *it, firn_error *err)
 {
     int rc = build_add(f->b, it, err);
     if (rc == FIRN_OK && f->written) {
-        size_t first = snapshots_below(&f->keeper, it->seq);
-        size_t end = snapshots_below(&f->keeper, f->written);
+        const keeper *k = &f->keeper;
+        size_t first = snapshots_below(k->snapshots, k->count, it->seq);
+        size_t end = snapshots_below(k->snapshots, k->count, f->written);
         if (first < end)
-            note_kept(f->b, f->keeper.snapshots[first], f->keeper.snapshots[end - 1]);
+            note_kept(f->b, k->snapshots[first], k->snapshots[end - 1]);
     }
     f->written = it->seq;
     return rc;
@@ -300,6 +287,21 @@ int build_finish(build *b, firn_error *err)
     int rc = b->writer ? end_table(b, err) : FIRN_OK;
     if (rc == FIRN_OK && b->count)
         rc = fs_dir_sync(b->db->dir, err);
+    return rc;
+}
+
+int build_list(const build *b, edit *e)
+{
+    int rc = FIRN_OK;
+    for (size_t i = 0; rc == FIRN_OK && i < b->count; i++)
+        rc = edit_add(e, b->level, b->tables[i]);
+    return rc;
+}
+
+int build_commit(firn *db, int made, edit *e, mem *flushed, bool *stay, firn_error *err)
+{
+    int rc = made == FIRN_OK ? store_commit_edit(db, e, flushed, err) : made;
+    *stay = rc == FIRN_OK || (made == FIRN_OK && !error_curable(rc));
     return rc;
 }
 

@@ -317,8 +317,8 @@ static int list_outputs(const job *j, edit *e, uint64_t *bytes)
     for (size_t i = 0; i < j->part_count; i++) {
         const build *b = &j->parts[i].build;
         *bytes += b->bytes;
-        for (size_t at = 0; rc == FIRN_OK && at < b->count; at++)
-            rc = edit_add(e, j->what.target, b->tables[at]);
+        if (rc == FIRN_OK)
+            rc = build_list(b, e);
     }
     return rc;
 }
@@ -335,17 +335,15 @@ static int rewrite(job *j, firn_error *err)
     rc = rc == FIRN_OK ? jobs_run_parts(j, err) : error_no_memory(err);
     if (rc == FIRN_OK && list_outputs(j, &e, &bytes) != FIRN_OK)
         rc = error_no_memory(err);
-    bool committing = rc == FIRN_OK;
-    if (committing)
-        rc = store_commit_edit(db, &e, NULL, err);
+    bool stay;
+    rc = build_commit(db, rc, &e, NULL, &stay, err);
     if (rc == FIRN_OK) {
         for (size_t i = 0; i < e.dropped_count; i++)
             atomic_store_explicit(&e.dropped[i].table->obsolete, true, memory_order_release);
         atomic_fetch_add_explicit(&db->counters.bytes_compacted, bytes, memory_order_relaxed);
     }
     end_relief(j);
-    /* As in flush.c: unknown whether the manifest lists them, so they stay. */
-    release_parts(j, rc == FIRN_OK || (committing && !error_curable(rc)));
+    release_parts(j, stay);
     edit_release(&e);
     return rc;
 }

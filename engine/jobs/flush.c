@@ -127,9 +127,8 @@ static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
         b->from_log = true;
         rc = write_table(&keep, m, b, err);
         f->bytes += b->bytes;
-        for (size_t i = 0; rc == FIRN_OK && i < b->count; i++)
-            if (edit_add(e, 0, b->tables[i]) != FIRN_OK)
-                rc = error_no_memory(err);
+        if (rc == FIRN_OK && build_list(b, e) != FIRN_OK)
+            rc = error_no_memory(err);
     }
     return rc;
 }
@@ -140,18 +139,15 @@ static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
     uint64_t flushed = atomic_load_explicit(&m->seq_last, memory_order_relaxed);
     uint64_t covered_no = wal_segment_no(m->segment);
     edit e = {.flushed_seq = flushed, .covered_no = covered_no};
+    bool stay;
     int rc = write_tables(db, m, &f, &e, err);
-    bool committing = rc == FIRN_OK;
-    if (committing)
-        rc = store_commit_edit(db, &e, m, err);
+    rc = build_commit(db, rc, &e, m, &stay, err);
     if (rc == FIRN_OK) {
         atomic_fetch_add_explicit(&db->counters.bytes_flushed, f.bytes, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
     }
-    /* E7: when it is unknown whether the edit reached the disk, the tables must stay: the manifest
-     * may list them. */
     for (size_t i = 0; i < f.count; i++)
-        build_release(&f.builds[i], rc == FIRN_OK || (committing && !error_curable(rc)));
+        build_release(&f.builds[i], stay);
     heap_free(f.builds);
     edit_release(&e);
     if (rc == FIRN_OK)

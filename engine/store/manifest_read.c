@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <base/alloc.h>
 #include <base/error.h>
+#include <base/grow.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -601,16 +602,16 @@ void manifest_state_release(manifest_state *s)
         version_unref(s->buckets[i].version);
     heap_free(s->buckets);
     s->buckets = NULL;
-    s->bucket_count = 0;
+    s->bucket_count = s->bucket_capacity = 0;
 }
 
 int manifest_state_add(manifest_state *s, uint8_t bucket, firn_slice name, version *v)
 {
-    bucket_state *grown = heap_realloc(s->buckets, (s->bucket_count + 1) * sizeof *grown);
-    if (!grown)
-        return FIRN_NO_MEMORY;
-    s->buckets = grown;
-    bucket_state *b = &grown[s->bucket_count++];
+    int rc =
+        array_grow(&s->buckets, &s->bucket_capacity, s->bucket_count, sizeof *s->buckets, NULL);
+    if (rc != FIRN_OK)
+        return rc;
+    bucket_state *b = &s->buckets[s->bucket_count++];
     *b = (bucket_state){.bucket = bucket, .name_size = (uint8_t)name.size, .version = v};
     memcpy(b->name, name.data, name.size);
     version_ref(v);

@@ -2,20 +2,20 @@
 #include <tree/fragments.h>
 
 #include <base/alloc.h>
+#include <base/grow.h>
+#include <base/search.h>
+
+static bool ends_before(const void *list, size_t at, void *key)
+{
+    return slice_compare(((const fragment *)list)[at].end, *(const firn_slice *)key) <= 0;
+}
 
 uint64_t fragments_find(const fragments *f, firn_slice key, uint64_t seq_max)
 {
-    size_t low = 0, high = f->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (slice_compare(f->list[middle].end, key) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    for (; low < f->count && slice_compare(f->list[low].first, key) <= 0; low++)
-        if (f->list[low].seq <= seq_max)
-            return f->list[low].seq;
+    size_t i = search_first(f->list, 0, f->count, &key, ends_before);
+    for (; i < f->count && slice_compare(f->list[i].first, key) <= 0; i++)
+        if (f->list[i].seq <= seq_max)
+            return f->list[i].seq;
     return 0;
 }
 
@@ -23,16 +23,10 @@ int erasures_add(erasures *e, fragments f)
 {
     if (f.count == 0)
         return FIRN_OK;
-    if (e->count == e->capacity) {
-        size_t wanted = e->capacity ? e->capacity * 2 : 8;
-        fragments *grown = heap_realloc(e->of, wanted * sizeof *grown);
-        if (!grown)
-            return FIRN_NO_MEMORY;
-        e->of = grown;
-        e->capacity = wanted;
-    }
-    e->of[e->count++] = f;
-    return FIRN_OK;
+    int rc = array_grow(&e->of, &e->capacity, e->count, sizeof f, NULL);
+    if (rc == FIRN_OK)
+        e->of[e->count++] = f;
+    return rc;
 }
 
 void erasures_release(erasures *e)

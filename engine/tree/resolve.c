@@ -48,11 +48,15 @@ static bool cannot_see(const void *snapshots, size_t at, void *seq)
     return ((const uint64_t *)snapshots)[at] < *(const uint64_t *)seq;
 }
 
-/* How many snapshots cannot see `seq`. All readers that see a version of a stripe see its newest
- * one. */
+size_t snapshots_below(const uint64_t *snapshots, size_t count, uint64_t seq)
+{
+    return search_first(snapshots, 0, count, &seq, cannot_see);
+}
+
+/* All readers that see a version of a stripe see its newest one. */
 static size_t stripe_of(const keeper *k, uint64_t seq)
 {
-    return search_first(k->snapshots, 0, k->count, &seq, cannot_see);
+    return snapshots_below(k->snapshots, k->count, seq);
 }
 
 /* False: something newer in the same stripe hides it from every reader (K1). */

@@ -1,8 +1,8 @@
 /* schedule_shape: how the bytes of a tree should lie, and how far they are from that (schedule.h).
  */
-#include <base/search.h>
 #include <base/slice.h>
 
+#include <tree/resolve.h>
 #include <tree/schedule.h>
 
 static uint64_t times(uint64_t a, uint64_t b)
@@ -90,15 +90,9 @@ uint64_t schedule_unit(const schedule_rules *r, const version *v)
                                                        : r->level_base_bytes;
 }
 
-static bool is_below(const void *snapshots, size_t at, void *seq)
-{
-    return ((const uint64_t *)snapshots)[at] < *(const uint64_t *)seq;
-}
-
 static bool is_needed(const kept_range *k, const uint64_t *snapshots, size_t count)
 {
-    uint64_t from = k->from;
-    size_t first = search_first(snapshots, 0, count, &from, is_below);
+    size_t first = snapshots_below(snapshots, count, k->from);
     return first < count && snapshots[first] <= k->to;
 }
 

@@ -52,6 +52,12 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
 /* Finishes the last table and syncs the folder: the tables are durable, and no version lists them
  * yet. */
 int build_finish(build *b, firn_error *err);
+/* Adds the finished tables to the edit, at the build's level. FIRN_NO_MEMORY, not described. */
+int build_list(const build *b, edit *e);
+/* Commits the edit that lists the tables of builds, if `made`, which is what making them came to,
+ * is FIRN_OK; returns what failed. *stay: the tables are not to be removed. They are listed, or it
+ * is unknown whether the edit reached the disk, and the manifest may list them (E7). */
+int build_commit(firn *db, int made, edit *e, mem *flushed, bool *stay, firn_error *err);
 /* Releases; tables that were not `kept` are removed. */
 void build_release(build *b, bool kept);
 

@@ -34,7 +34,7 @@ typedef struct manifest_state {
     uint64_t salt;         /* of its records' checksums */
     version *version;      /* of the default bucket; owned reference */
     bucket_state *buckets; /* the others, ascending */
-    size_t bucket_count;
+    size_t bucket_count, bucket_capacity;
     /* numbers of buckets below it have been given out; 0: only the default one's */
     unsigned bucket_limit;
     bool closed_clean;   /* the last record says that, and where, the store was closed */

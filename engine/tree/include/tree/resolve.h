@@ -26,6 +26,7 @@
 #define ENGINE_RESOLVE_H
 
 #include <firn/types.h>
+#include <stddef.h>
 
 /* ---- For a reader ---- */
 
@@ -67,6 +68,9 @@ static inline resolve_answer resolve_absent(uint64_t erased)
 int resolve_refuse(uint8_t kind, firn_error *err);
 
 /* ---- For a merge (flush, compaction, repair) ---- */
+
+/* How many snapshots cannot see a version with this number. They ascend. */
+size_t snapshots_below(const uint64_t *snapshots, size_t count, uint64_t seq);
 
 typedef enum keeper_verdict {
     KEEPER_DROP,    /* no reader can see it */
