@@ -2,6 +2,7 @@
 #ifndef SIMULATE_TREE_H
 #define SIMULATE_TREE_H
 
+#include <tree/edit.h>
 #include <tree/schedule.h>
 
 #include "content.h"

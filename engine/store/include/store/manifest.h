@@ -11,6 +11,7 @@
 #define ENGINE_MANIFEST_H
 
 #include <store/tree.h>
+#include <tree/edit.h>
 
 /* A manifest that has grown to this is replaced. */
 #define MANIFEST_REWRITE_BYTES (UINT64_C(4) << 20)

@@ -5,7 +5,7 @@
  *              run.c          what can be read: a memtable, a table, a level
  *              fragments.c    its range deletes
  *              view.c         memtables and a version
- *              version.c, table.c   what a version is made of
+ *              version.c, table.c, edit.c   what a version is made of, and the difference of two
  *              version_build.c   the next version, out of edits
  *              merge.c, level_iter.c   several runs as one; the tables of a level as one
  *              schedule.c, schedule_shape.c   which compaction is due: pure

@@ -123,29 +123,6 @@ typedef struct version {
     level levels[FIRN_LEVELS];
 } version;
 
-typedef struct edit_table {
-    unsigned level;
-    table *table; /* borrowed */
-} edit_table;
-
-/* The difference between a version and the next; also what a manifest record says. */
-typedef struct edit {
-    edit_table *added, *dropped;
-    size_t added_count, dropped_count;
-    size_t added_capacity, dropped_capacity;
-    uint64_t flushed_seq;      /* 0: unchanged */
-    uint64_t covered_no;       /* 0: unchanged; log segments up to here hold nothing newer */
-    uint64_t next_file_no;     /* 0: unchanged */
-    const struct tree *create; /* a bucket that begins to be; NULL: none */
-    const struct tree *drop;   /* one that ends, with the tables that it still lists */
-    bool closed;               /* a clean close ... */
-    uint64_t closed_seq;       /* ... of a log that ended here */
-} edit;
-
-int edit_add(edit *e, unsigned level, table *t);
-int edit_drop(edit *e, unsigned level, table *t);
-void edit_release(edit *e);
-
 int version_new_empty(version **out);
 /* How many were ever made in this process: what tests bound. */
 extern _Atomic uint64_t versions_made;

@@ -27,7 +27,7 @@
 #ifndef ENGINE_VERSION_BUILD_H
 #define ENGINE_VERSION_BUILD_H
 
-#include <tree/version.h>
+#include <tree/edit.h>
 
 /* 64 TiB of tables of the default size. */
 #define VERSION_TABLES_MAX (UINT64_C(1) << 20)
