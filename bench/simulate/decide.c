@@ -22,16 +22,30 @@ void decide_init(decider *d, const settings *s)
         r->job_bytes = (uint64_t)s->job_bytes;
 }
 
+/* A look at all tables costs as many steps as there are tables. In a large tree, all of the virtual
+ * day would go into looks that find nothing: so behind one that found nothing, the next comes when
+ * short looks have cost about as much. In a tree of few tables that is each time, as in the engine. */
+static bool may_look_at_all(const decider *d, const version *v)
+{
+    size_t tables = 0;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        tables += v->levels[n].count;
+    return d->calm || d->short_looks >= tables / (SCHEDULE_LOOKS * FIRN_LEVELS);
+}
+
 bool decide(decider *d, const sim_tree *t, schedule_job *j)
 {
     schedule_state state = {.version = t->version,
                             .claims = d->claims,
                             .claim_count = d->claim_count,
-                            .free_bytes = UINT64_MAX,
-                            .calm = d->calm};
+                            .free_bytes = UINT64_MAX};
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         state.cursor[n] = d->cursor[n];
-    int rc = schedule_next(&d->rules, &state, j);
+    bool all = may_look_at_all(d, t->version);
+    int rc =
+        all ? schedule_find(&d->rules, &state, d->calm, j) : schedule_next(&d->rules, &state, j);
+    if (rc == FIRN_NOT_FOUND)
+        d->short_looks = all ? 0 : d->short_looks + 1;
     if (rc == FIRN_NO_MEMORY)
         stop("no memory left");
     if (rc == FIRN_OK)
@@ -42,15 +56,11 @@ bool decide(decider *d, const sim_tree *t, schedule_job *j)
 /* The last level has all keys, and each one above it its share. */
 void decide_fill(const decider *d, sim_tree *t)
 {
-    uint64_t target[FIRN_LEVELS] = {0}, all = (uint64_t)tree_last_bytes(t), bytes = all;
+    uint64_t target[FIRN_LEVELS] = {0}, all = (uint64_t)tree_last_bytes(t);
     unsigned count = schedule_levels_for(&d->rules, all);
     unsigned last = count + 1 < FIRN_LEVELS ? count + 1 : count;
-    for (unsigned n = last; n > last - count; n--) {
-        target[n] = bytes > d->rules.level_base_bytes ? bytes : d->rules.level_base_bytes;
-        bytes /= d->rules.ratio;
-    }
-    if (all < target[last])
-        target[last] = all;
+    schedule_share(&d->rules, all, last, count, target);
+    target[last] = all;
     tree_fill(t, target, last);
 }
 
@@ -61,32 +71,27 @@ double decide_mem_share(const settings *s)
 
 double decide_delay_ns(const pressure *p, double bytes)
 {
-    uint32_t load = slow_load(p->level0, p->debt, p->unit);
-    uint32_t left = slow_load_left(load, (uint32_t)p->relief, p->level0);
-    uint64_t delay = slow_delay_ns(left, (uint64_t)bytes);
-    uint64_t for_flush = slow_flush_delay_ns(p->frozen, (uint32_t)(p->done * SLOW_ONE),
-                                             (uint32_t)(p->filled * SLOW_ONE), (uint64_t)bytes);
-    return (double)(for_flush > delay ? for_flush : delay);
+    slow_state now = {.load = slow_load(p->level0, p->debt, p->unit),
+                      .relief = (uint32_t)p->relief,
+                      .tables = p->level0,
+                      .frozen = p->frozen,
+                      .done = (uint32_t)(p->done * SLOW_ONE),
+                      .filled = (uint32_t)(p->filled * SLOW_ONE)};
+    return (double)slow_owed_ns(&now, (uint64_t)bytes);
 }
 
-/* As begin_relief in compact.c has it. */
 double decide_worth(const decider *d, const sim_tree *t, const schedule_job *j)
 {
-    double worth = j->level == 0
-                       ? (double)j->counts[0]
-                       : (double)j->bytes_in / (double)schedule_unit(&d->rules, t->version);
-    return (worth < L0_STOP_AT ? worth : L0_STOP_AT) * SLOW_ONE;
+    return slow_worth(j->level == 0 ? j->counts[0] : 0, j->bytes_in,
+                      schedule_unit(&d->rules, t->version));
 }
 
 bool decide_stopped(unsigned level0, unsigned frozen)
 {
-    return slow_level0_full(level0, frozen) || frozen > FROZEN_MAX;
+    return slow_stops(level0, frozen);
 }
 
 unsigned decide_parts(const decider *d, const schedule_job *j, unsigned workers)
 {
-    uint64_t parts = j->bytes_in / (d->rules.table_bytes * 2);
-    if (workers < 2 || j->kind == JOB_MOVE || parts < 1)
-        return 1;
-    return parts < 4 ? (unsigned)parts : 4;
+    return schedule_parts(&d->rules, j, workers);
 }

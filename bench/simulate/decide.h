@@ -11,7 +11,8 @@
 typedef struct decider {
     schedule_rules rules;
     size_t cursor[FIRN_LEVELS]; /* as in schedule_state */
-    bool calm;                  /* likewise */
+    bool calm;                  /* as in schedule_find */
+    size_t short_looks;         /* that found nothing, since one at all tables found nothing */
     claim claims[WORKERS_MAX];  /* of the jobs that run */
     size_t claim_count;
 } decider;

@@ -225,7 +225,7 @@ static bool lies_below(void *ctx, uint64_t low, uint64_t high)
     return false;
 }
 
-/* As compact.c cuts: an output overlaps no more than so much of the level below its own. */
+/* As compact.c cuts. */
 static uint64_t reach(void *ctx, uint64_t low)
 {
     const making *m = ctx;
@@ -233,15 +233,9 @@ static uint64_t reach(void *ctx, uint64_t low)
     if (m->level == 0 || m->level + 1 >= FIRN_LEVELS)
         return UINT64_MAX;
     const level *l = &m->tree->version->levels[m->level + 1];
-    uint64_t bytes = 0, most = m->tree->rules->table_bytes * SCHEDULE_OVERLAP;
     place_key(low, from);
-    for (size_t i = level_find(l, (firn_slice){from, sizeof from}); i < l->count; i++) {
-        bytes += l->tables[i]->properties.file_bytes;
-        uint64_t begins = tree_content(m->tree, l->tables[i])->low;
-        if (bytes > most && begins > low)
-            return begins - 1;
-    }
-    return UINT64_MAX;
+    size_t end = schedule_reach(m->tree->rules, l, level_find(l, (firn_slice){from, sizeof from}));
+    return end < l->count ? tree_content(m->tree, l->tables[end])->low - 1 : UINT64_MAX;
 }
 
 static bool always_below(void *ctx, uint64_t low, uint64_t high)

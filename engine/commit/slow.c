@@ -55,19 +55,20 @@ static void sleep_ms(firn *db, uint32_t ms)
     mutex_unlock(&db->state_mu);
 }
 
-/* Compaction and flush are each kept up with: the one that is further behind decides. */
-static uint64_t delay_now(firn *db, uint64_t bytes)
+static uint32_t told(const _Atomic uint32_t *figure)
 {
-    uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
-    uint32_t left = slow_load_left(atomic_load_explicit(&db->load, memory_order_relaxed),
-                                   atomic_load_explicit(&db->relief, memory_order_relaxed),
-                                   pressure & ~PRESSURE_STOP);
-    uint64_t delay = slow_delay_ns(left, bytes);
-    uint64_t for_flush =
-        slow_flush_delay_ns(atomic_load_explicit(&db->frozen, memory_order_relaxed),
-                            atomic_load_explicit(&db->flush_done, memory_order_relaxed),
-                            atomic_load_explicit(&db->filled, memory_order_relaxed), bytes);
-    return for_flush > delay ? for_flush : delay;
+    return atomic_load_explicit(figure, memory_order_relaxed);
+}
+
+static uint64_t delay_now(const firn *db, uint64_t bytes)
+{
+    slow_state now = {.load = told(&db->load),
+                      .relief = told(&db->relief),
+                      .tables = told(&db->pressure) & ~PRESSURE_STOP,
+                      .frozen = told(&db->frozen),
+                      .done = told(&db->flush_done),
+                      .filled = told(&db->filled)};
+    return slow_owed_ns(&now, bytes);
 }
 
 int slow_down(firn *db, uint64_t bytes, firn_error *err)

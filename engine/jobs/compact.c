@@ -12,17 +12,14 @@
 #include "jobs.h"
 #include <tree/run.h>
 
-#define PARTS_MOST  4
-#define PART_TABLES 2 /* a part has the bytes of so many tables, or more */
-
 /* What a merge has to know beside the versions. */
 typedef struct surroundings {
     job *job;
     size_t at[FIRN_LEVELS]; /* per level, how far the keys have come */
-    /* Of the level below the output: which of its tables the present output overlaps. */
-    size_t next;
-    uint64_t overlapped; /* bytes of those in front of `next` */
-    size_t tables;       /* finished when the present output began */
+    /* Of the level below the output: the first table that does not end before the last key; where
+     * the present output is overlapped first, and which table it may not reach (0: not known). */
+    size_t next, first, reach;
+    size_t tables; /* finished when the present output began */
 } surroundings;
 
 /* May something of `key` lie below the output level? */
@@ -40,36 +37,37 @@ static bool lies_below(void *ctx, firn_slice key)
     return false;
 }
 
+/* The present output overlaps tables of the level below from `first` on. */
+static void begin_output(surroundings *s, const level *below, size_t first)
+{
+    if (s->reach == 0 || s->first != first)
+        s->reach = schedule_reach(&s->job->db->rules, below, first);
+    s->first = first;
+}
+
 /* Would the output overlap too much of the next level, if it took this key? */
 static bool cuts(void *ctx, const build *b, firn_slice key)
 {
     surroundings *s = ctx;
-    const firn *db = s->job->db;
     const level *l = &s->job->view->version->levels[s->job->what.target + 1];
-    if (!b->writer || b->cut || b->count != s->tables) {
-        s->overlapped = 0; /* it began with the last key, or begins with this one */
-        s->tables = b->count;
-    }
-    for (; s->next < l->count; s->next++) {
-        const sst_properties *p = &l->tables[s->next]->properties;
-        if (slice_compare(p->key_max, key) >= 0)
-            break;
-        s->overlapped += b->writer && !b->cut ? p->file_bytes : 0;
-    }
-    uint64_t with = s->overlapped;
-    if (s->next < l->count && slice_compare(l->tables[s->next]->properties.key_min, key) <= 0)
-        with += l->tables[s->next]->properties.file_bytes;
-    return b->writer && with > db->rules.table_bytes * SCHEDULE_OVERLAP;
+    bool begins = !b->writer || b->cut; /* with this key; else it began with the last one, ... */
+    if (!begins && b->count != s->tables)
+        begin_output(s, l, s->next); /* ... or before that */
+    s->tables = b->count;
+    while (s->next < l->count && slice_compare(l->tables[s->next]->properties.key_max, key) < 0)
+        s->next++;
+    if (begins)
+        begin_output(s, l, s->next);
+    return !begins && s->reach < l->count &&
+           slice_compare(l->tables[s->reach]->properties.key_min, key) <= 0;
 }
 
 /* What a job takes off the load (slow_load) when it is done. */
 static void begin_relief(job *j)
 {
     const firn *db = j->db;
-    double worth = j->what.level == 0 ? (double)j->what.counts[0]
-                                      : (double)j->what.bytes_in /
-                                            (double)schedule_unit(&db->rules, j->view->version);
-    j->worth = worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
+    j->worth = slow_worth(j->what.level == 0 ? j->what.counts[0] : 0, j->what.bytes_in,
+                          schedule_unit(&db->rules, j->view->version));
     for (unsigned side = 0; side < 2; side++)
         for (size_t i = 0; i < j->what.counts[side]; i++)
             j->entries += j->what.inputs[side][i]->properties.entries;
@@ -183,15 +181,6 @@ static unsigned side_to_cut(const job *j)
     return j->what.level > 0 && j->what.counts[0] > j->what.counts[1] ? 0 : 1;
 }
 
-static size_t parts_worth(const job *j)
-{
-    const firn *db = j->db;
-    uint64_t count = j->what.bytes_in / (db->rules.table_bytes * PART_TABLES);
-    if (db->compactor_count < 2 || count < 2)
-        return 1;
-    return count < PARTS_MOST ? (size_t)count : PARTS_MOST;
-}
-
 static void begin_part(job *j, part *parts, size_t at, firn_slice lower)
 {
     parts[at].limits = (iter_limits){.seq_max = FIRN_MAX_SEQ};
@@ -256,7 +245,7 @@ static size_t cut_largest_table(job *j, part *parts, size_t count)
 
 static int make_parts(job *j)
 {
-    size_t count = parts_worth(j), made;
+    size_t count = schedule_parts(&j->db->rules, &j->what, j->db->compactor_count), made;
     part *parts = heap_zalloc(count * sizeof *parts);
     if (!parts)
         return FIRN_NO_MEMORY;

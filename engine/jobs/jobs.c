@@ -99,12 +99,7 @@ static int next_of(firn *db, tree *t, bool calm, job *out, uint64_t *free_now, f
     int rc = look_around(db, t, out->view->version, 0, &s);
     if (rc == FIRN_OK) {
         *free_now = s.state.free_bytes = free_bytes(db);
-        rc = schedule_next(&db->rules, &s.state, &out->what);
-    }
-    if (rc == FIRN_NOT_FOUND || rc == FIRN_NO_SPACE) {
-        s.state.whole = true;
-        s.state.calm = calm;
-        rc = schedule_next(&db->rules, &s.state, &out->what);
+        rc = schedule_find(&db->rules, &s.state, calm, &out->what);
     }
     if (rc == FIRN_NO_SPACE && db->jobs)
         rc = FIRN_NOT_FOUND; /* when what runs has ended, there may be room */

@@ -28,6 +28,17 @@ bool slow_level0_full(uint32_t tables, size_t frozen)
     return tables + frozen >= L0_STOP_AT;
 }
 
+bool slow_stops(uint32_t tables, size_t frozen)
+{
+    return slow_level0_full(tables, frozen) || frozen > FROZEN_MAX;
+}
+
+uint32_t slow_worth(size_t tables, uint64_t bytes, uint64_t unit)
+{
+    double worth = tables ? (double)tables : (double)bytes / (double)unit;
+    return worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
+}
+
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
 {
     /* However much of it is being done: the tables are there until it ends, and there is room for
@@ -61,6 +72,13 @@ uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint
     uint64_t ahead = filled - done, left = filled < SLOW_ONE ? SLOW_ONE - filled : 1;
     return delay_of(bytes, FLUSH_NS_PER_BYTE * ahead * ahead, (SLOW_ONE - done) * left,
                     FLUSH_DELAY_NS_MAX);
+}
+
+uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes)
+{
+    uint64_t delay = slow_delay_ns(slow_load_left(s->load, s->relief, s->tables), bytes);
+    uint64_t for_flush = slow_flush_delay_ns(s->frozen, s->done, s->filled, bytes);
+    return for_flush > delay ? for_flush : delay;
 }
 
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance)

@@ -67,7 +67,7 @@ static void update_pressure(firn *db) REQUIRES(db->state_mu)
     atomic_store_explicit(&db->has_kept, kept > 0, memory_order_relaxed);
     atomic_store_explicit(&db->load, slow_load(most, debt, unit), memory_order_relaxed);
     atomic_store_explicit(&db->frozen, (uint32_t)frozen, memory_order_relaxed);
-    if (slow_level0_full(most, frozen) || frozen > FROZEN_MAX || db->background_status != FIRN_OK)
+    if (slow_stops(most, frozen) || db->background_status != FIRN_OK)
         most |= PRESSURE_STOP;
     atomic_store_explicit(&db->pressure, most, memory_order_relaxed);
 }

@@ -33,6 +33,16 @@ unsigned schedule_levels_for(const schedule_rules *r, uint64_t bytes)
     return count;
 }
 
+void schedule_share(const schedule_rules *r, uint64_t bytes, unsigned last, unsigned count,
+                    uint64_t share[FIRN_LEVELS])
+{
+    share[last] = UINT64_MAX;
+    for (unsigned n = last - 1; n > last - count; n--) {
+        bytes /= r->ratio;
+        share[n] = bytes > r->level_base_bytes ? bytes : r->level_base_bytes;
+    }
+}
+
 void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape *out)
 {
     uint64_t bytes = 0;
@@ -41,14 +51,7 @@ void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape
     unsigned count = schedule_levels_for(r, bytes), last = deepest(v);
     *out = (schedule_shape){.last = last > count ? last : count};
     out->base = out->last - count + 1;
-    for (unsigned n = out->last; n >= out->base; n--) {
-        out->share[n] = n == out->last                ? UINT64_MAX
-                        : bytes > r->level_base_bytes ? bytes
-                                                      : r->level_base_bytes;
-        if (n < out->last)
-            bytes = out->share[n];
-        bytes /= r->ratio;
-    }
+    schedule_share(r, bytes, out->last, count, out->share);
     out->landing = 1;
     while (out->landing < out->base && v->levels[out->landing].count == 0)
         out->landing++;

@@ -22,9 +22,14 @@ uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit);
 /* Must writers wait for compaction? A memtable that waits for its flush is as good as a table of
  * level 0. */
 bool slow_level0_full(uint32_t tables, size_t frozen);
+/* Must they wait, for compaction or for a flush? */
+bool slow_stops(uint32_t tables, size_t frozen);
 /* The load that is left when running jobs have done `relief` of it, with so many tables in level 0.
  */
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
+/* What a job takes off the load when it is done: of level 0 its tables, else (0) the bytes that it
+ * reads. */
+uint32_t slow_worth(size_t tables, uint64_t bytes, uint64_t unit);
 /* What a write of so many bytes owes under such a load. */
 uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);
 /* What it owes while as many memtables wait as may: writers wait when the active one is full before
@@ -33,6 +38,14 @@ uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);
  * is full by its share, but not its segment, goes on at that: it is rotated behind the flush. */
 uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint64_t bytes);
 #define SLOW_FLUSH_READ 0.75 /* of a flush that is `done` when all is read: then it is synced */
+/* What there is to do now, all of it. */
+typedef struct slow_state {
+    uint32_t load, relief, tables; /* as in slow_load_left */
+    uint32_t frozen, done, filled; /* as in slow_flush_delay_ns */
+} slow_state;
+/* What a write owes. Compaction and flush are each kept up with: the one that is further behind
+ * decides. */
+uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes);
 /* How long it sleeps for that, by a random number. On average as long as it owes. */
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
 

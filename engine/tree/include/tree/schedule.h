@@ -91,6 +91,10 @@ typedef struct schedule_job {
  * FIRN_NO_SPACE (something is due, and nothing of it fits; *out says what the smallest needs:
  * bytes_out_most and level). */
 int schedule_next(const schedule_rules *r, const schedule_state *s, schedule_job *out);
+/* What a worker does next: what is due where the cursors stand; if there is nothing, or no room for
+ * it, what is due anywhere (`whole`) and, in a calm, what can wait. Changes whole and calm in *s.
+ * Returns what schedule_next does. */
+int schedule_find(const schedule_rules *r, schedule_state *s, bool calm, schedule_job *out);
 /* Is anything due, claimed or not, whether it fits or not? */
 bool schedule_due(const schedule_rules *r, const schedule_state *s);
 
@@ -124,6 +128,13 @@ void schedule_job_release(schedule_job *j);
 claim schedule_claim(const schedule_job *j);
 bool schedule_overlaps(const claim *a, const claim *b);
 
+/* In how many parts a job is done where so many workers may help: 1 and more. */
+unsigned schedule_parts(const schedule_rules *r, const schedule_job *j, unsigned workers);
+/* Where an output ends because of the level below its own, of which it overlaps no table in front
+ * of `first`: index of the first one that it may not reach, greater than `first` (one table may
+ * always be overlapped); at least below->count: there is none. */
+size_t schedule_reach(const schedule_rules *r, const level *below, size_t first);
+
 /* Which levels are used, and what each may hold. */
 typedef struct schedule_shape {
     unsigned base, last;
@@ -132,6 +143,10 @@ typedef struct schedule_shape {
 } schedule_shape;
 /* How many levels below level 0 so many bytes need. */
 unsigned schedule_levels_for(const schedule_rules *r, uint64_t bytes);
+/* The shares of `count` levels, of which `last` is the last and holds so many bytes with those
+ * above it. Other levels' are left as they are. */
+void schedule_share(const schedule_rules *r, uint64_t bytes, unsigned last, unsigned count,
+                    uint64_t share[FIRN_LEVELS]);
 void schedule_shape_of(const schedule_rules *r, const version *v, schedule_shape *out);
 
 /* Bytes that must be written before no level below level 0 is over its share. */

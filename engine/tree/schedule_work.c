@@ -1,0 +1,36 @@
+/* schedule_work: how a worker comes to its next job, in how many parts that is done, and where its
+ * outputs end (schedule.h). */
+#include <tree/schedule.h>
+
+#define PARTS_MOST  4
+#define PART_TABLES 2 /* a part has the bytes of so many tables, or more */
+
+int schedule_find(const schedule_rules *r, schedule_state *s, bool calm, schedule_job *out)
+{
+    s->whole = s->calm = false;
+    int rc = schedule_next(r, s, out);
+    if (rc != FIRN_NOT_FOUND && rc != FIRN_NO_SPACE)
+        return rc;
+    s->whole = true;
+    s->calm = calm;
+    return schedule_next(r, s, out);
+}
+
+unsigned schedule_parts(const schedule_rules *r, const schedule_job *j, unsigned workers)
+{
+    uint64_t count = j->bytes_in / (r->table_bytes * PART_TABLES);
+    if (workers < 2 || j->kind == JOB_MOVE || count < 2)
+        return 1;
+    return count < PARTS_MOST ? (unsigned)count : PARTS_MOST;
+}
+
+size_t schedule_reach(const schedule_rules *r, const level *below, size_t first)
+{
+    uint64_t most = r->table_bytes * SCHEDULE_OVERLAP, bytes = 0;
+    for (size_t i = first; i < below->count; i++) {
+        bytes += below->tables[i]->properties.file_bytes;
+        if (i > first && bytes > most)
+            return i;
+    }
+    return below->count;
+}
