@@ -4,7 +4,55 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <store/load.h>
+
 #include "settings.h"
+
+void gauge_add(gauge *g, double value)
+{
+    g->sum += value;
+    g->worst = value > g->worst ? value : g->worst;
+    g->samples++;
+}
+
+double gauge_mean(const gauge *g)
+{
+    return g->samples ? g->sum / (double)g->samples : 0;
+}
+
+static double bytes_of(const edit_table *tables, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)tables[i].table->properties.file_bytes;
+    return sum;
+}
+
+static bool is_move(const edit *e)
+{
+    return e->added_count && e->dropped_count && e->added[0].table == e->dropped[0].table;
+}
+
+void figures_edit(figures *f, const edit *e, unsigned level0, uint64_t debt, uint64_t unit)
+{
+    double added = bytes_of(e->added, e->added_count);
+    if (e->added_count + e->dropped_count == 0)
+        return;
+    if (e->dropped_count == 0) {
+        f->flushes++;
+        f->flushed_bytes += added;
+    } else if (is_move(e)) {
+        f->moves++;
+    } else {
+        f->merges++;
+        f->read_bytes += bytes_of(e->dropped, e->dropped_count);
+        if (e->added_count)
+            f->merged_bytes[e->added[0].level] += added;
+    }
+    f->level0_worst = level0 > f->level0_worst ? level0 : f->level0_worst;
+    gauge_add(&f->owed, (double)debt);
+    gauge_add(&f->load, (double)slow_load(level0, debt, unit) / SLOW_ONE);
+}
 
 void figures_second(figures *f, double writes)
 {
@@ -56,6 +104,11 @@ double figures_median_second(const figures *f)
 double figures_level_bytes(const figures *f, unsigned lvl)
 {
     return f->looks ? f->level_sum[lvl] / f->looks : 0;
+}
+
+double figures_level_tables(const figures *f, unsigned lvl)
+{
+    return f->looks ? f->tables_sum[lvl] / f->looks : 0;
 }
 
 double figures_merged(const figures *f)

@@ -2,15 +2,15 @@
 #ifndef SIMULATE_REAL_H
 #define SIMULATE_REAL_H
 
+#include "figures.h"
 #include "settings.h"
 
 typedef struct real_figures {
-    double put_bytes, log_bytes, flushed_bytes, merged_bytes; /* of the measured writes */
-    double load_put_bytes, load_written_bytes; /* of what was loaded before; without the log */
-    double level_bytes[FIRN_LEVELS];           /* on average while the writes were made */
-    double table_bytes;                        /* of all levels, at the end */
-    double live;                               /* keys that have a value */
-    double seconds;                            /* of the measured writes */
+    figures load, writes; /* until it was at rest behind them; times are not counted */
+    double table_bytes;   /* of all levels, at the end */
+    double live;          /* keys that have a value */
+    double seconds;       /* of the measured writes ... */
+    double stalled;       /* ... of which writers were held back */
 } real_figures;
 
 void real_run(const settings *s, real_figures *out);

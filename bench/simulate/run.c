@@ -146,15 +146,12 @@ static void install(run *r, task *k)
     r->nothing_due = false;
     r->debt = schedule_debt(&r->decider.rules, r->tree.version);
     r->unit = schedule_unit(&r->decider.rules, r->tree.version);
-    if (level0(r) > r->figures->level0_worst)
-        r->figures->level0_worst = level0(r);
+    figures_edit(r->figures, &k->edit, level0(r), r->debt, r->unit);
 }
 
 static void end_flush(run *r)
 {
     install(r, &r->flush);
-    r->figures->flushed_bytes += r->flush.bytes_out;
-    r->figures->flushes++;
     r->frozen_count--;
     memmove(r->frozen, r->frozen + 1, r->frozen_count * sizeof *r->frozen);
     task_end(&r->flush);
@@ -162,15 +159,7 @@ static void end_flush(run *r)
 
 static void end_job(run *r, task *k)
 {
-    figures *f = r->figures;
     install(r, k);
-    if (k->job.kind == JOB_MOVE) {
-        f->moves++;
-    } else {
-        f->merges++;
-        f->merged_bytes[k->job.target] += k->bytes_out;
-        f->read_bytes += k->bytes_in;
-    }
     task_end(k);
 }
 
@@ -353,19 +342,20 @@ static void end_second(run *r, double *writes_before)
     figures *f = r->figures;
     figures_second(f, f->writes - *writes_before);
     *writes_before = f->writes;
-    double debt = (double)r->debt;
-    f->debt_sum += debt;
-    f->debt_worst = fmax(f->debt_worst, debt);
-    f->samples++;
+    gauge_add(&f->debt, (double)r->debt);
     r->second_ends_ns += SECOND_NS;
 }
 
 /* The bytes of a level go up and down: their average says more than where they end. */
 static void look(run *r)
 {
-    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         r->figures->level_sum[n] += (double)r->tree.version->levels[n].bytes;
+        r->figures->tables_sum[n] += (double)r->tree.version->levels[n].count;
+    }
     r->figures->looks++;
+    gauge_add(&r->figures->get_runs, tree_get_runs(&r->tree));
+    gauge_add(&r->figures->seek_runs, tree_seek_runs(&r->tree));
 }
 
 static void count_writes(run *r, double writes)
@@ -397,6 +387,10 @@ static double until_event(const run *r, const speeds *v, double most, double wri
 static void pass(run *r, const speeds *v, double ns)
 {
     r->now_ns += ns;
+    if (v->writes > 0)
+        r->figures->stalled_ns += v->writes * ns * delay_ns(r);
+    else if (r->stopped_since_ns >= 0)
+        r->figures->stalled_ns += ns;
     if (v->writes > 0)
         count_writes(r, v->writes * ns);
     pass_task(&r->flush, v->flush, ns);
@@ -431,6 +425,7 @@ void run_write(run *r, double writes, double hours, bool loading)
     double last = writes > 0 ? r->written + writes : INFINITY, before = f->writes;
     double step = writes > 0 ? writes / LOOKS : INFINITY, next = r->written + step;
     r->loading = loading;
+    r->decider.calm = false;
     r->second_ends_ns = r->now_ns + SECOND_NS;
     f->started_ns = r->now_ns;
     while (r->written < last - A_PART && r->now_ns < end_ns - 0.5) {

@@ -382,26 +382,50 @@ double tree_last_bytes(const sim_tree *t)
     return content_bytes(&measure, 0, UINT64_MAX, &c);
 }
 
-/* The entries of a run, as a part of all keys; a get that finds its key goes no further. */
+/* How gets of one class of keys fare, run by run. */
+typedef struct search {
+    double on; /* keys that no run so far has, as a part of all */
+    double found,
+        runs;      /* keys that were found, likewise, and in how many runs they were looked for */
+    double passed; /* runs so far; of one that has gaps, the part that has none */
+} search;
+
+/* A tombstone ends the search, too, and nothing is found. */
+static void search_run(const sim_tree *t, unsigned class, table *const *tables, size_t count,
+                       search *s)
+{
+    double entries = 0, deleted = 0, width = 0;
+    for (size_t i = 0; i < count; i++) {
+        const content *c = tree_content(t, tables[i]);
+        const double *of = c->of + class * KINDS;
+        width += (double)(c->high - c->low) / (double)UINT64_MAX;
+        entries += of[COUNT_LOADED] + of[COUNT_PUT] + of[COUNT_DELETED];
+        deleted += of[COUNT_DELETED];
+    }
+    double found = s->on * fmin(1, (entries - deleted) / t->keys.keys[class]);
+    s->found += found;
+    s->runs += found * (s->passed + 1);
+    s->passed += width;
+    s->on *= fmax(0, 1 - entries / t->keys.keys[class]);
+}
+
 double tree_get_runs(const sim_tree *t)
 {
-    double on = 1, runs = 0, live = keys_live(&t->keys);
-    const level *young = &t->version->levels[0];
-    for (size_t i = 0; i < young->count && live > 0; i++) {
-        runs += on;
-        on *= fmax(0, 1 - (double)young->tables[i]->properties.entries / live);
+    double found = 0, runs = 0;
+    const level *levels = t->version->levels;
+    if (t->keys.pattern == PATTERN_ASCENDING) /* no two tables have keys between the same */
+        return tree_seek_runs(t) > 0;
+    for (unsigned c = 0; c < t->keys.classes; c++) {
+        search s = {.on = 1};
+        for (size_t i = 0; i < levels[0].count; i++)
+            search_run(t, c, &levels[0].tables[i], 1, &s);
+        for (unsigned n = 1; n < FIRN_LEVELS; n++)
+            if (levels[n].count)
+                search_run(t, c, levels[n].tables, levels[n].count, &s);
+        found += s.found * t->keys.keys[c];
+        runs += s.runs * t->keys.keys[c];
     }
-    for (unsigned n = 1; n < FIRN_LEVELS && live > 0; n++) {
-        const level *l = &t->version->levels[n];
-        double entries = 0;
-        for (size_t i = 0; i < l->count; i++)
-            entries += (double)l->tables[i]->properties.entries;
-        if (l->count) {
-            runs += on;
-            on *= fmax(0, 1 - entries / live);
-        }
-    }
-    return runs;
+    return found > 0 ? runs / found : 0;
 }
 
 unsigned tree_seek_runs(const sim_tree *t)

@@ -141,6 +141,8 @@ static int write_edit(firn *db, const edit *e, mem *flushed, const next_versions
         db->covered_no = e->covered_no;
     store_install_versions(db, flushed, next);
     decide_mapping(db);
+    if (db->installed)
+        db->installed(db->installed_ctx, db, e);
     return FIRN_OK;
 }
 

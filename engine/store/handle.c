@@ -13,6 +13,8 @@ static void init_handle(firn *db, const engine_config *config)
     db->fs = config && config->fs ? config->fs : fs_posix();
     db->inline_work = config && config->inline_work;
     db->close_entries = config ? config->close_entries : 0;
+    db->installed = config ? config->installed : NULL;
+    db->installed_ctx = config ? config->ctx : NULL;
     db->fork_generation = fork_generation();
     readers_init(&db->readers);
     db->main.db = db;

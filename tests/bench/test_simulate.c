@@ -210,7 +210,7 @@ static void is_overwritten_evenly(uint64_t records, uint64_t bytes, double write
     assert_true(f.level0_worst < L0_STOP_AT);
     assert_true(f.delay_worst_ns <= 10e6);
     assert_true(figures_worst_second(&f) >= figures_median_second(&f) / 2);
-    assert_true(f.debt_worst < 0.5 * tree_bytes(&r.tree)); /* and does not grow without end */
+    assert_true(f.debt.worst < 0.5 * tree_bytes(&r.tree)); /* and does not grow without end */
     run_release(&r);
     figures_release(&load);
     figures_release(&f);
@@ -258,7 +258,7 @@ static void ten_terabytes_take_what_is_written_at_an_even_rate(void **state)
     assert_int_equal(f.seconds_count, 7200);
     assert_near(figures_worst_second(&f) * (s.key_bytes + s.value_bytes), s.rate, 0.001);
     assert_true(f.level0_worst < L0_STOP_AT);
-    assert_true(f.debt_worst < 0.01 * tree_bytes(&r.tree));
+    assert_true(f.debt.worst < 0.01 * tree_bytes(&r.tree));
     assert_is_a_version(&r.tree);
     run_release(&r);
     figures_release(&f);

@@ -6,10 +6,16 @@
 #include <base/fs.h>
 #include <firn/firn.h>
 
+struct edit; /* tree/version.h */
+
 typedef struct engine_config {
     fs *fs;           /* NULL: the real one */
     bool inline_work; /* no threads: flushes and compactions run inside the call that made them due,
                          so that a run is reproducible */
+    /* Told of each edit behind its installation, by the thread that did it, one at a time; `db` may
+     * be looked at, and nothing of it called that changes it. NULL: none. */
+    void (*installed)(void *ctx, firn *db, const struct edit *e);
+    void *ctx;
     uint64_t close_entries; /* closing flushes when more entries than that would have to be
                                replayed; 0: as close.c says */
 } engine_config;

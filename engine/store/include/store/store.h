@@ -114,6 +114,8 @@ struct firn {
     int (*work_behind)(firn *db,
                        firn_error *err); /* ... does behind a write what they would do; else NULL */
     uint64_t close_entries;              /* engine_config */
+    void (*installed)(void *ctx, firn *db, const edit *e); /* likewise */
+    void *installed_ctx;
     uint64_t recovered_entries, recovery_cut_bytes;
     uint64_t manifest_bytes; /* read-only: as it was read */
 
