@@ -142,11 +142,15 @@ static bool begin_job(run *r, task *k)
 
 static void install(run *r, task *k)
 {
+    for (size_t i = 0; i < k->edit.dropped_count; i++)
+        table_ref(k->edit.dropped[i].table); /* until it is counted */
     tree_apply(&r->tree, &k->edit);
     r->nothing_due = false;
     r->debt = schedule_debt(&r->decider.rules, r->tree.version);
     r->unit = schedule_unit(&r->decider.rules, r->tree.version);
     figures_edit(r->figures, &k->edit, level0(r), r->debt, r->unit);
+    for (size_t i = 0; i < k->edit.dropped_count; i++)
+        table_unref(k->edit.dropped[i].table);
 }
 
 static void end_flush(run *r)

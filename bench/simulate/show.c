@@ -211,9 +211,9 @@ static unsigned show_met(const run *r, const figures *f, const real_figures *rea
     bad += row("runs of a get", gauge_mean(&f->get_runs), gauge_mean(&g->get_runs), 0);
     bad += row("runs of a seek", gauge_mean(&f->seek_runs), gauge_mean(&g->seek_runs), 0);
     bad += row("debt, on average", gauge_mean(&f->owed), gauge_mean(&g->owed), tree * MATTERS);
-    bad += row("  at most", f->owed.worst, g->owed.worst, tree * MATTERS);
+    bad += row("debt, at most", f->owed.worst, g->owed.worst, tree * MATTERS);
     bad += row("load, on average", gauge_mean(&f->load), gauge_mean(&g->load), 0);
-    bad += row("  at most", f->load.worst, g->load.worst, 0);
+    bad += row("load, at most", f->load.worst, g->load.worst, 0);
     bad += row("level 0, at most", f->level0_worst, g->level0_worst, 0);
     return bad;
 }

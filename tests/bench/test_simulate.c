@@ -12,7 +12,10 @@
 #include <string.h>
 #include <tree/version_build.h>
 
+#include "real.h"
 #include "run.h"
+#include "show.h"
+#include <support/tempdir.h>
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
@@ -192,6 +195,67 @@ static void two_runs_are_the_same(void **state)
     figures_release(&f[1]);
 }
 
+/* At rest, a look at all tables finds nothing, and so it was made. */
+static void nothing_is_due_anywhere_at_rest(void **state)
+{
+    (void)state;
+    for (pattern p = PATTERN_RANDOM; p <= PATTERN_DELETE; p++) {
+        settings s;
+        run r;
+        figures f = {0};
+        small_settings(&s, p);
+        run_init(&r, &s, &f);
+        run_write(&r, (double)s.records, 0, p != PATTERN_ASCENDING);
+        run_write(&r, (double)s.records / 2, 0, false);
+        run_settle(&r);
+        schedule_state all = {
+            .version = r.tree.version, .free_bytes = UINT64_MAX, .calm = true, .whole = true};
+        if (schedule_due(&r.decider.rules, &all))
+            fail_msg("%s: something is due", pattern_name(p));
+        run_release(&r);
+        figures_release(&f);
+    }
+}
+
+/* As --compare does it: every figure is within its bound of what a real store gives. */
+static void fits_a_real_store(pattern p, uint64_t writes)
+{
+    settings s;
+    run r;
+    figures load = {0}, f = {0};
+    real_figures real = {0};
+    char *place = tempdir_new();
+    small_settings(&s, p);
+    s.records = 150000;
+    s.writes = writes;
+    s.compare = true;
+    s.folder = place;
+    run_init(&r, &s, &load);
+    run_write(&r, (double)s.records, 0, true);
+    run_settle(&r);
+    r.figures = &f;
+    run_write(&r, (double)s.writes, 0, false);
+    run_settle(&r);
+    real_run(&s, &real);
+    assert_int_equal(show_compared(&r, &load, &real), 0);
+    run_release(&r);
+    figures_release(&load);
+    figures_release(&f);
+    tempdir_remove(place);
+}
+
+static void a_tree_that_is_overwritten_fits_a_real_store(void **state)
+{
+    (void)state;
+    fits_a_real_store(PATTERN_RANDOM, 150000);
+}
+
+static void a_tree_with_deletes_fits_a_real_store(void **state)
+{
+    (void)state;
+    fits_a_real_store(PATTERN_DELETE, 300000);
+}
+
 /* P16, as far as it can be seen without a disk: writers that go as fast as they can, for many minutes. */
 static void is_overwritten_evenly(uint64_t records, uint64_t bytes, double writes)
 {
@@ -272,6 +336,9 @@ int main(void)
         cmocka_unit_test(ascending_keys_are_written_once),
         cmocka_unit_test(half_of_the_keys_stay_where_every_other_write_deletes),
         cmocka_unit_test(two_runs_are_the_same),
+        cmocka_unit_test(nothing_is_due_anywhere_at_rest),
+        cmocka_unit_test(a_tree_that_is_overwritten_fits_a_real_store),
+        cmocka_unit_test(a_tree_with_deletes_fits_a_real_store),
         cmocka_unit_test(stores_of_any_size_are_overwritten_evenly),
         cmocka_unit_test(deletes_cost_little_more_than_writes),
         cmocka_unit_test(ten_terabytes_take_what_is_written_at_an_even_rate),

@@ -18,6 +18,19 @@
 
 /* ---- The delay ---- */
 
+static void of_two_delays_the_greater_counts(void **state)
+{
+    (void)state;
+    const uint32_t deep = (L0_STOP_AT - 1) * SLOW_ONE;
+    slow_state both = {.load = deep, .frozen = FROZEN_MAX, .filled = SLOW_ONE / 2};
+    uint64_t for_load = slow_delay_ns(deep, 1000);
+    uint64_t for_flush = slow_flush_delay_ns(FROZEN_MAX, 0, SLOW_ONE / 2, 1000);
+    assert_true(for_load > for_flush && for_flush > 0);
+    assert_int_equal(slow_owed_ns(&both, 1000), for_load);
+    both.load = 0;
+    assert_int_equal(slow_owed_ns(&both, 1000), for_flush);
+}
+
 static void the_delay_grows_with_load_and_bytes_and_is_bounded(void **state)
 {
     (void)state;
@@ -332,7 +345,8 @@ static void a_writer_feels_a_flush_that_is_behind(void **state)
         filled = atomic_load(&b.db->filled);
     }
     assert_true(bed_stats(&b).stall_us > stalled);
-    MUST(store_rotate(b.db, error)); /* the next one is empty, also behind a rotation that was asked for */
+    MUST(store_rotate(
+        b.db, error)); /* the next one is empty, also behind a rotation that was asked for */
     assert_int_equal(atomic_load(&b.db->filled), 0);
     mutex_unlock(&b.db->flush_mu);
     bed_flush(&b);
@@ -367,6 +381,7 @@ static void no_delay_outlives_its_cause(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_two_delays_the_greater_counts),
         cmocka_unit_test(the_delay_grows_with_load_and_bytes_and_is_bounded),
         cmocka_unit_test(the_load_is_what_level_0_and_deeper_levels_owe),
         cmocka_unit_test(a_write_that_is_ahead_of_the_flush_owes_for_it),
