@@ -3,7 +3,7 @@
 #define SIMULATE_FIGURES_H
 
 #include <stddef.h>
-#include <tree/version.h>
+#include <tree/edit.h>
 
 #define LOOKS 100
 

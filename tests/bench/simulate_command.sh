@@ -6,8 +6,11 @@ long=${1:-}
 simulate() { "$FIRN" "$@"; }
 # A real store makes its tables durable, one after the other: in memory that takes no time.
 folder=$T
-[ -d /dev/shm ] && [ -w /dev/shm ] && folder=/dev/shm
-left() { find "$folder" -maxdepth 1 -name 'firn-simulate-*' -user "$(id -u)" | wc -l; }
+if [ -d /dev/shm ] && [ -w /dev/shm ]; then
+    folder=$(mktemp -d /dev/shm/firn-test-XXXXXX)
+    trap 'rm -rf "$folder"; cleanup' EXIT
+fi
+left() { find "$folder" -maxdepth 1 -name 'firn-simulate-*' | wc -l; }
 before=$(left)
 compare() { simulate --compare --folder "$folder" "$@"; }
 

@@ -6,7 +6,7 @@
 #include <base/fs.h>
 #include <firn/firn.h>
 
-struct edit; /* tree/version.h */
+struct edit; /* tree/edit.h */
 
 typedef struct engine_config {
     fs *fs;           /* NULL: the real one */
