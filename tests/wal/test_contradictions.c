@@ -103,6 +103,34 @@ static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
     assert_int_equal(firn_wal_floor_seq(b->w), 2);
 }
 
+/* All that is wrong with it is its first number. */
+static void numbers_that_a_link_jumps_over_are_skipped(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_seal(&b->log, WAL_SEAL_ROTATION);
+    log_made_ahead(&b->log);
+    const log_segment *s = &b->log.segments[0];
+    b->log.next_seq = 6;
+    log_link(
+        &b->log,
+        &(wal_link){
+            .prev_no = 1, .prev_end = s->end, .prev_chain = s->chain, .life = 1, .seq_first = 6});
+    log_batch(&b->log, 2);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 5 && b->read.last == 7);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    firn_wal_report gaps;
+    log_read again = {.of = &b->log};
+    assert_int_equal(firn_wal_replay(b->w, 0, log_read_entry, &again, &gaps, &b->error), FIRN_OK);
+    assert_int_equal(gaps.count, 1);
+    assert_true(gaps.findings[0].seq_first == 4 && gaps.findings[0].seq_last == 5);
+    firn_wal_report_release(&gaps);
+}
+
 /* Segment 1 with five operations, cut behind the third; segment 2, given up with it; and what the
  * cut made. Returns where it cut. */
 static uint64_t make_cut(bench *b, bool stand_in, uint64_t chain_error)
@@ -190,6 +218,7 @@ int main(void)
         TEST(a_loss_behind_the_seal_of_a_rotation_can_be_salvaged),
         TEST(a_segment_that_alone_knows_the_floor_is_not_removed),
         TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
+        TEST(numbers_that_a_link_jumps_over_are_skipped),
         TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
         TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),
         TEST(a_cut_inside_a_segment_that_stands_in_for_others_holds),

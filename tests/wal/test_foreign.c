@@ -38,6 +38,23 @@ static void a_file_in_front_that_is_not_missed_goes_to_lost(void **state)
     }
 }
 
+static void one_newest_file_does_not_make_all_others_foreign(void **state)
+{
+    bench *b = *state;
+    log_builder other;
+    log_builder_init(&other);
+    memcpy(other.store_id, "some other store", 16);
+    other.first_no = 4;
+    log_rotate(&other);
+    log_batch(&other, 2);
+    log_sample(&b->log);
+    bench_write(b);
+    log_write(&other, b->sim);
+    log_builder_release(&other);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->read.count, 19);
+}
+
 /* Only an intact frame shows that no number is missing in front of it. */
 static void a_file_in_front_is_missed_when_the_next_one_starts_later(void **state)
 {
@@ -76,6 +93,7 @@ static void without_a_majority_the_newest_segment_says_whose_log_it_is(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(one_newest_file_does_not_make_all_others_foreign),
         cmocka_unit_test(a_file_in_front_that_is_not_missed_goes_to_lost),
         TEST(a_file_in_front_is_missed_when_the_next_one_starts_later),
         TEST(without_a_majority_the_newest_segment_says_whose_log_it_is),

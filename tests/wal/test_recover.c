@@ -445,6 +445,70 @@ static void salvage_reports_every_lost_range_and_the_next_open_is_clean(void **s
     firn_wal_report_release(&gaps);
 }
 
+/* Behind the second loss nothing is intact but the NOTE that proves it. */
+static void a_loss_at_the_end_is_cut_and_told_to_every_later_replay(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    log_rotate(&b->log);
+    log_batch(&b->log, 1);
+    const uint64_t inside = log_batch(&b->log, 1);
+    log_batch(&b->log, 1);
+    const uint64_t at_the_end = log_batch(&b->log, 2);
+    log_synced(&b->log);
+    b->log.segments[0].end = WAL_DATA_OFFSET + WAL_PAGE_BYTES / 2;
+    log_frame(&b->log, WAL_NOTE, "", 0, 0);
+    bench_write(b);
+    simfs_flip_bit(b->sim, log_path(1, path), inside * 8);
+    simfs_flip_bit(b->sim, log_path(1, path), at_the_end * 8);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->report.count, 2);
+    assert_true(b->read.count == 2 && b->read.last == 3);
+    assert_int_equal(bench_append(b), 6);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    firn_wal_report gaps;
+    log_read again = {.of = &b->log, .extra = 6};
+    assert_int_equal(firn_wal_replay(b->w, 0, log_read_entry, &again, &gaps, &b->error), FIRN_OK);
+    assert_true(again.count == 3 && again.last == 6);
+    assert_int_equal(gaps.count, 2);
+    assert_true(gaps.findings[0].seq_first == 2 && gaps.findings[0].seq_last == 2);
+    assert_true(gaps.findings[1].seq_first == 4 && gaps.findings[1].seq_last == 5);
+    firn_wal_report_release(&gaps);
+}
+
+/* The second of those that are gone held no number, so it was shorter than its stand-in. */
+static void several_segments_have_one_stand_in(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_rotate(&b->log);
+    log_batch(&b->log, 2);
+    log_rotate(&b->log);
+    log_next_segment(&b->log);
+    log_batch(&b->log, 1);
+    bench_write(b);
+    simfs_remove(b->sim, log_path(2, path));
+    simfs_remove(b->sim, log_path(3, path));
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->report.cut_bytes, 0);
+    assert_true(b->read.count == 4 && b->read.last == 6);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_true(b->read.count == 4 && b->read.last == 6);
+}
+
+/* A stand-in does not end where the segment did: the LINK behind it says another end, and stays. */
+static void what_was_salvaged_is_not_held_against_the_next_link(void **state)
+{
+    bench *b = *state;
+    make_missing(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(b->report.count, 1);
+    assert_int_equal(b->report.cut_bytes, 0);
+}
+
 static void salvage_replaces_a_foreign_file_and_keeps_it_in_lost(void **state)
 {
     bench *b = *state;
@@ -653,6 +717,9 @@ int main(void)
         TEST(a_damaged_header_copy_is_mended),
         TEST(recovery_syncs_what_it_keeps),
         TEST(salvage_reports_every_lost_range_and_the_next_open_is_clean),
+        TEST(several_segments_have_one_stand_in),
+        TEST(what_was_salvaged_is_not_held_against_the_next_link),
+        TEST(a_loss_at_the_end_is_cut_and_told_to_every_later_replay),
         TEST(salvage_replaces_a_foreign_file_and_keeps_it_in_lost),
         cmocka_unit_test(a_call_that_fails_during_recovery_fails_the_open_and_nothing_else),
         cmocka_unit_test(running_out_of_memory_fails_the_open_and_nothing_else),

@@ -9,6 +9,10 @@
  * commit point; from then on everything behind the cut is superseded, and removed by this
  * recovery or a later one.
  *
+ * A new segment for every cut would be simpler. But a log whose tail is torn by each power cut
+ * would get a segment more each time, which takes disk space (P11), and would go on in an empty
+ * one: AReserveThatWasSpentIsMadeAgain.
+ *
  * On a full disk there may be no room for a copy of a long tail. Then the second way is taken and
  * the bytes stay where they are, behind the end that the LINK names.
  */
@@ -69,8 +73,9 @@ static int remove_strays(wal_repair *r)
     return removed ? fs_dir_sync(r->dir, r->err) : FIRN_OK;
 }
 
-int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_first,
-                         uint64_t seq_next, uint32_t reason)
+/* A new segment behind everything, which follows `prev` (WAL_NOWHERE: nothing) at `end`. */
+static int make_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_first,
+                          uint64_t seq_next, uint32_t reason)
 {
     const wal_scan *scan = r->scan;
     /* The floor may lie behind the end: what is below it has been given up, there or not. */
@@ -79,7 +84,7 @@ int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_
     wal_made made = {
         .no = successor_no(scan),
         .link = {.floor_seq = scan->floor_seq, .life = scan->life, .seq_first = seq_first},
-        .seq_next = seq_next > seq_first ? seq_next : seq_first,
+        .seq_next = seq_next,
         .reason = reason,
     };
     if (prev != WAL_NOWHERE) {
@@ -99,9 +104,6 @@ static int zero_from(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_
     const wal_segment *s = p->segment;
     fs_file *file = NULL;
     int rc = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
-    /* A file that was cut short gets its size back, or it would count as cut short again. */
-    if (rc == FIRN_OK && p->short_file && p->seal != WAL_SEAL_CLOSE)
-        rc = fs_allocate(file, s->bytes, r->err);
     for (uint64_t at = from; at < to && rc == FIRN_OK; at += sizeof zeros) {
         uint64_t left = to - at;
         rc = fs_write(file, zeros, left < sizeof zeros ? (size_t)left : sizeof zeros, at, r->err);
@@ -189,7 +191,7 @@ static int shorten(wal_repair *r, const wal_scanned *p, uint64_t offset)
     return rc;
 }
 
-int wal_repair_cut(wal_repair *r, const wal_spot *spot)
+int wal_repair_cut(wal_repair *r, const wal_spot *spot, uint32_t reason)
 {
     const wal_scan *scan = r->scan;
     size_t keep;
@@ -203,8 +205,7 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot)
 
     int rc = save_behind(r, keep, offset);
     if (rc == FIRN_OK)
-        rc = wal_repair_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1,
-                                  WAL_SKIP_SEEN);
+        rc = make_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1, reason);
     if (rc == FIRN_OK && keep != WAL_NOWHERE && !left)
         rc = shorten(r, &scan->segments[keep], offset);
     return rc;

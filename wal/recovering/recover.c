@@ -86,7 +86,7 @@ static int repair(wal_repair *r, bool *changed)
             return wal_repair_salvage(r);
     }
     if (cut)
-        return wal_repair_cut(r, cut);
+        return wal_repair_cut(r, cut, WAL_SKIP_SEEN);
     *changed = false;
     return FIRN_OK;
 }

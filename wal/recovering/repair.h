@@ -51,8 +51,9 @@ typedef struct wal_filling {
 } wal_filling;
 int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling);
 
-/* A segment that is made at once: LINK, SKIPs over [link.seq_first, seq_next), and with `sealed` a
- * SEAL. Its rename is the commit point of whatever it stands for; durable when this returns. */
+/* A segment that is made at once: LINK, SKIPs over [link.seq_first, seq_next), if that is any
+ * number, and with `sealed` a SEAL. Its rename is the commit point of whatever it stands for;
+ * durable when this returns. */
 typedef struct wal_made {
     uint64_t no;
     wal_link link;
@@ -87,15 +88,12 @@ int wal_repair_carry(wal_repair *r, size_t last, bool mapped);
 
 /* ---- The repairs ---- */
 
-/* Gives up everything from `spot` on. */
-int wal_repair_cut(wal_repair *r, const wal_spot *spot);
+/* Gives up everything from `spot` on. The SKIP of the numbers seen there gets this reason. */
+int wal_repair_cut(wal_repair *r, const wal_spot *spot, uint32_t reason);
 /* Saves [from, end of what is not zero) of a segment, which then ends at `from`. */
 int wal_repair_cut_off(wal_repair *r, const wal_scanned *p, uint64_t from);
 /* Puts SKIPs in the place of all proven losses. */
 int wal_repair_salvage(wal_repair *r);
-/* A new segment behind everything, which follows `prev` (WAL_NOWHERE: nothing) at `end`. */
-int wal_repair_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq_first,
-                         uint64_t seq_next, uint32_t reason);
 
 static inline uint64_t wal_page_up(uint64_t bytes)
 {

@@ -2,7 +2,21 @@
  *
  * Every proven loss gets a SKIP in its place, so that numbers are dense again and the next open is
  * clean; the bytes that were there go to lost/ first. Each step can be interrupted: what was not
- * replaced is found again.
+ * replaced is found again. A loss with nothing intact behind it is cut, as PREFIX does it.
+ *
+ * Simpler rules, and the test that forbids each:
+ *   - Cut a loss at the end with the SKIP of a torn tail. Later replays would not hear of it, a gap
+ *     without a word (P3): a_loss_at_the_end_is_cut_and_told_to_every_later_replay.
+ *   - Leave the SEAL of a rotation where it is. No reader looks behind it, so the SKIP would not
+ *     count: a_loss_behind_the_seal_of_a_rotation_can_be_salvaged.
+ *   - Replace a LINK, and nothing else. What a cut gave up would come back (P2):
+ *     what_a_cut_gave_up_stays_away_when_its_link_is_salvaged. Numbers that it jumps over would be
+ *     missed for ever: numbers_that_a_link_jumps_over_are_skipped. Truncated ones would be shown
+ *     again: the_floor_that_only_a_contradicting_link_knows_is_kept.
+ *   - Hold a segment with a SKIP, or a stand-in, against the next LINK. That intact LINK would be
+ *     given up, too: what_was_salvaged_is_not_held_against_the_next_link.
+ *   - Believe where a LINK says that a stand-in ends. The segment that it named may have been
+ *     shorter: several_segments_have_one_stand_in.
  */
 #include "repair.h"
 
@@ -22,15 +36,11 @@ static int cannot(wal_repair *r, const wal_spot *spot, const char *why)
 /* In a file of this recovery, or where there is no room for another. */
 static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
 {
-    uint64_t bytes = p->segment->bytes;
     fs_file *file;
     int rc = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
     if (rc != FIRN_OK)
         return rc;
-    /* A file that was cut short gets its size back, or it would count as cut short again. */
-    if (p->short_file)
-        rc = fs_allocate(file, bytes, r->err);
-    if (rc == FIRN_OK && filling)
+    if (filling)
         rc = wal_repair_fill(r, file, p, filling);
     if (rc == FIRN_OK)
         rc = fs_sync(file, r->err);
@@ -63,14 +73,10 @@ static int salvage_range(wal_repair *r, const wal_spot *spot)
     uint64_t bytes = p->segment->bytes;
     uint64_t offset = spot->offset;
     uint64_t end = (spot->end + 7) & ~UINT64_C(7);
-    bool at_the_end = offset == p->segment->end;
-    /* At the end of the log there may be little or nothing where frames once were. */
-    if (at_the_end && spot->follower == WAL_NOWHERE && end < offset + WAL_FRAME_BYTES + 8)
-        end = offset + WAL_FRAME_BYTES + 8;
     if (end > bytes)
         end = bytes;
     /* Behind the SEAL of a rotation no reader would find it: the SEAL has to go, too. */
-    if (at_the_end && p->seal == WAL_SEAL_ROTATION)
+    if (offset == p->segment->end && p->seal == WAL_SEAL_ROTATION)
         offset -= wal_frame_size(WAL_SEAL_BYTES);
     if (spot->seq_next > spot->seq_first && end < offset + WAL_FRAME_BYTES)
         return cannot(r, spot, "there is no room for the record that says so");
@@ -83,40 +89,9 @@ static int salvage_range(wal_repair *r, const wal_spot *spot)
         .offset = offset,
         .end = end,
         .seq_first = spot->seq_first,
-        .seq_next = spot->seq_next > spot->seq_first ? spot->seq_next : spot->seq_first,
+        .seq_next = spot->seq_next,
     };
     return fill(r, p, &filling);
-}
-
-/* The floor that the LINK at this place knows; 0: it is none, or knows none. */
-static uint64_t floor_of_link(const wal_scanned *p, uint64_t offset)
-{
-    const wal_segment *s = p->segment;
-    wal_cursor c = {.base = s->base, .limit = p->limit, .salt = s->salt, .offset = offset};
-    wal_link link;
-    if (!wal_cursor_peek(&c) || c.frame.type != WAL_LINK ||
-        wal_link_decode(wal_cursor_payload(&c), &link) != FIRN_OK)
-        return 0;
-    return link.floor_seq;
-}
-
-/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of
- * them, and no frame among them passes. */
-static bool stale_behind(const wal_scanned *p)
-{
-    const wal_segment *s = p->segment;
-    if (s->end >= s->base_bytes)
-        return true;
-    uint64_t left = s->base_bytes - s->end;
-    uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
-    wal_cursor c = {.base = s->base,
-                    .limit = s->base_bytes,
-                    .used_end = s->used_end,
-                    .salt = s->salt,
-                    .offset = s->end};
-    return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0 &&
-           wal_segment_used_end(s, s->end, s->end + mark) == s->end &&
-           wal_cursor_next(&c) == FIRN_END;
 }
 
 /* The LINK of this segment may be all that says where a recovery cut the log: that the files before
@@ -137,13 +112,12 @@ static int carry_out_link(wal_repair *r, const wal_spot *spot)
     if (rc != FIRN_OK || spot->segment == WAL_NOWHERE)
         return rc;
     const wal_scanned *prev = &scan->segments[spot->segment];
-    if (stale_behind(prev))
-        return FIRN_OK;
     return wal_repair_cut_off(r, prev, prev->segment->end);
 }
 
-/* A frame that is intact but at odds with others makes room for a SKIP. What a LINK knows of the
- * floor is kept: what has been truncated must not be shown again, nor be missed. */
+/* A frame that is intact but at odds with others makes room for a SKIP. A LINK may be all that
+ * knows the floor, so a FLOOR stands in its place as well: what has been truncated must not be
+ * shown again, nor be missed. */
 static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
 {
     const wal_scanned *p = &r->scan->segments[index];
@@ -159,24 +133,21 @@ static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
     wal_filling filling = {
         .offset = spot->offset,
         .end = spot->end,
-        .seq_first = spot->seq_next,
+        .seq_first = spot->seq_first,
         .seq_next = spot->seq_next,
-        .floor_seq = floor_of_link(p, spot->offset),
     };
-    if (spot->what == WAL_SPOT_LINK && spot->seq_first < spot->seq_next)
-        filling.seq_first = spot->seq_first;
+    if (spot->what == WAL_SPOT_LINK && r->scan->floor_seq < spot->seq_next)
+        filling.floor_seq = r->scan->floor_seq;
     return fill(r, p, &filling);
 }
 
-/* The files between two live segments, or behind the last one, are replaced by one small segment.
- * */
+/* The files between two live segments, or in front of the first, give way to one small segment. */
 static int salvage_between(wal_repair *r, const wal_spot *spot)
 {
     const wal_scan *scan = r->scan;
     int rc = FIRN_OK;
     size_t from = spot->segment == WAL_NOWHERE ? 0 : spot->segment + 1;
-    size_t to = spot->follower == WAL_NOWHERE ? scan->count : spot->follower;
-    for (size_t i = from; i < to && rc == FIRN_OK; i++) {
+    for (size_t i = from; i < spot->follower && rc == FIRN_OK; i++) {
         if (wal_repair_worth_saving(&scan->segments[i]))
             rc = wal_repair_save_file(r, &scan->segments[i]);
     }
@@ -186,34 +157,31 @@ static int salvage_between(wal_repair *r, const wal_spot *spot)
         return rc;
 
     const wal_scanned *prev = spot->segment == WAL_NOWHERE ? NULL : &scan->segments[spot->segment];
-    uint64_t end = prev ? prev->segment->end : 0;
-    if (spot->follower == WAL_NOWHERE) {
-        if (!prev && scan->max_seen_seq == 0)
-            return wal_repair_successor(r, WAL_NOWHERE, 0, spot->seq_first, spot->seq_first,
-                                        WAL_SKIP_LOST);
-        return wal_repair_successor(r, spot->segment, end, spot->seq_first, scan->max_seen_seq + 1,
-                                    WAL_SKIP_LOST);
-    }
     const wal_scanned *next = &scan->segments[spot->follower];
     uint64_t no = next->linked ? next->link.prev_no : next->segment->no - 1;
     if (no == 0 || (prev && no <= prev->segment->no))
         return cannot(r, spot, "no segment number is free in front of the next one");
     wal_made made = {
         .no = no,
-        .link = {.floor_seq = scan->floor_seq < spot->seq_first ? scan->floor_seq : 0,
-                 .life = scan->life,
-                 .seq_first = spot->seq_first,
-                 .stand_in = true},
-        .seq_next = spot->seq_next > spot->seq_first ? spot->seq_next : spot->seq_first,
+        .link = {.life = scan->life, .seq_first = spot->seq_first, .stand_in = true},
+        .seq_next = spot->seq_next,
         .reason = WAL_SKIP_LOST,
         .sealed = true,
     };
     if (prev) {
         made.link.prev_no = prev->segment->no;
-        made.link.prev_end = end;
+        made.link.prev_end = prev->segment->end;
         made.link.prev_chain = prev->segment->chain;
     }
     return wal_repair_make(r, &made);
+}
+
+/* Is the loss at the end of the log? */
+static bool nothing_behind(const wal_scan *scan, const wal_spot *spot)
+{
+    return spot->follower == WAL_NOWHERE &&
+           (spot->what == WAL_SPOT_BETWEEN ||
+            spot->offset == scan->segments[spot->segment].segment->end);
 }
 
 int wal_repair_salvage(wal_repair *r)
@@ -226,6 +194,8 @@ int wal_repair_salvage(wal_repair *r)
             continue;
         if (spot->kind == FIRN_WAL_TORN)
             break; /* what follows is cut */
+        if (nothing_behind(scan, spot))
+            return wal_repair_cut(r, spot, WAL_SKIP_LOST);
         switch (spot->what) {
         case WAL_SPOT_RANGE:
             rc = salvage_range(r, spot);
