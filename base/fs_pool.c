@@ -44,6 +44,7 @@ struct fs_pool {
     fs base;
     fs *under;
     unsigned limit;
+    wait_list *waits; /* NULL: nowhere */
     MUTEX_MEMBER(pool_mu);
     cond freed;               /* a call has ended while others wait, or a file was closed */
     _Atomic uint32_t waiting; /* calls that wait for a descriptor */
@@ -133,15 +134,20 @@ static bool is_open(const pooled *f)
 }
 
 /* Room for one more descriptor; waits until there is, or until another call has opened the file
- * (NULL: a new one): a caller that waited on would keep a descriptor that others wait for. */
-static void make_room(fs_pool *p, const pooled *f) REQUIRES(p->pool_mu)
+ * (NULL: a new one): a caller that waited on would keep a descriptor that others wait for. The
+ * caller ends `wait`, without the lock. */
+static void make_room(fs_pool *p, const pooled *f, patience *wait) REQUIRES(p->pool_mu)
 {
     while (p->open >= p->limit && p->under->ops->rest && !(f && is_open(f)) && !rest_one(p)) {
         /* A call that ends looks at `waiting` behind its own step, this one looks at the states
          * behind its own: one of them sees the other. */
         atomic_fetch_add(&p->waiting, 1);
-        if (!rest_one(p))
-            cond_wait(&p->freed, &p->pool_mu);
+        if (!rest_one(p)) {
+            patience_begin(wait, p->waits, FIRN_WAIT_DESCRIPTOR);
+            patience_wait(
+                wait, &p->freed, &p->pool_mu,
+                "for a file descriptor: all that tables may have are in use by other reads");
+        }
         atomic_fetch_sub(&p->waiting, 1);
     }
 }
@@ -168,10 +174,11 @@ static bool is_lack(int result)
 static int resume(pooled *f)
 {
     fs_pool *p = f->pool;
+    patience wait = {0};
     int result = 0;
     mutex_lock(&p->pool_mu);
     while (!is_open(f)) {
-        make_room(p, f);
+        make_room(p, f, &wait);
         if (is_open(f))
             break;
         result = p->under->ops->resume(f->dir, f->name, f->inner);
@@ -186,6 +193,7 @@ static int resume(pooled *f)
         cond_broadcast(&p->freed);
     }
     mutex_unlock(&p->pool_mu);
+    patience_end(&wait);
     return result;
 }
 
@@ -352,11 +360,12 @@ int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file 
     if (!f)
         return error_no_memory(err);
     firn_error why;
+    patience wait = {0};
     error_clear(&why);
     mutex_lock(&p->pool_mu);
     int rc;
     do {
-        make_room(p, NULL);
+        make_room(p, NULL, &wait);
         rc = fs_open(dir, name, FS_READ | FS_SCATTERED, &f->inner, &why);
     } while (rc != FIRN_OK && is_lack(-why.sys_errno) && rest_one(p));
     if (rc == FIRN_OK) {
@@ -373,6 +382,7 @@ int fs_pool_open(fs_pool *p, fs_dir *dir, const char *name, bool keeps, fs_file 
         *out = &f->base;
     }
     mutex_unlock(&p->pool_mu);
+    patience_end(&wait);
     if (rc != FIRN_OK)
         heap_free(f);
     return error_give(err, rc, &why);
@@ -400,6 +410,11 @@ int fs_pool_new(fs *f, unsigned limit, fs_pool **out)
     cond_init(&p->freed);
     *out = p;
     return FIRN_OK;
+}
+
+void fs_pool_watch(fs_pool *p, wait_list *w)
+{
+    p->waits = w;
 }
 
 void fs_pool_free(fs_pool *p)

@@ -49,6 +49,7 @@ struct sst_cache {
     memory_budget own;
     sst_parts parts;
     heap_relief relief;
+    wait_list *waits;         /* NULL: nowhere */
     _Atomic uint64_t used;    /* relaxed: a sum for reports */
     _Atomic uint64_t large;   /* relaxed: of the budget's blocks, those with pages of their own */
     _Atomic uint64_t outside; /* relaxed: a sum (C6) */
@@ -109,6 +110,11 @@ memory_budget *sst_cache_budget(sst_cache *c)
 sst_parts *sst_cache_parts(sst_cache *c)
 {
     return &c->parts;
+}
+
+void sst_cache_watch(sst_cache *c, wait_list *w)
+{
+    c->waits = w;
 }
 
 bool sst_cache_excess(const sst_cache *c)
@@ -469,12 +475,15 @@ static bool is_loading(const shard *s, uint64_t owner, uint32_t block) REQUIRES(
 
 sst_cached *sst_cache_begin(sst_cache *c, uint64_t owner, uint32_t block, sst_load *load)
 {
+    patience p = {0};
     shard *s = shard_of(c, hash_of(owner, block));
     mutex_lock(&s->shard_mu);
     sst_cached *e = find(s, owner, block);
     while (!e && is_loading(s, owner, block)) {
         s->waiting++;
-        cond_wait(&s->loaded, &s->shard_mu);
+        patience_begin(&p, c->waits, FIRN_WAIT_BLOCK);
+        patience_wait(&p, &s->loaded, &s->shard_mu,
+                      "until another thread has read the block that it needs from the disk");
         s->waiting--;
         e = find(s, owner, block);
     }
@@ -484,6 +493,7 @@ sst_cached *sst_cache_begin(sst_cache *c, uint64_t owner, uint32_t block, sst_lo
         s->loads = load;
     }
     mutex_unlock(&s->shard_mu);
+    patience_end(&p);
     return e;
 }
 

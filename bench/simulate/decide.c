@@ -77,7 +77,8 @@ double decide_delay_ns(const pressure *p, double bytes)
                       .frozen = p->frozen,
                       .done = (uint32_t)(p->done * SLOW_ONE),
                       .filled = (uint32_t)(p->filled * SLOW_ONE)};
-    return (double)slow_owed_ns(&now, (uint64_t)bytes);
+    bool for_flush;
+    return (double)slow_owed_ns(&now, (uint64_t)bytes, &for_flush);
 }
 
 double decide_worth(const decider *d, const sim_tree *t, const schedule_job *j)

@@ -111,9 +111,7 @@ int firn_close(firn *db, firn_error *error)
     rc = check_nothing_held(db, error);
     if (rc != FIRN_OK)
         return rc;
-    uint64_t started = fs_mono_us(db->fs);
     workers_stop(db);
-    patience_was(db, started, "closing", "work in the background ended");
     flush_much(db);
     store_drop_views(db);
     uint64_t last_seq = firn_wal_last_seq(db->wal);

@@ -248,6 +248,7 @@ static void log_config(firn *db, const manifest_state *s, wal_config *c)
     c->covered_no = s->covered_no;
     c->lock = db->lock;
     c->inline_work = db->inline_work;
+    c->waits = &db->waits;
 }
 
 typedef struct recovery {

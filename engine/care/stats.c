@@ -44,6 +44,18 @@ static uint64_t counter(const _Atomic uint64_t *c)
     return atomic_load_explicit(c, memory_order_relaxed);
 }
 
+static void add_waits(firn_stats *s, wait_list *from)
+{
+    wait_list_now now;
+    wait_list_look(from, &now);
+    memcpy(s->waits, now.done, sizeof s->waits);
+    for (unsigned cause = FIRN_WAIT_SLOWED_LEVEL0; cause <= FIRN_WAIT_FLUSH; cause++)
+        s->stall_us += now.done[cause].us;
+    s->waiting_for = now.longest;
+    s->waiting = now.waiting;
+    s->waiting_us = now.longest_us;
+}
+
 /* The levels of all buckets together. The mems of bucket 0 are those of all. */
 static void add_trees(firn_stats *s, firn *db)
 {
@@ -168,7 +180,7 @@ int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *err
     s.flushes = counter(&db->counters.flushes);
     s.compactions = counter(&db->counters.compactions);
     s.syncs = log.syncs;
-    s.stall_us = counter(&db->counters.stall_us);
+    add_waits(&s, &db->waits);
     mutex_lock(&db->snapshot_mu);
     s.snapshots = db->snapshot_count;
     mutex_unlock(&db->snapshot_mu);

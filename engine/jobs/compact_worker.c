@@ -176,6 +176,7 @@ static void compactor_run(void *arg)
     unsigned failures = 0;
     /* writers and readers come first; they are slowed when a worker gets too little */
     thread_give_way();
+    patience_own_thread();
     while (wait_for_work(c)) {
         firn_error err = {0};
         bool began;

@@ -8,6 +8,7 @@
  * be told of a failed flush asks for another attempt first, which ends the flusher's pause
  * (store_ask_flusher), but for its first RETRY_MS: a full disk is tried only now and then. */
 #include <base/error.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <commit/commit.h>
@@ -117,6 +118,7 @@ static void flusher_run(void *arg)
 {
     firn *db = arg;
     unsigned failures = 0;
+    patience_own_thread();
     while (wait_for_flush(db)) {
         firn_error err = {0};
         bool did = false;
@@ -147,12 +149,27 @@ int workers_start(firn *db, firn_error *err)
     return rc == 0 ? compactors_start(db, err) : error_thread(err, db->dir->path, rc);
 }
 
+static void what_closing_waits_for(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
+{
+    snprintf(text, size,
+             "until work in the background has ended, to close the store: %s%u compactions",
+             db->flushing ? "a flush and " : "", db->compacting);
+}
+
 void workers_stop(firn *db)
 {
+    patience p = {0};
     mutex_lock(&db->state_mu);
     db->closing = true;
     cond_broadcast(&db->state_changed);
+    while (db->flushing || db->compacting) { /* a thread that ends cannot be waited for with a
+                                                limit */
+        patience_begin(&p, &db->waits, FIRN_WAIT_BACKGROUND);
+        store_wait(db, &p, what_closing_waits_for);
+    }
     mutex_unlock(&db->state_mu);
+    patience_end(&p);
+    cleaner_wait(&db->cleaner);
     thread_join(&db->flusher);
     compactors_stop(db);
     cleaner_stop(&db->cleaner); /* last: the others give it work */

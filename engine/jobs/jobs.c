@@ -195,29 +195,11 @@ static int ask_once(firn *db, tree *t, schedule_request *q, job *out) REQUIRES(d
     return rc;
 }
 
-/* Waits once for jobs_changed, or says why, and then the caller is to look again. */
-static void wait_for_others(firn *db, patience *p) REQUIRES(db->jobs_mu)
-{
-    uint64_t left_ms = patience_left_ms(db, p);
-    if (left_ms == UINT64_MAX) {
-        cond_wait(&db->jobs_changed, &db->jobs_mu);
-    } else if (left_ms > 0) {
-        cond_wait_ms(&db->jobs_changed, &db->jobs_mu, left_ms);
-    } else {
-        p->told = true;
-        mutex_unlock(&db->jobs_mu);
-        store_log(db, FIRN_LOG_WARNING,
-                  "a caller waits until compactions of the keys that it wants to compact have "
-                  "ended");
-        mutex_lock(&db->jobs_mu);
-    }
-}
-
 int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
 {
     int rc = FIRN_NOT_FOUND;
     firn *db = t->db;
-    patience p = {.started_us = fs_mono_us(db->fs)};
+    patience p = {0};
     *out = (job){.db = db, .tree = t};
     mutex_lock(&db->jobs_mu);
     uint64_t ticket = ++db->tickets;
@@ -228,8 +210,11 @@ int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
         rc = ask_once(db, t, q, out);
         if (rc != FIRN_END)
             break;
-        if (!is_closing(db))
-            wait_for_others(db, &p);
+        if (!is_closing(db)) {
+            patience_begin(&p, &db->waits, FIRN_WAIT_COMPACTION);
+            patience_wait(&p, &db->jobs_changed, &db->jobs_mu,
+                          "until compactions of the keys that it wants to compact have ended");
+        }
         leave(db, out);
         release(out);
         if (is_closing(db))
@@ -237,7 +222,7 @@ int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
         rc = FIRN_NOT_FOUND;
     }
     mutex_unlock(&db->jobs_mu);
-    patience_end(db, &p, "a caller");
+    patience_end(&p);
     if (rc == FIRN_NO_MEMORY)
         error_no_memory(err);
     if (rc != FIRN_OK)
@@ -286,14 +271,19 @@ bool jobs_help(firn *db)
 int jobs_run_parts(job *j, firn_error *err)
 {
     firn *db = j->db;
+    patience rest = {0};
     if (j->part_count > 1)
         store_ring(db);
     mutex_lock(&db->jobs_mu);
     while (do_a_part(db, j)) {
     }
-    while (j->parts_running)
-        cond_wait(&db->jobs_changed, &db->jobs_mu);
+    while (j->parts_running) {
+        patience_begin(&rest, &db->waits, FIRN_WAIT_COMPACTION);
+        patience_wait(&rest, &db->jobs_changed, &db->jobs_mu,
+                      "until other threads have done their parts of a compaction");
+    }
     mutex_unlock(&db->jobs_mu);
+    patience_end(&rest);
     for (size_t i = 0; i < j->part_count; i++) {
         const part *p = &j->parts[i];
         if (p->status == FIRN_OK)

@@ -6,12 +6,12 @@
 #include <jobs/work.h>
 #include <store/store.h>
 
-static void why_callers_wait(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
+static void what_callers_wait_for(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
 {
     const view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     snprintf(
         text, size,
-        "a caller waits for work in the background: %zu memtables wait to be flushed, %u "
+        "for work in the background: %zu memtables wait to be flushed, %u "
         "compactions run, level 0 has %u tables",
         v->frozen_count, db->compacting,
         (unsigned)(atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP));
@@ -34,7 +34,7 @@ static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t a
     int rc = FIRN_OK;
     const firn_error *why = NULL;
     uint64_t attempt = 0;
-    patience p = {.started_us = fs_mono_us(db->fs)};
+    patience p = {0};
     mutex_lock(&db->state_mu);
     while (!done(db, arg) && rc == FIRN_OK) {
         if (db->background_status != FIRN_OK) {
@@ -46,15 +46,17 @@ static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t a
             rc = has_failed(db, work, known) ? db->stuck[work].status : FIRN_OK;
             why = &db->stuck[work].error;
         }
-        if (rc == FIRN_OK)
-            patience_wait(db, &p, why_callers_wait);
+        if (rc == FIRN_OK) {
+            patience_begin(&p, &db->waits, FIRN_WAIT_BACKGROUND);
+            store_wait(db, &p, what_callers_wait_for);
+        }
     }
     if (rc != FIRN_OK && err) {
         *err = *why;
         err->status = rc;
     }
     mutex_unlock(&db->state_mu);
-    patience_end(db, &p, "a caller");
+    patience_end(&p);
     return rc;
 }
 

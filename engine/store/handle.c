@@ -16,7 +16,9 @@ static void init_handle(firn *db, const engine_config *config)
     db->installed = config ? config->installed : NULL;
     db->installed_ctx = config ? config->ctx : NULL;
     db->fork_generation = fork_generation();
+    wait_list_init(&db->waits, db->fs, NULL, NULL);
     readers_init(&db->readers);
+    db->readers.waits = &db->waits;
     db->main.db = db;
     atomic_init(&db->bucket_limit, 1);
     mutex_init(&db->state_mu);
@@ -27,6 +29,7 @@ static void init_handle(firn *db, const engine_config *config)
     cond_init(&db->jobs_changed);
     cond_init(&db->state_changed);
     cleaner_init(&db->cleaner);
+    db->cleaner.waits = &db->waits;
     db->env.cleaner = &db->cleaner;
 }
 
@@ -47,11 +50,14 @@ static int prepare_env(firn *db, firn_error *err)
     int rc = sst_cache_new_in(&db->budget, (sst_grace){wait_for_readers, &db->readers}, &db->cache);
     if (rc != FIRN_OK)
         return error_no_memory(err);
+    sst_cache_watch(db->cache, &db->waits);
     rc = fs_pool_new(db->fs, fs_pool_limit(db->fs), &db->env.files);
     if (rc != FIRN_OK)
         return error_no_memory(err);
+    fs_pool_watch(db->env.files, &db->waits);
     db->env.cache = db->cache;
     db->env.budget = &db->budget;
+    db->env.waits = &db->waits;
     db->env.file_bytes = &db->table_bytes;
     db->env.mapped = !db->options.never_map;
     db->env.keeps = db->options.read_only && !db->options.never_map;
@@ -68,6 +74,8 @@ int handle_new(const firn_options *options, const engine_config *config, firn **
     memset(db, 0, sizeof *db);
     init_handle(db, config);
     int rc = options_resolve(options, &db->options, err);
+    db->waits.log = db->options.log;
+    db->waits.log_ctx = db->options.log_ctx;
     if (rc == FIRN_OK)
         rc = prepare_env(db, err);
     if (rc != FIRN_OK) {
@@ -97,6 +105,7 @@ void handle_free(firn *db)
     cond_release(&db->jobs_changed);
     cond_release(&db->state_changed);
     cleaner_release(&db->cleaner);
+    wait_list_release(&db->waits);
     heap_free(db);
 }
 

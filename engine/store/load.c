@@ -74,11 +74,12 @@ uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint
                     FLUSH_DELAY_NS_MAX);
 }
 
-uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes)
+uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes, bool *for_flush)
 {
-    uint64_t delay = slow_delay_ns(slow_load_left(s->load, s->relief, s->tables), bytes);
-    uint64_t for_flush = slow_flush_delay_ns(s->frozen, s->done, s->filled, bytes);
-    return for_flush > delay ? for_flush : delay;
+    uint64_t load = slow_delay_ns(slow_load_left(s->load, s->relief, s->tables), bytes);
+    uint64_t flush = slow_flush_delay_ns(s->frozen, s->done, s->filled, bytes);
+    *for_flush = flush > load;
+    return *for_flush ? flush : load;
 }
 
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance)

@@ -141,12 +141,17 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
 /* Jobs of the tree end, and none begins. */
 static void stop_jobs(firn *db, tree *t)
 {
+    patience p = {0};
     mutex_lock(&db->jobs_mu);
     t->ending = true;
     cond_broadcast(&db->jobs_changed); /* a caller that waits in it goes */
-    while (t->held)
-        cond_wait(&db->jobs_changed, &db->jobs_mu);
+    while (t->held) {
+        patience_begin(&p, &db->waits, FIRN_WAIT_COMPACTION);
+        patience_wait(&p, &db->jobs_changed, &db->jobs_mu,
+                      "until compactions of the bucket that it drops have ended");
+    }
     mutex_unlock(&db->jobs_mu);
+    patience_end(&p);
 }
 
 static void go_on_with_jobs(firn *db, tree *t)

@@ -6,6 +6,7 @@ void cleaner_init(cleaner *c)
     mutex_init(&c->cleaner_mu);
     cond_init(&c->given);
     cond_init(&c->idle);
+    c->waits = NULL;
 }
 
 void cleaner_release(cleaner *c)
@@ -41,6 +42,7 @@ static void end_down_to(cleaner *c, size_t left) REQUIRES(c->cleaner_mu)
 static void cleaner_run(void *arg)
 {
     cleaner *c = arg;
+    patience_own_thread();
     mutex_lock(&c->cleaner_mu);
     for (;;) {
         end_down_to(c, 0);
@@ -109,8 +111,13 @@ void cleaner_help(cleaner *c)
 
 void cleaner_wait(cleaner *c)
 {
+    patience p = {0};
     mutex_lock(&c->cleaner_mu);
-    while (c->first || c->busy)
-        cond_wait(&c->idle, &c->cleaner_mu);
+    while (c->first || c->busy) {
+        patience_begin(&p, c->waits, FIRN_WAIT_BACKGROUND);
+        patience_wait(&p, &c->idle, &c->cleaner_mu,
+                      "until replaced tables and memtables have been removed");
+    }
     mutex_unlock(&c->cleaner_mu);
+    patience_end(&p);
 }

@@ -24,6 +24,7 @@ void readers_init(readers *r)
     cond_init(&r->left);
     mutex_not_shared(&r->waiting);
     r->looks = 0;
+    r->waits = NULL;
 }
 
 void readers_release(readers *r)
@@ -57,23 +58,31 @@ void readers_wake(readers *r)
     mutex_unlock(&r->bed);
 }
 
-static void wait_for_column(readers *r, uint32_t column) REQUIRES(r->waiting)
+static void wait_for_column(readers *r, uint32_t column, patience *p) REQUIRES(r->waiting)
 {
     r->looks++;
     if (column_empty(r, column))
         return;
     mutex_lock(&r->bed);
     atomic_store_explicit(&r->awaited, 1 + column, memory_order_seq_cst);
-    while (r->looks++, !column_empty(r, column))
-        cond_wait(&r->left, &r->bed);
+    while (r->looks++, !column_empty(r, column)) {
+        patience_begin(p, r->waits, FIRN_WAIT_READERS);
+        patience_wait(p, &r->left, &r->bed,
+                      "until reads have ended that began before what they read was replaced");
+    }
     atomic_store_explicit(&r->awaited, 0, memory_order_relaxed);
     mutex_unlock(&r->bed);
 }
 
 void readers_wait(readers *r)
 {
-    mutex_lock(&r->waiting);
+    patience p = {0};
+    if (!mutex_try(&r->waiting)) { /* another waiter is here, and says why */
+        patience_begin(&p, r->waits, FIRN_WAIT_READERS);
+        mutex_lock(&r->waiting);
+    }
     for (int flips = 0; flips < 2; flips++)
-        wait_for_column(r, atomic_fetch_add_explicit(&r->phase, 1, memory_order_seq_cst) & 1);
+        wait_for_column(r, atomic_fetch_add_explicit(&r->phase, 1, memory_order_seq_cst) & 1, &p);
     mutex_unlock(&r->waiting);
+    patience_end(&p);
 }

@@ -193,11 +193,16 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
     sst_reader *r = atomic_load_explicit(&t->reader, memory_order_acquire);
     int rc = FIRN_OK;
     if (!r) {
-        mutex_lock(&t->opening);
+        patience p = {0};
+        if (!mutex_try(&t->opening)) { /* another thread reads its end from the disk */
+            patience_begin(&p, t->env->waits, FIRN_WAIT_BLOCK);
+            mutex_lock(&t->opening);
+        }
         r = atomic_load_explicit(&t->reader, memory_order_acquire);
         if (!r)
             rc = open_reader(t, &r, err);
         mutex_unlock(&t->opening);
+        patience_end(&p);
     }
     if (rc == FIRN_OK)
         *out = r;

@@ -172,6 +172,7 @@ static void helper_run(void *arg)
 {
     wal *w = arg;
     tasks c = {0};
+    patience_own_thread();
     mutex_lock(&w->log_mu);
     while (!w->helper_stop) {
         mutex_unlock(&w->log_mu);

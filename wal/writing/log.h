@@ -294,12 +294,11 @@ static inline uint32_t wal_request_sleep(wal *w, wal_request *r, uint32_t us)
 }
 
 /* Sleeps until the state is neither WAITING nor SLEEPING. */
+uint32_t wal_request_wait_long(wal *w, wal_request *r); /* request.c */
 static inline uint32_t wal_request_wait(wal *w, wal_request *r)
 {
     uint32_t state = atomic_load_explicit(&r->state, memory_order_acquire);
-    while (state <= WAL_SLEEPING)
-        state = wal_request_sleep(w, r, 0);
-    return state;
+    return state <= WAL_SLEEPING ? wal_request_wait_long(w, r) : state;
 }
 
 /* A counter with one writer at a time. */

@@ -312,9 +312,12 @@ static void sync_round(wal *w)
     atomic_store_explicit(&w->synced_bytes,
                           atomic_load_explicit(&w->appended_bytes, memory_order_relaxed),
                           memory_order_relaxed);
+    patience p = {0};
+    patience_begin(&p, w->config.waits, FIRN_WAIT_LOG);
     uint64_t start = fs_mono_us(w->fs);
     int rc = sync_segments(w, &error);
     uint64_t us = fs_mono_us(w->fs) - start;
+    patience_end(&p);
     if (rc == FIRN_OK)
         round_done(w, tick, seq, us);
     else
@@ -469,12 +472,29 @@ static int durable_outcome(wal *w, uint64_t seq)
                                                                     : FIRN_TIMED_OUT;
 }
 
+/* For durable_cond, for at most so long; or says what it waits for. */
+static void wait_once(wal *w, patience *p, uint64_t left_us, uint64_t passed_us) REQUIRES(w->log_mu)
+{
+    if (w->config.waits && !p->told && passed_us >= PATIENCE_MUTE_US) {
+        mutex_unlock(&w->log_mu);
+        patience_begun(p, w->config.waits, FIRN_WAIT_LOG, passed_us);
+        patience_tell(p, "until what they wrote is synced");
+        mutex_lock(&w->log_mu);
+        return;
+    }
+    uint64_t mute_us = PATIENCE_MUTE_US - passed_us;
+    if (w->config.waits && !p->told && mute_us < left_us)
+        left_us = mute_us;
+    cond_wait_ms(&w->durable_cond, &w->log_mu, (left_us + 999) / 1000);
+}
+
 /* A caller with a time limit does not sync itself, since a sync cannot be stopped half-way: the
  * helper does. */
 static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err)
 {
     uint64_t start = fs_mono_us(w->fs);
     uint64_t limit = (uint64_t)timeout_ms * 1000;
+    patience p = {0};
     mutex_lock(&w->log_mu);
     w->timed_waiters++;
     int rc = durable_outcome(w, seq);
@@ -486,11 +506,12 @@ static int wait_timed(wal *w, uint64_t seq, uint32_t timeout_ms, firn_error *err
             atomic_store_explicit(&w->sync_wanted, true, memory_order_release);
             wal_helper_wake_locked(w);
         }
-        cond_wait_ms(&w->durable_cond, &w->log_mu, (limit - passed + 999) / 1000);
+        wait_once(w, &p, limit - passed, passed);
         rc = durable_outcome(w, seq);
     }
     w->timed_waiters--;
     mutex_unlock(&w->log_mu);
+    patience_end(&p);
     if (rc == FIRN_POISONED)
         return wal_poisoned_error(w, err);
     if (rc == FIRN_TIMED_OUT) {

@@ -4,7 +4,8 @@
  * has as many descriptors open as it may, it gives back that of a file which has not been used for
  * long; the next use opens it again by its name, in the folder that it came from. A file that was
  * meanwhile removed, replaced or changed in size is told to be (FIRN_DAMAGED) and nothing of
- * another file is read. A call waits while all descriptors are in use.
+ * another file is read. A call waits while all descriptors are in use, and
+ * names that as the cause (fs_pool_watch).
  *
  * A mapped file needs no descriptor, so it holds none once it has been mapped.
  *
@@ -14,6 +15,7 @@
 #define BASE_FS_POOL_H
 
 #include <base/fs.h>
+#include <base/patience.h>
 
 typedef struct fs_pool fs_pool;
 
@@ -26,6 +28,9 @@ typedef struct fs_pool fs_pool;
 unsigned fs_pool_limit(fs *f);
 /* At most `limit` descriptors, at least 1. FIRN_NO_MEMORY. */
 int fs_pool_new(fs *f, unsigned limit, fs_pool **out);
+/* Where waits for a descriptor are counted and told; NULL, as at first: nowhere. Before files are
+ * opened. */
+void fs_pool_watch(fs_pool *p, wait_list *w);
 void fs_pool_free(fs_pool *p); /* its files have been closed; NULL is allowed */
 unsigned fs_pool_open_now(fs_pool *p);
 

@@ -105,6 +105,36 @@ typedef enum firn_recovery {
 typedef enum firn_log_level { FIRN_LOG_INFO = 0, FIRN_LOG_WARNING, FIRN_LOG_ERROR } firn_log_level;
 typedef void (*firn_log_fn)(void *ctx, firn_log_level level, const char *line);
 
+/* ---- Waits ----
+ * What a call may have to wait for. Later versions may add causes. */
+typedef enum firn_wait {
+    FIRN_WAIT_NONE = 0,
+    /* a write was delayed, by milliseconds, so that compaction or a flush keeps up */
+    FIRN_WAIT_SLOWED_LEVEL0,
+    FIRN_WAIT_SLOWED_FLUSH,
+    FIRN_WAIT_LEVEL0, /* a write waited until compaction had made room in level 0 */
+    FIRN_WAIT_FLUSH,  /* a write waited until a memtable had been flushed: for memory */
+    /* a write or sync waited for more than a second in the log's queue, or for its sync; shorter
+     * ones are the ordinary way of a write, and not counted */
+    FIRN_WAIT_LOG,
+    FIRN_WAIT_BACKGROUND, /* firn_flush, firn_settle, firn_compact: for flush, compaction, removal */
+    FIRN_WAIT_COMPACTION, /* firn_compact waited for compactions of others, or for its own's parts */
+    FIRN_WAIT_READERS,    /* before something is freed: for reads that had begun before */
+    FIRN_WAIT_BLOCK,      /* a read waited for another thread that was reading the same block */
+    FIRN_WAIT_DESCRIPTOR, /* for a file descriptor, as all that the store may have were in use */
+} firn_wait;
+#define FIRN_WAITS_MAX 16 /* room for the causes of later versions */
+
+/* A short name of a cause, such as "level0"; "unknown" for none of them. Static storage. Any
+ * thread. */
+FIRN_API const char *firn_wait_name(firn_wait cause);
+
+/* Waits that are over: how many, and how long they lasted, in microseconds of all waiting threads
+ * together. */
+typedef struct firn_waited {
+    uint64_t count, us;
+} firn_waited;
+
 /* ---- Operations ---- */
 typedef enum firn_kind {
     FIRN_PUT = 1,

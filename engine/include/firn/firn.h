@@ -79,17 +79,17 @@ typedef struct firn_options {
                                    it was at open; any number of processes beside a writer */
     firn_recovery recovery;     /* default TAIL */
     firn_compression compression; /* default AUTO */
-    uint32_t filter_bits;       /* bits per key of the filters; default 10; 0: none */
-    uint64_t segment_bytes;     /* size of a log segment, and so of a memtable's data. 0 (default):
+    uint32_t filter_bits;         /* bits per key of the filters; default 10; 0: none */
+    uint64_t segment_bytes; /* size of a log segment, and so of a memtable's data. 0 (default):
                                    memory/8, at least 64 KiB, at most 64 MiB. 8 KiB to 1 GiB. The
                                    log as a whole is bounded by about five of them, also while
                                    readers stay; what an iterator or value still holds of it keeps
                                    its room until then: at most four each */
-    uint64_t table_bytes;       /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1
+    uint64_t table_bytes;   /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1
                                    GiB */
-    firn_log_fn log;            /* where warnings go; default NULL: nowhere */
+    firn_log_fn log;        /* where warnings go; default NULL: nowhere */
     void *log_ctx;
-    bool never_map;             /* default false. No file is mapped into memory: what cannot be read
+    bool never_map; /* default false. No file is mapped into memory: what cannot be read
                                    is an error of a call, where touching it in a mapping would kill
                                    the process (SIGBUS), and a file that another program changes is
                                    checked before it is looked at. Slower */
@@ -190,10 +190,12 @@ FIRN_API uint64_t firn_snapshot_seq(const firn_snapshot *snapshot);
 /* ---- Iterate ---- */
 typedef struct firn_iter_options {
     size_t size;
-    const firn_snapshot *snapshot;      /* NULL: the store as it is when the iterator is made */
-    const void *lower; size_t lower_size; /* first key; NULL: no bound. Copied */
-    const void *upper; size_t upper_size; /* first key beyond the end; NULL: no bound. Copied */
-    bool bypass_cache;                  /* a long scan that should leave the block cache alone */
+    const firn_snapshot *snapshot; /* NULL: the store as it is when the iterator is made */
+    const void *lower;
+    size_t lower_size; /* first key; NULL: no bound. Copied */
+    const void *upper;
+    size_t upper_size; /* first key beyond the end; NULL: no bound. Copied */
+    bool bypass_cache; /* a long scan that should leave the block cache alone */
 } firn_iter_options;
 FIRN_API void firn_iter_options_init(firn_iter_options *options);
 FIRN_API void firn_iter_options_init_sized(firn_iter_options *options, size_t size);
@@ -262,28 +264,35 @@ typedef struct firn_stats {
     uint64_t level_tables[FIRN_LEVELS], level_bytes[FIRN_LEVELS], level_entries[FIRN_LEVELS],
         level_deletes[FIRN_LEVELS];
     uint64_t cache_bytes, cache_capacity, cache_hits, cache_misses;
-    uint64_t bytes_put;       /* keys and values given to put and write in this life */
+    uint64_t bytes_put; /* keys and values given to put and write in this life */
     uint64_t bytes_logged, bytes_flushed, bytes_compacted; /* written in this life */
     uint64_t flushes, compactions, syncs;
-    uint64_t stall_us;        /* writers held back, in all */
+    uint64_t stall_us; /* writers held back, in all: the first four causes of `waits` */
     uint64_t snapshots;
-    uint64_t recovered_entries; /* replayed from the log when opening */
+    uint64_t recovered_entries;  /* replayed from the log when opening */
     uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle
                                     that only reads */
     char store_id[33];
     bool poisoned, read_only, log_mapped;
-    uint64_t log_used_bytes;  /* of log_bytes, which are the files': up to the end of each one's
+    uint64_t log_used_bytes; /* of log_bytes, which are the files': up to the end of each one's
                                  last frame */
-    uint64_t newest_seq;      /* the newest write; last_seq may be a checkpoint's. Once open, of
+    uint64_t newest_seq;     /* the newest write; last_seq may be a checkpoint's. Once open, of
                                  this life; when opening, the greatest that tables and log still
                                  hold: 0 for none */
     uint64_t lost_files, lost_bytes; /* in lost/, see firn_lost */
-    uint64_t total_bytes;     /* the room that log, tables, manifest, reserve and lost/ take on the
+    uint64_t total_bytes;  /* the room that log, tables, manifest, reserve and lost/ take on the
                                  disk. Tables that compaction has replaced count until they are
                                  removed: when the last iterator or value is released that may
                                  read them. So it may be more than level_bytes add up to. A table
                                  counts when it is finished, not while it is written */
-    uint64_t memory_bytes;    /* what the store holds of firn_options.memory, all kinds together */
+    uint64_t memory_bytes; /* what the store holds of firn_options.memory, all kinds together */
+    firn_waited waits[FIRN_WAITS_MAX]; /* in this life, by firn_wait; causes that this version does
+                                          not know are 0. Calls only: what the store's own threads
+                                          wait for counts when a call waits for them */
+    firn_wait waiting_for; /* why that call waits now which has waited longest; FIRN_WAIT_NONE:
+                                 none waits. A wait in the log shows when it is a second old */
+    uint32_t waiting;      /* how many calls wait now */
+    uint64_t waiting_us;   /* how long that one has waited */
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
@@ -315,8 +324,8 @@ FIRN_API int firn_check(const char *path, void (*line)(void *ctx, const char *te
 
 /* ---- Repair: for when there is no backup ---- */
 typedef enum firn_repair_kind {
-    FIRN_REPAIR_NOTE = 1,  /* what was found, or done about it */
-    FIRN_REPAIR_LOST_KEYS, /* versions are gone of keys from `after` to `before`, themselves
+    FIRN_REPAIR_NOTE = 1,        /* what was found, or done about it */
+    FIRN_REPAIR_LOST_KEYS,       /* versions are gone of keys from `after` to `before`, themselves
                               included: such a key may be missing, have an older value again, or be
                               there again though it had been deleted */
     FIRN_REPAIR_LOST_OPERATIONS, /* the operations seq_first to seq_last are gone; 0, 0: unknown
@@ -333,14 +342,14 @@ typedef struct firn_repair_event { /* everything is valid during the call */
 } firn_repair_event;
 
 typedef struct firn_repair_summary {
-    uint64_t losses;                            /* events of the two kinds of loss; 0: nothing was
+    uint64_t losses;                          /* events of the two kinds of loss; 0: nothing was
                                                    lost */
-    uint64_t tables, entries;                   /* of the repaired store */
-    uint64_t tables_rewritten, tables_lost;     /* damaged; of these nothing could be saved, or they
+    uint64_t tables, entries;                 /* of the repaired store */
+    uint64_t tables_rewritten, tables_lost;   /* damaged; of these nothing could be saved, or they
                                                    were missing */
-    uint64_t log_operations, operations_lost;   /* in the log */
-    uint64_t doubts;                            /* as in firn_check_summary; told in a note */
-    bool manifest_rebuilt;                      /* the list of tables was lost: all tables were
+    uint64_t log_operations, operations_lost; /* in the log */
+    uint64_t doubts;                          /* as in firn_check_summary; told in a note */
+    bool manifest_rebuilt;                    /* the list of tables was lost: all tables were
                                                    merged into new ones */
 } firn_repair_summary;
 
@@ -362,13 +371,13 @@ FIRN_API int firn_repair(const char *path, const firn_options *options,
  * Bytes that recovery cut off and files that repair replaced go to the folder lost/ in the store.
  * Opening never reads it, and nothing but these two calls removes anything from it. */
 typedef struct firn_lost_file { /* everything is valid during the call */
-    const char *name;  /* in lost/ */
-    const char *from;  /* the store's file that it came from; "": it is not from firn */
-    uint64_t offset;   /* where in that file its first byte lay; FIRN_NO_OFFSET: it is the whole
+    const char *name;           /* in lost/ */
+    const char *from;           /* the store's file that it came from; "": it is not from firn */
+    uint64_t offset; /* where in that file its first byte lay; FIRN_NO_OFFSET: it is the whole
                           file, or not from firn */
     uint64_t bytes;
-    uint64_t time_ms;  /* when it was put there, milliseconds since 1970 */
-    bool ours;         /* firn put it there, as its name tells */
+    uint64_t time_ms; /* when it was put there, milliseconds since 1970 */
+    bool ours;        /* firn put it there, as its name tells */
     bool removed;
 } firn_lost_file;
 

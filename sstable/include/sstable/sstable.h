@@ -86,6 +86,9 @@ typedef struct sst_grace {
 int sst_cache_new(size_t capacity_bytes, sst_cache **out);
 /* With what a budget leaves, which must stay. A grace without `wait`: none. */
 int sst_cache_new_in(memory_budget *b, sst_grace grace, sst_cache **out);
+/* Where it is counted and told that a reader waits for another one, which reads the same block;
+ * NULL, as at first: nowhere. Before there are readers. */
+void sst_cache_watch(sst_cache *c, wait_list *w);
 /* Filters and indexes have more than their room: sst_cache_trim is due, by any thread that is not
  * inside sst_get. */
 bool sst_cache_excess(const sst_cache *c);

@@ -5,6 +5,7 @@
 #define WAL_WAL_H
 
 #include <base/fs.h>
+#include <base/patience.h>
 #include <firn/wal.h>
 
 typedef struct firn_wal wal;
@@ -69,6 +70,9 @@ typedef struct wal_config {
     /* no threads: what the helper would do ahead happens when it is needed (for reproducible
      * tests) */
     bool inline_work;
+    /* borrowed: where it is counted and told that a request waits for long; NULL: only `log` of the
+     * options hears of it, when a sync or a change of segment that took long is over */
+    wait_list *waits;
 } wal_config;
 
 void wal_config_init(wal_config *config);

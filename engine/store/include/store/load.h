@@ -44,8 +44,8 @@ typedef struct slow_state {
     uint32_t frozen, done, filled; /* as in slow_flush_delay_ns */
 } slow_state;
 /* What a write owes. Compaction and flush are each kept up with: the one that is further behind
- * decides. */
-uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes);
+ * decides; *for_flush: the flush. */
+uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes, bool *for_flush);
 /* How long it sleeps for that, by a random number. On average as long as it owes. */
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);
 

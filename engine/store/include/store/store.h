@@ -42,6 +42,7 @@
 #ifndef ENGINE_STORE_H
 #define ENGINE_STORE_H
 
+#include <base/patience.h>
 #include <engine/engine.h>
 #include <firn/firn.h>
 #include <wal/wal.h>
@@ -67,7 +68,7 @@
 #define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
 
 typedef struct counters {
-    _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions, stall_us;
+    _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions;
 } counters;
 
 /* What the background threads do. Each fails and is tried again for itself. */
@@ -190,6 +191,7 @@ struct firn {
     dead trim;                    /* what the cleaner is given to make it trim the cache */
     atomic_bool trim_given;
     counters counters;
+    wait_list waits; /* of callers */
 };
 
 #define PRESSURE_STOP UINT32_C(0x80000000)
@@ -297,20 +299,9 @@ int store_writable(firn *db, firn_error *err);
 /* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it.
  * Returns rc. */
 int store_hint_repair(int rc, firn_error *err);
-/* ---- errors.c: no wait of a call is mute (P15) ---- */
-typedef struct patience {
-    uint64_t started_us;
-    bool told;
-} patience;
-/* How long a wait may still be mute, in ms; 0: it is to say why; UINT64_MAX: it has. */
-uint64_t patience_left_ms(firn *db, const patience *p);
-/* Waits once for state_changed, or, when it has lasted, says why: `why` writes that. */
-typedef void (*patience_why)(firn *db, char *text, size_t size);
-void patience_wait(firn *db, patience *p, patience_why why) REQUIRES(db->state_mu);
-/* The wait has ended. That `who` goes on is told, if the wait was. */
-void patience_end(firn *db, const patience *p, const char *who);
-/* For a wait without a limit: says afterwards that `who` waited until `what`, if it was long. */
-void patience_was(firn *db, uint64_t started_us, const char *who, const char *what);
+/* Waits once for state_changed, or, when it has lasted, says for what (P15): `what` writes that. */
+typedef void (*store_wait_what)(firn *db, char *text, size_t size);
+void store_wait(firn *db, patience *p, store_wait_what what) REQUIRES(db->state_mu);
 
 void store_log(firn *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -17,6 +17,7 @@
 #ifndef ENGINE_CLEANER_H
 #define ENGINE_CLEANER_H
 
+#include <base/patience.h>
 #include <base/thread.h>
 #include <stdbool.h>
 
@@ -37,6 +38,7 @@ typedef struct cleaner {
     size_t waiting GUARDED_BY(cleaner_mu); /* length of the list */
     unsigned busy GUARDED_BY(cleaner_mu);  /* threads that end something */
     thread thread;
+    wait_list *waits; /* where a wait is counted; NULL: nowhere. Set before it starts */
 } cleaner;
 
 void cleaner_init(cleaner *c);

@@ -18,6 +18,7 @@
 #ifndef ENGINE_READERS_H
 #define ENGINE_READERS_H
 
+#include <base/patience.h>
 #include <base/thread.h>
 
 #define READERS_SLOTS 32
@@ -37,6 +38,7 @@ typedef struct readers {
     cond left;                /* a reader has left the awaited column */
     /* how often a waiter looked whether a column is empty: what tests bound */
     uint64_t looks GUARDED_BY(waiting);
+    wait_list *waits; /* where a wait is counted; NULL: nowhere. Set before there are readers */
 } readers;
 
 void readers_init(readers *r);

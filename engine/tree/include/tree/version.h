@@ -41,6 +41,7 @@ typedef struct table_env {
     _Atomic uint64_t *file_bytes;
     cleaner *cleaner; /* ends tables; NULL: the thread that drops the last reference does */
     fs_pool *files;
+    wait_list *waits; /* where a wait is counted; NULL: nowhere */
     uint64_t store_id[2];
     bool mapped;
     bool keeps; /* another process may remove tables that we read */
