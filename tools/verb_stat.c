@@ -13,6 +13,7 @@
 #include "open.h"
 #include "output.h"
 #include "text.h"
+#include "waits.h"
 
 /* One line for each number of firn_stats that stays meaningful after the process that counted it,
  * so that the JSON and the header can be compared by eye.
@@ -126,6 +127,7 @@ static void print_json(output *out, const firn_stats *s, const shown_list *bucke
     output_text(out, "  ");
     print_json_array(out, "level_deletes", s->level_deletes, ",\n");
     print_json_buckets(out, buckets);
+    waits_json(out, s);
     output_format(out, "  \"log_mapped\": %s\n}\n", s->log_mapped ? "true" : "false");
 }
 
@@ -208,6 +210,7 @@ static void print_table(output *out, const char *path, const firn_stats *s,
                   s->memtables);
     output_format(out, "  block cache       %s of %s\n", text_size(s->cache_bytes).s,
                   text_size(s->cache_capacity).s);
+    waits_table(out, s, bold, off);
 }
 
 static int run(const verb *v, int argc, char **argv)
@@ -265,6 +268,8 @@ const verb verb_stat = {
         "recovery has set aside, and the memory that opening them takes. The files of a log that "
         "is\n"
         "open for writing are made in full size ahead: how much of them is used stands beside.\n"
+        "Waits are those of this look at the store, by cause: those of another process are in the\n"
+        "figures that it asks for itself.\n"
         "\n"
         "options:\n"
         "  --json              one object, for programs; sizes in bytes\n"

@@ -228,6 +228,72 @@ static void ThreadsWaitForADescriptorAndGetIt(void **state)
     end();
 }
 
+typedef struct slow_read {
+    atomic_bool held, begun;
+} slow_read;
+
+static int hold_file_0(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    slow_read *s = ctx;
+    char slow[16];
+    (void)index;
+    name_of(0, slow);
+    if (call != SIMFS_READ || !strstr(name, slow))
+        return 0;
+    atomic_store(&s->begun, true);
+    while (atomic_load(&s->held))
+        usleep(1000);
+    return 0;
+}
+
+static void read_one(void *arg)
+{
+    char found[16];
+    firn_error why;
+    if (fs_read(files[*(const unsigned *)arg], found, 10, 0, &why) != FIRN_OK)
+        abort();
+}
+
+static void note_told(void *ctx, firn_log_level lvl, const char *text)
+{
+    if (lvl == FIRN_LOG_WARNING && strstr(text, "a caller waits for a file descriptor"))
+        atomic_store((atomic_bool *)ctx, true);
+}
+
+static void AWaitForADescriptorNamesIt(void **state)
+{
+    (void)state;
+    static const unsigned slow = 0, other = 1;
+    slow_read s = {.held = true};
+    atomic_bool told = false;
+    thread reader = {0}, waiter = {0};
+    wait_list list;
+    wait_list_now now = {.waiting = 0};
+    begin(1, false);
+    wait_list_init(&list, simfs_fs(sim), note_told, &told);
+    fs_pool_watch(pool, &list);
+    simfs_on_call(sim, hold_file_0, &s);
+    assert_int_equal(thread_start(&reader, "reader", read_one, (void *)(uintptr_t)&slow), 0);
+    while (!atomic_load(&s.begun))
+        usleep(1000);
+    assert_int_equal(thread_start(&waiter, "waiter", read_one, (void *)(uintptr_t)&other), 0);
+    while (now.waiting == 0)
+        wait_list_look(&list, &now);
+    assert_int_equal(now.longest, FIRN_WAIT_DESCRIPTOR);
+    simfs_advance(sim, 2000 * 1000);
+    while (!atomic_load(&told))
+        usleep(1000);
+    atomic_store(&s.held, false);
+    thread_join(&reader);
+    thread_join(&waiter);
+    wait_list_look(&list, &now);
+    assert_int_equal(now.waiting, 0);
+    assert_int_equal(now.done[FIRN_WAIT_DESCRIPTOR].count, 1);
+    simfs_on_call(sim, NULL, NULL);
+    end();
+    wait_list_release(&list);
+}
+
 static void put_file(fs_dir *d, const char *name, const char *text)
 {
     fs_file *file = NULL;
@@ -312,6 +378,7 @@ int main(void)
         cmocka_unit_test(ALackOfDescriptorsIsMadeUpForByThoseThatAreNotInUse),
         cmocka_unit_test(AFailureToOpenAgainIsThatCallsAlone),
         cmocka_unit_test(ThreadsWaitForADescriptorAndGetIt),
+        cmocka_unit_test(AWaitForADescriptorNamesIt),
         cmocka_unit_test(TheRealFileSystemTellsOneFileFromAnother),
         cmocka_unit_test(AStoreTakesAPartOfWhatTheProcessMayHave),
     };

@@ -26,9 +26,12 @@ static void of_two_delays_the_greater_counts(void **state)
     uint64_t for_load = slow_delay_ns(deep, 1000);
     uint64_t for_flush = slow_flush_delay_ns(FROZEN_MAX, 0, SLOW_ONE / 2, 1000);
     assert_true(for_load > for_flush && for_flush > 0);
-    assert_int_equal(slow_owed_ns(&both, 1000), for_load);
+    bool flush = true;
+    assert_int_equal(slow_owed_ns(&both, 1000, &flush), for_load);
+    assert_false(flush);
     both.load = 0;
-    assert_int_equal(slow_owed_ns(&both, 1000), for_flush);
+    assert_int_equal(slow_owed_ns(&both, 1000, &flush), for_flush);
+    assert_true(flush);
 }
 
 static void the_delay_grows_with_load_and_bytes_and_is_bounded(void **state)
@@ -256,6 +259,11 @@ static void a_writer_waits_outside_the_queue_and_says_why(void **state)
     sleep_until_told(&w);
     assert_false(atomic_load(&w.done));
     assert_non_null(strstr(w.text, "level 0"));
+    firn_stats now = bed_stats(&w.b);
+    assert_int_equal(now.waiting, 1);
+    assert_int_equal(now.waiting_for, FIRN_WAIT_LEVEL0);
+    assert_true(now.waiting_us >= 1000 * 1000);
+    assert_int_equal(now.waits[FIRN_WAIT_LEVEL0].count, 0); /* it is not over */
     /* It waits in front of the queue: what the flusher asks of the log passes. */
     MUST(firn_wal_sync(w.b.db->wal, error));
     uint64_t checkpoint;
@@ -267,6 +275,9 @@ static void a_writer_waits_outside_the_queue_and_says_why(void **state)
     assert_int_equal(atomic_load(&w.told), 1);
     firn_stats s = bed_stats(&w.b);
     assert_true(s.stall_us >= 1000 * 1000);
+    assert_int_equal(s.waiting, 0);
+    assert_int_equal(s.waits[FIRN_WAIT_LEVEL0].count, 1);
+    assert_int_equal(s.waits[FIRN_WAIT_LEVEL0].us, s.stall_us);
     bed_expect(&w.b, NULL, "k", "v");
     bed_release(&w.b);
 }
@@ -278,6 +289,7 @@ static void a_wait_for_a_flush_names_the_flush(void **state)
     start(&w, PRESSURE_STOP);
     sleep_until_told(&w);
     assert_non_null(strstr(w.text, "flushed"));
+    assert_int_equal(bed_stats(&w.b).waiting_for, FIRN_WAIT_FLUSH);
     press(w.b.db, 0);
     finish(&w);
     assert_int_equal(w.status, FIRN_OK);
@@ -297,6 +309,7 @@ static void a_call_that_waits_for_background_work_says_so(void **state)
     assert_int_equal(thread_start(&w.t, "flusher", flush_one, &w), 0);
     sleep_until_told(&w);
     assert_false(atomic_load(&w.done));
+    assert_int_equal(bed_stats(&w.b).waiting_for, FIRN_WAIT_BACKGROUND);
     mutex_unlock(&w.b.db->flush_mu);
     thread_join(&w.t);
     assert_int_equal(w.status, FIRN_OK);
@@ -344,7 +357,11 @@ static void a_writer_feels_a_flush_that_is_behind(void **state)
         assert_true(atomic_load(&b.db->filled) >= filled);
         filled = atomic_load(&b.db->filled);
     }
-    assert_true(bed_stats(&b).stall_us > stalled);
+    firn_stats slowed = bed_stats(&b);
+    assert_true(slowed.stall_us > stalled);
+    assert_true(slowed.waits[FIRN_WAIT_SLOWED_FLUSH].count > 0);
+    assert_true(slowed.waits[FIRN_WAIT_SLOWED_FLUSH].us > 0);
+    assert_int_equal(slowed.waits[FIRN_WAIT_SLOWED_LEVEL0].count, 0);
     MUST(store_rotate(
         b.db, error)); /* the next one is empty, also behind a rotation that was asked for */
     assert_int_equal(atomic_load(&b.db->filled), 0);
@@ -368,7 +385,10 @@ static void no_delay_outlives_its_cause(void **state)
     press(b.db, L0_STOP_AT - 1);
     for (int i = 0; i < 40; i++)
         MUST(slow_down(b.db, 1 << 20, error));
-    assert_true(bed_stats(&b).stall_us > 0);
+    firn_stats slowed = bed_stats(&b);
+    assert_true(slowed.stall_us > 0);
+    assert_int_equal(slowed.waits[FIRN_WAIT_SLOWED_LEVEL0].count, 40);
+    assert_int_equal(slowed.waits[FIRN_WAIT_SLOWED_LEVEL0].us, slowed.stall_us);
     press(b.db, L0_SLOW_AT);
     uint64_t before = bed_stats(&b).stall_us;
     for (int i = 0; i < 1000; i++)

@@ -6,6 +6,7 @@
 
 #include <base/alloc.h>
 #include <base/thread.h>
+#include <unistd.h>
 
 static uint64_t used(const sst_cache *c)
 {
@@ -723,6 +724,59 @@ static void a_part_in_passing_use_outlives_its_home(void **state)
     many_close(&x);
 }
 
+/* ---- A reader that waits for another one ---- */
+
+typedef struct second_reader {
+    sst_cache *cache;
+    atomic_bool told;
+    sst_cached *found;
+} second_reader;
+
+static void note_told(void *ctx, firn_log_level lvl, const char *text)
+{
+    second_reader *r = ctx;
+    if (lvl == FIRN_LOG_WARNING && strstr(text, "a caller waits until another thread has read"))
+        atomic_store(&r->told, true);
+}
+
+static void read_it_too(void *ctx)
+{
+    second_reader *r = ctx;
+    sst_load load;
+    r->found = sst_cache_begin(r->cache, 1, 7, &load);
+}
+
+static void a_wait_for_another_reader_names_it(void **state)
+{
+    (void)state;
+    second_reader r = {.told = false};
+    wait_list list;
+    wait_list_now now = {.waiting = 0};
+    sst_load load;
+    thread t = {0};
+    assert_int_equal(sst_cache_new(1 << 20, &r.cache), FIRN_OK);
+    wait_list_init(&list, fs_posix(), note_told, &r);
+    sst_cache_watch(r.cache, &list);
+    assert_null(sst_cache_begin(r.cache, 1, 7, &load)); /* this one is to read it */
+    assert_int_equal(thread_start(&t, "second", read_it_too, &r), 0);
+    while (!atomic_load(&r.told))
+        usleep(1000);
+    wait_list_look(&list, &now);
+    assert_int_equal(now.waiting, 1);
+    assert_int_equal(now.longest, FIRN_WAIT_BLOCK);
+    sst_cached *e = insert(r.cache, 1, 7, 100);
+    sst_cache_end(&load);
+    thread_join(&t);
+    assert_ptr_equal(r.found, e);
+    wait_list_look(&list, &now);
+    assert_int_equal(now.waiting, 0);
+    assert_int_equal(now.done[FIRN_WAIT_BLOCK].count, 1);
+    sst_cache_unpin(r.found);
+    sst_cache_unpin(e);
+    sst_cache_free(r.cache);
+    wait_list_release(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -748,6 +802,7 @@ int main(void)
         cmocka_unit_test(closing_a_reader_gives_its_blocks_back),
         cmocka_unit_test(a_scan_that_does_not_fill_leaves_the_cache_alone),
         cmocka_unit_test(a_value_stays_while_it_is_pinned),
+        cmocka_unit_test(a_wait_for_another_reader_names_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@ firn_test(tools escape unit)
 firn_test(tools lines unit)
 firn_test(tools acks unit)
 firn_test(tools text unit)
+firn_test(tools waits unit)
 
 # firn_script(TOPIC LABEL) runs tests/tools/TOPIC.sh with the command's path in $FIRN.
 function(firn_script topic label)

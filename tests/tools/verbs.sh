@@ -75,8 +75,11 @@ is "and leaves nothing beside it" "$(ls "$T" | grep -c part)" 0
 
 run 0 "stat shows the store" "$FIRN" stat "$D2"
 has out "newest write"
+has out "writers held back"
 run 0 "stat --json is an object" "$FIRN" stat "$D2" --json
 has out '"last_seq": 19'
+has out '"stall_us": 0'
+has out '"waiting_for": "none"'
 run 0 "wal draws the frames" "$FIRN" wal "$D2"
 has out "SEAL"
 has out "commit of 3"
