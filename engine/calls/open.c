@@ -221,6 +221,7 @@ static int open_manifest(firn *db, manifest_state *s, firn_error *err)
         if (error_curable(rc) && s->manifest_no && !gave_up)
             rc = manifest_continue(db->dir, s, &db->manifest, err);
     }
+    store_note_manifest(db);
     mutex_unlock(&db->manifest_mu);
     return rc;
 }
@@ -641,7 +642,7 @@ static int try_reading(firn *db, firn_error *err)
         rc = not_a_store(db, &f, err);
     if (rc == FIRN_OK)
         rc = load_manifest(db, &f, &s, err);
-    db->manifest_bytes = s.file_bytes;
+    atomic_store_explicit(&db->manifest_bytes, s.file_bytes, memory_order_relaxed);
     if (rc == FIRN_OK)
         rc = check_log_exists(db, &f, err);
     if (rc == FIRN_OK)

@@ -130,14 +130,9 @@ static int add_disk(firn *db, firn_stats *s, firn_error *err)
             *err = why;
         return rc;
     }
-    uint64_t manifest_size = db->manifest_bytes;
-    mutex_lock(&db->manifest_mu);
-    if (db->manifest)
-        manifest_size = manifest_bytes(db->manifest);
-    mutex_unlock(&db->manifest_mu);
     s->lost_files = aside.files;
     s->lost_bytes = aside.bytes;
-    s->total_bytes += s->log_bytes + aside.bytes + manifest_size;
+    s->total_bytes += s->log_bytes + aside.bytes + counter(&db->manifest_bytes);
     if (reserve.kind == FS_KIND_FILE)
         s->total_bytes += reserve.size;
     return FIRN_OK;

@@ -157,8 +157,10 @@ static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
 
 int flush_oldest(firn *db, bool *did, firn_error *err)
 {
+    patience p = {0};
     *did = false;
-    mutex_lock(&db->flush_mu);
+    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->flush_mu);
+    patience_end(&p);
     view *v = store_view(db);
     int rc = FIRN_OK;
     atomic_store_explicit(&db->flush_done, 0, memory_order_relaxed);

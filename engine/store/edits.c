@@ -167,6 +167,13 @@ static int replace_worn(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
     return rc == FIRN_OK && manifest_is_worn(db->manifest) ? err->status : rc;
 }
 
+void store_note_manifest(firn *db)
+{
+    if (db->manifest)
+        atomic_store_explicit(&db->manifest_bytes, manifest_bytes(db->manifest),
+                              memory_order_relaxed);
+}
+
 int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
 {
     next_versions next = {0};
@@ -183,6 +190,7 @@ int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_e
         rc = write_edit(db, e, flushed, &next, err);
     if (rc == FIRN_OK && !e->create && !e->drop)
         later->status = renew_manifest(db, later); /* the edit stands, whatever becomes of it */
+    store_note_manifest(db);
     for (unsigned i = 0; i < TREES_MAX; i++)
         version_unref(next.of[i]);
     return rc;
@@ -202,7 +210,9 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
     firn_error local = {0}, later = {0};
     if (!err)
         err = &local;
-    mutex_lock(&db->manifest_mu);
+    patience p = {0};
+    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
+    patience_end(&p);
     int rc = store_commit_held(db, e, flushed, &later, err);
     mutex_unlock(&db->manifest_mu);
     store_note_commit(db, rc, &later, err);

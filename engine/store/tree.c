@@ -104,7 +104,9 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
     firn_error local = {0}, later = {0};
     if (!err)
         err = &local;
-    mutex_lock(&db->manifest_mu);
+    patience p = {0};
+    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
+    patience_end(&p);
     int rc = check_new(db, name, err);
     uint8_t bucket = (uint8_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     if (rc == FIRN_OK && (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK)) {
@@ -176,8 +178,11 @@ int tree_drop(firn *db, tree *t, firn_error *err)
     if (t->bucket == 0)
         return error_set(err, FIRN_INVALID, "the default bucket stays");
     stop_jobs(db, t);
-    mutex_lock(&db->flush_mu); /* no flush puts a table into it meanwhile */
-    mutex_lock(&db->manifest_mu);
+    /* No flush puts a table into it meanwhile. */
+    patience p = {0};
+    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->flush_mu);
+    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
+    patience_end(&p);
     edit e = {.drop = t};
     int rc = store_commit_held(db, &e, NULL, &later, err);
     view *last = rc == FIRN_OK ? tree_view(t) : NULL;

@@ -77,10 +77,7 @@ static void wait_for_column(readers *r, uint32_t column, patience *p) REQUIRES(r
 void readers_wait(readers *r)
 {
     patience p = {0};
-    if (!mutex_try(&r->waiting)) { /* another waiter is here, and says why */
-        patience_begin(&p, r->waits, FIRN_WAIT_READERS);
-        mutex_lock(&r->waiting);
-    }
+    patience_lock(&p, r->waits, FIRN_WAIT_READERS, &r->waiting);
     for (int flips = 0; flips < 2; flips++)
         wait_for_column(r, atomic_fetch_add_explicit(&r->phase, 1, memory_order_seq_cst) & 1, &p);
     mutex_unlock(&r->waiting);

@@ -194,10 +194,7 @@ int table_reader(table *t, sst_reader **out, firn_error *err)
     int rc = FIRN_OK;
     if (!r) {
         patience p = {0};
-        if (!mutex_try(&t->opening)) { /* another thread reads its end from the disk */
-            patience_begin(&p, t->env->waits, FIRN_WAIT_BLOCK);
-            mutex_lock(&t->opening);
-        }
+        patience_lock(&p, t->env->waits, FIRN_WAIT_BLOCK, &t->opening);
         r = atomic_load_explicit(&t->reader, memory_order_acquire);
         if (!r)
             rc = open_reader(t, &r, err);

@@ -247,6 +247,29 @@ static void a_call_that_frees_names_the_reads_it_waits_for(void **state)
     bed_release(&b);
 }
 
+/* Nothing wakes one who waits for a lock: it is known all the time, and told afterwards. The figures wait for no edit. */
+static void a_caller_names_the_edit_it_waits_for(void **state)
+{
+    (void)state;
+    bed b;
+    caller c;
+    bed_on_simfs(&b, 1);
+    listen(&c, &b);
+    bed_must_open(&b);
+    bed_put(&b, "a", "1");
+    mutex_lock(&b.db->manifest_mu);
+    start(&c, flush);
+    until_waiting(&c, 1);
+    simfs_advance(b.sim, 2000 * 1000);
+    must_wait_for(&c, FIRN_WAIT_BACKGROUND);
+    mutex_unlock(&b.db->manifest_mu);
+    thread_join(&c.t);
+    assert_int_equal(c.status, FIRN_OK);
+    assert_int_equal(lines_with(&c, " ms for work in the background\n"), 1);
+    assert_int_equal(bed_stats(&b).waits[FIRN_WAIT_BACKGROUND].count, 1);
+    bed_release(&b);
+}
+
 /* ---- Closing ---- */
 
 static void closing_names_the_work_it_waits_for(void **state)
@@ -371,6 +394,7 @@ int main(void)
         cmocka_unit_test(dropping_a_bucket_names_the_compactions_in_it),
         cmocka_unit_test(settling_names_what_is_still_removed),
         cmocka_unit_test(a_call_that_frees_names_the_reads_it_waits_for),
+        cmocka_unit_test(a_caller_names_the_edit_it_waits_for),
         cmocka_unit_test(closing_names_the_work_it_waits_for),
         cmocka_unit_test(work_that_waits_says_so_once_and_that_it_goes_on),
         cmocka_unit_test(writers_name_the_sync_that_takes_long),

@@ -76,6 +76,14 @@ void patience_tell(patience *p, const char *what);
 /* The same in two steps, for one who has to find words. False: it has not waited, but is to say
  * what it waits for, without the mutex. */
 #define patience_sleep(p, c, m) patience_sleep_kind(p, c, &(m)->lock, &ITS_KIND(*(m)))
+/* Locks the mutex at `m`. A wait for it begins `p`, and is told when it is over: nothing wakes it. */
+#define patience_lock(p, list, cause, m)                                                           \
+    do {                                                                                           \
+        if (!mutex_try(m)) {                                                                       \
+            patience_begin(p, list, cause);                                                        \
+            mutex_lock(m);                                                                         \
+        }                                                                                          \
+    } while (0)
 /* The wait is over, if it had begun: it is counted. Where it was long, the log is told: also when
  * what was waited for could not be waited for with a limit (a lock). */
 void patience_end(patience *p);

@@ -118,7 +118,7 @@ struct firn {
     void (*installed)(void *ctx, firn *db, const edit *e); /* likewise */
     void *installed_ctx;
     uint64_t recovered_entries, recovery_cut_bytes;
-    uint64_t manifest_bytes; /* read-only: as it was read */
+    _Atomic uint64_t manifest_bytes; /* relaxed: as of the newest edit, for figures */
 
     /* Read side. */
     tree main; /* bucket 0 */
@@ -277,6 +277,8 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
  * manifest's renewal. */
 int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
     REQUIRES(db->manifest_mu);
+/* How large it is now, for figures, which wait for no edit. */
+void store_note_manifest(firn *db) REQUIRES(db->manifest_mu);
 void store_note_commit(firn *db, int rc, const firn_error *later, const firn_error *err);
 uint64_t store_next_file_no(firn *db);
 /* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */
