@@ -104,6 +104,9 @@ static int zero_from(wal_repair *r, const wal_scanned *p, uint64_t from, uint64_
     const wal_segment *s = p->segment;
     fs_file *file = NULL;
     int rc = fs_open(r->dir, s->name, FS_WRITE, &file, r->err);
+    /* A file that was cut short gets its size back, or it would count as cut short again. */
+    if (rc == FIRN_OK && p->short_file && p->seal != WAL_SEAL_CLOSE)
+        rc = fs_allocate(file, s->bytes, r->err);
     for (uint64_t at = from; at < to && rc == FIRN_OK; at += sizeof zeros) {
         uint64_t left = to - at;
         rc = fs_write(file, zeros, left < sizeof zeros ? (size_t)left : sizeof zeros, at, r->err);

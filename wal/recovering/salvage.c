@@ -13,6 +13,8 @@
  *     what_a_cut_gave_up_stays_away_when_its_link_is_salvaged. Numbers that it jumps over would be
  *     missed for ever: numbers_that_a_link_jumps_over_are_skipped. Truncated ones would be shown
  *     again: the_floor_that_only_a_contradicting_link_knows_is_kept.
+ *   - Save all that lies behind the end that a LINK names. In a segment that was used before it may
+ *     be the rest of the file, and the disk may have no room for it: stale_behind.
  *   - Hold a segment with a SKIP, or a stand-in, against the next LINK. That intact LINK would be
  *     given up, too: what_was_salvaged_is_not_held_against_the_next_link.
  *   - Believe where a LINK says that a stand-in ends. The segment that it named may have been
@@ -40,7 +42,10 @@ static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling 
     int rc = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
     if (rc != FIRN_OK)
         return rc;
-    if (filling)
+    /* A file that was cut short gets its size back, or it would count as cut short again. */
+    if (p->short_file)
+        rc = fs_allocate(file, p->segment->bytes, r->err);
+    if (rc == FIRN_OK && filling)
         rc = wal_repair_fill(r, file, p, filling);
     if (rc == FIRN_OK)
         rc = fs_sync(file, r->err);
@@ -94,6 +99,25 @@ static int salvage_range(wal_repair *r, const wal_spot *spot)
     return fill(r, p, &filling);
 }
 
+/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of
+ * them, and no frame among them passes. */
+static bool stale_behind(const wal_scanned *p)
+{
+    const wal_segment *s = p->segment;
+    if (s->end >= s->base_bytes)
+        return true;
+    uint64_t left = s->base_bytes - s->end;
+    uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
+    wal_cursor c = {.base = s->base,
+                    .limit = s->base_bytes,
+                    .used_end = s->used_end,
+                    .salt = s->salt,
+                    .offset = s->end};
+    return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0 &&
+           wal_segment_used_end(s, s->end, s->end + mark) == s->end &&
+           wal_cursor_next(&c) == FIRN_END;
+}
+
 /* The LINK of this segment may be all that says where a recovery cut the log: that the files before
  * it are given up (they have been saved), and where the segment before those ends. Without it they
  * would be taken for the log again. */
@@ -112,6 +136,8 @@ static int carry_out_link(wal_repair *r, const wal_spot *spot)
     if (rc != FIRN_OK || spot->segment == WAL_NOWHERE)
         return rc;
     const wal_scanned *prev = &scan->segments[spot->segment];
+    if (stale_behind(prev))
+        return FIRN_OK;
     return wal_repair_cut_off(r, prev, prev->segment->end);
 }
 
@@ -163,7 +189,10 @@ static int salvage_between(wal_repair *r, const wal_spot *spot)
         return cannot(r, spot, "no segment number is free in front of the next one");
     wal_made made = {
         .no = no,
-        .link = {.life = scan->life, .seq_first = spot->seq_first, .stand_in = true},
+        .link = {.floor_seq = scan->floor_seq < spot->seq_first ? scan->floor_seq : 0,
+                 .life = scan->life,
+                 .seq_first = spot->seq_first,
+                 .stand_in = true},
         .seq_next = spot->seq_next,
         .reason = WAL_SKIP_LOST,
         .sealed = true,
