@@ -1,4 +1,4 @@
-/* waits: what calls of the store have waited for, and what they wait for now (firn_stats.waits). */
+/* waits: what calls of the store have waited for, and wait for at present (firn_stats). */
 #ifndef TOOLS_WAITS_H
 #define TOOLS_WAITS_H
 

@@ -92,7 +92,8 @@ static int rotate_wanted(firn *db, firn_error *err)
     return rc == FIRN_POISONED ? FIRN_OK : rc; /* then there is nothing to rotate any more */
 }
 
-/* Waits for something to flush or to reap: rest, which holds up no call. False: closing, or flushing has failed for good. */
+/* Waits for something to flush or to reap: rest, which holds up no call. False: closing, or
+ * flushing has failed for good. */
 static bool wait_for_flush(firn *db)
 {
     mutex_lock(&db->state_mu);

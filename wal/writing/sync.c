@@ -325,8 +325,8 @@ static void sync_round(wal *w)
     wal_log_slow(w, "a sync of the log", us);
 }
 
-/* Waits until enough writers wait or the time is up, GATHER_US_MAX: too short to be told. Returns the state of `r` then: SYNC when
- * the round is ours, WAITING when another one took it over. */
+/* Waits until enough writers wait or the time is up, GATHER_US_MAX: too short to be told. Returns
+ * the state of `r` then: SYNC when the round is ours, WAITING when another one took it over. */
 static uint32_t gather(wal *w, wal_request *r)
 {
     mutex_lock(&w->log_mu);

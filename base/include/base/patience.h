@@ -76,7 +76,8 @@ void patience_tell(patience *p, const char *what);
 /* The same in two steps, for one who has to find words. False: it has not waited, but is to say
  * what it waits for, without the mutex. */
 #define patience_sleep(p, c, m) patience_sleep_kind(p, c, &(m)->lock, &ITS_KIND(*(m)))
-/* Locks the mutex at `m`. A wait for it begins `p`, and is told when it is over: nothing wakes it. */
+/* Locks the mutex at `m`. A wait for it begins `p`, and is told when it is over: nothing wakes it
+ * before. */
 #define patience_lock(p, list, cause, m)                                                           \
     do {                                                                                           \
         if (!mutex_try(m)) {                                                                       \

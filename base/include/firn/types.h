@@ -118,10 +118,15 @@ typedef enum firn_wait {
     /* a write or sync waited for more than a second in the log's queue, or for its sync; shorter
      * ones are the ordinary way of a write, and not counted */
     FIRN_WAIT_LOG,
-    FIRN_WAIT_BACKGROUND, /* firn_flush, firn_settle, firn_compact: for flush, compaction, removal */
-    FIRN_WAIT_COMPACTION, /* firn_compact waited for compactions of others, or for its own's parts */
-    FIRN_WAIT_READERS,    /* before something is freed: for reads that had begun before */
-    FIRN_WAIT_BLOCK,      /* a read waited for another thread that was reading the same block */
+    /* firn_flush, firn_settle, firn_compact or firn_close waited for a flush, compactions, an edit
+     * of the manifest, or the removal of what was replaced */
+    FIRN_WAIT_BACKGROUND,
+    /* a call that compacts waited for compactions in its way, or for parts of its own that the
+     * store's threads do */
+    FIRN_WAIT_COMPACTION,
+    FIRN_WAIT_READERS, /* before something is freed: for reads that had begun before */
+    /* a read waited for another thread that was reading the same block, or opening the table */
+    FIRN_WAIT_BLOCK,
     FIRN_WAIT_DESCRIPTOR, /* for a file descriptor, as all that the store may have were in use */
 } firn_wait;
 #define FIRN_WAITS_MAX 16 /* room for the causes of later versions */
