@@ -724,8 +724,6 @@ static void a_part_in_passing_use_outlives_its_home(void **state)
     many_close(&x);
 }
 
-/* ---- A reader that waits for another one ---- */
-
 typedef struct second_reader {
     sst_cache *cache;
     atomic_bool told;
