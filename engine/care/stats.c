@@ -185,6 +185,8 @@ int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *err
         snprintf(s.store_id + 2 * i, 3, "%02x", db->store_id[i]);
     mutex_lock(&db->state_mu);
     s.poisoned = log.poisoned || db->background_status != FIRN_OK;
+    store_failure(db, WORK_FLUSH, &s.flush_error);
+    store_failure(db, WORK_COMPACTION, &s.compaction_error);
     mutex_unlock(&db->state_mu);
     s.read_only = db->options.read_only;
     s.log_mapped = log.mapped;

@@ -102,6 +102,7 @@ int build_add(build *b, const iter *it, firn_error *err)
         rc = is_behind_tables(b, it->key) ? start_table(b, err) : FIRN_INVALID;
     if (rc == FIRN_OK)
         rc = sst_writer_add(b->writer, it->key, it->seq, it->kind, it->value, err);
+    b->table_failed = rc != FIRN_OK && rc != FIRN_INVALID;
     /* A writer of tables refuses what no table may hold: the order that a memtable found when its
      * entries were written has changed, or the merge gives what a table gives. */
     if (rc == FIRN_INVALID)
@@ -285,7 +286,8 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
 int build_finish(build *b, firn_error *err)
 {
     int rc = b->writer ? end_table(b, err) : FIRN_OK;
-    if (rc == FIRN_OK && b->count)
+    b->table_failed = rc != FIRN_OK;
+    if (rc == FIRN_OK && b->count) /* all tables of the store depend on this */
         rc = fs_dir_sync(b->db->dir, err);
     return rc;
 }

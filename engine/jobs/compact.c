@@ -134,7 +134,7 @@ static int check_outputs(const job *j, part *p)
         if (t->seq_max <= flushed_seq && slice_compare(t->key_min, low) >= 0 &&
             slice_compare(t->key_max, high) <= 0)
             continue;
-        p->input_failed = true;
+        p->fault = FAULT_INPUT;
         error_file(&p->error, FIRN_DAMAGED, db->dir->path, FIRN_NO_OFFSET,
                    "a table holds entries that it does not list, although its checksums are right");
         error_hint(&p->error, "`firn check` names the table; restore it from a backup" HINT_REPAIR);
@@ -162,11 +162,14 @@ void job_run_part(job *j, part *p)
         error_no_memory(&p->error);
     } else {
         rc = build_add_all(&p->build, w.it, &rules, &p->error);
-        p->input_failed = rc == FIRN_DAMAGED || w.it->status != FIRN_OK;
+        if (rc == FIRN_DAMAGED || w.it->status != FIRN_OK)
+            p->fault = FAULT_INPUT;
         walk_close(&w);
     }
     if (rc == FIRN_OK)
         rc = build_finish(&p->build, &p->error);
+    if (p->build.table_failed && p->fault != FAULT_INPUT)
+        p->fault = FAULT_OUTPUT;
     if (rc == FIRN_OK)
         rc = check_outputs(j, p);
     p->status = rc;

@@ -12,8 +12,10 @@
  * (retry_pause_ms). Each worker pauses for itself. Where the decision already says that there is no
  * room, nothing has been written, and any change ends the pause. A caller of firn_settle ends it
  * after its first RETRY_MS, and is told of attempts that began behind its call only: what an older
- * one has found may have been cured. A table that cannot be read stops
- * compaction alone: writes go on until level 0 is full. */
+ * one has found may have been cured. Nothing depends on the tables that a compaction was making, so
+ * it is also tried again when they cannot be written, whatever the error: writes go on until level
+ * 0 is full. A table that cannot be read stops compaction alone, in the same way. Any other failure
+ * stops writing: that of the manifest, or of the folder's sync, which flushes depend on, too. */
 #include <base/error.h>
 #include <stdio.h>
 
@@ -118,20 +120,23 @@ static void compaction_fails(firn *db, int rc, const firn_error *err)
     mutex_unlock(&db->state_mu);
 }
 
-/* Of the attempt of that number. */
-static void note_failure(firn *db, uint64_t attempt, int rc, bool input_failed,
-                         const firn_error *err)
+/* One try to do what is due. */
+typedef struct attempt {
+    uint64_t no; /* counted in db->compactions_begun */
+    bool began;  /* there was a job; else the decision itself has failed */
+    bool again;  /* it has failed, and is tried again */
+    job_fault fault;
+} attempt;
+
+static void note_failure(firn *db, attempt *a, int rc, const firn_error *err)
 {
-    if (input_failed && !error_curable(rc)) {
+    a->again = error_curable(rc) || a->fault == FAULT_OUTPUT;
+    if (a->again)
+        store_work_waits(db, WORK_COMPACTION, a->no, rc, err);
+    else if (a->fault == FAULT_INPUT)
         compaction_fails(db, rc, err);
-        return;
-    }
-    store_background_error(db, WORK_COMPACTION, rc, err);
-    mutex_lock(&db->state_mu); /* behind the error: who finds the number finds that, too */
-    if (attempt > db->compaction_stuck_at)
-        db->compaction_stuck_at = attempt;
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
+    else
+        store_background_error(db, WORK_COMPACTION, rc, err);
 }
 
 /* A decision at this epoch has found nothing to do. */
@@ -144,28 +149,28 @@ static void note_idle(compactor *c)
 }
 
 /* One job, if there is one; its outcome is noted, and its claim given up. FIRN_NOT_FOUND: there is
- * none. *input_failed: what failed is reading a table that is there; *began: it is the job that
- * failed, and not the decision. */
-static int work_once(firn *db, bool calm, bool *began, firn_error *err)
+ * none. */
+static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
 {
     job j;
+    bool others;
+    *a = (attempt){0};
     mutex_lock(&db->state_mu);
-    uint64_t attempt = ++db->compactions_begun;
+    a->no = ++db->compactions_begun;
     mutex_unlock(&db->state_mu);
-    int rc = jobs_next(db, calm, &j, err);
-    *began = rc == FIRN_OK;
-    bool input_failed = false;
+    int rc = jobs_next(db, calm, &j, &others, err);
+    a->began = rc == FIRN_OK;
     if (rc == FIRN_OK) {
         rc = job_run(&j, err);
-        input_failed = j.input_failed;
+        a->fault = j.fault;
         jobs_end(db, &j);
         store_reap(db);
     }
     /* Nothing to do any more, perhaps because a caller has compacted it, is as good. */
-    if (rc == FIRN_OK || rc == FIRN_NOT_FOUND)
+    if (rc == FIRN_OK || (rc == FIRN_NOT_FOUND && !others))
         store_background_works(db, WORK_COMPACTION);
-    else if (rc != FIRN_END)
-        note_failure(db, attempt, rc, input_failed, err);
+    else if (rc != FIRN_END && rc != FIRN_NOT_FOUND)
+        note_failure(db, a, rc, err);
     return rc;
 }
 
@@ -179,8 +184,8 @@ static void compactor_run(void *arg)
     patience_own_thread();
     while (wait_for_work(c)) {
         firn_error err = {0};
-        bool began;
-        int rc = work_once(db, c->calm, &began, &err);
+        attempt a;
+        int rc = work_once(db, c->calm, &a, &err);
         if (rc == FIRN_NOT_FOUND) {
             while (jobs_help(db)) {
             }
@@ -188,13 +193,13 @@ static void compactor_run(void *arg)
         }
         if (rc == FIRN_OK || rc == FIRN_NOT_FOUND) {
             failures = 0;
-        } else if (error_curable(rc)) {
+        } else if (a.again) {
             uint64_t ms = retry_pause_ms(++failures);
-            if (rc == FIRN_NO_SPACE && !began)
+            if (rc == FIRN_NO_SPACE && !a.began)
                 c->pause_ms = ms;
             else
                 pause_fully(db, ms);
-            if (began)
+            if (a.began)
                 c->seen--; /* look again, whatever has changed */
         }
     }
@@ -239,8 +244,8 @@ int compact_inline(firn *db, bool calm, firn_error *err)
 {
     uint64_t epoch;
     while (!is_done_inline(db, calm, &epoch)) {
-        bool began;
-        int rc = work_once(db, calm, &began, err);
+        attempt a;
+        int rc = work_once(db, calm, &a, err);
         if (rc != FIRN_OK && rc != FIRN_NOT_FOUND)
             return rc;
         if (rc == FIRN_OK)

@@ -129,12 +129,13 @@ static tree *tree_from(firn *db, unsigned from) REQUIRES(db->jobs_mu)
     return found;
 }
 
-int jobs_next(firn *db, bool calm, job *out, firn_error *err)
+int jobs_next(firn *db, bool calm, job *out, bool *others, firn_error *err)
 {
     int rc = FIRN_NOT_FOUND, full = FIRN_NOT_FOUND;
     uint64_t free_now = 0;
     mutex_lock(&db->jobs_mu);
     unsigned start = db->turn;
+    *others = db->jobs != NULL;
     for (unsigned pass = 0; rc == FIRN_NOT_FOUND && pass < 2; pass++) {
         unsigned end = pass == 0 ? TREES_MAX : start;
         tree *t;
@@ -288,7 +289,7 @@ int jobs_run_parts(job *j, firn_error *err)
         const part *p = &j->parts[i];
         if (p->status == FIRN_OK)
             continue;
-        j->input_failed = p->input_failed;
+        j->fault = p->fault;
         if (err)
             *err = p->error;
         return p->status;

@@ -18,12 +18,19 @@
 #include <jobs/build.h>
 #include <store/store.h>
 
+/* At what a job has failed. */
+typedef enum job_fault {
+    FAULT_OTHER,
+    FAULT_INPUT,  /* reading a table that is there */
+    FAULT_OUTPUT, /* making a table: its inputs are whole, and nothing depends on what it made */
+} job_fault;
+
 typedef struct part {
     iter_limits limits; /* its keys; NULL data: no bound */
     buf lower;          /* holds limits.lower, where that is not a table's own */
     build build;
     int status;
-    bool input_failed;
+    job_fault fault;
     firn_error error;
 } part;
 
@@ -37,9 +44,9 @@ struct job {
     /* it is a caller's, and cannot begin yet: what is in its way ends, and nothing new comes in its
      * way */
     bool waits;
-    bool input_failed; /* what failed is reading a table that is there */
-    uint64_t entries;  /* of all inputs */
-    uint32_t worth;    /* how much it takes off the writers' load, in all; ... */
+    job_fault fault;  /* if it has failed */
+    uint64_t entries; /* of all inputs */
+    uint32_t worth;   /* how much it takes off the writers' load, in all; ... */
     /* ... of that, as much as it has passed of the entries is counted in db->relief already */
     _Atomic uint64_t passed;
     buf snapshots;
@@ -53,9 +60,10 @@ struct job {
 };
 
 /* ---- jobs.c ---- */
-/* What is due next in any tree, and claims it. Trees have their turns. FIRN_NOT_FOUND;
- * FIRN_NO_SPACE: described, nothing was written. */
-int jobs_next(firn *db, bool calm, job *out, firn_error *err);
+/* What is due next in any tree, and claims it. Trees have their turns. FIRN_NOT_FOUND: nothing is
+ * due, or (*others) jobs that run stand in its way; FIRN_NO_SPACE: described, nothing was written.
+ */
+int jobs_next(firn *db, bool calm, job *out, bool *others, firn_error *err);
 /* The first tree from bucket `from` on in which jobs may begin; NULL: there is none. It stays until
  * it is let go. */
 tree *jobs_hold(firn *db, unsigned from);

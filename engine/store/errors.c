@@ -58,24 +58,42 @@ static bool stop_writing(firn *db, int rc, const firn_error *err) REQUIRES(db->s
     return true;
 }
 
-void store_background_error(firn *db, background_work work, int rc, const firn_error *err)
+static void tell_failure(firn *db, background_work work, firn_log_level lvl, const char *then,
+                         const firn_error *err)
 {
-    bool curable = error_curable(rc), news;
+    char text[512];
+    firn_error_format(err, text, sizeof text);
+    store_log(db, lvl, "%s %s: %s", work_names[work], then, text);
+}
+
+void store_work_waits(firn *db, background_work work, uint64_t attempt, int rc,
+                      const firn_error *err)
+{
     mutex_lock(&db->state_mu);
-    if (curable) {
-        news = db->stuck[work].status != rc;
-        db->stuck[work] = (stuck){rc, *err};
-    } else {
-        news = stop_writing(db, rc, err);
-    }
+    bool news = db->stuck[work].status != rc;
+    db->stuck[work] = (stuck){rc, *err};
+    if (work == WORK_COMPACTION && attempt > db->compaction_stuck_at)
+        db->compaction_stuck_at = attempt;
     cond_broadcast(&db->state_changed);
     mutex_unlock(&db->state_mu);
-    if (news) {
-        char text[512];
-        firn_error_format(err, text, sizeof text);
-        store_log(db, curable ? FIRN_LOG_WARNING : FIRN_LOG_ERROR, "%s %s: %s", work_names[work],
-                  curable ? "waits, and is tried again" : "has stopped, and writing with it", text);
+    if (news && error_curable(rc))
+        tell_failure(db, work, FIRN_LOG_WARNING, "waits, and is tried again", err);
+    else if (news)
+        tell_failure(db, work, FIRN_LOG_ERROR, "has failed, and is tried again", err);
+}
+
+void store_background_error(firn *db, background_work work, int rc, const firn_error *err)
+{
+    if (error_curable(rc)) {
+        store_work_waits(db, work, 0, rc, err);
+        return;
     }
+    mutex_lock(&db->state_mu);
+    bool news = stop_writing(db, rc, err);
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+    if (news)
+        tell_failure(db, work, FIRN_LOG_ERROR, "has stopped, and writing with it", err);
 }
 
 void store_background_works(firn *db, background_work work)
@@ -96,6 +114,16 @@ static int give_copy(int rc, const firn_error *from, firn_error *err)
         err->status = rc;
     }
     return rc;
+}
+
+void store_failure(firn *db, background_work work, firn_error *out)
+{
+    const stuck *s = &db->stuck[work];
+    error_clear(out);
+    if (db->background_status != FIRN_OK || (work == WORK_COMPACTION && db->compaction_failed))
+        *out = db->background_error;
+    else if (s->status != FIRN_OK)
+        *out = s->error;
 }
 
 int store_stopped(firn *db, firn_error *err)

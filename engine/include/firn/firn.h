@@ -139,6 +139,8 @@ FIRN_API void firn_write_options_init_sized(firn_write_options *options, size_t 
 /* FIRN_TOO_LARGE, FIRN_INVALID; FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened; try again);
  * FIRN_IO (unknown whether the write survives; readers may see it until the store is closed) and
  * from then on FIRN_POISONED (nothing happened): reading goes on, reopen to write; FIRN_READ_ONLY.
+ * While compaction cannot write its tables, writing goes on until level 0 is full. Then a write is
+ * FIRN_IO, too, and nothing has happened; firn_stats.compaction_error has the cause. Try again.
  * Deleting what is not there is FIRN_OK. */
 FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value,
                       size_t value_size, const firn_write_options *options, firn_error *error);
@@ -293,6 +295,9 @@ typedef struct firn_stats {
                                  none waits. A wait in the log shows when it is a second old */
     uint32_t waiting;      /* how many calls wait now */
     uint64_t waiting_us;   /* how long that one has waited */
+    firn_error flush_error, compaction_error; /* why this work has failed: it is tried again, or has
+                                                 stopped until the store is opened again. Status 0:
+                                                 it goes on */
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);

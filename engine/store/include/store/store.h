@@ -74,7 +74,8 @@ typedef struct counters {
 /* What the background threads do. Each fails and is tried again for itself. */
 typedef enum background_work { WORK_FLUSH, WORK_COMPACTION } background_work;
 
-/* Work that waits for space, memory or descriptors, and is tried again. */
+/* Work that has failed, and is tried again: it waits for space, memory or descriptors, or a
+ * compaction could not make its tables. */
 typedef struct stuck {
     int status; /* FIRN_OK: it does not */
     firn_error error;
@@ -286,8 +287,14 @@ int store_check_file_no(const firn *db, firn_error *err);
 /* Notes an error of background work: what may be cured makes this work wait and try again, anything
  * else stops writing. */
 void store_background_error(firn *db, background_work work, int rc, const firn_error *err);
+/* Notes an error of work that is tried again, whatever it is. `attempt`: of a compaction, its
+ * number. */
+void store_work_waits(firn *db, background_work work, uint64_t attempt, int rc,
+                      const firn_error *err);
 /* This work has succeeded. */
 void store_background_works(firn *db, background_work work);
+/* Why this work waits to be tried again, or has stopped; status 0: it does neither. */
+void store_failure(firn *db, background_work work, firn_error *out) REQUIRES(db->state_mu);
 /* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells
  * why: a flush that is healthy is waited for, whatever compaction does. FIRN_OK: it is under way.
  */

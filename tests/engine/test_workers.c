@@ -1,0 +1,240 @@
+/* The threads that compact: what becomes of a job that they cannot do, what they do when little is written, and how they share
+ * the work. What is asked is counted in calls and bytes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "bed.h"
+#include <jobs/work.h>
+#include <store/store.h>
+
+/* ---- A device that refuses what the workers write ---- */
+
+enum { REFUSE_NOTHING, REFUSE_CREATE, REFUSE_WRITE, REFUSE_SYNC, REFUSE_FOLDER_SYNC };
+
+static struct {
+    fs base;
+    fs_ops ops;
+    _Atomic unsigned call;     /* which of the above */
+    atomic_bool once;          /* and then none */
+    _Atomic unsigned refused;  /* so many */
+    _Atomic uint64_t least_us; /* between two that one worker was refused */
+} device;
+
+static _Thread_local uint64_t last_us;
+
+/* The log callback's. */
+static _Atomic unsigned told_failed, told_goes_on, told_stopped;
+
+static bool refuses(unsigned call)
+{
+    char name[16] = "";
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    if (atomic_load(&device.call) != call || strncmp(name, "firn-compact", 12) != 0)
+        return false;
+    if (atomic_fetch_add(&device.refused, 1) > 0 && atomic_load(&device.once))
+        return false;
+    uint64_t now = fs_mono_us(fs_posix());
+    if (last_us && now - last_us < atomic_load(&device.least_us))
+        atomic_store(&device.least_us, now - last_us);
+    last_us = now;
+    return true;
+}
+
+static int device_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
+{
+    if ((flags & FS_CREATE_NEW) && strstr(name, ".tbl") && refuses(REFUSE_CREATE))
+        return -EIO;
+    return fs_posix()->ops->open(dir, name, flags, out);
+}
+
+static ssize_t device_pwrite(fs_file *file, const void *data, size_t size, uint64_t offset)
+{
+    if (strstr(file->path, ".tbl") && refuses(REFUSE_WRITE))
+        return -EIO;
+    return fs_posix()->ops->pwrite(file, data, size, offset);
+}
+
+static int device_sync(fs_file *file)
+{
+    if (strstr(file->path, ".tbl") && refuses(REFUSE_SYNC))
+        return -EIO;
+    return fs_posix()->ops->sync(file);
+}
+
+static int device_dir_sync(fs_dir *dir)
+{
+    if (refuses(REFUSE_FOLDER_SYNC))
+        return -EIO;
+    return fs_posix()->ops->dir_sync(dir);
+}
+
+static void listen(void *ctx, firn_log_level lvl, const char *line)
+{
+    (void)ctx;
+    (void)lvl;
+    if (strstr(line, "compaction has failed, and is tried again"))
+        atomic_fetch_add(&told_failed, 1);
+    if (strstr(line, "compaction goes on"))
+        atomic_fetch_add(&told_goes_on, 1);
+    if (strstr(line, "has stopped"))
+        atomic_fetch_add(&told_stopped, 1);
+}
+
+static void bed_on_device(bed *b)
+{
+    bed_on_disk(b);
+    device.ops = *fs_posix()->ops;
+    device.ops.open = device_open;
+    device.ops.pwrite = device_pwrite;
+    device.ops.sync = device_sync;
+    device.ops.dir_sync = device_dir_sync;
+    device.base.ops = &device.ops;
+    atomic_store(&device.call, REFUSE_NOTHING);
+    atomic_store(&device.once, false);
+    atomic_store(&device.refused, 0);
+    atomic_store(&device.least_us, UINT64_MAX);
+    atomic_store(&told_failed, 0);
+    atomic_store(&told_goes_on, 0);
+    atomic_store(&told_stopped, 0);
+    b->config.fs = &device.base;
+    b->options.log = listen;
+    bed_must_open(b);
+}
+
+/* One more table of level 0, which overlaps the others. */
+static void add_table(bed *b, unsigned i)
+{
+    char value[16];
+    snprintf(value, sizeof value, "%u", i);
+    bed_put(b, i % 2 ? "a" : "b", value);
+    bed_put(b, "c", value);
+    bed_flush(b);
+}
+
+static void a_table_that_a_worker_cannot_write_once_is_written_again(void **state)
+{
+    (void)state;
+    for (unsigned call = REFUSE_CREATE; call <= REFUSE_SYNC; call++) {
+        bed b;
+        bed_on_device(&b);
+        atomic_store(&device.once, true);
+        atomic_store(&device.call, call);
+        for (unsigned i = 0; i < L0_COMPACT_AT; i++)
+            add_table(&b, i);
+        int rc = firn_settle(b.db, NULL); /* the attempt may have begun before the call */
+        assert_true(rc == FIRN_OK || rc == FIRN_IO);
+        assert_true(atomic_load(&device.refused) > 0);
+        MUST(firn_settle(b.db, error));
+        assert_true(bed_stats(&b).level_tables[0] <= 1);
+        assert_int_equal(bed_stats(&b).compaction_error.status, FIRN_OK);
+        bed_must_close(&b); /* behind that, all is told */
+        assert_int_equal(atomic_load(&told_failed), 1);
+        assert_int_equal(atomic_load(&told_goes_on), 1);
+        bed_release(&b);
+    }
+}
+
+/* As long as the device refuses: tables go into level 0 until it is full. */
+static void writes_go_on_while_workers_fail(bed *b)
+{
+    unsigned i = 0;
+    char value[16];
+    firn_error err = {0};
+    for (; i < L0_COMPACT_AT; i++)
+        add_table(b, i);
+    assert_int_equal(firn_settle(b->db, &err), FIRN_IO);
+    assert_non_null(strstr(err.file, ".tbl"));
+    assert_non_null(strstr(err.hint, "the device failed"));
+    firn_stats s = bed_stats(b);
+    assert_false(s.poisoned);
+    assert_int_equal(s.flush_error.status, FIRN_OK);
+    assert_int_equal(s.compaction_error.status, FIRN_IO);
+    assert_int_equal(s.compaction_error.sys_errno, EIO);
+    assert_non_null(strstr(s.compaction_error.file, ".tbl"));
+    for (; i < L0_STOP_AT; i++) {
+        add_table(b, i);
+        snprintf(value, sizeof value, "%u", i);
+        bed_expect(b, NULL, "c", value);
+    }
+    assert_int_equal(bed_stats(b).level_tables[0], L0_STOP_AT);
+    /* Level 0 is full: a writer is told why, and of the flush nothing. */
+    assert_int_equal(firn_put(b->db, "d", 1, "x", 1, NULL, &err), FIRN_IO);
+    assert_non_null(strstr(err.file, ".tbl"));
+    bed_expect(b, NULL, "d", NULL);
+    assert_false(bed_stats(b).poisoned);
+    assert_true(atomic_load(&device.refused) > 1);
+    assert_true(atomic_load(&device.least_us) >= RETRY_MS * 1000);
+}
+
+static void workers_that_cannot_write_tables_stop_no_writer(void **state)
+{
+    (void)state;
+    for (unsigned call = REFUSE_CREATE; call <= REFUSE_SYNC; call++)
+        for (unsigned cured = 0; cured < 2; cured++) {
+            bed b;
+            bed_on_device(&b);
+            atomic_store(&device.call, call);
+            writes_go_on_while_workers_fail(&b);
+            if (cured) {
+                atomic_store(&device.call, REFUSE_NOTHING);
+                MUST(firn_settle(b.db, error));
+                assert_true(bed_stats(&b).level_tables[0] <= 1);
+                assert_int_equal(bed_stats(&b).compaction_error.status, FIRN_OK);
+            }
+            bed_must_close(&b);
+            assert_int_equal(atomic_load(&told_failed), 1); /* however often it was tried */
+            assert_int_equal(atomic_load(&told_goes_on), cured);
+            MUST(firn_check(b.folder, NULL, NULL, NULL, error));
+            atomic_store(&device.call, REFUSE_NOTHING);
+            bed_must_open(&b);
+            MUST(firn_settle(b.db, error));
+            bed_put(&b, "d", "x");
+            bed_expect(&b, NULL, "c", "23");
+            bed_expect(&b, NULL, "d", "x");
+            assert_int_equal(atomic_load(&told_stopped), 0);
+            bed_release(&b);
+        }
+}
+
+/* Flushes have put tables into the folder, too, and a sync that succeeds later says nothing of them. */
+static void a_folder_that_cannot_be_synced_stops_writing(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    bed_on_device(&b);
+    atomic_store(&device.call, REFUSE_FOLDER_SYNC);
+    for (unsigned i = 0; i < L0_COMPACT_AT; i++)
+        add_table(&b, i);
+    assert_int_equal(firn_settle(b.db, &err), FIRN_POISONED);
+    assert_int_equal(firn_put(b.db, "d", 1, "x", 1, NULL, &err), FIRN_POISONED);
+    firn_stats s = bed_stats(&b);
+    assert_true(s.poisoned);
+    assert_int_equal(s.flush_error.status, FIRN_IO);
+    assert_int_equal(s.compaction_error.status, FIRN_IO);
+    (void)firn_close(b.db, NULL);
+    assert_int_equal(atomic_load(&told_stopped), 1);
+    atomic_store(&device.call, REFUSE_NOTHING);
+    bed_must_open(&b);
+    bed_expect(&b, NULL, "c", "3");
+    bed_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_table_that_a_worker_cannot_write_once_is_written_again),
+        cmocka_unit_test(workers_that_cannot_write_tables_stop_no_writer),
+        cmocka_unit_test(a_folder_that_cannot_be_synced_stops_writing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
