@@ -23,13 +23,12 @@ enum { REFUSE_NOTHING, REFUSE_CREATE, REFUSE_WRITE, REFUSE_SYNC, REFUSE_FOLDER_S
 static struct {
     fs base;
     fs_ops ops;
-    _Atomic unsigned call;     /* which of the above */
-    atomic_bool once;          /* and then none */
-    _Atomic unsigned refused;  /* so many */
-    _Atomic uint64_t least_us; /* between two that one worker was refused */
+    _Atomic unsigned call;                   /* which of the above */
+    atomic_bool once;                        /* and then none */
+    _Atomic unsigned refused;                /* so many */
+    _Atomic uint64_t at_us[COMPACTORS_MOST]; /* when the last ones were refused */
+    _Atomic uint64_t least_us;               /* between one and the COMPACTORS_MOSTth behind it */
 } device;
-
-static _Thread_local uint64_t last_us;
 
 /* The log callback's. */
 static _Atomic unsigned told_failed, told_goes_on, told_stopped;
@@ -40,12 +39,15 @@ static bool refuses(unsigned call)
     pthread_getname_np(pthread_self(), name, sizeof name);
     if (atomic_load(&device.call) != call || strncmp(name, "firn-compact", 12) != 0)
         return false;
-    if (atomic_fetch_add(&device.refused, 1) > 0 && atomic_load(&device.once))
+    unsigned before = atomic_fetch_add(&device.refused, 1);
+    if (before > 0 && atomic_load(&device.once))
         return false;
+    /* Each worker pauses behind an attempt of its own, so of COMPACTORS_MOST + 1 attempts two have a pause between them. A
+     * worker that helps may be refused in another's attempt. */
     uint64_t now = fs_mono_us(fs_posix());
-    if (last_us && now - last_us < atomic_load(&device.least_us))
-        atomic_store(&device.least_us, now - last_us);
-    last_us = now;
+    uint64_t then = atomic_exchange(&device.at_us[before % COMPACTORS_MOST], now);
+    if (before >= COMPACTORS_MOST && now - then < atomic_load(&device.least_us))
+        atomic_store(&device.least_us, now - then);
     return true;
 }
 
