@@ -16,7 +16,8 @@
  *              tree.c         a bucket: how it begins and ends
  *              views.c        the current views, and how they are replaced
  *              edits.c        a change of the set of tables takes effect
- *              errors.c       what stands in the way of a call
+ *              errors.c       a handle that is no good, hints, the log of what happens
+ *              work.c         background work that has failed, and those who wait for it
  *              snapshot.c     which numbers must stay readable
  *              budget.c       when a memtable has reached its share of the memory
  *              mapping.c      which tables are mapped, and which are read
@@ -231,7 +232,7 @@ void options_budget(const firn_options *o, memory_budget *b);
 /* The shape of the tree. Reduces table_bytes to what suits it. */
 void options_rules(firn_options *o, schedule_rules *r);
 
-/* ---- views.c, edits.c, errors.c ---- */
+/* ---- views.c, edits.c, errors.c, work.c ---- */
 /* The current view of bucket 0, with a reference. Any thread. */
 view *store_view(firn *db);
 /* The tree behind `t` in the order of buckets: the first one for NULL, and NULL behind the last.
