@@ -49,7 +49,9 @@ struct sst_cache {
     memory_budget own;
     sst_parts parts;
     heap_relief relief;
-    wait_list *waits;         /* NULL: nowhere */
+    wait_list *waits;        /* NULL: nowhere */
+    void (*trimmer)(void *); /* NULL: the reader trims */
+    void *trimmer_ctx;
     _Atomic uint64_t used;    /* relaxed: a sum for reports */
     _Atomic uint64_t large;   /* relaxed: of the budget's blocks, those with pages of their own */
     _Atomic uint64_t outside; /* relaxed: a sum (C6) */
@@ -115,6 +117,22 @@ sst_parts *sst_cache_parts(sst_cache *c)
 void sst_cache_watch(sst_cache *c, wait_list *w)
 {
     c->waits = w;
+}
+
+void sst_cache_set_trimmer(sst_cache *c, void (*fn)(void *ctx), void *ctx)
+{
+    c->trimmer = fn;
+    c->trimmer_ctx = ctx;
+}
+
+void sst_cache_ask_trim(sst_cache *c)
+{
+    if (!sst_cache_excess(c))
+        return;
+    if (c->trimmer)
+        c->trimmer(c->trimmer_ctx);
+    else
+        sst_cache_trim(c);
 }
 
 bool sst_cache_excess(const sst_cache *c)

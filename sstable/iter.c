@@ -389,8 +389,7 @@ static bool take_index(table_iter *t)
         return false;
     }
     t->ix = &t->part->index;
-    if (sst_cache_excess(t->r->cache))
-        sst_cache_trim(t->r->cache);
+    sst_cache_ask_trim(t->r->cache);
     return true;
 }
 

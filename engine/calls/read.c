@@ -118,7 +118,7 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     } else {
         readers_exit(&db->readers, ticket);
     }
-    store_trim(db);
+    sst_cache_ask_trim(db->cache);
     if (rc != FIRN_OK)
         return rc;
     value->data = hit.value.data;
@@ -170,7 +170,7 @@ int tree_get_into(tree *t, const void *key, size_t key_size, const firn_snapshot
         run_drop(&hit);
     }
     readers_exit(&db->readers, ticket);
-    store_trim(db);
+    sst_cache_ask_trim(db->cache);
     if (rc == FIRN_OK && hit.value.size > capacity)
         rc = error_set(error, FIRN_TOO_LARGE, "the value has %zu bytes, the buffer %zu",
                        hit.value.size, capacity);

@@ -129,12 +129,31 @@ static tree *tree_from(firn *db, unsigned from) REQUIRES(db->jobs_mu)
     return found;
 }
 
+/* The bucket in which the search for a job begins: the one whose level 0 slows writers most, or, if
+ * none does, the one whose turn it is. */
+static unsigned first_turn(firn *db) REQUIRES(db->jobs_mu)
+{
+    unsigned first = db->turn;
+    size_t most = L0_SLOW_AT;
+    mutex_lock(&db->state_mu);
+    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+        const view *v = atomic_load_explicit(&t->view, memory_order_relaxed);
+        size_t tables = v ? v->version->levels[0].count : 0;
+        if (tables > most) {
+            first = t->bucket;
+            most = tables;
+        }
+    }
+    mutex_unlock(&db->state_mu);
+    return first;
+}
+
 int jobs_next(firn *db, bool calm, job *out, bool *others, firn_error *err)
 {
     int rc = FIRN_NOT_FOUND, full = FIRN_NOT_FOUND;
     uint64_t free_now = 0;
     mutex_lock(&db->jobs_mu);
-    unsigned start = db->turn;
+    unsigned start = first_turn(db);
     *others = db->jobs != NULL;
     for (unsigned pass = 0; rc == FIRN_NOT_FOUND && pass < 2; pass++) {
         unsigned end = pass == 0 ? TREES_MAX : start;

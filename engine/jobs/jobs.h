@@ -60,7 +60,8 @@ struct job {
 };
 
 /* ---- jobs.c ---- */
-/* What is due next in any tree, and claims it. Trees have their turns. FIRN_NOT_FOUND: nothing is
+/* What is due next in any tree, and claims it. Trees have their turns, but for one whose level 0
+ * slows writers: it comes first. FIRN_NOT_FOUND: nothing is
  * due, or (*others) jobs that run stand in its way; FIRN_NO_SPACE: described, nothing was written.
  */
 int jobs_next(firn *db, bool calm, job *out, bool *others, firn_error *err);

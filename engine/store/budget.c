@@ -44,8 +44,9 @@ static void trim(dead *d)
     sst_cache_trim(db->cache);
 }
 
-void store_ask_trim(firn *db)
+void store_ask_trim(void *store)
 {
+    firn *db = store;
     if (!atomic_exchange(&db->trim_given, true))
         cleaner_give(&db->cleaner, &db->trim, trim);
 }

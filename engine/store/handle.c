@@ -51,6 +51,7 @@ static int prepare_env(firn *db, firn_error *err)
     if (rc != FIRN_OK)
         return error_no_memory(err);
     sst_cache_watch(db->cache, &db->waits);
+    sst_cache_set_trimmer(db->cache, store_ask_trim, db);
     rc = fs_pool_new(db->fs, fs_pool_limit(db->fs), &db->env.files);
     if (rc != FIRN_OK)
         return error_no_memory(err);

@@ -174,20 +174,26 @@ static void stay_busy(dead *d)
         usleep(100);
 }
 
+static void make_busy(firn *db, busy *w)
+{
+    *w = (busy){.begun = false};
+    cleaner_give(&db->cleaner, &w->grave, stay_busy);
+    while (!atomic_load(&w->begun))
+        usleep(100);
+}
+
 /* While the cleaner has other work, reads go on, and what they load stays. */
 static void a_read_leaves_it_to_the_cleaner_to_trim(void **state)
 {
     (void)state;
     enum { COUNT = 300000 };
     bed b;
-    busy work = {.begun = false};
+    busy work;
     bed_on_disk(&b);
     open_with_many_tables(&b, COUNT);
     MUST(firn_settle(b.db, error));
     sst_cache_trim(b.db->cache);
-    cleaner_give(&b.db->cleaner, &work.grave, stay_busy);
-    while (!atomic_load(&work.begun))
-        usleep(100);
+    make_busy(b.db, &work);
     get_some(b.db, 0, COUNT);
     assert_true(sst_cache_excess(b.db->cache));
     atomic_store(&work.over, true);
@@ -197,6 +203,17 @@ static void a_read_leaves_it_to_the_cleaner_to_trim(void **state)
     cleaner_wait(&b.db->cleaner);
     assert_false(sst_cache_excess(b.db->cache));
     assert_true(charged(b.db, BUDGET_PARTS) < b.options.memory / 4);
+    make_busy(b.db, &work);
+    firn_iter *it = NULL;
+    MUST(firn_iter_new(b.db, NULL, &it, error));
+    MUST(firn_iter_first(it));
+    for (int rc = FIRN_OK; rc == FIRN_OK;)
+        rc = firn_iter_next(it);
+    assert_true(sst_cache_excess(b.db->cache));
+    atomic_store(&work.over, true);
+    cleaner_wait(&b.db->cleaner);
+    assert_false(sst_cache_excess(b.db->cache));
+    firn_iter_free(it);
     bed_release(&b);
 }
 

@@ -271,6 +271,52 @@ static void jobs_of_two_trees_do_not_mix(void **state)
     trees_end(s);
 }
 
+static size_t level_0_of(const tree *t)
+{
+    view *v = tree_view((tree *)(uintptr_t)t);
+    size_t count = v->version->levels[0].count;
+    view_unref(v);
+    return count;
+}
+
+/* Trees have their turns, but for one that slows writers. While its level 0 is claimed, the others have theirs. */
+static void a_tree_that_slows_writers_goes_first(void **state)
+{
+    (void)state;
+    scenario *s = trees_begin(24);
+    bed_must_open(&s->b);
+    trees_make(s);
+    schedule_rules rules = s->b.db->rules;
+    s->b.db->rules.level0_at = s->b.db->rules.level0_most =
+        1000; /* nothing is compacted meanwhile */
+    make_level_0(s);
+    make_level_0(s);
+    tree *others[2] = {s->trees[1], s->trees[2]};
+    s->trees[1] = s->trees[2] = NULL; /* writes go to bucket 0 alone */
+    while (level_0_of(s->trees[0]) <= L0_SLOW_AT) {
+        trees_write(s, false);
+        bed_flush(&s->b);
+    }
+    s->trees[1] = others[0];
+    s->trees[2] = others[1];
+    s->b.db->rules = rules;
+    s->b.db->turn = 2;
+    job jobs[TREES];
+    static const unsigned order[TREES] = {0, 1, 2};
+    for (unsigned i = 0; i < TREES; i++) {
+        bool running;
+        MUST(jobs_next(s->b.db, false, &jobs[i], &running, error));
+        must_be_of(&jobs[i], s->trees[order[i]]);
+    }
+    for (unsigned i = 0; i < TREES; i++)
+        MUST(job_run(&jobs[i], error));
+    for (unsigned i = 0; i < TREES; i++)
+        jobs_end(s->b.db, &jobs[i]);
+    store_reap(s->b.db);
+    trees_must_be(s, NULL, s->count);
+    trees_end(s);
+}
+
 typedef struct dropping {
     firn *db;
     tree *tree;
@@ -330,6 +376,7 @@ int main(void)
         cmocka_unit_test(an_entry_of_a_bucket_that_never_was_is_damage),
         cmocka_unit_test(compacting_takes_all_trees),
         cmocka_unit_test(jobs_of_two_trees_do_not_mix),
+        cmocka_unit_test(a_tree_that_slows_writers_goes_first),
         cmocka_unit_test(dropping_waits_for_jobs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

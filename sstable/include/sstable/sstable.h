@@ -93,6 +93,11 @@ void sst_cache_watch(sst_cache *c, wait_list *w);
  * inside sst_get. */
 bool sst_cache_excess(const sst_cache *c);
 void sst_cache_trim(sst_cache *c);
+/* What a reader calls to have that done, since it is to go on; NULL, as at first: the reader does
+ * it. Before there are readers. `fn` may be called by any thread that may call sst_cache_trim. */
+void sst_cache_set_trimmer(sst_cache *c, void (*fn)(void *ctx), void *ctx);
+/* If it is due, has it done. */
+void sst_cache_ask_trim(sst_cache *c);
 /* Gives back what exceeds the present room; `all`: everything that no reader uses, but for filters
  * and indexes. */
 void sst_cache_shrink(sst_cache *c, bool all);

@@ -327,14 +327,8 @@ void store_tell_filled(firn *db, const mem *m);
 void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
 /* Filters and indexes that were loaded beyond their room give up theirs: the cleaner is asked for
  * that, since it sweeps under a lock and waits for readers. Until it is done, reads may load more.
- */
-void store_ask_trim(firn *db);
-/* Behind a read; not between readers_enter and readers_exit. */
-static inline void store_trim(firn *db)
-{
-    if (sst_cache_excess(db->cache))
-        store_ask_trim(db);
-}
+ * Also the cache's way to have itself trimmed (sst_cache_set_trimmer): `store` is the handle. */
+void store_ask_trim(void *store);
 
 /* ---- mapping.c ---- */
 /* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the
