@@ -300,7 +300,9 @@ static void a_tree_that_slows_writers_goes_first(void **state)
     s->trees[1] = others[0];
     s->trees[2] = others[1];
     s->b.db->rules = rules;
+    mutex_lock(&s->b.db->jobs_mu);
     s->b.db->turn = 2;
+    mutex_unlock(&s->b.db->jobs_mu);
     job jobs[TREES];
     static const unsigned order[TREES] = {0, 1, 2};
     for (unsigned i = 0; i < TREES; i++) {
