@@ -4,9 +4,9 @@
  *
  * A worker sleeps until something has changed: a version was installed, a claim has ended, a
  * snapshot that tables kept versions for is gone (store_ring). It looks once for each such change.
- * When nothing has been written for CALM_MS, the first worker looks once more, for what is not
- * urgent; and when nothing has been written for IDLE_MS, it asks for a flush, so that what deletes
- * in memory have hidden can go.
+ * When nothing or little has been written for CALM_MS, the first worker looks once more, for what
+ * is not urgent (calm.c); and when nothing at all has been written for IDLE_MS, it asks for a
+ * flush, so that what deletes in memory have hidden can go.
  *
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles
  * (retry_pause_ms). Each worker pauses for itself. Where the decision already says that there is no
@@ -22,8 +22,8 @@
 #include <jobs/work.h>
 #include "jobs.h"
 
-#define CALM_MS 1000  /* without a write: what can wait is done */
-#define IDLE_MS 10000 /* likewise: a memtable that is worth it is flushed */
+#define CALM_MS 1000  /* with few writes: what can wait is done */
+#define IDLE_MS 10000 /* without any: a memtable that is worth it is flushed */
 
 static bool works(const firn *db) REQUIRES(db->state_mu)
 {
@@ -46,16 +46,33 @@ static uint64_t pause_now(const firn *db, uint64_t ms) REQUIRES(db->state_mu)
     return db->settlers && ms > RETRY_MS ? RETRY_MS : ms;
 }
 
-/* The first worker has slept, and nothing was written meanwhile. True: it is to look for what can
- * wait. */
-static bool is_calm(firn *db, compactor *c, uint64_t newest) REQUIRES(db->state_mu)
+static calm_time time_now(const firn *db)
 {
+    return (calm_time){fs_mono_us(fs_posix()),
+                       atomic_load_explicit(&db->newest_seq, memory_order_relaxed),
+                       atomic_load_explicit(&db->counters.bytes_put, memory_order_relaxed)};
+}
+
+/* A window of the first worker has ended. True: it is to look for what can wait. */
+static bool is_calm(firn *db, compactor *c) REQUIRES(db->state_mu)
+{
+    calm_time now = time_now(db);
+    calm_kind found = calm_end(&c->watch, &now, db->mem_share / CALM_PART);
     if (!c->looked_calmly)
-        return true;
-    if (newest != c->idle_seq)
+        return found != CALM_NONE;
+    if (found == CALM_SILENT && now.seq != c->idle_seq) {
         store_want_idle_rotation(db);
-    c->idle_seq = newest;
+        c->idle_seq = now.seq;
+    }
     return false;
+}
+
+/* The first worker is about to sleep. The changes that a trickle of writes makes do not put the
+ * calm off: each is looked at, and the window goes on. */
+static void watch_writers(firn *db, compactor *c) REQUIRES(db->state_mu)
+{
+    calm_time now = time_now(db);
+    calm_resume(&c->watch, &now, CALM_MS * 1000);
 }
 
 /* Sleeps until there may be something to do. False: there never will be. */
@@ -64,7 +81,7 @@ static bool wait_for_work(compactor *c)
     firn *db = c->db;
     uint64_t start = fs_mono_us(fs_posix());
     mutex_lock(&db->state_mu);
-    uint64_t written = atomic_load_explicit(&db->newest_seq, memory_order_relaxed);
+    watch_writers(db, c);
     db->compacting -= c->busy;
     c->busy = false;
     cond_broadcast(&db->state_changed);
@@ -75,11 +92,8 @@ static bool wait_for_work(compactor *c)
                 break;
         } else if (c->index > 0) {
             cond_wait(&db->state_changed, &db->state_mu);
-        } else if (sleep_until(db, start, c->looked_calmly ? IDLE_MS : CALM_MS)) {
-            uint64_t newest = atomic_load_explicit(&db->newest_seq, memory_order_relaxed);
-            c->calm = newest == written && is_calm(db, c, newest);
-            written = newest;
-            start = fs_mono_us(fs_posix());
+        } else if (sleep_until(db, c->watch.since.us, c->looked_calmly ? IDLE_MS : CALM_MS)) {
+            c->calm = is_calm(db, c);
         }
     }
     bool go = works(db);
@@ -148,6 +162,13 @@ static void note_idle(compactor *c)
     mutex_unlock(&c->db->state_mu);
 }
 
+static void note_calm_work(compactor *c, uint64_t from_us)
+{
+    mutex_lock(&c->db->state_mu);
+    calm_worked(&c->watch, from_us, fs_mono_us(fs_posix()));
+    mutex_unlock(&c->db->state_mu);
+}
+
 /* One job, if there is one; its outcome is noted, and its claim given up. FIRN_NOT_FOUND: there is
  * none. */
 static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
@@ -185,7 +206,10 @@ static void compactor_run(void *arg)
     while (wait_for_work(c)) {
         firn_error err = {0};
         attempt a;
+        uint64_t from_us = fs_mono_us(fs_posix());
         int rc = work_once(db, c->calm, &a, &err);
+        if (c->calm)
+            note_calm_work(c, from_us);
         if (rc == FIRN_NOT_FOUND) {
             while (jobs_help(db)) {
             }

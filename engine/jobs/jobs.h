@@ -79,6 +79,19 @@ bool jobs_help(firn *db);
 /* All parts, with the workers that help. The status of the first that failed. */
 int jobs_run_parts(job *j, firn_error *err);
 
+/* ---- calm.c ---- */
+#define CALM_PART        256 /* of a memtable's share: a trickle writes less of it in a window */
+#define CALM_ENTRY_BYTES 16  /* what an entry counts beside its bytes, as in a memtable's index */
+#define CALM_REST        8   /* times as long as it has worked */
+typedef enum calm_kind { CALM_NONE, CALM_TRICKLE, CALM_SILENT } calm_kind;
+/* The window goes on, unless so much time has passed since it began: then a new one begins. */
+void calm_resume(calm_watch *w, const calm_time *now, uint64_t window_us);
+/* The window ends, and the next one begins. What was written in it? A trickle is less than
+ * `little_bytes`; during a rest it is CALM_NONE. */
+calm_kind calm_end(calm_watch *w, const calm_time *now, uint64_t little_bytes);
+/* The worker has done what can wait, or looked for it, from `from_us` to `to_us`: it rests. */
+void calm_worked(calm_watch *w, uint64_t from_us, uint64_t to_us);
+
 /* ---- compact.c ---- */
 int job_run(job *j, firn_error *err);
 void job_run_part(job *j, part *p);

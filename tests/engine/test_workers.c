@@ -14,6 +14,7 @@
 
 #include "bed.h"
 #include <jobs/work.h>
+#include "jobs.h"
 #include <store/store.h>
 
 /* ---- A device that refuses what the workers write ---- */
@@ -231,12 +232,116 @@ static void a_folder_that_cannot_be_synced_stops_writing(void **state)
     bed_release(&b);
 }
 
+/* ---- What can wait for a calm ---- */
+
+enum { SECOND_US = 1000 * 1000, LITTLE = 1000 };
+
+/* A window later. */
+static calm_kind after(calm_watch *w, calm_time *now, uint64_t entries, uint64_t bytes)
+{
+    now->us += SECOND_US;
+    now->seq += entries;
+    now->bytes_put += bytes;
+    return calm_end(w, now, LITTLE);
+}
+
+static void a_trickle_is_a_calm_and_a_stream_is_none(void **state)
+{
+    (void)state;
+    calm_watch w = {0};
+    calm_time now = {.us = SECOND_US, .seq = 7, .bytes_put = 70000};
+    calm_resume(&w, &now, SECOND_US);
+    assert_int_equal(after(&w, &now, 0, 0), CALM_SILENT);
+    assert_int_equal(after(&w, &now, 1, LITTLE - CALM_ENTRY_BYTES - 1), CALM_TRICKLE);
+    assert_int_equal(after(&w, &now, 1, LITTLE - CALM_ENTRY_BYTES), CALM_NONE);
+    assert_int_equal(after(&w, &now, 1, 0), CALM_TRICKLE); /* each window counts for itself */
+    assert_int_equal(after(&w, &now, LITTLE / CALM_ENTRY_BYTES + 1, 0), CALM_NONE);
+    assert_int_equal(after(&w, &now, 0, 0), CALM_SILENT);
+}
+
+/* A worker that is woken goes on with its window; when it has worked, it begins a new one. */
+static void a_window_outlasts_changes_but_not_work(void **state)
+{
+    (void)state;
+    calm_watch w = {0};
+    const calm_time begun = {.us = SECOND_US}, woken = {.us = 2 * SECOND_US - 1, .seq = 1},
+                    worked = {.us = 2 * SECOND_US, .seq = 1};
+    calm_resume(&w, &begun, SECOND_US);
+    calm_resume(&w, &woken, SECOND_US);
+    assert_int_equal(w.since.us, begun.us);
+    assert_int_equal(w.since.seq, begun.seq);
+    calm_resume(&w, &worked, SECOND_US);
+    assert_int_equal(w.since.us, worked.us);
+    assert_int_equal(w.since.seq, worked.seq);
+}
+
+/* Beside a trickle, there may always be something that can wait. */
+static void what_can_wait_takes_a_share_of_the_time_while_there_are_writers(void **state)
+{
+    (void)state;
+    calm_watch w = {0};
+    calm_time now = {.us = SECOND_US};
+    calm_resume(&w, &now, SECOND_US);
+    calm_worked(&w, now.us - SECOND_US, now.us);
+    for (unsigned i = 1; i < CALM_REST; i++)
+        assert_int_equal(after(&w, &now, 1, 1), CALM_NONE);
+    assert_int_equal(after(&w, &now, 1, 1), CALM_TRICKLE);
+    calm_worked(&w, now.us - SECOND_US, now.us);
+    assert_int_equal(after(&w, &now, 0, 0), CALM_SILENT); /* takes it from nobody */
+}
+
+static bool has_rested(bed *b)
+{
+    mutex_lock(&b->db->state_mu);
+    bool rested = b->db->compactors[0].watch.rest_until_us > 0;
+    mutex_unlock(&b->db->state_mu);
+    return rested;
+}
+
+enum { DELETED = 1000, TRICKLE = 3000 };
+
+/* Of so much memory a second's puts are little, and none of them is flushed. */
+static void tombstones_go_down_beside_a_trickle_of_writes(void **state)
+{
+    (void)state;
+    bed b;
+    char key[16];
+    bed_on_disk(&b);
+    b.options.memory = 64 << 20;
+    b.options.segment_bytes = 0;
+    bed_must_open(&b);
+    for (unsigned deleting = 0; deleting < 2; deleting++) {
+        for (unsigned i = 0; i < DELETED; i++) {
+            snprintf(key, sizeof key, "%06u", i);
+            if (deleting)
+                bed_delete(&b, key);
+            else
+                bed_put(&b, key, "value");
+        }
+        bed_flush(&b);
+        if (!deleting)
+            MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    }
+    for (unsigned puts = 0; bed_tables(&b) > 0 || !has_rested(&b); puts++) {
+        assert_true(puts < TRICKLE);
+        bed_put(&b, "z", "now and then");
+        usleep(10 * 1000);
+    }
+    bed_expect(&b, NULL, "z", "now and then");
+    bed_expect(&b, NULL, "000001", NULL);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_that_a_worker_cannot_write_once_is_written_again),
         cmocka_unit_test(workers_that_cannot_write_tables_stop_no_writer),
         cmocka_unit_test(a_folder_that_cannot_be_synced_stops_writing),
+        cmocka_unit_test(a_trickle_is_a_calm_and_a_stream_is_none),
+        cmocka_unit_test(a_window_outlasts_changes_but_not_work),
+        cmocka_unit_test(what_can_wait_takes_a_share_of_the_time_while_there_are_writers),
+        cmocka_unit_test(tombstones_go_down_beside_a_trickle_of_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

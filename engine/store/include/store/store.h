@@ -27,6 +27,7 @@
  *   jobs/      flusher.c, flush.c   a frozen memtable becomes a table
  *              jobs.c, compact.c    compactions that run
  *              compact_worker.c     the threads that do what is due
+ *              calm.c               when they do what can wait
  *              compact_range.c      what a caller asks for
  *              build.c        what flush and compaction write with
  *              settle.c       callers who wait for background work
@@ -59,7 +60,7 @@
 
 /* Shape of the tree (schedule.h). */
 #define LEVEL_RATIO   8
-#define L0_COMPACT_AT 4  /* tables in level 0: due when that is cheap, or nothing is written ... */
+#define L0_COMPACT_AT 4 /* tables in level 0: due when that is cheap, or in a calm ...            */
 #define L0_MERGE_AT   10 /* ... and at all events */
 #define BASE_SEGMENTS 8  /* of log: as large as the smallest share of a level */
 #define JOB_TABLES    24 /* that a job reads, or more if the smallest shares of levels are large */
@@ -84,19 +85,31 @@ typedef struct stuck {
 
 typedef struct job job; /* jobs.h */
 
+/* A moment, and what had been written by then (calm.c). */
+typedef struct calm_time {
+    uint64_t us; /* fs_mono_us */
+    uint64_t seq, bytes_put;
+} calm_time;
+
+typedef struct calm_watch {
+    calm_time since;        /* when the present window began */
+    uint64_t rest_until_us; /* until then, a trickle of writes is no calm */
+} calm_watch;
+
 /* A thread that does compactions. */
 #define COMPACTORS_MOST 2
 typedef struct compactor {
     firn *db;
     unsigned index;
     thread thread;
-    /* Its own, but for `busy`. */
+    /* Its own, but for the last two. */
     uint64_t seen;      /* the epoch of its last look */
     uint64_t pause_ms;  /* until it looks again, although nothing has changed; 0: it need not */
     bool calm;          /* it looks for what can wait, too */
     bool looked_calmly; /* it has done so since the last change */
     uint64_t idle_seq;  /* the newest number when it last asked for a flush */
-    bool busy GUARDED_BY(state_mu); /* counted in db->compacting */
+    calm_watch watch GUARDED_BY(state_mu); /* the first one's */
+    bool busy GUARDED_BY(state_mu);        /* counted in db->compacting */
 } compactor;
 
 struct firn {

@@ -71,7 +71,7 @@ typedef struct schedule_state {
     const uint64_t *snapshots; /* ascending */
     size_t snapshot_count;
     uint64_t free_bytes;        /* on the disk, for outputs; UINT64_MAX: unknown */
-    bool calm;                  /* nothing is written: what is not urgent in level 0 is due too */
+    bool calm;                  /* little is written: what is not urgent in level 0 is due too */
     bool whole;                 /* look at all tables */
     size_t cursor[FIRN_LEVELS]; /* index of the first table to look at */
 } schedule_state;
