@@ -271,6 +271,37 @@ static void jobs_of_two_trees_do_not_mix(void **state)
     trees_end(s);
 }
 
+/* Space is the store's: what a running job may still write is not free for another tree's. */
+static void jobs_of_two_trees_share_the_room(void **state)
+{
+    (void)state;
+    scenario *s = trees_begin(25);
+    bed_must_open(&s->b);
+    firn *db = s->b.db;
+    trees_make(s);
+    schedule_rules rules = db->rules;
+    db->rules.level0_at = db->rules.level0_most = 1000; /* nothing is compacted meanwhile */
+    make_level_0(s);
+    make_level_0(s);
+    db->rules = rules;
+    schedule_request q = {.seq = FIRN_MAX_SEQ};
+    job first, more;
+    bool others;
+    MUST(jobs_ask(s->trees[0], &q, &first, error));
+    uint64_t room = first.what.bytes_out_most;
+    assert_true(room > 0);
+    simfs_capacity(s->b.sim, simfs_used(s->b.sim) + room);
+    assert_int_equal(jobs_next(db, true, &more, &others, NULL), FIRN_NOT_FOUND);
+    assert_true(others); /* when it has ended, there may be room */
+    jobs_end(db, &first);
+    MUST(jobs_next(db, true, &more, &others, error));
+    assert_in_range(more.what.bytes_out_most, 1, room);
+    jobs_end(db, &more);
+    simfs_capacity(s->b.sim, UINT64_MAX);
+    trees_must_be(s, NULL, s->count);
+    trees_end(s);
+}
+
 static size_t level_0_of(const tree *t)
 {
     view *v = tree_view((tree *)(uintptr_t)t);
@@ -378,6 +409,7 @@ int main(void)
         cmocka_unit_test(an_entry_of_a_bucket_that_never_was_is_damage),
         cmocka_unit_test(compacting_takes_all_trees),
         cmocka_unit_test(jobs_of_two_trees_do_not_mix),
+        cmocka_unit_test(jobs_of_two_trees_share_the_room),
         cmocka_unit_test(a_tree_that_slows_writers_goes_first),
         cmocka_unit_test(dropping_waits_for_jobs),
     };

@@ -34,11 +34,16 @@ static struct {
 /* The log callback's. */
 static _Atomic unsigned told_failed, told_goes_on, told_stopped;
 
-static bool refuses(unsigned call)
+static bool is_worker(void)
 {
     char name[16] = "";
     pthread_getname_np(pthread_self(), name, sizeof name);
-    if (atomic_load(&device.call) != call || strncmp(name, "firn-compact", 12) != 0)
+    return strncmp(name, "firn-compact", 12) == 0;
+}
+
+static bool refuses(unsigned call)
+{
+    if (atomic_load(&device.call) != call || !is_worker())
         return false;
     unsigned before = atomic_fetch_add(&device.refused, 1);
     if (before > 0 && atomic_load(&device.once))
@@ -52,8 +57,45 @@ static bool refuses(unsigned call)
     return true;
 }
 
+/* A caller and the workers that do parts of its job, where their tables begin. */
+static struct {
+    atomic_bool on;
+    firn *db;
+    uint64_t epoch;          /* before the job */
+    atomic_bool rung;        /* the workers were told of the parts while the job ran */
+    _Atomic unsigned helped; /* tables that workers began */
+} meeting;
+
+static bool has_rung(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    bool rung = db->work_epoch > meeting.epoch;
+    mutex_unlock(&db->state_mu);
+    return rung;
+}
+
+/* The caller leaves a part to a worker, and the worker does not end before the caller waits for it. */
+static void meet(void)
+{
+    if (!atomic_load(&meeting.on))
+        return;
+    if (has_rung(meeting.db))
+        atomic_store(&meeting.rung, true);
+    if (is_worker()) {
+        wait_list_now now = {0};
+        atomic_fetch_add(&meeting.helped, 1);
+        for (; atomic_load(&meeting.on) && now.waiting == 0; usleep(1000))
+            wait_list_look(&meeting.db->waits, &now);
+        return;
+    }
+    while (atomic_load(&meeting.helped) == 0)
+        usleep(1000);
+}
+
 static int device_open(fs_dir *dir, const char *name, unsigned flags, fs_file **out)
 {
+    if ((flags & FS_CREATE_NEW) && strstr(name, ".tbl"))
+        meet();
     if ((flags & FS_CREATE_NEW) && strstr(name, ".tbl") && refuses(REFUSE_CREATE))
         return -EIO;
     return fs_posix()->ops->open(dir, name, flags, out);
@@ -92,9 +134,8 @@ static void listen(void *ctx, firn_log_level lvl, const char *line)
         atomic_fetch_add(&told_stopped, 1);
 }
 
-static void bed_on_device(bed *b)
+static void open_on_device(bed *b)
 {
-    bed_on_disk(b);
     device.ops = *fs_posix()->ops;
     device.ops.open = device_open;
     device.ops.pwrite = device_pwrite;
@@ -111,6 +152,12 @@ static void bed_on_device(bed *b)
     b->config.fs = &device.base;
     b->options.log = listen;
     bed_must_open(b);
+}
+
+static void bed_on_device(bed *b)
+{
+    bed_on_disk(b);
+    open_on_device(b);
 }
 
 /* One more table of level 0, which overlaps the others. */
@@ -332,6 +379,59 @@ static void tombstones_go_down_beside_a_trickle_of_writes(void **state)
     bed_release(&b);
 }
 
+/* ---- Parts ---- */
+
+/* The one job that a caller's request has in a store at rest. */
+static void run_helped(firn *db)
+{
+    schedule_request q = {.seq = FIRN_MAX_SEQ};
+    job j;
+    MUST(jobs_ask(&db->main, &q, &j, error));
+    meeting.db = db;
+    mutex_lock(&db->state_mu);
+    meeting.epoch = db->work_epoch;
+    mutex_unlock(&db->state_mu);
+    atomic_store(&meeting.helped, 0);
+    atomic_store(&meeting.rung, false);
+    atomic_store(&meeting.on, true);
+    MUST(job_run(&j, error));
+    atomic_store(&meeting.on, false);
+    jobs_end(db, &j);
+}
+
+static void a_worker_without_a_job_helps_a_caller(void **state)
+{
+    (void)state;
+    bed b;
+    char key[16];
+    enum { HELPED = 2000 };
+    bed_on_disk(&b);
+    b.options.memory = 64 << 20;
+    b.options.segment_bytes = 0;
+    open_on_device(&b);
+    b.db->compactor_count = COMPACTORS_MOST; /* parts are made for them; one is enough to help */
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < HELPED; i++) {
+            snprintf(key, sizeof key, "%06u", i);
+            bed_put(&b, key, round ? "newer" : "older");
+        }
+        bed_flush(&b);
+        MUST(firn_settle(b.db, error));
+        if (round == 0)
+            MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    }
+    run_helped(b.db);
+    assert_true(atomic_load(&meeting.helped) > 0);
+    assert_true(atomic_load(&meeting.rung));
+    for (unsigned i = 0; i < HELPED; i++) {
+        snprintf(key, sizeof key, "%06u", i);
+        bed_expect(&b, NULL, key, "newer");
+    }
+    bed_must_close(&b);
+    MUST(firn_check(b.folder, NULL, NULL, NULL, error));
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_window_outlasts_changes_but_not_work),
         cmocka_unit_test(what_can_wait_takes_a_share_of_the_time_while_there_are_writers),
         cmocka_unit_test(tombstones_go_down_beside_a_trickle_of_writes),
+        cmocka_unit_test(a_worker_without_a_job_helps_a_caller),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
