@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <store/store.h>
 #include <tree/schedule.h>
 
 #define TABLE  1000
@@ -122,6 +123,19 @@ static void must_take(const version *v, schedule_why why, const table *first, si
     schedule_job_release(&j);
 }
 
+/* Many tables, or more where the smallest shares of levels are large beside them. */
+static void the_bytes_of_a_job_follow_from_the_options(void **state)
+{
+    (void)state;
+    schedule_rules r;
+    firn_options o = {.segment_bytes = 1 << 20, .table_bytes = 1 << 20};
+    options_rules(&o, &r);
+    assert_int_equal(r.job_bytes, JOB_TABLES << 20);
+    o = (firn_options){.segment_bytes = 2 << 20, .table_bytes = 1 << 20};
+    options_rules(&o, &r);
+    assert_int_equal(r.job_bytes, 2 * BASE_SEGMENTS * (2 << 20));
+}
+
 /* Its oldest tables; but one, however large that is. */
 static void a_job_of_level_0_is_bounded(void **state)
 {
@@ -223,6 +237,7 @@ int main(void)
         cmocka_unit_test(an_output_ends_before_it_overlaps_too_much),
         cmocka_unit_test(an_output_may_overlap_one_table_however_large_that_is),
         cmocka_unit_test(a_worker_looks_at_all_tables_when_there_is_nothing_near),
+        cmocka_unit_test(the_bytes_of_a_job_follow_from_the_options),
         cmocka_unit_test(a_job_of_level_0_is_bounded),
         cmocka_unit_test(a_job_of_a_level_is_bounded_by_what_it_overlaps),
         cmocka_unit_test(what_is_more_than_a_job_goes_down_last),

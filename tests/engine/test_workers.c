@@ -62,16 +62,16 @@ static struct {
     atomic_bool on;
     firn *db;
     uint64_t epoch;          /* before the job */
-    atomic_bool rung;        /* the workers were told of the parts while the job ran */
+    atomic_bool woken;       /* the workers were told of the parts while the job ran */
     _Atomic unsigned helped; /* tables that workers began */
 } meeting;
 
-static bool has_rung(firn *db)
+static bool has_woken(firn *db)
 {
     mutex_lock(&db->state_mu);
-    bool rung = db->work_epoch > meeting.epoch;
+    bool woken = db->work_epoch > meeting.epoch;
     mutex_unlock(&db->state_mu);
-    return rung;
+    return woken;
 }
 
 /* The caller leaves a part to a worker, and the worker does not end before the caller waits for it. */
@@ -79,8 +79,8 @@ static void meet(void)
 {
     if (!atomic_load(&meeting.on))
         return;
-    if (has_rung(meeting.db))
-        atomic_store(&meeting.rung, true);
+    if (has_woken(meeting.db))
+        atomic_store(&meeting.woken, true);
     if (is_worker()) {
         wait_list_now now = {0};
         atomic_fetch_add(&meeting.helped, 1);
@@ -334,7 +334,7 @@ static void what_can_wait_takes_a_share_of_the_time_while_there_are_writers(void
         assert_int_equal(after(&w, &now, 1, 1), CALM_NONE);
     assert_int_equal(after(&w, &now, 1, 1), CALM_TRICKLE);
     calm_worked(&w, now.us - SECOND_US, now.us);
-    assert_int_equal(after(&w, &now, 0, 0), CALM_SILENT); /* takes it from nobody */
+    assert_int_equal(after(&w, &now, 0, 0), CALM_SILENT); /* takes it from no writer */
 }
 
 static bool has_rested(bed *b)
@@ -392,7 +392,7 @@ static void run_helped(firn *db)
     meeting.epoch = db->work_epoch;
     mutex_unlock(&db->state_mu);
     atomic_store(&meeting.helped, 0);
-    atomic_store(&meeting.rung, false);
+    atomic_store(&meeting.woken, false);
     atomic_store(&meeting.on, true);
     MUST(job_run(&j, error));
     atomic_store(&meeting.on, false);
@@ -422,7 +422,7 @@ static void a_worker_without_a_job_helps_a_caller(void **state)
     }
     run_helped(b.db);
     assert_true(atomic_load(&meeting.helped) > 0);
-    assert_true(atomic_load(&meeting.rung));
+    assert_true(atomic_load(&meeting.woken));
     for (unsigned i = 0; i < HELPED; i++) {
         snprintf(key, sizeof key, "%06u", i);
         bed_expect(&b, NULL, key, "newer");
