@@ -62,6 +62,8 @@ void wait_list_look(wait_list *w, wait_list_now *out)
     mutex_lock(&w->waits_mu);
     memcpy(out->done, w->done, sizeof out->done);
     for (const patience *p = w->first; p; p = p->next) {
+        if (p->cause == FIRN_WAIT_LOG && now < p->started_us + PATIENCE_MUTE_US)
+            continue; /* the ordinary way of a write */
         out->waiting++;
         if (p->started_us >= first_us)
             continue;
@@ -171,14 +173,21 @@ void patience_wait_any(patience *p, cond *c, mutex *m, const char *what)
     mutex_lock_any(m);
 }
 
-void patience_end(patience *p)
+void patience_over(patience *p)
 {
-    if (!p->of)
+    if (!p->of || p->over)
         return;
+    p->over = true;
+    p->lasted_us = waited_us(p);
+    leave(p, p->lasted_us);
+}
+
+void patience_end_begun(patience *p)
+{
     char what[100];
-    uint64_t us = waited_us(p);
     const cause_words *of = &words[p->cause];
-    leave(p, us);
+    patience_over(p);
+    uint64_t us = p->lasted_us;
     if (p->told)
         snprintf(what, sizeof what, "goes on after %" PRIu64 " ms", us / 1000);
     else

@@ -287,8 +287,10 @@ int build_finish(build *b, firn_error *err)
 {
     int rc = b->writer ? end_table(b, err) : FIRN_OK;
     b->table_failed = rc != FIRN_OK;
-    if (rc == FIRN_OK && b->count) /* all tables of the store depend on this */
+    if (rc == FIRN_OK && b->count) {
         rc = fs_dir_sync(b->db->dir, err);
+        b->folder_failed = rc != FIRN_OK;
+    }
     return rc;
 }
 

@@ -170,6 +170,8 @@ void job_run_part(job *j, part *p)
         rc = build_finish(&p->build, &p->error);
     if (p->build.table_failed && p->fault != FAULT_INPUT)
         p->fault = FAULT_OUTPUT;
+    if (p->build.folder_failed)
+        p->fault = FAULT_FOLDER;
     if (rc == FIRN_OK)
         rc = check_outputs(j, p);
     p->status = rc;

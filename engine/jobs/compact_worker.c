@@ -138,6 +138,7 @@ static void compaction_fails(firn *db, int rc, const firn_error *err)
 typedef struct attempt {
     uint64_t no; /* counted in db->compactions_begun */
     bool began;  /* there was a job; else the decision itself has failed */
+    bool others; /* jobs ran when there was none to do: one of them may be what has failed here */
     bool again;  /* it has failed, and is tried again */
     job_fault fault;
 } attempt;
@@ -174,12 +175,11 @@ static void note_calm_work(compactor *c, uint64_t from_us)
 static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
 {
     job j;
-    bool others;
     *a = (attempt){0};
     mutex_lock(&db->state_mu);
     a->no = ++db->compactions_begun;
     mutex_unlock(&db->state_mu);
-    int rc = jobs_next(db, calm, &j, &others, err);
+    int rc = jobs_next(db, calm, &j, &a->others, err);
     a->began = rc == FIRN_OK;
     if (rc == FIRN_OK) {
         rc = job_run(&j, err);
@@ -188,7 +188,7 @@ static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
         store_reap(db);
     }
     /* Nothing to do any more, perhaps because a caller has compacted it, is as good. */
-    if (rc == FIRN_OK || (rc == FIRN_NOT_FOUND && !others))
+    if (rc == FIRN_OK || (rc == FIRN_NOT_FOUND && !a->others))
         store_background_works(db, WORK_COMPACTION);
     else if (rc != FIRN_END && rc != FIRN_NOT_FOUND)
         note_failure(db, a, rc, err);
@@ -216,7 +216,7 @@ static void compactor_run(void *arg)
             note_idle(c);
         }
         if (rc == FIRN_OK || rc == FIRN_NOT_FOUND) {
-            failures = 0;
+            failures = rc == FIRN_NOT_FOUND && a.others ? failures : 0;
         } else if (a.again) {
             uint64_t ms = retry_pause_ms(++failures);
             if (rc == FIRN_NO_SPACE && !a.began)

@@ -160,7 +160,6 @@ int flush_oldest(firn *db, bool *did, firn_error *err)
     patience p = {0};
     *did = false;
     patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->flush_mu);
-    patience_end(&p);
     view *v = store_view(db);
     int rc = FIRN_OK;
     atomic_store_explicit(&db->flush_done, 0, memory_order_relaxed);
@@ -171,5 +170,6 @@ int flush_oldest(firn *db, bool *did, firn_error *err)
     view_unref(v);
     store_reap(db);
     mutex_unlock(&db->flush_mu);
+    patience_end(&p);
     return rc;
 }

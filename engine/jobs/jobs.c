@@ -136,7 +136,9 @@ static unsigned first_turn(firn *db) REQUIRES(db->jobs_mu)
     unsigned first = db->turn;
     size_t most = L0_SLOW_AT;
     mutex_lock(&db->state_mu);
-    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+    bool fails =
+        db->stuck[WORK_COMPACTION].status != FIRN_OK; /* perhaps that one's: each in turn */
+    for (tree *t = NULL; !fails && (t = store_next_tree(db, t));) {
         const view *v = atomic_load_explicit(&t->view, memory_order_relaxed);
         size_t tables = v ? v->version->levels[0].count : 0;
         if (tables > most) {
@@ -288,6 +290,18 @@ bool jobs_help(firn *db)
     return did;
 }
 
+/* What a job has failed in is what its first part has, unless a part could not sync the folder. */
+static const part *failed_part(const job *j)
+{
+    const part *failed = NULL;
+    for (size_t i = 0; i < j->part_count; i++) {
+        const part *p = &j->parts[i];
+        if (p->status != FIRN_OK && (!failed || p->fault == FAULT_FOLDER))
+            failed = p;
+    }
+    return failed;
+}
+
 int jobs_run_parts(job *j, firn_error *err)
 {
     firn *db = j->db;
@@ -298,20 +312,21 @@ int jobs_run_parts(job *j, firn_error *err)
     while (do_a_part(db, j)) {
     }
     while (j->parts_running) {
-        patience_begin(&rest, &db->waits, FIRN_WAIT_COMPACTION);
+        /* A worker holds up nothing that way: the parts are being done. */
+        patience_begin(&rest, j->ticket ? &db->waits : NULL, FIRN_WAIT_COMPACTION);
         patience_wait(&rest, &db->jobs_changed, &db->jobs_mu,
                       "until other threads have done their parts of a compaction");
     }
     mutex_unlock(&db->jobs_mu);
     patience_end(&rest);
-    for (size_t i = 0; i < j->part_count; i++) {
-        const part *p = &j->parts[i];
-        if (p->status == FIRN_OK)
-            continue;
-        j->fault = p->fault;
-        if (err)
-            *err = p->error;
-        return p->status;
-    }
-    return FIRN_OK;
+    const part *failed = failed_part(j);
+    if (!failed)
+        return FIRN_OK;
+    j->fault = failed->fault;
+    if (err)
+        *err = failed->error;
+    /* Whoever asked for the job, and whatever else has failed in it. */
+    if (j->fault == FAULT_FOLDER)
+        store_background_error(db, WORK_COMPACTION, failed->status, &failed->error);
+    return failed->status;
 }

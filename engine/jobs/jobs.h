@@ -23,6 +23,8 @@ typedef enum job_fault {
     FAULT_OTHER,
     FAULT_INPUT,  /* reading a table that is there */
     FAULT_OUTPUT, /* making a table: its inputs are whole, and nothing depends on what it made */
+    FAULT_FOLDER, /* the sync of the folder, in which flushes have put tables, too: a later sync
+                     that succeeds says nothing of what this one may have lost (F3) */
 } job_fault;
 
 typedef struct part {

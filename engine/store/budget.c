@@ -47,6 +47,7 @@ static void trim(dead *d)
 void store_ask_trim(void *store)
 {
     firn *db = store;
-    if (!atomic_exchange(&db->trim_given, true))
+    if (!atomic_load_explicit(&db->trim_given, memory_order_relaxed) &&
+        !atomic_exchange(&db->trim_given, true))
         cleaner_give(&db->cleaner, &db->trim, trim);
 }

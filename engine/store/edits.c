@@ -212,9 +212,9 @@ int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
         err = &local;
     patience p = {0};
     patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
-    patience_end(&p);
     int rc = store_commit_held(db, e, flushed, &later, err);
     mutex_unlock(&db->manifest_mu);
+    patience_end(&p);
     store_note_commit(db, rc, &later, err);
     return rc;
 }

@@ -106,7 +106,6 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
         err = &local;
     patience p = {0};
     patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
-    patience_end(&p);
     int rc = check_new(db, name, err);
     uint8_t bucket = (uint8_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     if (rc == FIRN_OK && (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK)) {
@@ -129,6 +128,7 @@ int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
         mutex_unlock(&db->state_mu);
     }
     mutex_unlock(&db->manifest_mu);
+    patience_end(&p);
     store_note_commit(
         db, rc == FIRN_INVALID || rc == FIRN_TOO_LARGE || rc == FIRN_READ_ONLY ? FIRN_OK : rc,
         &later, err);
@@ -179,10 +179,9 @@ int tree_drop(firn *db, tree *t, firn_error *err)
         return error_set(err, FIRN_INVALID, "the default bucket stays");
     stop_jobs(db, t);
     /* No flush puts a table into it meanwhile. */
-    patience p = {0};
-    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->flush_mu);
-    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
-    patience_end(&p);
+    patience p[2] = {0};
+    patience_lock(&p[0], &db->waits, FIRN_WAIT_BACKGROUND, &db->flush_mu);
+    patience_lock(&p[1], &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
     edit e = {.drop = t};
     int rc = store_commit_held(db, &e, NULL, &later, err);
     view *last = rc == FIRN_OK ? tree_view(t) : NULL;
@@ -192,6 +191,8 @@ int tree_drop(firn *db, tree *t, firn_error *err)
     }
     mutex_unlock(&db->manifest_mu);
     mutex_unlock(&db->flush_mu);
+    patience_end(&p[0]);
+    patience_end(&p[1]);
     store_note_commit(db, rc, &later, err);
     if (!last) {
         go_on_with_jobs(db, t);

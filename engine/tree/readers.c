@@ -76,10 +76,11 @@ static void wait_for_column(readers *r, uint32_t column, patience *p) REQUIRES(r
 
 void readers_wait(readers *r)
 {
-    patience p = {0};
-    patience_lock(&p, r->waits, FIRN_WAIT_READERS, &r->waiting);
+    patience lock = {0}, p = {0};
+    patience_lock(&lock, r->waits, FIRN_WAIT_READERS, &r->waiting);
     for (int flips = 0; flips < 2; flips++)
         wait_for_column(r, atomic_fetch_add_explicit(&r->phase, 1, memory_order_seq_cst) & 1, &p);
     mutex_unlock(&r->waiting);
+    patience_end(&lock);
     patience_end(&p);
 }

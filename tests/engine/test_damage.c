@@ -148,11 +148,11 @@ static void flip_every_byte(const sample *s)
     for (size_t f = 0; f < s->file_count; f++)
         for (uint64_t at = 0; at < s->sizes[f]; at++) {
             const uint8_t *bytes = simfs_peek(s->intact, s->files[f], &size);
-            bool unused = is_unused(bytes, size, at), all = long_run() && !unused;
-            if (!long_run() && at % 8 && unused)
+            if (!long_run() && at % 8 && is_unused(bytes, size, at))
                 continue;
-            for (unsigned i = 0; i < (all ? 8 : 1); i++) {
-                uint64_t bit = at * 8 + (all ? i : (at * 5 + at / 7) % 8);
+            unsigned bits = long_run() ? 8 : 1;
+            for (unsigned i = 0; i < bits; i++) {
+                uint64_t bit = at * 8 + (long_run() ? i : (at * 5 + at / 7) % 8);
                 simfs *sim = simfs_clone(s->intact);
                 snprintf(damage, sizeof damage, "%s, bit %llu", s->files[f],
                          (unsigned long long)bit);

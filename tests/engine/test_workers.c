@@ -12,6 +12,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <base/error.h>
+
 #include "bed.h"
 #include <jobs/work.h>
 #include "jobs.h"
@@ -432,12 +434,41 @@ static void a_worker_without_a_job_helps_a_caller(void **state)
     bed_release(&b);
 }
 
+/* Whatever else has failed in the job, whoever asked for it: the others are tried again, and this says that a flush's table may
+ * be lost. */
+static void a_part_that_cannot_sync_the_folder_counts_before_others(void **state)
+{
+    (void)state;
+    static const job_fault others[] = {FAULT_OTHER, FAULT_INPUT, FAULT_OUTPUT};
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned at = 0; at < 2; at++) {
+            bed b;
+            firn_error err = {0};
+            bed_on_device(&b);
+            part parts[2] = {{.status = FIRN_NO_SPACE, .fault = others[i]},
+                             {.status = FIRN_NO_SPACE, .fault = others[i]}};
+            parts[at].status = FIRN_IO;
+            parts[at].fault = FAULT_FOLDER;
+            error_set(&parts[at].error, FIRN_IO, "the folder");
+            job j = {.db = b.db, .parts = parts, .part_count = 2, .part_next = 2};
+            assert_int_equal(jobs_run_parts(&j, &err), FIRN_IO);
+            assert_int_equal(j.fault, FAULT_FOLDER);
+            assert_string_equal(err.message, "the folder");
+            assert_int_equal(firn_put(b.db, "d", 1, "x", 1, NULL, NULL), FIRN_POISONED);
+            assert_int_equal(atomic_load(&told_stopped), 1);
+            (void)firn_close(b.db, NULL);
+            b.db = NULL;
+            bed_release(&b);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_that_a_worker_cannot_write_once_is_written_again),
         cmocka_unit_test(workers_that_cannot_write_tables_stop_no_writer),
         cmocka_unit_test(a_folder_that_cannot_be_synced_stops_writing),
+        cmocka_unit_test(a_part_that_cannot_sync_the_folder_counts_before_others),
         cmocka_unit_test(a_trickle_is_a_calm_and_a_stream_is_none),
         cmocka_unit_test(a_window_outlasts_changes_but_not_work),
         cmocka_unit_test(what_can_wait_takes_a_share_of_the_time_while_there_are_writers),

@@ -13,7 +13,7 @@
  * it holds up is.
  *
  * Thread-safe; a patience belongs to one thread. waits_mu is a leaf: nothing is called under it.
- * The log is called without any lock of this file, and without the `m` of patience_wait.
+ * The log is called by patience_tell and patience_end, and by patience_wait without its `m`.
  */
 #ifndef BASE_PATIENCE_H
 #define BASE_PATIENCE_H
@@ -32,7 +32,8 @@ typedef struct patience {
     wait_list *of; /* NULL: it has not begun */
     firn_wait cause;
     uint64_t started_us;
-    bool told;
+    uint64_t lasted_us; /* once it is over */
+    bool told, over;
     struct patience *next GUARDED_BY(waits_mu), *prev GUARDED_BY(waits_mu);
 } patience;
 
@@ -52,7 +53,7 @@ void wait_list_release(wait_list *w);
 /* What wait_list_look finds. */
 typedef struct wait_list_now {
     firn_waited done[FIRN_WAITS_MAX]; /* by firn_wait: those that are over */
-    uint32_t waiting;                 /* that last now */
+    uint32_t waiting;                 /* that last now; in the log, for a second and more */
     firn_wait longest;                /* the cause of the one that began first */
     uint64_t longest_us;              /* how long it has lasted */
 } wait_list_now;
@@ -76,18 +77,26 @@ void patience_tell(patience *p, const char *what);
 /* The same in two steps, for one who has to find words. False: it has not waited, but is to say
  * what it waits for, without the mutex. */
 #define patience_sleep(p, c, m) patience_sleep_kind(p, c, &(m)->lock, &ITS_KIND(*(m)))
-/* Locks the mutex at `m`. A wait for it begins `p`, and is told when it is over: nothing wakes it
- * before. */
+/* Locks the mutex at `m`. A wait for it is `p`, and is over with that: nothing wakes it before, so
+ * the log hears of it from patience_end, which is to be called behind the unlocking. */
 #define patience_lock(p, list, cause, m)                                                           \
     do {                                                                                           \
         if (!mutex_try(m)) {                                                                       \
             patience_begin(p, list, cause);                                                        \
             mutex_lock(m);                                                                         \
+            patience_over(p);                                                                      \
         }                                                                                          \
     } while (0)
-/* The wait is over, if it had begun: it is counted. Where it was long, the log is told: also when
- * what was waited for could not be waited for with a limit (a lock). */
-void patience_end(patience *p);
+void patience_end_begun(patience *p);
+/* The wait is over, if it had begun: it is counted. */
+void patience_over(patience *p);
+/* Likewise. Where it was long, the log is told: also when what was waited for could not be waited
+ * for with a limit (a lock). */
+static inline void patience_end(patience *p)
+{
+    if (p->of)
+        patience_end_begun(p);
+}
 
 /* ---- What the macros call; `kind` is only for clang ---- */
 

@@ -102,7 +102,8 @@ typedef enum firn_recovery {
 } firn_recovery;
 
 /* Where warnings go. Without one, the library prints nothing. Called from any thread, also in the
- * middle of a call: it must not call the store or log that it hears of. */
+ * middle of a call: it must not call the store or log that it hears of, nor wait for a thread that
+ * does: writers may wait behind it. */
 typedef enum firn_log_level { FIRN_LOG_INFO = 0, FIRN_LOG_WARNING, FIRN_LOG_ERROR } firn_log_level;
 typedef void (*firn_log_fn)(void *ctx, firn_log_level level, const char *line);
 

@@ -22,7 +22,8 @@ typedef struct build {
     uint64_t bytes;
     uint64_t charged; /* for the writer, now and then */
     unsigned adds;
-    bool table_failed; /* what failed is making a table: it goes, and nothing depends on it */
+    bool table_failed;  /* what failed is making a table: it goes, and nothing depends on it */
+    bool folder_failed; /* what failed is the sync of the folder: all tables depend on it */
 } build;
 void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
 int build_add(build *b, const iter *it, firn_error *err);
