@@ -325,7 +325,7 @@ int jobs_run_parts(job *j, firn_error *err)
     j->fault = failed->fault;
     if (err)
         *err = failed->error;
-    /* Whoever asked for the job, and whatever else has failed in it. */
+    /* Be it a worker's job or a caller's, and whatever else has failed in it. */
     if (j->fault == FAULT_FOLDER)
         store_background_error(db, WORK_COMPACTION, failed->status, &failed->error);
     return failed->status;

@@ -434,7 +434,7 @@ static void a_worker_without_a_job_helps_a_caller(void **state)
     bed_release(&b);
 }
 
-/* Whatever else has failed in the job, whoever asked for it: the others are tried again, and this says that a flush's table may
+/* Whatever else has failed in the job, be it a worker's or a caller's: the others are tried again, and this says that a flush's table may
  * be lost. */
 static void a_part_that_cannot_sync_the_folder_counts_before_others(void **state)
 {
