@@ -65,6 +65,13 @@ static void listen(caller *c, bed *b)
     b->options.log_ctx = c;
 }
 
+static void open_on_simfs(caller *c, bed *b)
+{
+    bed_on_simfs(b, 1);
+    listen(c, b);
+    bed_must_open(b);
+}
+
 static void run_call(void *ctx)
 {
     caller *c = ctx;
@@ -225,9 +232,7 @@ static void a_call_that_frees_names_the_reads_it_waits_for(void **state)
     (void)state;
     bed b;
     caller c;
-    bed_on_simfs(&b, 1);
-    listen(&c, &b);
-    bed_must_open(&b);
+    open_on_simfs(&c, &b);
     bed_put(&b, "a", "1");
     uint32_t ticket = readers_enter(&b.db->readers);
     start(&c, flush);
@@ -253,9 +258,7 @@ static void a_caller_names_the_edit_it_waits_for(void **state)
     (void)state;
     bed b;
     caller c;
-    bed_on_simfs(&b, 1);
-    listen(&c, &b);
-    bed_must_open(&b);
+    open_on_simfs(&c, &b);
     bed_put(&b, "a", "1");
     mutex_lock(&b.db->manifest_mu);
     start(&c, flush);
@@ -310,9 +313,7 @@ static void work_that_waits_says_so_once_and_that_it_goes_on(void **state)
     (void)state;
     bed b;
     caller c;
-    bed_on_simfs(&b, 1);
-    listen(&c, &b);
-    bed_must_open(&b);
+    open_on_simfs(&c, &b);
     firn_error why = {0};
     error_set(&why, FIRN_NO_SPACE, "there is no room");
     store_background_works(b.db, WORK_COMPACTION);

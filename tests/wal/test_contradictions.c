@@ -79,14 +79,20 @@ static void a_segment_that_alone_knows_the_floor_is_not_removed(void **state)
     }
 }
 
-static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
+/* A segment with three operations and a SEAL; the one behind it has no LINK yet. Returns the first. */
+static const log_segment *sealed_behind_three(bench *b)
 {
-    bench *b = *state;
     log_rotate(&b->log);
     log_batch(&b->log, 3);
     log_seal(&b->log, WAL_SEAL_ROTATION);
     log_made_ahead(&b->log);
-    const log_segment *s = &b->log.segments[0];
+    return &b->log.segments[0];
+}
+
+static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
+{
+    bench *b = *state;
+    const log_segment *s = sealed_behind_three(b);
     log_link(&b->log, &(wal_link){.prev_no = 1,
                                   .prev_end = s->end,
                                   .prev_chain = s->chain ^ 1,
@@ -107,11 +113,7 @@ static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
 static void numbers_that_a_link_jumps_over_are_skipped(void **state)
 {
     bench *b = *state;
-    log_rotate(&b->log);
-    log_batch(&b->log, 3);
-    log_seal(&b->log, WAL_SEAL_ROTATION);
-    log_made_ahead(&b->log);
-    const log_segment *s = &b->log.segments[0];
+    const log_segment *s = sealed_behind_three(b);
     b->log.next_seq = 6;
     log_link(
         &b->log,
