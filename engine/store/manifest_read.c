@@ -42,14 +42,19 @@
 
 typedef struct window {
     fs_file *file;
-    uint8_t *bytes; /* WINDOW_BYTES of room */
+    uint8_t *bytes; /* room for WINDOW_BYTES, or for the whole file if it is smaller */
     uint64_t at;    /* where they lie in the file */
     size_t count;
 } window;
 
-static int window_new(fs_file *file, window *w, firn_error *err)
+static size_t window_bytes(uint64_t left)
 {
-    *w = (window){.file = file, .bytes = heap_alloc(WINDOW_BYTES)};
+    return left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+}
+
+static int window_new(fs_file *file, uint64_t file_bytes, window *w, firn_error *err)
+{
+    *w = (window){.file = file, .bytes = heap_alloc(window_bytes(file_bytes))};
     return w->bytes ? FIRN_OK : error_no_memory(err);
 }
 
@@ -59,8 +64,7 @@ static int window_at(window *w, uint64_t file_bytes, uint64_t offset, uint64_t s
 {
     assert(size <= WINDOW_BYTES && offset <= file_bytes && size <= file_bytes - offset);
     if (offset < w->at || offset + size > w->at + w->count) {
-        uint64_t left = file_bytes - offset;
-        size_t count = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+        size_t count = window_bytes(file_bytes - offset);
         w->count = 0;
         int rc = fs_read(w->file, w->bytes, count, offset, err);
         if (rc != FIRN_OK)
@@ -436,7 +440,7 @@ static int intact_record_behind(reader *r, uint64_t offset, bool *found)
 {
     const manifest_state *s = r->s;
     uint64_t budget = SEARCH_BYTES, intact = 0;
-    int rc = window_new(r->file, &r->probe, r->err);
+    int rc = window_new(r->file, s->file_bytes, &r->probe, r->err);
     *found = false;
     for (uint64_t at = offset + 8; rc == FIRN_OK && at + MANIFEST_RECORD_BYTES <= s->file_bytes;
          at += 8) {
@@ -695,7 +699,7 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
     if (rc == FIRN_OK)
         rc = fs_random(env->dir->owner, &seed, sizeof seed, err);
     if (rc == FIRN_OK)
-        rc = window_new(r.file, &r.window, err);
+        rc = window_new(r.file, s.file_bytes, &r.window, err);
     r.seed = seed;
     version_build_init(&r.build, NULL, seed);
     if (rc == FIRN_OK)

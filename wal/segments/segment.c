@@ -231,18 +231,21 @@ static int read_header(fs_file *file, uint64_t file_bytes, wal_header *out, int 
     return FIRN_OK;
 }
 
+static size_t probe_bytes(uint64_t left)
+{
+    return left < PROBE_BYTES ? (size_t)left : PROBE_BYTES;
+}
+
 /* Reads everything once through the file, where pages of a mapping cannot be brought in otherwise.
  */
 static int probe(fs_file *file, uint64_t size, firn_error *err)
 {
-    uint8_t *scratch = heap_alloc(PROBE_BYTES);
+    uint8_t *scratch = heap_alloc(probe_bytes(size));
     if (!scratch)
         return error_no_memory(err);
     int rc = FIRN_OK;
-    for (uint64_t at = 0; at < size && rc == FIRN_OK; at += PROBE_BYTES) {
-        uint64_t left = size - at;
-        rc = fs_read(file, scratch, left < PROBE_BYTES ? (size_t)left : PROBE_BYTES, at, err);
-    }
+    for (uint64_t at = 0; at < size && rc == FIRN_OK; at += PROBE_BYTES)
+        rc = fs_read(file, scratch, probe_bytes(size - at), at, err);
     heap_free(scratch);
     return rc;
 }
@@ -251,13 +254,13 @@ static int probe(fs_file *file, uint64_t size, firn_error *err)
  * without keeping them. */
 static int find_used_end(fs_file *file, uint64_t size, uint64_t *out, firn_error *err)
 {
-    uint8_t *scratch = heap_alloc(PROBE_BYTES);
+    uint8_t *scratch = heap_alloc(probe_bytes(size));
     if (!scratch)
         return error_no_memory(err);
     int rc = FIRN_OK;
     uint64_t end = size;
     while (end > 0 && rc == FIRN_OK) {
-        size_t piece = end < PROBE_BYTES ? (size_t)end : PROBE_BYTES;
+        size_t piece = probe_bytes(end);
         rc = fs_read(file, scratch, piece, end - piece, err);
         uint64_t used = rc == FIRN_OK ? wal_used_end(scratch, 0, piece) : 0;
         end -= piece;
