@@ -1,5 +1,6 @@
 /* commit: the way of a write, from top to bottom.
  *
+ *   room_take        a large write has its turn, before it is slowed (slow.c)
  *   slow_down        before it queues, so that no thread sleeps while others wait behind it
  *                    (slow.c)
  *   join the queue   the log's; one writer leads, and writes for all that queue behind it
@@ -120,11 +121,17 @@ static void lead(firn *db, wal_request *leader)
 
 static int commit(firn *db, wal_request *r, firn_error *err)
 {
-    int rc = slow_down(db, r->payload_bytes, err);
+    uint32_t room = room_needed(db, r->payload_bytes);
+    int rc = room ? room_take(db, room, err) : FIRN_OK;
     if (rc != FIRN_OK)
         return rc;
-    if (wal_join(db->wal, r))
+    rc = slow_down(db, r->payload_bytes, err);
+    if (rc == FIRN_OK && wal_join(db->wal, r))
         lead(db, r);
+    if (room)
+        room_give(db, room);
+    if (rc != FIRN_OK)
+        return rc;
     rc = wal_await(db->wal, r);
     if (rc == FIRN_OK && db->work_behind)
         (void)db->work_behind(db,

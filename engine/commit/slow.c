@@ -8,15 +8,17 @@
 #include <store/load.h>
 #include <store/store.h>
 
-/* What is behind: *tables in level 0, *frozen memtables. */
-static firn_wait what_is_full(firn *db, uint32_t *tables, size_t *frozen)
+/* What is behind: *tables in level 0, *frozen memtables, those included that writes ahead may
+ * freeze. */
+static firn_wait what_is_full(firn *db, uint32_t *tables, size_t *frozen) REQUIRES(db->state_mu)
 {
     *tables = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
-    *frozen = atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count;
+    *frozen = atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count +
+              (size_t)((db->ahead + SLOW_ONE - 1) / SLOW_ONE);
     return slow_level0_full(*tables, *frozen) ? FIRN_WAIT_LEVEL0 : FIRN_WAIT_FLUSH;
 }
 
-static void what_writers_wait_for(firn *db, char *text, size_t size)
+static void what_writers_wait_for(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
 {
     uint32_t tables;
     size_t frozen;
@@ -29,7 +31,18 @@ static void what_writers_wait_for(firn *db, char *text, size_t size)
         snprintf(text, size, "until fewer than %zu memtables wait to be flushed", frozen);
 }
 
-static int wait_for_room(firn *db, firn_error *err)
+/* Without a turn, a write asks only whether all must wait. */
+static bool has_room(firn *db, const room_turn *turn, uint32_t weight) REQUIRES(db->state_mu)
+{
+    uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
+    uint32_t frozen = atomic_load_explicit(&db->frozen, memory_order_relaxed);
+    if (pressure & PRESSURE_STOP)
+        return false;
+    return !turn || (db->turns == turn &&
+                     (db->ahead == 0 || slow_admits(pressure, frozen, db->ahead, weight)));
+}
+
+static int wait_for_room(firn *db, const room_turn *turn, uint32_t weight, firn_error *err)
 {
     patience p = {0};
     uint32_t tables;
@@ -39,10 +52,7 @@ static int wait_for_room(firn *db, firn_error *err)
     if (rc != FIRN_OK)
         return rc;
     mutex_lock(&db->state_mu);
-    for (;;) {
-        uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
-        if (!(pressure & PRESSURE_STOP) || db->closing)
-            break;
+    while (!has_room(db, turn, weight) && !db->closing) {
         rc = store_stopped(db, err);
         if (error_curable(rc) && store_ask_flusher(db, &attempt))
             rc = FIRN_OK; /* what the last attempt has found may be cured */
@@ -51,6 +61,8 @@ static int wait_for_room(firn *db, firn_error *err)
         patience_begin(&p, &db->waits, what_is_full(db, &tables, &frozen));
         store_wait(db, &p, what_writers_wait_for);
     }
+    if (rc == FIRN_OK)
+        db->ahead += weight;
     mutex_unlock(&db->state_mu);
     patience_end(&p);
     return rc;
@@ -97,7 +109,7 @@ int slow_down(firn *db, uint64_t bytes, firn_error *err)
         return FIRN_OK;
     if (db->inline_work) /* the work is done behind the write, by its own thread */
         return pressure & PRESSURE_STOP ? store_writable(db, err) : FIRN_OK;
-    int rc = pressure & PRESSURE_STOP ? wait_for_room(db, err) : FIRN_OK;
+    int rc = pressure & PRESSURE_STOP ? wait_for_room(db, NULL, 0, err) : FIRN_OK;
     if (rc != FIRN_OK)
         return rc;
     firn_wait cause;
@@ -106,4 +118,51 @@ int slow_down(firn *db, uint64_t bytes, firn_error *err)
     if (ms)
         sleep_ms(db, ms, cause);
     return FIRN_OK;
+}
+
+uint32_t room_needed(const firn *db, uint64_t bytes)
+{
+    uint64_t share = db->mem_share, log = db->options.segment_bytes;
+    return db->inline_work ? 0 : slow_weight(bytes, log < share ? log : share);
+}
+
+/* Behind all that wait. */
+static void begin_turn(firn *db, room_turn *turn)
+{
+    mutex_lock(&db->state_mu);
+    room_turn **at = &db->turns;
+    while (*at)
+        at = &(*at)->next;
+    *at = turn;
+    mutex_unlock(&db->state_mu);
+}
+
+static void end_turn(firn *db, const room_turn *turn)
+{
+    mutex_lock(&db->state_mu);
+    room_turn **at = &db->turns;
+    while (*at != turn)
+        at = &(*at)->next;
+    *at = turn->next;
+    if (db->turns)
+        cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
+}
+
+int room_take(firn *db, uint32_t weight, firn_error *err)
+{
+    room_turn turn = {NULL};
+    begin_turn(db, &turn);
+    int rc = wait_for_room(db, &turn, weight, err);
+    end_turn(db, &turn);
+    return rc;
+}
+
+void room_give(firn *db, uint32_t weight)
+{
+    mutex_lock(&db->state_mu);
+    db->ahead -= weight;
+    if (db->turns)
+        cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
 }

@@ -9,10 +9,11 @@
 #define SLEEP_NS           UINT64_C(1000000)
 #define DELAY_NS_MAX                                                                               \
     UINT64_C(10000000) /* of one write; large ones come to L0_STOP_AT, and wait there */
-#define NS_PER_MS  1000000
-#define UNDERWAY   6         /* tables of level 0 that may be taken off the load, at most */
-#define DEEP_USUAL 10        /* units of debt that merges bring along: they slow no writer */
-#define LOAD_MOST  (1 << 20) /* so that it is a number, however deep the debt */
+#define NS_PER_MS    1000000
+#define UNDERWAY     6         /* tables of level 0 that may be taken off the load, at most */
+#define DEEP_USUAL   10        /* units of debt that merges bring along: they slow no writer */
+#define LOAD_MOST    (1 << 20) /* so that it is a number, however deep the debt */
+#define COUNTED_PART 64        /* of a memtable: many writers may put less than this at once */
 
 uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit)
 {
@@ -31,6 +32,23 @@ bool slow_level0_full(uint32_t tables, size_t frozen)
 bool slow_stops(uint32_t tables, size_t frozen)
 {
     return slow_level0_full(tables, frozen) || frozen > FROZEN_MAX;
+}
+
+uint32_t slow_weight(uint64_t bytes, uint64_t memtable_bytes)
+{
+    if (bytes < memtable_bytes / COUNTED_PART)
+        return 0;
+    if (bytes >= memtable_bytes / 2)
+        return SLOW_ONE;
+    return (uint32_t)(bytes * SLOW_ONE * 2 / memtable_bytes);
+}
+
+bool slow_admits(uint32_t tables, size_t frozen, uint64_t ahead, uint32_t weight)
+{
+    if (ahead == 0)
+        return !slow_stops(tables, frozen);
+    uint64_t more = (ahead + weight + SLOW_ONE - 1) / SLOW_ONE;
+    return tables + frozen + more <= L0_STOP_AT && frozen + more <= FROZEN_MAX + 1;
 }
 
 uint32_t slow_worth(size_t tables, uint64_t bytes, uint64_t unit)

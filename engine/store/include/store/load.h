@@ -24,6 +24,14 @@ uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit);
 bool slow_level0_full(uint32_t tables, size_t frozen);
 /* Must they wait, for compaction or for a flush? */
 bool slow_stops(uint32_t tables, size_t frozen);
+/* How much of a memtable a write of so many bytes may freeze, in SLOW_ONEths, when a memtable takes
+ * `memtable_bytes`. One of more than half of that may be the only one in its memtable. 0: so little
+ * that it need not be counted. */
+uint32_t slow_weight(uint64_t bytes, uint64_t memtable_bytes);
+/* Is there room for a write of this weight behind those of `ahead` in all, which have been let
+ * through and are not in their memtables yet? So writers that come together do not all pass where
+ * there is room for one. Without any ahead, it is as slow_stops says. */
+bool slow_admits(uint32_t tables, size_t frozen, uint64_t ahead, uint32_t weight);
 /* The load that is left when running jobs have done `relief` of it, with so many tables in level 0.
  */
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);

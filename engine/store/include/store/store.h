@@ -84,6 +84,7 @@ typedef struct stuck {
 } stuck;
 
 typedef struct job job; /* jobs.h */
+typedef struct room_turn room_turn;
 
 /* A moment, and what had been written by then (calm.c). */
 typedef struct calm_time {
@@ -175,6 +176,10 @@ struct firn {
     _Atomic uint32_t
         load; /* by which writers are slowed (slow_load), without what running jobs have done */
     _Atomic uint32_t relief; /* what they have done */
+    /* Writes that have been let through and are not in their memtables (slow_admits). */
+    uint64_t ahead GUARDED_BY(state_mu);
+    room_turn *
+        turns GUARDED_BY(state_mu); /* writes that want to be let through; the oldest first */
     /* For slow_flush_delay_ns: memtables that wait, and SLOW_ONEths of the active one and of the
      * flush. The leader tells `filled` only while as many wait as may. */
     _Atomic uint32_t frozen, filled, flush_done;
@@ -207,6 +212,11 @@ struct firn {
     atomic_bool trim_given;
     counters counters;
     wait_list waits; /* of callers */
+};
+
+/* Of a write that is to be counted; lies on its caller's stack (slow.c). */
+struct room_turn {
+    room_turn *next; /* the one that came behind it */
 };
 
 #define PRESSURE_STOP UINT32_C(0x80000000)
