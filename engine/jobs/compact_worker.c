@@ -53,7 +53,9 @@ static calm_time time_now(const firn *db)
                        atomic_load_explicit(&db->counters.bytes_put, memory_order_relaxed)};
 }
 
-/* A window of the first worker has ended. True: it is to look for what can wait. */
+/* A window of the first worker has ended. True: it is to look for what can wait. An idle store is
+ * flushed behind silence alone: beside a trickle, each window would leave a small table, to be
+ * merged with all that it overlaps. */
 static bool is_calm(firn *db, compactor *c) REQUIRES(db->state_mu)
 {
     calm_time now = time_now(db);

@@ -381,6 +381,94 @@ static void tombstones_go_down_beside_a_trickle_of_writes(void **state)
     bed_release(&b);
 }
 
+/* ---- Idleness ---- */
+
+/* The workers' clock, which a test moves on. */
+static struct {
+    const fs_ops *real;
+    fs_ops ops;
+    _Atomic uint64_t ahead_us;
+} later;
+
+static uint64_t later_mono_us(fs *f)
+{
+    return later.real->mono_us(f) + atomic_load(&later.ahead_us);
+}
+
+enum { IDLE_US = 11 * SECOND_US }; /* longer than any window */
+
+/* The first worker's window has ended. */
+static void pass_window(bed *b)
+{
+    bool ended = false;
+    uint64_t now =
+        atomic_fetch_add(&later.ahead_us, IDLE_US) + IDLE_US + later.real->mono_us(fs_posix());
+    for (unsigned tries = 0; !ended; tries++) {
+        assert_true(tries < 20000);
+        mutex_lock(&b->db->state_mu);
+        ended = b->db->compactors[0].watch.since.us >= now;
+        cond_broadcast(&b->db->state_changed);
+        mutex_unlock(&b->db->state_mu);
+        usleep(1000);
+    }
+}
+
+static void delete_in_memory(bed *b)
+{
+    char key[16];
+    static char value[500];
+    memset(value, 'v', sizeof value - 1);
+    for (unsigned i = 0; i < DELETED; i++) {
+        snprintf(key, sizeof key, "%06u", i);
+        bed_put(b, key, value);
+    }
+    MUST(firn_compact(b->db, NULL, 0, NULL, 0, error));
+    for (unsigned i = 0; i < DELETED; i++) {
+        snprintf(key, sizeof key, "%06u", i);
+        bed_delete(b, key);
+    }
+    MUST(firn_settle(b->db, error));
+}
+
+/* No call does it, only time. Beside a trickle, a flush each IDLE_MS would leave as many small tables. */
+static void a_store_is_flushed_when_nothing_is_written_any_more(void **state)
+{
+    (void)state;
+    enum { WINDOWS = 10 };
+    bed b;
+    later.real = fs_posix()->ops;
+    later.ops = *later.real;
+    later.ops.mono_us = later_mono_us;
+    atomic_store(&later.ahead_us, 0);
+    fs_posix()->ops = &later.ops; /* before there are threads, and again behind them */
+    bed_on_disk(&b);
+    b.options.memory = 8 << 20;
+    b.options.segment_bytes = 0;
+    bed_must_open(&b);
+    delete_in_memory(&b);
+    uint64_t flushes = bed_stats(&b).flushes;
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        bed_put(&b, "z", "now and then");
+        pass_window(&b);
+    }
+    MUST(firn_settle(b.db, error)); /* what was asked for is done */
+    assert_int_equal(bed_stats(&b).flushes, flushes);
+    assert_int_equal(bed_stats(&b).memtable_entries, DELETED + WINDOWS);
+    for (unsigned i = 0; bed_stats(&b).memtable_entries > 0; i++) {
+        assert_true(i < 1000);
+        pass_window(&b);
+    }
+    MUST(firn_settle(b.db, error));
+    assert_int_equal(bed_stats(&b).flushes, flushes + 1);
+    for (unsigned i = 0; i < WINDOWS; i++)
+        pass_window(&b);
+    assert_int_equal(bed_stats(&b).flushes, flushes + 1);
+    bed_expect(&b, NULL, "z", "now and then");
+    bed_expect(&b, NULL, "000001", NULL);
+    bed_release(&b);
+    fs_posix()->ops = later.real;
+}
+
 /* ---- Parts ---- */
 
 /* The one job that a caller's request has in a store at rest. */
@@ -473,6 +561,7 @@ int main(void)
         cmocka_unit_test(a_window_outlasts_changes_but_not_work),
         cmocka_unit_test(what_can_wait_takes_a_share_of_the_time_while_there_are_writers),
         cmocka_unit_test(tombstones_go_down_beside_a_trickle_of_writes),
+        cmocka_unit_test(a_store_is_flushed_when_nothing_is_written_any_more),
         cmocka_unit_test(a_worker_without_a_job_helps_a_caller),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
