@@ -95,7 +95,8 @@ static void index_group(firn *db, const wal_group *g)
 static void publish(firn *db, const wal_group *g)
 {
     uint64_t before = atomic_load_explicit(&db->counters.bytes_put, memory_order_relaxed);
-    atomic_store_explicit(&db->counters.bytes_put, before + g->payload, memory_order_relaxed);
+    uint64_t put = g->payload - g->entries * ENTRY_HEADER_BYTES; /* keys and values */
+    atomic_store_explicit(&db->counters.bytes_put, before + put, memory_order_relaxed);
     atomic_store_explicit(&db->newest_seq, g->seq_last, memory_order_relaxed);
     atomic_store_explicit(&db->visible_seq, g->seq_last, memory_order_release);
 }

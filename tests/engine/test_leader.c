@@ -95,10 +95,33 @@ static void what_a_reader_sees_can_be_synced_before_its_leader_has_left(void **s
             }
 }
 
+/* Keys and values, and nothing of how they are written. */
+static void bytes_that_are_put_are_those_of_keys_and_values(void **state)
+{
+    (void)state;
+    bed b;
+    firn_batch *batch;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "key", "value");
+    assert_int_equal(bed_stats(&b).bytes_put, 8);
+    bed_delete(&b, "key");
+    assert_int_equal(bed_stats(&b).bytes_put, 11);
+    assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+    assert_int_equal(firn_batch_put(batch, "a", 1, "bc", 2), FIRN_OK);
+    assert_int_equal(firn_batch_put(batch, "", 0, "", 0), FIRN_OK);
+    assert_int_equal(firn_batch_delete(batch, "def", 3), FIRN_OK);
+    MUST(firn_write(b.db, batch, NULL, NULL, error));
+    firn_batch_free(batch);
+    assert_int_equal(bed_stats(&b).bytes_put, 17);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_reader_sees_can_be_synced_before_its_leader_has_left),
+        cmocka_unit_test(bytes_that_are_put_are_those_of_keys_and_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
