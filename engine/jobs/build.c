@@ -283,6 +283,17 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
     return rc;
 }
 
+/* A sync of the folder that failed is no "try again", whatever errno was: what it has lost, a later
+ * one that succeeds does not say (F3). */
+static int folder_fails(firn_error *err)
+{
+    if (err)
+        err->status = FIRN_IO;
+    error_hint(err, "which new files survive is unknown; find the cause, then close the store and "
+                    "open it again");
+    return FIRN_IO;
+}
+
 int build_finish(build *b, firn_error *err)
 {
     int rc = b->writer ? end_table(b, err) : FIRN_OK;
@@ -290,6 +301,8 @@ int build_finish(build *b, firn_error *err)
     if (rc == FIRN_OK && b->count) {
         rc = fs_dir_sync(b->db->dir, err);
         b->folder_failed = rc != FIRN_OK;
+        if (error_curable(rc))
+            rc = folder_fails(err);
     }
     return rc;
 }

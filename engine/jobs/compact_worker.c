@@ -148,6 +148,8 @@ typedef struct attempt {
 static void note_failure(firn *db, attempt *a, int rc, const firn_error *err)
 {
     a->again = error_curable(rc) || a->fault == FAULT_OUTPUT;
+    if (a->fault == FAULT_FOLDER)
+        return; /* noted where it was found: a caller's job may have found it */
     if (a->again)
         store_work_waits(db, WORK_COMPACTION, a->no, rc, err);
     else if (a->fault == FAULT_INPUT)

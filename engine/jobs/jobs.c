@@ -25,7 +25,7 @@ static uint64_t free_bytes(firn *db) REQUIRES(db->jobs_mu)
         return UINT64_MAX;
     uint64_t left = space.free_bytes;
     for (const job *j = db->jobs; j; j = j->next) {
-        uint64_t taken = j->waits ? 0 : j->what.bytes_out_most;
+        uint64_t taken = j->what.bytes_out_most; /* 0: one that waits has not been decided */
         left = left > taken ? left - taken : 0;
     }
     return left;

@@ -27,6 +27,7 @@ static struct {
     fs base;
     fs_ops ops;
     _Atomic unsigned call;                   /* which of the above */
+    _Atomic int folder_error;                /* what the folder's sync fails with */
     atomic_bool once;                        /* and then none */
     _Atomic unsigned refused;                /* so many */
     _Atomic uint64_t at_us[COMPACTORS_MOST]; /* when the last ones were refused */
@@ -120,7 +121,7 @@ static int device_sync(fs_file *file)
 static int device_dir_sync(fs_dir *dir)
 {
     if (refuses(REFUSE_FOLDER_SYNC))
-        return -EIO;
+        return -atomic_load(&device.folder_error);
     return fs_posix()->ops->dir_sync(dir);
 }
 
@@ -258,17 +259,19 @@ static void workers_that_cannot_write_tables_stop_no_writer(void **state)
 }
 
 /* Flushes have put tables into the folder, too, and a sync that succeeds later says nothing of them. */
-static void a_folder_that_cannot_be_synced_stops_writing(void **state)
+static void a_folder_stops_writing(int sys_errno)
 {
-    (void)state;
     bed b;
     firn_error err = {0};
     bed_on_device(&b);
+    atomic_store(&device.folder_error, sys_errno);
     atomic_store(&device.call, REFUSE_FOLDER_SYNC);
     for (unsigned i = 0; i < L0_COMPACT_AT; i++)
         add_table(&b, i);
     assert_int_equal(firn_settle(b.db, &err), FIRN_POISONED);
     assert_int_equal(firn_put(b.db, "d", 1, "x", 1, NULL, &err), FIRN_POISONED);
+    assert_int_equal(err.sys_errno, sys_errno);
+    assert_null(strstr(err.hint, "by itself"));
     firn_stats s = bed_stats(&b);
     assert_true(s.poisoned);
     assert_int_equal(s.flush_error.status, FIRN_IO);
@@ -279,6 +282,15 @@ static void a_folder_that_cannot_be_synced_stops_writing(void **state)
     bed_must_open(&b);
     bed_expect(&b, NULL, "c", "3");
     bed_release(&b);
+}
+
+/* A full disk, too, which other calls wait for: the sync may have lost something all the same. */
+static void a_folder_that_cannot_be_synced_stops_writing(void **state)
+{
+    (void)state;
+    static const int errors[] = {EIO, ENOSPC, EDQUOT};
+    for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++)
+        a_folder_stops_writing(errors[i]);
 }
 
 /* ---- What can wait for a calm ---- */
