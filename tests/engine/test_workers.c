@@ -44,10 +44,27 @@ static bool is_worker(void)
     return strncmp(name, "firn-compact", 12) == 0;
 }
 
+/* When calls of the first worker were refused. */
+enum { FIRST_MOST = 32 };
+static _Atomic uint64_t first_at_us[FIRST_MOST];
+static _Atomic unsigned first_refused;
+
+static void note_first_worker(void)
+{
+    char name[16] = "";
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    unsigned at = atomic_load(&first_refused);
+    if (strcmp(name, "firn-compact-1") != 0 || at >= FIRST_MOST)
+        return;
+    atomic_store(&first_at_us[at], fs_mono_us(fs_posix()));
+    atomic_store(&first_refused, at + 1); /* behind the time, which another thread then reads */
+}
+
 static bool refuses(unsigned call)
 {
     if (atomic_load(&device.call) != call || !is_worker())
         return false;
+    note_first_worker();
     unsigned before = atomic_fetch_add(&device.refused, 1);
     if (before > 0 && atomic_load(&device.once))
         return false;
@@ -148,6 +165,7 @@ static void open_on_device(bed *b)
     atomic_store(&device.call, REFUSE_NOTHING);
     atomic_store(&device.once, false);
     atomic_store(&device.refused, 0);
+    atomic_store(&first_refused, 0);
     atomic_store(&device.least_us, UINT64_MAX);
     atomic_store(&told_failed, 0);
     atomic_store(&told_goes_on, 0);
@@ -256,6 +274,49 @@ static void workers_that_cannot_write_tables_stop_no_writer(void **state)
             assert_int_equal(atomic_load(&told_stopped), 0);
             bed_release(&b);
         }
+}
+
+static void wait_for_refusals_of_the_first(unsigned count)
+{
+    while (atomic_load(&first_refused) < count)
+        usleep(1000);
+}
+
+static unsigned busy_workers(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    unsigned busy = db->compacting;
+    mutex_unlock(&db->state_mu);
+    return busy;
+}
+
+/* What a worker has failed at is not done because it finds nothing while another one tries: its pause goes on doubling. The test is
+ * the other one, and then leaves the job as it was. */
+static void a_worker_that_stands_behind_another_keeps_its_pause(void **state)
+{
+    (void)state;
+    enum { FAILURES = 3 };
+    bed b;
+    job j;
+    bool others;
+    firn_error err = {0};
+    bed_on_device(&b);
+    atomic_store(&device.call, REFUSE_CREATE);
+    for (unsigned i = 0; i < L0_COMPACT_AT; i++)
+        add_table(&b, i);
+    wait_for_refusals_of_the_first(FAILURES);
+    while (jobs_next(b.db, false, &j, &others, &err) != FIRN_OK)
+        usleep(100);           /* a worker has it now */
+    while (busy_workers(b.db)) /* each has looked behind its pause, and found nothing */
+        usleep(1000);
+    unsigned failures = atomic_load(&first_refused);
+    jobs_end(b.db, &j);
+    wait_for_refusals_of_the_first(failures + 2);
+    uint64_t pause_us =
+        atomic_load(&first_at_us[failures + 1]) - atomic_load(&first_at_us[failures]);
+    assert_true(pause_us >= retry_pause_ms(failures + 1) * 1000);
+    atomic_store(&device.call, REFUSE_NOTHING);
+    bed_release(&b);
 }
 
 /* Flushes have put tables into the folder, too, and a sync that succeeds later says nothing of them. */
@@ -567,6 +628,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_that_a_worker_cannot_write_once_is_written_again),
         cmocka_unit_test(workers_that_cannot_write_tables_stop_no_writer),
+        cmocka_unit_test(a_worker_that_stands_behind_another_keeps_its_pause),
         cmocka_unit_test(a_folder_that_cannot_be_synced_stops_writing),
         cmocka_unit_test(a_part_that_cannot_sync_the_folder_counts_before_others),
         cmocka_unit_test(a_trickle_is_a_calm_and_a_stream_is_none),
