@@ -348,7 +348,7 @@ static void room_that_is_given_back_wakes_a_writer(void **state)
     bed_release(&b);
 }
 
-static void level_0_stays_within_its_limit_whoever_writes(void **state)
+static void level_0_stays_within_its_limit_under_batches(void **state)
 {
     (void)state;
     bed b;
@@ -376,7 +376,7 @@ int main(void)
         cmocka_unit_test(batches_of_many_writers_stay_within_the_limits),
         cmocka_unit_test(writers_that_come_together_do_not_all_pass),
         cmocka_unit_test(room_that_is_given_back_wakes_a_writer),
-        cmocka_unit_test(level_0_stays_within_its_limit_whoever_writes),
+        cmocka_unit_test(level_0_stays_within_its_limit_under_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
