@@ -62,6 +62,8 @@ void wait_list_look(wait_list *w, wait_list_now *out)
     mutex_lock(&w->waits_mu);
     memcpy(out->done, w->done, sizeof out->done);
     for (const patience *p = w->first; p; p = p->next) {
+        if (p->cause == FIRN_WAIT_LOG && now < p->started_us + PATIENCE_MUTE_US)
+            continue; /* the ordinary way of a write */
         out->waiting++;
         if (p->started_us >= first_us)
             continue;

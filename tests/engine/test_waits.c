@@ -374,14 +374,16 @@ static void writers_name_the_sync_that_takes_long(void **state)
     start(&first, put_synced);
     while (!atomic_load(&d.in_sync))
         usleep(1000);
-    until_waiting(&second, 1);
+    assert_int_equal(bed_stats(&b).waiting, 0); /* likewise: it has begun, and the clock stands */
+    simfs_advance(b.sim, 2000 * 1000);
+    must_wait_for(&first, FIRN_WAIT_LOG);
     start(&second, put_synced);
     for (bool queued = false; !queued; usleep(1000))
         queued = bed_stats(&b).last_seq >= 3;
-    simfs_advance(b.sim, 2000 * 1000);
-    must_wait_for(&first, FIRN_WAIT_LOG);
+    assert_int_equal(bed_stats(&b).waiting, 1);
     until_told(&second, "writers wait until the log has written and synced what stands before");
-    until_waiting(&second, 2);
+    must_wait_for(&first, FIRN_WAIT_LOG);
+    assert_int_equal(bed_stats(&b).waiting, 2);
     atomic_store(&d.held, false);
     thread_join(&first.t);
     join(&second, FIRN_WAIT_LOG);

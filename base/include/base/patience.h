@@ -53,7 +53,7 @@ void wait_list_release(wait_list *w);
 /* What wait_list_look finds. */
 typedef struct wait_list_now {
     firn_waited done[FIRN_WAITS_MAX]; /* by firn_wait: those that are over */
-    uint32_t waiting;                 /* that last now */
+    uint32_t waiting;                 /* that last now; in the log, for a second and more */
     firn_wait longest;                /* the cause of the one that began first */
     uint64_t longest_us;              /* how long it has lasted */
 } wait_list_now;
