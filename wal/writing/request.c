@@ -213,12 +213,13 @@ uint32_t wal_request_wait_long(wal *w, wal_request *r)
 {
     wait_list *of = w->config.waits;
     uint64_t start = of ? fs_mono_us(w->fs) : 0;
+    uint64_t us = 0; /* that it has lasted, until it is told: however often its thread is woken */
     patience p = {0};
     uint32_t state;
     do {
         bool mute = of && !p.told;
-        state = wal_request_sleep(w, r, mute ? (uint32_t)PATIENCE_MUTE_US : 0);
-        uint64_t us = mute && state <= WAL_SLEEPING ? fs_mono_us(w->fs) - start : 0;
+        state = wal_request_sleep(w, r, mute ? (uint32_t)(PATIENCE_MUTE_US - us) : 0);
+        us = mute && state <= WAL_SLEEPING ? fs_mono_us(w->fs) - start : 0;
         if (us >= PATIENCE_MUTE_US) {
             patience_begun(&p, of, FIRN_WAIT_LOG, us);
             patience_tell(&p, "until the log has written and synced what stands before them");
