@@ -20,7 +20,9 @@ static int lasts(void *ctx, unsigned call, uint64_t index, const char *name)
 static void note_line(void *ctx, firn_log_level level, const char *text)
 {
     long_call *l = ctx;
-    if (level == FIRN_LOG_WARNING && l->lines++ == 0)
+    if (level != FIRN_LOG_WARNING)
+        return;
+    if (l->lines++ == 0 || strstr(text, "the next segment"))
         snprintf(l->text, sizeof l->text, "%s", text);
 }
 
@@ -43,7 +45,7 @@ static void WhatTakesWritersASecondIsTold(void **state)
         bed_put(&b, 2);
         if (way == 0)
             OK(firn_wal_sync(b.log, err));
-        for (uint64_t i = 3; way == 1 && l.lines == 0 && i < 100000; i++)
+        for (uint64_t i = 3; way == 1 && !strstr(l.text, "the next segment") && i < 100000; i++)
             bed_put(&b, i);
         simfs_on_call(b.sim, NULL, NULL);
         assert_true(l.lines > 0);

@@ -80,10 +80,120 @@ static void AWaitIsToldAfterASecondHoweverOftenItsThreadIsWoken(void **state)
     end(&w);
 }
 
+/* ---- Leading ---- */
+
+typedef struct step {
+    watched *w;
+    unsigned call;
+    const char *name;
+    wait_list_now now, early; /* in the first such call: behind two seconds, and before */
+    char lines[1024];         /* then */
+    bool met;
+} step;
+
+static int last_long(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    step *s = ctx;
+    (void)index;
+    if (s->met || call != s->call || !name || !strstr(name, s->name))
+        return 0;
+    s->met = true;
+    wait_list_look(&s->w->list, &s->early);
+    simfs_advance(s->w->b.sim, 2000000);
+    wait_list_look(&s->w->list, &s->now);
+    memcpy(s->lines, s->w->lines, sizeof s->lines);
+    return 0;
+}
+
+/* The log has what a step of a leader took once no writer waits for that thread. */
+static void a_step_is_named(watched *w, step *s, const char *line)
+{
+    wait_list_now now;
+    assert_true(s->met);
+    assert_int_equal(s->early.waiting, 0);
+    assert_int_equal(s->now.waiting, 1);
+    assert_int_equal(s->now.longest, FIRN_WAIT_LOG);
+    assert_true(s->now.longest_us >= 2000000);
+    assert_string_equal(s->lines, "");
+    assert_string_equal(w->lines, line);
+    wait_list_look(&w->list, &now);
+    assert_int_equal(now.waiting, 0);
+    assert_int_equal(now.done[FIRN_WAIT_LOG].count, 1);
+    simfs_on_call(w->b.sim, NULL, NULL);
+}
+
+static void AWriteThatTakesLongIsNamed(void **state)
+{
+    (void)state;
+    watched w;
+    begin(&w);
+    step s = {.w = &w, .call = SIMFS_WRITE, .name = ".wal"};
+    simfs_on_call(w.b.sim, last_long, &s);
+    bed_put(&w.b, 1);
+    a_step_is_named(&w, &s, "a write into the log took 2000 ms; writers that needed it waited\n");
+    bed_put(&w.b, 2);
+    assert_null(strstr(strchr(w.lines, '\n') + 1, "took")); /* it is told once */
+    end(&w);
+}
+
+static void MakingPagesReadyThatTakesLongIsNamed(void **state)
+{
+    (void)state;
+    watched w;
+    begin(&w);
+    step s = {.w = &w, .call = SIMFS_POPULATE, .name = ".wal"};
+    static const firn_wal_write none = {.size = sizeof none, .durability = FIRN_DURABILITY_NONE};
+    static uint8_t value[9000]; /* more than is ready */
+    simfs_on_call(w.b.sim, last_long, &s);
+    OK(firn_wal_append(w.b.log, FIRN_PUT, "k", 1, value, sizeof value, &none, NULL, err));
+    a_step_is_named(
+        &w, &s,
+        "making room for a write into the log took 2000 ms; writers that needed it waited\n");
+    end(&w);
+}
+
+/* With what is written on the way, it is one wait. */
+static void AChangeOfSegmentsThatTakesLongIsNamed(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 2; way++) {
+        watched w;
+        begin(&w);
+        bed_put_sized(&w.b, 1, 9000);
+        step s = {
+            .w = &w, .call = way ? SIMFS_WRITE : SIMFS_SYNC, .name = way ? "1.wal" : ".wal.new"};
+        simfs_on_call(w.b.sim, last_long, &s);
+        bed_put_sized(&w.b, 2, 9000);
+        a_step_is_named(&w, &s,
+                        "the change to the next segment of the log took 2000 ms; writers that "
+                        "needed it waited\n");
+        end(&w);
+    }
+}
+
+/* A round's own write, too, and only when those are answered that wait for the round. */
+static void WhatIsWrittenAheadOfASyncIsNamed(void **state)
+{
+    (void)state;
+    watched w;
+    begin(&w);
+    static const firn_wal_write none = {.size = sizeof none, .durability = FIRN_DURABILITY_NONE};
+    OK(firn_wal_append(w.b.log, FIRN_PUT, "k", 1, "v", 1, &none, NULL, err));
+    step s = {.w = &w, .call = SIMFS_WRITE, .name = ".wal"};
+    simfs_on_call(w.b.sim, last_long, &s);
+    OK(firn_wal_sync(w.b.log, err));
+    a_step_is_named(&w, &s, "a write into the log took 2000 ms; writers that needed it waited\n");
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(AWaitIsToldAfterASecondHoweverOftenItsThreadIsWoken),
+        cmocka_unit_test(AWriteThatTakesLongIsNamed),
+        cmocka_unit_test(MakingPagesReadyThatTakesLongIsNamed),
+        cmocka_unit_test(AChangeOfSegmentsThatTakesLongIsNamed),
+        cmocka_unit_test(WhatIsWrittenAheadOfASyncIsNamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,10 @@ static bool pages_ready(wal *w, wal_segment *s, uint64_t upto)
         have = wal_round_up(upto, WAL_PAGE_BYTES) + POPULATE_STEP_BYTES;
         if (have > s->bytes)
             have = s->bytes;
+        wal_step step;
+        wal_step_begin(w, &step);
         int rc = fs_populate(s->file, s->base + from, (size_t)(have - from), true, NULL);
+        wal_step_end(w, &step, "making room for a write into the log");
         if (rc == FIRN_UNSUPPORTED)
             w->can_store = false;
         /* A full disk or a bad device: writing the group says so, to the caller. */
@@ -341,7 +344,10 @@ int wal_group_write(wal *w, wal_group *g, firn_error *err)
     if (store) {
         store_group(s, &at, g, &trailer);
     } else {
+        wal_step step;
+        wal_step_begin(w, &step);
         int rc = write_group(w, &at, g, &trailer, err);
+        wal_step_end(w, &step, "a write into the log");
         if (rc != FIRN_OK)
             return rc;
     }

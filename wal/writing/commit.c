@@ -89,6 +89,27 @@ static void group_collect(wal *w, wal_group *g, uint64_t room)
 
 /* ---- Leading ---- */
 
+void wal_step_begin(wal *w, wal_step *s)
+{
+    *s = (wal_step){.inner = w->in_step};
+    if (s->inner)
+        return;
+    w->in_step = true;
+    patience_begin(&s->p, w->config.waits, FIRN_WAIT_LOG);
+    s->start_us = s->p.of ? s->p.started_us : fs_mono_us(w->fs);
+}
+
+void wal_step_end(wal *w, wal_step *s, const char *what)
+{
+    if (s->inner)
+        return;
+    patience_over(&s->p);
+    uint64_t us = s->p.of ? s->p.lasted_us : fs_mono_us(w->fs) - s->start_us;
+    w->in_step = false;
+    if (us >= w->slow.us)
+        w->slow = (wal_slow){what, us};
+}
+
 static int control_frame(wal *w, wal_request *r, uint8_t type, uint32_t count, firn_error *err)
 {
     uint8_t payload[8];
@@ -213,6 +234,8 @@ void wal_group_end(wal *w, wal_group *g, int rc, firn_error *error)
         rc = error_needed(error, rc); /* a write looks for nothing */
         (void)error_give(error, rc, error);
     }
+    leader->slow = w->slow;
+    w->slow = (wal_slow){0};
     queue_leave(w, g->last);
     wal_request *waiting = group_complete(w, g, rc, error);
     if (rc == FIRN_OK && g->batched)
@@ -233,6 +256,7 @@ static void request_init(wal_request *r)
     atomic_init(&r->state, WAL_WAITING);
     atomic_init(&r->bit, 0);
     r->newer = r->older = NULL;
+    r->slow.us = 0;
 }
 
 bool wal_join(wal *w, wal_request *r)
@@ -248,6 +272,7 @@ bool wal_join(wal *w, wal_request *r)
 int wal_await(wal *w, wal_request *r)
 {
     wal_sync_wait(w, r, r->turn);
+    wal_log_slow(w, &r->slow);
     return r->status;
 }
 

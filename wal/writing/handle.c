@@ -29,11 +29,11 @@ void wal_log(const wal *w, firn_log_level level, const char *format, ...)
 
 #define MUTE_US 1000000
 
-void wal_log_slow(const wal *w, const char *what, uint64_t us)
+void wal_log_slow(const wal *w, const wal_slow *slow)
 {
-    if (us >= MUTE_US)
-        wal_log(w, FIRN_LOG_WARNING, "%s took %llu ms; writers that needed it waited", what,
-                (unsigned long long)(us / 1000));
+    if (slow->us >= MUTE_US)
+        wal_log(w, FIRN_LOG_WARNING, "%s took %llu ms; writers that needed it waited", slow->what,
+                (unsigned long long)(slow->us / 1000));
 }
 
 int wal_check_handle(const wal *w, firn_error *err)

@@ -34,6 +34,19 @@ static inline uint64_t wal_round_up(uint64_t n, uint64_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+/* ---- commit.c ---- */
+
+/* A step of the leader's that may take long. It is known as a wait of its thread; the log is told
+ * when the queue has been left. A step within one belongs to that one. */
+typedef struct wal_step {
+    bool inner;
+    patience p;
+    uint64_t start_us;
+} wal_step;
+
+void wal_step_begin(wal *w, wal_step *s);
+void wal_step_end(wal *w, wal_step *s, const char *what);
+
 /* ---- note.c ---- */
 
 /* What stands behind a group: zeros, and perhaps a NOTE. Offsets in the segment. */

@@ -98,6 +98,8 @@ struct firn_wal {
     uint64_t floor_appended; /* newest FLOOR in the log, synced or not */
     uint8_t *scratch;        /* where a group that is written at once is put together */
     size_t scratch_bytes;
+    bool in_step;  /* of the leader's, which is timed */
+    wal_slow slow; /* its slowest step */
     /* number of the segment for which the helper was asked for a successor */
     uint64_t asked_ready_for;
 
@@ -166,8 +168,8 @@ int wal_check_handle(const wal *w, firn_error *err);
 int wal_check_writable(const wal *w, firn_error *err);
 void wal_log(const wal *w, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Warns that `what`, for which writers wait, has taken more than a second, if it has. */
-void wal_log_slow(const wal *w, const char *what, uint64_t us);
+/* Warns that a step for which writers wait has taken more than a second, if it has. */
+void wal_log_slow(const wal *w, const wal_slow *slow);
 /* Stops all writing for good; the first cause is kept. */
 void wal_poison(wal *w, const firn_error *cause);
 /* What a call gets that comes after the poisoning. */

@@ -168,7 +168,10 @@ int wal_note_append(wal *w, firn_error *err)
     if (w->link_due || t.note == 0)
         return FIRN_OK;
     note_encode(s, &t, fs_wall_us(w->fs) / 1000, bytes);
+    wal_step step;
+    wal_step_begin(w, &step);
     int rc = fs_write(s->file, bytes, sizeof bytes, t.note, err);
+    wal_step_end(w, &step, "a write into the log");
     if (rc != FIRN_OK) {
         note_refused(w, s, t.note, rc, err);
         return rc;

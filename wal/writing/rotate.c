@@ -135,12 +135,10 @@ int wal_make_room(wal *w, uint64_t bytes, bool durable, firn_error *err)
 {
     int rc = FIRN_OK;
     if (bytes > wal_room_left(w)) {
-        patience p = {0};
-        patience_begin(&p, w->config.waits, FIRN_WAIT_LOG);
-        uint64_t start = fs_mono_us(w->fs);
+        wal_step s;
+        wal_step_begin(w, &s);
         rc = wal_rotate(w, bytes, durable, err);
-        patience_end(&p);
-        wal_log_slow(w, "the change to the next segment of the log", fs_mono_us(w->fs) - start);
+        wal_step_end(w, &s, "the change to the next segment of the log");
     }
     return rc == FIRN_OK ? wal_link_append(w, durable, err) : rc;
 }

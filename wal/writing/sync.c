@@ -271,7 +271,7 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
  * before the sync starts. A group that waits for a sync has written so itself. Otherwise it is done
  * here, unless a leader keeps the log to itself: the round does not wait for one that may be
  * waiting for a flush, which waits for a sync. Then the next group does it. */
-static void note_round(wal *w)
+static void note_round(wal *w, wal_slow *slow)
 {
     uint64_t durable = atomic_load_explicit(&w->durable_seq, memory_order_acquire);
     for (int i = 0; i < NOTE_TRIES; i++) {
@@ -285,8 +285,10 @@ static void note_round(wal *w)
          * more. */
         firn_error error;
         wal_request r = {.type = WAL_REQUEST_NOTE, .err = &error};
-        if (wal_submit_if_idle(w, &r))
+        if (wal_submit_if_idle(w, &r)) {
+            *slow = r.slow;
             return;
+        }
         for (int spin = 0; spin < 50; spin++)
             cpu_relax();
     }
@@ -295,7 +297,8 @@ static void note_round(wal *w)
 static void sync_round(wal *w)
 {
     firn_error error;
-    note_round(w);
+    wal_slow note = {0};
+    note_round(w, &note);
     if (atomic_load_explicit(&w->poisoned, memory_order_acquire)) {
         mutex_lock(&w->log_mu);
         error = w->poison;
@@ -322,7 +325,8 @@ static void sync_round(wal *w)
         round_done(w, tick, seq, us);
     else
         round_failed(w, &error);
-    wal_log_slow(w, "a sync of the log", us);
+    wal_log_slow(w, &note); /* writers that this round covers no longer wait */
+    wal_log_slow(w, &(wal_slow){"a sync of the log", us});
 }
 
 /* Waits until enough writers wait or the time is up, GATHER_US_MAX: too short to be told. Returns

@@ -103,7 +103,8 @@ typedef enum firn_recovery {
 
 /* Where warnings go. Without one, the library prints nothing. Called from any thread, also in the
  * middle of a call: it must not call the store or log that it hears of, nor wait for a thread that
- * does: writers may wait behind it. */
+ * does. It should return at once: while it is told what a write waits for, other writers may wait
+ * behind that one. */
 typedef enum firn_log_level { FIRN_LOG_INFO = 0, FIRN_LOG_WARNING, FIRN_LOG_ERROR } firn_log_level;
 typedef void (*firn_log_fn)(void *ctx, firn_log_level level, const char *line);
 
@@ -116,8 +117,8 @@ typedef enum firn_wait {
     FIRN_WAIT_SLOWED_FLUSH,
     FIRN_WAIT_LEVEL0, /* a write waited until compaction had made room in level 0 */
     FIRN_WAIT_FLUSH,  /* a write waited until a memtable had been flushed: for memory */
-    /* a write or sync waited for more than a second in the log's queue, or for its sync; shorter
-     * ones are the ordinary way of a write, and not counted */
+    /* a write or sync waited for more than a second in the log's queue, for its sync, or for the
+     * disk to take what it wrote; shorter ones are the ordinary way of a write, and not counted */
     FIRN_WAIT_LOG,
     /* firn_flush, firn_settle, firn_compact or firn_close waited for a flush, compactions, an edit
      * of the manifest, or the removal of what was replaced */

@@ -37,6 +37,12 @@
  * A request has one owner at a time, which alone touches its plain fields: its thread until the
  * request is published; the leader, from then on; the syncer, once it stands among the waiters
  * (that list belongs to the log's mutex); its thread again, once the state is DONE. ---- */
+/* A step that has taken long; `us` 0: there is none. */
+typedef struct wal_slow {
+    const char *what;
+    uint64_t us;
+} wal_slow;
+
 typedef struct wal_request wal_request;
 struct wal_request {
     wal_request *older; /* towards the leader; set before the request is published */
@@ -61,6 +67,7 @@ struct wal_request {
     uint64_t tick;
     int status;
     firn_error *err; /* the caller's; may be NULL */
+    wal_slow slow;   /* of its leading: told by wal_await, since writers wait for a leader */
     uint8_t small[WAL_SMALL_BYTES];
 };
 
