@@ -276,6 +276,27 @@ static void a_caller_names_the_edit_it_waits_for(void **state)
     bed_release(&b);
 }
 
+/* Likewise; here the caller flushes itself. */
+static void a_caller_names_the_other_flush_it_waits_for(void **state)
+{
+    (void)state;
+    bed b;
+    caller c;
+    open_on_simfs(&c, &b);
+    bed_put(&b, "a", "1");
+    mutex_lock(&b.db->flush_mu);
+    start(&c, flush);
+    until_waiting(&c, 1);
+    simfs_advance(b.sim, 2000 * 1000);
+    must_wait_for(&c, FIRN_WAIT_BACKGROUND);
+    mutex_unlock(&b.db->flush_mu);
+    thread_join(&c.t);
+    assert_int_equal(c.status, FIRN_OK);
+    assert_int_equal(lines_with(&c, " ms for work in the background\n"), 1);
+    assert_int_equal(bed_stats(&b).waits[FIRN_WAIT_BACKGROUND].count, 1);
+    bed_release(&b);
+}
+
 /* ---- Closing ---- */
 
 static void closing_names_the_work_it_waits_for(void **state)
@@ -401,6 +422,7 @@ int main(void)
         cmocka_unit_test(settling_names_what_is_still_removed),
         cmocka_unit_test(a_call_that_frees_names_the_reads_it_waits_for),
         cmocka_unit_test(a_caller_names_the_edit_it_waits_for),
+        cmocka_unit_test(a_caller_names_the_other_flush_it_waits_for),
         cmocka_unit_test(closing_names_the_work_it_waits_for),
         cmocka_unit_test(work_that_waits_says_so_once_and_that_it_goes_on),
         cmocka_unit_test(writers_name_the_sync_that_takes_long),

@@ -84,6 +84,7 @@ static struct {
     uint64_t epoch;          /* before the job */
     atomic_bool woken;       /* the workers were told of the parts while the job ran */
     _Atomic unsigned helped; /* tables that workers began */
+    _Atomic unsigned cause;  /* what the caller waited for then */
 } meeting;
 
 static bool has_woken(firn *db)
@@ -106,6 +107,8 @@ static void meet(void)
         atomic_fetch_add(&meeting.helped, 1);
         for (; atomic_load(&meeting.on) && now.waiting == 0; usleep(1000))
             wait_list_look(&meeting.db->waits, &now);
+        if (now.waiting)
+            atomic_store(&meeting.cause, (unsigned)now.longest);
         return;
     }
     while (atomic_load(&meeting.helped) == 0)
@@ -555,6 +558,7 @@ static void run_helped(firn *db)
     meeting.epoch = db->work_epoch;
     mutex_unlock(&db->state_mu);
     atomic_store(&meeting.helped, 0);
+    atomic_store(&meeting.cause, FIRN_WAIT_NONE);
     atomic_store(&meeting.woken, false);
     atomic_store(&meeting.on, true);
     MUST(job_run(&j, error));
@@ -585,6 +589,7 @@ static void a_worker_without_a_job_helps_a_caller(void **state)
     }
     run_helped(b.db);
     assert_true(atomic_load(&meeting.helped) > 0);
+    assert_int_equal(atomic_load(&meeting.cause), FIRN_WAIT_COMPACTION);
     assert_true(atomic_load(&meeting.woken));
     for (unsigned i = 0; i < HELPED; i++) {
         snprintf(key, sizeof key, "%06u", i);
