@@ -305,6 +305,14 @@ static void iter_prev(iter *base)
     load_backward(it);
 }
 
+static bool iter_is_newest(const iter *base)
+{
+    const memtable_iter *it = (const memtable_iter *)(const void *)base;
+    memtable_hit hit;
+    uint64_t seq_max = base->limits ? base->limits->seq_max : FIRN_MAX_SEQ;
+    return memtable_get(it->m, base->key, seq_max, &hit) && hit.seq == base->seq;
+}
+
 static void iter_close(iter *base)
 {
     heap_free(of(base));
@@ -318,6 +326,7 @@ static const iter_ops OPS = {
     .next = iter_next,
     .prev = iter_prev,
     .close = iter_close,
+    .is_newest = iter_is_newest,
 };
 
 int memtable_iter_new(const memtable *m, iter **out)

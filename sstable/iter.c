@@ -23,6 +23,7 @@
  */
 #include "reader.h"
 
+#include <assert.h>
 #include <base/alloc.h>
 #include <base/iter.h>
 
@@ -570,6 +571,15 @@ static void table_prev(iter *it)
     go_backward(t, t->at);
 }
 
+/* Asks where a seek to the newest version would come to; of the block, only its keys are looked at. */
+static bool table_is_newest(const iter *it)
+{
+    const table_iter *t = (const table_iter *)it;
+    assert(!it->deferred);
+    return sst_index_find(t->ix, it->key, t->seq_max) == t->block &&
+           sst_block_seek(&t->b, it->key, t->seq_max) == t->at;
+}
+
 static void table_close(iter *it)
 {
     table_iter *t = self(it);
@@ -588,6 +598,7 @@ static const iter_ops table_iter_ops = {
     .prev = table_prev,
     .close = table_close,
     .fetch = table_fetch,
+    .is_newest = table_is_newest,
 };
 
 int sst_iter_new(sst_reader *r, sst_use use, iter **out)

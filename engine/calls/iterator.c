@@ -3,16 +3,19 @@
  * Below it, a merge shows the versions that lie within the bounds and up to our number: key
  * ascending, newest first. Forwards, the first version of a key is the one that counts, and the
  * rest of the key is stepped over. Backwards, the versions of a key come oldest first, so all of
- * them are passed and the last answer is kept in a copy; the merge then stands before the key. What
- * a version means is asked of resolve.h.
+ * them are passed and the last answer is kept in a copy; the merge then stands before the key. A
+ * large value is not copied: if its version is the newest of the key, the merge stays there. What a
+ * version means is asked of resolve.h.
  *
  * A key may have any number of versions. After STEPS_PER_KEY of them the rest is passed by a seek:
  * forwards behind the key, and backwards to its newest version and then in front of it.
  *
  * Invariants
  *   N1  Forwards and valid: the merge stands at the version that key and value show.
- *   N2  Backwards and valid: key and value are copies; the merge stands before all versions of the
- * key.
+ *   N2  Backwards and valid: key is a copy. The value is one, too, and the merge stands before all
+ *       versions of the key; or it is larger than COPY_MOST, and the merge stands at its version.
+ *   N3  it->value never has room for more than COPY_MOST, so that an iterator takes no memory in
+ *       proportion to values.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -25,6 +28,15 @@
 #include <store/store.h>
 
 #define STEPS_PER_KEY 16
+#define COPY_MOST     ((size_t)16 << 10)
+
+/* Backwards: what is known of the key whose versions are passed. */
+typedef enum answer {
+    ANSWER_NOTHING,
+    ANSWER_COPIED, /* it has a value, in it->value */
+    ANSWER_HERE,   /* it has one, and the merge stands at it */
+    ANSWER_NEWER,  /* it had one, but a newer version will answer */
+} answer;
 
 struct firn_iter {
     firn *db;
@@ -35,6 +47,7 @@ struct firn_iter {
     iter_limits limits; /* of the runs: the bounds and the number; points into lower and upper */
     int status;         /* of the last movement: OK, END or an error */
     bool valid, backward;
+    answer answer; /* backward and valid: COPIED or HERE */
     buf lower, upper;
     buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
     firn_slice current_key, current_value;
@@ -249,18 +262,38 @@ static int find_forward(firn_iter *it, bool skipping)
 
 /* ---- backwards ---- */
 
-/* Asks the version at which the merge stands. A value is kept in it->value. */
-static int take_answer(firn_iter *it, bool *found)
+/* As buf_assign, without a call where there is room: once or twice a step. */
+static inline int copy_to(buf *b, firn_slice from)
 {
-    const iter *m = it->runs;
+    if (from.size == 0 || from.size > b->capacity)
+        return buf_assign(b, from.data, from.size);
+    memcpy(b->data, from.data, from.size);
+    b->size = from.size;
+    return FIRN_OK;
+}
+
+/* A value at which the merge stands. `sought`: by a seek to the newest version. */
+static inline int take_value(firn_iter *it, bool sought)
+{
+    iter *m = it->runs;
+    if (m->value.size <= COPY_MOST) {
+        it->answer = ANSWER_COPIED;
+        if (copy_to(&it->value, m->value) != FIRN_OK)
+            return stop_no_memory(it);
+    } else {
+        it->answer = sought || m->ops->is_newest(m) ? ANSWER_HERE : ANSWER_NEWER;
+    }
+    return FIRN_OK;
+}
+
+/* Asks the version at which the merge stands. */
+static inline int take_answer(firn_iter *it, bool sought)
+{
     switch (ask(it)) {
     case RESOLVE_VALUE:
-        *found = true;
-        if (buf_assign(&it->value, m->value.data, m->value.size) != FIRN_OK)
-            return stop_no_memory(it);
-        break;
+        return take_value(it, sought);
     case RESOLVE_NOTHING:
-        *found = false;
+        it->answer = ANSWER_NOTHING;
         break;
     case RESOLVE_GO_ON:
         break;
@@ -271,14 +304,14 @@ static int take_answer(firn_iter *it, bool *found)
 }
 
 /* Passes the versions of it->key, beginning with the oldest, at which the merge stands; then the
- * merge stands in front of the key. *found: its newest visible version has a value, which it->value
- * holds. */
-static int pass_key(firn_iter *it, bool *found)
+ * merge stands in front of the key, or at its newest visible version (N2). it->answer says what
+ * that is. */
+static int pass_key(firn_iter *it)
 {
     iter *m = it->runs;
     firn_slice key = buf_slice(&it->key);
     unsigned steps = 0;
-    *found = false;
+    it->answer = ANSWER_NOTHING;
     do {
         bool many = steps++ == STEPS_PER_KEY;
         if (many) {
@@ -286,8 +319,8 @@ static int pass_key(firn_iter *it, bool *found)
             if (!m->valid || !slice_equal(m->key, key))
                 return m->status == FIRN_OK ? stop_astray(it) : stop_at_end(it);
         }
-        int rc = take_answer(it, found);
-        if (rc != FIRN_OK)
+        int rc = take_answer(it, many);
+        if (rc != FIRN_OK || it->answer == ANSWER_HERE)
             return rc;
         if (!many) {
             m->ops->prev(m);
@@ -297,7 +330,9 @@ static int pass_key(firn_iter *it, bool *found)
         if (m->valid && slice_compare(m->key, key) >= 0)
             return stop_astray(it);
     } while (m->valid && slice_equal(m->key, key));
-    return m->status == FIRN_OK ? FIRN_OK : stop_at_end(it);
+    if (m->status != FIRN_OK)
+        return stop_at_end(it);
+    return it->answer == ANSWER_NEWER ? stop_astray(it) : FIRN_OK;
 }
 
 /* From where the merge stands (before the last key shown) to the previous visible key. */
@@ -306,14 +341,14 @@ static int find_backward(firn_iter *it)
     iter *m = it->runs;
     it->backward = true;
     while (m->valid) {
-        bool found;
-        if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+        if (copy_to(&it->key, m->key) != FIRN_OK)
             return stop_no_memory(it);
-        int rc = pass_key(it, &found);
+        int rc = pass_key(it);
         if (rc != FIRN_OK)
             return rc;
-        if (found)
-            return show(it, buf_slice(&it->key), buf_slice(&it->value));
+        if (it->answer != ANSWER_NOTHING)
+            return show(it, buf_slice(&it->key),
+                        it->answer == ANSWER_COPIED ? buf_slice(&it->value) : m->value);
     }
     return stop_at_end(it);
 }
@@ -363,6 +398,12 @@ int firn_iter_last(firn_iter *it)
     return find_backward(it);
 }
 
+static bool is_in(const buf *b, const void *data)
+{
+    uintptr_t p = (uintptr_t)data, start = (uintptr_t)b->data;
+    return p >= start && p < start + b->size;
+}
+
 /* A key to move to. It may be the one that we show, which would go while we move: then a copy. */
 static int take_target(firn_iter *it, const void *key, size_t key_size, firn_slice *out)
 {
@@ -374,8 +415,8 @@ static int take_target(firn_iter *it, const void *key, size_t key_size, firn_sli
         return stop(it, FIRN_INVALID);
     }
     *out = slice_of(key, key_size);
-    if (!it->valid || it->backward) /* N2: what backwards shows are copies already */
-        return FIRN_OK;
+    if (!it->valid || (it->backward && (it->answer == ANSWER_COPIED || is_in(&it->key, key))))
+        return FIRN_OK; /* N2: that is a copy already */
     if (buf_assign(&it->key, key, key_size) != FIRN_OK)
         return stop_no_memory(it);
     *out = buf_slice(&it->key);
@@ -440,6 +481,8 @@ int firn_iter_prev(firn_iter *it)
             return stop_no_memory(it);
         return seek_backward(it, buf_slice(&it->key));
     }
+    if (it->answer == ANSWER_HERE)
+        it->runs->ops->prev(it->runs); /* before it are other keys: nothing of this one is newer */
     return find_backward(it);
 }
 

@@ -179,6 +179,13 @@ static void level_fetch(iter *it)
     (void)take(l); /* valid, or an error */
 }
 
+/* No other table of the level has the key (V2). */
+static bool level_is_newest(const iter *it)
+{
+    const iter *c = ((const level_iter *)it)->child;
+    return c->ops->is_newest(c);
+}
+
 static void level_close(iter *it)
 {
     leave_child((level_iter *)it);
@@ -194,6 +201,7 @@ static const iter_ops level_ops = {
     .prev = level_prev,
     .close = level_close,
     .fetch = level_fetch,
+    .is_newest = level_is_newest,
 };
 
 int level_iter_new(const level *l, sst_use use, iter **out)

@@ -187,6 +187,19 @@ static void merge_prev(iter *it)
     settle(m);
 }
 
+/* Backwards: the child that comes next is one of two, and one with a newer version of the key comes
+ * before all with other keys. */
+static bool merge_is_newest(const iter *it)
+{
+    const merge_iter *m = (const merge_iter *)it;
+    assert(m->backward);
+    for (size_t i = 1; i < m->live && i <= 2; i++)
+        if (slice_equal(m->heap[i].child->key, it->key))
+            return false;
+    const iter *c = m->heap[0].child;
+    return c->ops->is_newest(c);
+}
+
 static void merge_close(iter *it)
 {
     merge_iter *m = (merge_iter *)it;
@@ -205,6 +218,7 @@ static const iter_ops merge_ops = {
     .next = merge_next,
     .prev = merge_prev,
     .close = merge_close,
+    .is_newest = merge_is_newest,
 };
 
 int merge_iter_new(iter **children, size_t count, iter **out)

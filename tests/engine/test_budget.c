@@ -401,6 +401,43 @@ static void a_scan_over_huge_values_holds_one_at_a_time(void **state)
     bed_release(&b);
 }
 
+/* Each at another value. They hold what is charged as blocks, and nothing beside it. */
+static void backward_iterators_are_refused_like_gets(void **state)
+{
+    (void)state;
+    bed b;
+    huge_store(&b);
+    for (int bypass = 0; bypass < 2; bypass++) {
+        firn_iter *its[HUGE_COUNT] = {0};
+        firn_iter_options o;
+        firn_error err = {0};
+        firn_iter_options_init(&o);
+        o.bypass_cache = bypass != 0;
+        unsigned held = 0;
+        for (unsigned i = 0; i < HUGE_COUNT; i++) {
+            char key[8];
+            snprintf(key, sizeof key, "k%02u", i);
+            o.upper = key;
+            o.upper_size = 3;
+            MUST(firn_iter_new(b.db, &o, &its[i], error));
+            int rc = firn_iter_last(its[i]);
+            if (i == 0)
+                assert_int_equal(rc, FIRN_END);
+            else if (rc == FIRN_OK)
+                check_huge(its[i], i - 1), held++;
+            else
+                assert_int_equal(firn_iter_status(its[i], &err), FIRN_NO_MEMORY);
+        }
+        assert_int_equal(held, 1);
+        assert_non_null(strstr(err.hint, "memory"));
+        assert_true(charged(b.db, BUDGET_BLOCKS) <= 2 * MIB + HUGE_BYTES + 8192);
+        for (unsigned i = 0; i < HUGE_COUNT; i++)
+            firn_iter_free(its[i]);
+        assert_true(charged(b.db, BUDGET_BLOCKS) < MIB);
+    }
+    bed_release(&b);
+}
+
 static void values_that_are_held_beyond_twice_the_memory_end_reading_with_a_hint(void **state)
 {
     (void)state;
@@ -688,6 +725,7 @@ int main(void)
         cmocka_unit_test(a_merge_makes_no_reader_fail),
         cmocka_unit_test(a_scan_past_the_cache_is_refused_like_a_get),
         cmocka_unit_test(a_scan_over_huge_values_holds_one_at_a_time),
+        cmocka_unit_test(backward_iterators_are_refused_like_gets),
         cmocka_unit_test(values_that_are_held_beyond_twice_the_memory_end_reading_with_a_hint),
         cmocka_unit_test(readers_stay_within_the_memory),
     };

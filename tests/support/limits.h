@@ -97,6 +97,10 @@ static inline void limits_walk(iter *it, const limits_element *all, size_t count
             at--;
         }
         limits_must_be(it, left, n, at);
+        bool backward = what == 1 || what == 3 || (what > 3 && what % 2 == 0);
+        if (backward && it->valid)
+            assert_int_equal(it->ops->is_newest(it),
+                             at == 0 || !slice_equal(left[at - 1].key, left[at].key));
     }
     free(left);
 }

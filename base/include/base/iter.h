@@ -51,6 +51,9 @@ typedef struct iter_ops {
     /* While deferred: brings the value's bytes, or makes the iterator invalid with an error. NULL:
      * never defers. */
     void (*fetch)(iter *it);
+    /* Behind a movement backwards that found an element: is that the newest version of its key
+     * within the limits? Moves nothing. A file that is changed meanwhile may make it false. */
+    bool (*is_newest)(const iter *it);
 } iter_ops;
 
 struct iter {
