@@ -19,6 +19,7 @@
 #include <base/error.h>
 #include <base/sized.h>
 #include <base/slice.h>
+#include <inttypes.h>
 #include <string.h>
 #include <wal/group.h>
 
@@ -224,6 +225,19 @@ int firn_delete(firn *db, const void *key, size_t key_size, const firn_write_opt
     return write_one(db, FIRN_DELETE, slice_of(key, key_size), (firn_slice){0}, options, error);
 }
 
+static int check_batch(const firn *db, uint64_t count, firn_error *err)
+{
+    uint64_t most = options_batch_most(&db->options);
+    if (count <= most)
+        return FIRN_OK;
+    error_set(err, FIRN_TOO_LARGE,
+              "the batch has %" PRIu64 " operations; with the option memory of %" PRIu64
+              " bytes it may have %" PRIu64,
+              count, db->options.memory, most);
+    error_hint(err, "write it as several batches, or open the store with a larger memory");
+    return FIRN_TOO_LARGE;
+}
+
 int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options, uint64_t *seq,
                firn_error *error)
 {
@@ -239,7 +253,9 @@ int firn_write(firn *db, const firn_batch *batch, const firn_write_options *opti
         return FIRN_OK;
     }
     wal_request r;
-    rc = wal_request_batch(db->wal, &r, batch, durability, error);
+    rc = check_batch(db, firn_batch_count(batch), error);
+    if (rc == FIRN_OK)
+        rc = wal_request_batch(db->wal, &r, batch, durability, error);
     if (rc == FIRN_OK)
         rc = commit(db, &r, error);
     if (rc == FIRN_OK && seq)

@@ -14,6 +14,8 @@
 #define GIB (MIB * 1024)
 
 #define MEM_INDEX_LEAST (128 * KIB)
+#define MEM_ENTRY_INDEX 48                /* bytes an entry, when keys come in random order */
+#define BATCH_LEAST     UINT64_C(1000000) /* operations of a batch that any store takes */
 
 #define SEGMENT_PER_MEMORY                                                                         \
     8 /* an active and two frozen memtables with their index take about half */
@@ -147,6 +149,13 @@ void options_budget(const firn_options *o, memory_budget *b)
                          .share =
                              clamp(options_mem_share(o) * (FROZEN_MAX + 1), 0, o->memory / 4 * 3),
                          .most = 2 * o->memory};
+}
+
+/* All of a batch becomes visible at once, so one memtable has all of its index. That is about as
+ * large as all memory at most, or as what a batch may have in any store. */
+uint64_t options_batch_most(const firn_options *o)
+{
+    return clamp(o->memory / MEM_ENTRY_INDEX, BATCH_LEAST, UINT64_MAX);
 }
 
 static unsigned plain_levels(firn_compression c)
