@@ -248,6 +248,13 @@ void pages_free(void *p, size_t size)
     atomic_fetch_sub_explicit(&pages_held, length, memory_order_relaxed);
 }
 
+void pages_clear(void *p, size_t size)
+{
+    size_t length = whole_pages(size);
+    if (length <= HEAP_BYTES_MOST || madvise(p, length, MADV_DONTNEED) != 0)
+        memset(p, 0, length);
+}
+
 uint64_t pages_in_use(void)
 {
     return atomic_load_explicit(&pages_held, memory_order_relaxed);

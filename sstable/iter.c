@@ -571,7 +571,7 @@ static void table_prev(iter *it)
     go_backward(t, t->at);
 }
 
-/* Asks where a seek to the newest version would come to; of the block, only its keys are looked at. */
+/* Where would a seek to the newest version come to? */
 static bool table_is_newest(const iter *it)
 {
     const table_iter *t = (const table_iter *)it;

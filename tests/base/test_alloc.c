@@ -132,6 +132,9 @@ static void PagesAreZeroedAndLargeOnesLieOnHugePages(void **state)
         for (size_t at = 0; at < sizes[i]; at += 511)
             assert_int_equal(p[at], 0);
         memset(p, 0xff, sizes[i]); /* all of it is ours */
+        pages_clear(p, sizes[i]);
+        for (size_t at = 0; at < sizes[i]; at += 511)
+            assert_int_equal(p[at], 0);
         pages_free(p, sizes[i]);
     }
 }

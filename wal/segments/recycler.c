@@ -65,6 +65,8 @@ void wal_recycler_let_rest(wal_recycler *r, wal_segment *s)
 
 bool wal_recycler_take(wal_recycler *r, wal_segment *s)
 {
+    if (!s->mapped && s->base)
+        pages_clear(s->base, (size_t)s->base_bytes); /* no memtable is charged for them any more */
     mutex_lock(&r->recycler_mu);
     bool wanted = take_out(r, s) && !r->closed;
     if (wanted) {

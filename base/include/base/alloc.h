@@ -25,6 +25,9 @@ char *heap_strdup(const char *s);
  * back to the system at once, but for the small ones (64 KiB and less), which are the heap's. */
 void *pages_alloc(size_t size);
 void pages_free(void *p, size_t size);
+/* All of a block that pages_alloc gave is zero again. The system has the pages of a larger one
+ * until they are touched. */
+void pages_clear(void *p, size_t size);
 /* bytes of such blocks in the process now, in whole pages: what charges are compared with */
 uint64_t pages_in_use(void);
 

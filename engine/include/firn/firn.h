@@ -68,7 +68,10 @@ typedef struct firn_options {
                                    at least 1 MiB. More memory: fewer, larger flushes and more
                                    blocks in reach. What callers hold comes on top: beyond twice as
                                    much, a read that would have to unpack another block is
-                                   FIRN_NO_MEMORY */
+                                   FIRN_NO_MEMORY. Not counted: batches, which are the caller's; of
+                                   an iterator, its bounds, a key and up to 16 KiB of a value, and
+                                   of each run below it a key and a place; and what firn_check and
+                                   firn_repair work with */
     firn_durability durability; /* what a write waits for. Default SYNC */
     uint32_t batch_ms;          /* BATCH: synced after so many milliseconds, also when idle. Default
                                    50 */
