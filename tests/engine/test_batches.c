@@ -1,0 +1,98 @@
+/* How many operations a batch may have, and what memory its index takes. Counts bytes, never time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bed.h"
+#include <store/store.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+static uint64_t charged(const firn *db, budget_kind kind)
+{
+    return budget_held(&db->budget, kind);
+}
+
+static uint32_t any_order(uint32_t i)
+{
+    return i * 2654435761U;
+}
+
+static uint32_t descending(uint32_t i)
+{
+    return ~i;
+}
+
+static firn_batch *batch_of(uint32_t count, uint32_t (*order)(uint32_t))
+{
+    firn_batch *batch = NULL;
+    MUST(firn_batch_new(&batch));
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t k = order(i);
+        uint8_t key[4] = {(uint8_t)(k >> 24), (uint8_t)(k >> 16), (uint8_t)(k >> 8), (uint8_t)k};
+        MUST(firn_batch_put(batch, key, sizeof key, NULL, 0));
+    }
+    return batch;
+}
+
+/* The largest that any store takes. */
+static void an_operation_takes_at_most_48_bytes_of_index(void **state)
+{
+    (void)state;
+    uint32_t (*orders[])(uint32_t) = {any_order, descending};
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        bed b;
+        bed_on_simfs(&b, 3);
+        b.options.memory = 1024 * MIB;
+        b.options.segment_bytes = 64 * MIB;
+        bed_must_open(&b);
+        firn_batch *batch = batch_of(1000000, orders[i]);
+        MUST(firn_write(b.db, batch, NULL, NULL, error));
+        firn_batch_free(batch);
+        assert_int_equal(bed_stats(&b).flushes, 0);
+        assert_true(charged(b.db, BUDGET_INDEX) <= UINT64_C(48) * 1000000);
+        bed_release(&b);
+    }
+}
+
+static void a_batch_whose_index_is_beyond_the_memory_is_refused(void **state)
+{
+    (void)state;
+    bed b;
+    firn_error err = {0};
+    bed_on_simfs(&b, 3);
+    b.options.memory = MIB;
+    b.options.segment_bytes = 0;
+    bed_must_open(&b);
+    firn_batch *batch = batch_of(1000001, any_order);
+    assert_int_equal(firn_write(b.db, batch, NULL, NULL, &err), FIRN_TOO_LARGE);
+    assert_non_null(strstr(err.message, "1000001 operations"));
+    assert_non_null(strstr(err.message, "may have 1000000"));
+    assert_non_null(strstr(err.hint, "several batches"));
+    assert_non_null(strstr(err.hint, "memory"));
+    assert_int_equal(firn_last_seq(b.db), 0);
+    assert_int_equal(bed_stats(&b).bytes_logged, 0);
+    bed_must_close(&b);
+    b.options.memory = 64 * MIB;
+    bed_must_open(&b);
+    MUST(firn_write(b.db, batch, NULL, NULL, error));
+    firn_batch_free(batch);
+    bed_must_close(&b);
+    b.options.memory = MIB; /* what is in the log is replayed */
+    bed_must_open(&b);
+    assert_true(firn_last_seq(b.db) >= 1000001);
+    assert_true(charged(b.db, BUDGET_LOG) + charged(b.db, BUDGET_INDEX) <= b.db->mem_share);
+    bed_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_operation_takes_at_most_48_bytes_of_index),
+        cmocka_unit_test(a_batch_whose_index_is_beyond_the_memory_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
