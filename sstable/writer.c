@@ -97,8 +97,6 @@ int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, 
     memcpy(w->name, name, strlen(name) + 1);
     w->salt = sst_salt(o->store_id, o->table_no);
     rc = sst_packer_init(&w->packer, o->compression);
-    if (rc == FIRN_OK)
-        rc = buf_reserve(&w->out, WRITE_BYTES + SST_FOOTER_BYTES);
     if (rc != FIRN_OK)
         error_no_memory(err);
     /* The file comes last, so that every earlier failure leaves the folder alone. */
