@@ -27,7 +27,7 @@ static bool lies_below(void *ctx, firn_slice key)
 {
     surroundings *s = ctx;
     for (unsigned n = s->job->what.target + 1; n < FIRN_LEVELS; n++) {
-        const level *l = &s->job->view->version->levels[n];
+        const level *l = &s->job->version->levels[n];
         size_t *at = &s->at[n];
         while (*at < l->count && slice_compare(l->tables[*at]->properties.key_max, key) < 0)
             (*at)++;
@@ -49,7 +49,7 @@ static void begin_output(surroundings *s, const level *below, size_t first)
 static bool cuts(void *ctx, const build *b, firn_slice key)
 {
     surroundings *s = ctx;
-    const level *l = &s->job->view->version->levels[s->job->what.target + 1];
+    const level *l = &s->job->version->levels[s->job->what.target + 1];
     bool begins = !b->writer || b->cut; /* with this key; else it began with the last one, ... */
     if (!begins && b->count != s->tables)
         begin_output(s, l, s->next); /* ... or before that */
@@ -67,7 +67,7 @@ static void begin_relief(job *j)
 {
     const firn *db = j->db;
     j->worth = slow_worth(j->what.level == 0 ? j->what.counts[0] : 0, j->what.bytes_in,
-                          schedule_unit(&db->rules, j->view->version));
+                          schedule_unit(&db->rules, j->version));
     for (unsigned side = 0; side < 2; side++)
         for (size_t i = 0; i < j->what.counts[side]; i++)
             j->entries += j->what.inputs[side][i]->properties.entries;
@@ -155,7 +155,7 @@ void job_run_part(job *j, part *p)
                          .lies_below = lies_below,
                          .stop = closing};
     unsigned target = j->what.target;
-    if (target + 1 < FIRN_LEVELS && j->view->version->levels[target + 1].count)
+    if (target + 1 < FIRN_LEVELS && j->version->levels[target + 1].count)
         rules.cuts = cuts;
     int rc = open_inputs(j, p, sides, &w);
     if (rc != FIRN_OK) {

@@ -76,8 +76,19 @@ static void release(job *j)
 {
     schedule_job_release(&j->what);
     buf_release(&j->snapshots);
-    view_unref(j->view);
+    version_unref(j->version);
     *j = (job){0};
+}
+
+/* With a reference. The view would keep its memtables from being given back, flushed or not, for as
+ * long as the job runs. */
+static version *version_now(tree *t)
+{
+    view *seen = tree_view(t);
+    version *v = seen->version;
+    version_ref(v);
+    view_unref(seen);
+    return v;
 }
 
 static int no_room(const firn *db, const job *j, uint64_t free_now, firn_error *err)
@@ -95,8 +106,8 @@ static int next_of(firn *db, tree *t, bool calm, job *out, uint64_t *free_now, f
 {
     sight s;
     *out = (job){.db = db, .tree = t};
-    out->view = tree_view(t);
-    int rc = look_around(db, t, out->view->version, 0, &s);
+    out->version = version_now(t);
+    int rc = look_around(db, t, out->version, 0, &s);
     if (rc == FIRN_OK) {
         *free_now = s.state.free_bytes = free_bytes(db);
         rc = schedule_find(&db->rules, &s.state, calm, &out->what);
@@ -206,8 +217,8 @@ static bool is_closing(firn *db)
 static int ask_once(firn *db, tree *t, schedule_request *q, job *out) REQUIRES(db->jobs_mu)
 {
     sight s;
-    out->view = tree_view(t);
-    int rc = look_around(db, t, out->view->version, out->ticket, &s);
+    out->version = version_now(t);
+    int rc = look_around(db, t, out->version, out->ticket, &s);
     if (rc == FIRN_OK)
         rc = schedule_range(&db->rules, &s.state, q, &out->what);
     sight_release(&s);

@@ -40,7 +40,7 @@ struct job {
     firn *db;
     tree *tree;
     schedule_job what;
-    view *view; /* a reference: keeps the inputs, and tells what lies below */
+    version *version; /* a reference: keeps the inputs, and tells what lies below */
     claim claim;
     uint64_t ticket; /* of a caller's job; smaller ones came first. 0: a worker's */
     /* it is a caller's, and cannot begin yet: what is in its way ends, and nothing new comes in its
