@@ -66,12 +66,28 @@ typedef struct firn_options {
                                    background work together. Of a process that may use less, blocks,
                                    filters and indexes take no more than a quarter. Default 256 MiB,
                                    at least 1 MiB. More memory: fewer, larger flushes and more
-                                   blocks in reach. What callers hold comes on top: beyond twice as
-                                   much, a read that would have to unpack another block is
-                                   FIRN_NO_MEMORY. Not counted: batches, which are the caller's; of
-                                   an iterator, its bounds, a key and up to 16 KiB of a value, and
-                                   of each run below it a key and a place; and what firn_check and
-                                   firn_repair work with */
+                                   blocks in reach. On top, and in firn_stats.memory_bytes:
+                                   - what callers hold: blocks, of which beyond twice as much a
+                                     read that would have to unpack another one is FIRN_NO_MEMORY;
+                                     and memtables, of which an iterator has up to three that are
+                                     filled, and a value one;
+                                   - batches larger than a memtable (memory/4 at most), and their
+                                     index, until they are flushed: at most three;
+                                   - where memory is little, background work: for each of four
+                                     jobs 1 MiB, a few times the largest entry, and for each
+                                     compressed table that is read 64 KiB, with more memory up to
+                                     256 KiB.
+                                   Not counted:
+                                   - firn_batch objects, which are the caller's;
+                                   - of an iterator, its bounds, a key, up to 16 KiB of a value, and
+                                     of each run below it a key and 1 KiB;
+                                   - of a table that is being written, 1 MiB at its beginning, and
+                                     filter and index once more at its end;
+                                   - up to 3 MiB in which the log puts writes together;
+                                   - the lists of tables, stacks of threads, and mapped tables,
+                                     whose pages the system takes back;
+                                   - firn_check and firn_repair: a few times the largest entry, and
+                                     filter and index of a table */
     firn_durability durability; /* what a write waits for. Default SYNC */
     uint32_t batch_ms;          /* BATCH: synced after so many milliseconds, also when idle. Default
                                    50 */
