@@ -3,7 +3,10 @@
  * Writer i counts n up. Its n-th batch puts n under the keys "ia" and "iz", and a third key "im" that
  * is there exactly when n is odd, so a reader that sees the store at one moment sees a == z, and m as n
  * says. A writer announces n before and after each write: a get that starts after the announcement of
- * a completed n must find at least n, and never more than what had been begun when it ended. */
+ * a completed n must find at least n, and never more than what had been begun when it ended.
+ *
+ * The others rest until something was written since they last began, or for a moment, so that the
+ * writers have the processors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,7 +22,9 @@
 #define WRITERS   3
 #define READERS   2
 #define PADDING   40
-#define KEYS_EACH 50 /* more keys of each writer, so that tables have something to hold */
+#define KEYS_EACH 50  /* more keys of each writer, so that tables have something to hold */
+#define LOOKS     16  /* of a reader, before it rests */
+#define REST_US   200 /* at most, of those that look: also while a write is under way */
 
 typedef struct shared {
     bed bed;
@@ -30,6 +35,7 @@ typedef struct shared {
     _Atomic bool failed;
     MUTEX(why_mu);
     char why[WHY];
+    wakeup written; /* after each batch, and at the end of each writer */
 } shared;
 
 typedef struct worker {
@@ -37,6 +43,7 @@ typedef struct worker {
     unsigned no;
     thread thread;
     rng chance;
+    uint32_t looked; /* of `written`, before what this thread does now */
 } worker;
 
 static void complain(shared *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -63,8 +70,13 @@ static bool fine(shared *s, const char *what, int rc, const firn_error *err)
     return false;
 }
 
-static bool go_on(shared *s)
+/* Rests until there is something new, or for so long, if not 0; false: that is the end. */
+static bool go_on(worker *w, uint32_t rest_us)
 {
+    shared *s = w->s;
+    if (atomic_load(&s->writing) > 0 && !atomic_load(&s->failed))
+        wakeup_sleep(&s->written, w->looked, WAKEUP_ALL, rest_us);
+    w->looked = wakeup_look(&s->written);
     return atomic_load(&s->writing) > 0 && !atomic_load(&s->failed);
 }
 
@@ -120,9 +132,11 @@ static void write_on(void *arg)
         if (!fine(s, "write", firn_write(s->bed.db, b, &o, NULL, &err), &err))
             break;
         atomic_store(&s->completed[w->no], n);
+        wakeup_wake(&s->written, WAKEUP_ALL);
     }
     firn_batch_free(b);
     atomic_fetch_sub(&s->writing, 1);
+    wakeup_wake(&s->written, WAKEUP_ALL);
 }
 
 /* ---- readers ---- */
@@ -196,7 +210,7 @@ static void read_on(void *arg)
 {
     worker *w = arg;
     uint64_t seen[WRITERS] = {0};
-    while (go_on(w->s)) {
+    for (unsigned look = 0; look % LOOKS || go_on(w, REST_US); look++) {
         unsigned writer = (unsigned)rng_below(&w->chance, WRITERS);
         if (!read_newest(w->s, writer, &seen[writer]))
             return;
@@ -255,7 +269,7 @@ static bool walk_once(shared *s, bool backward)
 static void walk_on(void *arg)
 {
     worker *w = arg;
-    for (bool backward = false; go_on(w->s); backward = !backward) {
+    for (bool backward = false; go_on(w, REST_US); backward = !backward) {
         if (!walk_once(w->s, backward))
             return;
         atomic_fetch_add(&w->s->looked, 1);
@@ -267,7 +281,7 @@ static void walk_on(void *arg)
 static void flush_on(void *arg)
 {
     worker *w = arg;
-    while (go_on(w->s)) {
+    while (go_on(w, 0)) {
         firn_error err = {0};
         firn_stats stats = {.size = sizeof stats};
         int rc = rng_below(&w->chance, 2) ? firn_flush(w->s->bed.db, &err)
@@ -285,7 +299,7 @@ static void flush_on(void *arg)
 static void compact_on(void *arg)
 {
     worker *w = arg;
-    while (go_on(w->s)) {
+    while (go_on(w, 0)) {
         firn_error err = {0};
         char from = (char)('0' + rng_below(&w->chance, WRITERS));
         int rc = rng_below(&w->chance, 3) ? firn_compact(w->s->bed.db, &from, 1, NULL, 0, &err)
