@@ -89,8 +89,9 @@ small_build() {
         'include(cmake/firn.cmake)' 'file(GLOB base ${PROJECT_SOURCE_DIR}/base/*.c)' 'firn_room(base ${base})' \
         'file(GLOB wal ${PROJECT_SOURCE_DIR}/wal/*/*.c)' 'firn_room(wal ${wal})' >CMakeLists.txt
 }
+# The build's folder stays, so that the compiler is looked at once; the sources are new each time.
 arrow() {
-    small_build && cmake -S . -B out -DCMAKE_C_COMPILER="$cc" >out.txt 2>&1 && cmake --build out >>out.txt 2>&1
+    small_build && cmake -S . -B "$work/out" -DCMAKE_C_COMPILER="$cc" >out.txt 2>&1 && cmake --build "$work/out" >>out.txt 2>&1
     status=$?
     if { [ -z "$1" ] && [ $status -ne 0 ]; } || { [ -n "$1" ] && { [ $status -eq 0 ] || ! grep -q -- "$1" out.txt; }; }; then
         echo "building should say \"$1\"; it said ($status): $(cat out.txt)"
