@@ -11,7 +11,6 @@
 #include <store/store.h>
 #include <string.h>
 #include <tree/version_build.h>
-#include <unistd.h>
 
 #include "real.h"
 #include "run.h"
@@ -331,9 +330,7 @@ static void ten_terabytes_take_what_is_written_at_an_even_rate(void **state)
 
 int main(void)
 {
-    /* A real store makes its tables durable, one after the other: in memory that takes no time. */
-    if (access("/dev/shm", W_OK | X_OK) == 0)
-        setenv("TMPDIR", "/dev/shm", 1);
+    tempdir_in_memory(); /* a real store makes its tables durable, one after the other */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loading_loses_nothing),
         cmocka_unit_test(the_tree_is_one_that_the_engine_would_build),

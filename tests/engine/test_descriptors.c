@@ -370,5 +370,6 @@ int main(void)
     struct rlimit limit = {LIMIT, LIMIT};
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         return 1;
+    tempdir_in_memory(); /* hundreds of tables are made durable, which no test here is about */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

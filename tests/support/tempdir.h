@@ -10,4 +10,8 @@ char *tempdir_new(void);
  * allowed. */
 void tempdir_remove(char *path);
 
+/* From here on folders are made in memory, where the system has a place for that: for tests of many
+ * durable files that are not about the disk. */
+void tempdir_in_memory(void);
+
 #endif
