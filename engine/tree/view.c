@@ -95,7 +95,7 @@ static void mem_end(dead *d)
 {
     mem *m = (mem *)(void *)((char *)d - offsetof(mem, grave));
     budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, 0);
-    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, 0);
+    budget_release(m->budget, BUDGET_LOG, m->log_bytes);
     for (mem_part *next, *p = mem_first_part(m); p; p = next) {
         next = p->next;
         memtable_free(p->table);
@@ -136,7 +136,7 @@ void mem_apply(mem *m, const wal_applied *frame)
 void mem_charge(mem *m)
 {
     uint64_t index_bytes = mem_index_bytes(m);
-    budget_adjust(m->budget, BUDGET_LOG, &m->log_bytes, m->log_end);
+    budget_grow_log(m->budget, &m->log_bytes, m->log_end);
     if (index_bytes != m->index_bytes)
         budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, index_bytes);
 }

@@ -10,7 +10,9 @@
  * progress give nothing back before they end. A read that must hold more than `most` in all is
  * refused.
  *
- * A charge is a relaxed addition: it orders nothing.
+ * A charge is a relaxed addition: it orders nothing. What the log of memtables grows by has a number
+ * of its own, which only the leader of the log's queue writes: a locked addition for each write would
+ * wait until all that the write has stored has left the core.
  */
 #ifndef BASE_BUDGET_H
 #define BASE_BUDGET_H
@@ -32,7 +34,9 @@ typedef struct memory_budget {
     uint64_t limit;
     uint64_t share; /* of the limit: kept for memtables, whether they fill it or not */
     uint64_t most;  /* what a read may not exceed. UINT64_MAX: no bound */
-    _Atomic uint64_t held[BUDGET_KINDS];
+    _Atomic uint64_t held[BUDGET_KINDS];  /* BUDGET_LOG: without `grown` */
+    uint8_t apart[64 - sizeof(uint64_t)]; /* readers charge beside it */
+    _Atomic uint64_t grown;               /* BUDGET_LOG: all that was ever charged */
 } memory_budget;
 
 static inline void budget_charge(memory_budget *b, budget_kind kind, uint64_t bytes)
@@ -42,12 +46,15 @@ static inline void budget_charge(memory_budget *b, budget_kind kind, uint64_t by
 
 static inline void budget_release(memory_budget *b, budget_kind kind, uint64_t bytes)
 {
-    atomic_fetch_sub_explicit(&b->held[kind], bytes, memory_order_relaxed);
+    /* Release: see budget_held. */
+    atomic_fetch_sub_explicit(&b->held[kind], bytes, memory_order_release);
 }
 
 static inline uint64_t budget_held(const memory_budget *b, budget_kind kind)
 {
-    return atomic_load_explicit(&b->held[kind], memory_order_relaxed);
+    /* Who sees that something was given back sees that it was taken. */
+    uint64_t held = atomic_load_explicit(&b->held[kind], memory_order_acquire);
+    return kind == BUDGET_LOG ? held + atomic_load_explicit(&b->grown, memory_order_relaxed) : held;
 }
 
 static inline uint64_t budget_total(const memory_budget *b)
@@ -64,6 +71,14 @@ static inline void budget_adjust(memory_budget *b, budget_kind kind, uint64_t *c
 {
     /* Modulo 2^64: less is a large addition. */
     budget_charge(b, kind, now - *charged);
+    *charged = now;
+}
+
+/* The log of a memtable reaches `now`. One thread at a time; the charge ends with budget_release. */
+static inline void budget_grow_log(memory_budget *b, uint64_t *charged, uint64_t now)
+{
+    uint64_t grown = atomic_load_explicit(&b->grown, memory_order_relaxed);
+    atomic_store_explicit(&b->grown, grown + (now - *charged), memory_order_relaxed);
     *charged = now;
 }
 
