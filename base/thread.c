@@ -228,6 +228,15 @@ void thread_yield(void)
     (void)sched_yield();
 }
 
+void thread_sleep_ms(uint32_t ms)
+{
+    struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    int result;
+    while ((result = clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left)) == EINTR) {
+    }
+    must(result, "clock_nanosleep");
+}
+
 unsigned thread_cpus(void)
 {
     cpu_set_t set;

@@ -158,6 +158,8 @@ static void log_config(const repair *r, firn_recovery recovery, wal_config *c)
     wal_config_init(c);
     c->options.segment_bytes = r->db->options.segment_bytes;
     c->options.recovery = recovery;
+    if (r->db->options.never_map)
+        c->options.backing = FIRN_WAL_BUFFERED;
     c->options.mark_ms = 0;
     c->inline_work = r->db->inline_work;
     c->covered_seq = r->flushed_seq;

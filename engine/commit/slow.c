@@ -68,15 +68,13 @@ static int wait_for_room(firn *db, const room_turn *turn, uint32_t weight, firn_
     return rc;
 }
 
-/* No more than DELAY_NS_MAX: too short to be told. */
+/* No more than DELAY_NS_MAX: too short to be told. The whole of it, whatever is told meanwhile: else
+ * many writers would owe less the more of them there are. */
 static void sleep_ms(firn *db, uint32_t ms, firn_wait cause)
 {
     patience p = {0};
     patience_begin(&p, &db->waits, cause);
-    mutex_lock(&db->state_mu);
-    if (!db->closing)
-        cond_wait_ms(&db->state_changed, &db->state_mu, ms);
-    mutex_unlock(&db->state_mu);
+    thread_sleep_ms(ms);
     patience_end(&p);
 }
 

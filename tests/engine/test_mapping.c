@@ -220,6 +220,28 @@ static void a_store_that_never_maps_maps_nothing(void **state)
     simfs_free(sim);
 }
 
+static void a_repair_that_never_maps_maps_nothing(void **state)
+{
+    (void)state;
+    sim = simfs_new(3);
+    open_store(true);
+    fill(0, KEYS / 2);
+    must(firn_flush(db, &err));
+    fill(KEYS / 2, KEYS); /* is in the log alone */
+    must(firn_close(db, &err));
+    firn_options o;
+    firn_options_init(&o);
+    o.never_map = true;
+    engine_config config = {.fs = simfs_fs(sim), .inline_work = true};
+    firn_repair_summary sum;
+    must(engine_repair("s", &o, &config, NULL, NULL, &sum, &err));
+    assert_int_equal(simfs_calls(sim, SIMFS_MAP), 0);
+    open_store(true);
+    get_all(1);
+    must(firn_close(db, &err));
+    simfs_free(sim);
+}
+
 /* A scan over tables that are read asks for what comes next, each byte about once, both ways and with or without the cache. */
 static void a_scan_of_tables_that_are_read_asks_ahead(void **state)
 {
@@ -266,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_table_near_the_limit_does_not_change_to_and_fro),
         cmocka_unit_test(the_cache_is_no_larger_than_the_process_may_bear),
         cmocka_unit_test(a_store_that_never_maps_maps_nothing),
+        cmocka_unit_test(a_repair_that_never_maps_maps_nothing),
         cmocka_unit_test(a_scan_of_tables_that_are_read_asks_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -227,6 +228,45 @@ static void flush_one(void *ctx)
     atomic_store(&w->done, true);
 }
 
+/* Wakes whoever waits for the store, again and again. */
+static void wake_all(void *ctx)
+{
+    waiter *w = ctx;
+    while (!atomic_load(&w->done)) {
+        mutex_lock(&w->b.db->state_mu);
+        cond_broadcast(&w->b.db->state_changed);
+        mutex_unlock(&w->b.db->state_mu);
+        thread_yield();
+    }
+}
+
+static uint64_t real_us(void)
+{
+    struct timespec t;
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void a_slowed_write_sleeps_what_it_owes_whatever_is_told_meanwhile(void **state)
+{
+    (void)state;
+    static const uint8_t value[256 << 10];
+    waiter w;
+    memset(&w, 0, sizeof w);
+    bed_on_disk(&w.b);
+    bed_must_open(&w.b);
+    press(w.b.db, L0_STOP_AT - 1);
+    uint32_t owed = slow_sleep_ms(slow_delay_ns((L0_STOP_AT - 1) * SLOW_ONE, sizeof value), 0);
+    assert_true(owed >= 5);
+    assert_int_equal(thread_start(&w.t, "waking", wake_all, &w), 0);
+    uint64_t before = real_us();
+    MUST(firn_put(w.b.db, "k", 1, value, sizeof value, NULL, error));
+    assert_true(real_us() - before >= owed * 1000);
+    atomic_store(&w.done, true);
+    thread_join(&w.t);
+    bed_release(&w.b);
+}
+
 static void start(waiter *w, uint32_t pressure)
 {
     memset(w, 0, sizeof *w);
@@ -408,6 +448,7 @@ int main(void)
         cmocka_unit_test(writers_come_to_be_as_fast_as_the_flush),
         cmocka_unit_test(what_running_jobs_have_done_is_no_load),
         cmocka_unit_test(a_write_sleeps_on_average_for_what_it_owes),
+        cmocka_unit_test(a_slowed_write_sleeps_what_it_owes_whatever_is_told_meanwhile),
         cmocka_unit_test(a_writer_waits_outside_the_queue_and_says_why),
         cmocka_unit_test(a_wait_for_a_flush_names_the_flush),
         cmocka_unit_test(a_call_that_waits_for_background_work_says_so),

@@ -134,6 +134,8 @@ void thread_give_way(void);
  * goes on behind it. Without it, such a thread waits for the end of a time slice, which is some
  * milliseconds. Half a microsecond when none waits. */
 void thread_yield(void);
+/* So many milliseconds of real time, or a little more; nothing ends it early. */
+void thread_sleep_ms(uint32_t ms);
 /* How many CPUs this process may use now; at least 1. */
 unsigned thread_cpus(void);
 
