@@ -82,8 +82,8 @@ static void flush_much(firn *db)
     if (db->options.read_only || !holds_much(db) || !may_flush(db))
         return;
     int rc = FIRN_OK;
-    for (bool did = true;
-         rc == FIRN_OK && did;) /* what was frozen already needs no further segment */
+    /* What was frozen already needs no further segment. */
+    for (bool did = true; rc == FIRN_OK && did;)
         rc = flush_oldest(db, &did, &err);
     bool more = rc == FIRN_OK && holds_much(db);
     if (more)

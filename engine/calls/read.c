@@ -16,9 +16,8 @@
 /* firn_value.pin[0] and [1] are a run_pin; pin[2]: the store, which counts the values that are
  * held. */
 
-enum {
-    YOUNG_AHEAD = 32
-}; /* tables of level 0 whose filters are asked for before the first one is looked at */
+/* Tables of level 0 whose filters are asked for before the first one is looked at. */
+enum { YOUNG_AHEAD = 32 };
 
 typedef struct ahead {
     run runs[YOUNG_AHEAD + FIRN_LEVELS];

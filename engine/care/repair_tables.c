@@ -52,8 +52,8 @@ typedef struct table_gap {
 
 typedef struct saving {
     repair *r;
-    const sst_properties
-        *listed; /* what the manifest says of the table; NULL: nothing says anything */
+    /* what the manifest says of the table; NULL: nothing says anything */
+    const sst_properties *listed;
     char name[NAME_BYTES];
     build build;
     buf last_key;

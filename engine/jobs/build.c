@@ -125,8 +125,8 @@ typedef struct filling {
     buf key; /* of the last version, if `any` */
     bool any;
     uint64_t written; /* number of the last version of the key that was added; 0: none was */
-    uint64_t
-        erased_to; /* the keeper knows of all range deletes of this key with a greater number */
+    /* the keeper knows of all range deletes of this key with a greater sequence number */
+    uint64_t erased_to;
     uint64_t turn_bytes;
     iter tombstone; /* only to hand it to build_add */
 } filling;

@@ -39,8 +39,8 @@ void store_want_idle_rotation(firn *db)
 static void trim(dead *d)
 {
     firn *db = (firn *)(void *)((char *)d - offsetof(firn, trim));
-    atomic_store(&db->trim_given,
-                 false); /* first: what is loaded from here on is another sweep's */
+    /* First: what is loaded from here on is another sweep's. */
+    atomic_store(&db->trim_given, false);
     sst_cache_trim(db->cache);
 }
 

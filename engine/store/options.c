@@ -17,8 +17,8 @@
 #define MEM_ENTRY_INDEX 48                /* bytes an entry, when keys come in random order */
 #define BATCH_LEAST     UINT64_C(1000000) /* operations of a batch that any store takes */
 
-#define SEGMENT_PER_MEMORY                                                                         \
-    8 /* an active and two frozen memtables with their index take about half */
+/* An active and two frozen memtables with their index take about half. */
+#define SEGMENT_PER_MEMORY 8
 
 static const sized_kind options_kind = {"the options", "fill them in with firn_options_init first",
                                         sizeof(firn_options)};

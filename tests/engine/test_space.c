@@ -71,6 +71,35 @@ static void the_total_counts_tables_that_only_readers_hold(void **state)
     }
 }
 
+/* However often the store is written anew meanwhile: an iterator holds the tables that there were when it was made, and no more. */
+static void the_disk_has_what_there_is_and_what_there_was_when_each_iterator_was_made(void **state)
+{
+    (void)state;
+    enum { ITERATORS = 3, EACH = 3 };
+    firn_iter *iters[ITERATORS];
+    bed b;
+    bed_on_disk(&b);
+    bed_must_open(&b);
+    uint64_t most = 0;
+    for (unsigned round = 0; round < ITERATORS * EACH; round++) {
+        put_all(&b, round % 2 ? "value" : "newer");
+        MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+        if (round % EACH == 0) {
+            most += level_bytes(&b);
+            MUST(firn_iter_new(b.db, NULL, &iters[round / EACH], error));
+        }
+        MUST(firn_settle(b.db, error));
+        assert_true(atomic_load(&b.db->table_bytes) <= level_bytes(&b) + most);
+        assert_true(bed_stats(&b).total_bytes >= level_bytes(&b));
+    }
+    assert_true(atomic_load(&b.db->table_bytes) > level_bytes(&b));
+    for (unsigned i = 0; i < ITERATORS; i++)
+        firn_iter_free(iters[i]);
+    MUST(firn_settle(b.db, error));
+    assert_int_equal(atomic_load(&b.db->table_bytes), level_bytes(&b));
+    bed_release(&b);
+}
+
 /* A caller's compaction takes what room there is. When it does not come to an end, it has given that back. */
 static void a_compaction_that_fills_the_disk_gives_the_room_back(void **state)
 {
@@ -105,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_total_counts_tables_that_only_readers_hold),
+        cmocka_unit_test(the_disk_has_what_there_is_and_what_there_was_when_each_iterator_was_made),
         cmocka_unit_test(a_compaction_that_fills_the_disk_gives_the_room_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,13 +264,13 @@ static void round_done(wal *w, uint64_t tick, uint64_t seq, uint64_t us)
         wal_helper_wake(w);
 }
 
-/* A leader is at work for microseconds, or waits for the index. */
+/* A leader is at work for microseconds, or waits for the disk. */
 #define NOTE_TRIES 4
 
 /* W11: what this round will make durable, and what is durable already, stands behind the frames
  * before the sync starts. A group that waits for a sync has written so itself. Otherwise it is done
- * here, unless a leader keeps the log to itself: the round does not wait for one that may be
- * waiting for a flush, which waits for a sync. Then the next group does it. */
+ * here, unless a leader keeps the log to itself: then the next group does it, and the round does
+ * not wait for a leader that the disk keeps waiting. */
 static void note_round(wal *w, wal_slow *slow)
 {
     uint64_t durable = atomic_load_explicit(&w->durable_seq, memory_order_acquire);

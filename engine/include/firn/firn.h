@@ -101,9 +101,10 @@ typedef struct firn_options {
     uint32_t filter_bits;         /* bits per key of the filters; default 10; 0: none */
     uint64_t segment_bytes; /* size of a log segment, and so of a memtable's data. 0 (default):
                                    memory/8, at least 64 KiB, at most 64 MiB. 8 KiB to 1 GiB. The
-                                   log as a whole is bounded by about five of them, also while
-                                   readers stay; what an iterator or value still holds of it keeps
-                                   its room until then: at most four each */
+                                   log as a whole takes at most six of them, also while readers
+                                   stay; a batch larger than one has one of its own size. What an
+                                   iterator or value still holds of it keeps its room until then: at
+                                   most four each */
     uint64_t table_bytes;   /* size at which compaction ends a table; default 32 MiB, 4 KiB to 1
                                    GiB */
     firn_log_fn log;        /* where warnings go; default NULL: nowhere */
@@ -306,8 +307,13 @@ typedef struct firn_stats {
     uint64_t total_bytes;  /* the room that log, tables, manifest, reserve and lost/ take on the
                                  disk. Tables that compaction has replaced count until they are
                                  removed: when the last iterator or value is released that may
-                                 read them. So it may be more than level_bytes add up to. A table
-                                 counts when it is finished, not while it is written */
+                                 read them. So there may be, beside the sum of level_bytes: for each
+                                 iterator the tables that there were when it was made, which others
+                                 may share; for each value one table; and until they end, what
+                                 running compactions have finished: as much as they read, of which
+                                 firn_compact tells. A table counts when it is finished, not while
+                                 it is written. A snapshot holds no table: what it sees is in
+                                 level_bytes */
     uint64_t memory_bytes; /* what the store holds of firn_options.memory, all kinds together */
     firn_waited waits[FIRN_WAITS_MAX]; /* in this life, by firn_wait; causes that this version does
                                           not know are 0. Calls only: what the store's own threads

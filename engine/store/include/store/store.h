@@ -148,8 +148,8 @@ struct firn {
     mem *active; /* the views' active mem, which keep it alive; NULL when read-only */
 
     MUTEX_MEMBER(state_mu);
-    cond
-        state_changed; /* a view was installed, a job ended, an error was noted, or closing began */
+    /* a view was installed, a job ended, an error was noted, or closing began */
+    cond state_changed;
     view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
     /* By bucket; NULL: there is none now. Changed under manifest_mu and state_mu, read under either
      * of them. */
@@ -173,13 +173,13 @@ struct firn {
     uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
     int settlers GUARDED_BY(state_mu);        /* callers of firn_settle that wait */
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
-    _Atomic uint32_t
-        load; /* by which writers are slowed (slow_load), without what running jobs have done */
+    /* by which writers are slowed (slow_load), without what running jobs have done */
+    _Atomic uint32_t load;
     _Atomic uint32_t relief; /* what they have done */
     /* Writes that have been let through and are not in their memtables (slow_admits). */
     uint64_t ahead GUARDED_BY(state_mu);
-    room_turn *
-        turns GUARDED_BY(state_mu); /* writes that want to be let through; the oldest first */
+    /* writes that want to be let through; the oldest first */
+    room_turn *turns GUARDED_BY(state_mu);
     /* For slow_flush_delay_ns: memtables that wait, and SLOW_ONEths of the active one and of the
      * flush. The leader tells `filled` only while as many wait as may. */
     _Atomic uint32_t frozen, filled, flush_done;
@@ -263,10 +263,9 @@ view *store_view(firn *db);
 /* The tree behind `t` in the order of buckets: the first one for NULL, and NULL behind the last.
  * Under manifest_mu or state_mu. */
 tree *store_next_tree(const firn *db, const tree *t);
-/* An empty mem over a segment. The one who applies, or opening. FIRN_NO_MEMORY. */
+/* An empty mem over a segment. The leader, or opening. FIRN_NO_MEMORY. */
 int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out);
-/* Room for `entries` in each of these buckets that there is. The one who applies. FIRN_NO_MEMORY.
- */
+/* Room for `entries` in each of these buckets that there is. The leader. FIRN_NO_MEMORY. */
 int store_reserve_entries(firn *db, mem *m, const bucket_set *buckets, size_t entries);
 /* The keys of a tree's next memtable probably begin so. */
 void store_learn_prefix(firn *db, tree *t, firn_slice prefix) REQUIRES(db->state_mu);

@@ -43,8 +43,8 @@ struct mem {
     mem_part main;        /* of bucket 0: always there, and found without a further step */
     wal_segment *segment; /* a reference */
     uint64_t seq_first;
-    _Atomic uint64_t
-        seq_last; /* the newest number it covers, once it is frozen; FIRN_MAX_SEQ before */
+    /* the newest sequence number it covers, once it is frozen; FIRN_MAX_SEQ before */
+    _Atomic uint64_t seq_last;
     memory_budget *budget;
     /* of the newest entry, from the segment's base; changed by the leader that applies, like what
      * follows */
@@ -53,8 +53,8 @@ struct mem {
     bool full;                 /* the same: it has reached its share, and that has been said */
     _Atomic(mem_part *) parts; /* all; more come in front. Release */
     _Atomic(mem_part *) others[ENTRY_BUCKETS]; /* by bucket; NULL: nothing of it is here. Release */
-    /* Adds that have been reserved, by bucket. The one who applies changes it with each of them: so
-     * it lies away from what readers read. */
+    /* Adds that have been reserved, by bucket. The leader changes it with each of them: so it lies
+     * away from what readers read. */
     size_t room[ENTRY_BUCKETS];
 };
 
@@ -71,7 +71,7 @@ static inline mem_part *mem_first_part(const mem *m)
 {
     return atomic_load_explicit(&m->parts, memory_order_acquire);
 }
-/* Makes the part of a bucket, whose keys probably begin with `prefix`. The one who applies.
+/* Makes the part of a bucket, whose keys probably begin with `prefix`. The leader.
  * FIRN_NO_MEMORY. */
 int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix);
 /* Of all parts. Any thread. */
