@@ -68,8 +68,8 @@ static int wait_for_room(firn *db, const room_turn *turn, uint32_t weight, firn_
     return rc;
 }
 
-/* No more than DELAY_NS_MAX: too short to be told. The whole of it, whatever is told meanwhile: else
- * many writers would owe less the more of them there are. */
+/* No more than DELAY_NS_MAX: too short to be told. All of it, whatever is told meanwhile: else many
+ * writers would owe less the more of them there are. */
 static void sleep_ms(firn *db, uint32_t ms, firn_wait cause)
 {
     patience p = {0};

@@ -228,7 +228,7 @@ static void flush_one(void *ctx)
     atomic_store(&w->done, true);
 }
 
-/* Wakes whoever waits for the store, again and again. */
+/* Wakes all threads that wait for the store, again and again. */
 static void wake_all(void *ctx)
 {
     waiter *w = ctx;

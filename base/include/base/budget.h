@@ -10,9 +10,9 @@
  * progress give nothing back before they end. A read that must hold more than `most` in all is
  * refused.
  *
- * A charge is a relaxed addition: it orders nothing. What the log of memtables grows by has a number
- * of its own, which only the leader of the log's queue writes: a locked addition for each write would
- * wait until all that the write has stored has left the core.
+ * A charge is a relaxed addition: it orders nothing. What the log of memtables grows by has a
+ * counter of its own, which only the leader of the log's queue changes: a locked addition for each
+ * write would wait until all that the write has stored has left the core.
  */
 #ifndef BASE_BUDGET_H
 #define BASE_BUDGET_H
@@ -52,7 +52,7 @@ static inline void budget_release(memory_budget *b, budget_kind kind, uint64_t b
 
 static inline uint64_t budget_held(const memory_budget *b, budget_kind kind)
 {
-    /* Who sees that something was given back sees that it was taken. */
+    /* A thread that sees that something was given back sees that it was taken. */
     uint64_t held = atomic_load_explicit(&b->held[kind], memory_order_acquire);
     return kind == BUDGET_LOG ? held + atomic_load_explicit(&b->grown, memory_order_relaxed) : held;
 }
@@ -74,7 +74,7 @@ static inline void budget_adjust(memory_budget *b, budget_kind kind, uint64_t *c
     *charged = now;
 }
 
-/* The log of a memtable reaches `now`. One thread at a time; the charge ends with budget_release. */
+/* The log of a memtable reaches `now`. One thread at a time; budget_release ends the charge. */
 static inline void budget_grow_log(memory_budget *b, uint64_t *charged, uint64_t now)
 {
     uint64_t grown = atomic_load_explicit(&b->grown, memory_order_relaxed);
