@@ -228,14 +228,12 @@ static table *largest_input(const job *j)
  * is the merge's own to tell: there are fewer parts then. */
 static size_t cut_largest_table(job *j, part *parts, size_t count)
 {
-    sst_reader *r;
+    run largest = run_of_table(largest_input(j));
     size_t made = 1;
     begin_part(j, parts, 0, (firn_slice){0});
-    if (count == 1 || table_reader(largest_input(j), &r, NULL) != FIRN_OK)
-        return made;
     for (size_t i = 1; i < count; i++) {
         buf *lower = &parts[made].lower;
-        if (sst_split_key(r, i, count, lower, NULL) != FIRN_OK)
+        if (run_split(largest, i, count, lower, NULL) != FIRN_OK)
             break;
         /* Many versions of one key may fill several blocks. */
         if (slice_compare(buf_slice(lower), parts[made - 1].limits.lower) > 0) {

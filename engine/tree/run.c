@@ -242,6 +242,15 @@ static int verify_mem(const mem_part *m, firn_error *err)
     return rc;
 }
 
+int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err)
+{
+    sst_reader *reader;
+    if (r.kind != RUN_TABLE)
+        return error_set(err, FIRN_INVALID, "only a table is cut inside");
+    int rc = table_reader(r.table, &reader, err);
+    return rc == FIRN_OK ? sst_split_key(reader, part, parts, out, err) : rc;
+}
+
 int run_verify(run r, firn_error *err)
 {
     switch (r.kind) {

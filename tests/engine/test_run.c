@@ -628,6 +628,42 @@ static void tables_of_one_build_ascend(void **state)
     }
 }
 
+/* Parts of about as many entries each, since all are as large; other runs are not cut inside. */
+static void a_table_is_cut_inside_and_no_other_run(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 3000, PARTS = 3 };
+    bed b;
+    build made;
+    buf cut = {0};
+    firn_error err = {0};
+    char key[16];
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    build_init(&made, b.db, 1, UINT64_MAX);
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        snprintf(key, sizeof key, "key%06u", i);
+        iter it = {
+            .key = slice_of_str(key), .value = slice_of_str("value"), .seq = 1, .kind = FIRN_PUT};
+        MUST(build_add(&made, &it, error));
+    }
+    MUST(build_finish(&made, error));
+    for (unsigned i = 1; i < PARTS; i++) {
+        MUST(run_split(run_of_table(made.tables[0]), i, PARTS, &cut, error));
+        assert_true(cut.size > 3 && cut.size <= 9);
+        memcpy(key, "key000000", 10); /* it may be shorter than the keys that it lies between */
+        memcpy(key, cut.data, cut.size);
+        unsigned long at = strtoul(key + 3, NULL, 10), right = ENTRIES / PARTS * i;
+        assert_true(at > right - ENTRIES / 10 && at < right + ENTRIES / 10);
+    }
+    view *v = store_view(b.db);
+    assert_int_equal(run_split(view_mem_run(v, 0), 1, 2, &cut, &err), FIRN_INVALID);
+    view_unref(v);
+    buf_release(&cut);
+    build_release(&made, false);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -641,6 +677,7 @@ int main(void)
         cmocka_unit_test(a_merge_leaves_out_what_range_deletes_hide),
         cmocka_unit_test(a_get_asks_every_run_in_its_order),
         cmocka_unit_test(tables_of_one_build_ascend),
+        cmocka_unit_test(a_table_is_cut_inside_and_no_other_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
  *   run_iter_new, walk_open    all versions within limits, of one run or of several as one
  *   run_fragments              its range deletes
  *   run_bounds, run_may_show   between which keys and numbers it lies
+ *   run_split                  a key that cuts it
  *   run_open, run_verify       that it stays readable, and that all of it is right
  *
  * A run is two words and owns nothing: it is good as long as what it names, which a view keeps.
@@ -218,6 +219,10 @@ typedef struct run_bounds {
 bool run_get_bounds(run r, run_bounds *out);
 /* May the limits (NULL: none) leave anything of the run? */
 bool run_may_show(run r, const iter_limits *limits);
+
+/* Into *out, which is its own afterwards: a key below which about `part` of `parts` equal parts of a
+ * table's bytes lie. FIRN_INVALID for another run: a level is cut between its tables. */
+int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err);
 
 /* ---- Care ---- */
 
