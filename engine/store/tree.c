@@ -86,7 +86,8 @@ static int join(firn *db, tree *t) REQUIRES(db->manifest_mu)
     return rc;
 }
 
-/* No view of it is made any more. Readers may still look at the last one. */
+/* No view of it is made any more. Readers may still look at the last one. Its edit has counted its
+ * level 0 with the others: writers that waited for that go on. */
 static void part_with(firn *db, tree *t) REQUIRES(db->manifest_mu)
 {
     mutex_lock(&db->state_mu);
@@ -94,7 +95,7 @@ static void part_with(firn *db, tree *t) REQUIRES(db->manifest_mu)
     last->next_retired = db->retired;
     db->retired = last;
     db->trees[t->bucket] = NULL;
-    cond_broadcast(&db->state_changed);
+    store_tell_replaced(db);
     mutex_unlock(&db->state_mu);
 }
 

@@ -149,7 +149,7 @@ static void replace_view(firn *db, tree *t, view *next) REQUIRES(db->state_mu)
     db->retired = old;
 }
 
-static void tell_replaced(firn *db) REQUIRES(db->state_mu)
+void store_tell_replaced(firn *db)
 {
     update_pressure(db);
     cond_broadcast(&db->state_changed);
@@ -196,7 +196,7 @@ static void freeze_in_each(firn *db, mem *fresh, mem *const *frozen, size_t coun
         view_fill(made[t->bucket], old->version, fresh, frozen, count);
         replace_view(db, t, made[t->bucket]);
     }
-    tell_replaced(db);
+    store_tell_replaced(db);
 }
 
 int store_install_mem(firn *db, mem *fresh)
@@ -278,7 +278,7 @@ void store_install_versions(firn *db, mem *flushed, const next_versions *next)
             install_version(db, t, flushed, next->of[t->bucket]);
     unreserve(db);
     db->work_epoch++;
-    tell_replaced(db);
+    store_tell_replaced(db);
     mutex_unlock(&db->state_mu);
 }
 

@@ -400,6 +400,54 @@ static void dropping_waits_for_jobs(void **state)
     trees_end(s);
 }
 
+static uint32_t pressure_of(const firn *db)
+{
+    return atomic_load_explicit(&db->pressure, memory_order_relaxed);
+}
+
+static void put_into(firn *db, const tree *t, const char *value)
+{
+    firn_batch *batch = NULL;
+    assert_int_equal(firn_batch_new(&batch), FIRN_OK);
+    assert_int_equal(batch_add(batch, t->bucket, FIRN_PUT, slice_of_str("k"), slice_of_str(value)),
+                     FIRN_OK);
+    MUST(firn_write(db, batch, NULL, NULL, error));
+    firn_batch_free(batch);
+}
+
+/* A bucket whose level 0 is full stops all writers, and holds what only a snapshot needs. When it is dropped, writers are held
+ * back by what is left alone. */
+static void a_dropped_tree_holds_no_writer_back(void **state)
+{
+    (void)state;
+    bed b;
+    tree *t = NULL;
+    firn_snapshot *held = NULL;
+    bed_on_simfs(&b, 26);
+    bed_must_open(&b);
+    firn *db = b.db;
+    db->rules.level0_at = db->rules.level0_most = 1000; /* nothing is compacted meanwhile */
+    bed_put(&b, "of bucket 0", "v");
+    bed_flush(&b);
+    uint32_t load = atomic_load(&db->load);
+    MUST(tree_create(db, slice_of_str("full"), &t, error));
+    put_into(db, t, "held");
+    MUST(firn_snapshot_new(db, &held, error));
+    for (unsigned i = 0; i < L0_STOP_AT; i++) {
+        put_into(db, t, "newer");
+        bed_flush(&b);
+    }
+    firn_snapshot_free(held);
+    assert_int_equal(pressure_of(db), L0_STOP_AT | PRESSURE_STOP);
+    assert_true(atomic_load(&db->load) > load);
+    assert_true(atomic_load(&db->has_kept));
+    MUST(tree_drop(db, t, error));
+    assert_int_equal(pressure_of(db), 1);
+    assert_int_equal(atomic_load(&db->load), load);
+    assert_false(atomic_load(&db->has_kept));
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +460,7 @@ int main(void)
         cmocka_unit_test(jobs_of_two_trees_share_the_room),
         cmocka_unit_test(a_tree_that_slows_writers_goes_first),
         cmocka_unit_test(dropping_waits_for_jobs),
+        cmocka_unit_test(a_dropped_tree_holds_no_writer_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

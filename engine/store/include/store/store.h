@@ -289,6 +289,9 @@ typedef struct next_versions {
  * Behind store_reserve. */
 void store_install_versions(firn *db, mem *flushed, const next_versions *next)
     REQUIRES(db->manifest_mu);
+/* Views have been replaced, or a tree has gone: what holds writers back follows from those that
+ * there are now, and who waits for that looks again. */
+void store_tell_replaced(firn *db) REQUIRES(db->state_mu);
 /* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may
  * be committed. */
 int store_check_held(firn *db, firn_error *err);
