@@ -79,7 +79,8 @@ static bool is_worth_rotating(firn *db) REQUIRES(db->state_mu)
 static int rotate_wanted(firn *db, firn_error *err)
 {
     mutex_lock(&db->state_mu);
-    bool wanted = db->rotation_wanted, worth = wanted && is_worth_rotating(db);
+    bool wanted = db->rotation_wanted, idle = db->idle_rotation;
+    bool worth = wanted && is_worth_rotating(db);
     db->rotation_wanted = db->idle_rotation = false;
     mutex_unlock(&db->state_mu);
     if (!wanted)
@@ -87,7 +88,10 @@ static int rotate_wanted(firn *db, firn_error *err)
     sst_cache_shrink(db->cache, false);
     int rc = worth ? store_rotate(db, err) : FIRN_OK;
     mutex_lock(&db->state_mu);
-    db->rotation_wanted = db->rotation_wanted || error_curable(rc); /* tried again */
+    if (error_curable(rc)) { /* tried again, as it was asked for: an idle store asks once */
+        db->rotation_wanted = true;
+        db->idle_rotation = db->idle_rotation || idle;
+    }
     mutex_unlock(&db->state_mu);
     return rc == FIRN_POISONED ? FIRN_OK : rc; /* then there is nothing to rotate any more */
 }

@@ -403,6 +403,26 @@ static void an_idle_store_flushes_its_memtable(void **state)
     bed_release(&b);
 }
 
+/* It asks once. What fails for want of space is asked for again as it was. */
+static void an_idle_store_is_flushed_once_there_is_room(void **state)
+{
+    (void)state;
+    bed b;
+    open_in_memory(&b);
+    put(&b, 0, "value");
+    mutex_lock(&b.db->state_mu);
+    const mem *m = b.db->active;
+    b.db->mem_share = 1 + mem_index_bytes(m) + wal_segment_used(m->segment);
+    store_want_idle_rotation(b.db);
+    mutex_unlock(&b.db->state_mu);
+    simfs_fail(b.sim, (simfs_fault){SIMFS_CHANGING, 1, ENOSPC, .forever = true});
+    assert_int_equal(firn_settle(b.db, NULL), FIRN_NO_SPACE);
+    simfs_heal(b.sim);
+    settle(&b);
+    assert_int_equal(bed_stats(&b).memtable_entries, 0);
+    bed_release(&b);
+}
+
 /* Few tombstones, and small ones, hide much when the values were large. */
 static void an_idle_store_flushes_tombstones_of_large_values(void **state)
 {
@@ -760,6 +780,7 @@ int main(void)
         cmocka_unit_test(the_space_of_what_was_deleted_comes_back_by_itself),
         cmocka_unit_test(the_space_of_few_large_values_comes_back_in_a_calm),
         cmocka_unit_test(an_idle_store_flushes_its_memtable),
+        cmocka_unit_test(an_idle_store_is_flushed_once_there_is_room),
         cmocka_unit_test(an_idle_store_flushes_tombstones_of_large_values),
         cmocka_unit_test(a_released_snapshot_is_enough_for_it),
         cmocka_unit_test(a_calm_is_enough_for_tombstones),
