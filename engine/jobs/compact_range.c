@@ -1,28 +1,41 @@
 /* compact_range: firn_compact, a sequence of jobs that each are as small as the workers'. Between
  * two of them, and beside them, writers, flushes and workers go on. What is written meanwhile is
- * left to the workers. */
+ * left to the workers, but for jobs of level 0 that would have to wait for this one's
+ * (schedule_range). */
 #include <base/error.h>
 #include <base/slice.h>
 
 #include <jobs/work.h>
 #include "jobs.h"
 
-/* The jobs that bring it from where it is to where nothing of it is left above or beside. */
+static int run_one(job *j, schedule_request *q, buf *done, firn_error *err)
+{
+    if (j->what.why != DUE_ASKED)
+        return job_run(j, err);
+    firn_slice last = j->what.inputs[0][j->what.counts[0] - 1]->properties.key_max;
+    int rc = buf_assign(done, last.data, last.size);
+    rc = rc == FIRN_OK ? job_run(j, err) : error_no_memory(err);
+    q->done = slice_somewhere(buf_slice(done));
+    return rc;
+}
+
+/* The jobs that bring it from where it is to where nothing of it is left above or beside. What a
+ * job of level 0 between them fails in is not the request's: workers come to it, and tell it. */
 static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
 {
     job j;
     int rc;
     firn *db = t->db;
     while ((rc = jobs_ask(t, q, &j, err)) == FIRN_OK) {
-        firn_slice last = j.what.inputs[0][j.what.counts[0] - 1]->properties.key_max;
-        rc = buf_assign(done, last.data, last.size);
-        rc = rc == FIRN_OK ? job_run(&j, err) : error_no_memory(err);
-        q->done = slice_somewhere(buf_slice(done));
+        bool asked = j.what.why == DUE_ASKED;
+        rc = run_one(&j, q, done, err);
         jobs_end(db, &j);
         store_reap(db);
-        if (rc != FIRN_OK)
+        if (rc != FIRN_OK && asked)
             return rc;
-        store_background_works(db, WORK_COMPACTION);
+        q->alone = q->alone || rc != FIRN_OK;
+        if (rc == FIRN_OK)
+            store_background_works(db, WORK_COMPACTION);
     }
     return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
 }

@@ -219,8 +219,10 @@ static int ask_once(firn *db, tree *t, schedule_request *q, job *out) REQUIRES(d
     sight s;
     out->version = version_now(t);
     int rc = look_around(db, t, out->version, out->ticket, &s);
-    if (rc == FIRN_OK)
+    if (rc == FIRN_OK) {
+        s.state.free_bytes = free_bytes(db);
         rc = schedule_range(&db->rules, &s.state, q, &out->what);
+    }
     sight_release(&s);
     out->waits = rc == FIRN_END;
     if (rc == FIRN_OK || rc == FIRN_END)

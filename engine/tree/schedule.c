@@ -174,12 +174,6 @@ static bool can_move(const look *k, const pick *p)
 
 /* ---- Claims and space ---- */
 
-bool schedule_overlaps(const claim *a, const claim *b)
-{
-    return a->level_from <= b->level_to && b->level_from <= a->level_to &&
-           slice_compare(a->from, b->to) <= 0 && slice_compare(b->from, a->to) <= 0;
-}
-
 static admission admit(look *k, const pick *p)
 {
     claim c = {.level_from = p->level, .level_to = p->target};
@@ -600,18 +594,6 @@ static int hand_out(const look *k, const pick *p, schedule_job *out)
     return rc;
 }
 
-void schedule_job_release(schedule_job *j)
-{
-    heap_free(j->inputs[0]);
-    heap_free(j->inputs[1]);
-    *j = (schedule_job){0};
-}
-
-claim schedule_claim(const schedule_job *j)
-{
-    return (claim){j->level, j->target, j->from, j->to};
-}
-
 int schedule_next(const schedule_rules *r, const schedule_state *s, schedule_job *out)
 {
     look k;
@@ -766,8 +748,27 @@ static int ask(look *k, schedule_request *q, unsigned goal, pick *out)
         q->wrote = false;
         rc = ask_last(k, q, out);
     }
-    q->wrote = q->wrote || rc == FIRN_OK;
     return rc;
+}
+
+/* Before the request's next pick, which may have to wait (rc): where that takes tables of the level
+ * that level 0 goes to, a job of level 0 that is due goes first. Else level 0 would stand behind
+ * the whole pass; but it is only one, or the request would never end. */
+static int level0_first(const schedule_rules *r, const schedule_state *s, schedule_request *q,
+                        int rc, pick *out)
+{
+    look k;
+    pick young = {0};
+    begin(&k, r, s);
+    bool due = q->level > 0 && q->level <= k.shape.landing && urgency(&k, 0) >= 1;
+    admission a = due && !q->gave_way ? pick_level0(&k, DUE_LEVEL0, SIZE_MAX, &young) : TOO_LARGE;
+    if (a == TOO_LARGE) {
+        q->gave_way = q->gave_way && rc != FIRN_OK;
+        return rc;
+    }
+    *out = young;
+    q->gave_way = a == ADMITTED;
+    return q->gave_way ? FIRN_OK : FIRN_END;
 }
 
 int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_request *q,
@@ -781,6 +782,9 @@ int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_re
     *out = (schedule_job){0};
     for (unsigned goal = goal_of(&k, q); q->level <= goal; q->level++, q->done = (firn_slice){0}) {
         int rc = ask(&k, q, goal, &p);
+        if (rc != FIRN_NOT_FOUND && !q->alone)
+            rc = level0_first(r, s, q, rc, &p);
+        q->wrote = q->wrote || (rc == FIRN_OK && q->level == goal && p.why == DUE_ASKED);
         if (rc == FIRN_END) { /* what it will claim */
             out->level = p.level;
             out->target = p.target;

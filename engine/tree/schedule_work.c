@@ -1,6 +1,9 @@
-/* schedule_work: how a worker comes to its next job, in how many parts that is done, and where its
- * outputs end (schedule.h). */
+/* schedule_work: how a worker comes to its next job, what a job claims, in how many parts it is
+ * done, and where its outputs end (schedule.h). */
 #include <tree/schedule.h>
+
+#include <base/alloc.h>
+#include <base/slice.h>
 
 #define PARTS_MOST  4
 #define PART_TABLES 2 /* a part has the bytes of so many tables, or more */
@@ -14,6 +17,24 @@ int schedule_find(const schedule_rules *r, schedule_state *s, bool calm, schedul
     s->whole = true;
     s->calm = calm;
     return schedule_next(r, s, out);
+}
+
+void schedule_job_release(schedule_job *j)
+{
+    heap_free(j->inputs[0]);
+    heap_free(j->inputs[1]);
+    *j = (schedule_job){0};
+}
+
+claim schedule_claim(const schedule_job *j)
+{
+    return (claim){j->level, j->target, j->from, j->to};
+}
+
+bool schedule_overlaps(const claim *a, const claim *b)
+{
+    return a->level_from <= b->level_to && b->level_from <= a->level_to &&
+           slice_compare(a->from, b->to) <= 0 && slice_compare(b->from, a->to) <= 0;
 }
 
 unsigned schedule_parts(const schedule_rules *r, const schedule_job *j, unsigned workers)

@@ -633,6 +633,103 @@ static void a_request_waits_for_claims_and_settles_the_last_level(void **state)
     tree_end(&t);
 }
 
+static schedule_job must_be_asked(const schedule_state *s, schedule_request *q, schedule_why why)
+{
+    schedule_job j;
+    assert_int_equal(schedule_range(&rules, s, q, &j), FIRN_OK);
+    assert_int_equal(j.why, why);
+    return j;
+}
+
+static void release_asked(const schedule_state *s, schedule_request *q, schedule_why why)
+{
+    schedule_job j = must_be_asked(s, q, why);
+    schedule_job_release(&j);
+}
+
+static void make_level_0_due(tree *t)
+{
+    while (t->v->levels[0].count < rules.level0_most)
+        add(t, 0, 0, 399, 100, 10, 0);
+}
+
+static void two_levels(tree *t)
+{
+    tree_init(t);
+    for (unsigned n = 1; n <= 2; n++)
+        for (uint64_t i = 0; i < 40; i++)
+            add(t, n, i * 10, i * 10 + 9, TABLE, 10, 0);
+}
+
+/* Where a request takes tables of the level that level 0 goes to, it lets one job of level 0 pass that is due, and waits for what is
+ * in the way of that. Then it has its own turn. */
+static void level_0_and_a_request_take_turns(void **state)
+{
+    (void)state;
+    tree t;
+    schedule_job j;
+    two_levels(&t);
+    make_level_0_due(&t);
+    schedule_state s = {.version = t.v, .free_bytes = UINT64_MAX};
+    schedule_request q = {0}; /* all of level 0 is newer */
+    for (unsigned i = 0; i < 4; i++) {
+        j = must_be_asked(&s, &q, i % 2 ? DUE_ASKED : DUE_LEVEL0);
+        assert_int_equal(j.level, i % 2);
+        schedule_job_release(&j);
+    }
+    claim c = {1, 2, t.v->levels[1].tables[39]->properties.key_min,
+               t.v->levels[1].tables[39]->properties.key_max};
+    s.claims = &c;
+    s.claim_count = 1;
+    assert_int_equal(schedule_range(&rules, &s, &q, &j), FIRN_END); /* no job of its own instead */
+    assert_true(j.level == 0 && j.target == 1 && number_of(j.to) == 399);
+    c.level_from = 2; /* the job beside it ends, and the next one is deeper */
+    release_asked(&s, &q, DUE_LEVEL0);
+    c.from = t.v->levels[1].tables[0]->properties.key_min;
+    assert_int_equal(schedule_range(&rules, &s, &q, &j), FIRN_END); /* its turn is not lost */
+    assert_true(j.level == 1 && j.target == 2);
+    s.claim_count = 0;
+    release_asked(&s, &q, DUE_ASKED);
+    s.free_bytes = 0;
+    release_asked(&s, &q, DUE_ASKED); /* there is no room for level 0 */
+    s.free_bytes = UINT64_MAX;
+    q = (schedule_request){.level = 2};
+    release_asked(&s, &q, DUE_ASKED); /* it is not in the way of level 0 */
+    q = (schedule_request){.alone = true};
+    release_asked(&s, &q, DUE_ASKED);
+    tree_end(&t);
+}
+
+static void a_request_ends_however_often_level_0_is_due(void **state)
+{
+    (void)state;
+    tree t;
+    uint8_t done[8];
+    unsigned jobs[2] = {0}; /* level 0's, and its own */
+    two_levels(&t);
+    schedule_request q = {0};
+    schedule_job j;
+    for (;;) {
+        make_level_0_due(&t);
+        schedule_state s = {.version = t.v, .free_bytes = UINT64_MAX};
+        int rc = schedule_range(&rules, &s, &q, &j);
+        if (rc == FIRN_NOT_FOUND)
+            break;
+        assert_int_equal(rc, FIRN_OK);
+        job_is_right(&t, &j, NULL, 0);
+        bool asked = j.why == DUE_ASKED;
+        if (asked) {
+            memcpy(done, j.inputs[0][j.counts[0] - 1]->properties.key_max.data, 8);
+            q.done = (firn_slice){done, 8};
+        }
+        finish(&t, &j, 90);
+        schedule_job_release(&j);
+        assert_true(++jobs[asked] < 200);
+    }
+    assert_true(jobs[0] > 1 && jobs[1] > 1);
+    tree_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +749,8 @@ int main(void)
         cmocka_unit_test(what_fits_is_done_before_what_does_not),
         cmocka_unit_test(a_request_is_done_in_bounded_jobs_and_then_there_is_nothing_left),
         cmocka_unit_test(a_request_waits_for_claims_and_settles_the_last_level),
+        cmocka_unit_test(level_0_and_a_request_take_turns),
+        cmocka_unit_test(a_request_ends_however_often_level_0_is_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

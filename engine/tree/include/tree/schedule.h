@@ -109,19 +109,24 @@ typedef struct schedule_request {
     firn_slice done;
     unsigned passes; /* through the last level: what has become smaller may fit together now */
     bool wrote;      /* in this pass */
+    bool gave_way;   /* level 0 has had its turn since the request's last job */
+    bool alone;      /* the caller's: it gives way to level 0 no more */
 } schedule_request;
 
 /* The next job of a request: level by level down to the deepest that has anything of the range, and
- * there what does not belong.
+ * there what does not belong. Each of those that take tables of the level that level 0 goes to lets
+ * a job of level 0 pass that is due (DUE_LEVEL0) and that there is room for: it is the caller's to
+ * do, too.
  *
- *   FIRN_OK         the caller sets `done` to a copy of the greatest key of the last of inputs[0]
+ *   FIRN_OK         for DUE_ASKED, the caller sets `done` to a copy of the greatest key of the last
+ *                   of inputs[0]
  *   FIRN_NOT_FOUND  the request is done
  *   FIRN_END        a claim stands in the way: to be asked again when one has ended. *out says what
  *                   it will claim, and has no inputs
  *   FIRN_NO_MEMORY
  *
- * Goes on in *q to the next level. Space is not looked at: the caller may know that much of it is
- * garbage. */
+ * Goes on in *q to the next level. For what was asked, space is not looked at: the caller may know
+ * that much of it is garbage. */
 int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_request *q,
                    schedule_job *out);
 void schedule_job_release(schedule_job *j);
