@@ -16,16 +16,16 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
     size_t key_size = once_u32(get_u16(p + 2));
     size_t value_size = once_u32(get_u32(p + 4));
 
-    if (kind == 0) /* never a kind, in any version: zeros are not an entry */
+    if (kind == ENTRY_KIND_NONE)
         return FIRN_DAMAGED;
-    if (kind != FIRN_PUT && kind != FIRN_DELETE)
+    if (!entry_kind_known(kind))
         return FIRN_UNSUPPORTED;
     if (bucket == ENTRY_BUCKET_LONG)
         return FIRN_UNSUPPORTED;
     available -= ENTRY_HEADER_BYTES;
     if (key_size > available || value_size > available - key_size)
         return FIRN_DAMAGED;
-    if (value_size > FIRN_MAX_VALUE_BYTES || (kind == FIRN_DELETE && value_size != 0))
+    if (value_size > FIRN_MAX_VALUE_BYTES || !entry_kind_fits(kind, value_size))
         return FIRN_DAMAGED;
 
     *out = (entry){

@@ -82,7 +82,7 @@ void memtable_add(memtable *m, uint32_t offset, uint64_t seq)
     skiplist_insert(m, &t, ref);
     m->ref_last = ref;
     increment(&m->entries);
-    if (p[0] == FIRN_DELETE)
+    if (entry_kind_is_tombstone(p[0]))
         increment(&m->deletes);
 }
 

@@ -196,8 +196,7 @@ static inline bool skiplist_read(const memtable *m, uint64_t ref, entry *out)
         .key = {p + ENTRY_HEADER_BYTES, (size_t)key_size},
         .value = {p + ENTRY_HEADER_BYTES + key_size, (size_t)value_size},
     };
-    bool known = kind == FIRN_PUT || (kind == FIRN_DELETE && value_size == 0);
-    return known && key_size + value_size <= room;
+    return entry_kind_fits(kind, value_size) && key_size + value_size <= room;
 }
 
 static inline uint64_t skiplist_seq(const memtable *m, uint64_t ref)

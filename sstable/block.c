@@ -34,9 +34,9 @@ static uint32_t body_check(const sst_block *b, uint32_t at, uint32_t key_max, bo
         *why = "an entry's sequence number is out of range";
         return 0;
     }
-    if (e.kind > FIRN_DELETE)
+    if (e.kind != ENTRY_KIND_NONE && !entry_kind_known(e.kind)) {
         *unknown = true;
-    if (e.kind == 0 || (e.kind == FIRN_DELETE && e.value_size != 0)) {
+    } else if (!entry_kind_fits(e.kind, e.value_size)) {
         *why = "an entry breaks the rules of its kind";
         return 0;
     }

@@ -34,6 +34,7 @@
 #define SSTABLE_BLOCK_H
 
 #include <base/coding.h>
+#include <base/entry.h>
 #include <base/slice.h>
 #include <firn/types.h>
 
@@ -185,8 +186,7 @@ static inline bool sst_block_entry_at(const sst_block *b, uint32_t at, sst_block
     sst_block_decode(b->data + at, b->seq_base, e);
     int64_t left = b->data + b->size - e->suffix;
     bool outside = (int64_t)((uint64_t)e->suffix_size + e->value_size) > left;
-    bool odd = (unsigned)(e->kind - FIRN_PUT) > FIRN_DELETE - FIRN_PUT ||
-               e->seq - 1 >= FIRN_MAX_SEQ || (e->kind == FIRN_DELETE && e->value_size != 0);
+    bool odd = !entry_kind_fits(e->kind, e->value_size) || e->seq - 1 >= FIRN_MAX_SEQ;
     return !outside && !odd;
 }
 

@@ -95,7 +95,7 @@ static void count_entry(verifier *v, const sst_block_entry *e, size_t key_size)
     if (key_size > v->found.key_bytes_max)
         v->found.key_bytes_max = key_size;
     p->entries++;
-    p->deletes += e->kind == FIRN_DELETE;
+    p->deletes += entry_kind_is_tombstone(e->kind);
     p->raw_bytes += key_size + e->value_size;
 }
 
@@ -121,7 +121,7 @@ static int entry_check(verifier *v, const sst_block *b, uint32_t at, const sst_b
     return FIRN_OK;
 }
 
-static int entries_check(verifier *v, const sst_block *b)
+static int block_entries_check(verifier *v, const sst_block *b)
 {
     for (uint32_t at = 0; at < b->count; at++) {
         sst_block_entry e;
@@ -187,7 +187,7 @@ static int block_check(verifier *v, uint32_t i)
     rc = first_key(v, &b, &first);
     bool goes_on = before != 0 && slice_equal(buf_slice(&v->key), buf_slice(&v->last_key));
     if (rc == FIRN_OK)
-        rc = entries_check(v, &b);
+        rc = block_entries_check(v, &b);
     if (rc == FIRN_OK && before != 0)
         rc = first_key(v, &b, &first);
     if (rc != FIRN_OK)

@@ -254,8 +254,7 @@ static int order_check(const sst_writer *w, firn_slice key, const sst_pending *e
 {
     if (key.size > FIRN_MAX_KEY_BYTES || value.size > FIRN_MAX_VALUE_BYTES)
         return FIRN_TOO_LARGE;
-    if (e->seq == 0 || e->seq > FIRN_MAX_SEQ || (e->kind != FIRN_PUT && e->kind != FIRN_DELETE) ||
-        (e->kind == FIRN_DELETE && value.size != 0))
+    if (e->seq == 0 || e->seq > FIRN_MAX_SEQ || !entry_kind_fits(e->kind, value.size))
         return FIRN_INVALID;
     int c = w->props.shown.entries == 0 ? 1 : slice_compare(key, buf_slice(&w->last_key));
     if (c < 0 || (c == 0 && e->seq >= w->last_seq))
@@ -274,7 +273,7 @@ static void count_entry(sst_writer *w, firn_slice key, const sst_pending *e, siz
     if (key.size > w->props.key_bytes_max)
         w->props.key_bytes_max = key.size;
     p->entries++;
-    p->deletes += e->kind == FIRN_DELETE;
+    p->deletes += entry_kind_is_tombstone(e->kind);
     p->raw_bytes += key.size + value_size;
 }
 

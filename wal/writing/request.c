@@ -29,10 +29,10 @@ static int check_put(uint8_t kind, firn_slice key, firn_slice value, firn_error 
                    FIRN_MAX_VALUE_BYTES);
     } else if (rc != FIRN_OK) {
         error_set(err, rc, "a key or value is NULL and has a size");
-    } else if (kind != FIRN_PUT && kind != FIRN_DELETE) {
+    } else if (!entry_kind_known(kind)) {
         rc = error_set(err, FIRN_INVALID, "operation %u is neither FIRN_PUT nor FIRN_DELETE",
                        (unsigned)kind);
-    } else if (kind == FIRN_DELETE && value.size != 0) {
+    } else if (!entry_kind_fits(kind, value.size)) {
         rc = error_set(err, FIRN_INVALID, "a delete has a value");
         error_hint(err, "pass NULL and 0");
     }

@@ -5,7 +5,7 @@
  *   0       1     kind           firn_kind
  *   1       1     bucket         0: the default one; 255 is kept for a longer form
  *   2       2     key length
- *   4       4     value length   0 for FIRN_DELETE
+ *   4       4     value length   0 for FIRN_DELETE (entry_kind_fits)
  *   8       -     key, then value, no padding
  *
  * Fixed widths, because a memtable comparison must find the key without decoding anything.
@@ -27,6 +27,33 @@ typedef struct entry {
     firn_slice key;
     firn_slice value;
 } entry;
+
+/* ---- Kinds ----
+ * The form of each kind, the same in the log, in memtables and in tables: that of a new kind goes
+ * in here. What a kind means to readers and merges: engine/tree/include/tree/resolve.h. Reads ask
+ * for each entry that they look at, so a rule is a comparison or two, with a put first. */
+
+#define ENTRY_KIND_NONE 0 /* never a kind, in any version: zeros are not an entry */
+
+/* Does this version of firn know the kind? */
+static inline bool entry_kind_known(unsigned kind)
+{
+    return kind == FIRN_PUT || kind == FIRN_DELETE;
+}
+
+/* Is it a known kind, and may its entries have a value of so many bytes? (Limits that hold for all
+ * values are not asked here.) */
+static inline bool entry_kind_fits(unsigned kind, uint64_t value_size)
+{
+    return kind == FIRN_PUT || (kind == FIRN_DELETE && value_size == 0);
+}
+
+/* Is it counted as a tombstone, in memtables and in the properties of tables? (To users of the log
+ * alone, firn_wal_entry_is_tombstone says the same.) */
+static inline bool entry_kind_is_tombstone(unsigned kind)
+{
+    return kind == FIRN_DELETE;
+}
 
 static inline size_t entry_size(size_t key_size, size_t value_size)
 {
@@ -55,8 +82,8 @@ static inline firn_slice entry_value(const uint8_t *p)
 
 /* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a
  * length does not fit or a rule is broken (a delete with a value, kind 0), FIRN_UNSUPPORTED for
- * kinds that this version does not know (it knows FIRN_PUT and FIRN_DELETE), and for the longer
- * form of a bucket. Which buckets there are, the engine knows. The slices point into p. */
+ * kinds that this version does not know, and for the longer form of a bucket. Which buckets there
+ * are, the engine knows. The slices point into p. */
 int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used);
 
 /* Checks that `payload` is exactly `count` well-formed entries. */

@@ -1,5 +1,6 @@
-/* resolve: what the versions of a key mean. The only code that knows kinds and visibility: a new
- * kind of entry goes in here.
+/* resolve: what the versions of a key mean. The only code that knows what a kind says to readers
+ * and merges, and which version each of them sees. A new kind of entry has its form in base/entry.h
+ * and its meaning here.
  *
  * Two questions are answered, both for the versions of one key, newest first:
  *
@@ -11,9 +12,12 @@
  *
  * Where other kinds will stand
  *   range delete    `erased` of resolve_version, keeper_erase
- *   expiry          a clock beside the number in read_point, read once for a whole iterator
+ *   expiry          a clock beside the number in read_point, and one in the keeper
  *   merge operand   an answer that collects and goes on; a keeper keeps operands down to a put or a
  *                   delete
+ * Those two need more than this file: get (calls/read.c) and iterators (calls/iterator.c) would
+ * read the clock, once for each of them, and fold what was collected; the loop of merges
+ * (jobs/build.c) would give the clock to the keeper, and write what it folds.
  *
  * Invariants
  *   K1  A keeper drops a version only if no reader can tell the difference: neither a new reader,
