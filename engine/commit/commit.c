@@ -123,7 +123,7 @@ static void lead(firn *db, wal_request *leader)
 
 static int commit(firn *db, wal_request *r, firn_error *err)
 {
-    uint32_t room = room_needed(db, r->payload_bytes);
+    uint32_t room = room_needed(db, r->payload_bytes, r->count);
     int rc = room ? room_take(db, room, err) : FIRN_OK;
     if (rc != FIRN_OK)
         return rc;

@@ -118,9 +118,10 @@ int slow_down(firn *db, uint64_t bytes, firn_error *err)
     return FIRN_OK;
 }
 
-uint32_t room_needed(const firn *db, uint64_t bytes)
+uint32_t room_needed(const firn *db, uint64_t bytes, uint64_t operations)
 {
     uint64_t share = db->mem_share, log = db->options.segment_bytes;
+    bytes += operations * MEM_ENTRY_INDEX;
     return db->inline_work ? 0 : slow_weight(bytes, log < share ? log : share);
 }
 

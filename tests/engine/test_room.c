@@ -211,26 +211,34 @@ static void look(void *ctx, firn *db, const struct edit *e)
     view_unref(v);
 }
 
-enum { THREADS = 12, EACH = 12, ENTRIES = 200, VALUE_BYTES = 4096 };
+enum { THREADS = 12, EACH = 12 };
+
+typedef struct batch_form {
+    unsigned entries, value_bytes;
+} batch_form;
+
+static const batch_form large_values = {200, 4096};
+static const batch_form only_keys = {16000, 0}; /* their index is much more than they are */
 
 typedef struct batch_writer {
     thread t;
     bed *b;
+    const batch_form *form;
     unsigned no, count;
     atomic_uint *written;
 } batch_writer;
 
-static void write_one_batch(bed *b, unsigned no)
+static void write_one_batch(bed *b, const batch_form *form, unsigned no)
 {
-    static const char value[VALUE_BYTES];
+    static const char value[4096];
     firn_batch *batch;
     firn_write_options options;
     firn_write_options_init(&options);
     options.durability = FIRN_DURABILITY_NONE;
     assert_int_equal(firn_batch_new(&batch), FIRN_OK);
-    for (unsigned i = 0; i < ENTRIES; i++) {
+    for (unsigned i = 0; i < form->entries; i++) {
         uint32_t key[2] = {no * UINT32_C(2654435761), i};
-        assert_int_equal(firn_batch_put(batch, key, sizeof key, value, sizeof value), FIRN_OK);
+        assert_int_equal(firn_batch_put(batch, key, sizeof key, value, form->value_bytes), FIRN_OK);
     }
     MUST(firn_write(b->db, batch, &options, NULL, error));
     firn_batch_free(batch);
@@ -240,15 +248,16 @@ static void write_some(void *arg)
 {
     batch_writer *w = arg;
     for (unsigned i = 0; i < w->count; i++) {
-        write_one_batch(w->b, w->no * EACH + i);
+        write_one_batch(w->b, w->form, w->no * EACH + i);
         atomic_fetch_add(w->written, 1);
     }
 }
 
-static void start_all(batch_writer *all, bed *b, unsigned count, atomic_uint *written)
+static void start_all(batch_writer *all, bed *b, const batch_form *form, unsigned count,
+                      atomic_uint *written)
 {
     for (unsigned i = 0; i < THREADS; i++) {
-        all[i] = (batch_writer){.b = b, .no = i, .count = count, .written = written};
+        all[i] = (batch_writer){.b = b, .form = form, .no = i, .count = count, .written = written};
         assert_int_equal(thread_start(&all[i].t, "writer", write_some, &all[i]), 0);
     }
 }
@@ -275,9 +284,8 @@ static void assert_nothing_is_ahead(bed *b)
 }
 
 /* They come while another write leads, so that all of them have been let through that are let through at all. */
-static void writers_that_come_together_do_not_all_pass(void **state)
+static void three_of_many_pass(const batch_form *form)
 {
-    (void)state;
     bed b;
     batch_writer all[THREADS];
     atomic_uint written = 0;
@@ -288,7 +296,7 @@ static void writers_that_come_together_do_not_all_pass(void **state)
     mutex_lock(&b.db->flush_mu); /* a flush that takes long */
     MUST(wal_request_rotate(b.db->wal, &r, error));
     assert_true(wal_join(b.db->wal, &r));
-    start_all(all, &b, 1, &written);
+    start_all(all, &b, form, 1, &written);
     for (unsigned tries = 0; bed_stats(&b).waiting < THREADS - FROZEN_MAX - 1 && tries < 5000;
          tries++)
         usleep(1000);
@@ -308,6 +316,18 @@ static void writers_that_come_together_do_not_all_pass(void **state)
     assert_int_equal(atomic_load(&written), THREADS);
     assert_nothing_is_ahead(&b);
     bed_release(&b);
+}
+
+static void writers_that_come_together_do_not_all_pass(void **state)
+{
+    (void)state;
+    three_of_many_pass(&large_values);
+}
+
+static void the_index_of_small_operations_takes_room_too(void **state)
+{
+    (void)state;
+    three_of_many_pass(&only_keys);
 }
 
 static atomic_uint told_waits;
@@ -335,7 +355,7 @@ static void room_that_is_given_back_wakes_a_writer(void **state)
     atomic_store(&told_waits, 0);
     for (unsigned i = 0; i < FROZEN_MAX + 1; i++)
         MUST(room_take(b.db, SLOW_ONE, error));
-    writer = (batch_writer){.b = &b, .count = 1, .written = &written};
+    writer = (batch_writer){.b = &b, .form = &large_values, .count = 1, .written = &written};
     assert_int_equal(thread_start(&writer.t, "writer", write_some, &writer), 0);
     while (atomic_load(&told_waits) == 0)
         usleep(1000);
@@ -355,7 +375,7 @@ static void level_0_stays_within_its_limit_under_batches(void **state)
     batch_writer all[THREADS];
     atomic_uint written = 0;
     bed_of_small_memory(&b);
-    start_all(all, &b, EACH, &written);
+    start_all(all, &b, &large_values, EACH, &written);
     for (unsigned i = 0; i < THREADS; i++)
         thread_join(&all[i].t);
     for (unsigned i = 0; i < 1000; i++)
@@ -375,6 +395,7 @@ int main(void)
         cmocka_unit_test(writes_ahead_count_as_memtables_that_wait),
         cmocka_unit_test(batches_of_many_writers_stay_within_the_limits),
         cmocka_unit_test(writers_that_come_together_do_not_all_pass),
+        cmocka_unit_test(the_index_of_small_operations_takes_room_too),
         cmocka_unit_test(room_that_is_given_back_wakes_a_writer),
         cmocka_unit_test(level_0_stays_within_its_limit_under_batches),
     };

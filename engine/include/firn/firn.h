@@ -69,10 +69,10 @@ typedef struct firn_options {
                                    blocks in reach. On top, and in firn_stats.memory_bytes:
                                    - what callers hold: blocks, of which beyond twice as much a
                                      read that would have to unpack another one is FIRN_NO_MEMORY;
-                                     and memtables, of which an iterator has up to three that are
+                                     and memtables, of which an iterator has up to four that are
                                      filled, and a value one;
                                    - batches larger than a memtable (memory/4 at most), and their
-                                     index, until they are flushed: at most three;
+                                     index, until they are flushed: at most four;
                                    - where memory is little, background work: for each of four
                                      jobs 1 MiB, a few times the largest entry, and for each
                                      compressed table that is read 64 KiB, with more memory up to
@@ -167,8 +167,8 @@ FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *va
 FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
                          const firn_write_options *options, firn_error *error);
 /* All operations of the batch, in their order, or none. An empty batch is FIRN_OK. *seq (may be
- * NULL) is the number of the last operation. The batch is not changed. A batch may have 1,000,000
- * operations, and with more than 48 MB of firn_options.memory one for every 48 bytes of that, since
+ * NULL) is the number of the last operation. The batch is not changed. A batch may have 250,000
+ * operations, and with more than 12 MB of firn_options.memory one for every 48 bytes of that, since
  * all of it is indexed in memory before any of it is visible. With more, it is FIRN_TOO_LARGE. */
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
                         uint64_t *seq, firn_error *error);

@@ -11,8 +11,9 @@ int store_rotate(firn *db, firn_error *err);
  * FIRN_POISONED, or what keeps the flush waiting. */
 int slow_down(firn *db, uint64_t bytes, firn_error *err);
 
-/* The room that a write of so many bytes needs (slow_weight). Most need none. */
-uint32_t room_needed(const firn *db, uint64_t bytes);
+/* The room that a write of so many bytes and operations needs, in the log and in the index
+ * (slow_weight). Most need none. */
+uint32_t room_needed(const firn *db, uint64_t bytes, uint64_t operations);
 /* Takes it, before slow_down: waits until there is room beside what other writes have taken; writes
  * have their turns in the order in which they came. Given back with room_give as soon as the write
  * is in its memtable, or has failed. FIRN_POISONED, or what keeps the flush waiting: then none was

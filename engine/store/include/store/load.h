@@ -24,9 +24,9 @@ uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit);
 bool slow_level0_full(uint32_t tables, size_t frozen);
 /* Must they wait, for compaction or for a flush? */
 bool slow_stops(uint32_t tables, size_t frozen);
-/* How much of a memtable a write of so many bytes may freeze, in SLOW_ONEths, when a memtable takes
- * `memtable_bytes`. One of more than half of that may be the only one in its memtable. 0: so little
- * that it need not be counted. */
+/* How much of a memtable a write of so many bytes, its index included, may freeze, in SLOW_ONEths,
+ * when a memtable takes `memtable_bytes`. One of more than half of that may be the only one in its
+ * memtable. 0: so little that it need not be counted. */
 uint32_t slow_weight(uint64_t bytes, uint64_t memtable_bytes);
 /* Is there room for a write of this weight behind those of `ahead` in all, which have been let
  * through and are not in their memtables yet? So writers that come together do not all pass where

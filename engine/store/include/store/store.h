@@ -252,6 +252,8 @@ void store_number_files(firn *db, const folder *f, uint64_t next_file_no);
 int options_resolve(const firn_options *given, firn_options *out, firn_error *err);
 uint64_t options_mem_share(const firn_options *o);
 void options_budget(const firn_options *o, memory_budget *b);
+/* Bytes of index that one of many operations takes at most, whatever the order of keys. */
+#define MEM_ENTRY_INDEX 48
 /* How many operations one batch may have. */
 uint64_t options_batch_most(const firn_options *o);
 /* The shape of the tree. Reduces table_bytes to what suits it. */
