@@ -14,7 +14,7 @@
 #define GIB (MIB * 1024)
 
 #define MEM_INDEX_LEAST (128 * KIB)
-#define BATCH_LEAST     UINT64_C(250000) /* operations of a batch that any store takes */
+#define BATCH_LEAST     UINT64_C(300000) /* operations of a batch that any store takes */
 
 /* An active and two frozen memtables with their index take about half. */
 #define SEGMENT_PER_MEMORY 8

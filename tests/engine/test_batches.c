@@ -58,7 +58,7 @@ static void an_operation_takes_at_most_48_bytes_of_index(void **state)
     }
 }
 
-static void a_store_of_the_least_memory_takes_a_batch_of_250000_operations(void **state)
+static void a_store_of_the_least_memory_takes_a_batch_of_300000_operations(void **state)
 {
     (void)state;
     bed b;
@@ -66,10 +66,10 @@ static void a_store_of_the_least_memory_takes_a_batch_of_250000_operations(void 
     b.options.memory = MIB;
     b.options.segment_bytes = 0;
     bed_must_open(&b);
-    firn_batch *batch = batch_of(250000, any_order);
+    firn_batch *batch = batch_of(300000, any_order);
     MUST(firn_write(b.db, batch, NULL, NULL, error));
     firn_batch_free(batch);
-    assert_int_equal(firn_last_seq(b.db), 250000);
+    assert_int_equal(firn_last_seq(b.db), 300000);
     bed_release(&b);
 }
 
@@ -85,7 +85,7 @@ static void a_batch_whose_index_is_beyond_the_memory_is_refused(void **state)
     firn_batch *batch = batch_of(250001, any_order);
     assert_int_equal(firn_write(b.db, batch, NULL, NULL, &err), FIRN_TOO_LARGE);
     assert_non_null(strstr(err.message, "250001 operations"));
-    assert_non_null(strstr(err.message, "may have 250000"));
+    assert_non_null(strstr(err.message, "may have 300000"));
     assert_non_null(strstr(err.hint, "several batches"));
     assert_non_null(strstr(err.hint, "memory"));
     assert_int_equal(firn_last_seq(b.db), 0);
@@ -107,7 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_operation_takes_at_most_48_bytes_of_index),
-        cmocka_unit_test(a_store_of_the_least_memory_takes_a_batch_of_250000_operations),
+        cmocka_unit_test(a_store_of_the_least_memory_takes_a_batch_of_300000_operations),
         cmocka_unit_test(a_batch_whose_index_is_beyond_the_memory_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

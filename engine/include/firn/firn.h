@@ -167,7 +167,7 @@ FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *va
 FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
                          const firn_write_options *options, firn_error *error);
 /* All operations of the batch, in their order, or none. An empty batch is FIRN_OK. *seq (may be
- * NULL) is the number of the last operation. The batch is not changed. A batch may have 250,000
+ * NULL) is the number of the last operation. The batch is not changed. A batch may have 300,000
  * operations, and with more than 12 MB of firn_options.memory one for every 48 bytes of that, since
  * all of it is indexed in memory before any of it is visible. With more, it is FIRN_TOO_LARGE. */
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,

@@ -220,8 +220,8 @@ bool run_get_bounds(run r, run_bounds *out);
 /* May the limits (NULL: none) leave anything of the run? */
 bool run_may_show(run r, const iter_limits *limits);
 
-/* Into *out, which is its own afterwards: a key below which about `part` of `parts` equal parts of a
- * table's bytes lie. FIRN_INVALID for another run: a level is cut between its tables. */
+/* Copies into *out a key below which about `part` of `parts` equal parts of a table's bytes lie.
+ * FIRN_INVALID for another run: a level is cut between its tables. */
 int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err);
 
 /* ---- Care ---- */
