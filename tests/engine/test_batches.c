@@ -82,9 +82,9 @@ static void a_batch_whose_index_is_beyond_the_memory_is_refused(void **state)
     b.options.memory = MIB;
     b.options.segment_bytes = 0;
     bed_must_open(&b);
-    firn_batch *batch = batch_of(250001, any_order);
+    firn_batch *batch = batch_of(300001, any_order);
     assert_int_equal(firn_write(b.db, batch, NULL, NULL, &err), FIRN_TOO_LARGE);
-    assert_non_null(strstr(err.message, "250001 operations"));
+    assert_non_null(strstr(err.message, "300001 operations"));
     assert_non_null(strstr(err.message, "may have 300000"));
     assert_non_null(strstr(err.hint, "several batches"));
     assert_non_null(strstr(err.hint, "memory"));
@@ -98,7 +98,7 @@ static void a_batch_whose_index_is_beyond_the_memory_is_refused(void **state)
     bed_must_close(&b);
     b.options.memory = MIB; /* what is in the log is replayed */
     bed_must_open(&b);
-    assert_true(firn_last_seq(b.db) >= 250001);
+    assert_true(firn_last_seq(b.db) >= 300001);
     assert_true(charged(b.db, BUDGET_LOG) + charged(b.db, BUDGET_INDEX) <= b.db->mem_share);
     bed_release(&b);
 }
