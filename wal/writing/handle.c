@@ -27,11 +27,9 @@ void wal_log(const wal *w, firn_log_level level, const char *format, ...)
     w->config.options.log(w->config.options.log_ctx, level, line);
 }
 
-#define MUTE_US 1000000
-
 void wal_log_slow(const wal *w, const wal_slow *slow)
 {
-    if (slow->us >= MUTE_US)
+    if (slow->us >= PATIENCE_MUTE_US)
         wal_log(w, FIRN_LOG_WARNING, "%s took %llu ms; writers that needed it waited", slow->what,
                 (unsigned long long)(slow->us / 1000));
 }

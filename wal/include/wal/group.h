@@ -31,18 +31,18 @@
  * piece costs half of three. */
 #define WAL_SMALL_BYTES 512
 
-/* ---- A request: what one caller wants of the log; lies on the caller's stack until wal_await
- * returns. Its fields are the log's own, but for the results.
- *
- * A request has one owner at a time, which alone touches its plain fields: its thread until the
- * request is published; the leader, from then on; the syncer, once it stands among the waiters
- * (that list belongs to the log's mutex); its thread again, once the state is DONE. ---- */
 /* A step that has taken long; `us` 0: there is none. */
 typedef struct wal_slow {
     const char *what;
     uint64_t us;
 } wal_slow;
 
+/* ---- A request: what one caller wants of the log; lies on the caller's stack until wal_await
+ * returns. Its fields are the log's own, but for the results.
+ *
+ * A request has one owner at a time, which alone touches its plain fields: its thread until the
+ * request is published; the leader, from then on; the syncer, once it stands among the waiters
+ * (that list belongs to the log's mutex); its thread again, once the state is DONE. ---- */
 typedef struct wal_request wal_request;
 struct wal_request {
     wal_request *older; /* towards the leader; set before the request is published */

@@ -292,7 +292,7 @@ typedef struct next_versions {
 void store_install_versions(firn *db, mem *flushed, const next_versions *next)
     REQUIRES(db->manifest_mu);
 /* Views have been replaced, or a tree has gone: what holds writers back follows from those that
- * there are now, and who waits for that looks again. */
+ * there are now, and threads that wait for that look again. */
 void store_tell_replaced(firn *db) REQUIRES(db->state_mu);
 /* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may
  * be committed. */
