@@ -390,7 +390,7 @@ int wal_segment_move(wal_segment *s, fs_file *file, uint64_t size, uint64_t used
     if (!mapped && !s->mapped && s->base_bytes == size) {
         /* The buffer has it all, and perhaps what was left behind the end. */
         if (s->end < size)
-            memset(s->base + s->end, 0, (size_t)(wal_used_end(s->base, s->end, size) - s->end));
+            memset(s->base + s->end, 0, (size_t)(wal_segment_used_end(s, s->end, size) - s->end));
         fs_close(s->file);
     } else {
         const wal_segment moved = {.file = file, .writable = true};
