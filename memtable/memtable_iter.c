@@ -33,7 +33,7 @@ typedef struct memtable_iter {
     skiplist_item items[LEAF_CAPACITY];
 } memtable_iter;
 
-#define ENTRIES_AHEAD 6  /* of the log, asked for before they are shown */
+#define ENTRIES_AHEAD 12 /* of the log, asked for before they are shown */
 #define LEAF_AHEAD    12 /* so many steps before its end, the leaf behind it is asked for */
 
 static memtable_iter *of(iter *base)
@@ -53,6 +53,7 @@ PREFETCHER prefetch_entry(const memtable_iter *it, uint32_t index)
         const uint8_t *p = skiplist_entry(it->m, it->items[index].ref);
         __builtin_prefetch(p);
         __builtin_prefetch(p + CACHE_LINE);
+        __builtin_prefetch(p + 2 * CACHE_LINE);
     }
 }
 
