@@ -7,6 +7,11 @@
  * of whole blocks are read into a private buffer, from which each block is unpacked, past the
  * cache: for SST_PASS beside what the cache has, and for SST_WORK without a look at it (C6).
  *
+ * A merge touches each page of a mapping once, and bringing a page into the address space costs
+ * more than copying it, most of all in a virtual machine. So with SST_WORK a mapped table is read
+ * by windows too, where memory is not scarce; and a block that is stored as it is lies in the
+ * window while it is held.
+ *
  * What comes next in the file is asked for ahead: with SST_FILL once the walk has gone on for a few
  * blocks, since most are short, else at once. Verified blocks of a mapped table are no
  * exception: their pages may have left the memory since.
@@ -16,7 +21,8 @@
  * Invariants
  *   N1  base.valid: `ref` holds block `block`, `b` views it, base shows its entry `at`, and
  *       `behind` is where that entry's body ends in it, which is where the next one begins (B1).
- *   N2  the window holds whole blocks [window_first, window_end) as they are stored.
+ *   N2  the window holds whole blocks [window_first, window_end) as they are stored. Nothing is
+ *       read into it while `ref` lies there.
  *   N3  what the bounds allow lies in blocks [block_first, block_end), and of the held block in
  *       entries [from, to). So a step compares no keys with the bounds. Versions newer than seq_max
  *       are stepped over inside of a block; between two blocks the index leads past all of one key.
@@ -32,6 +38,7 @@ enum {
     WINDOW_BYTES_MIN = 32 << 10,
     WINDOW_BYTES_LEAST = 64 << 10,
     WINDOW_MEMORY_SHARE = 256, /* of the budget, at most this part for one window */
+    WINDOW_MEMORY_MIN = WINDOW_MEMORY_SHARE * WINDOW_BYTES_LEAST, /* less is scarce */
     WALK_BLOCKS_MIN = 2,       /* movements to the next block, after which more are expected */
 };
 
@@ -161,10 +168,12 @@ static int window_load(table_iter *t, uint32_t i)
     return rc;
 }
 
-/* Block i, by way of the window. A reader's large one is shared with others that have it, like what
- * a get holds. */
-static int window_unpack(table_iter *t, uint32_t i, sst_cached **out)
+/* Block i, by way of the window: a reader's is unpacked, and a large one is shared with others that
+ * have it, like what a get holds. */
+static int window_block(table_iter *t, uint32_t i, sst_block_ref *out)
 {
+    const sst_wanted w = {t->ix, i, t->use};
+    sst_cached *e;
     int rc = FIRN_OK;
     if (i < t->window_first || i >= t->window_end)
         rc = window_load(t, i);
@@ -172,13 +181,20 @@ static int window_unpack(table_iter *t, uint32_t i, sst_cached **out)
         return rc;
     const uint64_t *offsets = t->ix->offsets;
     const uint8_t *stored = t->window + (offsets[i] - offsets[t->window_first]);
-    rc = sst_reader_unpack(t->r, &(sst_wanted){t->ix, i, t->use}, stored, out, &t->base.error);
-    if (rc == FIRN_OK && t->use != SST_WORK && sst_cached_is_large(*out))
-        *out = sst_cache_insert(*out, false);
+    rc = FIRN_NOT_FOUND;
+    if (t->use == SST_WORK)
+        rc = sst_reader_stored(t->r, &w, stored, out, &t->base.error);
+    if (rc != FIRN_NOT_FOUND)
+        return rc;
+    rc = sst_reader_unpack(t->r, &w, stored, &e, &t->base.error);
+    if (rc == FIRN_OK && t->use != SST_WORK && sst_cached_is_large(e))
+        e = sst_cache_insert(e, false);
+    if (rc == FIRN_OK)
+        *out = (sst_block_ref){e->data, e, e->size};
     return rc;
 }
 
-static int block_unpacked(table_iter *t, uint32_t i)
+static int block_by_window(table_iter *t, uint32_t i)
 {
     sst_load load;
     const uint64_t *offsets = t->ix->offsets;
@@ -187,17 +203,24 @@ static int block_unpacked(table_iter *t, uint32_t i)
     if (rc != FIRN_OK)
         return rc;
     if (offsets[i + 1] - offsets[i] > t->window_room)
-        return sst_reader_cache_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref,
-                                      &t->base.error);
+        return sst_reader_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref, &t->base.error);
     sst_cached *e = shares ? sst_cache_begin(t->r->cache, t->r->owner, i, &load) : NULL;
-    if (!e) {
-        rc = window_unpack(t, i, &e);
+    if (e) {
+        t->ref = (sst_block_ref){e->data, e, e->size};
+    } else {
+        rc = window_block(t, i, &t->ref);
         if (shares)
             sst_cache_end(&load);
     }
-    if (rc == FIRN_OK)
-        t->ref = (sst_block_ref){e->data, e, e->size};
     return rc;
+}
+
+/* Is a block read by windows? */
+static bool goes_by_window(const table_iter *t, bool in_place)
+{
+    if (!in_place)
+        return t->use != SST_FILL;
+    return t->use == SST_WORK && sst_cache_budget(t->r->cache)->limit >= WINDOW_MEMORY_MIN;
 }
 
 /* ---- Reading ahead ---- */
@@ -273,8 +296,8 @@ static bool block_enter(table_iter *t, uint32_t i)
     sst_block_unref(&t->ref);
     t->backward = i < t->block;
     bool in_place = sst_reader_in_place(t->r);
-    if (t->use != SST_FILL && !in_place) {
-        rc = block_unpacked(t, i);
+    if (goes_by_window(t, in_place)) {
+        rc = block_by_window(t, i);
     } else {
         ask_ahead(t, i, in_place);
         if (in_place && !sst_reader_verified(t->r, i))

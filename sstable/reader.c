@@ -168,18 +168,39 @@ static int read_in_place(sst_reader *r, const sst_wanted *w, sst_cached **out, f
     return FIRN_OK;
 }
 
-/* Does the trailer of a block say that it is stored as it is? Only large blocks are worth the
- * look. */
+/* Does the trailer of a block say that it is stored as it is? Not judged yet. */
+static bool says_plain(const uint8_t bytes[SST_TRAILER_BYTES], uint32_t size)
+{
+    sst_trailer trailer;
+    const char *why;
+    return sst_trailer_get(bytes, size, &trailer, &why) == FIRN_OK &&
+           trailer.compression == SST_COMPRESSION_NONE;
+}
+
+/* Only large blocks are worth the look. */
 static bool is_plain(const sst_reader *r, const sst_wanted *w)
 {
     uint8_t bytes[SST_TRAILER_BYTES];
-    sst_trailer trailer;
-    const char *why;
     uint32_t size = sst_index_size(w->ix, w->i);
     return size >= STORED_PAGES_MIN &&
            fs_read(r->file, bytes, sizeof bytes, w->ix->offsets[w->i] + size, NULL) == FIRN_OK &&
-           sst_trailer_get(bytes, size, &trailer, &why) == FIRN_OK &&
-           trailer.compression == SST_COMPRESSION_NONE;
+           says_plain(bytes, size);
+}
+
+int sst_reader_stored(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_block_ref *out,
+                      firn_error *err)
+{
+    uint32_t size = sst_index_size(w->ix, w->i);
+    sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
+    sst_trailer trailer;
+    if (!says_plain(stored + size, size))
+        return FIRN_NOT_FOUND;
+    int rc = sst_trailer_check(&place, stored, size, &trailer, err);
+    if (rc == FIRN_OK)
+        rc = structure_check(r, place.offset, stored, size, err);
+    if (rc == FIRN_OK)
+        *out = (sst_block_ref){stored, NULL, size};
+    return rc;
 }
 
 /* A stored block for as long as it takes to unpack it. Large ones get pages: a heap may keep what

@@ -10,7 +10,8 @@
 #include "part.h"
 #include "props.h"
 
-/* A block held in memory: in the mapping (pin NULL) or in the cache. All-zero: nothing held. */
+/* A block held in memory: in the mapping or an iterator's window (pin NULL), or in the cache.
+ * All-zero: nothing held. */
 typedef struct sst_block_ref {
     const uint8_t *data;
     sst_cached *pin;
@@ -97,6 +98,10 @@ typedef struct sst_wanted {
 /* Judges and unpacks the stored bytes of a block, trailer included, into a new pinned entry that is
  * not yet a member of the cache, and with SST_WORK never will be. */
 int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_cached **out,
+                      firn_error *err);
+/* Judges the stored bytes of a block that shall be read where they are, in memory of the caller's
+ * own. FIRN_NOT_FOUND: they have to be unpacked, and have not been judged. */
+int sst_reader_stored(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_block_ref *out,
                       firn_error *err);
 /* A block by way of the cache, or past it with SST_WORK. */
 int sst_reader_cache_block(sst_reader *r, const sst_wanted *w, sst_block_ref *out, firn_error *err);

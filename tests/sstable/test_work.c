@@ -2,6 +2,7 @@
 #include "table.h"
 
 #include "cache.h"
+#include "reader.h"
 
 #include <base/alloc.h>
 
@@ -153,11 +154,57 @@ static void work_makes_no_reader_fail(void **state)
     }
 }
 
+/* Where memory is not scarce, a merge reads a mapped table by windows: it touches no page of the mapping, its blocks lie
+ * where they were read, and what is wrong in them is told all the same. */
+static void work_leaves_the_pages_of_a_mapping_alone(void **state)
+{
+    (void)state;
+    static const uint64_t limits[] = {(16 << 20) - 1, 16 << 20};
+    for (size_t l = 0; l < 2; l++) {
+        table t;
+        sst_reader *r;
+        iter *it;
+        firn_error err;
+        rng rnd = rng_init(7);
+        model m = model_random(&rnd, &(shape){2000, 3, 10, 4, 200, 4});
+        table_init(&t, (size_t)limits[l]);
+        t.wo.compression = SST_COMPRESSION_NONE;
+        assert_int_equal(table_build(&t, &m, &err), FIRN_OK);
+        assert_int_equal(table_open(&t, &r, &err), FIRN_OK);
+        assert_true(sst_reader_in_place(r));
+        memory_budget *b = sst_cache_budget(t.cache);
+        assert_int_equal(b->limit, limits[l]);
+        assert_int_equal(sst_iter_new(r, SST_WORK, &it), FIRN_OK);
+        size_t seen = 0;
+        for (it->ops->first(it); it->valid; it->ops->next(it))
+            assert_true(version_shown(&m.v[seen++], it));
+        assert_int_equal(it->status, FIRN_OK);
+        assert_int_equal(seen, m.count);
+        assert_int_equal(budget_held(b, BUDGET_SCRATCH), l ? 64 << 10 : 0);
+        assert_int_equal(sst_cache_outside(t.cache), 0);
+        it->ops->close(it);
+        assert_int_equal(budget_held(b, BUDGET_SCRATCH), 0);
+        bool touched = false;
+        for (uint32_t i = 0; i < 64; i++)
+            touched = touched || sst_reader_verified(r, i);
+        assert_int_equal(touched, l == 0);
+        if (l == 1) {
+            simfs_flip_bit(t.sim, TABLE_PATH, 8000);
+            assert_int_equal(table_read_all(r, &m, SST_WORK, &err), FIRN_DAMAGED);
+            simfs_flip_bit(t.sim, TABLE_PATH, 8000);
+        }
+        sst_reader_close(r);
+        model_release(&m);
+        table_release(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(work_goes_on_while_readers_hold_all_they_may),
         cmocka_unit_test(work_makes_no_reader_fail),
+        cmocka_unit_test(work_leaves_the_pages_of_a_mapping_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,8 +75,8 @@ typedef struct firn_options {
                                      index, until they are flushed: at most four;
                                    - where memory is little, background work: for each of four
                                      jobs 1 MiB, a few times the largest entry, and for each
-                                     compressed table that is read 64 KiB, with more memory up to
-                                     256 KiB.
+                                     compressed table that is read 64 KiB; from 16 MiB on for any
+                                     table, with more memory up to 256 KiB.
                                    Not counted:
                                    - firn_batch objects, which are the caller's;
                                    - of an iterator, its bounds, a key, up to 16 KiB of a value, and
