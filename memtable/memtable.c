@@ -86,6 +86,18 @@ void memtable_add(memtable *m, uint32_t offset, uint64_t seq)
         increment(&m->deletes);
 }
 
+void memtable_approach(memtable *m, firn_slice key)
+{
+    /* In front of all versions that are there. */
+    skiplist_target t = skiplist_target_seq(m, key, FIRN_MAX_SEQ);
+    skiplist_approach(m, &t);
+}
+
+void memtable_arrive(memtable *m)
+{
+    skiplist_arrive(m);
+}
+
 bool memtable_get(const memtable *m, firn_slice key, uint64_t seq_max, memtable_hit *out)
 {
     skiplist_target t = skiplist_target_seq(m, key, seq_max);

@@ -125,6 +125,25 @@ static void descend(memtable *m, const skiplist_target *t)
     }
 }
 
+void skiplist_approach(memtable *m, const skiplist_target *t)
+{
+    if (!finger_holds(m, t))
+        descend(m, t);
+    __builtin_prefetch(leaf_of(m->path[0]), 1);
+}
+
+void skiplist_arrive(const memtable *m)
+{
+    skiplist_leaf *leaf = leaf_of(m->path[0]);
+    uint32_t count = atomic_load_explicit(&leaf->count, memory_order_relaxed);
+    if (count < LEAF_CAPACITY) {
+        __builtin_prefetch(&leaf->piece[count], 1);
+        __builtin_prefetch(&leaf->ref[count], 1);
+    }
+    /* gcc removes calls of a function that does nothing but prefetch, as without effect. */
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 static unsigned random_height(memtable *m)
 {
     /* xorshift64: towers need no secret, and the same inserts build the same list. */

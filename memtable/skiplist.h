@@ -156,6 +156,10 @@ skiplist_place skiplist_locate_last(const memtable *m);
 /* What holds the entries from `node` on. */
 skiplist_place skiplist_place_at(const skiplist_node *node);
 void skiplist_insert(memtable *m, const skiplist_target *t, uint64_t ref);
+/* Moves the finger (M9) to where an insert will go, and asks for the head of the leaf; then for the
+ * lines of it that the insert changes. */
+void skiplist_approach(memtable *m, const skiplist_target *t);
+void skiplist_arrive(const memtable *m);
 
 /* The slow half of skiplist_before: pieces are equal, the log decides. */
 bool skiplist_before_equal(const memtable *m, uint64_t ref, const skiplist_target *t);

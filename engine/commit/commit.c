@@ -84,6 +84,28 @@ static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *er
     return rc;
 }
 
+/* Where the leader's own entry will be indexed; NULL: not known. */
+static memtable *index_of(const firn *db, const wal_request *leader)
+{
+    mem_part *part = leader->single ? mem_part_of(db->active, leader->head[1]) : NULL;
+    return part ? part->table : NULL;
+}
+
+/* What the index will wait for is on its way while the log is written. */
+static void approach_index(const firn *db, const wal_request *leader)
+{
+    memtable *index = index_of(db, leader);
+    if (index)
+        memtable_approach(index, leader->key);
+}
+
+static void arrive_at_index(const firn *db, const wal_request *leader)
+{
+    memtable *index = index_of(db, leader);
+    if (index)
+        memtable_arrive(index);
+}
+
 static void index_group(firn *db, const wal_group *g)
 {
     wal_applied frame;
@@ -109,7 +131,9 @@ static void lead(firn *db, wal_request *leader)
     wal_group g;
     firn_error error;
     error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
+    approach_index(db, leader);
     int rc = make_room(db, &g, leader, &error);
+    arrive_at_index(db, leader);
     if (rc == FIRN_OK)
         rc = wal_group_append(db->wal, &g, &error);
     if (rc == FIRN_OK) {

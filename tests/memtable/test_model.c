@@ -96,27 +96,6 @@ typedef struct script {
     unsigned step;
 } script;
 
-static void add_some(script *s)
-{
-    uint32_t offsets[8];
-    size_t n = 1 + (size_t)rng_below(&s->r, 8);
-    for (size_t i = 0; i < n; i++) {
-        uint8_t key[KEY_BYTES_MAX];
-        size_t size = s->make_key(&s->r, s->step++, key);
-        uint64_t value = rng_next(&s->r);
-        bool gone = rng_below(&s->r, 5) == 0;
-        offsets[i] = bed_append(&s->b, gone ? FIRN_DELETE : FIRN_PUT, slice_of(key, size),
-                                slice_of(&value, gone ? 0 : (size_t)rng_below(&s->r, 9)));
-    }
-    assert_int_equal(memtable_reserve(s->b.m, n), FIRN_OK);
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *p = s->b.log + offsets[i];
-        memtable_add(s->b.m, offsets[i], ++s->b.seq_last);
-        model_entry e = {entry_key(p), entry_value(p), s->b.seq_last, p[0]};
-        assert_true(model_add(&s->all, e));
-    }
-}
-
 /* A key near what is there: one of the model's, changed a little or not, or a new one. */
 static firn_slice some_key(script *s, uint8_t *space)
 {
@@ -144,6 +123,51 @@ static firn_slice some_key(script *s, uint8_t *space)
         }
     }
     return slice_of(space, size);
+}
+
+/* Announces an entry: the one that comes next, or another one, or half. It may be any. */
+static void approach_some(script *s, firn_slice next)
+{
+    uint8_t space[KEY_BYTES_MAX + 1];
+    switch (rng_below(&s->r, 8)) {
+    case 0:
+        memtable_approach(s->b.m, some_key(s, space));
+        break;
+    case 1:
+        memtable_approach(s->b.m, some_key(s, space));
+        memtable_arrive(s->b.m);
+        break;
+    case 2:
+        memtable_arrive(s->b.m);
+        break;
+    case 3:
+        break;
+    default:
+        memtable_approach(s->b.m, next);
+        memtable_arrive(s->b.m);
+    }
+}
+
+static void add_some(script *s)
+{
+    uint32_t offsets[8];
+    size_t n = 1 + (size_t)rng_below(&s->r, 8);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t key[KEY_BYTES_MAX];
+        size_t size = s->make_key(&s->r, s->step++, key);
+        uint64_t value = rng_next(&s->r);
+        bool gone = rng_below(&s->r, 5) == 0;
+        offsets[i] = bed_append(&s->b, gone ? FIRN_DELETE : FIRN_PUT, slice_of(key, size),
+                                slice_of(&value, gone ? 0 : (size_t)rng_below(&s->r, 9)));
+    }
+    assert_int_equal(memtable_reserve(s->b.m, n), FIRN_OK);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *p = s->b.log + offsets[i];
+        approach_some(s, entry_key(p));
+        memtable_add(s->b.m, offsets[i], ++s->b.seq_last);
+        model_entry e = {entry_key(p), entry_value(p), s->b.seq_last, p[0]};
+        assert_true(model_add(&s->all, e));
+    }
 }
 
 static uint64_t some_seq(script *s)

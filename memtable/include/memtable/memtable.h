@@ -53,6 +53,13 @@ int memtable_reserve(memtable *m, size_t entries);
  * entry. */
 void memtable_add(memtable *m, uint32_t offset, uint64_t seq);
 
+/* Brings near where an add of `key` will go, so that little of its way is waited for when it comes,
+ * behind something else that the caller does first: memtable_approach looks for the place, and
+ * memtable_arrive, a little later, asks for what the add will change there. Only speed depends on
+ * them: anything else may be added instead. Writer only. */
+void memtable_approach(memtable *m, firn_slice key);
+void memtable_arrive(memtable *m);
+
 /* The newest version of `key` with a number <= seq_max. False when there is none. Any thread. */
 bool memtable_get(const memtable *m, firn_slice key, uint64_t seq_max, memtable_hit *out);
 
