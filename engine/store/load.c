@@ -10,7 +10,7 @@
 #define DELAY_NS_MAX                                                                               \
     UINT64_C(10000000) /* of one write; large ones come to L0_STOP_AT, and wait there */
 #define NS_PER_MS    1000000
-#define UNDERWAY     6         /* tables of level 0 that may be taken off the load, at most */
+#define L0_NEAR_STOP 20        /* beyond so many tables, they count whatever is being done */
 #define DEEP_USUAL   10        /* units of debt that merges bring along: they slow no writer */
 #define LOAD_MOST    (1 << 20) /* so that it is a number, however deep the debt */
 #define COUNTED_PART 64        /* of a memtable: many writers may put less than this at once */
@@ -59,9 +59,10 @@ uint32_t slow_worth(size_t tables, uint64_t bytes, uint64_t unit)
 
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
 {
-    /* However much of it is being done: the tables are there until it ends, and there is room for
-     * so many. */
-    uint32_t least = tables > UNDERWAY ? (tables - UNDERWAY) * SLOW_ONE : 0;
+    /* However much of it is being done: the tables are there until it ends, and at the stop all
+     * writers wait for that. */
+    uint32_t near = tables > L0_NEAR_STOP ? tables - L0_NEAR_STOP : 0;
+    uint32_t least = near ? L0_SLOW_AT * SLOW_ONE + near * near * SLOW_ONE : 0;
     uint32_t left = load > relief ? load - relief : 0;
     return left > least ? left : least;
 }

@@ -65,7 +65,7 @@
 #define BASE_SEGMENTS 8  /* of log: as large as the smallest share of a level */
 #define JOB_TABLES    24 /* that a job reads, or more if the smallest shares of levels are large */
 #define PLAIN_LEVELS  2  /* from this level on, tables are compressed with AUTO */
-#define L0_SLOW_AT    10 /* from here writers are slowed, continuously more ... */
+#define L0_SLOW_AT    9  /* from here writers are slowed, continuously more ... */
 #define L0_STOP_AT    24 /* ... until they wait */
 #define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
 
