@@ -112,8 +112,8 @@ static bool contains(const skiplist_leaf *leaf, uint64_t ref)
     return found;
 }
 
-/* The path leads to the entry added last, and on each level it is the last node that is not behind
- * path[0]. */
+/* The path leads to the entry added last (no other was approached behind it), and on each level it
+ * is the last node that is not behind path[0]. */
 static void check_finger(const memtable *m)
 {
     const skiplist_node *bottom = m->path[0];

@@ -95,8 +95,8 @@ static skiplist_node *next_of(const skiplist_node *node, unsigned level)
     return atomic_load_explicit(&node->next[level], memory_order_relaxed);
 }
 
-/* Does the new entry belong to the leaf that took the last one? Then the path is its path too (M9).
- */
+/* Does the new entry belong to the leaf that took the last one, or that was approached for it? Then
+ * the path is its path too (M9). */
 static bool finger_holds(const memtable *m, const skiplist_target *t)
 {
     const skiplist_node *node = m->path[0];

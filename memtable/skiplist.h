@@ -106,7 +106,8 @@ struct memtable {
     alignas(CACHE_LINE) uint64_t ref_last;
     uint64_t random;
     skiplist_arena arena;
-    /* The finger: at each level the last node below the entry added last (M9). */
+    /* The finger: at each level the last node that is not above the entry added last, or
+     * approached since (M9). */
     skiplist_node *path[TOWER_MAX];
 };
 

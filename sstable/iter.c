@@ -39,7 +39,7 @@ enum {
     WINDOW_BYTES_LEAST = 64 << 10,
     WINDOW_MEMORY_SHARE = 256, /* of the budget, at most this part for one window */
     WINDOW_MEMORY_MIN = WINDOW_MEMORY_SHARE * WINDOW_BYTES_LEAST, /* less is scarce */
-    WALK_BLOCKS_MIN = 2,       /* movements to the next block, after which more are expected */
+    WALK_BLOCKS_MIN = 2, /* movements to the next block, after which more are expected */
 };
 
 typedef struct table_iter {
@@ -194,16 +194,21 @@ static int window_block(table_iter *t, uint32_t i, sst_block_ref *out)
     return rc;
 }
 
+static bool window_holds(const table_iter *t, uint32_t i)
+{
+    return t->ix->offsets[i + 1] - t->ix->offsets[i] <= t->window_room;
+}
+
 static int block_by_window(table_iter *t, uint32_t i)
 {
     sst_load load;
-    const uint64_t *offsets = t->ix->offsets;
     bool shares = t->use != SST_WORK;
     int rc = t->window ? FIRN_OK : window_begin(t);
     if (rc != FIRN_OK)
         return rc;
-    if (offsets[i + 1] - offsets[i] > t->window_room)
-        return sst_reader_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref, &t->base.error);
+    if (!window_holds(t, i))
+        return sst_reader_cache_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref,
+                                      &t->base.error);
     sst_cached *e = shares ? sst_cache_begin(t->r->cache, t->r->owner, i, &load) : NULL;
     if (e) {
         t->ref = (sst_block_ref){e->data, e, e->size};
@@ -215,12 +220,15 @@ static int block_by_window(table_iter *t, uint32_t i)
     return rc;
 }
 
-/* Is a block read by windows? */
-static bool goes_by_window(const table_iter *t, bool in_place)
+/* Brings the window of a mapped table to block i. False: block i is read in place. So a mapping is
+ * good for as long as it is there, whatever has become of the file's name or of the descriptors. */
+static bool mapped_by_window(table_iter *t, uint32_t i)
 {
-    if (!in_place)
-        return t->use != SST_FILL;
-    return t->use == SST_WORK && sst_cache_budget(t->r->cache)->limit >= WINDOW_MEMORY_MIN;
+    if (t->use != SST_WORK || sst_cache_budget(t->r->cache)->limit < WINDOW_MEMORY_MIN)
+        return false;
+    if ((!t->window && window_begin(t) != FIRN_OK) || !window_holds(t, i))
+        return false;
+    return (i >= t->window_first && i < t->window_end) || window_load(t, i) == FIRN_OK;
 }
 
 /* ---- Reading ahead ---- */
@@ -296,7 +304,7 @@ static bool block_enter(table_iter *t, uint32_t i)
     sst_block_unref(&t->ref);
     t->backward = i < t->block;
     bool in_place = sst_reader_in_place(t->r);
-    if (goes_by_window(t, in_place)) {
+    if (in_place ? mapped_by_window(t, i) : t->use != SST_FILL) {
         rc = block_by_window(t, i);
     } else {
         ask_ahead(t, i, in_place);

@@ -7,7 +7,8 @@
  *   make room        in the log: a full segment is sealed, and the next one takes over; then its
  *                    memtable (E1, E2)
  *   append           the log gives out the numbers, and writes the frames
- *   index            the memtable's nodes point at the bytes in the log
+ *   index            the memtable's nodes point at the bytes in the log. Where the leader's own
+ *                    entry goes is looked for before the log is written (approach_index)
  *   publish          readers see it
  *   end              the next writer leads
  *   wait             until the log has synced it, if that was asked for
@@ -84,24 +85,31 @@ static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *er
     return rc;
 }
 
-/* Where the leader's own entry will be indexed; NULL: not known. */
-static memtable *index_of(const firn *db, const wal_request *leader)
+/* The leader's own entry, if it is the only one of its request: its key, and where it will be
+ * indexed. NULL: not known. */
+static memtable *index_of(const firn *db, const wal_request *leader, firn_slice *key)
 {
-    mem_part *part = leader->single ? mem_part_of(db->active, leader->head[1]) : NULL;
+    if (leader->count != 1)
+        return NULL;
+    const uint8_t *header = leader->single ? leader->head : leader->key.data;
+    mem_part *part = header[1] < ENTRY_BUCKETS ? mem_part_of(db->active, header[1]) : NULL;
+    *key = leader->single ? leader->key : entry_key(header);
     return part ? part->table : NULL;
 }
 
 /* What the index will wait for is on its way while the log is written. */
 static void approach_index(const firn *db, const wal_request *leader)
 {
-    memtable *index = index_of(db, leader);
+    firn_slice key;
+    memtable *index = index_of(db, leader, &key);
     if (index)
-        memtable_approach(index, leader->key);
+        memtable_approach(index, key);
 }
 
 static void arrive_at_index(const firn *db, const wal_request *leader)
 {
-    memtable *index = index_of(db, leader);
+    firn_slice key;
+    memtable *index = index_of(db, leader, &key);
     if (index)
         memtable_arrive(index);
 }

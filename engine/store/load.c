@@ -61,7 +61,8 @@ uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
 {
     /* However much of it is being done: the tables are there until it ends, and at the stop all
      * writers wait for that. */
-    uint32_t near = tables > L0_NEAR_STOP ? tables - L0_NEAR_STOP : 0;
+    uint32_t seen = tables < L0_STOP_AT ? tables : L0_STOP_AT;
+    uint32_t near = seen > L0_NEAR_STOP ? seen - L0_NEAR_STOP : 0;
     uint32_t least = near ? L0_SLOW_AT * SLOW_ONE + near * near * SLOW_ONE : 0;
     uint32_t left = load > relief ? load - relief : 0;
     return left > least ? left : least;

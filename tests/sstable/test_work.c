@@ -5,6 +5,7 @@
 #include "reader.h"
 
 #include <base/alloc.h>
+#include <errno.h>
 
 static uint64_t held(const sst_cache *c)
 {
@@ -192,6 +193,11 @@ static void work_leaves_the_pages_of_a_mapping_alone(void **state)
             simfs_flip_bit(t.sim, TABLE_PATH, 8000);
             assert_int_equal(table_read_all(r, &m, SST_WORK, &err), FIRN_DAMAGED);
             simfs_flip_bit(t.sim, TABLE_PATH, 8000);
+            /* A mapping is good, whatever has become of the file's name or of the descriptors. */
+            simfs_fail(t.sim, (simfs_fault){.calls = SIMFS_READ, .at = 1, .error = EMFILE, .forever = true});
+            assert_int_equal(table_read_all(r, &m, SST_WORK, &err), FIRN_OK);
+            assert_true(simfs_faults_hit(t.sim) > 0);
+            simfs_heal(t.sim);
         }
         sst_reader_close(r);
         model_release(&m);

@@ -74,9 +74,10 @@ typedef struct firn_options {
                                    - batches larger than a memtable (memory/4 at most), and their
                                      index, until they are flushed: at most four;
                                    - where memory is little, background work: for each of four
-                                     jobs 1 MiB, a few times the largest entry, and for each
-                                     compressed table that is read 64 KiB; from 16 MiB on for any
-                                     table, with more memory up to 256 KiB.
+                                     jobs 1 MiB, a few times the largest entry, and 64 KiB for
+                                     each table that it reads and that is not mapped; where memory
+                                     is 16 MiB or more, for each that it reads, and more with more
+                                     memory: a 256th of it, at most 256 KiB.
                                    Not counted:
                                    - firn_batch objects, which are the caller's;
                                    - of an iterator, its bounds, a key, up to 16 KiB of a value, and

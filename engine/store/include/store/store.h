@@ -65,9 +65,10 @@
 #define BASE_SEGMENTS 8  /* of log: as large as the smallest share of a level */
 #define JOB_TABLES    24 /* that a job reads, or more if the smallest shares of levels are large */
 #define PLAIN_LEVELS  2  /* from this level on, tables are compressed with AUTO */
-#define L0_SLOW_AT    9  /* from here writers are slowed, continuously more ... */
-#define L0_STOP_AT    24 /* ... until they wait */
-#define FROZEN_MAX    2  /* memtables that may wait for a flush before writers do */
+/* Writers are slowed beyond so many, continuously more; a little when a usual merge becomes due. */
+#define L0_SLOW_AT 9
+#define L0_STOP_AT 24 /* and here they wait */
+#define FROZEN_MAX 2  /* memtables that may wait for a flush before writers do */
 
 typedef struct counters {
     _Atomic uint64_t bytes_put, bytes_flushed, bytes_compacted, flushes, compactions;
