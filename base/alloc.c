@@ -123,9 +123,17 @@ void *heap_alloc(size_t size)
     return given(p, size);
 }
 
+/* calloc of the usual libc passes by the cache of each thread from which malloc serves small sizes;
+ * large ones it takes as zeroed pages. */
+#define CALLOC_MIN ((size_t)1 << 10)
+
 void *heap_zalloc(size_t size)
 {
     void *p = NULL;
+    if (size < CALLOC_MIN) {
+        p = heap_alloc(size);
+        return p ? memset(p, 0, size) : NULL;
+    }
     if (!must_fail(size)) {
         p = calloc(1, at_least_one(size));
         if (!p && heap_relieve())

@@ -88,6 +88,8 @@ void memtable_add(memtable *m, uint32_t offset, uint64_t seq)
 
 void memtable_approach(memtable *m, firn_slice key)
 {
+    if (skiplist_at_end(m))
+        return;
     /* In front of all versions that are there. */
     skiplist_target t = skiplist_target_seq(m, key, FIRN_MAX_SEQ);
     skiplist_approach(m, &t);

@@ -98,7 +98,7 @@ static void arrive(memtable_iter *it, uint32_t index)
 static void fail_changed(memtable_iter *it)
 {
     it->base.valid = false;
-    it->base.status = memtable_changed(&it->base.error);
+    it->base.status = memtable_changed(it->base.error);
 }
 
 /* A movement enters a leaf once, unless keys have changed in the log and lead it round. */
@@ -338,7 +338,6 @@ int memtable_iter_new(const memtable *m, iter **out)
     memset(it, 0, offsetof(memtable_iter, items));
     it->base.ops = &OPS;
     it->base.status = FIRN_OK;
-    it->base.error.offset = FIRN_NO_OFFSET;
     it->m = m;
     it->bound = UINT64_MAX;
     *out = &it->base;

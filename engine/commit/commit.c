@@ -98,20 +98,13 @@ static memtable *index_of(const firn *db, const wal_request *leader, firn_slice 
 }
 
 /* What the index will wait for is on its way while the log is written. */
-static void approach_index(const firn *db, const wal_request *leader)
+static memtable *approach_index(const firn *db, const wal_request *leader)
 {
     firn_slice key;
     memtable *index = index_of(db, leader, &key);
     if (index)
         memtable_approach(index, key);
-}
-
-static void arrive_at_index(const firn *db, const wal_request *leader)
-{
-    firn_slice key;
-    memtable *index = index_of(db, leader, &key);
-    if (index)
-        memtable_arrive(index);
+    return index;
 }
 
 static void index_group(firn *db, const wal_group *g)
@@ -139,9 +132,11 @@ static void lead(firn *db, wal_request *leader)
     wal_group g;
     firn_error error;
     error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
-    approach_index(db, leader);
+    const mem *active = db->active;
+    memtable *index = approach_index(db, leader);
     int rc = make_room(db, &g, leader, &error);
-    arrive_at_index(db, leader);
+    if (index && db->active == active)
+        memtable_arrive(index);
     if (rc == FIRN_OK)
         rc = wal_group_append(db->wal, &g, &error);
     if (rc == FIRN_OK) {
@@ -167,9 +162,8 @@ static int commit(firn *db, wal_request *r, firn_error *err)
     if (rc != FIRN_OK)
         return rc;
     rc = wal_await(db->wal, r);
-    if (rc == FIRN_OK && db->work_behind)
-        (void)db->work_behind(db,
-                              NULL); /* the write stands, whatever becomes of the work behind it */
+    if (rc == FIRN_OK && db->work_behind) /* the write stands, whatever becomes of that work */
+        (void)db->work_behind(db, NULL);
     return rc;
 }
 
@@ -208,6 +202,16 @@ void(firn_write_options_init)(firn_write_options *options)
     firn_write_options_init_sized(options, SIZED_FIRST(firn_write_options, durability));
 }
 
+static int given_durability(const firn_write_options *options, firn_durability *out,
+                            firn_error *err)
+{
+    firn_write_options o;
+    firn_write_options_init(&o);
+    int rc = sized_take(&write_options_kind, options, &o, err);
+    *out = o.durability;
+    return rc;
+}
+
 static int begin_write(firn *db, const firn_write_options *options, firn_durability *durability,
                        firn_error *err)
 {
@@ -219,13 +223,11 @@ static int begin_write(firn *db, const firn_write_options *options, firn_durabil
         error_hint(err, "open it without read_only");
         return FIRN_READ_ONLY;
     }
-    firn_write_options o;
-    firn_write_options_init(&o);
+    *durability = FIRN_DURABILITY_DEFAULT;
     if (options)
-        rc = sized_take(&write_options_kind, options, &o, err);
+        rc = given_durability(options, durability, err);
     if (rc != FIRN_OK)
         return rc;
-    *durability = o.durability;
     if (*durability == FIRN_DURABILITY_DEFAULT)
         *durability = db->options.durability;
     if ((unsigned)*durability > FIRN_DURABILITY_NONE)
