@@ -56,6 +56,7 @@ typedef struct table_iter {
     uint32_t block_first, block_end; /* the blocks in which the bounds leave something */
     uint32_t from, to;               /* of the held block, the entries that they leave */
     bool measured;                   /* the two above are known */
+    bool large;                      /* `ref` is one that defer may let go of */
     sst_use use;
     bool backward;   /* the way the last movement between blocks went */
     uint8_t *window; /* pages: window_room bytes, charged; NULL: not needed yet */
@@ -90,7 +91,7 @@ static void fail(table_iter *t, int rc)
 /* The block at hand is not what it was (B4). Always false. */
 static bool fail_changed(table_iter *t)
 {
-    fail(t, sst_reader_changed(t->r, t->ix->offsets[t->block], &t->base.error));
+    fail(t, sst_reader_changed(t->r, t->ix->offsets[t->block], t->base.error));
     return false;
 }
 
@@ -104,9 +105,12 @@ static void window_release(table_iter *t)
     t->window_room = 0;
 }
 
-/* Room for what one read may bring: less where memory is short, and no more than there is data. */
-static int window_begin(table_iter *t)
+/* Room for what one read may bring, if there is none yet: less where memory is short, and no more
+ * than there is data. */
+static int window_begin(table_iter *t, firn_error *err)
 {
+    if (t->window)
+        return FIRN_OK;
     memory_budget *b = sst_cache_budget(t->r->cache);
     uint64_t room = b->limit / WINDOW_MEMORY_SHARE;
     room = room < WINDOW_BYTES_LEAST ? WINDOW_BYTES_LEAST : room;
@@ -115,19 +119,19 @@ static int window_begin(table_iter *t)
         room = t->ix->offsets[t->ix->count];
     t->window = pages_alloc((size_t)room);
     if (!t->window)
-        return error_no_memory(&t->base.error);
+        return error_no_memory(err);
     t->window_room = (size_t)room;
     budget_charge(b, BUDGET_SCRATCH, t->window_room);
     return FIRN_OK;
 }
 
 /* Reads the whole blocks [first, end) as they are stored; they fit. */
-static int window_read(table_iter *t, uint32_t first, uint32_t end)
+static int window_read(table_iter *t, uint32_t first, uint32_t end, firn_error *err)
 {
     const sst_index *ix = t->ix;
     size_t size = (size_t)(ix->offsets[end] - ix->offsets[first]);
     t->window_first = t->window_end = 0;
-    int rc = fs_read(t->r->file, t->window, size, ix->offsets[first], &t->base.error);
+    int rc = fs_read(t->r->file, t->window, size, ix->offsets[first], err);
     if (rc != FIRN_OK)
         return rc;
     t->window_first = first;
@@ -147,7 +151,7 @@ static void ask_for_window(table_iter *t, uint32_t first, uint32_t end)
 }
 
 /* The window around i, in the direction of travel. */
-static int window_load(table_iter *t, uint32_t i)
+static int window_load(table_iter *t, uint32_t i, firn_error *err)
 {
     const sst_index *ix = t->ix;
     uint32_t first = i;
@@ -159,13 +163,26 @@ static int window_load(table_iter *t, uint32_t i)
         while (end < ix->count && ix->offsets[end + 1] - ix->offsets[first] <= t->window_room)
             end++;
     }
-    int rc = window_read(t, first, end);
+    /* What lies ahead may be unreadable; that concerns us only when we get there. */
+    bool alone = end - first == 1;
+    int rc = window_read(t, first, end, alone ? err : NULL);
     if (rc == FIRN_OK)
         ask_for_window(t, first, end);
-    /* What lies ahead may be unreadable; that concerns us only when we get there. */
-    if (rc != FIRN_OK && end - first > 1)
-        rc = window_read(t, i, i + 1);
+    else if (!alone)
+        rc = window_read(t, i, i + 1, err);
     return rc;
+}
+
+/* Is there a window that block i fits into? */
+static bool window_holds(const table_iter *t, uint32_t i)
+{
+    return t->ix->offsets[i + 1] - t->ix->offsets[i] <= t->window_room;
+}
+
+/* Brings block i, which fits, into the window. */
+static int window_bring(table_iter *t, uint32_t i, firn_error *err)
+{
+    return i >= t->window_first && i < t->window_end ? FIRN_OK : window_load(t, i, err);
 }
 
 /* Block i, by way of the window: a reader's is unpacked, and a large one is shared with others that
@@ -174,19 +191,17 @@ static int window_block(table_iter *t, uint32_t i, sst_block_ref *out)
 {
     const sst_wanted w = {t->ix, i, t->use};
     sst_cached *e;
-    int rc = FIRN_OK;
-    if (i < t->window_first || i >= t->window_end)
-        rc = window_load(t, i);
+    int rc = window_bring(t, i, t->base.error);
     if (rc != FIRN_OK)
         return rc;
     const uint64_t *offsets = t->ix->offsets;
     const uint8_t *stored = t->window + (offsets[i] - offsets[t->window_first]);
     rc = FIRN_NOT_FOUND;
     if (t->use == SST_WORK)
-        rc = sst_reader_stored(t->r, &w, stored, out, &t->base.error);
+        rc = sst_reader_stored(t->r, &w, stored, out, t->base.error);
     if (rc != FIRN_NOT_FOUND)
         return rc;
-    rc = sst_reader_unpack(t->r, &w, stored, &e, &t->base.error);
+    rc = sst_reader_unpack(t->r, &w, stored, &e, t->base.error);
     if (rc == FIRN_OK && t->use != SST_WORK && sst_cached_is_large(e))
         e = sst_cache_insert(e, false);
     if (rc == FIRN_OK)
@@ -194,21 +209,16 @@ static int window_block(table_iter *t, uint32_t i, sst_block_ref *out)
     return rc;
 }
 
-static bool window_holds(const table_iter *t, uint32_t i)
-{
-    return t->ix->offsets[i + 1] - t->ix->offsets[i] <= t->window_room;
-}
-
 static int block_by_window(table_iter *t, uint32_t i)
 {
     sst_load load;
     bool shares = t->use != SST_WORK;
-    int rc = t->window ? FIRN_OK : window_begin(t);
+    int rc = window_begin(t, t->base.error);
     if (rc != FIRN_OK)
         return rc;
     if (!window_holds(t, i))
         return sst_reader_cache_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref,
-                                      &t->base.error);
+                                      t->base.error);
     sst_cached *e = shares ? sst_cache_begin(t->r->cache, t->r->owner, i, &load) : NULL;
     if (e) {
         t->ref = (sst_block_ref){e->data, e, e->size};
@@ -226,9 +236,8 @@ static bool mapped_by_window(table_iter *t, uint32_t i)
 {
     if (t->use != SST_WORK || sst_cache_budget(t->r->cache)->limit < WINDOW_MEMORY_MIN)
         return false;
-    if ((!t->window && window_begin(t) != FIRN_OK) || !window_holds(t, i))
-        return false;
-    return (i >= t->window_first && i < t->window_end) || window_load(t, i) == FIRN_OK;
+    return window_begin(t, NULL) == FIRN_OK && window_holds(t, i) &&
+           window_bring(t, i, NULL) == FIRN_OK;
 }
 
 /* ---- Reading ahead ---- */
@@ -282,7 +291,7 @@ static int block_mapped(table_iter *t, uint32_t i)
             t->populated_to = to;
         }
     }
-    return sst_reader_map_block(t->r, t->ix, i, ready, &t->base.error);
+    return sst_reader_map_block(t->r, t->ix, i, ready, t->base.error);
 }
 
 /* What the bounds leave of the block that has just been entered: only the outermost two are cut.
@@ -311,13 +320,14 @@ static bool block_enter(table_iter *t, uint32_t i)
         if (in_place && !sst_reader_verified(t->r, i))
             rc = block_mapped(t, i);
         if (rc == FIRN_OK)
-            rc = sst_reader_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref, &t->base.error);
+            rc = sst_reader_block(t->r, &(sst_wanted){t->ix, i, t->use}, &t->ref, t->base.error);
     }
     if (rc != FIRN_OK) {
         fail(t, rc);
         return false;
     }
     t->block = i;
+    t->large = t->base.lazy && t->ref.pin && sst_cached_is_large(t->ref.pin);
     if (!sst_block_again(t->ref.data, t->ref.size, &t->b) ||
         t->b.prefix_size > t->r->props.key_bytes_max)
         return fail_changed(t);
@@ -361,12 +371,12 @@ static inline void show(table_iter *t, uint32_t body)
     t->base.deferred = false;
 }
 
-/* Behind each movement: lets go of a large block, if blocks take more than all memory that the
- * store may use; for its own work, with those of all its work. fetch unpacks it again. */
-static void defer(table_iter *t)
+/* Lets go of a large block, if blocks take more than all memory that the store may use; for its own
+ * work, with those of all its work. fetch unpacks it again. */
+static void defer_large(table_iter *t)
 {
     const memory_budget *b = sst_cache_budget(t->r->cache);
-    if (!t->base.lazy || !t->base.valid || !t->ref.pin || !sst_cached_is_large(t->ref.pin))
+    if (!t->base.valid)
         return;
     uint64_t outside = t->use == SST_WORK ? sst_cache_outside(t->r->cache) : 0;
     if (budget_held(b, BUDGET_BLOCKS) + outside <= b->limit)
@@ -374,6 +384,13 @@ static void defer(table_iter *t)
     sst_block_unref(&t->ref);
     t->base.value.data = NULL;
     t->base.deferred = true;
+}
+
+/* Behind each movement. */
+static inline void defer(table_iter *t)
+{
+    if (t->large)
+        defer_large(t);
 }
 
 /* Before another entry of the block is shown: holds it again, if defer let go of it. */
@@ -415,7 +432,7 @@ static void measure(table_iter *t)
 /* Pins the index. False: it cannot be had. */
 static bool take_index(table_iter *t)
 {
-    int rc = sst_reader_index(t->r, &t->part, &t->base.error);
+    int rc = sst_reader_index(t->r, &t->part, t->base.error);
     if (rc != FIRN_OK) {
         fail(t, rc);
         return false;
@@ -639,7 +656,6 @@ int sst_iter_new(sst_reader *r, sst_use use, iter **out)
         return FIRN_NO_MEMORY;
     memset(t, 0, sizeof *t);
     t->base.ops = &table_iter_ops;
-    t->base.error.offset = FIRN_NO_OFFSET;
     t->r = r;
     t->use = use;
     *out = &t->base;

@@ -193,7 +193,7 @@ int sst_reader_stored(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
     uint32_t size = sst_index_size(w->ix, w->i);
     sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
     sst_trailer trailer;
-    if (!says_plain(stored + size, size))
+    if (stored[size] != SST_COMPRESSION_NONE)
         return FIRN_NOT_FOUND;
     int rc = sst_trailer_check(&place, stored, size, &trailer, err);
     if (rc == FIRN_OK)
@@ -265,24 +265,6 @@ void sst_prefetch(const sst_reader *r, uint64_t key_hash)
         __builtin_prefetch(sst_filter_line(&filter->filter, key_hash));
 }
 
-/* A part for the time of a get. With a grace, one that is in memory needs no pin: *pin is NULL
- * then. */
-static int part_for_get(sst_reader *r, _Atomic(sst_part *) *home,
-                        int (*load)(sst_reader *r, sst_part **out, firn_error *err),
-                        const sst_part **out, sst_part **pin, firn_error *err)
-{
-    *pin = NULL;
-    /* seq_cst: behind the step by which the caller entered its section (unpublish in part.c). */
-    *out = r->grace ? atomic_load_explicit(home, memory_order_seq_cst) : NULL;
-    if (*out) {
-        sst_part_touch((sst_part *)*out);
-        return FIRN_OK;
-    }
-    int rc = load(r, pin, err);
-    *out = *pin;
-    return rc;
-}
-
 /* The filter does not deny the key: looks for it in its block. */
 static int get_in_block(sst_reader *r, const sst_index *ix, firn_slice key, uint64_t key_hash,
                         uint64_t seq_max, sst_hit *out, firn_error *err)
@@ -314,27 +296,59 @@ static int get_in_block(sst_reader *r, const sst_index *ix, firn_slice key, uint
     return FIRN_OK;
 }
 
-int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
-            firn_error *err)
+/* With a grace, an index that is in memory needs no pin. */
+static int get_by_index(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max,
+                        sst_hit *out, firn_error *err)
 {
-    const sst_part *part;
-    sst_part *pin;
-    int rc = FIRN_OK;
-    if (r->footer.filter.size != 0) {
-        rc = part_for_get(r, &r->filter, sst_reader_filter, &part, &pin, err);
-        if (rc == FIRN_OK && !sst_filter_may_contain(&part->filter, key_hash))
-            rc = FIRN_NOT_FOUND;
-        if (pin)
-            sst_reader_unpin(r, pin);
-    }
-    if (rc == FIRN_OK)
-        rc = part_for_get(r, &r->index, sst_reader_index, &part, &pin, err);
+    /* seq_cst: behind the step by which the caller entered its section (unpublish in part.c). */
+    sst_part *part = r->grace ? atomic_load_explicit(&r->index, memory_order_seq_cst) : NULL;
+    sst_part *pin = NULL;
+    int rc = part ? FIRN_OK : sst_reader_index(r, &pin, err);
     if (rc != FIRN_OK)
         return rc;
+    if (part)
+        sst_part_touch(part);
+    else
+        part = pin;
     rc = get_in_block(r, &part->index, key, key_hash, seq_max, out, err);
     if (pin)
         sst_reader_unpin(r, pin);
     return rc;
+}
+
+/* What the filter says, if it is in memory: most gets ask tables that do not have the key. */
+typedef enum opinion { NO_OPINION, MAY_BE_THERE, NOT_THERE } opinion;
+
+static inline opinion filter_says(const sst_reader *r, uint64_t key_hash)
+{
+    /* seq_cst: as in get_by_index. */
+    sst_part *part = r->grace ? atomic_load_explicit(&r->filter, memory_order_seq_cst) : NULL;
+    if (!part)
+        return NO_OPINION;
+    sst_part_touch(part);
+    return sst_filter_may_contain(&part->filter, key_hash) ? MAY_BE_THERE : NOT_THERE;
+}
+
+/* The filter's opinion, which has to be read first. */
+static int ask_filter(sst_reader *r, uint64_t key_hash, firn_error *err)
+{
+    sst_part *part;
+    int rc = sst_reader_filter(r, &part, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = sst_filter_may_contain(&part->filter, key_hash) ? FIRN_OK : FIRN_NOT_FOUND;
+    sst_reader_unpin(r, part);
+    return rc;
+}
+
+int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, sst_hit *out,
+            firn_error *err)
+{
+    opinion says = filter_says(r, key_hash);
+    if (says == NOT_THERE)
+        return FIRN_NOT_FOUND;
+    int rc = says == NO_OPINION && r->footer.filter.size ? ask_filter(r, key_hash, err) : FIRN_OK;
+    return rc == FIRN_OK ? get_by_index(r, key, key_hash, seq_max, out, err) : rc;
 }
 
 int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err)

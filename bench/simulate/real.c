@@ -125,10 +125,10 @@ static double runs_of_get(real *r, const version *v, uint64_t n)
     firn_slice key = {r->key, r->s->key_bytes};
     lookup l = {.key = key, .hash = sst_key_hash(key), .at = {.seq = firn_last_seq(r->db)}};
     for (run next; hit.answer == RESOLVE_GO_ON && (next = version_next_run(v, &at)).kind;) {
-        next = run_narrow(next, key);
-        if (next.kind == RUN_NONE)
+        table *t = run_table(next, key);
+        if (!t)
             continue;
-        check(run_get(next, &l, &hit, &err), &err, "the real store cannot be read");
+        check(run_get(run_of_table(t), &l, &hit, &err), &err, "the real store cannot be read");
         asked++;
     }
     if (hit.answer != RESOLVE_VALUE)

@@ -51,7 +51,7 @@ struct firn_iter {
     buf lower, upper;
     buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
     firn_slice current_key, current_value;
-    firn_error error;
+    firn_error error; /* the runs describe theirs here, too */
 };
 
 /* All runs of the view, within the limits of the iterator. */
@@ -67,7 +67,7 @@ static int open_runs(firn_iter *it, sst_use use)
         runs[count++] = view_mem_run(it->view, i);
     for (run r; (r = version_next_run(v, &at)).kind != RUN_NONE;)
         runs[count++] = r;
-    int rc = walk_open(runs, count, use, &it->limits, &it->walk);
+    int rc = walk_open(runs, count, use, &it->limits, &it->error, &it->walk);
     it->runs = it->walk.it;
     heap_free(runs);
     return rc;
@@ -169,6 +169,16 @@ void firn_iter_free(firn_iter *it)
     heap_free(it);
 }
 
+/* As buf_assign, without a call where there is room: once or twice a step. */
+static inline int copy_to(buf *b, firn_slice from)
+{
+    if (from.size == 0 || from.size > b->capacity)
+        return buf_assign(b, from.data, from.size);
+    memcpy(b->data, from.data, from.size);
+    b->size = from.size;
+    return FIRN_OK;
+}
+
 /* ---- ends ---- */
 
 static int stop(firn_iter *it, int rc)
@@ -187,10 +197,7 @@ static int stop_no_memory(firn_iter *it)
 /* The merge has no further element: its end, or its error. */
 static int stop_at_end(firn_iter *it)
 {
-    if (it->runs->status == FIRN_OK)
-        return stop(it, FIRN_END);
-    it->error = it->runs->error;
-    return stop(it, it->runs->status);
+    return stop(it, it->runs->status == FIRN_OK ? FIRN_END : it->runs->status);
 }
 
 static int show(firn_iter *it, firn_slice key, firn_slice value)
@@ -261,16 +268,6 @@ static int find_forward(firn_iter *it, bool skipping)
 }
 
 /* ---- backwards ---- */
-
-/* As buf_assign, without a call where there is room: once or twice a step. */
-static inline int copy_to(buf *b, firn_slice from)
-{
-    if (from.size == 0 || from.size > b->capacity)
-        return buf_assign(b, from.data, from.size);
-    memcpy(b->data, from.data, from.size);
-    b->size = from.size;
-    return FIRN_OK;
-}
 
 /* A value at which the merge stands. `sought`: by a seek to the newest version. */
 static inline int take_value(firn_iter *it, bool sought)
@@ -465,7 +462,7 @@ int firn_iter_next(firn_iter *it)
         m->ops->seek(m, slice_somewhere(buf_slice(&it->key)), 0);
         return find_forward(it, false);
     }
-    if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+    if (copy_to(&it->key, m->key) != FIRN_OK)
         return stop_no_memory(it);
     m->ops->next(m);
     return find_forward(it, true);

@@ -19,18 +19,28 @@
 /* Tables of level 0 whose filters are asked for before the first one is looked at. */
 enum { YOUNG_AHEAD = 32 };
 
+/* What is left to look at, newest first. */
 typedef struct ahead {
-    run runs[YOUNG_AHEAD + FIRN_LEVELS];
+    table *tables[YOUNG_AHEAD + FIRN_LEVELS];
     size_t count;
 } ahead;
 
 static inline void put_ahead(ahead *a, run r, const lookup *l)
 {
-    r = run_narrow(r, l->key);
-    if (r.kind == RUN_NONE)
+    table *t = run_table(r, l->key);
+    if (!t)
         return;
-    run_prefetch(r, l->hash);
-    a->runs[a->count++] = r;
+    run_prefetch(t, l->hash);
+    a->tables[a->count++] = t;
+}
+
+static int look_ahead(ahead *a, const lookup *l, run_hit *out, firn_error *err)
+{
+    int rc = FIRN_OK;
+    for (size_t i = 0; i < a->count && rc == FIRN_OK && out->answer == RESOLVE_GO_ON; i++)
+        rc = run_get_in_table(a->tables[i], l, out, err);
+    a->count = 0;
+    return rc;
 }
 
 /* The runs of the version, newest first. All filters are brought in before the first is looked at,
@@ -39,21 +49,20 @@ static int look_in_version(const version *v, lookup *l, run_hit *out, firn_error
 {
     ahead a;
     const level *young = &v->levels[0];
-    size_t at = 0;
+    a.count = 0;
     l->hash = sst_key_hash(l->key);
-    do {
-        for (a.count = 0; at < young->count && a.count < YOUNG_AHEAD; at++)
-            put_ahead(&a, run_of_table(young->tables[at]), l);
-        for (unsigned n = 1; at == young->count && n < FIRN_LEVELS; n++)
-            if (v->levels[n].count)
-                put_ahead(&a, run_of_level(&v->levels[n]), l);
-        for (size_t i = 0; i < a.count; i++) {
-            int rc = run_get(a.runs[i], l, out, err);
-            if (rc != FIRN_OK || out->answer != RESOLVE_GO_ON)
-                return rc;
-        }
-    } while (at < young->count);
-    return FIRN_OK;
+    for (size_t i = 0; i < young->count; i++) {
+        put_ahead(&a, run_of_table(young->tables[i]), l);
+        if (a.count < YOUNG_AHEAD)
+            continue;
+        int rc = look_ahead(&a, l, out, err);
+        if (rc != FIRN_OK || out->answer != RESOLVE_GO_ON)
+            return rc;
+    }
+    for (unsigned n = 1; n < FIRN_LEVELS; n++)
+        if (v->levels[n].count)
+            put_ahead(&a, run_of_level(&v->levels[n]), l);
+    return look_ahead(&a, l, out, err);
 }
 
 /* FIRN_OK: *out holds a value, from the newest run that has something to say. */

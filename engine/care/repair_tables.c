@@ -420,7 +420,7 @@ static int open_parts(const repair *r, uint8_t bucket, const iter_limits *limits
         if (r->parts[i].table->bucket == bucket)
             runs[count++] = run_of_table(r->parts[i].table);
     if (rc == FIRN_OK)
-        rc = walk_open(runs, count, SST_WORK, limits, out);
+        rc = walk_open(runs, count, SST_WORK, limits, r->err, out);
     heap_free(runs);
     return rc == FIRN_OK ? rc : error_no_memory(r->err);
 }

@@ -1,6 +1,7 @@
 /* build: tables from a sorted stream. A table ends between two keys, never between versions of one
  * (V2). Which versions of a key stay is decided in resolve.c; the loop that asks it is
  * build_add_all. */
+#include <assert.h>
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
@@ -261,6 +262,7 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
     filling f = {.b = b, .rules = rules};
     uint64_t seen = 0;
     int rc = FIRN_OK;
+    assert(it->error == err);
     keeper_init(&f.keeper, (const uint64_t *)(const void *)rules->snapshots->data,
                 rules->snapshots->size / sizeof(uint64_t));
     for (it->ops->first(it); rc == FIRN_OK && it->valid;) {
@@ -272,11 +274,8 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
         if (rc == FIRN_OK)
             it->ops->next(it);
     }
-    if (rc == FIRN_OK && it->status != FIRN_OK) {
+    if (rc == FIRN_OK)
         rc = it->status;
-        if (err)
-            *err = it->error;
-    }
     if (rc == FIRN_OK)
         rc = end_key(&f, err);
     buf_release(&f.key);

@@ -104,7 +104,7 @@ static bool closing(void *ctx)
 }
 
 /* Tables of level 0 may overlap each other and are a run each; those of a deeper level are one. */
-static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
+static int open_inputs(const job *j, part *p, level sides[2], walk *out)
 {
     size_t count = 0, apart = j->what.level == 0 ? j->what.counts[0] : 0;
     run *runs = heap_alloc((apart + 2) * sizeof *runs);
@@ -117,7 +117,7 @@ static int open_inputs(const job *j, const part *p, level sides[2], walk *out)
         sides[side] = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
         runs[count++] = run_of_level(&sides[side]);
     }
-    int rc = walk_open(runs, count, SST_WORK, bounded ? &p->limits : NULL, out);
+    int rc = walk_open(runs, count, SST_WORK, bounded ? &p->limits : NULL, &p->error, out);
     heap_free(runs);
     return rc;
 }

@@ -60,7 +60,7 @@ static int write_table(pace *p, mem *m, build *b, firn_error *err)
     run r = run_of_mem(m, b->bucket);
     int rc = snapshots_list(db, &snapshots);
     if (rc == FIRN_OK)
-        rc = walk_open(&r, 1, SST_WORK, NULL, &w);
+        rc = walk_open(&r, 1, SST_WORK, NULL, err, &w);
     rules.erased = &w.erased;
     if (rc != FIRN_OK)
         error_no_memory(err);

@@ -40,14 +40,15 @@ static bool enter(level_iter *l, size_t at)
         return false;
     l->at = at;
     sst_reader *r = NULL;
-    int rc = table_reader(l->level->tables[at], &r, &l->it.error);
+    int rc = table_reader(l->level->tables[at], &r, l->it.error);
     if (rc == FIRN_OK && (rc = sst_iter_new(r, l->use, &l->child)) != FIRN_OK)
-        error_no_memory(&l->it.error);
+        error_no_memory(l->it.error);
     if (rc != FIRN_OK) {
         fail(l, rc);
         return false;
     }
     l->child->limits = l->it.limits;
+    l->child->error = l->it.error;
     l->child->lazy = l->it.lazy;
     return true;
 }
@@ -58,10 +59,7 @@ static bool take(level_iter *l)
     iter *c = l->child;
     if (!c->valid) {
         l->it.valid = false;
-        if (c->status != FIRN_OK) {
-            l->it.error = c->error;
-            fail(l, c->status);
-        }
+        l->it.status = c->status;
         return c->status != FIRN_OK; /* an error ends the search as an element does */
     }
     l->it.key = c->key;

@@ -7,8 +7,9 @@
 #include <base/error.h>
 #include <base/slice.h>
 
+/* The key's first 16 bytes, so that few comparisons look at the keys themselves. */
 typedef struct slot {
-    uint64_t piece;
+    uint64_t piece, piece2;
     iter *child;
 } slot;
 
@@ -18,9 +19,15 @@ typedef struct merge_iter {
     bool backward;
     size_t count; /* children */
     size_t live;  /* slots in the heap; slot 0 is the current one */
+    size_t next;  /* the slot that comes first of those below slot 0; 0: not known */
     slot *heap;
     iter *children[];
 } merge_iter;
+
+static inline slot slot_of(iter *child)
+{
+    return (slot){slice_piece(child->key, 0), slice_piece(child->key, 8), child};
+}
 
 /* Does a come before b in the direction of travel? */
 static inline bool comes_first(const merge_iter *m, const slot *a, const slot *b)
@@ -28,6 +35,8 @@ static inline bool comes_first(const merge_iter *m, const slot *a, const slot *b
     int c;
     if (a->piece != b->piece)
         c = a->piece < b->piece ? -1 : 1;
+    else if (a->piece2 != b->piece2)
+        c = a->piece2 < b->piece2 ? -1 : 1;
     else
         c = slice_compare(a->child->key, b->child->key);
     if (c == 0)
@@ -35,19 +44,21 @@ static inline bool comes_first(const merge_iter *m, const slot *a, const slot *b
     return m->backward ? c > 0 : c < 0;
 }
 
-static void sift_down(merge_iter *m, size_t i)
+/* Of the two slots below slot i, the one that comes first; m->live or more: there are none. */
+static inline size_t first_below(const merge_iter *m, size_t i)
+{
+    size_t c = 2 * i + 1;
+    return c + 1 < m->live && comes_first(m, &m->heap[c + 1], &m->heap[c]) ? c + 1 : c;
+}
+
+/* Moves what is in slot i down; c is first_below(m, i). */
+static void sift_down(merge_iter *m, size_t i, size_t c)
 {
     slot moving = m->heap[i];
-    for (;;) {
-        size_t c = 2 * i + 1;
-        if (c >= m->live)
-            break;
-        if (c + 1 < m->live && comes_first(m, &m->heap[c + 1], &m->heap[c]))
-            c++;
-        if (!comes_first(m, &m->heap[c], &moving))
-            break;
+    while (c < m->live && comes_first(m, &m->heap[c], &moving)) {
         m->heap[i] = m->heap[c];
         i = c;
+        c = first_below(m, i);
     }
     m->heap[i] = moving;
 }
@@ -56,7 +67,6 @@ static void fail(merge_iter *m, const iter *child)
 {
     m->it.valid = false;
     m->it.status = child->status;
-    m->it.error = child->error;
 }
 
 static void take_top(merge_iter *m)
@@ -80,7 +90,8 @@ static void take_top(merge_iter *m)
     m->it.valid = true;
 }
 
-/* All children have been positioned: builds the heap. One child's error is the merge's. */
+/* All children have been positioned: builds the heap. One child's error is the merge's: the last
+ * one's, which is described (I4). */
 static void gather(merge_iter *m, bool backward)
 {
     m->backward = backward;
@@ -88,15 +99,16 @@ static void gather(merge_iter *m, bool backward)
     m->it.status = FIRN_OK;
     for (size_t i = 0; i < m->count; i++) {
         iter *c = m->children[i];
-        if (c->status != FIRN_OK) {
+        if (c->status != FIRN_OK)
             fail(m, c);
-            return;
-        }
-        if (c->valid)
-            m->heap[m->live++] = (slot){slice_piece(c->key, 0), c};
+        else if (c->valid)
+            m->heap[m->live++] = slot_of(c);
     }
+    if (m->it.status != FIRN_OK)
+        return;
     for (size_t i = m->live / 2; i-- > 0;)
-        sift_down(m, i);
+        sift_down(m, i, first_below(m, i));
+    m->next = 0;
     take_top(m);
 }
 
@@ -139,7 +151,7 @@ static bool turn(merge_iter *m, bool backward)
     uint64_t seq = m->it.seq;
     if (buf_assign(&m->key, m->it.key.data, m->it.key.size) != FIRN_OK) {
         m->it.valid = false;
-        m->it.status = error_no_memory(&m->it.error);
+        m->it.status = error_no_memory(m->it.error);
         return false;
     }
     if (backward)
@@ -149,20 +161,26 @@ static bool turn(merge_iter *m, bool backward)
     return true;
 }
 
-/* The top child has moved: puts it where it belongs now. */
-static void settle(merge_iter *m)
+/* The top child has moved: puts it where it belongs now. Often it stays on top, which one
+ * comparison tells, since the slots below have not changed. */
+static inline void settle(merge_iter *m)
 {
     iter *c = m->heap[0].child;
-    if (c->valid) {
-        m->heap[0].piece = slice_piece(c->key, 0);
+    if (__builtin_expect(c->valid, 1)) {
+        m->heap[0] = slot_of(c);
     } else if (c->status != FIRN_OK) {
         fail(m, c);
         return;
     } else {
         m->heap[0] = m->heap[--m->live];
+        m->next = 0;
     }
-    if (m->live > 1)
-        sift_down(m, 0);
+    if (m->next == 0)
+        m->next = first_below(m, 0);
+    if (m->next < m->live && comes_first(m, &m->heap[m->next], &m->heap[0])) {
+        sift_down(m, 0, m->next);
+        m->next = 0;
+    }
     take_top(m);
 }
 

@@ -1,7 +1,9 @@
 /* merge: many sorted runs as one (base/iter.h). Serves scans and compaction alike.
  *
- * A binary heap over the children, each slot with the first eight bytes of its child's key, so that
- * most comparisons touch neither key. No two children hold the same (key, number).
+ * A binary heap over the children, each slot with the first 16 bytes of its child's key, so that
+ * most comparisons touch neither key. Which slot comes next is kept while the top stays the same:
+ * a child that shows several elements in a row costs one comparison each. No two children hold the
+ * same (key, number).
  */
 #ifndef ENGINE_MERGE_H
 #define ENGINE_MERGE_H

@@ -69,7 +69,7 @@ void run_unpin(run_pin pin)
 
 /* ---- Iterating ---- */
 
-int run_iter_new(run r, sst_use use, const iter_limits *limits, iter **out)
+int run_iter_new(run r, sst_use use, const iter_limits *limits, firn_error *err, iter **out)
 {
     int rc;
     switch (r.kind) {
@@ -84,16 +84,20 @@ int run_iter_new(run r, sst_use use, const iter_limits *limits, iter **out)
         break;
     case RUN_NONE:
     default:
-        return merge_iter_new(NULL, 0, out);
+        rc = merge_iter_new(NULL, 0, out);
+        break;
     }
-    if (rc == FIRN_OK)
+    if (rc == FIRN_OK) {
         (*out)->limits = limits;
+        (*out)->error = err;
+    }
     return rc;
 }
 
 enum { FEW = 32 }; /* for so many runs nothing is allocated but what they take themselves */
 
-int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits, walk *out)
+int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits,
+              firn_error *err, walk *out)
 {
     size_t opened = 0;
     iter *few[FEW], **its = count <= FEW ? few : heap_alloc(count * sizeof *its);
@@ -102,13 +106,15 @@ int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *lim
     for (size_t i = 0; rc == FIRN_OK && i < count; i++) {
         if (!run_may_show(runs[i], limits))
             continue; /* R3 */
-        rc = run_iter_new(runs[i], use, limits, &its[opened]);
+        rc = run_iter_new(runs[i], use, limits, err, &its[opened]);
         if (rc == FIRN_OK) {
             opened++;
             rc = erasures_add(&out->erased, run_fragments(runs[i]));
         }
     }
     rc = merge_iter_of(rc, its, opened, &out->it);
+    if (rc == FIRN_OK)
+        out->it->error = err;
     if (its != few)
         heap_free(its);
     if (rc != FIRN_OK)
@@ -226,6 +232,7 @@ static int verify_mem(const mem_part *m, firn_error *err)
     int rc = memtable_iter_new(m->table, &it);
     if (rc != FIRN_OK)
         return error_no_memory(err);
+    it->error = err;
     for (it->ops->first(it); rc == FIRN_OK && it->valid; it->ops->next(it)) {
         int c = any ? slice_compare(buf_slice(&last), it->key) : -1;
         if (c > 0 || (c == 0 && seq <= it->seq) || it->seq < m->mem->seq_first)
@@ -235,8 +242,8 @@ static int verify_mem(const mem_part *m, firn_error *err)
         seq = it->seq;
         any = true;
     }
-    if (rc == FIRN_OK && it->status != FIRN_OK)
-        rc = error_give(err, it->status, &it->error);
+    if (rc == FIRN_OK)
+        rc = it->status;
     it->ops->close(it);
     buf_release(&last);
     return rc;

@@ -188,20 +188,15 @@ static int open_reader(table *t, sst_reader **out, firn_error *err) REQUIRES(t->
     return FIRN_OK;
 }
 
-int table_reader(table *t, sst_reader **out, firn_error *err)
+int table_open(table *t, sst_reader **out, firn_error *err)
 {
-    sst_reader *r = atomic_load_explicit(&t->reader, memory_order_acquire);
+    patience p = {0};
     int rc = FIRN_OK;
-    if (!r) {
-        patience p = {0};
-        patience_lock(&p, t->env->waits, FIRN_WAIT_BLOCK, &t->opening);
-        r = atomic_load_explicit(&t->reader, memory_order_acquire);
-        if (!r)
-            rc = open_reader(t, &r, err);
-        mutex_unlock(&t->opening);
-        patience_end(&p);
-    }
-    if (rc == FIRN_OK)
-        *out = r;
+    patience_lock(&p, t->env->waits, FIRN_WAIT_BLOCK, &t->opening);
+    *out = atomic_load_explicit(&t->reader, memory_order_acquire);
+    if (!*out)
+        rc = open_reader(t, out, err);
+    mutex_unlock(&t->opening);
+    patience_end(&p);
     return rc;
 }

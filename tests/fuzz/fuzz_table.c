@@ -51,7 +51,7 @@ static bool walk_forward(const bench *b, iter *it, fuzz_run *out)
         FUZZ_CHECK(it->status == FIRN_OK);
         fuzz_run_add(out, it->key, it->seq, it->kind, it->value);
     }
-    return !refused(it->status, &it->error);
+    return !refused(it->status, it->error);
 }
 
 static bool shows(const iter *it, const fuzz_run *r, size_t i)
@@ -68,7 +68,7 @@ static void walk_backward(iter *it, const fuzz_run *r, bool whole)
         FUZZ_CHECK(!whole || (left > 0 && shows(it, r, left - 1)));
         left -= left > 0;
     }
-    bool to_the_end = !refused(it->status, &it->error);
+    bool to_the_end = !refused(it->status, it->error);
     FUZZ_CHECK(to_the_end == whole && (!whole || left == 0));
 }
 
@@ -90,12 +90,12 @@ static void search(iter *it, const fuzz_run *r, bool right, firn_slice key, uint
     if (right)
         must_show(it, r, at);
     else
-        (void)refused(it->status, &it->error);
+        (void)refused(it->status, it->error);
     it->ops->seek_before(it, key, seq);
     if (right)
         must_show(it, r, at - 1);
     else
-        (void)refused(it->status, &it->error);
+        (void)refused(it->status, it->error);
 }
 
 static void get(sst_reader *reader, const fuzz_run *r, bool right, firn_slice key, uint64_t seq)
@@ -156,6 +156,7 @@ static void check_reader(const bench *b, sst_reader *reader, sst_use use, fuzz_r
     bool right = !refused(sst_verify(reader, &err), &err);
     FUZZ_CHECK(right || !b->as_written);
     FUZZ_CHECK(sst_iter_new(reader, use, &it) == FIRN_OK);
+    it->error = &err;
     bool whole = walk_forward(b, it, &r);
     FUZZ_CHECK(whole || !right);
     FUZZ_CHECK(!right || (fuzz_run_ascends(&r) &&

@@ -89,7 +89,9 @@ static unsigned use(const log_bed *b)
         told += hit.kind == 0;
         assert_true(hit.kind <= FIRN_DELETE && (hit.kind != 0 || hit.value.size == 0));
     }
+    firn_error err = {0};
     assert_int_equal(memtable_iter_new(b->m, &it), FIRN_OK);
+    it->error = &err;
     for (unsigned way = 0; way < 4; way++) {
         firn_slice middle = slice_of_str("the same00350");
         if (way < 2)
@@ -103,7 +105,7 @@ static unsigned use(const log_bed *b)
             way % 2 ? it->ops->prev(it) : it->ops->next(it);
         }
         assert_true(it->valid || it->status == FIRN_OK || it->status == FIRN_DAMAGED);
-        told += it->status == FIRN_DAMAGED && it->error.message[0] && it->error.hint[0];
+        told += it->status == FIRN_DAMAGED && err.message[0] && err.hint[0];
     }
     it->ops->close(it);
     return told;

@@ -296,6 +296,8 @@ int table_read_all(sst_reader *r, const model *m, sst_use use, firn_error *err)
     if (rc != FIRN_OK)
         return rc;
     size_t i = 0;
+    firn_error why = {0};
+    it->error = &why;
     for (it->ops->first(it); it->valid && rc == FIRN_OK; it->ops->next(it), i++) {
         if (i >= m->count || !version_shown(&m->v[i], it))
             rc = FIRN_INVALID;
@@ -303,7 +305,7 @@ int table_read_all(sst_reader *r, const model *m, sst_use use, firn_error *err)
     if (rc == FIRN_OK)
         rc = it->status != FIRN_OK ? it->status : i == m->count ? FIRN_OK : FIRN_INVALID;
     if (rc != FIRN_OK)
-        *err = it->error;
+        *err = why;
     if (rc == FIRN_OK || rc == FIRN_DAMAGED) {
         i = m->count;
         for (it->ops->last(it); it->valid && rc != FIRN_INVALID; it->ops->prev(it)) {

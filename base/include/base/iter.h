@@ -10,7 +10,8 @@
  *   I2  key and value are valid until the next movement or close of this iterator.
  *   I3  !valid && status == FIRN_OK: before the first or behind the last element.
  *   I4  an error (damage, I/O) makes the iterator invalid, stays in status and is described in
- *       *err.
+ *       *error, which all iterators below one share: so what is no error of the iterator's is
+ *       described elsewhere, and of several children that failed the last one counts.
  *   I5  with limits, an iterator is one over those elements alone that are within the limits: it
  *       shows no other, and a movement that would come to one goes on in its direction. However
  *       many versions of a key are too new, a movement takes a bounded number of steps to pass
@@ -68,7 +69,8 @@ struct iter {
     uint8_t kind; /* firn_kind */
     bool valid;
     bool lazy, deferred;
-    firn_error error; /* meaningful when status is not FIRN_OK */
+    /* Set like `limits`: where an error is described (I4). NULL: nowhere. */
+    firn_error *error;
 };
 
 /* Where a seek to (key, number) comes to within the limits: behind the lower bound and what is too

@@ -33,8 +33,16 @@ static inline int slice_compare(firn_slice a, firn_slice b)
     return (a.size > b.size) - (a.size < b.size);
 }
 
+/* Keys that follow each other differ in their last bytes: most answers are known without a call. */
 static inline bool slice_equal(firn_slice a, firn_slice b)
 {
+    if (a.size == b.size && a.size >= 8) {
+        uint64_t x, y;
+        memcpy(&x, a.data + a.size - 8, 8);
+        memcpy(&y, b.data + b.size - 8, 8);
+        if (x != y)
+            return false;
+    }
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 

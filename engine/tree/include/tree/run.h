@@ -2,8 +2,8 @@
  * sequence of versions of keys. Gets, iterators, flush, compaction, check and repair see runs and
  * nothing else; what kind a run is, is asked here alone.
  *
- *   run_narrow, run_prefetch   ahead of a get: the part of the run that may hold the key, and its
- *                              filter on the way
+ *   run_table, run_prefetch    ahead of a get: the one table that may hold the key, and its filter
+ *                              on the way
  *   run_get                    what the run says of a key to a reader
  *   run_keep, run_unpin        a found value stays where it is, for a caller that does not hold the
  *                              view
@@ -130,26 +130,21 @@ static inline bool table_covers(const table *t, firn_slice key)
            slice_compare(key, t->properties.key_max) <= 0;
 }
 
-/* The part of the run in which the key may lie: a memtable as it is, the one table of a level, or
- * RUN_NONE. */
-static inline run run_narrow(run r, firn_slice key)
+/* The one table of a table or a level in which the key may lie; NULL: there is none. */
+static inline table *run_table(run r, firn_slice key)
 {
+    table *t = r.table;
     if (r.kind == RUN_LEVEL) {
         size_t index = level_find(r.level, key);
-        r = index < r.level->count ? run_of_table(r.level->tables[index]) : (run){0};
+        t = index < r.level->count ? r.level->tables[index] : NULL;
     }
-    if (r.kind == RUN_TABLE && !table_covers(r.table, key))
-        return (run){0};
-    return r;
+    return t && table_covers(t, key) ? t : NULL;
 }
 
-/* Brings the filter of a narrowed run on its way, so that the cache misses of several runs overlap.
- */
-static inline void run_prefetch(run r, uint64_t hash)
+/* Brings the table's filter on its way, so that the cache misses of several tables overlap. */
+static inline void run_prefetch(const table *t, uint64_t hash)
 {
-    if (r.kind != RUN_TABLE)
-        return;
-    sst_reader *reader = atomic_load_explicit(&r.table->reader, memory_order_acquire);
+    const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
     if (reader)
         sst_prefetch(reader, hash);
 }
@@ -158,11 +153,11 @@ static inline void run_prefetch(run r, uint64_t hash)
  * holds the view, until run_drop or run_keep; with other answers it holds nothing. */
 static inline int run_get(run r, const lookup *l, run_hit *out, firn_error *err)
 {
-    if (r.kind == RUN_LEVEL)
-        r = run_narrow(r, l->key);
-    if (r.kind == RUN_TABLE)
-        return run_get_in_table(r.table, l, out, err);
     out->answer = RESOLVE_GO_ON;
+    if (r.kind == RUN_TABLE || r.kind == RUN_LEVEL) {
+        table *t = run_table(r, l->key);
+        return t ? run_get_in_table(t, l, out, err) : FIRN_OK;
+    }
     if (r.kind == RUN_NONE)
         return FIRN_OK;
     memtable_hit hit;
@@ -194,10 +189,10 @@ void run_unpin(run_pin pin); /* any thread, once; all-zero is allowed */
 
 /* ---- Iterating ---- */
 
-/* All versions within the limits (NULL: none), which stay as long as the iterator does. Tables are
- * opened when they are come to, and what fails then stands in the iterator's status.
- * FIRN_NO_MEMORY. */
-int run_iter_new(run r, sst_use use, const iter_limits *limits, iter **out);
+/* All versions within the limits (NULL: none). Tables are opened when they are come to; what fails
+ * then stands in the iterator's status, and is described in *err (may be NULL). Limits and *err
+ * stay as long as the iterator does. FIRN_NO_MEMORY, not described. */
+int run_iter_new(run r, sst_use use, const iter_limits *limits, firn_error *err, iter **out);
 
 /* Several runs as one. */
 typedef struct walk {
@@ -205,7 +200,8 @@ typedef struct walk {
     erasures erased; /* the range deletes of all of them */
 } walk;
 
-int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits, walk *out);
+int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits,
+              firn_error *err, walk *out);
 void walk_close(walk *w); /* all-zero is allowed */
 
 /* ---- Bounds ---- */

@@ -101,7 +101,13 @@ void table_unref(table *t);
 /* Whether the table is to be read in a mapping from now on, or by way of the cache. Any thread. */
 void table_set_mapped(table *t, bool mapped);
 /* Opens on first use, and looks whether it is the table that the manifest lists. Any thread. */
-int table_reader(table *t, sst_reader **out, firn_error *err);
+int table_open(table *t, sst_reader **out, firn_error *err);
+
+static inline int table_reader(table *t, sst_reader **out, firn_error *err)
+{
+    *out = atomic_load_explicit(&t->reader, memory_order_acquire);
+    return *out ? FIRN_OK : table_open(t, out, err);
+}
 
 /* May the limits leave anything of what lies between the two keys? Of the table? Told without
  * opening it. */
