@@ -10,9 +10,10 @@
 #define DELAY_NS_MAX                                                                               \
     UINT64_C(10000000) /* of one write; large ones come to L0_STOP_AT, and wait there */
 #define NS_PER_MS    1000000
-#define L0_NEAR_STOP 20        /* beyond so many tables, they count whatever is being done */
+#define L0_NEAR_STOP 19        /* beyond so many tables, they count whatever is being done */
 #define DEEP_USUAL   10        /* units of debt that merges bring along: they slow no writer */
 #define LOAD_MOST    (1 << 20) /* so that it is a number, however deep the debt */
+#define LEVEL0_WORTH 0.8       /* of its tables: what a job of level 0 takes off; see there */
 #define COUNTED_PART 64        /* of a memtable: many writers may put less than this at once */
 
 uint32_t slow_load(uint32_t tables, uint64_t debt, uint64_t unit)
@@ -53,7 +54,9 @@ bool slow_admits(uint32_t tables, size_t frozen, uint64_t ahead, uint32_t weight
 
 uint32_t slow_worth(size_t tables, uint64_t bytes, uint64_t unit)
 {
-    double worth = tables ? (double)tables : (double)bytes / (double)unit;
+    /* What goes down from level 0 must go on before more can follow it: a part of the load stays,
+     * so that writers are not faster while it goes down, and slower behind it. */
+    double worth = tables ? (double)tables * LEVEL0_WORTH : (double)bytes / (double)unit;
     return worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
 }
 
@@ -63,7 +66,7 @@ uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
      * writers wait for that. */
     uint32_t seen = tables < L0_STOP_AT ? tables : L0_STOP_AT;
     uint32_t near = seen > L0_NEAR_STOP ? seen - L0_NEAR_STOP : 0;
-    uint32_t least = near ? L0_SLOW_AT * SLOW_ONE + near * near * SLOW_ONE : 0;
+    uint32_t least = near ? (L0_SLOW_AT + 2 * near) * SLOW_ONE : 0;
     uint32_t left = load > relief ? load - relief : 0;
     return left > least ? left : least;
 }
@@ -82,7 +85,9 @@ uint64_t slow_delay_ns(uint32_t load, uint64_t bytes)
     if (load <= from)
         return 0;
     uint64_t range = most - from, over = (load < most ? load : most) - from;
-    return delay_of(bytes, NS_PER_BYTE_MAX * over * over, range * range, DELAY_NS_MAX);
+    /* The third power: where writers and compaction meet, a table more or less is little. */
+    return delay_of(bytes, NS_PER_BYTE_MAX * over * over * over, range * range * range,
+                    DELAY_NS_MAX);
 }
 
 uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint64_t bytes)
