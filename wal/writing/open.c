@@ -19,8 +19,9 @@
 
 /* What writers use up while the helper makes a segment, which takes a few syncs of the disk. */
 #define POPULATE_AHEAD_BYTES (UINT64_C(16) << 20)
-/* Less where every sync writes the pages that were made ready, too. */
-#define POPULATE_AHEAD_BATCH_BYTES (UINT64_C(512) << 10)
+/* Far less where every sync writes the pages that were made ready, too: it takes each of them away
+ * from the writer again, one by one, with an interrupt to all processors of the process. */
+#define POPULATE_AHEAD_BATCH_BYTES (UINT64_C(64) << 10)
 /* ---- Opening ---- */
 
 static wal *wal_alloc(const wal_config *config, fs_dir *dir, firn_error *err)
