@@ -88,7 +88,7 @@ void memtable_add(memtable *m, uint32_t offset, uint64_t seq)
 
 void memtable_approach(memtable *m, firn_slice key)
 {
-    if (skiplist_at_end(m))
+    if (m->ascends) /* where the next one goes is at hand, most likely */
         return;
     /* In front of all versions that are there. */
     skiplist_target t = skiplist_target_seq(m, key, FIRN_MAX_SEQ);

@@ -127,7 +127,9 @@ static void descend(memtable *m, const skiplist_target *t)
 
 void skiplist_approach(memtable *m, const skiplist_target *t)
 {
-    if (!finger_holds(m, t))
+    bool holds = finger_holds(m, t);
+    m->ascends = holds && !next_of(m->path[0], 0);
+    if (!holds)
         descend(m, t);
     __builtin_prefetch(leaf_of(m->path[0]), 1);
 }
@@ -253,8 +255,10 @@ static void split(memtable *m, skiplist_leaf *full, const skiplist_target *t, ui
 
 void skiplist_insert(memtable *m, const skiplist_target *t, uint64_t ref)
 {
-    if (!finger_holds(m, t))
+    if (!finger_holds(m, t)) {
         descend(m, t);
+        m->ascends = false;
+    }
     skiplist_leaf *leaf = leaf_of(m->path[0]);
     uint32_t count = atomic_load_explicit(&leaf->count, memory_order_relaxed);
     if (count == LEAF_CAPACITY) {

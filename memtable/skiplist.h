@@ -109,6 +109,7 @@ struct memtable {
     /* The finger: at each level the last node that is not above the entry added last, or
      * approached since (M9). */
     skiplist_node *path[TOWER_MAX];
+    bool ascends; /* what was approached last goes behind all, as what was added before it */
 };
 
 /* ---- skiplist_arena.c ---- */
@@ -157,14 +158,7 @@ skiplist_place skiplist_locate_last(const memtable *m);
 /* What holds the entries from `node` on. */
 skiplist_place skiplist_place_at(const skiplist_node *node);
 void skiplist_insert(memtable *m, const skiplist_target *t, uint64_t ref);
-/* Does the finger (M9) stand at the last leaf? So it does while keys ascend, and what the next one
- * needs is at hand. */
-static inline bool skiplist_at_end(const memtable *m)
-{
-    return atomic_load_explicit(&m->path[0]->next[0], memory_order_relaxed) == NULL;
-}
-
-/* Moves the finger to where an insert will go, and asks for the head of the leaf; then for the
+/* Moves the finger (M9) to where an insert will go, and asks for the head of the leaf; then for the
  * lines of it that the insert changes. */
 void skiplist_approach(memtable *m, const skiplist_target *t);
 void skiplist_arrive(const memtable *m);

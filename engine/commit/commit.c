@@ -135,7 +135,7 @@ static void lead(firn *db, wal_request *leader)
     const mem *active = db->active;
     memtable *index = approach_index(db, leader);
     int rc = make_room(db, &g, leader, &error);
-    if (index && db->active == active)
+    if (index && db->active == active) /* else it is another one's, and may be gone */
         memtable_arrive(index);
     if (rc == FIRN_OK)
         rc = wal_group_append(db->wal, &g, &error);

@@ -62,7 +62,7 @@ static bool cuts(void *ctx, const build *b, firn_slice key)
            slice_compare(l->tables[s->reach]->properties.key_min, key) <= 0;
 }
 
-/* What a job takes off the load (slow_load) when it is done. */
+/* What a job takes off the load (slow_load) while it runs. */
 static void begin_relief(job *j)
 {
     const firn *db = j->db;

@@ -54,8 +54,8 @@ bool slow_admits(uint32_t tables, size_t frozen, uint64_t ahead, uint32_t weight
 
 uint32_t slow_worth(size_t tables, uint64_t bytes, uint64_t unit)
 {
-    /* What goes down from level 0 must go on before more can follow it: a part of the load stays,
-     * so that writers are not faster while it goes down, and slower behind it. */
+    /* What goes down from level 0 must go on before more can follow it: until the job ends, a part
+     * of its load stays, so that writers are not fast while it runs, and slow behind it. */
     double worth = tables ? (double)tables * LEVEL0_WORTH : (double)bytes / (double)unit;
     return worth < L0_STOP_AT ? (uint32_t)(worth * SLOW_ONE) : L0_STOP_AT * SLOW_ONE;
 }
@@ -66,7 +66,7 @@ uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables)
      * writers wait for that. */
     uint32_t seen = tables < L0_STOP_AT ? tables : L0_STOP_AT;
     uint32_t near = seen > L0_NEAR_STOP ? seen - L0_NEAR_STOP : 0;
-    uint32_t least = near ? (L0_SLOW_AT + 2 * near) * SLOW_ONE : 0;
+    uint32_t least = near ? L0_SLOW_AT * SLOW_ONE + near * near * SLOW_ONE * 3 / 4 : 0;
     uint32_t left = load > relief ? load - relief : 0;
     return left > least ? left : least;
 }
@@ -84,6 +84,9 @@ uint64_t slow_delay_ns(uint32_t load, uint64_t bytes)
     const uint64_t from = (uint64_t)L0_SLOW_AT * SLOW_ONE, most = (uint64_t)L0_STOP_AT * SLOW_ONE;
     if (load <= from)
         return 0;
+    _Static_assert(DELAY_NS_MAX < UINT64_MAX / ((L0_STOP_AT * SLOW_ONE * L0_STOP_AT * SLOW_ONE) *
+                                                UINT64_C(1) * L0_STOP_AT * SLOW_ONE),
+                   "delay_of multiplies the two");
     uint64_t range = most - from, over = (load < most ? load : most) - from;
     /* The third power: where writers and compaction meet, a table more or less is little. */
     return delay_of(bytes, NS_PER_BYTE_MAX * over * over * over, range * range * range,

@@ -28,7 +28,7 @@ static void EveryWayToAllocateIsCountedAndCanFail(void **state)
     void *kept = heap_alloc(16);
     assert_non_null(kept);
     memcpy(kept, "0123456789abcdef", 16);
-    for (int way = 0; way < 6; way++) {
+    for (int way = 0; way < 7; way++) {
         void *p = kept;
         alloc_fail_at(1);
         switch (way) {
@@ -39,12 +39,15 @@ static void EveryWayToAllocateIsCountedAndCanFail(void **state)
             p = heap_zalloc(1);
             break;
         case 2:
-            p = heap_realloc(kept, 1 << 20);
+            p = heap_zalloc(10000);
             break;
         case 3:
-            p = heap_aligned(64, 1);
+            p = heap_realloc(kept, 1 << 20);
             break;
         case 4:
+            p = heap_aligned(64, 1);
+            break;
+        case 5:
             p = heap_strdup("x");
             break;
         default:
@@ -94,9 +97,17 @@ static void BlocksAreZeroedAlignedAndCopied(void **state)
 {
     (void)state;
     static const uint8_t zeros[10000];
-    uint8_t *p = heap_zalloc(sizeof zeros);
-    assert_memory_equal(p, zeros, sizeof zeros);
-    heap_free(p);
+    static const size_t sizes[] = {1, 100, 1023, 1024, 1025, sizeof zeros};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        uint8_t *used = heap_alloc(sizes[i]);
+        assert_non_null(used);
+        memset(used, 1, sizes[i]);
+        heap_free(used);
+        uint8_t *p = heap_zalloc(sizes[i]); /* where the other one was, perhaps */
+        assert_non_null(p);
+        assert_memory_equal(p, zeros, sizes[i]);
+        heap_free(p);
+    }
     for (size_t alignment = 1; alignment <= 4096; alignment *= 2) {
         void *aligned = heap_aligned(alignment, 100);
         assert_non_null(aligned);

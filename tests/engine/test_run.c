@@ -143,7 +143,7 @@ static void get_one(world *w, unsigned kind, run r, firn_slice key, uint64_t seq
 /* What is left of a run for a get: the table in which the key may lie. */
 static run narrowed(run r, firn_slice key)
 {
-    table *t = r.kind == RUN_TABLE || r.kind == RUN_LEVEL ? run_table(r, key) : NULL;
+    table *t = run_table(r, key);
     return t ? run_of_table(t) : r.kind == RUN_MEM ? r : (run){0};
 }
 

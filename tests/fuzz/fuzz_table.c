@@ -151,12 +151,12 @@ static void search_all(const bench *b, sst_reader *reader, iter *it, const fuzz_
 static void check_reader(const bench *b, sst_reader *reader, sst_use use, fuzz_run *first)
 {
     iter *it;
-    firn_error err = {0};
+    firn_error err = {0}, why = {0};
     fuzz_run r = {0};
     bool right = !refused(sst_verify(reader, &err), &err);
     FUZZ_CHECK(right || !b->as_written);
     FUZZ_CHECK(sst_iter_new(reader, use, &it) == FIRN_OK);
-    it->error = &err;
+    it->error = &why;
     bool whole = walk_forward(b, it, &r);
     FUZZ_CHECK(whole || !right);
     FUZZ_CHECK(!right || (fuzz_run_ascends(&r) &&

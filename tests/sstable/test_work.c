@@ -155,6 +155,27 @@ static void work_makes_no_reader_fail(void **state)
     }
 }
 
+/* A window that cannot be read as a whole is no failure: its block is read alone, or in place. */
+static void what_fails_ahead_is_told_nowhere(const table *t, sst_reader *r, const model *m,
+                                             sst_use use)
+{
+    iter *it;
+    firn_error why = {0};
+    uint64_t before = simfs_faults_hit(t->sim);
+    size_t seen = 0;
+    assert_int_equal(sst_iter_new(r, use, &it), FIRN_OK);
+    it->error = &why;
+    simfs_fail(t->sim, (simfs_fault){.calls = SIMFS_READ, .at = 1, .error = EIO});
+    for (it->ops->first(it); it->valid; it->ops->next(it))
+        seen++;
+    assert_int_equal(it->status, FIRN_OK);
+    assert_int_equal(seen, m->count);
+    assert_true(simfs_faults_hit(t->sim) > before);
+    assert_int_equal(why.status, FIRN_OK);
+    simfs_heal(t->sim);
+    it->ops->close(it);
+}
+
 /* Where memory is not scarce, a merge reads a mapped table by windows: it touches no page of the mapping, its blocks lie
  * where they were read, and what is wrong in them is told all the same. */
 static void work_leaves_the_pages_of_a_mapping_alone(void **state)
@@ -194,10 +215,15 @@ static void work_leaves_the_pages_of_a_mapping_alone(void **state)
             assert_int_equal(table_read_all(r, &m, SST_WORK, &err), FIRN_DAMAGED);
             simfs_flip_bit(t.sim, TABLE_PATH, 8000);
             /* A mapping is good, whatever has become of the file's name or of the descriptors. */
-            simfs_fail(t.sim, (simfs_fault){.calls = SIMFS_READ, .at = 1, .error = EMFILE, .forever = true});
+            simfs_fail(t.sim, (simfs_fault){
+                                  .calls = SIMFS_READ, .at = 1, .error = EMFILE, .forever = true});
             assert_int_equal(table_read_all(r, &m, SST_WORK, &err), FIRN_OK);
             assert_true(simfs_faults_hit(t.sim) > 0);
             simfs_heal(t.sim);
+            what_fails_ahead_is_told_nowhere(&t, r, &m, SST_WORK);
+            sst_reader_set_mapped(r, t.dir, false);
+            what_fails_ahead_is_told_nowhere(&t, r, &m, SST_WORK);
+            what_fails_ahead_is_told_nowhere(&t, r, &m, SST_PASS);
         }
         sst_reader_close(r);
         model_release(&m);

@@ -35,8 +35,8 @@ bool slow_admits(uint32_t tables, size_t frozen, uint64_t ahead, uint32_t weight
 /* The load that is left when running jobs have done `relief` of it, with so many tables in level 0.
  */
 uint32_t slow_load_left(uint32_t load, uint32_t relief, uint32_t tables);
-/* What a job takes off the load when it is done: of level 0 (most of) its tables, else (0) the
- * bytes that it reads. */
+/* What a job has taken off the load when all is merged, before it ends: of level 0 most of its
+ * tables, else (0) the bytes that it reads. */
 uint32_t slow_worth(size_t tables, uint64_t bytes, uint64_t unit);
 /* What a write of so many bytes owes under such a load. */
 uint64_t slow_delay_ns(uint32_t load, uint64_t bytes);

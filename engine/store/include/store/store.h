@@ -65,7 +65,8 @@
 #define BASE_SEGMENTS 8  /* of log: as large as the smallest share of a level */
 #define JOB_TABLES    24 /* that a job reads, or more if the smallest shares of levels are large */
 #define PLAIN_LEVELS  2  /* from this level on, tables are compressed with AUTO */
-/* Writers are slowed beyond so many, continuously more; very little when a usual merge becomes due. */
+/* Writers are slowed beyond so many, continuously more: very little while a usual merge becomes
+ * due. */
 #define L0_SLOW_AT 8
 #define L0_STOP_AT 24 /* and here they wait */
 #define FROZEN_MAX 2  /* memtables that may wait for a flush before writers do */

@@ -130,10 +130,10 @@ static inline bool table_covers(const table *t, firn_slice key)
            slice_compare(key, t->properties.key_max) <= 0;
 }
 
-/* The one table of a table or a level in which the key may lie; NULL: there is none. */
+/* The one table of a run in which the key may lie; NULL: there is none, or it is in memory. */
 static inline table *run_table(run r, firn_slice key)
 {
-    table *t = r.table;
+    table *t = r.kind == RUN_TABLE ? r.table : NULL;
     if (r.kind == RUN_LEVEL) {
         size_t index = level_find(r.level, key);
         t = index < r.level->count ? r.level->tables[index] : NULL;
