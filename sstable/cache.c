@@ -42,6 +42,8 @@ typedef struct shard {
     _Atomic uint64_t hits, misses;
 } shard;
 
+enum { WINDOWS_SHARE = 8, WINDOWS_LEAST = 512 << 10 };
+
 struct sst_cache {
     shard shards[SHARDS_MAX];
     unsigned shard_count; /* a power of two */
@@ -55,6 +57,7 @@ struct sst_cache {
     _Atomic uint64_t used;    /* relaxed: a sum for reports */
     _Atomic uint64_t large;   /* relaxed: of the budget's blocks, those with pages of their own */
     _Atomic uint64_t outside; /* relaxed: a sum (C6) */
+    _Atomic uint64_t windows; /* relaxed: a sum, of scans that pass the cache by */
     _Atomic uint64_t owner;   /* relaxed: only distinctness matters */
 };
 
@@ -618,6 +621,22 @@ int sst_cache_take_outside(sst_cache *c, uint32_t size, sst_cached **out, firn_e
 uint64_t sst_cache_outside(const sst_cache *c)
 {
     return atomic_load_explicit(&c->outside, memory_order_relaxed);
+}
+
+bool sst_cache_take_window(sst_cache *c, uint64_t bytes)
+{
+    uint64_t most = c->budget->limit / WINDOWS_SHARE;
+    if (most < WINDOWS_LEAST)
+        most = WINDOWS_LEAST;
+    if (atomic_fetch_add_explicit(&c->windows, bytes, memory_order_relaxed) + bytes <= most)
+        return true;
+    sst_cache_give_window(c, bytes);
+    return false;
+}
+
+void sst_cache_give_window(sst_cache *c, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&c->windows, bytes, memory_order_relaxed);
 }
 
 static void outside_free(sst_cached *e)

@@ -83,6 +83,10 @@ int sst_cache_reserve(sst_cache *c, uint64_t owner, uint32_t block, uint32_t siz
 int sst_cache_take_outside(sst_cache *c, uint32_t size, sst_cached **out, firn_error *err);
 /* Bytes of such blocks. */
 uint64_t sst_cache_outside(const sst_cache *c);
+/* A scan that passes the cache by asks for room for its window, and gives it back. False: all of
+ * them have an eighth of the memory already, or 512 KiB. They are charged by the scans. */
+bool sst_cache_take_window(sst_cache *c, uint64_t bytes);
+void sst_cache_give_window(sst_cache *c, uint64_t bytes);
 /* Lets others find the entry: as a member where C1 and C3 allow and `stays`, else as a guest. Takes
  * over the caller's pin and returns the entry to use instead, pinned: another thread may have been
  * first. */

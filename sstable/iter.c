@@ -5,7 +5,8 @@
  *
  * With SST_FILL the blocks come as for a get, and of a mapped table from the mapping. Else windows
  * of whole blocks are read into a private buffer, from which each block is unpacked, past the
- * cache: for SST_PASS beside what the cache has, and for SST_WORK without a look at it (C6).
+ * cache: for SST_PASS beside what the cache has, as long as there is room for so many windows, and
+ * for SST_WORK without a look at it (C6).
  *
  * A merge touches each page of a mapping once, and bringing a page into the address space costs
  * more than copying it, most of all in a virtual machine. So with SST_WORK a mapped table is read
@@ -99,6 +100,8 @@ static bool fail_changed(table_iter *t)
 
 static void window_release(table_iter *t)
 {
+    if (t->window && t->use != SST_WORK)
+        sst_cache_give_window(t->r->cache, t->window_room);
     budget_release(sst_cache_budget(t->r->cache), BUDGET_SCRATCH, t->window_room);
     pages_free(t->window, t->window_room);
     t->window = NULL;
@@ -106,7 +109,8 @@ static void window_release(table_iter *t)
 }
 
 /* Room for what one read may bring, if there is none yet: less where memory is short, and no more
- * than there is data. */
+ * than there is data. None when other scans have all that there is for them: then no block fits,
+ * and each is read alone. */
 static int window_begin(table_iter *t, firn_error *err)
 {
     if (t->window)
@@ -117,9 +121,14 @@ static int window_begin(table_iter *t, firn_error *err)
     room = room > WINDOW_BYTES ? WINDOW_BYTES : room;
     if (room > t->ix->offsets[t->ix->count])
         room = t->ix->offsets[t->ix->count];
+    if (t->use != SST_WORK && !sst_cache_take_window(t->r->cache, room))
+        return FIRN_OK;
     t->window = pages_alloc((size_t)room);
-    if (!t->window)
+    if (!t->window) {
+        if (t->use != SST_WORK)
+            sst_cache_give_window(t->r->cache, room);
         return error_no_memory(err);
+    }
     t->window_room = (size_t)room;
     budget_charge(b, BUDGET_SCRATCH, t->window_room);
     return FIRN_OK;

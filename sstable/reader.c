@@ -110,22 +110,17 @@ static int entry_for(sst_reader *r, const sst_wanted *w, uint32_t size, sst_cach
                               : sst_cache_reserve(r->cache, r->owner, w->i, size, out, err);
 }
 
-int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_cached **out,
-                      firn_error *err)
+/* Fills an entry, which is let go of when that fails, with a block whose trailer was found right. */
+static int fill(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
+                const sst_trailer *trailer, sst_cached *e, firn_error *err)
 {
     uint32_t size = sst_index_size(w->ix, w->i);
     sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
-    sst_trailer trailer;
-    sst_cached *e;
-    int rc = sst_trailer_check(&place, stored, size, &trailer, err);
-    if (rc == FIRN_OK)
-        rc = entry_for(r, w, trailer.raw_size, &e, err);
-    if (rc != FIRN_OK)
-        return rc;
-    if (trailer.compression == SST_COMPRESSION_NONE) {
+    int rc = FIRN_OK;
+    if (trailer->compression == SST_COMPRESSION_NONE) {
         memcpy(e->data, stored, size);
     } else {
-        rc = sst_unpack(trailer.compression, (firn_slice){stored, size}, e->data, e->size);
+        rc = sst_unpack(trailer->compression, (firn_slice){stored, size}, e->data, e->size);
         if (rc == FIRN_DAMAGED)
             sst_refuse(&place, rc, "a block does not unpack to what it says", err);
         else if (rc != FIRN_OK)
@@ -134,12 +129,20 @@ int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
     memset(e->data + e->size, 0, SST_TRAILER_BYTES); /* B3: readable, and the same every time */
     if (rc == FIRN_OK)
         rc = structure_check(r, place.offset, e->data, e->size, err);
-    if (rc != FIRN_OK) {
+    if (rc != FIRN_OK)
         sst_cache_unpin(e);
-        return rc;
-    }
-    *out = e;
-    return FIRN_OK;
+    return rc;
+}
+
+int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_cached **out,
+                      firn_error *err)
+{
+    sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
+    sst_trailer trailer;
+    int rc = sst_trailer_check(&place, stored, sst_index_size(w->ix, w->i), &trailer, err);
+    if (rc == FIRN_OK)
+        rc = entry_for(r, w, trailer.raw_size, out, err);
+    return rc == FIRN_OK ? fill(r, w, stored, &trailer, *out, err) : rc;
 }
 
 /* Puts a block that is stored as it is where it shall stay. */
@@ -168,25 +171,6 @@ static int read_in_place(sst_reader *r, const sst_wanted *w, sst_cached **out, f
     return FIRN_OK;
 }
 
-/* Does the trailer of a block say that it is stored as it is? Not judged yet. */
-static bool says_plain(const uint8_t bytes[SST_TRAILER_BYTES], uint32_t size)
-{
-    sst_trailer trailer;
-    const char *why;
-    return sst_trailer_get(bytes, size, &trailer, &why) == FIRN_OK &&
-           trailer.compression == SST_COMPRESSION_NONE;
-}
-
-/* Only large blocks are worth the look. */
-static bool is_plain(const sst_reader *r, const sst_wanted *w)
-{
-    uint8_t bytes[SST_TRAILER_BYTES];
-    uint32_t size = sst_index_size(w->ix, w->i);
-    return size >= STORED_PAGES_MIN &&
-           fs_read(r->file, bytes, sizeof bytes, w->ix->offsets[w->i] + size, NULL) == FIRN_OK &&
-           says_plain(bytes, size);
-}
-
 int sst_reader_stored(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_block_ref *out,
                       firn_error *err)
 {
@@ -205,24 +189,81 @@ int sst_reader_stored(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
 
 /* A stored block for as long as it takes to unpack it. Large ones get pages: a heap may keep what
  * it gets back, each thread's its own. */
-static int read_and_unpack(sst_reader *r, const sst_wanted *w, sst_cached **out, firn_error *err)
+static uint8_t *stored_begin(memory_budget *b, size_t size, firn_error *err)
 {
-    size_t size = (size_t)sst_index_size(w->ix, w->i) + SST_TRAILER_BYTES;
-    if (is_plain(r, w))
-        return read_in_place(r, w, out, err);
-    memory_budget *b = sst_cache_budget(r->cache);
     uint8_t *stored = size < STORED_PAGES_MIN ? heap_alloc(size) : pages_alloc(size);
-    if (!stored)
-        return error_no_memory(err);
-    budget_charge(b, BUDGET_SCRATCH, size);
-    int rc = fs_read(r->file, stored, size, w->ix->offsets[w->i], err);
-    if (rc == FIRN_OK)
-        rc = sst_reader_unpack(r, w, stored, out, err);
+    if (stored)
+        budget_charge(b, BUDGET_SCRATCH, size);
+    else
+        error_no_memory(err);
+    return stored;
+}
+
+static void stored_end(memory_budget *b, uint8_t *stored, size_t size)
+{
     budget_release(b, BUDGET_SCRATCH, size);
     if (size < STORED_PAGES_MIN)
         heap_free(stored);
     else
         pages_free(stored, size);
+}
+
+/* A large packed block, of which the trailer says so much: its room is asked for before anything is
+ * read, so that readers that are refused take nothing. Takes over e. */
+static int read_into(sst_reader *r, const sst_wanted *w, const sst_trailer *said, sst_cached *e,
+                     firn_error *err)
+{
+    memory_budget *b = sst_cache_budget(r->cache);
+    uint32_t size = sst_index_size(w->ix, w->i);
+    size_t bytes = (size_t)size + SST_TRAILER_BYTES;
+    sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
+    sst_trailer trailer;
+    uint8_t *stored = stored_begin(b, bytes, err);
+    int rc = stored ? fs_read(r->file, stored, bytes, place.offset, err) : FIRN_NO_MEMORY;
+    if (rc == FIRN_OK)
+        rc = sst_trailer_check(&place, stored, size, &trailer, err);
+    if (rc == FIRN_OK &&
+        (trailer.raw_size != said->raw_size || trailer.compression != said->compression))
+        rc = sst_refuse(&place, FIRN_DAMAGED, "a block changes while it is read", err);
+    if (rc == FIRN_OK)
+        rc = fill(r, w, stored, &trailer, e, err);
+    else
+        sst_cache_unpin(e);
+    if (stored)
+        stored_end(b, stored, bytes);
+    return rc;
+}
+
+/* What the trailer of a large block says, not judged yet. False: the block is small, or that cannot
+ * be read or be right, and reading all of it says why. */
+static bool large_says(const sst_reader *r, const sst_wanted *w, sst_trailer *out)
+{
+    uint8_t bytes[SST_TRAILER_BYTES];
+    const char *why;
+    uint32_t size = sst_index_size(w->ix, w->i);
+    return size >= STORED_PAGES_MIN &&
+           fs_read(r->file, bytes, sizeof bytes, w->ix->offsets[w->i] + size, NULL) == FIRN_OK &&
+           sst_trailer_get(bytes, size, out, &why) == FIRN_OK;
+}
+
+static int read_and_unpack(sst_reader *r, const sst_wanted *w, sst_cached **out, firn_error *err)
+{
+    memory_budget *b = sst_cache_budget(r->cache);
+    sst_trailer said;
+    if (large_says(r, w, &said)) {
+        if (said.compression == SST_COMPRESSION_NONE)
+            return read_in_place(r, w, out, err);
+        int rc = entry_for(r, w, said.raw_size, out, err);
+        return rc == FIRN_OK ? read_into(r, w, &said, *out, err) : rc;
+    }
+    size_t size = (size_t)sst_index_size(w->ix, w->i) + SST_TRAILER_BYTES;
+    uint8_t *stored = stored_begin(b, size, err);
+    if (!stored)
+        return FIRN_NO_MEMORY;
+    int rc = fs_read(r->file, stored, size, w->ix->offsets[w->i], err);
+    if (rc == FIRN_OK)
+        rc = sst_reader_unpack(r, w, stored, out, err);
+    stored_end(b, stored, size);
     return rc;
 }
 

@@ -155,6 +155,90 @@ static void work_makes_no_reader_fail(void **state)
     }
 }
 
+/* Values that are half packed away, each in a block of its own. */
+static void packed_table(table *t, sst_reader **r, model *m, unsigned count, size_t value_bytes,
+                         size_t limit)
+{
+    firn_error err;
+    char key[8];
+    rng rnd = rng_init(3);
+    uint8_t *value = heap_zalloc(value_bytes);
+    assert_non_null(value);
+    *m = (model){.seq_top = 10};
+    table_init(t, limit);
+    t->wo.compression = SST_COMPRESSION_LZ4;
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "%04u", i);
+        rng_fill(&rnd, value, value_bytes / 2);
+        value[value_bytes - 1] = (uint8_t)i;
+        model_add(m, slice_of_str(key), 1, FIRN_PUT, (firn_slice){value, value_bytes});
+    }
+    heap_free(value);
+    assert_int_equal(table_build(t, m, &err), FIRN_OK);
+    assert_int_equal(table_open(t, r, &err), FIRN_OK);
+}
+
+/* However many readers come for values that are too many: each is refused before it has taken a
+ * block as it is stored. */
+static void a_refused_reader_has_read_no_block(void **state)
+{
+    (void)state;
+    table t;
+    sst_reader *r;
+    sst_hit hits[WORK_KEYS], one;
+    model m;
+    packed_table(&t, &r, &m, 8, 1 << 20, 1 << 20);
+    sst_cache_budget(t.cache)->most = 2 << 20;
+    unsigned held = hold_all_that_goes(r, 0, hits);
+    uint64_t before = simfs_faults_hit(t.sim);
+    simfs_fail(t.sim, (simfs_fault){.calls = SIMFS_READ, .at = 2, .error = EIO});
+    assert_int_equal(get_numbered(r, held, &one), FIRN_NO_MEMORY);
+    assert_int_equal(simfs_faults_hit(t.sim), before); /* it has read a trailer alone */
+    simfs_heal(t.sim);
+    release_all(hits, held);
+    assert_int_equal(get_numbered(r, held, &one), FIRN_OK);
+    sst_pin_release(&one.pin);
+    model_release(&m);
+    sst_reader_close(r);
+    table_release(&t);
+}
+
+/* Scans that pass the cache by have so much for their windows together; those that come then read
+ * block by block, and show the same. */
+static void windows_of_scans_are_bounded(void **state)
+{
+    (void)state;
+    enum { SCANS = 40 };
+    table t;
+    sst_reader *r;
+    iter *its[SCANS];
+    model m;
+    packed_table(&t, &r, &m, 100, 4 << 10, 1 << 20);
+    memory_budget *b = sst_cache_budget(t.cache);
+    for (unsigned n = 0; n < SCANS; n++) {
+        assert_int_equal(sst_iter_new(r, SST_PASS, &its[n]), FIRN_OK);
+        its[n]->ops->first(its[n]);
+    }
+    assert_in_range(budget_held(b, BUDGET_SCRATCH), 256 << 10, 512 << 10);
+    for (size_t i = 0; i < m.count; i++)
+        for (unsigned n = 0; n < SCANS; n++) {
+            assert_true(version_shown(&m.v[i], its[n]));
+            its[n]->ops->next(its[n]);
+        }
+    for (unsigned n = 0; n < SCANS; n++) {
+        assert_false(its[n]->valid);
+        assert_int_equal(its[n]->status, FIRN_OK);
+        its[n]->ops->close(its[n]);
+    }
+    assert_int_equal(budget_held(b, BUDGET_SCRATCH), 0);
+    assert_true(sst_cache_take_window(t.cache, 512 << 10)); /* all of it has been given back */
+    assert_false(sst_cache_take_window(t.cache, 1));
+    sst_cache_give_window(t.cache, 512 << 10);
+    model_release(&m);
+    sst_reader_close(r);
+    table_release(&t);
+}
+
 /* A window that cannot be read as a whole is no failure: its block is read alone, or in place. */
 static void what_fails_ahead_is_told_nowhere(const table *t, sst_reader *r, const model *m,
                                              sst_use use)
@@ -237,6 +321,8 @@ int main(void)
         cmocka_unit_test(work_goes_on_while_readers_hold_all_they_may),
         cmocka_unit_test(work_makes_no_reader_fail),
         cmocka_unit_test(work_leaves_the_pages_of_a_mapping_alone),
+        cmocka_unit_test(a_refused_reader_has_read_no_block),
+        cmocka_unit_test(windows_of_scans_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

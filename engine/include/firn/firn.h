@@ -71,6 +71,11 @@ typedef struct firn_options {
                                      read that would have to unpack another one is FIRN_NO_MEMORY;
                                      and memtables, of which an iterator has up to four that are
                                      filled, and a value one;
+                                   - windows of iterators with bypass_cache: an eighth of it, or 512
+                                     KiB if that is more;
+                                   - of an earlier life's log, when a store is opened, what is not
+                                     flushed, until it is; in a handle that only reads, until it is
+                                     closed: up to six segments, and their index;
                                    - batches larger than a memtable (memory/4 at most), and their
                                      index, until they are flushed: at most four;
                                    - where memory is little, background work: for each of four

@@ -46,7 +46,8 @@ typedef struct firn_wal_options {
     uint32_t batch_writes;
     uint64_t batch_bytes;     /* ... or so many bytes (default 1 MiB) ... */
     uint32_t batch_ms;        /* ... or so many milliseconds, also when idle (default 50) */
-    uint64_t segment_bytes;   /* default 64 MiB; 8 KiB to 4 GiB - 4 KiB; rounded up to 4 KiB */
+    uint64_t segment_bytes;   /* default 64 MiB; 8 KiB to 4 GiB - 4 KiB; rounded up to 4 KiB. Each
+                                 segment takes a file descriptor until it is truncated */
     uint64_t max_batch_bytes; /* default and limit FIRN_MAX_BATCH_BYTES */
     firn_recovery recovery;   /* default TAIL */
     bool create_if_missing;   /* default true: makes the folder and its parents */
