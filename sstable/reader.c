@@ -110,7 +110,7 @@ static int entry_for(sst_reader *r, const sst_wanted *w, uint32_t size, sst_cach
                               : sst_cache_reserve(r->cache, r->owner, w->i, size, out, err);
 }
 
-/* Fills an entry, which is let go of when that fails, with a block whose trailer was found right. */
+/* Fills an entry, which is let go of when that fails, with a block whose trailer was right. */
 static int fill(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
                 const sst_trailer *trailer, sst_cached *e, firn_error *err)
 {

@@ -76,7 +76,8 @@ double decide_delay_ns(const pressure *p, double bytes)
                       .tables = p->level0,
                       .frozen = p->frozen,
                       .done = (uint32_t)(p->done * SLOW_ONE),
-                      .filled = (uint32_t)(p->filled * SLOW_ONE)};
+                      .filled = (uint32_t)(p->filled * SLOW_ONE),
+                      .others = p->others};
     bool for_flush;
     return (double)slow_owed_ns(&now, (uint64_t)bytes, &for_flush);
 }

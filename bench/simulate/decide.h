@@ -32,6 +32,7 @@ typedef struct pressure {
     double filled, done;     /* of the active memtable, and of the flush */
     uint64_t debt, unit;     /* schedule_debt, schedule_unit */
     double relief;           /* what running jobs have done of it */
+    unsigned others;         /* writers beside the one that asks: all of them are slowed */
 } pressure;
 double decide_delay_ns(const pressure *p, double bytes);
 /* What the job takes off that when it is done. */

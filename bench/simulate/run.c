@@ -209,7 +209,8 @@ static double mem_room(const run *r)
 
 static double delay_ns(const run *r)
 {
-    pressure p = {.level0 = level0(r),
+    pressure p = {.others = r->settings->writers - 1,
+                  .level0 = level0(r),
                   .frozen = r->frozen_count,
                   .filled = r->active.writes / mem_room(r),
                   .done = r->flush.on ? (1 - r->flush.left) * SLOW_FLUSH_READ : 0,

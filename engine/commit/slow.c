@@ -73,9 +73,11 @@ static int wait_for_room(firn *db, const room_turn *turn, uint32_t weight, firn_
 static void sleep_ms(firn *db, uint32_t ms, firn_wait cause)
 {
     patience p = {0};
+    atomic_fetch_add_explicit(&db->slowed, 1, memory_order_relaxed);
     patience_begin(&p, &db->waits, cause);
     thread_sleep_ms(ms);
     patience_end(&p);
+    atomic_fetch_sub_explicit(&db->slowed, 1, memory_order_relaxed);
 }
 
 static uint32_t told(const _Atomic uint32_t *figure)
@@ -91,7 +93,8 @@ static uint64_t delay_now(const firn *db, uint64_t bytes, firn_wait *cause)
                       .tables = told(&db->pressure) & ~PRESSURE_STOP,
                       .frozen = told(&db->frozen),
                       .done = told(&db->flush_done),
-                      .filled = told(&db->filled)};
+                      .filled = told(&db->filled),
+                      .others = told(&db->slowed)};
     uint64_t delay = slow_owed_ns(&now, bytes, &for_flush);
     *cause = for_flush ? FIRN_WAIT_SLOWED_FLUSH : FIRN_WAIT_SLOWED_LEVEL0;
     return delay;

@@ -132,12 +132,18 @@ typedef struct filling {
     iter tombstone; /* only to hand it to build_add */
 } filling;
 
+/* Between a kept range and the next one. They ascend by where they begin, and may overlap. */
+static uint64_t gap_behind(const kept_range *k)
+{
+    return k[1].from > k->to ? k[1].from - k->to : 0;
+}
+
 /* Of the kept ranges, makes the two that lie closest one. */
 static void join_kept(build *b)
 {
     size_t best = 0;
     for (size_t i = 1; i + 1 < b->kept_count; i++)
-        if (b->kept[i + 1].from - b->kept[i].to < b->kept[best + 1].from - b->kept[best].to)
+        if (gap_behind(&b->kept[i]) < gap_behind(&b->kept[best]))
             best = i;
     kept_range *k = &b->kept[best];
     k->to = k[1].to > k->to ? k[1].to : k->to;

@@ -104,6 +104,8 @@ uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint
 
 uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes, bool *for_flush)
 {
+    uint64_t writers = (uint64_t)s->others + 1;
+    bytes = bytes < UINT64_MAX / writers ? bytes * writers : UINT64_MAX;
     uint64_t load = slow_delay_ns(slow_load_left(s->load, s->relief, s->tables), bytes);
     uint64_t flush = slow_flush_delay_ns(s->frozen, s->done, s->filled, bytes);
     *for_flush = flush > load;

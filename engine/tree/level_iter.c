@@ -76,21 +76,36 @@ static bool may_show(const level_iter *l, const table *t)
     return !l->it.limits || table_may_show(t, l->it.limits);
 }
 
+/* Does all of the table lie behind the upper bound, and so does all that is behind it? */
+static bool is_behind(const level_iter *l, const table *t)
+{
+    const iter_limits *limits = l->it.limits;
+    return limits && limits->upper.data && slice_compare(t->properties.key_min, limits->upper) >= 0;
+}
+
+/* Likewise, in front of the lower bound. */
+static bool is_in_front(const level_iter *l, const table *t)
+{
+    const iter_limits *limits = l->it.limits;
+    return limits && limits->lower.data && slice_compare(t->properties.key_max, limits->lower) < 0;
+}
+
 /* Enters the first table from `at` on that may show something. */
 static bool enter_from(level_iter *l, size_t at)
 {
     const level *v = l->level;
     while (at < v->count && !may_show(l, v->tables[at]))
-        at++;
+        at = is_behind(l, v->tables[at]) ? v->count : at + 1;
     return enter(l, at);
 }
 
 /* Enters the last table in front of `end` that may show something. */
 static bool enter_before(level_iter *l, size_t end)
 {
-    while (end > 0 && !may_show(l, l->level->tables[end - 1]))
-        end--;
-    return enter(l, end > 0 ? end - 1 : l->level->count);
+    const level *v = l->level;
+    while (end > 0 && !may_show(l, v->tables[end - 1]))
+        end = is_in_front(l, v->tables[end - 1]) ? 0 : end - 1;
+    return enter(l, end > 0 ? end - 1 : v->count);
 }
 
 static void go_on(level_iter *l)
@@ -115,7 +130,8 @@ static void level_first(iter *it)
 {
     level_iter *l = (level_iter *)it;
     it->status = FIRN_OK;
-    if (!enter_from(l, 0))
+    bool bounded = it->limits && it->limits->lower.data;
+    if (!enter_from(l, bounded ? level_find(l->level, it->limits->lower) : 0))
         return;
     l->child->ops->first(l->child);
     go_on(l);
@@ -125,7 +141,9 @@ static void level_last(iter *it)
 {
     level_iter *l = (level_iter *)it;
     it->status = FIRN_OK;
-    if (!enter_before(l, l->level->count))
+    bool bounded = it->limits && it->limits->upper.data;
+    size_t last = bounded ? level_find(l->level, it->limits->upper) : l->level->count;
+    if (!enter_before(l, last < l->level->count ? last + 1 : last))
         return;
     l->child->ops->last(l->child);
     go_back(l);

@@ -33,6 +33,10 @@ static void of_two_delays_the_greater_counts(void **state)
     both.load = 0;
     assert_int_equal(slow_owed_ns(&both, 1000, &flush), for_flush);
     assert_true(flush);
+    /* And others that sleep write, too. */
+    both = (slow_state){.load = deep, .others = 3};
+    assert_int_equal(slow_owed_ns(&both, 1000, &flush), slow_delay_ns(deep, 4000));
+    assert_int_equal(slow_owed_ns(&both, UINT64_MAX / 2, &flush), slow_delay_ns(deep, UINT64_MAX));
 }
 
 static void the_delay_grows_with_load_and_bytes_and_is_bounded(void **state)

@@ -50,9 +50,11 @@ uint64_t slow_flush_delay_ns(size_t frozen, uint32_t done, uint32_t filled, uint
 typedef struct slow_state {
     uint32_t load, relief, tables; /* as in slow_load_left */
     uint32_t frozen, done, filled; /* as in slow_flush_delay_ns */
+    uint32_t others;               /* writers that sleep for what they owe */
 } slow_state;
-/* What a write owes. Compaction and flush are each kept up with: the one that is further behind
- * decides; *for_flush: the flush. */
+/* What a write owes: for its bytes, and as many again for each other writer that sleeps, since what
+ * all of them write comes to compaction and flush. These are each kept up with: the one that is
+ * further behind decides; *for_flush: the flush. */
 uint64_t slow_owed_ns(const slow_state *s, uint64_t bytes, bool *for_flush);
 /* How long it sleeps for that, by a random number. On average as long as it owes. */
 uint32_t slow_sleep_ms(uint64_t delay_ns, uint64_t chance);

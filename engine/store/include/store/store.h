@@ -185,6 +185,7 @@ struct firn {
     /* For slow_flush_delay_ns: memtables that wait, and SLOW_ONEths of the active one and of the
      * flush. The leader tells `filled` only while as many wait as may. */
     _Atomic uint32_t frozen, filled, flush_done;
+    _Atomic uint32_t slowed; /* writers that sleep for what they owe (slow_state.others) */
 
     MUTEX(manifest_mu); /* orders edits: one at a time makes and installs a version */
     manifest *manifest GUARDED_BY(manifest_mu);

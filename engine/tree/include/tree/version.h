@@ -66,7 +66,7 @@ typedef struct kept_range {
     uint64_t from, to; /* numbers of snapshots */
     uint64_t count;
 } kept_range;
-#define KEPT_MOST 16 /* ranges that a table lists; more are made one */
+#define KEPT_MOST 64 /* ranges that a table lists; more are made one */
 
 /* ---- A table of the store. Reference-counted; opened when first read. ---- */
 struct table {
