@@ -185,7 +185,8 @@ static bool read_newest(shared *s, unsigned writer, uint64_t *seen)
     return true;
 }
 
-static bool read_snapshot(shared *s, unsigned writer)
+/* With `rests`, writes go on between two of its reads. */
+static bool read_snapshot(shared *s, unsigned writer, bool rests)
 {
     firn_snapshot *snapshot = NULL;
     firn_error err = {0};
@@ -194,8 +195,11 @@ static bool read_snapshot(shared *s, unsigned writer)
         return false;
     uint64_t high = atomic_load(&s->begun[writer]);
     bool right =
-        read_number(s, snapshot, writer, 'a', &a) && read_number(s, snapshot, writer, 'm', &m) &&
-        read_number(s, snapshot, writer, 'z', &z) && read_number(s, snapshot, writer, 'a', &again);
+        read_number(s, snapshot, writer, 'a', &a) && read_number(s, snapshot, writer, 'm', &m);
+    if (rests)
+        thread_sleep_ms(1);
+    right = right && read_number(s, snapshot, writer, 'z', &z) &&
+            read_number(s, snapshot, writer, 'a', &again);
     firn_snapshot_free(snapshot);
     if (right && (a != z || a != again || m != (a % 2 ? a : 0) || a < low || a > high)) {
         complain(s, "writer %u: one snapshot of %llu to %llu shows a=%llu m=%llu z=%llu a=%llu",
@@ -214,7 +218,8 @@ static void read_on(void *arg)
         unsigned writer = (unsigned)rng_below(&w->chance, WRITERS);
         if (!read_newest(w->s, writer, &seen[writer]))
             return;
-        if (rng_below(&w->chance, 4) == 0 && !read_snapshot(w->s, writer))
+        if (rng_below(&w->chance, 4) == 0 &&
+            !read_snapshot(w->s, writer, rng_below(&w->chance, 4) == 0))
             return;
         atomic_fetch_add(&w->s->looked, 1);
     }
