@@ -149,6 +149,18 @@ static void a_long_wait_tells_what_it_waits_for_once(void **state)
     patience_end(&p);
     assert_non_null(strstr(w.lines, "pigs fly\na caller goes on after 1500 ms\n"));
     assert_int_equal(w.level, FIRN_LOG_INFO);
+    /* One that no thread wakes wakes by itself when it is to be told. */
+    w.lines[0] = '\0';
+    patience_begin(&p, &w.list, FIRN_WAIT_COMPACTION);
+    simfs_advance(w.sim, 999 * 1000);
+    mutex_lock(&some_mu);
+    patience_wait(&p, &changed, &some_mu, "until cows come home");
+    assert_string_equal(w.lines, "");
+    simfs_advance(w.sim, 2 * 1000);
+    patience_wait(&p, &changed, &some_mu, "until cows come home");
+    mutex_unlock(&some_mu);
+    assert_string_equal(w.lines, "a caller waits until cows come home\n");
+    patience_end(&p);
     /* What could not tell it tells afterwards. */
     w.lines[0] = '\0';
     patience_begin(&p, &w.list, FIRN_WAIT_LEVEL0);
