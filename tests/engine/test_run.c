@@ -156,6 +156,7 @@ static void get_all(world *w, firn_slice key)
             get_one(w, kind, narrow, key, seq);
         }
         get_one(w, kind, narrow, key, FIRN_MAX_SEQ);
+        assert_true(narrow.kind != RUN_LEVEL);
     }
 }
 
