@@ -19,6 +19,7 @@ int memtable_new(const memtable_options *options, memtable **out)
     *m = (memtable){.log = options->log_base,
                     .log_bytes = options->log_bytes ? options->log_bytes : UINT64_MAX / 2,
                     .seq_base = options->seq_base,
+                    .arena = {.pool = options->pool},
                     .random = UINT64_C(0x9e3779b97f4a7c15)};
     m->prefix_size = options->prefix.size;
     if (m->prefix_size > MEMTABLE_PREFIX_MAX)

@@ -77,14 +77,16 @@ struct skiplist_chunk {
     uint8_t *low; /* free: [low, high), and what lies behind `window` */
     uint8_t *high;
     uint8_t *window; /* where the part ends that is being filled */
+    bool counted;    /* begun, or from the pool: in used_bytes */
 };
 
 typedef struct skiplist_arena {
+    memtable_pool *pool; /* NULL: none */
     skiplist_chunk *first;
-    skiplist_chunk *current; /* those behind it are untouched */
+    skiplist_chunk *current; /* those behind it are untouched, but for what the pool gave */
     skiplist_chunk *last;
     size_t size_next;
-    atomic_size_t used_bytes; /* of the chunks up to `current`, of which it has what is begun */
+    atomic_size_t used_bytes; /* of the chunks that are counted what is begun */
 } skiplist_arena;
 
 struct memtable {
@@ -118,6 +120,9 @@ struct memtable {
 #define ARENA_SPLIT_BYTES                                                                          \
     (2 * sizeof(skiplist_leaf) + sizeof(skiplist_node) + TOWER_MAX * sizeof(skiplist_node *))
 
+/* The largest chunk but for those of large reservations, and the largest that a pool keeps. */
+#define ARENA_CHUNK_SHIFT_MOST 22
+
 /* Makes sure that `splits` splits find memory. FIRN_NO_MEMORY. */
 int skiplist_arena_reserve(skiplist_arena *a, size_t splits);
 /* How many splits what is free of a chunk serves, whatever they take. */
@@ -126,6 +131,14 @@ void skiplist_arena_release(skiplist_arena *a);
 /* Both are covered by a reservation and cannot fail; the memory is not initialised. */
 skiplist_leaf *skiplist_arena_leaf(skiplist_arena *a);
 skiplist_node *skiplist_arena_node(skiplist_arena *a, unsigned height);
+
+/* ---- memtable_pool.c ---- */
+
+/* A chunk of that size, a power of two, which the memtable that had it has touched. NULL: there is
+ * none. Any thread. */
+skiplist_chunk *memtable_pool_take(memtable_pool *p, size_t size);
+/* False: the pool is full. Any thread. */
+bool memtable_pool_give(memtable_pool *p, skiplist_chunk *c);
 
 /* ---- skiplist_leaf.c ---- */
 

@@ -3,7 +3,8 @@
  * Chunks double from 16 KiB, so that a small memtable is cheap, to 4 MiB, so that a large one lies
  * on huge pages. A reservation for more, of a large batch, is one chunk as large as that takes,
  * filled a window of 4 MiB at a time. A chunk ahead of `current`, or what is behind the window, is
- * address space only: its pages come with the first touch. Writer only, but for used_bytes.
+ * address space only: its pages come with the first touch, unless it is from the pool. Writer only,
+ * but for used_bytes.
  *
  * Why a reservation holds: a window with r free bytes serves floor(r / ARENA_SPLIT_BYTES) whole
  * splits, and a split that begins in one window and ends in the next takes no more from the next
@@ -16,7 +17,7 @@
 #include <base/alloc.h>
 
 #define CHUNK_BYTES_FIRST ((size_t)16 << 10)
-#define WINDOW_BYTES      ((size_t)4 << 20)
+#define WINDOW_BYTES      ((size_t)1 << ARENA_CHUNK_SHIFT_MOST)
 
 static_assert(sizeof(skiplist_leaf) == 1024, "a leaf is sixteen cache lines");
 static_assert(sizeof(skiplist_chunk) % CACHE_LINE == 0, "leaves start on a cache line");
@@ -49,15 +50,37 @@ static size_t chunk_size(const skiplist_arena *a, size_t splits)
     return windows <= SIZE_MAX / WINDOW_BYTES ? windows * WINDOW_BYTES : SIZE_MAX;
 }
 
+static void count_used(skiplist_arena *a, size_t bytes)
+{
+    /* relaxed: a statistic, with one writer. */
+    size_t used = atomic_load_explicit(&a->used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&a->used_bytes, used + bytes, memory_order_relaxed);
+}
+
+static void count_chunk(skiplist_arena *a, skiplist_chunk *c)
+{
+    if (!c->counted)
+        count_used(a, (size_t)(c->window - (uint8_t *)c));
+    c->counted = true;
+}
+
+static bool is_pooled(const skiplist_arena *a, size_t size)
+{
+    return a->pool && size <= WINDOW_BYTES;
+}
+
 static int chunk_add(skiplist_arena *a, size_t splits)
 {
     size_t size = chunk_size(a, splits);
-    skiplist_chunk *c = size < SIZE_MAX ? pages_alloc(size) : NULL;
+    skiplist_chunk *kept = is_pooled(a, size) ? memtable_pool_take(a->pool, size) : NULL;
+    skiplist_chunk *c = kept ? kept : size < SIZE_MAX ? pages_alloc(size) : NULL;
     if (!c)
         return FIRN_NO_MEMORY;
     uint8_t *start = (uint8_t *)c, *window = start + (size < WINDOW_BYTES ? size : WINDOW_BYTES);
     *c = (skiplist_chunk){
         .size = size, .low = start + sizeof(skiplist_chunk), .high = window, .window = window};
+    if (kept)
+        count_chunk(a, c);
     if (a->last)
         a->last->next = c;
     else
@@ -67,17 +90,10 @@ static int chunk_add(skiplist_arena *a, size_t splits)
     return FIRN_OK;
 }
 
-static void count_used(skiplist_arena *a, size_t bytes)
-{
-    /* relaxed: a statistic, with one writer. */
-    size_t used = atomic_load_explicit(&a->used_bytes, memory_order_relaxed);
-    atomic_store_explicit(&a->used_bytes, used + bytes, memory_order_relaxed);
-}
-
 static void chunk_begin(skiplist_arena *a, skiplist_chunk *c)
 {
     a->current = c;
-    count_used(a, (size_t)(c->window - (uint8_t *)c));
+    count_chunk(a, c);
 }
 
 static void window_begin(skiplist_arena *a, skiplist_chunk *c)
@@ -87,15 +103,6 @@ static void window_begin(skiplist_arena *a, skiplist_chunk *c)
     c->low = c->window;
     c->high = c->window = c->window + size;
     count_used(a, size);
-}
-
-static void chunks_free(skiplist_chunk *c)
-{
-    while (c) {
-        skiplist_chunk *next = c->next;
-        pages_free(c, c->size);
-        c = next;
-    }
 }
 
 int skiplist_arena_reserve(skiplist_arena *a, size_t splits)
@@ -116,7 +123,11 @@ int skiplist_arena_reserve(skiplist_arena *a, size_t splits)
 
 void skiplist_arena_release(skiplist_arena *a)
 {
-    chunks_free(a->first);
+    for (skiplist_chunk *next, *c = a->first; c; c = next) {
+        next = c->next;
+        if (!c->counted || !is_pooled(a, c->size) || !memtable_pool_give(a->pool, c))
+            pages_free(c, c->size);
+    }
     *a = (skiplist_arena){0};
 }
 

@@ -62,6 +62,8 @@ static bool is_calm(firn *db, compactor *c) REQUIRES(db->state_mu)
     calm_kind found = calm_end(&c->watch, &now, db->mem_share / CALM_PART);
     if (!c->looked_calmly)
         return found != CALM_NONE;
+    if (found == CALM_SILENT)
+        memtable_pool_clear(db->mem_env.pool);
     if (found == CALM_SILENT && now.seq != c->idle_seq) {
         store_want_idle_rotation(db);
         c->idle_seq = now.seq;

@@ -63,7 +63,9 @@ static int prepare_env(firn *db, firn_error *err)
     db->env.mapped = !db->options.never_map;
     db->env.keeps = db->options.read_only && !db->options.never_map;
     options_rules(&db->options, &db->rules);
-    return FIRN_OK;
+    db->mem_env = (mem_env){.cleaner = &db->cleaner, .budget = &db->budget};
+    rc = memtable_pool_new(&db->budget, db->mem_share / 2, &db->mem_env.pool);
+    return rc == FIRN_OK ? rc : error_no_memory(err);
 }
 
 int handle_new(const firn_options *options, const engine_config *config, firn **out,
@@ -94,6 +96,7 @@ void handle_free(firn *db)
     db->manifest = NULL;
     mutex_unlock(&db->manifest_mu);
     sst_cache_free(db->cache);
+    memtable_pool_free(db->mem_env.pool);
     fs_pool_free(db->env.files);
     fs_close(db->lock); /* gives the lock up */
     fs_dir_close(db->dir);

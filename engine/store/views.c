@@ -105,7 +105,7 @@ int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out)
     size_t size = db->main.prefix_size;
     memcpy(prefix, db->main.prefix, size);
     mutex_unlock(&db->state_mu);
-    return mem_new(&db->cleaner, &db->budget, segment, seq_first, slice_of(prefix, size), out);
+    return mem_new(&db->mem_env, segment, seq_first, slice_of(prefix, size), out);
 }
 
 /* The part of a bucket, made if need be. A bucket that is gone gets none. */

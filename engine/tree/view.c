@@ -11,7 +11,8 @@ static int begin_part(mem *m, mem_part *p, uint8_t bucket, firn_slice prefix)
     memtable_options o = {.log_base = wal_segment_base(m->segment),
                           .log_bytes = wal_segment_bytes(m->segment),
                           .seq_base = m->seq_first,
-                          .prefix = prefix};
+                          .prefix = prefix,
+                          .pool = m->env->pool};
     int rc = memtable_new(&o, &p->table);
     if (rc != FIRN_OK)
         return rc;
@@ -22,14 +23,14 @@ static int begin_part(mem *m, mem_part *p, uint8_t bucket, firn_slice prefix)
     return FIRN_OK;
 }
 
-int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
-            firn_slice prefix, mem **out)
+int mem_new(const mem_env *env, wal_segment *segment, uint64_t seq_first, firn_slice prefix,
+            mem **out)
 {
     mem *m = heap_zalloc(sizeof *m);
     if (!m)
         return FIRN_NO_MEMORY;
     atomic_init(&m->refs, 1);
-    m->cleaner = c;
+    m->env = env;
     m->segment = segment;
     m->seq_first = seq_first;
     atomic_init(&m->seq_last, FIRN_MAX_SEQ);
@@ -39,8 +40,7 @@ int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_fir
         return rc;
     }
     wal_segment_hold(segment);
-    m->budget = b;
-    budget_adjust(b, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
+    budget_adjust(env->budget, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
     *out = m;
     return FIRN_OK;
 }
@@ -57,7 +57,7 @@ int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix)
         return rc;
     }
     atomic_store_explicit(&m->others[bucket], p, memory_order_release);
-    budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
+    budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
     return FIRN_OK;
 }
 
@@ -94,8 +94,8 @@ void mem_ref(mem *m)
 static void mem_end(dead *d)
 {
     mem *m = (mem *)(void *)((char *)d - offsetof(mem, grave));
-    budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, 0);
-    budget_release(m->budget, BUDGET_LOG, m->log_bytes);
+    budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes, 0);
+    budget_release(m->env->budget, BUDGET_LOG, m->log_bytes);
     for (mem_part *next, *p = mem_first_part(m); p; p = next) {
         next = p->next;
         memtable_free(p->table);
@@ -109,7 +109,7 @@ static void mem_end(dead *d)
 void mem_unref(mem *m)
 {
     if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
-        cleaner_give(m->cleaner, &m->grave, mem_end);
+        cleaner_give(m->env->cleaner, &m->grave, mem_end);
 }
 
 void mem_apply(mem *m, const wal_applied *frame)
@@ -136,9 +136,9 @@ void mem_apply(mem *m, const wal_applied *frame)
 void mem_charge(mem *m)
 {
     uint64_t index_bytes = mem_index_bytes(m);
-    budget_grow_log(m->budget, &m->log_bytes, m->log_end);
+    budget_grow_log(m->env->budget, &m->log_bytes, m->log_end);
     if (index_bytes != m->index_bytes)
-        budget_adjust(m->budget, BUDGET_INDEX, &m->index_bytes, index_bytes);
+        budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes, index_bytes);
 }
 
 view *view_room(size_t frozen_room)
@@ -201,5 +201,5 @@ static void view_end(dead *d)
 void view_unref(view *v)
 {
     if (v && atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) == 1)
-        cleaner_give(v->active ? v->active->cleaner : NULL, &v->grave, view_end);
+        cleaner_give(v->active ? v->active->env->cleaner : NULL, &v->grave, view_end);
 }

@@ -44,6 +44,7 @@ static void check_charges(firn *db)
 {
     view *v = store_view(db);
     uint64_t index = mem_index_bytes(v->active), log = v->active->log_end;
+    index += memtable_pool_bytes(db->mem_env.pool);
     uint64_t tables = 0, opened = 0;
     for (size_t i = 0; i < v->frozen_count; i++) {
         index += mem_index_bytes(v->frozen[i]);

@@ -201,6 +201,124 @@ static void an_impossible_reservation_is_refused(void **state)
     bed_free(&b);
 }
 
+/* ---- The pool ---- */
+
+#define FILLED 200000 /* entries: several chunks, and two of the largest */
+
+static void fill(bed *b, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%08u", i * 2654435761u % 100000000u);
+        bed_put(b, key, "");
+    }
+}
+
+typedef struct pooled {
+    memory_budget budget;
+    memtable_pool *pool;
+    bed b;
+} pooled;
+
+static void pooled_begin(pooled *p, uint64_t most)
+{
+    *p = (pooled){.b.log_size = 8 << 20};
+    p->b.log = heap_alloc(p->b.log_size);
+    assert_non_null(p->b.log);
+    assert_int_equal(memtable_pool_new(&p->budget, most, &p->pool), FIRN_OK);
+}
+
+/* The next memtable, over an empty log. */
+static void pooled_next(pooled *p)
+{
+    memtable_options options = {.log_base = p->b.log, .seq_base = BED_SEQ_BASE, .pool = p->pool};
+    p->b.used = 0;
+    p->b.seq_last = BED_SEQ_BASE - 1;
+    assert_int_equal(memtable_new(&options, &p->b.m), FIRN_OK);
+}
+
+/* What is kept is charged, and to the byte. */
+static uint64_t kept(pooled *p)
+{
+    uint64_t bytes = memtable_pool_bytes(p->pool);
+    assert_int_equal(budget_total(&p->budget), bytes);
+    assert_int_equal(budget_held(&p->budget, BUDGET_INDEX), bytes);
+    return bytes;
+}
+
+static void pooled_end(pooled *p)
+{
+    memtable_pool_free(p->pool);
+    assert_int_equal(budget_total(&p->budget), 0);
+    heap_free(p->b.log);
+}
+
+static void what_one_memtable_has_touched_the_next_one_gets(void **state)
+{
+    (void)state;
+    pooled p;
+    pooled_begin(&p, UINT64_MAX);
+    pooled_next(&p);
+    fill(&p.b, FILLED);
+    size_t touched = memtable_memory(p.b.m) - sizeof *p.b.m;
+    assert_int_equal(kept(&p), 0);
+    memtable_free(p.b.m);
+    assert_int_equal(kept(&p), touched);
+    uint64_t pages = pages_in_use();
+    for (unsigned life = 0; life < 3; life++) {
+        pooled_next(&p);
+        for (unsigned i = 0; i < 100; i++) {
+            fill(&p.b, FILLED / 100 / (life + 1));
+            assert_int_equal(memtable_reserve(p.b.m, 50), FIRN_OK); /* not begun, but touched */
+            size_t memory = memtable_memory(p.b.m) - sizeof *p.b.m;
+            assert_int_equal(kept(&p), touched - memory);
+            assert_int_equal(pages_in_use(), pages);
+            if (i % 10 == 0)
+                memtable_check(p.b.m);
+        }
+        memtable_free(p.b.m);
+        assert_int_equal(kept(&p), touched);
+    }
+    memtable_pool_clear(p.pool);
+    assert_int_equal(kept(&p), 0);
+    assert_true(pages_in_use() <= pages - touched);
+    pooled_end(&p);
+}
+
+static void a_pool_keeps_no_more_than_it_may(void **state)
+{
+    (void)state;
+    enum { MOST = 3 << 20 };
+    pooled p;
+    pooled_begin(&p, MOST);
+    for (unsigned life = 0; life < 3; life++) {
+        pooled_next(&p);
+        fill(&p.b, FILLED);
+        memtable_free(p.b.m);
+        assert_true(kept(&p) <= MOST);
+        assert_true(kept(&p) > MOST / 2);
+    }
+    pooled_end(&p);
+}
+
+/* A large reservation's chunk, and one that was reserved in vain. */
+static void what_was_never_touched_is_not_kept(void **state)
+{
+    (void)state;
+    pooled p;
+    pooled_begin(&p, UINT64_MAX);
+    uint64_t pages = pages_in_use();
+    pooled_next(&p);
+    size_t touched = memtable_memory(p.b.m) - sizeof *p.b.m;
+    assert_int_equal(memtable_reserve(p.b.m, 1000), FIRN_OK);
+    assert_int_equal(memtable_reserve(p.b.m, 1000000), FIRN_OK);
+    assert_true(pages_in_use() > pages + (64 << 20));
+    memtable_free(p.b.m);
+    assert_int_equal(kept(&p), touched);
+    assert_int_equal(pages_in_use(), pages + touched);
+    pooled_end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +330,9 @@ int main(void)
         cmocka_unit_test(a_reservation_alone_takes_no_memory),
         cmocka_unit_test(a_large_reservation_counts_what_it_has_begun),
         cmocka_unit_test(an_impossible_reservation_is_refused),
+        cmocka_unit_test(what_one_memtable_has_touched_the_next_one_gets),
+        cmocka_unit_test(a_pool_keeps_no_more_than_it_may),
+        cmocka_unit_test(what_was_never_touched_is_not_kept),
     };
     return cmocka_run_group_tests_name("memtable.memory", tests, NULL, NULL);
 }

@@ -15,11 +15,27 @@
 #ifndef MEMTABLE_MEMTABLE_H
 #define MEMTABLE_MEMTABLE_H
 
+#include <base/budget.h>
 #include <base/iter.h>
 #include <firn/types.h>
 
 typedef struct memtable memtable;
 
+/* ---- Memory that memtables leave for those that come behind them ----
+ *
+ * The thread that touches a page first waits until the kernel has zeroed it: 0.1 to 5 ms where it
+ * is a huge page. Any number of memtables share a pool, and end before it. Any thread. */
+typedef struct memtable_pool memtable_pool;
+
+/* Keeps `most` bytes at most, which are charged as BUDGET_INDEX while it keeps them.
+ * FIRN_NO_MEMORY. */
+int memtable_pool_new(memory_budget *budget, uint64_t most, memtable_pool **out);
+void memtable_pool_free(memtable_pool *p); /* NULL is allowed */
+uint64_t memtable_pool_bytes(memtable_pool *p);
+/* Gives all that it keeps back to the kernel. */
+void memtable_pool_clear(memtable_pool *p);
+
+/* ---- Memtables ---- */
 #define MEMTABLE_PREFIX_MAX 64
 
 typedef struct memtable_options {
@@ -31,6 +47,7 @@ typedef struct memtable_options {
      * 8-byte pieces start behind it. Only speed depends on it. At most MEMTABLE_PREFIX_MAX bytes
      * are used. */
     firn_slice prefix;
+    memtable_pool *pool; /* where memory comes from and goes to; NULL: the kernel alone */
 } memtable_options;
 
 typedef struct memtable_hit {
@@ -72,7 +89,8 @@ int memtable_changed(firn_error *err);
  * changed. FIRN_NO_MEMORY. */
 int memtable_iter_new(const memtable *m, iter **out);
 
-size_t memtable_memory(const memtable *m);  /* bytes allocated for the index; any thread */
+/* Bytes of the index that have been touched. Any thread. */
+size_t memtable_memory(const memtable *m);
 size_t memtable_entries(const memtable *m); /* any thread */
 size_t memtable_deletes(const memtable *m); /* entries of kind FIRN_DELETE; any thread */
 

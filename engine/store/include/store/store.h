@@ -122,6 +122,7 @@ struct firn {
     fs_file *lock;
     firn_options options;
     table_env env;
+    mem_env mem_env;
     memory_budget budget;
     uint64_t mem_share; /* what a memtable may take before it is rotated */
     sst_cache *cache;

@@ -36,16 +36,22 @@ struct mem_part {
     uint8_t bucket;
 };
 
+/* What all mems of a store share. */
+typedef struct mem_env {
+    cleaner *cleaner; /* ends them, and views in which they are the active ones */
+    memory_budget *budget;
+    memtable_pool *pool;
+} mem_env;
+
 struct mem {
     atomic_uint refs;
     dead grave;
-    cleaner *cleaner;     /* ends it, and views in which it is the active one */
+    const mem_env *env;
     mem_part main;        /* of bucket 0: always there, and found without a further step */
     wal_segment *segment; /* a reference */
     uint64_t seq_first;
     /* the newest sequence number it covers, once it is frozen; FIRN_MAX_SEQ before */
     _Atomic uint64_t seq_last;
-    memory_budget *budget;
     /* of the newest entry, from the segment's base; changed by the leader that applies, like what
      * follows */
     uint64_t log_end;
@@ -60,8 +66,8 @@ struct mem {
 
 /* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. The keys of
  * bucket 0 probably begin with `prefix`. FIRN_NO_MEMORY. */
-int mem_new(cleaner *c, memory_budget *b, wal_segment *segment, uint64_t seq_first,
-            firn_slice prefix, mem **out);
+int mem_new(const mem_env *env, wal_segment *segment, uint64_t seq_first, firn_slice prefix,
+            mem **out);
 /* The part of a bucket; NULL: there is none. Any thread. */
 static inline mem_part *mem_part_of(mem *m, uint8_t bucket)
 {
