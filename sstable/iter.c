@@ -585,7 +585,7 @@ static void table_seek_before(iter *it, firn_slice key, uint64_t seq)
     if (!restart(t))
         return;
     const iter_limits *l = it->limits;
-    if (l && l->lower.data && slice_compare(key, l->lower) < 0) {
+    if (l && limits_begin_behind(l, key)) {
         leave(t); /* nothing is before the lower bound */
         return;
     }

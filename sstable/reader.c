@@ -118,7 +118,8 @@ static int fill(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
     sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
     int rc = FIRN_OK;
     if (trailer->compression == SST_COMPRESSION_NONE) {
-        memcpy(e->data, stored, size);
+        if (stored != e->data)
+            memcpy(e->data, stored, size);
     } else {
         rc = sst_unpack(trailer->compression, (firn_slice){stored, size}, e->data, e->size);
         if (rc == FIRN_DAMAGED)
@@ -143,32 +144,6 @@ int sst_reader_unpack(sst_reader *r, const sst_wanted *w, const uint8_t *stored,
     if (rc == FIRN_OK)
         rc = entry_for(r, w, trailer.raw_size, out, err);
     return rc == FIRN_OK ? fill(r, w, stored, &trailer, *out, err) : rc;
-}
-
-/* Puts a block that is stored as it is where it shall stay. */
-static int read_in_place(sst_reader *r, const sst_wanted *w, sst_cached **out, firn_error *err)
-{
-    uint32_t size = sst_index_size(w->ix, w->i);
-    sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
-    sst_trailer trailer;
-    sst_cached *e;
-    int rc = entry_for(r, w, size, &e, err);
-    if (rc != FIRN_OK)
-        return rc;
-    rc = fs_read(r->file, e->data, (size_t)size + SST_TRAILER_BYTES, place.offset, err);
-    if (rc == FIRN_OK)
-        rc = sst_trailer_check(&place, e->data, size, &trailer, err);
-    if (rc == FIRN_OK && trailer.compression != SST_COMPRESSION_NONE)
-        rc = sst_refuse(&place, FIRN_DAMAGED, "a block changes while it is read", err);
-    memset(e->data + e->size, 0, SST_TRAILER_BYTES);
-    if (rc == FIRN_OK)
-        rc = structure_check(r, place.offset, e->data, size, err);
-    if (rc != FIRN_OK) {
-        sst_cache_unpin(e);
-        return rc;
-    }
-    *out = e;
-    return FIRN_OK;
 }
 
 int sst_reader_stored(sst_reader *r, const sst_wanted *w, const uint8_t *stored, sst_block_ref *out,
@@ -208,28 +183,32 @@ static void stored_end(memory_budget *b, uint8_t *stored, size_t size)
         pages_free(stored, size);
 }
 
-/* A large packed block, of which the trailer says so much: its room is asked for before anything is
- * read, so that readers that are refused take nothing. Takes over e. */
-static int read_into(sst_reader *r, const sst_wanted *w, const sst_trailer *said, sst_cached *e,
-                     firn_error *err)
+/* A large block, of which the trailer says so much. Its room is asked for before anything is read,
+ * so that readers that are refused take nothing; what is stored as it is goes to where it stays. */
+static int read_large(sst_reader *r, const sst_wanted *w, const sst_trailer *said, sst_cached **out,
+                      firn_error *err)
 {
     memory_budget *b = sst_cache_budget(r->cache);
     uint32_t size = sst_index_size(w->ix, w->i);
     size_t bytes = (size_t)size + SST_TRAILER_BYTES;
     sst_place place = sst_reader_place(r, w->ix->offsets[w->i]);
+    bool packed = said->compression != SST_COMPRESSION_NONE;
     sst_trailer trailer;
-    uint8_t *stored = stored_begin(b, bytes, err);
-    int rc = stored ? fs_read(r->file, stored, bytes, place.offset, err) : FIRN_NO_MEMORY;
+    int rc = entry_for(r, w, said->raw_size, out, err);
+    if (rc != FIRN_OK)
+        return rc;
+    uint8_t *stored = packed ? stored_begin(b, bytes, err) : (*out)->data;
+    rc = stored ? fs_read(r->file, stored, bytes, place.offset, err) : FIRN_NO_MEMORY;
     if (rc == FIRN_OK)
         rc = sst_trailer_check(&place, stored, size, &trailer, err);
     if (rc == FIRN_OK &&
         (trailer.raw_size != said->raw_size || trailer.compression != said->compression))
         rc = sst_refuse(&place, FIRN_DAMAGED, "a block changes while it is read", err);
     if (rc == FIRN_OK)
-        rc = fill(r, w, stored, &trailer, e, err);
+        rc = fill(r, w, stored, &trailer, *out, err);
     else
-        sst_cache_unpin(e);
-    if (stored)
+        sst_cache_unpin(*out);
+    if (packed && stored)
         stored_end(b, stored, bytes);
     return rc;
 }
@@ -250,12 +229,8 @@ static int read_and_unpack(sst_reader *r, const sst_wanted *w, sst_cached **out,
 {
     memory_budget *b = sst_cache_budget(r->cache);
     sst_trailer said;
-    if (large_says(r, w, &said)) {
-        if (said.compression == SST_COMPRESSION_NONE)
-            return read_in_place(r, w, out, err);
-        int rc = entry_for(r, w, said.raw_size, out, err);
-        return rc == FIRN_OK ? read_into(r, w, &said, *out, err) : rc;
-    }
+    if (large_says(r, w, &said))
+        return read_large(r, w, &said, out, err);
     size_t size = (size_t)sst_index_size(w->ix, w->i) + SST_TRAILER_BYTES;
     uint8_t *stored = stored_begin(b, size, err);
     if (!stored)

@@ -128,7 +128,7 @@ static double runs_of_get(real *r, const version *v, uint64_t n)
         table *t = run_table(next, key);
         if (!t)
             continue;
-        check(run_get(run_of_table(t), &l, &hit, &err), &err, "the real store cannot be read");
+        check(run_get_in_table(t, &l, &hit, &err), &err, "the real store cannot be read");
         asked++;
     }
     if (hit.answer != RESOLVE_VALUE)

@@ -139,7 +139,7 @@ static uint64_t gap_behind(const kept_range *k)
 }
 
 /* Of the kept ranges, makes the two that lie closest one. */
-static void join_kept(build *b)
+static void join_kept(build *b, const keeper *alive)
 {
     size_t best = 0;
     for (size_t i = 1; i + 1 < b->kept_count; i++)
@@ -148,13 +148,15 @@ static void join_kept(build *b)
     kept_range *k = &b->kept[best];
     k->to = k[1].to > k->to ? k[1].to : k->to;
     k->count += k[1].count;
+    k->snapshots = snapshots_between(alive->snapshots, alive->count, k->from, k->to);
     memmove(k + 1, k + 2, (b->kept_count - best - 2) * sizeof *k);
     b->kept_count--;
 }
 
-/* A version stays that only the snapshots in [from, to] can see. */
-static void note_kept(build *b, uint64_t from, uint64_t to)
+/* A version stays that only the snapshots [first, end) of those that are alive can see. */
+static void note_kept(build *b, const keeper *alive, size_t first, size_t end)
 {
+    uint64_t from = alive->snapshots[first], to = alive->snapshots[end - 1];
     size_t i = 0;
     while (i < b->kept_count &&
            (b->kept[i].from < from || (b->kept[i].from == from && b->kept[i].to < to)))
@@ -164,10 +166,10 @@ static void note_kept(build *b, uint64_t from, uint64_t to)
         return;
     }
     memmove(&b->kept[i + 1], &b->kept[i], (b->kept_count - i) * sizeof b->kept[0]);
-    b->kept[i] = (kept_range){from, to, 1};
+    b->kept[i] = (kept_range){.from = from, .to = to, .count = 1};
     b->kept_count++;
     if (b->kept_count > KEPT_MOST)
-        join_kept(b);
+        join_kept(b, alive);
 }
 
 /* A version that stays behind a newer one of its key is there for the snapshots between the two. */
@@ -179,7 +181,7 @@ static int add_one(filling *f, const iter *it, firn_error *err)
         size_t first = snapshots_below(k->snapshots, k->count, it->seq);
         size_t end = snapshots_below(k->snapshots, k->count, f->written);
         if (first < end)
-            note_kept(f->b, k->snapshots[first], k->snapshots[end - 1]);
+            note_kept(f->b, k, first, end);
     }
     f->written = it->seq;
     return rc;

@@ -54,9 +54,12 @@ static int put_item(buf *b, uint64_t tag, const uint64_t *numbers, size_t count,
     return rc;
 }
 
-/* Which snapshots the hidden versions were kept for: a count, then the ranges. Empty: unknown. */
+/* Which snapshots the hidden versions were kept for: a count, then the ranges. Empty: unknown. How
+ * many snapshots there were in each follows if any was made of several: an earlier version of firn
+ * does not look for it. */
 static int put_kept(buf *b, const table *t)
 {
+    bool joined = false;
     int rc = t->kept_known ? put_varint(b, t->kept_count) : FIRN_OK;
     for (size_t i = 0; rc == FIRN_OK && i < t->kept_count; i++) {
         const kept_range *k = &t->kept[i];
@@ -65,7 +68,10 @@ static int put_kept(buf *b, const table *t)
             rc = put_varint(b, k->to - k->from);
         if (rc == FIRN_OK)
             rc = put_varint(b, k->count);
+        joined = joined || k->snapshots;
     }
+    for (size_t i = 0; rc == FIRN_OK && joined && i < t->kept_count; i++)
+        rc = put_varint(b, t->kept[i].snapshots);
     return rc;
 }
 

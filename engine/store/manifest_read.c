@@ -275,6 +275,16 @@ static int take_kept(cursor *c, uint64_t entries, kept_list *out, firn_error *er
         r->to = r->from + width;
         all += r->count;
     }
+    bool joined = k.at < k.end;
+    for (size_t i = 0; joined && i < count; i++) {
+        kept_range *r = &out->ranges[i];
+        r->snapshots = take_varint(&k);
+        if (k.bad)
+            return cut_short(err);
+        if (r->snapshots > r->to - r->from + 1)
+            return error_set(err, FIRN_DAMAGED,
+                             "a table keeps versions for snapshots that cannot be");
+    }
     out->count = (size_t)count;
     out->known = true;
     return FIRN_OK;

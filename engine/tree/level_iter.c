@@ -76,26 +76,13 @@ static bool may_show(const level_iter *l, const table *t)
     return !l->it.limits || table_may_show(t, l->it.limits);
 }
 
-/* Does all of the table lie behind the upper bound, and so does all that is behind it? */
-static bool is_behind(const level_iter *l, const table *t)
-{
-    const iter_limits *limits = l->it.limits;
-    return limits && limits->upper.data && slice_compare(t->properties.key_min, limits->upper) >= 0;
-}
-
-/* Likewise, in front of the lower bound. */
-static bool is_in_front(const level_iter *l, const table *t)
-{
-    const iter_limits *limits = l->it.limits;
-    return limits && limits->lower.data && slice_compare(t->properties.key_max, limits->lower) < 0;
-}
-
-/* Enters the first table from `at` on that may show something. */
+/* Enters the first table from `at` on that may show something. Behind one that lies behind the
+ * limits, all do. */
 static bool enter_from(level_iter *l, size_t at)
 {
     const level *v = l->level;
     while (at < v->count && !may_show(l, v->tables[at]))
-        at = is_behind(l, v->tables[at]) ? v->count : at + 1;
+        at = limits_end_before(l->it.limits, v->tables[at]->properties.key_min) ? v->count : at + 1;
     return enter(l, at);
 }
 
@@ -104,7 +91,8 @@ static bool enter_before(level_iter *l, size_t end)
 {
     const level *v = l->level;
     while (end > 0 && !may_show(l, v->tables[end - 1]))
-        end = is_in_front(l, v->tables[end - 1]) ? 0 : end - 1;
+        end =
+            limits_begin_behind(l->it.limits, v->tables[end - 1]->properties.key_max) ? 0 : end - 1;
     return enter(l, end > 0 ? end - 1 : v->count);
 }
 

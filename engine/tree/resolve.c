@@ -53,6 +53,11 @@ size_t snapshots_below(const uint64_t *snapshots, size_t count, uint64_t seq)
     return search_first(snapshots, 0, count, &seq, cannot_see);
 }
 
+size_t snapshots_between(const uint64_t *snapshots, size_t count, uint64_t from, uint64_t to)
+{
+    return snapshots_below(snapshots, count, to + 1) - snapshots_below(snapshots, count, from);
+}
+
 /* All readers that see a version of a stripe see its newest one. */
 static size_t stripe_of(const keeper *k, uint64_t seq)
 {

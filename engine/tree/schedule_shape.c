@@ -93,18 +93,21 @@ uint64_t schedule_unit(const schedule_rules *r, const version *v)
                                                        : r->level_base_bytes;
 }
 
-static bool is_needed(const kept_range *k, const uint64_t *snapshots, size_t count)
+/* Of a range that was made of several, as large a part as there is of its snapshots: less than all
+ * as soon as one is gone. */
+static uint64_t needed_of(const kept_range *k, const uint64_t *snapshots, size_t count)
 {
-    size_t first = snapshots_below(snapshots, count, k->from);
-    return first < count && snapshots[first] <= k->to;
+    size_t left = snapshots_between(snapshots, count, k->from, k->to);
+    if (left == 0 || left >= k->snapshots)
+        return left ? k->count : 0;
+    return (uint64_t)((double)k->count * ((double)left / (double)k->snapshots));
 }
 
 uint64_t schedule_needed(const table *t, const uint64_t *snapshots, size_t count)
 {
     uint64_t needed = 0;
     for (size_t i = 0; i < t->kept_count; i++)
-        if (is_needed(&t->kept[i], snapshots, count))
-            needed += t->kept[i].count;
+        needed += needed_of(&t->kept[i], snapshots, count);
     return needed;
 }
 

@@ -357,7 +357,7 @@ static void tombstones_go_down_to_what_they_hide(void **state)
     j = must_be_next(&t, &s, DUE_GARBAGE);
     assert_true(j.level == 1 && j.target == 1 && j.inputs[0][0] == gone);
     schedule_job_release(&j);
-    kept_range kept = {50, 60, 5};
+    kept_range kept = {50, 60, 5, 0};
     const uint64_t snapshots[] = {40, 55, 70};
     assert_int_equal(table_say_kept(gone, &kept, 1), FIRN_OK);
     s.snapshots = snapshots;
@@ -403,7 +403,7 @@ static void what_only_former_snapshots_needed_is_garbage(void **state)
     } cases[] = {{{0}, 0, 60},          {{10}, 1, 50},        {{15}, 1, 50}, {{16}, 1, 60},
                  {{20, 30, 40}, 3, 10}, {{9, 16, 41}, 3, 60}, {{30}, 1, 10}, {{20}, 1, 40},
                  {{40}, 1, 30},         {{15, 20, 40}, 3, 0}};
-    const kept_range kept[] = {{10, 15, 10}, {20, 30, 20}, {30, 40, 30}};
+    const kept_range kept[] = {{10, 15, 10, 0}, {20, 30, 20, 0}, {30, 40, 30, 0}};
     tree t;
     tree_init(&t);
     table *x = add(&t, 1, 0, 9, TABLE, 100, 0);
@@ -411,6 +411,28 @@ static void what_only_former_snapshots_needed_is_garbage(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_int_equal(schedule_garbage(x, cases[i].snapshots, cases[i].count, true),
                          cases[i].garbage);
+    tree_end(&t);
+}
+
+/* Of ranges that were made one a table does not say whose version is whose: as many go with one of n
+ * snapshots as its part of them comes to, and one at least. */
+static void a_part_of_a_range_that_was_several_is_garbage(void **state)
+{
+    (void)state;
+    static const uint64_t all[] = {10, 12, 14, 16, 18, 20, 22};
+    const kept_range kept[] = {{.from = 12, .to = 20, .count = 50, .snapshots = 5},
+                               {.from = 13, .to = 16, .count = 1, .snapshots = 2}};
+    tree t;
+    tree_init(&t);
+    table *x = add(&t, 1, 0, 9, TABLE, 100, 0);
+    assert_int_equal(table_say_kept(x, kept, 2), FIRN_OK);
+    assert_int_equal(schedule_garbage(x, all, 7, true), 0);
+    assert_int_equal(schedule_needed(x, all, 7), 51);
+    assert_int_equal(schedule_garbage(x, all, 5, true), 10);     /* 20 is gone */
+    assert_int_equal(schedule_garbage(x, all, 3, true), 31);     /* and 16, 18 */
+    assert_int_equal(schedule_garbage(x, all + 3, 3, true), 21); /* 12 and 14 */
+    assert_int_equal(schedule_garbage(x, all + 6, 1, true), 51);
+    assert_int_equal(schedule_garbage(x, all, 1, true), 51);
     tree_end(&t);
 }
 
@@ -469,7 +491,7 @@ static void little_garbage_goes_in_a_calm_when_nothing_hidden_is_needed(void **s
     tree_init(&t);
     schedule_state s = {.free_bytes = UINT64_MAX};
     table *x = add(&t, 1, 0, 9, TABLE, 1000, 0);
-    const kept_range kept[] = {{10, 10, 1}, {20, 20, 40}};
+    const kept_range kept[] = {{10, 10, 1, 0}, {20, 20, 40, 0}};
     const uint64_t snapshots[] = {20};
     assert_int_equal(table_say_kept(x, kept, 2), FIRN_OK);
     nothing_is_next(&t, &s);
@@ -606,7 +628,7 @@ static void a_request_waits_for_claims_and_settles_the_last_level(void **state)
     tree t;
     tree_init(&t);
     table *x = add(&t, 1, 0, 9, TABLE, 100, 1), *y = add(&t, 1, 20, 29, TABLE, 100, 0);
-    const kept_range kept = {5, 5, 1};
+    const kept_range kept = {5, 5, 1, 0};
     const uint64_t snapshot = 5;
     assert_int_equal(table_say_kept(x, &kept, 1), FIRN_OK);
     schedule_request q = {.seq = t.next_seq};
@@ -743,6 +765,7 @@ int main(void)
         cmocka_unit_test(tombstones_go_down_to_what_they_hide),
         cmocka_unit_test(few_tombstones_over_many_entries_wait_for_a_calm),
         cmocka_unit_test(what_only_former_snapshots_needed_is_garbage),
+        cmocka_unit_test(a_part_of_a_range_that_was_several_is_garbage),
         cmocka_unit_test(few_tombstones_that_may_hide_much_go_down_in_a_calm),
         cmocka_unit_test(little_garbage_goes_in_a_calm_when_nothing_hidden_is_needed),
         cmocka_unit_test(garbage_is_found_wherever_it_lies),

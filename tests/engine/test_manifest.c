@@ -65,6 +65,8 @@ typedef struct said {
     uint64_t bucket, level, no, file_bytes, entries, deletes, raw_bytes, data_bytes, blocks,
         seq_min, seq_max;
     const char *key_min, *key_max;
+    const uint64_t *kept; /* what stands behind the keys; NULL: nothing */
+    size_t kept_count;
 } said;
 
 static said table_said(uint64_t lvl, uint64_t no)
@@ -74,7 +76,7 @@ static said table_said(uint64_t lvl, uint64_t no)
     char(*k)[24] = keys[next++ % 64];
     snprintf(k[0], sizeof k[0], "%012llu", (unsigned long long)no);
     snprintf(k[1], sizeof k[1], "%012llu~", (unsigned long long)no);
-    return (said){0, lvl, no, 5000, 10, 1, 4000, 4500, 2, no, no, k[0], k[1]};
+    return (said){0, lvl, no, 5000, 10, 1, 4000, 4500, 2, no, no, k[0], k[1], NULL, 0};
 }
 
 static void add_table(buf *b, said t)
@@ -87,7 +89,15 @@ static void add_table(buf *b, said t)
         add_number(&body, numbers[i]);
     add_key(&body, t.key_min);
     add_key(&body, t.key_max);
+    buf kept = {0};
+    for (size_t i = 0; i < t.kept_count; i++)
+        add_number(&kept, t.kept[i]);
+    if (t.kept) {
+        add_number(&body, kept.size);
+        assert_int_equal(buf_append(&body, kept.data, kept.size), FIRN_OK);
+    }
     add_item(b, TAG_ADD_TABLE, &body);
+    buf_release(&kept);
     buf_release(&body);
 }
 
@@ -305,6 +315,18 @@ FORGE(many_blocks, t.blocks = 11; add_table(b, t))
 FORGE(huge_file, t.file_bytes = UINT64_MAX; add_table(b, t))
 FORGE(more_data_than_file, t.data_bytes = 5001; add_table(b, t))
 FORGE(huge_raw, t.raw_bytes = UINT64_MAX; add_table(b, t))
+/* Ranges as a manifest has them: a count; from, width and versions of each; snapshots in each. */
+#define KEPT(...)                                                                                  \
+    const uint64_t numbers[] = {__VA_ARGS__};                                                      \
+    t.kept = numbers;                                                                              \
+    t.kept_count = sizeof numbers / sizeof *numbers;                                               \
+    add_table(b, t)
+FORGE(kept_ranges_many, KEPT(KEPT_MOST + 1))
+FORGE(kept_ranges_cut, KEPT(2, 5, 0, 1))
+FORGE(kept_beyond_numbers, KEPT(1, FIRN_MAX_SEQ, 1, 1))
+FORGE(kept_more_than_all, KEPT(2, 5, 0, 6, 7, 0, 5))
+FORGE(kept_snapshots_many, KEPT(2, 5, 0, 1, 7, 3, 9, 0, 5))
+FORGE(kept_snapshots_cut, KEPT(2, 5, 0, 1, 7, 3, 9, 1))
 FORGE(bucket, t.bucket = 1; add_table(b, t))
 FORGE(bucket_twice, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 3, "y", ""))
 FORGE(bucket_after_drop, (void)t; add_bucket(b, 3, "x", ""); add_single(b, TAG_DROP_BUCKET, 3);
@@ -373,6 +395,12 @@ static const forgery forgeries[] = {
     {"sizes", FIRN_DAMAGED, huge_file},
     {"sizes", FIRN_DAMAGED, more_data_than_file},
     {"sizes", FIRN_DAMAGED, huge_raw},
+    {"for too many snapshots", FIRN_DAMAGED, kept_ranges_many},
+    {"middle of an item", FIRN_DAMAGED, kept_ranges_cut},
+    {"versions that it cannot have", FIRN_DAMAGED, kept_beyond_numbers},
+    {"versions that it cannot have", FIRN_DAMAGED, kept_more_than_all},
+    {"snapshots that cannot be", FIRN_DAMAGED, kept_snapshots_many},
+    {"middle of an item", FIRN_DAMAGED, kept_snapshots_cut},
     {"bucket 1, which does not exist", FIRN_DAMAGED, bucket},
     {"number of bucket 3 again", FIRN_DAMAGED, bucket_twice},
     {"number of bucket 3 again", FIRN_DAMAGED, bucket_after_drop},

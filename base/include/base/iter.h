@@ -73,11 +73,21 @@ struct iter {
     firn_error *error;
 };
 
+static inline bool limits_begin_behind(const iter_limits *l, firn_slice key)
+{
+    return l->lower.data && slice_compare(key, l->lower) < 0;
+}
+
+static inline bool limits_end_before(const iter_limits *l, firn_slice key)
+{
+    return l->upper.data && slice_compare(key, l->upper) >= 0;
+}
+
 /* Where a seek to (key, number) comes to within the limits: behind the lower bound and what is too
  * new. */
 static inline void iter_clamp_seek(const iter_limits *l, firn_slice *key, uint64_t *seq)
 {
-    if (l->lower.data && slice_compare(*key, l->lower) < 0) {
+    if (limits_begin_behind(l, *key)) {
         *key = l->lower;
         *seq = l->seq_max;
     } else if (*seq > l->seq_max) {
@@ -88,7 +98,7 @@ static inline void iter_clamp_seek(const iter_limits *l, firn_slice *key, uint64
 /* The same backwards: what is in front of the upper bound, and of the versions that are too new. */
 static inline void iter_clamp_seek_before(const iter_limits *l, firn_slice *key, uint64_t *seq)
 {
-    if (l->upper.data && slice_compare(*key, l->upper) >= 0) {
+    if (limits_end_before(l, *key)) {
         *key = l->upper;
         *seq = FIRN_MAX_SEQ;
     } else if (*seq >= l->seq_max) {

@@ -75,6 +75,8 @@ int resolve_refuse(uint8_t kind, firn_error *err);
 
 /* How many snapshots cannot see a version with this number. They ascend. */
 size_t snapshots_below(const uint64_t *snapshots, size_t count, uint64_t seq);
+/* How many have numbers in [from, to]. */
+size_t snapshots_between(const uint64_t *snapshots, size_t count, uint64_t from, uint64_t to);
 
 typedef enum keeper_verdict {
     KEEPER_DROP,    /* no reader can see it */

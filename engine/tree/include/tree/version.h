@@ -65,8 +65,11 @@ typedef struct level {
 typedef struct kept_range {
     uint64_t from, to; /* numbers of snapshots */
     uint64_t count;
+    /* 0: each snapshot in the range sees one of them. Else the range is several made one, and so
+     * many snapshots were in it then: when some go, so may some of the versions. */
+    uint64_t snapshots;
 } kept_range;
-#define KEPT_MOST 64 /* ranges that a table lists; more are made one */
+#define KEPT_MOST 64 /* ranges that a table lists; of more, neighbours are made one */
 
 /* ---- A table of the store. Reference-counted; opened when first read. ---- */
 struct table {
@@ -100,9 +103,9 @@ void table_ref(table *t);
 void table_unref(table *t);
 /* Whether the table is to be read in a mapping from now on, or by way of the cache. Any thread. */
 void table_set_mapped(table *t, bool mapped);
-/* Opens on first use, and looks whether it is the table that the manifest lists. Any thread. */
+/* For table_reader. */
 int table_open(table *t, sst_reader **out, firn_error *err);
-
+/* Opens on first use, and looks whether it is the table that the manifest lists. Any thread. */
 static inline int table_reader(table *t, sst_reader **out, firn_error *err)
 {
     *out = atomic_load_explicit(&t->reader, memory_order_acquire);
@@ -113,8 +116,7 @@ static inline int table_reader(table *t, sst_reader **out, firn_error *err)
  * opening it. */
 static inline bool keys_may_show(firn_slice key_min, firn_slice key_max, const iter_limits *limits)
 {
-    return (!limits->upper.data || slice_compare(key_min, limits->upper) < 0) &&
-           (!limits->lower.data || slice_compare(key_max, limits->lower) >= 0);
+    return !limits_end_before(limits, key_min) && !limits_begin_behind(limits, key_max);
 }
 
 static inline bool table_may_show(const table *t, const iter_limits *limits)
