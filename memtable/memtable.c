@@ -1,7 +1,8 @@
 /* memtable: the contract of <memtable/memtable.h> on top of the skiplist: life, adding, getting,
  * counting.
  *
- * Locks: none. memtable_reserve and memtable_add belong to one writer at a time; everything else
+ * Locks: none, but for the pool's in new, reserve, add and free, where a chunk begins or ends.
+ * memtable_reserve and memtable_add belong to one writer at a time; everything else
  * may run in any thread meanwhile.
  */
 #include "skiplist.h"

@@ -133,8 +133,8 @@ static void check_arena(const memtable *m)
     for (const skiplist_chunk *c = m->arena.first; c; c = c->next) {
         CHECK(c->low <= c->high && c->high <= (const uint8_t *)c + c->size, "M6");
         CHECK(c->low >= (const uint8_t *)c + sizeof *c, "M6");
-        CHECK(ahead || c->counted, "M6");
-        if (c->counted)
+        CHECK(ahead || !c->lent, "M6");
+        if (!ahead)
             used += (size_t)(c->window - (uint8_t *)(uintptr_t)c);
         ahead = ahead || c == m->arena.current;
         CHECK(c->next || c == m->arena.last, "M6");

@@ -77,7 +77,7 @@ struct skiplist_chunk {
     uint8_t *low; /* free: [low, high), and what lies behind `window` */
     uint8_t *high;
     uint8_t *window; /* where the part ends that is being filled */
-    bool counted;    /* begun, or from the pool: in used_bytes */
+    bool lent;       /* from the pool, which is charged for it until it is begun */
 };
 
 typedef struct skiplist_arena {
@@ -86,7 +86,7 @@ typedef struct skiplist_arena {
     skiplist_chunk *current; /* those behind it are untouched, but for what the pool gave */
     skiplist_chunk *last;
     size_t size_next;
-    atomic_size_t used_bytes; /* of the chunks that are counted what is begun */
+    atomic_size_t used_bytes; /* of the chunks up to `current`, of which it has what is begun */
 } skiplist_arena;
 
 struct memtable {
@@ -134,10 +134,13 @@ skiplist_node *skiplist_arena_node(skiplist_arena *a, unsigned height);
 
 /* ---- memtable_pool.c ---- */
 
-/* A chunk of that size, a power of two, which the memtable that had it has touched. NULL: there is
- * none. Any thread. */
-skiplist_chunk *memtable_pool_take(memtable_pool *p, size_t size);
-/* False: the pool is full. Any thread. */
+/* Lends a chunk of that size, a power of two, which a memtable has used before: its header says so.
+ * NULL: there is none. Any thread. */
+skiplist_chunk *memtable_pool_lend(memtable_pool *p, size_t size);
+/* A chunk that was lent is begun: from now on its memtable is charged for it. Any thread. */
+void memtable_pool_begin(memtable_pool *p, skiplist_chunk *c);
+/* One that has been begun, or one that was lent and was not. False: the pool is full, and has not
+ * taken it. Any thread. */
 bool memtable_pool_give(memtable_pool *p, skiplist_chunk *c);
 
 /* ---- skiplist_leaf.c ---- */

@@ -57,14 +57,8 @@ static void count_used(skiplist_arena *a, size_t bytes)
     atomic_store_explicit(&a->used_bytes, used + bytes, memory_order_relaxed);
 }
 
-static void count_chunk(skiplist_arena *a, skiplist_chunk *c)
-{
-    if (!c->counted)
-        count_used(a, (size_t)(c->window - (uint8_t *)c));
-    c->counted = true;
-}
-
-static bool is_pooled(const skiplist_arena *a, size_t size)
+/* May chunks of that size come from the pool and go there? */
+static bool may_pool(const skiplist_arena *a, size_t size)
 {
     return a->pool && size <= WINDOW_BYTES;
 }
@@ -72,15 +66,16 @@ static bool is_pooled(const skiplist_arena *a, size_t size)
 static int chunk_add(skiplist_arena *a, size_t splits)
 {
     size_t size = chunk_size(a, splits);
-    skiplist_chunk *kept = is_pooled(a, size) ? memtable_pool_take(a->pool, size) : NULL;
-    skiplist_chunk *c = kept ? kept : size < SIZE_MAX ? pages_alloc(size) : NULL;
+    skiplist_chunk *lent = may_pool(a, size) ? memtable_pool_lend(a->pool, size) : NULL;
+    skiplist_chunk *c = lent ? lent : size < SIZE_MAX ? pages_alloc(size) : NULL;
     if (!c)
         return FIRN_NO_MEMORY;
     uint8_t *start = (uint8_t *)c, *window = start + (size < WINDOW_BYTES ? size : WINDOW_BYTES);
-    *c = (skiplist_chunk){
-        .size = size, .low = start + sizeof(skiplist_chunk), .high = window, .window = window};
-    if (kept)
-        count_chunk(a, c);
+    *c = (skiplist_chunk){.size = size,
+                          .low = start + sizeof(skiplist_chunk),
+                          .high = window,
+                          .window = window,
+                          .lent = lent != NULL};
     if (a->last)
         a->last->next = c;
     else
@@ -92,8 +87,10 @@ static int chunk_add(skiplist_arena *a, size_t splits)
 
 static void chunk_begin(skiplist_arena *a, skiplist_chunk *c)
 {
+    if (c->lent)
+        memtable_pool_begin(a->pool, c);
     a->current = c;
-    count_chunk(a, c);
+    count_used(a, (size_t)(c->window - (uint8_t *)c));
 }
 
 static void window_begin(skiplist_arena *a, skiplist_chunk *c)
@@ -123,10 +120,15 @@ int skiplist_arena_reserve(skiplist_arena *a, size_t splits)
 
 void skiplist_arena_release(skiplist_arena *a)
 {
+    bool begun = true;
     for (skiplist_chunk *next, *c = a->first; c; c = next) {
         next = c->next;
-        if (!c->counted || !is_pooled(a, c->size) || !memtable_pool_give(a->pool, c))
+        bool last = c == a->current;
+        bool pooled =
+            (c->lent || (begun && may_pool(a, c->size))) && memtable_pool_give(a->pool, c);
+        if (!pooled)
             pages_free(c, c->size);
+        begun = begun && !last;
     }
     *a = (skiplist_arena){0};
 }

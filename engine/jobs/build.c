@@ -148,6 +148,7 @@ static void join_kept(build *b, const keeper *alive)
     kept_range *k = &b->kept[best];
     k->to = k[1].to > k->to ? k[1].to : k->to;
     k->count += k[1].count;
+    k->seen += k[1].seen;
     k->snapshots = snapshots_between(alive->snapshots, alive->count, k->from, k->to);
     memmove(k + 1, k + 2, (b->kept_count - best - 2) * sizeof *k);
     b->kept_count--;
@@ -163,10 +164,11 @@ static void note_kept(build *b, const keeper *alive, size_t first, size_t end)
         i++;
     if (i < b->kept_count && b->kept[i].from == from && b->kept[i].to == to) {
         b->kept[i].count++;
+        b->kept[i].seen += end - first;
         return;
     }
     memmove(&b->kept[i + 1], &b->kept[i], (b->kept_count - i) * sizeof b->kept[0]);
-    b->kept[i] = (kept_range){.from = from, .to = to, .count = 1};
+    b->kept[i] = (kept_range){.from = from, .to = to, .count = 1, .seen = end - first};
     b->kept_count++;
     if (b->kept_count > KEPT_MOST)
         join_kept(b, alive);

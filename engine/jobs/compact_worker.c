@@ -6,7 +6,8 @@
  * snapshot that tables kept versions for is gone (store_ring). It looks once for each such change.
  * When nothing or little has been written for CALM_MS, the first worker looks once more, for what
  * is not urgent (calm.c); and when nothing at all has been written for IDLE_MS, it asks for a
- * flush, so that what deletes in memory have hidden can go.
+ * flush, so that what deletes in memory have hidden can go, and gives back the memory that the next
+ * memtables would have taken.
  *
  * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles
  * (retry_pause_ms). Each worker pauses for itself. Where the decision already says that there is no
@@ -62,8 +63,11 @@ static bool is_calm(firn *db, compactor *c) REQUIRES(db->state_mu)
     calm_kind found = calm_end(&c->watch, &now, db->mem_share / CALM_PART);
     if (!c->looked_calmly)
         return found != CALM_NONE;
-    if (found == CALM_SILENT)
+    if (found == CALM_SILENT) { /* what has changed meanwhile is seen before the worker sleeps */
+        mutex_unlock(&db->state_mu);
         memtable_pool_clear(db->mem_env.pool);
+        mutex_lock(&db->state_mu);
+    }
     if (found == CALM_SILENT && now.seq != c->idle_seq) {
         store_want_idle_rotation(db);
         c->idle_seq = now.seq;

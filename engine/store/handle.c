@@ -64,7 +64,7 @@ static int prepare_env(firn *db, firn_error *err)
     db->env.keeps = db->options.read_only && !db->options.never_map;
     options_rules(&db->options, &db->rules);
     db->mem_env = (mem_env){.cleaner = &db->cleaner, .budget = &db->budget};
-    rc = memtable_pool_new(&db->budget, db->mem_share / 2, &db->mem_env.pool);
+    rc = memtable_pool_new(&db->budget, db->mem_share / 4 * 3, &db->mem_env.pool);
     return rc == FIRN_OK ? rc : error_no_memory(err);
 }
 

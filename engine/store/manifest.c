@@ -54,9 +54,9 @@ static int put_item(buf *b, uint64_t tag, const uint64_t *numbers, size_t count,
     return rc;
 }
 
-/* Which snapshots the hidden versions were kept for: a count, then the ranges. Empty: unknown. How
- * many snapshots there were in each follows if any was made of several: an earlier version of firn
- * does not look for it. */
+/* Which snapshots the hidden versions were kept for: a count, then the ranges. Empty: unknown. If
+ * any was made of several, what tells more about each follows: an earlier version of firn does not
+ * look for it. */
 static int put_kept(buf *b, const table *t)
 {
     bool joined = false;
@@ -70,8 +70,11 @@ static int put_kept(buf *b, const table *t)
             rc = put_varint(b, k->count);
         joined = joined || k->snapshots;
     }
-    for (size_t i = 0; rc == FIRN_OK && joined && i < t->kept_count; i++)
+    for (size_t i = 0; rc == FIRN_OK && joined && i < t->kept_count; i++) {
         rc = put_varint(b, t->kept[i].snapshots);
+        if (rc == FIRN_OK)
+            rc = put_varint(b, t->kept[i].seen);
+    }
     return rc;
 }
 

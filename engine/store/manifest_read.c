@@ -32,7 +32,7 @@
 
 /* What is in memory of the file at a time. No item is larger: two keys and a dozen numbers. */
 #define WINDOW_BYTES ((size_t)256 << 10)
-#define ITEM_MAX     ((uint64_t)2 * FIRN_MAX_KEY_BYTES + (18 + 3 * KEPT_MOST) * VARINT_MAX_BYTES)
+#define ITEM_MAX     ((uint64_t)2 * FIRN_MAX_KEY_BYTES + (18 + 5 * KEPT_MOST) * VARINT_MAX_BYTES)
 /* Checksummed at a time. */
 #define PIECE_BYTES ((uint64_t)64 << 10)
 /* Checksummed at most in search of a record behind damage. */
@@ -279,9 +279,11 @@ static int take_kept(cursor *c, uint64_t entries, kept_list *out, firn_error *er
     for (size_t i = 0; joined && i < count; i++) {
         kept_range *r = &out->ranges[i];
         r->snapshots = take_varint(&k);
+        r->seen = take_varint(&k);
         if (k.bad)
             return cut_short(err);
-        if (r->snapshots > r->to - r->from + 1)
+        if (r->snapshots > r->to - r->from + 1 || (r->snapshots && r->count == 0) ||
+            r->seen < r->count)
             return error_set(err, FIRN_DAMAGED,
                              "a table keeps versions for snapshots that cannot be");
     }

@@ -692,11 +692,12 @@ static int ask_level(look *k, const schedule_request *q, pick *out)
     return FIRN_OK;
 }
 
-/* In the last level of the range: is there anything in the table that does not belong there? What
- * does not say may hold anything. */
+/* In the last level of the range: may there be anything in the table that does not belong there? */
 static bool is_unsettled(const look *k, unsigned n, size_t i)
 {
-    return !level_of(k, n)->tables[i]->kept_known || garbage_of(k, n, i) > 0;
+    return garbage_of(k, n, i) > 0 ||
+           schedule_may_have_garbage(level_of(k, n)->tables[i], k->s->snapshots,
+                                     k->s->snapshot_count);
 }
 
 /* From i on: the end of the row of neighbours that would fit into one table. */

@@ -93,14 +93,34 @@ uint64_t schedule_unit(const schedule_rules *r, const version *v)
                                                        : r->level_base_bytes;
 }
 
-/* Of a range that was made of several, as large a part as there is of its snapshots: less than all
- * as soon as one is gone. */
+/* x^n for a chance x. */
+static double chance_of_all(double x, uint64_t n)
+{
+    double all = 1;
+    for (; n > 0; n >>= 1, x *= x)
+        all *= n & 1 ? x : 1;
+    return all;
+}
+
+/* Of a range that was made of several: a version goes when all go that see it. Which those are is
+ * not known; how many are, on average. */
 static uint64_t needed_of(const kept_range *k, const uint64_t *snapshots, size_t count)
 {
     size_t left = snapshots_between(snapshots, count, k->from, k->to);
     if (left == 0 || left >= k->snapshots)
         return left ? k->count : 0;
-    return (uint64_t)((double)k->count * ((double)left / (double)k->snapshots));
+    double gone = 1 - (double)left / (double)k->snapshots;
+    return k->count - (uint64_t)((double)k->count * chance_of_all(gone, k->seen / k->count));
+}
+
+bool schedule_may_have_garbage(const table *t, const uint64_t *snapshots, size_t count)
+{
+    bool may = !t->kept_known;
+    for (size_t i = 0; !may && i < t->kept_count; i++) {
+        const kept_range *k = &t->kept[i];
+        may = snapshots_between(snapshots, count, k->from, k->to) < k->snapshots;
+    }
+    return may;
 }
 
 uint64_t schedule_needed(const table *t, const uint64_t *snapshots, size_t count)

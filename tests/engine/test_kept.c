@@ -249,7 +249,7 @@ static void what_is_kept_for_many_is_remembered(void **state)
         uint64_t count = 0, snapshots = 0;
         for (size_t i = 0; i < t->kept_count; i++) {
             count += t->kept[i].count;
-            snapshots += t->kept[i].snapshots ? t->kept[i].snapshots : 1;
+            snapshots += t->kept[i].snapshots ? t->kept[i].seen : 1;
         }
         assert_int_equal(t->kept_count, KEPT_MOST);
         assert_int_equal(count, MANY);

@@ -325,8 +325,10 @@ FORGE(kept_ranges_many, KEPT(KEPT_MOST + 1))
 FORGE(kept_ranges_cut, KEPT(2, 5, 0, 1))
 FORGE(kept_beyond_numbers, KEPT(1, FIRN_MAX_SEQ, 1, 1))
 FORGE(kept_more_than_all, KEPT(2, 5, 0, 6, 7, 0, 5))
-FORGE(kept_snapshots_many, KEPT(2, 5, 0, 1, 7, 3, 9, 0, 5))
-FORGE(kept_snapshots_cut, KEPT(2, 5, 0, 1, 7, 3, 9, 1))
+FORGE(kept_snapshots_many, KEPT(2, 5, 0, 1, 7, 3, 9, 0, 1, 5, 9))
+FORGE(kept_seen_by_few, KEPT(2, 5, 0, 1, 7, 3, 9, 0, 1, 4, 8))
+FORGE(kept_for_nothing, KEPT(2, 5, 0, 1, 7, 3, 0, 0, 1, 4, 8))
+FORGE(kept_snapshots_cut, KEPT(2, 5, 0, 1, 7, 3, 9, 1, 1, 4))
 FORGE(bucket, t.bucket = 1; add_table(b, t))
 FORGE(bucket_twice, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 3, "y", ""))
 FORGE(bucket_after_drop, (void)t; add_bucket(b, 3, "x", ""); add_single(b, TAG_DROP_BUCKET, 3);
@@ -400,6 +402,8 @@ static const forgery forgeries[] = {
     {"versions that it cannot have", FIRN_DAMAGED, kept_beyond_numbers},
     {"versions that it cannot have", FIRN_DAMAGED, kept_more_than_all},
     {"snapshots that cannot be", FIRN_DAMAGED, kept_snapshots_many},
+    {"snapshots that cannot be", FIRN_DAMAGED, kept_seen_by_few},
+    {"snapshots that cannot be", FIRN_DAMAGED, kept_for_nothing},
     {"middle of an item", FIRN_DAMAGED, kept_snapshots_cut},
     {"bucket 1, which does not exist", FIRN_DAMAGED, bucket},
     {"number of bucket 3 again", FIRN_DAMAGED, bucket_twice},

@@ -269,7 +269,7 @@ static void what_one_memtable_has_touched_the_next_one_gets(void **state)
         pooled_next(&p);
         for (unsigned i = 0; i < 100; i++) {
             fill(&p.b, FILLED / 100 / (life + 1));
-            assert_int_equal(memtable_reserve(p.b.m, 50), FIRN_OK); /* not begun, but touched */
+            assert_int_equal(memtable_reserve(p.b.m, 50), FIRN_OK); /* lent, and not begun */
             size_t memory = memtable_memory(p.b.m) - sizeof *p.b.m;
             assert_int_equal(kept(&p), touched - memory);
             assert_int_equal(pages_in_use(), pages);
@@ -299,6 +299,47 @@ static void a_pool_keeps_no_more_than_it_may(void **state)
         assert_true(kept(&p) > MOST / 2);
     }
     pooled_end(&p);
+}
+
+/* Reserved in vain: it has changed no charge, and goes back. */
+static void what_was_lent_and_not_begun_comes_back(void **state)
+{
+    (void)state;
+    pooled p;
+    pooled_begin(&p, UINT64_MAX);
+    pooled_next(&p);
+    fill(&p.b, FILLED);
+    memtable_free(p.b.m);
+    uint64_t bytes = kept(&p), pages = pages_in_use();
+    for (unsigned life = 0; life < 3; life++) {
+        pooled_next(&p);
+        size_t memory = memtable_memory(p.b.m);
+        assert_int_equal(memtable_reserve(p.b.m, 400), FIRN_OK); /* 1 MiB */
+        assert_int_equal(memtable_memory(p.b.m), memory);
+        assert_int_equal(kept(&p), bytes - (memory - sizeof *p.b.m));
+        assert_int_equal(pages_in_use(), pages);
+        memtable_check(p.b.m);
+        memtable_free(p.b.m);
+        assert_int_equal(kept(&p), bytes);
+        assert_int_equal(pages_in_use(), pages);
+    }
+    pooled_end(&p);
+}
+
+static void what_a_pool_keeps_goes_when_an_allocation_fails(void **state)
+{
+    (void)state;
+    pooled p;
+    pooled_begin(&p, UINT64_MAX);
+    pooled_next(&p);
+    fill(&p.b, FILLED);
+    memtable_free(p.b.m);
+    uint64_t bytes = kept(&p), pages = pages_in_use();
+    assert_true(heap_relieve());
+    assert_int_equal(kept(&p), 0);
+    assert_int_equal(pages_in_use(), pages - bytes);
+    pooled_end(&p);
+    assert_false(heap_relieve());
 }
 
 /* A large reservation's chunk, and one that was reserved in vain. */
@@ -332,6 +373,8 @@ int main(void)
         cmocka_unit_test(an_impossible_reservation_is_refused),
         cmocka_unit_test(what_one_memtable_has_touched_the_next_one_gets),
         cmocka_unit_test(a_pool_keeps_no_more_than_it_may),
+        cmocka_unit_test(what_was_lent_and_not_begun_comes_back),
+        cmocka_unit_test(what_a_pool_keeps_goes_when_an_allocation_fails),
         cmocka_unit_test(what_was_never_touched_is_not_kept),
     };
     return cmocka_run_group_tests_name("memtable.memory", tests, NULL, NULL);

@@ -27,11 +27,12 @@ typedef struct memtable memtable;
  * is a huge page. Any number of memtables share a pool, and end before it. Any thread. */
 typedef struct memtable_pool memtable_pool;
 
-/* Keeps `most` bytes at most, which are charged as BUDGET_INDEX while it keeps them.
+/* Keeps `most` bytes at most, and gives them back when an allocation fails (heap_relief). What it
+ * keeps, or has lent for what was reserved and not begun, is charged as BUDGET_INDEX.
  * FIRN_NO_MEMORY. */
 int memtable_pool_new(memory_budget *budget, uint64_t most, memtable_pool **out);
-void memtable_pool_free(memtable_pool *p); /* NULL is allowed */
-uint64_t memtable_pool_bytes(memtable_pool *p);
+void memtable_pool_free(memtable_pool *p);      /* NULL is allowed */
+uint64_t memtable_pool_bytes(memtable_pool *p); /* charged */
 /* Gives all that it keeps back to the kernel. */
 void memtable_pool_clear(memtable_pool *p);
 
@@ -89,7 +90,7 @@ int memtable_changed(firn_error *err);
  * changed. FIRN_NO_MEMORY. */
 int memtable_iter_new(const memtable *m, iter **out);
 
-/* Bytes of the index that have been touched. Any thread. */
+/* Bytes of the index that have been begun. Any thread. */
 size_t memtable_memory(const memtable *m);
 size_t memtable_entries(const memtable *m); /* any thread */
 size_t memtable_deletes(const memtable *m); /* entries of kind FIRN_DELETE; any thread */

@@ -159,14 +159,16 @@ uint64_t schedule_debt(const schedule_rules *r, const version *v);
 /* In what debt is counted: the smallest share of a level or, in a large tree, where jobs come and
  * go in greater numbers, the SCHEDULE_UNITth part of all bytes. */
 uint64_t schedule_unit(const schedule_rules *r, const version *v);
-/* Hidden versions in the table that one of these snapshots may still see: an estimate where ranges
- * were made one. */
+/* Hidden versions in the table that one of these snapshots may still see. Where ranges were made
+ * one, an estimate: none only if there are none. */
 uint64_t schedule_needed(const table *t, const uint64_t *snapshots, size_t count);
 /* Versions in the table that no reader can see: neither a new one nor one of these snapshots. If
  * there are any, a merge of the table leaves fewer, unless an estimate was wrong; behind it, there
  * are none until a snapshot goes. `bottom`: nothing lies below, so tombstones that hide nothing
  * which a snapshot needs are among them; one that is hidden itself may count twice. */
 uint64_t schedule_garbage(const table *t, const uint64_t *snapshots, size_t count, bool bottom);
+/* Does the table not say, or not say exactly, whether there are any? */
+bool schedule_may_have_garbage(const table *t, const uint64_t *snapshots, size_t count);
 /* Bytes of a sorted level that overlap [from, to]. */
 uint64_t schedule_overlap_bytes(const level *l, firn_slice from, firn_slice to);
 

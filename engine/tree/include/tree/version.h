@@ -65,9 +65,10 @@ typedef struct level {
 typedef struct kept_range {
     uint64_t from, to; /* numbers of snapshots */
     uint64_t count;
-    /* 0: each snapshot in the range sees one of them. Else the range is several made one, and so
-     * many snapshots were in it then: when some go, so may some of the versions. */
-    uint64_t snapshots;
+    /* 0: all snapshots in the range see all of them. Else it is several ranges made one, so many
+     * snapshots were in it then, and over all versions `seen` is the sum of how many of them see
+     * each: when some go, so may some of the versions. */
+    uint64_t snapshots, seen;
 } kept_range;
 #define KEPT_MOST 64 /* ranges that a table lists; of more, neighbours are made one */
 
