@@ -124,10 +124,6 @@ uint64_t sst_writer_memory(const sst_writer *w)
            w->out.capacity + w->last_key.capacity + w->key_min.capacity;
 }
 
-uint64_t sst_writer_entries(const sst_writer *w)
-{
-    return w->props.shown.entries;
-}
 
 /* Records the first failure (W4) and describes the kinds that are not described yet. */
 static int fail(sst_writer *w, int rc, firn_error *err)

@@ -169,14 +169,9 @@ static const char *finding_name(firn_wal_finding_kind kind)
     return "?";
 }
 
-static bool is_damage(const firn_wal_finding *f)
-{
-    return f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS;
-}
-
 static void draw_finding(drawing *d, const firn_wal_finding *f)
 {
-    const char *colour = d->bold && is_damage(f) ? COLOUR_RED : "",
+    const char *colour = d->bold && firn_wal_is_loss(f) ? COLOUR_RED : "",
                *off = d->bold ? COLOUR_OFF : "";
     bool whole = f->kind == FIRN_WAL_MISSING_SEGMENT || f->kind == FIRN_WAL_WRONG_SEGMENT;
     if (whole) {
@@ -297,7 +292,7 @@ static const firn_wal_finding *first_damage(const firn_wal_report *report)
 {
     for (size_t i = 0; i < report->count; i++) {
         const firn_wal_finding *f = &report->findings[i];
-        if (is_damage(f))
+        if (firn_wal_is_loss(f))
             return f;
     }
     return NULL;

@@ -167,11 +167,6 @@ static void log_config(const repair *r, firn_recovery recovery, wal_config *c)
     memcpy(c->store_id, r->db->store_id, sizeof c->store_id);
 }
 
-static bool is_loss(const firn_wal_finding *f)
-{
-    return f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS;
-}
-
 static void buckets_of_frame(const wal_applied *frame, bucket_set *out)
 {
     firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
@@ -207,8 +202,8 @@ static int look_at_log(const repair *r, log_look *out, bucket_set *buckets)
         memcpy(out->store_id, stats.store_id, sizeof out->store_id);
         for (size_t i = 0; i < report.count; i++)
             out->front_damaged =
-                out->front_damaged ||
-                (is_loss(&report.findings[i]) && report.findings[i].seq_first <= out->before_first);
+                out->front_damaged || (firn_wal_is_loss(&report.findings[i]) &&
+                                       report.findings[i].seq_first <= out->before_first);
         if (buckets) /* of a log that cannot be read to its end, what is in front */
             rc = wal_recovered(w, 0, see_buckets, buckets, &why);
     }
@@ -348,7 +343,8 @@ static int rebuild(repair *r)
 
 static void tell_finding(repair *r, const firn_wal_finding *f)
 {
-    firn_repair_event e = {.kind = is_loss(f) ? FIRN_REPAIR_LOST_OPERATIONS : FIRN_REPAIR_NOTE,
+    firn_repair_event e = {.kind =
+                               firn_wal_is_loss(f) ? FIRN_REPAIR_LOST_OPERATIONS : FIRN_REPAIR_NOTE,
                            .text = f->proof,
                            .file = f->file,
                            .offset = f->offset,
@@ -356,7 +352,7 @@ static void tell_finding(repair *r, const firn_wal_finding *f)
                            .seq_first = f->seq_first,
                            .seq_last = f->seq_last};
     r->summary.doubts += f->may_be_durable;
-    if (is_loss(f)) {
+    if (firn_wal_is_loss(f)) {
         if (f->seq_first)
             r->summary.operations_lost += f->seq_last - f->seq_first + 1;
         repair_loss(r, &e);

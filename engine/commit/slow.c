@@ -47,14 +47,17 @@ static int wait_for_room(firn *db, const room_turn *turn, uint32_t weight, firn_
     patience p = {0};
     uint32_t tables;
     size_t frozen;
-    uint64_t attempt = 0;
+    uint64_t flush = 0, compaction = 0; /* attempts, behind which it is in vain */
     int rc = store_writable(db, err);
     if (rc != FIRN_OK)
         return rc;
     mutex_lock(&db->state_mu);
     while (!has_room(db, turn, weight) && !db->closing) {
-        rc = store_stopped(db, err);
-        if (error_curable(rc) && store_ask_flusher(db, &attempt))
+        background_work of;
+        rc = store_stopped(db, &of, err);
+        if (rc != FIRN_OK && db->background_status == FIRN_OK &&
+            (of == WORK_FLUSH ? store_ask_flusher(db, &flush)
+                              : store_ask_compactors(db, &compaction)))
             rc = FIRN_OK; /* what the last attempt has found may be cured */
         if (rc != FIRN_OK)
             break;

@@ -9,26 +9,27 @@
  * flush, so that what deletes in memory have hidden can go, and gives back the memory that the next
  * memtables would have taken.
  *
- * A failure that space, memory or descriptors may cure is tried again, after a pause that doubles
- * (retry_pause_ms). Each worker pauses for itself. Where the decision already says that there is no
- * room, nothing has been written, and any change ends the pause. A caller of firn_settle ends it
- * after its first RETRY_MS, and is told of attempts that began behind its call only: what an older
- * one has found may have been cured. Nothing depends on the tables that a compaction was making, so
- * it is also tried again when they cannot be written, whatever the error: writes go on until level
- * 0 is full. A table that cannot be read stops compaction alone, in the same way. Any other failure
- * stops writing: that of the manifest, or of the folder's sync, which flushes depend on, too. */
+ * What fails is tried again, after a pause that doubles (retry_pause_ms); where a table is damaged,
+ * each is DAMAGE_PAUSES times as long. Each worker pauses for itself. Where the decision already
+ * says that there is no room, nothing has been written, and any change ends the pause. A caller of
+ * firn_settle, and a writer that waits at a full level 0, end it after its first RETRY_MS, and are
+ * told of attempts that began behind their call only: what an older one has found may have been
+ * cured. For nothing depends on the tables that a compaction was making, and what it reads stays as
+ * it is: so whatever the error, writes go on until level 0 is full. Only a failure that flushes
+ * depend on, too, stops writing: that of the manifest, or of the folder's sync. */
 #include <base/error.h>
 #include <stdio.h>
 
 #include <jobs/work.h>
 #include "jobs.h"
 
-#define CALM_MS 1000  /* with few writes: what can wait is done */
-#define IDLE_MS 10000 /* without any: a memtable that is worth it is flushed */
+#define CALM_MS       1000  /* with few writes: what can wait is done */
+#define IDLE_MS       10000 /* without any: a memtable that is worth it is flushed */
+#define DAMAGE_PAUSES 60    /* times as long a pause: up to ten minutes */
 
 static bool works(const firn *db) REQUIRES(db->state_mu)
 {
-    return !db->closing && db->background_status == FIRN_OK && !db->compaction_failed;
+    return !db->closing && db->background_status == FIRN_OK && !db->compaction_rests;
 }
 
 /* Has the worker slept for so long? Real time, as cond_wait_ms measures it, whatever file system
@@ -41,10 +42,18 @@ static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->s
     return passed >= ms;
 }
 
-/* A caller of firn_settle waits for what the next attempt finds. */
+/* A caller may wait for what the next attempt finds. */
 static uint64_t pause_now(const firn *db, uint64_t ms) REQUIRES(db->state_mu)
 {
-    return db->settlers && ms > RETRY_MS ? RETRY_MS : ms;
+    return (db->settlers || db->compaction_asked) && ms > RETRY_MS ? RETRY_MS : ms;
+}
+
+/* What is damaged is seldom whole again, and each attempt reads and writes all that lies in front
+ * of it. */
+static uint64_t pause_behind(int rc, unsigned failures)
+{
+    bool lasts = rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED;
+    return retry_pause_ms(failures) * (lasts ? DAMAGE_PAUSES : 1);
 }
 
 static calm_time time_now(const firn *db)
@@ -126,22 +135,6 @@ static void pause_fully(firn *db, uint64_t ms)
     mutex_unlock(&db->state_mu);
 }
 
-/* Reading failed: what is there stays readable where it is intact, and nothing is thrown away. */
-static void compaction_fails(firn *db, int rc, const firn_error *err)
-{
-    char text[512];
-    firn_error_format(err, text, sizeof text);
-    store_log(db, FIRN_LOG_ERROR, "compaction has stopped: %s", text);
-    mutex_lock(&db->state_mu);
-    db->compaction_failed = true;
-    if (db->background_status == FIRN_OK) {
-        db->background_error = *err;
-        db->background_error.status = rc;
-    }
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
-}
-
 /* One try to do what is due. */
 typedef struct attempt {
     uint64_t no; /* counted in db->compactions_begun */
@@ -153,13 +146,11 @@ typedef struct attempt {
 
 static void note_failure(firn *db, attempt *a, int rc, const firn_error *err)
 {
-    a->again = error_curable(rc) || a->fault == FAULT_OUTPUT;
+    a->again = error_curable(rc) || a->fault == FAULT_OUTPUT || a->fault == FAULT_INPUT;
     if (a->fault == FAULT_FOLDER)
         return; /* noted where it was found: a caller's job may have found it */
     if (a->again)
         store_work_waits(db, WORK_COMPACTION, a->no, rc, err);
-    else if (a->fault == FAULT_INPUT)
-        compaction_fails(db, rc, err);
     else
         store_background_error(db, WORK_COMPACTION, rc, err);
 }
@@ -188,6 +179,7 @@ static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
     *a = (attempt){0};
     mutex_lock(&db->state_mu);
     a->no = ++db->compactions_begun;
+    db->compaction_asked = false;
     mutex_unlock(&db->state_mu);
     int rc = jobs_next(db, calm, &j, &a->others, err);
     a->began = rc == FIRN_OK;
@@ -228,7 +220,7 @@ static void compactor_run(void *arg)
         if (rc == FIRN_OK || rc == FIRN_NOT_FOUND) {
             failures = rc == FIRN_NOT_FOUND && a.others ? failures : 0;
         } else if (a.again) {
-            uint64_t ms = retry_pause_ms(++failures);
+            uint64_t ms = pause_behind(rc, ++failures);
             if (rc == FIRN_NO_SPACE && !a.began)
                 c->pause_ms = ms;
             else
@@ -268,7 +260,7 @@ void compactors_stop(firn *db)
 static bool is_done_inline(firn *db, bool calm, uint64_t *epoch)
 {
     mutex_lock(&db->state_mu);
-    bool done = db->compaction_failed || (!calm && db->idle_epoch == db->work_epoch);
+    bool done = db->compaction_rests || (!calm && db->idle_epoch == db->work_epoch);
     *epoch = db->work_epoch;
     mutex_unlock(&db->state_mu);
     return done;
@@ -280,19 +272,19 @@ int compact_inline(firn *db, bool calm, firn_error *err)
     while (!is_done_inline(db, calm, &epoch)) {
         attempt a;
         int rc = work_once(db, calm, &a, err);
-        if (rc != FIRN_OK && rc != FIRN_NOT_FOUND)
-            return rc;
         if (rc == FIRN_OK)
             continue;
-        mutex_lock(&db->state_mu);
-        db->idle_epoch = epoch;
-        mutex_unlock(&db->state_mu);
-        break;
+        if (rc == FIRN_NOT_FOUND || a.fault == FAULT_INPUT) { /* until something changes */
+            mutex_lock(&db->state_mu);
+            db->idle_epoch = epoch;
+            mutex_unlock(&db->state_mu);
+        }
+        return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
     }
     return FIRN_OK;
 }
 
 bool compaction_is_idle(const firn *db)
 {
-    return db->compaction_failed || (db->compacting == 0 && db->idle_epoch == db->work_epoch);
+    return db->compaction_rests || (db->compacting == 0 && db->idle_epoch == db->work_epoch);
 }

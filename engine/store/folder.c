@@ -1,6 +1,7 @@
 /* folder: see folder.h. */
 #include <store/folder.h>
 
+#include <base/search.h>
 #include <base/error.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,12 +37,6 @@ static int sort_name(void *ctx, const char *name)
     return FIRN_OK;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 int folder_read(fs_dir *dir, folder *out, firn_error *err)
 {
     folder f = {0};
@@ -51,9 +46,9 @@ int folder_read(fs_dir *dir, folder *out, firn_error *err)
         return rc;
     }
     if (f.tables.size)
-        qsort(f.tables.data, folder_count(&f.tables), sizeof(uint64_t), by_number);
+        qsort(f.tables.data, folder_count(&f.tables), sizeof(uint64_t), order_u64);
     if (f.manifests.size)
-        qsort(f.manifests.data, folder_count(&f.manifests), sizeof(uint64_t), by_number);
+        qsort(f.manifests.data, folder_count(&f.manifests), sizeof(uint64_t), order_u64);
     *out = f;
     return FIRN_OK;
 }
@@ -67,7 +62,7 @@ void folder_release(folder *f)
 bool folder_has(const buf *numbers, uint64_t no)
 {
     return numbers->size &&
-           bsearch(&no, numbers->data, folder_count(numbers), sizeof no, by_number);
+           bsearch(&no, numbers->data, folder_count(numbers), sizeof no, order_u64);
 }
 
 int folder_fingerprint(fs_dir *dir, uint64_t *out, firn_error *err)

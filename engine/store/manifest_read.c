@@ -13,6 +13,7 @@
 #include <store/manifest.h>
 
 #include <assert.h>
+#include <base/search.h>
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/grow.h>
@@ -644,12 +645,6 @@ size_t manifest_state_versions(const manifest_state *s, const version *out[TREES
     return count;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 int manifest_state_numbers(const manifest_state *s, buf *out)
 {
     const version *versions[TREES_MAX];
@@ -664,7 +659,7 @@ int manifest_state_numbers(const manifest_state *s, buf *out)
     }
     buf_release(&one);
     if (out->size)
-        qsort(out->data, out->size / sizeof(uint64_t), sizeof(uint64_t), by_number);
+        qsort(out->data, out->size / sizeof(uint64_t), sizeof(uint64_t), order_u64);
     return rc;
 }
 

@@ -82,13 +82,13 @@ void store_failure(firn *db, background_work work, firn_error *out)
 {
     const stuck *s = &db->stuck[work];
     error_clear(out);
-    if (db->background_status != FIRN_OK || (work == WORK_COMPACTION && db->compaction_failed))
+    if (db->background_status != FIRN_OK)
         *out = db->background_error;
     else if (s->status != FIRN_OK)
         *out = s->error;
 }
 
-int store_stopped(firn *db, firn_error *err)
+int store_stopped(firn *db, background_work *of, firn_error *err)
 {
     bool for_flush = false, for_compaction = false;
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
@@ -98,10 +98,11 @@ int store_stopped(firn *db, firn_error *err)
                          slow_level0_full((uint32_t)v->version->levels[0].count, v->frozen_count);
     }
     /* Nothing has happened, but nothing will either until the store is opened again. */
-    if (db->background_status != FIRN_OK || (for_compaction && db->compaction_failed))
+    if (db->background_status != FIRN_OK)
         return give_copy(FIRN_POISONED, &db->background_error, err);
     for (unsigned work = WORK_FLUSH; work <= WORK_COMPACTION; work++) {
         const stuck *s = &db->stuck[work];
+        *of = (background_work)work;
         if ((work == WORK_FLUSH ? for_flush : for_compaction) && s->status != FIRN_OK)
             return give_copy(s->status, &s->error, err);
     }
@@ -134,6 +135,22 @@ bool store_ask_flusher(firn *db, uint64_t *attempt)
         return false;
     if (db->flushes_begun < *attempt && !db->flush_asked) {
         db->flush_asked = true;
+        cond_broadcast(&db->state_changed);
+    }
+    return true;
+}
+
+bool store_ask_compactors(firn *db, uint64_t *attempt)
+{
+    int rc = db->stuck[WORK_COMPACTION].status;
+    if (rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED)
+        return false;
+    if (*attempt == 0)
+        *attempt = db->compactions_begun + 1;
+    if (db->compaction_stuck_at >= *attempt)
+        return false;
+    if (db->compactions_begun < *attempt && !db->compaction_asked) {
+        db->compaction_asked = true;
         cond_broadcast(&db->state_changed);
     }
     return true;

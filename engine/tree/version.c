@@ -91,12 +91,6 @@ uint64_t version_tables(const version *v)
     return count;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 int version_numbers(const version *v, buf *out)
 {
     buf_clear(out);
@@ -107,7 +101,7 @@ int version_numbers(const version *v, buf *out)
                 return rc;
         }
     if (out->size)
-        qsort(out->data, out->size / sizeof(uint64_t), sizeof(uint64_t), by_number);
+        qsort(out->data, out->size / sizeof(uint64_t), sizeof(uint64_t), order_u64);
     return FIRN_OK;
 }
 

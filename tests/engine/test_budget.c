@@ -365,7 +365,7 @@ static void huge_store(bed *b)
     b->options.compression = FIRN_COMPRESSION_LZ4;
     bed_must_open(b);
     mutex_lock(&b->db->state_mu);
-    b->db->compaction_failed = true; /* all stay in level 0 */
+    b->db->compaction_rests = true; /* all stay in level 0 */
     mutex_unlock(&b->db->state_mu);
     for (unsigned i = 0; i < HUGE_COUNT; i++) {
         char key[8];
@@ -509,7 +509,7 @@ static int get_huge(void *ctx, unsigned call, uint64_t index, const char *name)
 static void merge_huge(bed *b)
 {
     mutex_lock(&b->db->state_mu);
-    b->db->compaction_failed = false;
+    b->db->compaction_rests = false;
     mutex_unlock(&b->db->state_mu);
     MUST(firn_compact(b->db, NULL, 0, NULL, 0, error));
     assert_int_equal(bed_stats(b).level_tables[0], 0);

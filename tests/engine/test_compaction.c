@@ -438,7 +438,7 @@ static void level_0_goes_down_beside_a_request(void **state)
         firn_snapshot *held = NULL;
         unsigned hits = !fails;
         mutex_lock(&b->db->state_mu);
-        b->db->compaction_failed = true; /* nothing is compacted but by the caller */
+        b->db->compaction_rests = true; /* nothing is compacted but by the caller */
         mutex_unlock(&b->db->state_mu);
         bed_put(b, "key", "older");
         MUST(firn_snapshot_new(b->db, &held, error));

@@ -207,7 +207,7 @@ static void what_is_kept_is_remembered(void **state)
     firn_snapshot_free(s);
     for (unsigned life = 0; life < 3; life++) {
         mutex_lock(&b.db->state_mu);
-        b.db->compaction_failed = true; /* nothing is done about it */
+        b.db->compaction_rests = true; /* nothing is done about it */
         mutex_unlock(&b.db->state_mu);
         view *v = store_view(b.db);
         const level *l = &v->version->levels[1];
@@ -242,7 +242,7 @@ static void what_is_kept_for_many_is_remembered(void **state)
         firn_snapshot_free(s[i]);
     for (unsigned life = 0; life < 3; life++) {
         mutex_lock(&b.db->state_mu);
-        b.db->compaction_failed = true; /* nothing is done about it */
+        b.db->compaction_rests = true; /* nothing is done about it */
         mutex_unlock(&b.db->state_mu);
         view *v = store_view(b.db);
         const table *t = v->version->levels[1].tables[0];

@@ -78,7 +78,7 @@ bool fuzz_found(const firn_wal_report *report, firn_wal_finding_kind kind)
 bool fuzz_found_loss(const firn_wal_report *report)
 {
     for (size_t i = 0; i < report->count; i++)
-        if (wal_finding_is_loss(&report->findings[i]))
+        if (firn_wal_is_loss(&report->findings[i]))
             return true;
     return false;
 }

@@ -461,7 +461,7 @@ static int verify_frame(reader *r, const read_frame *at)
 static int verdict(const fs_dir *dir, const firn_wal_report *report, firn_error *err)
 {
     for (size_t i = 0; i < report->count; i++)
-        if (wal_finding_is_loss(&report->findings[i]))
+        if (firn_wal_is_loss(&report->findings[i]))
             return wal_report_refuse(dir, &report->findings[i], FIRN_RECOVERY_INSPECT, err);
     return FIRN_OK;
 }

@@ -10,8 +10,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define SEARCH_INLINE static inline __attribute__((always_inline))
+
+/* The order of uint64_t, for qsort and bsearch. */
+static inline int order_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
 
 /* Is what stands at `at` before what is wanted? */
 typedef bool (*search_fn)(const void *array, size_t at, void *wanted);

@@ -165,9 +165,10 @@ FIRN_API void firn_write_options_init_sized(firn_write_options *options, size_t 
 /* FIRN_TOO_LARGE, FIRN_INVALID; FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened; try again);
  * FIRN_IO (unknown whether the write survives; readers may see it until the store is closed) and
  * from then on FIRN_POISONED (nothing happened): reading goes on, reopen to write; FIRN_READ_ONLY.
- * While compaction cannot write its tables, writing goes on until level 0 is full. Then a write is
- * FIRN_IO, too, and nothing has happened; firn_stats.compaction_error has the cause. Try again.
- * Deleting what is not there is FIRN_OK. */
+ * While compaction can read or write no tables, writing goes on until level 0 is full. Then a write
+ * is what compaction has found (FIRN_IO, FIRN_DAMAGED, ...), and nothing has happened; it is in
+ * firn_stats.compaction_error, too. Once that is cured, the next write succeeds; a damaged table
+ * needs firn_repair. Deleting what is not there is FIRN_OK. */
 FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *value,
                       size_t value_size, const firn_write_options *options, firn_error *error);
 FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
@@ -279,7 +280,8 @@ FIRN_API int firn_flush(firn *db, firn_error *error);
  * tables on the disk; or compact smaller ranges of keys, one after the other. */
 FIRN_API int firn_compact(firn *db, const void *from, size_t from_size, const void *to,
                           size_t to_size, firn_error *error);
-/* Waits until no background work is due. */
+/* Waits until no background work is due. What keeps that from ending is returned: an attempt that
+ * began behind the call has found it. */
 FIRN_API int firn_settle(firn *db, firn_error *error);
 
 #define FIRN_LEVELS 7
@@ -319,7 +321,8 @@ typedef struct firn_stats {
                                  running compactions have finished: as much as they read, of which
                                  firn_compact tells. A table counts when it is finished, not while
                                  it is written. A snapshot holds no table: what it sees is in
-                                 level_bytes */
+                                 level_bytes. Not in it: what segment_bytes (firn_options) tells of
+                                 the log that iterators and values hold */
     uint64_t memory_bytes; /* what the store holds of firn_options.memory, all kinds together */
     firn_waited waits[FIRN_WAITS_MAX]; /* in this life, by firn_wait; causes that this version does
                                           not know are 0. Calls only: what the store's own threads
@@ -328,9 +331,9 @@ typedef struct firn_stats {
                                  none waits. A wait in the log shows when it is a second old */
     uint32_t waiting;      /* how many calls wait now */
     uint64_t waiting_us;   /* how long that one has waited */
-    firn_error flush_error, compaction_error; /* why this work has failed: it is tried again, or has
-                                                 stopped until the store is opened again. Status 0:
-                                                 it goes on */
+    firn_error flush_error, compaction_error; /* why this work has failed: it is tried again, or,
+                                                 with `poisoned`, has stopped until the store is
+                                                 opened again. Status 0: it goes on */
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);

@@ -57,7 +57,6 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
 /* Of the blocks that have ended, as they are stored, written or buffered. The open block has less
  * than 64 KiB or than its target, and does not count: what it will pack to is not known. */
 uint64_t sst_writer_file_bytes(const sst_writer *w);
-uint64_t sst_writer_entries(const sst_writer *w);
 uint64_t sst_writer_memory(const sst_writer *w); /* bytes it works with now */
 /* Writes filter, index, properties and footer and syncs the file (not the folder). *out is valid
  * until the writer is freed. After an error only sst_writer_free is left to call. */

@@ -91,6 +91,12 @@ typedef struct firn_wal_finding {
     char proof[160]; /* why it counts as what it is, in words */
 } firn_wal_finding;
 
+/* Something that was, or may have been, acknowledged is gone. */
+static inline bool firn_wal_is_loss(const firn_wal_finding *finding)
+{
+    return finding->kind != FIRN_WAL_TORN && finding->kind != FIRN_WAL_HARMLESS;
+}
+
 /* Caller-owned; zero it or pass it to firn_wal_report_init before use, release it afterwards. */
 typedef struct firn_wal_report {
     firn_wal_finding *findings; /* in log order; owned by the report */

@@ -171,7 +171,8 @@ struct firn {
     bool flush_asked GUARDED_BY(state_mu); /* a caller waits for another one */
     /* Attempts of compactions: how many, and which was the newest that failed. */
     uint64_t compactions_begun GUARDED_BY(state_mu), compaction_stuck_at GUARDED_BY(state_mu);
-    bool compaction_failed GUARDED_BY(state_mu);
+    bool compaction_asked GUARDED_BY(state_mu); /* a caller waits for what the next one finds */
+    bool compaction_rests GUARDED_BY(state_mu); /* of tests: none begins by itself */
     uint64_t work_epoch GUARDED_BY(state_mu); /* grows when something may have become due */
     uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
     int settlers GUARDED_BY(state_mu);        /* callers of firn_settle that wait */
@@ -329,14 +330,16 @@ void store_work_waits(firn *db, background_work work, uint64_t attempt, int rc,
 void store_background_works(firn *db, background_work work);
 /* Why this work waits to be tried again, or has stopped; status 0: it does neither. */
 void store_failure(firn *db, background_work work, firn_error *out) REQUIRES(db->state_mu);
-/* Is it in vain that writers wait for room in memory or in level 0? What they wait for then tells
- * why: a flush that is healthy is waited for, whatever compaction does. FIRN_OK: it is under way.
- */
-int store_stopped(firn *db, firn_error *err) REQUIRES(db->state_mu);
+/* Is it in vain that writers wait for room in memory or in level 0? What they wait for (*of) then
+ * tells why: a flush that is healthy is waited for, whatever compaction does. FIRN_OK: it is under
+ * way. */
+int store_stopped(firn *db, background_work *of, firn_error *err) REQUIRES(db->state_mu);
 /* A flush that waits before it is tried again is tried soon. *attempt is 0 at first: the attempt
  * that the caller waits for. True: wait for state_changed, and ask again. False: it has failed too,
  * or no flush waits. */
 bool store_ask_flusher(firn *db, uint64_t *attempt) REQUIRES(db->state_mu);
+/* The same of compaction. Not where a table is damaged: that is cured by no attempt. */
+bool store_ask_compactors(firn *db, uint64_t *attempt) REQUIRES(db->state_mu);
 /* The error that stopped writing, or FIRN_OK. */
 int store_writable(firn *db, firn_error *err);
 /* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it.

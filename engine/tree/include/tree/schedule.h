@@ -10,8 +10,9 @@
  *           tombstones, or much that only readers needed who are gone; small neighbours lie side by
  *           side. The level that is over its share the most goes first, the other reasons wait
  *           until no level is over its share.
- * A job     takes at most job_bytes, or what one table and its overlap take; of level 0 the oldest
- *           tables. It claims its range of keys in the levels from the inputs' to the output's.
+ * A job     takes at most job_bytes, or what one table and its overlap take; of level 0 as many of
+ *           the oldest tables, and what they overlap of the level that they go to. It claims its
+ *           range of keys in the levels from the inputs' to the output's.
  *
  * Invariants
  *   J1  A job overlaps no claim, in any of the levels that it claims.

@@ -12,10 +12,6 @@ int wal_report_add(firn_wal_report *report, const firn_wal_finding *finding, fir
 /* The error of a log that is not opened because of this finding. Returns FIRN_DAMAGED. */
 int wal_report_refuse(const fs_dir *dir, const firn_wal_finding *f, firn_recovery policy,
                       firn_error *err);
-static inline bool wal_finding_is_loss(const firn_wal_finding *f)
-{
-    return f->kind != FIRN_WAL_TORN && f->kind != FIRN_WAL_HARMLESS;
-}
 
 /* ---- Carrying out a policy ---- */
 typedef struct wal_recovered_log {
