@@ -13,7 +13,7 @@ endforeach()
 
 # What programs may include, alone: the rooms' include folders hold names such as base/buf.h, too. As headers of the system, which
 # they are when installed: the warnings that a parent wants are for its own.
-set(FIRN_PUBLIC_HEADERS base/include/firn/types.h wal/include/firn/wal.h engine/include/firn/firn.h)
+set(FIRN_PUBLIC_HEADERS base/include/firn/types.h base/include/firn/keys.h wal/include/firn/wal.h engine/include/firn/firn.h)
 set(FIRN_PUBLIC_INCLUDE ${PROJECT_BINARY_DIR}/include)
 foreach(header IN LISTS FIRN_PUBLIC_HEADERS)
     get_filename_component(name ${header} NAME)

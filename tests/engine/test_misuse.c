@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <base/alloc.h>
+#include <firn/keys.h>
 #include <firn/wal.h>
 #include <pthread.h>
 
@@ -37,7 +38,9 @@ typedef struct table {
     firn_value value;
     firn_error some; /* an error to be told */
     char text[64];
-    size_t size;
+    size_t size, one;
+    firn_field field;
+    firn_slice lower, upper;
     uint64_t seq;
     firn_stats stats;
     firn_options options;
@@ -119,7 +122,23 @@ static int given_back(table *t, int rc)
     X(firn_batch_delete, key, QUIET, firn_batch_delete(t->batch, NULL, 1)) \
     X(firn_batch_clear, batch, EMPTY, (firn_batch_clear(NULL), 0)) \
     X(firn_batch_count, batch, EMPTY, (int)firn_batch_count(NULL)) \
-    X(firn_batch_bytes, batch, EMPTY, (int)firn_batch_bytes(NULL))
+    X(firn_batch_bytes, batch, EMPTY, (int)firn_batch_bytes(NULL)) \
+    X(firn_key_encode, fields, REFUSED, firn_key_encode(NULL, 1, t->text, 8, &t->size, e)) \
+    X(firn_key_encode, room, REFUSED, firn_key_encode(&t->field, 1, NULL, 8, &t->size, e)) \
+    X(firn_key_encode, size, REFUSED, firn_key_encode(&t->field, 1, t->text, 8, NULL, e)) \
+    X(firn_key_encode, error, QUIET, firn_key_encode(NULL, 1, t->text, 8, &t->size, NULL)) \
+    X(firn_key_decode, key, REFUSED, firn_key_decode(NULL, 1, &t->field, 1, &t->size, t->text, 8, e)) \
+    X(firn_key_decode, fields, REFUSED, firn_key_decode("", 1, NULL, 1, &t->size, t->text, 8, e)) \
+    X(firn_key_decode, count, REFUSED, firn_key_decode("", 1, &t->field, 1, NULL, t->text, 8, e)) \
+    X(firn_key_decode, room, REFUSED, firn_key_decode("", 1, &t->field, 1, &t->size, NULL, 8, e)) \
+    X(firn_key_decode, error, QUIET, firn_key_decode(NULL, 1, &t->field, 1, &t->size, NULL, 0, NULL)) \
+    X(firn_key_bounds, fields, REFUSED, firn_key_bounds(NULL, 1, t->text, 8, &t->lower, &t->upper, e)) \
+    X(firn_key_bounds, room, REFUSED, firn_key_bounds(&t->field, 1, NULL, 8, &t->lower, &t->upper, e)) \
+    X(firn_key_bounds, lower, REFUSED, firn_key_bounds(&t->field, 1, t->text, 8, NULL, &t->upper, e)) \
+    X(firn_key_bounds, upper, REFUSED, firn_key_bounds(&t->field, 1, t->text, 8, &t->lower, NULL, e)) \
+    X(firn_key_bounds, error, QUIET, firn_key_bounds(NULL, 1, t->text, 8, &t->lower, &t->upper, NULL)) \
+    X(firn_prefix_end, prefix, EMPTY, firn_prefix_end(NULL, &t->one)) \
+    X(firn_prefix_end, size, EMPTY, firn_prefix_end(t->text, NULL))
 #define STORE_CASES(X) \
     X(firn_options_init, options, EMPTY, ((firn_options_init)(NULL), 0)) \
     X(firn_options_init_sized, options, EMPTY, (firn_options_init_sized(NULL, 100), 0)) \

@@ -45,6 +45,7 @@ endif()
 
 set(FIRN_FUZZ_LOG ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_bytes.c ${WAL_BUILD_LOG} ${FIRN_SIM})
 firn_fuzz(entries base 40000)
+firn_fuzz(keys base 60000)
 firn_fuzz(frame wal 40000)
 firn_fuzz(segment wal 10000 ${FIRN_FUZZ_LOG})
 firn_fuzz(log wal 900 ${FIRN_FUZZ_LOG} ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_kept.c ${CMAKE_CURRENT_LIST_DIR}/fuzz_log_open.c)

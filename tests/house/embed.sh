@@ -58,7 +58,7 @@ case_of "FETCHCONTENT_SOURCE_DIR_FIRN takes the place of a download" \
 case_of "FetchContent builds" builds over
 case_of "FetchContent's programs run" programs_run over
 case_of "with FIRN_INSTALL the parent installs and exports what needs firn" \
-    installs over "bin/c_firn bin/firn include/firn/firn.h include/firn/types.h include/firn/wal.h lib/cmake/firn/firn-config-version.cmake
+    installs over "bin/c_firn bin/firn include/firn/firn.h include/firn/keys.h include/firn/types.h include/firn/wal.h lib/cmake/firn/firn-config-version.cmake
 lib/cmake/firn/firn-config.cmake lib/cmake/firn/firn-targets-debug.cmake lib/cmake/firn/firn-targets.cmake
 lib/cmake/over/over-debug.cmake lib/cmake/over/over.cmake lib/libfirn_d.a lib/libfirn_d.so lib/libfirn_d.so.0 lib/libfirn_d.so.0.1.0
 lib/libover_d.a lib/pkgconfig/firn.pc"

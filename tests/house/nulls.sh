@@ -14,7 +14,7 @@ work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 
 # One declaration a line, without comments; then "function" and "function parameter" lines.
-cat base/include/firn/types.h wal/include/firn/wal.h engine/include/firn/firn.h |
+cat base/include/firn/types.h base/include/firn/keys.h wal/include/firn/wal.h engine/include/firn/firn.h |
     awk -v functions="$work/declared" -v pointers="$work/pointers" '
     { text = text " " $0 }
     function parameter(name, p) {
