@@ -1,4 +1,4 @@
-/* settle: callers who wait until background work has come so far. */
+/* settle: callers that wait until background work has come so far. */
 #include <base/error.h>
 #include <stdio.h>
 

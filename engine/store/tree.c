@@ -201,7 +201,7 @@ int tree_drop(firn *db, tree *t, firn_error *err)
     }
     view_unref(last);
     store_reap(db);
-    readers_wait(&db->readers); /* who found the tree's view may be looking for it still */
+    readers_wait(&db->readers); /* a reader that found the tree's view may be looking still */
     heap_free(t);
     return FIRN_OK;
 }

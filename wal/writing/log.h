@@ -17,7 +17,7 @@
  * the bytes, the segment's visible_end, last_seq, tick; each with release. A thread that reads tick
  * (acquire) and then last_seq knows that all of it has been handed to the kernel (or stored in a
  * mapping), so a sync that starts now covers it. Between its last two stores the newest number is
- * seen and its tick is not: who asks for a sync of all that it has seen compares both.
+ * seen and its tick is not: a caller that asks for a sync of all it has seen compares both.
  */
 #ifndef WRITING_LOG_H
 #define WRITING_LOG_H

@@ -74,8 +74,8 @@ void patience_tell(patience *p, const char *what);
 /* Waits once for `c`, whose mutex at `m` the caller holds, or says what it waits for; then the
  * caller is to look again. */
 #define patience_wait(p, c, m, what) patience_wait_kind(p, c, &(m)->lock, &ITS_KIND(*(m)), what)
-/* The same in two steps, for one who has to find words. False: it has not waited, but is to say
- * what it waits for, without the mutex. */
+/* The same in two steps, for a caller that has to find words. False: it has not waited, but is to
+ * say what it waits for, without the mutex. */
 #define patience_sleep(p, c, m) patience_sleep_kind(p, c, &(m)->lock, &ITS_KIND(*(m)))
 /* Locks the mutex at `m`. A wait for it is `p`, and is over with that: nothing wakes it before, so
  * the log hears of it from patience_end, which is to be called behind the unlocking. */

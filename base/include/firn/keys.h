@@ -42,7 +42,7 @@ typedef enum firn_field_kind {
     FIRN_FIELD_NULL = 1,
     FIRN_FIELD_BYTES,
     FIRN_FIELD_TEXT, /* UTF-8, which is not checked; ordered by its bytes */
-    FIRN_FIELD_I64, /* integers are one kind: an I64 and a U64 of the same value are equal, and ... */
+    FIRN_FIELD_I64,  /* integers are one kind: an I64 and a U64 of one value are equal, and ... */
     FIRN_FIELD_U64,  /* ... decoding gives a U64 only where an I64 is too small */
     FIRN_FIELD_F64,  /* -NaN, -infinity, ..., -0, 0, ..., infinity, NaN: by its bits */
     FIRN_FIELD_BOOL, /* false, true */

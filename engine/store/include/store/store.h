@@ -309,7 +309,7 @@ void store_reap(firn *db);
 void store_drop_views(firn *db);
 /* Writes an edit to the manifest and installs the versions that follow; `flushed` as above. */
 int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
-/* The same in two steps, for one who holds manifest_mu: the second without it. *later: of the
+/* The same in two steps, for a caller that holds manifest_mu: the second without it. *later: of the
  * manifest's renewal. */
 int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
     REQUIRES(db->manifest_mu);
