@@ -346,7 +346,7 @@ static int no_table_opens(void *ctx, unsigned call, uint64_t index, const char *
     return call == SIMFS_OPEN && strstr(name, ".tbl") ? EIO : 0;
 }
 
-static void a_table_that_cannot_be_read_stops_compaction_and_not_writing(void **state)
+static void a_table_that_cannot_be_read_holds_up_compaction_and_not_writing(void **state)
 {
     (void)state;
     bed b;
@@ -364,6 +364,9 @@ static void a_table_that_cannot_be_read_stops_compaction_and_not_writing(void **
     assert_false(bed_stats(&b).poisoned);
     assert_int_equal(bed_stats(&b).level_tables[0], 8);
     simfs_on_call(b.sim, NULL, NULL);
+    bed_put(&b, "again", "v");
+    bed_flush(&b);
+    assert_true(bed_stats(&b).level_tables[0] < 8); /* it goes on */
     for (int life = 0; life < 2; life++) {
         for (unsigned i = 0; i < 8; i++) {
             snprintf(key, sizeof key, "k%u", i);
@@ -371,10 +374,7 @@ static void a_table_that_cannot_be_read_stops_compaction_and_not_writing(void **
         }
         bed_must_close(&b);
         bed_must_open(&b);
-        bed_put(&b, "more", "v");
-        bed_flush(&b);
     }
-    assert_true(bed_stats(&b).level_tables[0] < 8); /* opened again, it goes on */
     bed_release(&b);
 }
 
@@ -388,7 +388,7 @@ int main(void)
         cmocka_unit_test(a_replaced_view_stays_while_it_has_readers),
         cmocka_unit_test(a_flush_that_fails_stops_writing),
         cmocka_unit_test(a_flush_without_descriptors_is_tried_again),
-        cmocka_unit_test(a_table_that_cannot_be_read_stops_compaction_and_not_writing),
+        cmocka_unit_test(a_table_that_cannot_be_read_holds_up_compaction_and_not_writing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
