@@ -1,6 +1,7 @@
 /* keys: see <firn/keys.h>, which has the bytes. */
 #include <firn/keys.h>
 
+#include <assert.h>
 #include <base/error.h>
 #include <base/slice.h>
 #include <inttypes.h>
@@ -13,10 +14,18 @@
 #define TAG_F64       0x21
 #define TAG_FALSE     0x26
 #define TAG_TRUE      0x27
-#define TAG_LAST      0x33 /* of FoundationDB's, that of a version stamp */
+#define TAG_LAST      0x4f /* of FoundationDB's, those of kinds of users included */
 #define TAG_REVERSED  0xfe /* less this one: in descending order */
 #define ESCAPE        0xff
 #define INTEGER_BYTES 8
+
+static_assert(sizeof(void *) != 8 || sizeof(firn_field) == 24, "as the header says");
+static_assert(offsetof(firn_field, as) == 8, "likewise");
+
+firn_field firn_field_str(const char *text)
+{
+    return firn_field_text(slice_of_str(text ? text : ""));
+}
 
 /* ---- Encoding ---- */
 
@@ -51,12 +60,12 @@ static void put_big_endian(writer *w, uint64_t v, unsigned count)
 static void put_string(writer *w, const firn_field *f, uint8_t tag)
 {
     put_tag(w, f, tag);
-    for (size_t i = 0; i < f->bytes.size; i++) {
-        put(w, f->bytes.data[i]);
-        if (f->bytes.data[i] == 0)
+    for (size_t i = 0; i < f->as.bytes.size; i++) {
+        put(w, f->as.bytes.data[i]);
+        if (f->as.bytes.data[i] == 0)
             put(w, ESCAPE);
     }
-    if (f->open)
+    if (f->prefix)
         return;
     put(w, 0);
     /* Descending: what goes on, or is escaped, is in front of what ends. */
@@ -82,7 +91,7 @@ static void put_integer(writer *w, const firn_field *f, bool negative, uint64_t 
 static void put_f64(writer *w, const firn_field *f)
 {
     uint64_t bits;
-    memcpy(&bits, &f->f64, sizeof bits);
+    memcpy(&bits, &f->as.f64, sizeof bits);
     put_tag(w, f, TAG_F64);
     put_big_endian(w, bits >> 63 ? ~bits : bits | UINT64_C(1) << 63, 8);
 }
@@ -91,8 +100,12 @@ static void put_f64(writer *w, const firn_field *f)
 static bool put_field(writer *w, const firn_field *f)
 {
     bool string = f->kind == FIRN_FIELD_BYTES || f->kind == FIRN_FIELD_TEXT;
-    if ((f->open && !string) || (string && f->bytes.size && !f->bytes.data))
+    if ((f->prefix && !string) || (string && f->as.bytes.size && !f->as.bytes.data))
         return false;
+    if (string && f->as.bytes.size > FIRN_MAX_KEY_BYTES) { /* it need not be read */
+        w->size = FIRN_MAX_KEY_BYTES + (size_t)1;
+        return true;
+    }
     switch (f->kind) {
     case FIRN_FIELD_NULL:
         put_tag(w, f, TAG_NULL);
@@ -104,32 +117,35 @@ static bool put_field(writer *w, const firn_field *f)
         put_string(w, f, TAG_TEXT);
         return true;
     case FIRN_FIELD_I64:
-        put_integer(w, f, f->i64 < 0, f->i64 < 0 ? 0 - (uint64_t)f->i64 : (uint64_t)f->i64);
+        put_integer(w, f, f->as.i64 < 0,
+                    f->as.i64 < 0 ? 0 - (uint64_t)f->as.i64 : (uint64_t)f->as.i64);
         return true;
     case FIRN_FIELD_U64:
-        put_integer(w, f, false, f->u64);
+        put_integer(w, f, false, f->as.u64);
         return true;
     case FIRN_FIELD_F64:
         put_f64(w, f);
         return true;
     case FIRN_FIELD_BOOL:
-        put_tag(w, f, f->truth ? TAG_TRUE : TAG_FALSE);
+        put_tag(w, f, f->as.truth ? TAG_TRUE : TAG_FALSE);
         return true;
     default:
         return false;
     }
 }
 
-/* Only the last field may be open, and only if `may_open`. */
-static int put_fields(writer *w, const firn_field *fields, size_t count, bool may_open,
+/* Only the last field may be a prefix, and only if `may_begin`. */
+static int put_fields(writer *w, const firn_field *fields, size_t count, bool may_begin,
                       firn_error *err)
 {
-    if ((count && !fields) || (w->capacity && !w->room))
-        return error_set(err, FIRN_INVALID, "NULL was given for %s",
-                         count && !fields ? "the fields of a key" : "room");
+    if (count && !fields)
+        return error_set(err, FIRN_INVALID, "NULL was given for the fields of a key");
+    if (w->capacity && !w->room)
+        return error_set(err, FIRN_INVALID, "NULL was given for the room of a key");
     for (size_t i = 0; i < count; i++) {
-        if ((fields[i].open && (!may_open || i + 1 < count)) || !put_field(w, &fields[i]))
-            return error_set(err, FIRN_INVALID, "field %zu of a key is of no kind, or open", i);
+        if ((fields[i].prefix && (!may_begin || i + 1 < count)) || !put_field(w, &fields[i]))
+            return error_set(err, FIRN_INVALID,
+                             "field %zu of a key is of no kind, a prefix, or NULL with a size", i);
         if (w->size > FIRN_MAX_KEY_BYTES)
             return error_set(err, FIRN_TOO_LARGE, "a key has more than %" PRIu32 " bytes",
                              FIRN_MAX_KEY_BYTES);
@@ -150,7 +166,7 @@ int firn_key_encode(const firn_field *fields, size_t count, void *room, size_t c
         return error_set(error, FIRN_INVALID, "NULL was given for a size");
     writer w = {.room = room, .capacity = capacity};
     int rc = put_fields(&w, fields, count, false, error);
-    *size = w.size;
+    *size = rc == FIRN_INVALID ? 0 : w.size;
     return rc == FIRN_OK && w.size > capacity ? too_small(w.size, capacity, error) : rc;
 }
 
@@ -170,28 +186,31 @@ bool firn_prefix_end(void *prefix, size_t *size)
 }
 
 int firn_key_bounds(const firn_field *fields, size_t count, void *room, size_t capacity,
-                    firn_slice *lower, firn_slice *upper, firn_error *error)
+                    firn_slice *lower, firn_slice *upper, size_t *size, firn_error *error)
 {
-    if (!lower || !upper)
-        return error_set(error, FIRN_INVALID, "NULL was given for a bound");
+    if (!lower || !upper || !size)
+        return error_set(error, FIRN_INVALID, "NULL was given for a bound, or for a size");
     *lower = *upper = (firn_slice){0};
+    *size = 0;
     writer w = {.room = room, .capacity = capacity};
     int rc = put_fields(&w, fields, count, true, error);
+    if (rc == FIRN_INVALID)
+        return rc;
+    /* Behind a key of the greatest size there is none that begins with it. */
+    bool ends = (count && fields[count - 1].prefix) || w.size >= FIRN_MAX_KEY_BYTES;
+    *size = 2 * w.size + !ends;
+    if (rc == FIRN_OK && *size > capacity)
+        rc = too_small(*size, capacity, error);
     if (rc != FIRN_OK)
         return rc;
-    bool open = count && fields[count - 1].open;
-    size_t size = w.size, needed = 2 * size + 1;
-    if (needed > capacity)
-        return too_small(needed, capacity, error);
-    uint8_t *end = w.room + size;
-    memcpy(end, w.room, size);
-    size_t end_size = size + 1;
-    end[size] = ESCAPE; /* no field begins with it */
-    if (open) {
-        end_size = size;
+    uint8_t *end = w.room + w.size;
+    size_t end_size = w.size + !ends;
+    memcpy(end, w.room, w.size);
+    if (ends)
         (void)firn_prefix_end(end, &end_size); /* there is one: no field begins with FF */
-    }
-    *lower = (firn_slice){w.room, size};
+    else
+        end[w.size] = ESCAPE; /* likewise */
+    *lower = (firn_slice){w.room, w.size};
     *upper = (firn_slice){end, end_size};
     return FIRN_OK;
 }
@@ -234,14 +253,14 @@ static bool take_string(reader *r, firn_field *f)
             return refuse(r, "a string in descending order does not end");
         }
     }
-    f->bytes = (firn_slice){r->at, size};
+    f->as.bytes = (firn_slice){r->at, size};
     if (escaped || (f->descending && size)) {
         if (size > r->capacity - r->used) {
             r->crowded = true;
-            f->bytes = (firn_slice){0};
+            f->as.bytes = (firn_slice){0};
         } else {
             uint8_t *to = r->room + r->used;
-            f->bytes.data = to;
+            f->as.bytes.data = to;
             r->used += size;
             for (const uint8_t *from = r->at; from < p; from++) {
                 *to++ = (uint8_t)(*from ^ r->flip);
@@ -281,9 +300,9 @@ static bool take_integer(reader *r, firn_field *f, int tag)
     }
     f->kind = negative || v <= INT64_MAX ? FIRN_FIELD_I64 : FIRN_FIELD_U64;
     if (negative)
-        f->i64 = -(int64_t)(v - 1) - 1;
+        f->as.i64 = -(int64_t)(v - 1) - 1;
     else
-        f->u64 = v; /* the same bytes as i64 */
+        f->as.u64 = v; /* the same bytes as i64 */
     return true;
 }
 
@@ -293,7 +312,7 @@ static bool take_f64(reader *r, firn_field *f)
     if (!take_big_endian(r, 8, &bits))
         return false;
     bits = bits >> 63 ? bits & ~(UINT64_C(1) << 63) : ~bits;
-    memcpy(&f->f64, &bits, sizeof bits);
+    memcpy(&f->as.f64, &bits, sizeof bits);
     f->kind = FIRN_FIELD_F64;
     return true;
 }
@@ -302,7 +321,7 @@ static bool take_field(reader *r, firn_field *f)
 {
     *f = (firn_field){.kind = FIRN_FIELD_NULL};
     uint8_t tag = *r->at++;
-    f->descending = tag >= TAG_REVERSED - TAG_LAST && tag <= TAG_REVERSED;
+    f->descending = tag >= TAG_REVERSED - TAG_LAST && tag <= TAG_REVERSED ? 1 : 0;
     if (f->descending)
         tag = (uint8_t)(TAG_REVERSED - tag);
     r->flip = f->descending ? 0xff : 0;
@@ -320,7 +339,7 @@ static bool take_field(reader *r, firn_field *f)
     case TAG_FALSE:
     case TAG_TRUE:
         f->kind = FIRN_FIELD_BOOL;
-        f->truth = tag == TAG_TRUE;
+        f->as.truth = tag == TAG_TRUE ? 1 : 0;
         return true;
     default:
         r->unsupported = tag <= TAG_LAST;
@@ -332,20 +351,24 @@ static bool take_field(reader *r, firn_field *f)
 int firn_key_decode(const void *key, size_t key_size, firn_field *fields, size_t capacity,
                     size_t *count, void *room, size_t room_size, firn_error *error)
 {
+    if (count)
+        *count = 0;
     if (!count || (key_size && !key) || (capacity && !fields) || (room_size && !room))
         return error_set(error, FIRN_INVALID, "NULL was given for an argument of firn_key_decode");
+    if (key_size > FIRN_MAX_KEY_BYTES)
+        return error_set(error, FIRN_INVALID, "this is no key: it has more than %" PRIu32 " bytes",
+                         FIRN_MAX_KEY_BYTES);
     firn_slice bytes = slice_somewhere((firn_slice){key, key_size});
     reader r = {.start = bytes.data,
                 .at = bytes.data,
                 .end = bytes.data + bytes.size,
                 .room = room,
                 .capacity = room_size};
-    *count = 0;
     while (r.at < r.end) {
         firn_field f;
         const uint8_t *at = r.at;
         if (!take_field(&r, &f))
-            return error_file(error, r.unsupported ? FIRN_UNSUPPORTED : FIRN_DAMAGED, "",
+            return error_file(error, r.unsupported ? FIRN_UNSUPPORTED : FIRN_INVALID, "",
                               (uint64_t)(at - r.start), "this is no key of fields: %s", r.why);
         if (*count < capacity)
             fields[*count] = f;

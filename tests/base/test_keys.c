@@ -1,6 +1,4 @@
-/* Keys of fields (<firn/keys.h>): their bytes, that memcmp orders them as the fields are ordered, and what is refused.
- *
- * The order of fields is defined here once more, field by field, without any bytes. */
+/* Keys of fields (<firn/keys.h>): their bytes, that memcmp orders them as the fields are ordered, and what is refused. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,9 +10,10 @@
 
 #include <base/alloc.h>
 #include <base/slice.h>
-#include <firn/keys.h>
 #include <support/guarded.h>
 #include <support/rng.h>
+
+#include "fields.h"
 
 #define ROOM   512
 #define FIELDS 8
@@ -24,101 +23,22 @@ typedef struct encoded {
     size_t size;
 } encoded;
 
+static firn_field text_of(const char *data, size_t size)
+{
+    return firn_field_text((firn_slice){(const uint8_t *)data, size});
+}
+
+static firn_field bytes_of(const void *data, size_t size)
+{
+    return firn_field_bytes(data, size);
+}
+
 static encoded encode(const firn_field *fields, size_t count)
 {
     encoded e;
     assert_int_equal(firn_key_encode(fields, count, e.bytes, sizeof e.bytes, &e.size, NULL),
                      FIRN_OK);
     return e;
-}
-
-/* ---- The definition ---- */
-
-static int sign(int64_t v)
-{
-    return (v > 0) - (v < 0);
-}
-
-static bool is_integer(const firn_field *f)
-{
-    return f->kind == FIRN_FIELD_I64 || f->kind == FIRN_FIELD_U64;
-}
-
-static int rank(const firn_field *f)
-{
-    return is_integer(f) ? FIRN_FIELD_I64 : (int)f->kind;
-}
-
-static int compare_integers(const firn_field *a, const firn_field *b)
-{
-    bool a_below = a->kind == FIRN_FIELD_I64 && a->i64 < 0;
-    bool b_below = b->kind == FIRN_FIELD_I64 && b->i64 < 0;
-    if (a_below != b_below)
-        return a_below ? -1 : 1;
-    if (a_below)
-        return a->i64 < b->i64 ? -1 : a->i64 > b->i64;
-    return a->u64 < b->u64 ? -1 : a->u64 > b->u64; /* not negative: the same bytes as i64 */
-}
-
-static int compare_doubles(double a, double b)
-{
-    if (a < b || a > b)
-        return a < b ? -1 : 1;
-    return !!signbit(b) - !!signbit(a); /* -0 and 0; no NaN is compared here */
-}
-
-static int compare_strings(firn_slice a, firn_slice b)
-{
-    size_t common = a.size < b.size ? a.size : b.size;
-    int c = common ? memcmp(a.data, b.data, common) : 0;
-    return c ? sign(c) : (a.size > b.size) - (a.size < b.size);
-}
-
-static int compare_fields(const firn_field *a, const firn_field *b)
-{
-    int c = 0;
-    if (a->descending != b->descending) /* all that descend are behind all others */
-        return a->descending ? 1 : -1;
-    if (rank(a) != rank(b))
-        c = rank(a) < rank(b) ? -1 : 1;
-    else if (is_integer(a))
-        c = compare_integers(a, b);
-    else if (a->kind == FIRN_FIELD_F64)
-        c = compare_doubles(a->f64, b->f64);
-    else if (a->kind == FIRN_FIELD_BOOL)
-        c = a->truth - b->truth;
-    else if (a->kind != FIRN_FIELD_NULL)
-        c = compare_strings(a->bytes, b->bytes);
-    return a->descending ? -c : c;
-}
-
-static int compare_keys(const firn_field *a, size_t a_count, const firn_field *b, size_t b_count)
-{
-    for (size_t i = 0; i < a_count && i < b_count; i++) {
-        int c = compare_fields(&a[i], &b[i]);
-        if (c)
-            return c;
-    }
-    return (a_count > b_count) - (a_count < b_count);
-}
-
-static bool begins_with(const firn_field *key, size_t count, const firn_field *with,
-                        size_t with_count)
-{
-    if (count < with_count)
-        return false;
-    for (size_t i = 0; i < with_count; i++) {
-        if (with[i].open) {
-            if (key[i].kind != with[i].kind || key[i].descending != with[i].descending ||
-                key[i].bytes.size < with[i].bytes.size ||
-                (with[i].bytes.size &&
-                 memcmp(key[i].bytes.data, with[i].bytes.data, with[i].bytes.size) != 0))
-                return false;
-        } else if (compare_fields(&key[i], &with[i]) != 0) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- Fields by chance ---- */
@@ -161,32 +81,32 @@ static double any_double(rng *r)
 
 static firn_field any_field(rng *r)
 {
-    firn_field f = firn_null();
+    firn_field f = firn_field_null();
     switch (rng_next(r) % 9) {
     case 0:
         break;
     case 1:
-        f = firn_bool(rng_next(r) % 2);
+        f = firn_field_bool(rng_next(r) % 2);
         break;
     case 2:
-        f = firn_f64(any_double(r));
+        f = firn_field_f64(any_double(r));
         break;
     case 3:
-        f = firn_u64(any_integer(r));
+        f = firn_field_u64(any_integer(r));
         break;
     case 4:
-        f = firn_i64((int64_t)any_integer(r));
+        f = firn_field_i64((int64_t)any_integer(r));
         break;
     case 5:
-        f = firn_i64((int64_t)(rng_next(r) % 5) - 2);
+        f = firn_field_i64((int64_t)(rng_next(r) % 5) - 2);
         break;
     default: {
         firn_slice s = any_string(r);
-        f = rng_next(r) % 2 ? firn_text((const char *)s.data, s.size) : firn_bytes(s.data, s.size);
+        f = rng_next(r) % 2 ? text_of((const char *)s.data, s.size) : bytes_of(s.data, s.size);
         break;
     }
     }
-    return rng_next(r) % 3 ? f : firn_descending(f);
+    return rng_next(r) % 3 ? f : firn_field_descending(f);
 }
 
 static size_t any_fields(rng *r, firn_field fields[FIELDS])
@@ -208,39 +128,39 @@ static void the_bytes_are_those_that_the_header_says(void **state)
         size_t size;
         const char *bytes;
     } cases[] = {
-        {firn_null(), 1, "\x00"},
-        {firn_bytes(zero, 7), 10,
+        {firn_field_null(), 1, "\x00"},
+        {bytes_of(zero, 7), 10,
          "\x01"
          "foo\x00\xff"
          "bar\x00"},
-        {firn_text(accents, 8), 11,
+        {text_of(accents, 8), 11,
          "\x02"
          "F\xc3\x94O\x00\xff"
          "bar\x00"},
-        {firn_text("", 0), 2, "\x02\x00"},
-        {firn_i64(0), 1, "\x14"},
-        {firn_u64(0), 1, "\x14"},
-        {firn_i64(1), 2, "\x15\x01"},
-        {firn_i64(-1), 2, "\x13\xfe"},
-        {firn_i64(-255), 2, "\x13\x00"},
-        {firn_i64(-256), 3, "\x12\xfe\xff"},
-        {firn_i64(-5551212), 4, "\x11\xab\x4b\x93"},
-        {firn_i64(256), 3, "\x16\x01\x00"},
-        {firn_i64(INT64_MAX), 9, "\x1c\x7f\xff\xff\xff\xff\xff\xff\xff"},
-        {firn_i64(INT64_MIN), 9, "\x0c\x7f\xff\xff\xff\xff\xff\xff\xff"},
-        {firn_u64(UINT64_MAX), 9, "\x1c\xff\xff\xff\xff\xff\xff\xff\xff"},
-        {firn_f64(0.0), 9, "\x21\x80\x00\x00\x00\x00\x00\x00\x00"},
-        {firn_f64(-0.0), 9, "\x21\x7f\xff\xff\xff\xff\xff\xff\xff"},
-        {firn_f64(-42.0), 9, "\x21\x3f\xba\xff\xff\xff\xff\xff\xff"},
-        {firn_bool(false), 1, "\x26"},
-        {firn_bool(true), 1, "\x27"},
-        {firn_descending(firn_null()), 1, "\xfe"},
-        {firn_descending(firn_bytes("a\0b", 3)), 7, "\xfd\x9e\xff\x00\x9d\xff\xff"},
-        {firn_descending(firn_text("", 0)), 3, "\xfc\xff\xff"},
-        {firn_descending(firn_i64(-1)), 2, "\xeb\x01"},
-        {firn_descending(firn_i64(258)), 3, "\xe8\xfe\xfd"},
-        {firn_descending(firn_bool(true)), 1, "\xd7"},
-        {firn_descending(firn_f64(0.0)), 9, "\xdd\x7f\xff\xff\xff\xff\xff\xff\xff"},
+        {text_of("", 0), 2, "\x02\x00"},
+        {firn_field_i64(0), 1, "\x14"},
+        {firn_field_u64(0), 1, "\x14"},
+        {firn_field_i64(1), 2, "\x15\x01"},
+        {firn_field_i64(-1), 2, "\x13\xfe"},
+        {firn_field_i64(-255), 2, "\x13\x00"},
+        {firn_field_i64(-256), 3, "\x12\xfe\xff"},
+        {firn_field_i64(-5551212), 4, "\x11\xab\x4b\x93"},
+        {firn_field_i64(256), 3, "\x16\x01\x00"},
+        {firn_field_i64(INT64_MAX), 9, "\x1c\x7f\xff\xff\xff\xff\xff\xff\xff"},
+        {firn_field_i64(INT64_MIN), 9, "\x0c\x7f\xff\xff\xff\xff\xff\xff\xff"},
+        {firn_field_u64(UINT64_MAX), 9, "\x1c\xff\xff\xff\xff\xff\xff\xff\xff"},
+        {firn_field_f64(0.0), 9, "\x21\x80\x00\x00\x00\x00\x00\x00\x00"},
+        {firn_field_f64(-0.0), 9, "\x21\x7f\xff\xff\xff\xff\xff\xff\xff"},
+        {firn_field_f64(-42.0), 9, "\x21\x3f\xba\xff\xff\xff\xff\xff\xff"},
+        {firn_field_bool(false), 1, "\x26"},
+        {firn_field_bool(true), 1, "\x27"},
+        {firn_field_descending(firn_field_null()), 1, "\xfe"},
+        {firn_field_descending(bytes_of("a\0b", 3)), 7, "\xfd\x9e\xff\x00\x9d\xff\xff"},
+        {firn_field_descending(text_of("", 0)), 3, "\xfc\xff\xff"},
+        {firn_field_descending(firn_field_i64(-1)), 2, "\xeb\x01"},
+        {firn_field_descending(firn_field_i64(258)), 3, "\xe8\xfe\xfd"},
+        {firn_field_descending(firn_field_bool(true)), 1, "\xd7"},
+        {firn_field_descending(firn_field_f64(0.0)), 9, "\xdd\x7f\xff\xff\xff\xff\xff\xff\xff"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         encoded e = encode(&cases[i].field, 1);
@@ -249,7 +169,8 @@ static void the_bytes_are_those_that_the_header_says(void **state)
         assert_int_equal(e.size, cases[i].size);
         assert_memory_equal(e.bytes, cases[i].bytes, e.size);
     }
-    const firn_field three[] = {firn_text("ice", 3), firn_i64(-40), firn_descending(firn_u64(1))};
+    const firn_field three[] = {text_of("ice", 3), firn_field_i64(-40),
+                                firn_field_descending(firn_field_u64(1))};
     encoded e = encode(three, 3);
     assert_int_equal(e.size, 9);
     assert_memory_equal(e.bytes, "\x02ice\x00\x13\xd7\xe9\xfe", 9);
@@ -304,17 +225,17 @@ static void no_string_is_taken_for_another(void **state)
             }
     }
     assert_int_equal(made, STRINGS);
-    const firn_field behind[BEHIND] = {firn_null(),
-                                       firn_bytes("", 0),
-                                       firn_i64(INT64_MIN),
-                                       firn_descending(firn_null()),
-                                       firn_descending(firn_bytes("", 0)),
-                                       firn_descending(firn_i64(1))};
-    for (unsigned down = 0; down < 2; down++)
+    const firn_field behind[BEHIND] = {firn_field_null(),
+                                       bytes_of("", 0),
+                                       firn_field_i64(INT64_MIN),
+                                       firn_field_descending(firn_field_null()),
+                                       firn_field_descending(bytes_of("", 0)),
+                                       firn_field_descending(firn_field_i64(1))};
+    for (uint8_t down = 0; down < 2; down++)
         for (size_t i = 0; i < STRINGS; i++)
             for (size_t j = 0; j < STRINGS; j++) {
-                firn_field a[2] = {firn_bytes(strings[i], sizes[i]), behind[i * 7 % BEHIND]};
-                firn_field b[2] = {firn_bytes(strings[j], sizes[j]), behind[j * 5 % BEHIND]};
+                firn_field a[2] = {bytes_of(strings[i], sizes[i]), behind[i * 7 % BEHIND]};
+                firn_field b[2] = {bytes_of(strings[j], sizes[j]), behind[j * 5 % BEHIND]};
                 a[0].descending = b[0].descending = down;
                 size_t a_count = 1 + (i + j) % 2, b_count = 1 + (i + j / 2) % 2;
                 encoded x = encode(a, a_count), y = encode(b, b_count);
@@ -343,16 +264,16 @@ static void what_was_encoded_is_decoded(void **state)
             fail_msg("seed %llu, round %u", (unsigned long long)seed, round);
         for (size_t i = 0; i < count; i++) {
             assert_int_equal(b[i].descending, a[i].descending);
-            assert_false(b[i].open);
+            assert_false(b[i].prefix);
             if (is_integer(&a[i])) /* one kind for each value */
-                assert_int_equal(b[i].kind, a[i].kind == FIRN_FIELD_U64 && a[i].u64 > INT64_MAX
+                assert_int_equal(b[i].kind, a[i].kind == FIRN_FIELD_U64 && a[i].as.u64 > INT64_MAX
                                                 ? FIRN_FIELD_U64
                                                 : FIRN_FIELD_I64);
             else
                 assert_int_equal(b[i].kind, a[i].kind);
             bool string = b[i].kind == FIRN_FIELD_BYTES || b[i].kind == FIRN_FIELD_TEXT;
-            if (string && !b[i].descending && !memchr(b[i].bytes.data, 0, b[i].bytes.size))
-                assert_in_range((uintptr_t)b[i].bytes.data, (uintptr_t)key.data,
+            if (string && !b[i].descending && !memchr(b[i].as.bytes.data, 0, b[i].as.bytes.size))
+                assert_in_range((uintptr_t)b[i].as.bytes.data, (uintptr_t)key.data,
                                 (uintptr_t)key.data + e.size);
         }
         guarded_release(&key);
@@ -365,17 +286,17 @@ static void a_nan_keeps_its_bits(void **state)
     (void)state;
     for (unsigned negative = 0; negative < 2; negative++) {
         uint64_t bits = UINT64_C(0x7ff8000000001234) | (uint64_t)negative << 63, again;
-        firn_field f = firn_f64(0), g;
-        memcpy(&f.f64, &bits, sizeof bits);
+        firn_field f = firn_field_f64(0), g;
+        memcpy(&f.as.f64, &bits, sizeof bits);
         encoded e = encode(&f, 1),
-                end = encode(
-                    &(firn_field){.kind = FIRN_FIELD_F64, .f64 = negative ? -INFINITY : INFINITY},
-                    1);
+                end = encode(&(firn_field){.kind = FIRN_FIELD_F64,
+                                           .as.f64 = negative ? -INFINITY : INFINITY},
+                             1);
         assert_true(negative ? memcmp(e.bytes, end.bytes, 9) < 0
                              : memcmp(e.bytes, end.bytes, 9) > 0);
         size_t count;
         assert_int_equal(firn_key_decode(e.bytes, e.size, &g, 1, &count, NULL, 0, NULL), FIRN_OK);
-        memcpy(&again, &g.f64, sizeof again);
+        memcpy(&again, &g.as.f64, sizeof again);
         assert_true(again == bits);
     }
 }
@@ -405,7 +326,7 @@ static void what_is_decoded_has_one_encoding(void **state)
             taken++;
             continue;
         }
-        assert_true(rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
+        assert_true(rc == FIRN_INVALID || rc == FIRN_UNSUPPORTED);
         assert_int_equal(error.status, rc);
         assert_true(error.offset < size && count <= size);
         /* What lies in front of it is a key. */
@@ -422,12 +343,12 @@ static void what_is_decoded_has_one_encoding(void **state)
 static void a_key_that_is_cut_is_refused_or_ends_between_fields(void **state)
 {
     (void)state;
-    const firn_field f[] = {firn_text("ice", 3),
-                            firn_i64(-70000),
-                            firn_descending(firn_bytes("a\0", 2)),
-                            firn_f64(1.5),
-                            firn_descending(firn_u64(1)),
-                            firn_null()};
+    const firn_field f[] = {text_of("ice", 3),
+                            firn_field_i64(-70000),
+                            firn_field_descending(bytes_of("a\0", 2)),
+                            firn_field_f64(1.5),
+                            firn_field_descending(firn_field_u64(1)),
+                            firn_field_null()};
     encoded e = encode(f, 6);
     unsigned whole = 0;
     for (size_t size = 0; size <= e.size; size++) {
@@ -439,7 +360,7 @@ static void a_key_that_is_cut_is_refused_or_ends_between_fields(void **state)
             assert_int_equal(compare_keys(f, count, g, count), 0);
             whole++;
         } else {
-            assert_int_equal(rc, FIRN_DAMAGED);
+            assert_int_equal(rc, FIRN_INVALID);
         }
     }
     assert_int_equal(whole, 7);
@@ -463,14 +384,16 @@ static void bounds_hold_all_keys_that_begin_so_and_no_other(void **state)
         firn_field *last = with_count ? &with[with_count - 1] : NULL;
         if (last && (last->kind == FIRN_FIELD_BYTES || last->kind == FIRN_FIELD_TEXT) &&
             rng_next(&r) % 2) {
-            last->bytes.size = (size_t)rng_next(&r) % (last->bytes.size + 1);
-            *last = firn_open_field(*last);
+            last->as.bytes.size = (size_t)rng_next(&r) % (last->as.bytes.size + 1);
+            *last = firn_field_prefix(*last);
         }
         encoded e = encode(key, count);
         uint8_t room[ROOM];
         firn_slice lower, upper, it = {e.bytes, e.size};
-        assert_int_equal(firn_key_bounds(with, with_count, room, sizeof room, &lower, &upper, NULL),
-                         FIRN_OK);
+        size_t taken;
+        assert_int_equal(
+            firn_key_bounds(with, with_count, room, sizeof room, &lower, &upper, &taken, NULL),
+            FIRN_OK);
         bool is = slice_compare(lower, it) <= 0 && slice_compare(it, upper) < 0;
         if (is != begins_with(key, count, with, with_count))
             fail_msg("seed %llu, round %u", (unsigned long long)seed, round);
@@ -505,8 +428,8 @@ static void the_end_of_a_prefix_is_the_next_one(void **state)
 static void what_does_not_fit_says_how_much_would(void **state)
 {
     (void)state;
-    const firn_field f[] = {firn_text("a\0b", 3), firn_i64(-70000),
-                            firn_descending(firn_bytes("xyz", 3))};
+    const firn_field f[] = {text_of("a\0b", 3), firn_field_i64(-70000),
+                            firn_field_descending(bytes_of("xyz", 3))};
     encoded e = encode(f, 3);
     for (size_t capacity = 0; capacity <= e.size; capacity++) {
         guarded room = guarded_new(capacity);
@@ -521,8 +444,10 @@ static void what_does_not_fit_says_how_much_would(void **state)
     for (size_t capacity = 0; capacity <= 2 * e.size + 1; capacity++) {
         guarded room = guarded_new(capacity);
         firn_slice lower, upper;
-        int rc = firn_key_bounds(f, 3, room.data, capacity, &lower, &upper, NULL);
+        size_t taken = 0;
+        int rc = firn_key_bounds(f, 3, room.data, capacity, &lower, &upper, &taken, NULL);
         assert_int_equal(rc, capacity < 2 * e.size + 1 ? FIRN_TOO_LARGE : FIRN_OK);
+        assert_int_equal(taken, 2 * e.size + 1);
         assert_int_equal(lower.size, rc == FIRN_OK ? e.size : 0);
         assert_int_equal(upper.size, rc == FIRN_OK ? e.size + 1 : 0);
         guarded_release(&room);
@@ -537,24 +462,53 @@ static void what_does_not_fit_says_how_much_would(void **state)
             assert_int_equal(count, 3);
             if (capacity > 1)
                 assert_int_equal(compare_fields(&g[1], &f[1]), 0);
+            if (capacity > 2 && rc != FIRN_OK) /* the last one to come has none */
+                assert_int_equal(g[0].as.bytes.size + g[2].as.bytes.size, bytes < 3 ? 0 : 3);
             guarded_release(&room);
         }
 }
 
+/* Also of the largest key there are bounds, and both are keys. */
 static void a_key_has_a_limit(void **state)
 {
     (void)state;
-    static uint8_t text[FIRN_MAX_KEY_BYTES], room[2 * FIRN_MAX_KEY_BYTES];
-    memset(text, 'x', sizeof text);
+    static uint8_t data[FIRN_MAX_KEY_BYTES];
+    memset(data, 'x', sizeof data);
+    for (size_t n = FIRN_MAX_KEY_BYTES - 4; n < FIRN_MAX_KEY_BYTES; n++)
+        for (uint8_t prefix = 0; prefix < 2; prefix++) {
+            firn_field f = bytes_of(data, n);
+            f.prefix = prefix;
+            size_t size = n + (prefix ? 1 : 2), taken;
+            guarded room = guarded_new(2 * FIRN_MAX_KEY_BYTES);
+            firn_slice lower, upper;
+            int should = size <= FIRN_MAX_KEY_BYTES ? FIRN_OK : FIRN_TOO_LARGE;
+            if (!prefix) {
+                assert_int_equal(firn_key_encode(&f, 1, room.data, room.size, &taken, NULL),
+                                 should);
+                assert_int_equal(taken, size);
+            }
+            assert_int_equal(
+                firn_key_bounds(&f, 1, room.data, room.size, &lower, &upper, &taken, NULL), should);
+            if (should == FIRN_OK) {
+                assert_int_equal(lower.size, size);
+                assert_true(taken <= room.size && upper.size <= FIRN_MAX_KEY_BYTES);
+                assert_true(slice_compare(lower, upper) < 0);
+            }
+            guarded_release(&room);
+        }
+}
+
+/* A size that is none, such as -1 where it was converted, is refused before a byte is read. */
+static void a_string_that_is_too_long_is_not_read(void **state)
+{
+    (void)state;
+    const size_t sizes[] = {FIRN_MAX_KEY_BYTES + 1, SIZE_MAX / 2, SIZE_MAX - 1, SIZE_MAX};
+    uint8_t room[ROOM];
     size_t size;
-    firn_slice lower, upper;
-    for (size_t n = FIRN_MAX_KEY_BYTES - 4; n < FIRN_MAX_KEY_BYTES; n++) {
-        firn_field f = firn_bytes(text, n);
-        int should = n + 2 <= FIRN_MAX_KEY_BYTES ? FIRN_OK : FIRN_TOO_LARGE;
-        assert_int_equal(firn_key_encode(&f, 1, room, sizeof room, &size, NULL), should);
-        f.bytes.size = n - 1; /* bounds are keys, too */
-        assert_int_equal(firn_key_bounds(&f, 1, room, sizeof room, &lower, &upper, NULL),
-                         n + 2 <= FIRN_MAX_KEY_BYTES ? FIRN_OK : FIRN_TOO_LARGE);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        firn_field f = bytes_of("x", sizes[i]);
+        assert_int_equal(firn_key_encode(&f, 1, room, sizeof room, &size, NULL), FIRN_TOO_LARGE);
+        assert_true(size > FIRN_MAX_KEY_BYTES);
     }
 }
 
@@ -562,27 +516,35 @@ static void what_is_no_field_is_refused(void **state)
 {
     (void)state;
     uint8_t room[ROOM];
-    size_t size;
+    size_t size, taken;
     firn_slice lower, upper;
     firn_error error;
-    firn_field f[2] = {firn_open_field(firn_text("a", 1)), firn_null()};
+    firn_field f[2] = {firn_field_prefix(firn_field_str("a")), firn_field_null()};
     assert_int_equal(firn_key_encode(f, 1, room, sizeof room, &size, &error), FIRN_INVALID);
+    assert_int_equal(size, 0);
     assert_non_null(strstr(error.message, "field 0"));
-    assert_int_equal(firn_key_bounds(f, 2, room, sizeof room, &lower, &upper, NULL), FIRN_INVALID);
-    assert_int_equal(firn_key_bounds(f, 1, room, sizeof room, &lower, &upper, NULL), FIRN_OK);
-    f[1] = firn_open_field(firn_i64(1));
-    f[0] = firn_null();
-    assert_int_equal(firn_key_bounds(f, 2, room, sizeof room, &lower, &upper, &error),
+    assert_int_equal(firn_key_bounds(f, 2, room, sizeof room, &lower, &upper, &taken, NULL),
                      FIRN_INVALID);
+    assert_int_equal(firn_key_bounds(f, 1, room, sizeof room, &lower, &upper, &taken, NULL),
+                     FIRN_OK);
+    f[1] = firn_field_prefix(firn_field_i64(1));
+    f[0] = firn_field_null();
+    assert_int_equal(firn_key_bounds(f, 2, room, sizeof room, &lower, &upper, &taken, &error),
+                     FIRN_INVALID);
+    assert_int_equal(taken, 0);
     assert_non_null(strstr(error.message, "field 1"));
-    f[1] = (firn_field){.kind = (firn_field_kind)0};
+    f[1] = (firn_field){.kind = 0};
     assert_int_equal(firn_key_encode(f, 2, room, sizeof room, &size, NULL), FIRN_INVALID);
-    f[1] = (firn_field){.kind = (firn_field_kind)(FIRN_FIELD_BOOL + 1)};
+    f[1] = (firn_field){.kind = FIRN_FIELD_BOOL + 1};
     assert_int_equal(firn_key_encode(f, 2, room, sizeof room, &size, NULL), FIRN_INVALID);
-    f[1] = firn_bytes(NULL, 1);
+    f[1] = bytes_of(NULL, 1);
     assert_int_equal(firn_key_encode(f, 2, room, sizeof room, &size, NULL), FIRN_INVALID);
-    f[1] = firn_bytes(NULL, 0);
+    f[1] = bytes_of(NULL, 0);
     assert_int_equal(firn_key_encode(f, 2, room, sizeof room, &size, NULL), FIRN_OK);
+    f[1] = firn_field_bool(true);
+    f[1].as.truth = f[1].descending = 200; /* from another language */
+    assert_int_equal(firn_key_encode(f, 2, room, sizeof room, &size, NULL), FIRN_OK);
+    assert_memory_equal(room, "\x00\xd7", 2);
 }
 
 static void what_is_no_key_says_where(void **state)
@@ -597,22 +559,24 @@ static void what_is_no_key_says_where(void **state)
     } cases[] = {
         {"\x14\x01"
          "a",
-         "does not end", 3, FIRN_DAMAGED, 1, 1},
+         "does not end", 3, FIRN_INVALID, 1, 1},
         {"\x14\x01"
          "a\x00\xff",
-         "does not end", 5, FIRN_DAMAGED, 1, 1},
-        {"\xfd\xff", "does not end", 2, FIRN_DAMAGED, 0, 0},
-        {"\xfd\xff\x01", "does not end", 3, FIRN_DAMAGED, 0, 0},
-        {"\x15", "cut short", 1, FIRN_DAMAGED, 0, 0},
-        {"\x16\x00\x01", "more bytes than it needs", 3, FIRN_DAMAGED, 0, 0},
-        {"\x13\xff", "more bytes than it needs", 2, FIRN_DAMAGED, 0, 0},
+         "does not end", 5, FIRN_INVALID, 1, 1},
+        {"\xfd\xff", "does not end", 2, FIRN_INVALID, 0, 0},
+        {"\xfd\xff\x01", "does not end", 3, FIRN_INVALID, 0, 0},
+        {"\x15", "cut short", 1, FIRN_INVALID, 0, 0},
+        {"\x16\x00\x01", "more bytes than it needs", 3, FIRN_INVALID, 0, 0},
+        {"\x13\xff", "more bytes than it needs", 2, FIRN_INVALID, 0, 0},
         {"\x0c\x7f\xff\xff\xff\xff\xff\xff\xfe", "below those of 64 bits", 9, FIRN_UNSUPPORTED, 0,
          0},
-        {"\x21\x80", "cut short", 2, FIRN_DAMAGED, 0, 0},
+        {"\x21\x80", "cut short", 2, FIRN_INVALID, 0, 0},
         {"\x26\x05\x00", "not supported", 3, FIRN_UNSUPPORTED, 1, 1},
         {"\x20\x80\x00\x00\x00", "not supported", 5, FIRN_UNSUPPORTED, 0, 0},
-        {"\x40", "no kind", 1, FIRN_DAMAGED, 0, 0},
-        {"\xff", "no kind", 1, FIRN_DAMAGED, 0, 0},
+        {"\x40", "not supported", 1, FIRN_UNSUPPORTED, 0, 0},
+        {"\xbe", "not supported", 1, FIRN_UNSUPPORTED, 0, 0},
+        {"\x50", "no kind", 1, FIRN_INVALID, 0, 0},
+        {"\xff", "no kind", 1, FIRN_INVALID, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         firn_field f[4];
@@ -644,6 +608,7 @@ int main(void)
         cmocka_unit_test(the_end_of_a_prefix_is_the_next_one),
         cmocka_unit_test(what_does_not_fit_says_how_much_would),
         cmocka_unit_test(a_key_has_a_limit),
+        cmocka_unit_test(a_string_that_is_too_long_is_not_read),
         cmocka_unit_test(what_is_no_field_is_refused),
         cmocka_unit_test(what_is_no_key_says_where),
     };

@@ -123,6 +123,7 @@ static int given_back(table *t, int rc)
     X(firn_batch_clear, batch, EMPTY, (firn_batch_clear(NULL), 0)) \
     X(firn_batch_count, batch, EMPTY, (int)firn_batch_count(NULL)) \
     X(firn_batch_bytes, batch, EMPTY, (int)firn_batch_bytes(NULL)) \
+    X(firn_field_str, text, EMPTY, (int)firn_field_str(NULL).as.bytes.size) \
     X(firn_key_encode, fields, REFUSED, firn_key_encode(NULL, 1, t->text, 8, &t->size, e)) \
     X(firn_key_encode, room, REFUSED, firn_key_encode(&t->field, 1, NULL, 8, &t->size, e)) \
     X(firn_key_encode, size, REFUSED, firn_key_encode(&t->field, 1, t->text, 8, NULL, e)) \
@@ -132,11 +133,12 @@ static int given_back(table *t, int rc)
     X(firn_key_decode, count, REFUSED, firn_key_decode("", 1, &t->field, 1, NULL, t->text, 8, e)) \
     X(firn_key_decode, room, REFUSED, firn_key_decode("", 1, &t->field, 1, &t->size, NULL, 8, e)) \
     X(firn_key_decode, error, QUIET, firn_key_decode(NULL, 1, &t->field, 1, &t->size, NULL, 0, NULL)) \
-    X(firn_key_bounds, fields, REFUSED, firn_key_bounds(NULL, 1, t->text, 8, &t->lower, &t->upper, e)) \
-    X(firn_key_bounds, room, REFUSED, firn_key_bounds(&t->field, 1, NULL, 8, &t->lower, &t->upper, e)) \
-    X(firn_key_bounds, lower, REFUSED, firn_key_bounds(&t->field, 1, t->text, 8, NULL, &t->upper, e)) \
-    X(firn_key_bounds, upper, REFUSED, firn_key_bounds(&t->field, 1, t->text, 8, &t->lower, NULL, e)) \
-    X(firn_key_bounds, error, QUIET, firn_key_bounds(NULL, 1, t->text, 8, &t->lower, &t->upper, NULL)) \
+    X(firn_key_bounds, fields, REFUSED, firn_key_bounds(NULL, 1, t->text, 8, &t->lower, &t->upper, &t->size, e)) \
+    X(firn_key_bounds, room, REFUSED, firn_key_bounds(&t->field, 1, NULL, 8, &t->lower, &t->upper, &t->size, e)) \
+    X(firn_key_bounds, lower, REFUSED, firn_key_bounds(&t->field, 1, t->text, 8, NULL, &t->upper, &t->size, e)) \
+    X(firn_key_bounds, upper, REFUSED, firn_key_bounds(&t->field, 1, t->text, 8, &t->lower, NULL, &t->size, e)) \
+    X(firn_key_bounds, size, REFUSED, firn_key_bounds(&t->field, 1, t->text, 8, &t->lower, &t->upper, NULL, e)) \
+    X(firn_key_bounds, error, QUIET, firn_key_bounds(NULL, 1, t->text, 8, &t->lower, &t->upper, &t->size, NULL)) \
     X(firn_prefix_end, prefix, EMPTY, firn_prefix_end(NULL, &t->one)) \
     X(firn_prefix_end, size, EMPTY, firn_prefix_end(t->text, NULL))
 #define STORE_CASES(X) \

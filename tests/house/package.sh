@@ -24,7 +24,7 @@ with_cpp() {
 }
 # Headers that are not the system's get all the warnings of their user.
 headers_are_clean() {
-    for header in types wal firn; do
+    for header in types keys wal firn; do
         for standard in c99 gnu99 c11 c17; do
             echo "#include <firn/$header.h>" | "$cc" -x c -std=$standard -Wall -Wextra -Wpedantic -Wconversion -Wundef -Werror \
                 -I"$root/include" -fsyntax-only - || return 1

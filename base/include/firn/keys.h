@@ -1,19 +1,23 @@
 /* <firn/keys.h>: keys of several fields, as bytes that memcmp orders as their fields are ordered.
  *
- *     firn_field f[] = {firn_text("ice", 3), firn_i64(-40), firn_descending(firn_u64(time))};
+ *     firn_field f[] = {firn_field_str("ice"), firn_field_i64(-40),
+ *                       firn_field_descending(firn_field_u64(time))};
  *     uint8_t key[64];
  *     size_t size;
- *     firn_key_encode(f, 3, key, sizeof key, &size, NULL);
- *     firn_put(db, key, size, ...);
+ *     int rc = firn_key_encode(f, 3, key, sizeof key, &size, &error);
+ *     if (rc == FIRN_OK)
+ *         rc = firn_put(db, key, size, value, value_size, NULL, &error);
  *
  * The first field decides, then the second, and so on; a key goes before those that begin with all
  * of its fields. Fields of different kinds in one place are ordered by their kind, as listed below;
- * a store may mix them. All of this is in the bytes: two keys are equal as fields exactly when they
- * are equal as bytes, and each has one encoding.
+ * descending ones go behind all others there, in reverse order of kind, too. All of this is in the
+ * bytes: two keys are equal as fields exactly when they are equal as bytes, and each has one
+ * encoding.
  *
  * The bytes of ascending fields are those of FoundationDB's tuple layer, so other languages have
- * encoders and decoders for them. A field in descending order has the first byte 0xFE - t where the
- * ascending one has t, and behind it the complement of its bytes.
+ * encoders and decoders for them (some of which write 2^64 - 1 in a longer form). A field in
+ * descending order has the first byte 0xFE - t where the ascending one has t, and behind it the
+ * complement of its bytes.
  *
  *   kind     first byte    behind it
  *   null     00            -
@@ -28,7 +32,8 @@
  * The 00 that ends bytes or text is FF FF in descending order. No field begins with FF: so a key
  * with FF behind it goes behind all keys that begin with its fields (firn_key_bounds).
  *
- * Pure functions of their arguments: any thread. They keep nothing and allocate nothing. */
+ * Pure functions of their arguments: any thread. They keep nothing and allocate nothing. What is
+ * given and where the result goes must not overlap. */
 #ifndef FIRN_KEYS_H
 #define FIRN_KEYS_H
 
@@ -38,7 +43,7 @@
 extern "C" {
 #endif
 
-typedef enum firn_field_kind {
+enum {
     FIRN_FIELD_NULL = 1,
     FIRN_FIELD_BYTES,
     FIRN_FIELD_TEXT, /* UTF-8, which is not checked; ordered by its bytes */
@@ -46,112 +51,126 @@ typedef enum firn_field_kind {
     FIRN_FIELD_U64,  /* ... decoding gives a U64 only where an I64 is too small */
     FIRN_FIELD_F64,  /* -NaN, -infinity, ..., -0, 0, ..., infinity, NaN: by its bits */
     FIRN_FIELD_BOOL, /* false, true */
-} firn_field_kind;
+};
 
+/* 24 bytes, the value at 8, on every machine with pointers of 64 bits. What is not set is 0. */
 typedef struct firn_field {
-    firn_field_kind kind;
-    bool descending; /* in reverse order */
-    bool open;       /* BYTES and TEXT, the last field of bounds: it only begins so */
+    uint8_t kind;
+    uint8_t descending; /* not 0: in reverse order */
+    uint8_t prefix;     /* not 0: BYTES or TEXT, the last field of bounds, which only begins so */
+    uint8_t reserved[5];
     union {
         firn_slice bytes; /* BYTES, TEXT. Borrowed */
         int64_t i64;
         uint64_t u64;
         double f64;
-        bool truth; /* BOOL */
-    };
+        uint8_t truth; /* BOOL: 0 or 1 */
+        uint8_t room[16];
+    } as;
 } firn_field;
 
-/* Encodes `count` fields into `room`. *size is the whole size, also when it does not fit.
- * FIRN_TOO_LARGE: it is more than `capacity`, and what fits has been written; or more than
- * FIRN_MAX_KEY_BYTES. FIRN_INVALID: a field is of no kind, or open. */
+/* Encodes `count` fields into `room`. *size is the whole size, also when that is more than
+ * `capacity`: FIRN_TOO_LARGE, and what fits has been written. More than FIRN_MAX_KEY_BYTES is
+ * FIRN_TOO_LARGE, too: then no room is large enough, and *size is no exact figure. FIRN_INVALID
+ * (*size is 0): a field is of no kind, or a prefix. */
 FIRN_API int firn_key_encode(const firn_field *fields, size_t count, void *room, size_t capacity,
                              size_t *size, firn_error *error);
 
 /* Decodes a key. *count is how many fields it has, also when they do not fit. Bytes and text point
  * into the key, or, where they are escaped or descending, into `room`; `key_size` bytes of it are
- * always enough. FIRN_TOO_LARGE: more fields than `capacity`, of which the first are there, or
- * `room` is too small. FIRN_DAMAGED: this is no such key; the error has the offset, and *count is
- * how many fields were in front of it. FIRN_UNSUPPORTED: a kind of FoundationDB's that firn has
- * not (nested tuples, floats, large integers, UUIDs, version stamps), likewise. */
+ * always enough. FIRN_TOO_LARGE: more fields than `capacity`, of which the first are there; or
+ * `room` is too small, and bytes and text that found none are empty. FIRN_INVALID: this is no such
+ * key; error.offset says from which of its bytes on, and *count how many fields are in front.
+ * FIRN_UNSUPPORTED, likewise: a kind of FoundationDB's that firn has not (nested tuples, floats,
+ * integers of more than 64 bits, UUIDs, version stamps, kinds of users). */
 FIRN_API int firn_key_decode(const void *key, size_t key_size, firn_field *fields, size_t capacity,
                              size_t *count, void *room, size_t room_size, firn_error *error);
 
 /* The bounds of all keys that begin with these fields, for an iterator: *lower is the first key,
- * *upper is behind the last one. Both lie in `room`, which needs twice the encoded size and one
- * byte (2 * FIRN_MAX_KEY_BYTES are always enough). The key of exactly these fields is among them.
- * The last field may be open: then all keys whose field begins with it are. No fields: all keys
- * that firn_key_encode makes. FIRN_TOO_LARGE (*lower and *upper are empty), FIRN_INVALID. */
+ * *upper is behind the last one. The key of exactly these fields is among them. The last field may
+ * be a prefix: then all keys whose field begins with it are. No fields: all keys that
+ * firn_key_encode makes. Both lie in `room`, of which *size is what they take: at most
+ * 2 * FIRN_MAX_KEY_BYTES. FIRN_TOO_LARGE (both are empty) and FIRN_INVALID as for
+ * firn_key_encode. */
 FIRN_API int firn_key_bounds(const firn_field *fields, size_t count, void *room, size_t capacity,
-                             firn_slice *lower, firn_slice *upper, firn_error *error);
+                             firn_slice *lower, firn_slice *upper, size_t *size, firn_error *error);
 
 /* For keys of any other form: turns `*size` bytes into the smallest key that is behind all keys
- * which begin with them. False: there is none (no bytes, or all are FF), and nothing was
- * changed. */
+ * which begin with them. False: there is none (no bytes, or all are FF), so the range has no upper
+ * bound; nothing was changed. */
 FIRN_API bool firn_prefix_end(void *prefix, size_t *size);
 
 /* ---- Fields, for arrays of them ---- */
 
-static inline firn_field firn_null(void)
+static inline firn_field firn_field_of(uint8_t kind)
 {
-    firn_field f = {FIRN_FIELD_NULL, false, false, {{NULL, 0}}};
+    firn_field f = {0, 0, 0, {0, 0, 0, 0, 0}, {{NULL, 0}}};
+    f.kind = kind;
     return f;
 }
 
-static inline firn_field firn_bytes(const void *data, size_t size)
+static inline firn_field firn_field_null(void)
 {
-    firn_field f = {FIRN_FIELD_BYTES, false, false, {{(const uint8_t *)data, size}}};
+    return firn_field_of(FIRN_FIELD_NULL);
+}
+
+static inline firn_field firn_field_bytes(const uint8_t *data, size_t size)
+{
+    firn_field f = firn_field_of(FIRN_FIELD_BYTES);
+    f.as.bytes.data = data;
+    f.as.bytes.size = size;
     return f;
 }
 
-static inline firn_field firn_text(const char *data, size_t size)
+static inline firn_field firn_field_text(firn_slice text)
 {
-    firn_field f = {FIRN_FIELD_TEXT, false, false, {{(const uint8_t *)data, size}}};
+    firn_field f = firn_field_of(FIRN_FIELD_TEXT);
+    f.as.bytes = text;
     return f;
 }
 
-static inline firn_field firn_i64(int64_t value)
+/* Up to the byte 0, which is not part of it. */
+FIRN_API firn_field firn_field_str(const char *text);
+
+static inline firn_field firn_field_i64(int64_t value)
 {
-    firn_field f = firn_null();
-    f.kind = FIRN_FIELD_I64;
-    f.i64 = value;
+    firn_field f = firn_field_of(FIRN_FIELD_I64);
+    f.as.i64 = value;
     return f;
 }
 
-static inline firn_field firn_u64(uint64_t value)
+static inline firn_field firn_field_u64(uint64_t value)
 {
-    firn_field f = firn_null();
-    f.kind = FIRN_FIELD_U64;
-    f.u64 = value;
+    firn_field f = firn_field_of(FIRN_FIELD_U64);
+    f.as.u64 = value;
     return f;
 }
 
-static inline firn_field firn_f64(double value)
+static inline firn_field firn_field_f64(double value)
 {
-    firn_field f = firn_null();
-    f.kind = FIRN_FIELD_F64;
-    f.f64 = value;
+    firn_field f = firn_field_of(FIRN_FIELD_F64);
+    f.as.f64 = value;
     return f;
 }
 
-static inline firn_field firn_bool(bool value)
+static inline firn_field firn_field_bool(bool value)
 {
-    firn_field f = firn_null();
-    f.kind = FIRN_FIELD_BOOL;
-    f.truth = value;
+    firn_field f = firn_field_of(FIRN_FIELD_BOOL);
+    f.as.truth = value ? 1 : 0;
     return f;
 }
 
 /* The same field in reverse order. */
-static inline firn_field firn_descending(firn_field field)
+static inline firn_field firn_field_descending(firn_field field)
 {
-    field.descending = true;
+    field.descending = 1;
     return field;
 }
 
 /* BYTES or TEXT, of which only the beginning is given. */
-static inline firn_field firn_open_field(firn_field field)
+static inline firn_field firn_field_prefix(firn_field field)
 {
-    field.open = true;
+    field.prefix = 1;
     return field;
 }
 

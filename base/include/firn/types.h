@@ -60,7 +60,7 @@ FIRN_API const char *firn_status_name(int status);
 typedef struct firn_error {
     int status;        /* the firn_status that the call returned */
     int sys_errno;     /* errno of the failed system call, or 0 */
-    uint64_t offset;   /* byte offset in `file`, or FIRN_NO_OFFSET */
+    uint64_t offset;   /* byte offset in `file`, or FIRN_NO_OFFSET; with "", in what was given */
     char file[192];    /* path of the file concerned, or "" */
     char message[256]; /* what happened, one sentence without a full stop */
     char hint[256];    /* what the user can do, or "" */
