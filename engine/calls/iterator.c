@@ -15,7 +15,7 @@
  *   N2  Backwards and valid: key is a copy. The value is one, too, and the merge stands before all
  *       versions of the key; or it is larger than COPY_MOST, and the merge stands at its version.
  *   N3  it->value never has room for more than COPY_MOST, so that an iterator takes no memory in
- *       proportion to values.
+ *       proportion to values. it->many has less than the caller of next_many allows.
  */
 #include <base/alloc.h>
 #include <base/error.h>
@@ -51,6 +51,8 @@ struct firn_iter {
     buf lower, upper;
     buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
     firn_slice current_key, current_value;
+    buf many;   /* keys and values that next_many or prev_many gave, but for the current ones */
+    bool given; /* the current element was one of them */
     firn_error error; /* the runs describe theirs here, too */
 };
 
@@ -165,6 +167,7 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->upper);
     buf_release(&it->key);
     buf_release(&it->value);
+    buf_release(&it->many);
     atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_relaxed);
     heap_free(it);
 }
@@ -204,6 +207,7 @@ static int show(firn_iter *it, firn_slice key, firn_slice value)
 {
     it->current_key = key;
     it->current_value = value;
+    it->given = false;
     it->valid = true;
     it->status = FIRN_OK;
     return FIRN_OK;
@@ -481,6 +485,97 @@ int firn_iter_prev(firn_iter *it)
     if (it->answer == ANSWER_HERE)
         it->runs->ops->prev(it->runs); /* before it are other keys: nothing of this one is newer */
     return find_backward(it);
+}
+
+/* ---- many at once ---- */
+
+/* What an element has for the caller. */
+static firn_slice value_for(const firn_iter *it, const firn_slice *values)
+{
+    return values ? it->current_value : (firn_slice){0};
+}
+
+static int keep(firn_iter *it, firn_slice value)
+{
+    size_t before = it->many.size;
+    int rc = buf_append(&it->many, it->current_key.data, it->current_key.size);
+    if (rc == FIRN_OK)
+        rc = buf_append(&it->many, value.data, value.size);
+    if (rc != FIRN_OK)
+        it->many.size = before;
+    return rc;
+}
+
+/* Of the first `count` elements, which are kept, only the sizes were known. */
+static void point_into(const buf *many, firn_slice *keys, firn_slice *values, size_t count)
+{
+    const uint8_t *at = slice_somewhere(buf_slice(many)).data;
+    for (size_t i = 0; i < count; i++) {
+        keys[i].data = at;
+        at += keys[i].size;
+        if (!values)
+            continue;
+        values[i].data = at;
+        at += values[i].size;
+    }
+}
+
+/* The last element stays where the iterator shows it, and is not copied: so a value that is larger
+ * than all that was asked for costs no memory. What the next movement finds is its own answer. */
+static size_t take_many(firn_iter *it, int (*move)(firn_iter *it), firn_slice *keys,
+                        firn_slice *values, size_t count, size_t bytes)
+{
+    size_t n = 0, sum = 0;
+    buf_clear(&it->many);
+    for (;;) {
+        firn_slice key = it->current_key, value = value_for(it, values);
+        keys[n] = key;
+        if (values)
+            values[n] = value;
+        n++;
+        sum += key.size + value.size;
+        if (n == count || sum >= bytes || keep(it, value) != FIRN_OK)
+            break;
+        if (move(it) != FIRN_OK) {
+            point_into(&it->many, keys, values, n);
+            return n;
+        }
+    }
+    it->given = true;
+    point_into(&it->many, keys, values, n - 1);
+    return n;
+}
+
+static int move_many(firn_iter *it, int (*move)(firn_iter *it), firn_slice *keys,
+                     firn_slice *values, size_t count, size_t bytes, size_t *got)
+{
+    if (got)
+        *got = 0;
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!got || !keys || count == 0) {
+        error_set(&it->error, FIRN_INVALID, "there is no room for elements, or none is asked for");
+        return FIRN_INVALID;
+    }
+    if (!it->valid)
+        return it->status;
+    if (it->given && (rc = move(it)) != FIRN_OK)
+        return rc;
+    *got = take_many(it, move, keys, values, count, bytes);
+    return FIRN_OK;
+}
+
+int firn_iter_next_many(firn_iter *it, firn_slice *keys, firn_slice *values, size_t count,
+                        size_t bytes, size_t *got)
+{
+    return move_many(it, firn_iter_next, keys, values, count, bytes, got);
+}
+
+int firn_iter_prev_many(firn_iter *it, firn_slice *keys, firn_slice *values, size_t count,
+                        size_t bytes, size_t *got)
+{
+    return move_many(it, firn_iter_prev, keys, values, count, bytes, got);
 }
 
 bool firn_iter_valid(const firn_iter *it)

@@ -208,6 +208,14 @@ static int given_back(table *t, int rc)
     X(firn_iter_seek_for_prev, key, QUIET, firn_iter_seek_for_prev(t->it, NULL, 1)) \
     X(firn_iter_next, it, QUIET, firn_iter_next(NULL)) \
     X(firn_iter_prev, it, QUIET, firn_iter_prev(NULL)) \
+    X(firn_iter_next_many, it, QUIET, firn_iter_next_many(NULL, &t->lower, &t->upper, 1, 1, &t->size)) \
+    X(firn_iter_next_many, keys, QUIET, firn_iter_next_many(t->it, NULL, &t->upper, 1, 1, &t->size)) \
+    X(firn_iter_next_many, values, ALLOWED, firn_iter_first(t->it) + firn_iter_next_many(t->it, &t->lower, NULL, 1, 1, &t->size)) \
+    X(firn_iter_next_many, got, QUIET, firn_iter_next_many(t->it, &t->lower, &t->upper, 1, 1, NULL)) \
+    X(firn_iter_prev_many, it, QUIET, firn_iter_prev_many(NULL, &t->lower, &t->upper, 1, 1, &t->size)) \
+    X(firn_iter_prev_many, keys, QUIET, firn_iter_prev_many(t->it, NULL, &t->upper, 1, 1, &t->size)) \
+    X(firn_iter_prev_many, values, ALLOWED, firn_iter_last(t->it) + firn_iter_prev_many(t->it, &t->lower, NULL, 1, 1, &t->size)) \
+    X(firn_iter_prev_many, got, QUIET, firn_iter_prev_many(t->it, &t->lower, &t->upper, 1, 1, NULL)) \
     X(firn_iter_valid, it, EMPTY, firn_iter_valid(NULL)) \
     X(firn_iter_key, it, EMPTY, (int)firn_iter_key(NULL).size + (firn_iter_key(NULL).data != NULL)) \
     X(firn_iter_value, it, EMPTY, (int)firn_iter_value(NULL).size + (firn_iter_value(NULL).data != NULL)) \

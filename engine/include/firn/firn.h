@@ -85,8 +85,9 @@ typedef struct firn_options {
                                      memory: a 256th of it, at most 256 KiB.
                                    Not counted:
                                    - firn_batch objects, which are the caller's;
-                                   - of an iterator, its bounds, a key, up to 16 KiB of a value, and
-                                     of each run below it a key and 1 KiB;
+                                   - of an iterator, its bounds, a key, up to 16 KiB of a value,
+                                     what firn_iter_next_many gave, and of each run below it a key
+                                     and 1 KiB;
                                    - of a table that is being written, 1 MiB at its beginning, and
                                      filter and index once more at its end;
                                    - up to 3 MiB in which the log puts writes together;
@@ -254,6 +255,16 @@ FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size);
 FIRN_API int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size);
 FIRN_API int firn_iter_next(firn_iter *it);
 FIRN_API int firn_iter_prev(firn_iter *it);
+/* Many elements in one call: the current one first, unless the last of these calls has given it,
+ * then those behind it (in front of it), until there are `count`, or `bytes` bytes of keys and
+ * values together. *got of them are in `keys` and `values` (NULL: keys alone), in the order of the
+ * movement; they stay until the next one. The iterator stands on the last of them, or, where the
+ * elements or an error ended it, on none. FIRN_OK: at least one. FIRN_END, or an error: none, and
+ * the iterator is on no element. FIRN_INVALID: nothing was moved. */
+FIRN_API int firn_iter_next_many(firn_iter *it, firn_slice *keys, firn_slice *values, size_t count,
+                                 size_t bytes, size_t *got);
+FIRN_API int firn_iter_prev_many(firn_iter *it, firn_slice *keys, firn_slice *values, size_t count,
+                                 size_t bytes, size_t *got);
 FIRN_API bool firn_iter_valid(const firn_iter *it);
 /* Of the current element; valid until the next movement. Empty when there is none. */
 FIRN_API firn_slice firn_iter_key(const firn_iter *it);
