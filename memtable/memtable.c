@@ -158,6 +158,38 @@ bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max
     return true;
 }
 
+/* Of a leaf, the entries in front of the target; NULL: all. */
+static uint32_t before_in(const memtable *m, const skiplist_leaf *leaf, const skiplist_target *t)
+{
+    if (!t) /* acquire: as if they were read */
+        return atomic_load_explicit(&leaf->count, memory_order_acquire);
+    skiplist_item items[LEAF_CAPACITY];
+    uint32_t count = skiplist_leaf_sort(m, leaf, items);
+    return skiplist_items_find(m, items, count, t);
+}
+
+uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper)
+{
+    skiplist_target from = {0}, to = {0};
+    skiplist_place at = skiplist_place_at(m->head);
+    uint64_t sum = 0, skipped = 0;
+    if (upper.data)
+        to = skiplist_target_seq(m, upper, FIRN_MAX_SEQ);
+    if (lower.data) {
+        from = skiplist_target_seq(m, lower, FIRN_MAX_SEQ);
+        at = skiplist_locate(m, &from);
+        skipped = before_in(m, at.leaf, &from);
+    }
+    for (;;) {
+        bool ends = at.next && upper.data && !skiplist_before(m, at.next->piece, at.next->ref, &to);
+        bool last = !at.next || ends;
+        sum += before_in(m, at.leaf, last && upper.data ? &to : NULL);
+        if (last)
+            return sum > skipped ? sum - skipped : 0;
+        at = skiplist_place_at(at.next);
+    }
+}
+
 firn_slice memtable_common_prefix(const memtable *m)
 {
     firn_slice lowest, highest;

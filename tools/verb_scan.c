@@ -24,8 +24,9 @@ typedef struct scan {
     const char *format; /* dump */
     const char *target; /* dump: a file, or NULL */
     bool whole;         /* dump: what is left out is told */
+    bool about;         /* count: without looking at each */
     output out;
-    uint64_t count;
+    uint64_t count, bytes; /* bytes: with `about` */
 } scan;
 
 static int print_element(void *ctx, firn_slice key, firn_slice value)
@@ -115,6 +116,9 @@ static int take_option(const verb *v, scan *s, int c)
         if (!good)
             fail_usage(v, "--format takes tsv, not \"%s\"", optarg);
         break;
+    case 'A':
+        s->about = true;
+        break;
     case 'o':
         s->target = optarg;
         break;
@@ -203,19 +207,53 @@ const verb verb_scan = {
 
 /* ---- count ---- */
 
+static int estimate(scan *s)
+{
+    firn *db = NULL;
+    firn_error error = {0};
+    firn_slice from = bounds_from(&s->bounds), to = bounds_to(&s->bounds);
+    firn_range range = {from.data ? &from : NULL, to.data ? &to : NULL, 0};
+    int code = open_to_look(s->path, &s->options, &db);
+    if (code != EXIT_DONE)
+        return code;
+    int rc = firn_estimate(db, &range, &s->bytes, &s->count, &error);
+    if (rc != FIRN_OK)
+        code = fail(rc, &error, s->path);
+    return open_close(s->path, db, code);
+}
+
+static void print_count(scan *s)
+{
+    unsigned long long count = s->count, bytes = s->bytes;
+    if (s->about)
+        output_format(&s->out,
+                      s->json ? "{\"about\": %llu, \"bytes\": %llu}\n"
+                              : "about %llu keys, which take %llu bytes\n",
+                      count, bytes);
+    else
+        output_format(&s->out, s->json ? "{\"count\": %llu}\n" : "%llu\n", count);
+}
+
 static int run_count(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {
-        BOUNDS_LONGS, {"json", no_argument, NULL, 'j'}, {"set", required_argument, NULL, 'S'}, {0}};
+    static const struct option longs[] = {BOUNDS_LONGS,
+                                          {"about", no_argument, NULL, 'A'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"set", required_argument, NULL, 'S'},
+                                          {0}};
     scan s;
     int code = take_arguments(v, &s, argc, argv, longs);
     if (code != -1)
         return code;
-    code = walk(&s, count_element);
+    if (s.about && s.bounds.limit != UINT64_MAX) {
+        fail_usage(v, "--about counts all of a range, and takes no --limit");
+        code = EXIT_USAGE;
+    } else {
+        code = s.about ? estimate(&s) : walk(&s, count_element);
+    }
     if (code == EXIT_DONE) {
         output_init(&s.out, STDOUT_FILENO, "standard output");
-        output_format(&s.out, "%s%llu%s\n", s.json ? "{\"count\": " : "",
-                      (unsigned long long)s.count, s.json ? "}" : "");
+        print_count(&s);
         code = output_finish(&s.out);
     }
     bounds_release(&s.bounds);
@@ -226,12 +264,16 @@ const verb verb_count = {
     .name = "count",
     .usage = "DB [option...]",
     .summary = "count keys",
-    .help = "Prints how many keys there are, by looking at each of them.\n"
-            "\n"
-            "options:\n" BOUNDS_HELP "  --json              an object, for programs\n" SET_HELP "\n"
-            "examples:\n"
-            "  firn count fruits\n"
-            "  firn count photos --prefix 2026/\n",
+    .help =
+        "Prints how many keys there are, by looking at each of them.\n"
+        "\n"
+        "options:\n" BOUNDS_HELP
+        "  --about             about how many, and how many bytes they take, without looking at "
+        "each\n"
+        "  --json              an object, for programs\n" SET_HELP "\n"
+        "examples:\n"
+        "  firn count fruits\n"
+        "  firn count photos --prefix 2026/\n",
     .run = run_count,
 };
 

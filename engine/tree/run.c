@@ -258,6 +258,70 @@ int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err)
     return rc == FIRN_OK ? sst_split_key(reader, part, parts, out, err) : rc;
 }
 
+/* ---- How much ---- */
+
+static void measure_mem(mem_part *p, firn_slice lower, firn_slice upper, run_measured *out)
+{
+    size_t all = memtable_entries(p->table);
+    double found = (double)memtable_between(p->table, lower, upper);
+    double bytes = (double)wal_segment_used(p->mem->segment);
+    out->entries += found;
+    if (all)
+        out->bytes += bytes / (double)all * found;
+}
+
+/* Where in its data the key lies; NULL data: at `otherwise`. */
+static int offset_of(sst_reader *r, firn_slice key, uint64_t otherwise, uint64_t *out,
+                     firn_error *err)
+{
+    *out = otherwise;
+    return key.data ? sst_approximate_offset(r, key, out, err) : FIRN_OK;
+}
+
+static int measure_table(table *t, firn_slice lower, firn_slice upper, run_measured *out,
+                         firn_error *err)
+{
+    const sst_properties *p = &t->properties;
+    double part = 1;
+    if (lower.data && slice_compare(p->key_min, lower) >= 0)
+        lower.data = NULL;
+    if (upper.data && slice_compare(p->key_max, upper) < 0)
+        upper.data = NULL;
+    if (lower.data || upper.data) {
+        sst_reader *r;
+        uint64_t from = 0, to = 0;
+        int rc = table_reader(t, &r, err);
+        if (rc == FIRN_OK)
+            rc = offset_of(r, lower, 0, &from, err);
+        if (rc == FIRN_OK)
+            rc = offset_of(r, upper, p->data_bytes, &to, err);
+        if (rc != FIRN_OK)
+            return rc;
+        part = to > from ? (double)(to - from) / (double)p->data_bytes : 0;
+    }
+    out->bytes += (double)p->file_bytes * part;
+    out->entries += (double)p->entries * part;
+    return FIRN_OK;
+}
+
+int run_measure(run r, firn_slice lower, firn_slice upper, run_measured *out, firn_error *err)
+{
+    const level *l = r.kind == RUN_LEVEL   ? r.level
+                     : r.kind == RUN_TABLE ? &r.table->as_level
+                                           : NULL;
+    const iter_limits limits = {lower, upper, FIRN_MAX_SEQ};
+    int rc = FIRN_OK;
+    if (r.kind == RUN_MEM)
+        measure_mem(r.mem, lower, upper, out);
+    for (size_t i = l && lower.data ? level_find(l, lower) : 0; rc == FIRN_OK && l && i < l->count;
+         i++) {
+        if (!table_may_show(l->tables[i], &limits))
+            break;
+        rc = measure_table(l->tables[i], lower, upper, out, err);
+    }
+    return rc;
+}
+
 int run_verify(run r, firn_error *err)
 {
     switch (r.kind) {

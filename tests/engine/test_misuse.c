@@ -208,6 +208,16 @@ static int given_back(table *t, int rc)
     X(firn_iter_seek_for_prev, key, QUIET, firn_iter_seek_for_prev(t->it, NULL, 1)) \
     X(firn_iter_next, it, QUIET, firn_iter_next(NULL)) \
     X(firn_iter_prev, it, QUIET, firn_iter_prev(NULL)) \
+    X(firn_estimate, db, REFUSED, firn_estimate(NULL, NULL, &t->seq, &t->seq, e)) \
+    X(firn_estimate, range, ALLOWED, firn_estimate(DB, NULL, &t->seq, &t->seq, e)) \
+    X(firn_estimate, bytes, ALLOWED, firn_estimate(DB, NULL, NULL, &t->seq, e)) \
+    X(firn_estimate, entries, ALLOWED, firn_estimate(DB, NULL, &t->seq, NULL, e)) \
+    X(firn_estimate, error, QUIET, firn_estimate(DB, &(firn_range){.flags = 99}, &t->seq, NULL, NULL)) \
+    X(firn_iter_valid, it, EMPTY, firn_iter_valid(NULL)) \
+    X(firn_iter_key, it, EMPTY, (int)firn_iter_key(NULL).size + (firn_iter_key(NULL).data != NULL)) \
+    X(firn_iter_value, it, EMPTY, (int)firn_iter_value(NULL).size + (firn_iter_value(NULL).data != NULL)) \
+    X(firn_iter_status, it, REFUSED, firn_iter_status(NULL, e)) \
+    X(firn_iter_status, error, QUIET, firn_iter_status(t->it, NULL)) /* the seeks above were refused */ \
     X(firn_iter_next_many, it, QUIET, firn_iter_next_many(NULL, &t->lower, &t->upper, 1, 1, &t->size)) \
     X(firn_iter_next_many, keys, QUIET, firn_iter_next_many(t->it, NULL, &t->upper, 1, 1, &t->size)) \
     X(firn_iter_next_many, values, ALLOWED, firn_iter_first(t->it) + firn_iter_next_many(t->it, &t->lower, NULL, 1, 1, &t->size)) \
@@ -216,11 +226,6 @@ static int given_back(table *t, int rc)
     X(firn_iter_prev_many, keys, QUIET, firn_iter_prev_many(t->it, NULL, &t->upper, 1, 1, &t->size)) \
     X(firn_iter_prev_many, values, ALLOWED, firn_iter_last(t->it) + firn_iter_prev_many(t->it, &t->lower, NULL, 1, 1, &t->size)) \
     X(firn_iter_prev_many, got, QUIET, firn_iter_prev_many(t->it, &t->lower, &t->upper, 1, 1, NULL)) \
-    X(firn_iter_valid, it, EMPTY, firn_iter_valid(NULL)) \
-    X(firn_iter_key, it, EMPTY, (int)firn_iter_key(NULL).size + (firn_iter_key(NULL).data != NULL)) \
-    X(firn_iter_value, it, EMPTY, (int)firn_iter_value(NULL).size + (firn_iter_value(NULL).data != NULL)) \
-    X(firn_iter_status, it, REFUSED, firn_iter_status(NULL, e)) \
-    X(firn_iter_status, error, QUIET, firn_iter_status(t->it, NULL)) /* the seeks above were refused */ \
     X(firn_flush, db, REFUSED, firn_flush(NULL, e)) \
     X(firn_flush, error, ALLOWED, firn_flush(DB, NULL)) \
     X(firn_compact, db, REFUSED, firn_compact(NULL, NULL, 0, NULL, 0, e)) \

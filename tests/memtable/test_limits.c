@@ -11,6 +11,7 @@ static unsigned leaves;
 
 #include "model.h"
 #include "support/limits.h"
+#include "support/rng.h"
 
 static void random_walks(rng *r, unsigned keys, unsigned entries, const char *prefix)
 {
@@ -142,6 +143,48 @@ static void the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy(void **stat
     bed_free(&b);
 }
 
+/* ---- How many there are between two keys ---- */
+
+/* Of every two bounds, against counting: with versions of the same key, and in every order of adding. */
+static void entries_between_two_keys_are_counted(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 3000, DISTINCT = 500 };
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        rng r = rng_init(seed);
+        bed b = bed_new(1 << 20, "");
+        unsigned counts[DISTINCT] = {0};
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            unsigned n = seed == 1   ? i % DISTINCT
+                         : seed == 2 ? DISTINCT - 1 - i % DISTINCT
+                                     : (unsigned)rng_below(&r, DISTINCT);
+            char key[16];
+            snprintf(key, sizeof key, "%04u", n);
+            bed_put(&b, key, "");
+            counts[n]++;
+        }
+        for (unsigned i = 0; i < 2000; i++) {
+            unsigned low = (unsigned)rng_below(&r, DISTINCT + 1),
+                     high = (unsigned)rng_below(&r, DISTINCT + 1);
+            char from[16], to[16];
+            snprintf(from, sizeof from, "%04u", low);
+            snprintf(to, sizeof to, "%04u", high);
+            uint64_t should = 0;
+            for (unsigned n = low; n < high; n++)
+                should += counts[n];
+            assert_int_equal(memtable_between(b.m, slice_of_str(from), slice_of_str(to)), should);
+            for (should = 0; low < DISTINCT; low++)
+                should += counts[low];
+            assert_int_equal(memtable_between(b.m, slice_of_str(from), slice_of(NULL, 0)), should);
+            for (should = 0; high > 0; high--)
+                should += counts[high - 1];
+            assert_int_equal(memtable_between(b.m, slice_of(NULL, 0), slice_of_str(to)), should);
+        }
+        assert_int_equal(memtable_between(b.m, slice_of(NULL, 0), slice_of(NULL, 0)), ENTRIES);
+        bed_free(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +192,7 @@ int main(void)
         cmocka_unit_test(any_number_of_newer_versions_is_passed_in_a_few_leaves),
         cmocka_unit_test(what_lies_beyond_a_bound_is_not_walked_over),
         cmocka_unit_test(the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy),
+        cmocka_unit_test(entries_between_two_keys_are_counted),
     };
     return cmocka_run_group_tests_name("memtable.limits", tests, NULL, NULL);
 }

@@ -198,9 +198,14 @@ is "scan --json" "$("$FIRN" scan "$DB" --json)" '{"key": "a\u0022\u0001", "value
 is "scan --keys --json" "$("$FIRN" scan "$DB" --json --keys)" '{"key": "a\u0022\u0001"}'
 is "get --json" "$("$FIRN" get "$DB" --json 'a"\x01')" '{"key": "a\u0022\u0001", "value": "\u00c3\u00a9\u005c"}'
 is "count --json" "$("$FIRN" count "$DB" --json)" '{"count": 1}'
+is "count --about --json" "$("$FIRN" count "$DB" --about --json)" '{"about": 1, "bytes": 6}'
+is "count --about" "$("$FIRN" count "$DB" --about)" "about 1 keys, which take 6 bytes"
+is "count --about of nothing" "$("$FIRN" count "$DB" --about --from b)" "about 0 keys, which take 0 bytes"
+run 2 "count --about --limit" "$FIRN" count "$DB" --about --limit 1
+has err "takes no --limit"
 is "repair --json" "$("$FIRN" repair "$DB" --json | tail -n 1 | cut -c 1-28)" '{"losses": 0, "tables": 0, "'
 if command -v python3 >/dev/null; then
-    for verb in "scan $DB --json" "get $DB --json a\"\\x01" "count $DB --json" "wal $DB --json" "lost $DB --json" "repair $DB --json"; do
+    for verb in "scan $DB --json" "get $DB --json a\"\\x01" "count $DB --json" "count $DB --about --json" "wal $DB --json" "lost $DB --json" "repair $DB --json"; do
         # shellcheck disable=SC2086
         run 0 "firn ${verb%% *} --json reads as JSON" sh -c \
             '"$@" | python3 -c "import json, sys

@@ -95,6 +95,10 @@ size_t memtable_memory(const memtable *m);
 size_t memtable_entries(const memtable *m); /* any thread */
 size_t memtable_deletes(const memtable *m); /* entries of kind FIRN_DELETE; any thread */
 
+/* How many entries have keys in [lower, upper): exactly, but for those that are added meanwhile.
+ * NULL data: no bound. Takes a step for each leaf between them. Any thread. */
+uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper);
+
 /* The smallest and the largest key; false when there are no entries. They point into the log's
  * bytes. Any thread. */
 bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max);

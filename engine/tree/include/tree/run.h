@@ -220,6 +220,14 @@ bool run_may_show(run r, const iter_limits *limits);
  * FIRN_INVALID for another run: a level is cut between its tables. */
 int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err);
 
+/* What a run has between two keys, [lower, upper); NULL data: no bound. Versions, whatever they
+ * say. Of a table, its bytes in the file, and as large a part of its entries. */
+typedef struct run_measured {
+    double bytes, entries;
+} run_measured;
+/* Adds to *out. Reads no more than the indexes of the tables at the two ends. */
+int run_measure(run r, firn_slice lower, firn_slice upper, run_measured *out, firn_error *err);
+
 /* ---- Care ---- */
 
 /* Opens what would be opened when it is read. */

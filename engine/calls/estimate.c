@@ -1,0 +1,110 @@
+/* estimate: how much a range of keys takes, told from indexes and counts. Where that comes to
+ * little, the parts of blocks at the two ends would be most of it, and it is walked instead. */
+#include <base/error.h>
+#include <base/slice.h>
+
+#include "reading.h"
+#include <store/store.h>
+#include <tree/run.h>
+
+#define FEW_ENTRIES 1000
+
+/* The bounds as half-open ones: the smallest key behind k is k and a byte 0. */
+typedef struct bounds {
+    buf lower, upper;
+    firn_slice first, end;
+} bounds;
+
+static int take_bound(buf *b, const firn_slice *given, bool behind, firn_slice *out)
+{
+    int rc = given ? buf_assign(b, given->data, given->size) : FIRN_OK;
+    if (rc == FIRN_OK && given && behind)
+        rc = buf_append(b, "", 1);
+    *out = given ? slice_somewhere(buf_slice(b)) : (firn_slice){0};
+    return rc;
+}
+
+static int take_range(const firn_range *r, bounds *out, firn_error *err)
+{
+    const firn_range all = {0};
+    r = r ? r : &all;
+    if ((r->first && r->first->size && !r->first->data) ||
+        (r->end && r->end->size && !r->end->data))
+        return error_set(err, FIRN_INVALID, "a bound is NULL but has a size");
+    if (r->flags & ~(FIRN_FIRST_OPEN | FIRN_END_CLOSED))
+        return error_set(err, FIRN_INVALID, "the range has flags that this version does not know");
+    int rc = take_bound(&out->lower, r->first, r->flags & FIRN_FIRST_OPEN, &out->first);
+    if (rc == FIRN_OK)
+        rc = take_bound(&out->upper, r->end, r->flags & FIRN_END_CLOSED, &out->end);
+    return rc == FIRN_OK ? rc : error_no_memory(err);
+}
+
+static int measure(const view *v, const bounds *b, run_measured *out, firn_error *err)
+{
+    int rc = FIRN_OK;
+    size_t at = 0;
+    for (size_t i = 0; rc == FIRN_OK && i < view_mem_count(v); i++)
+        rc = run_measure(view_mem_run(v, i), b->first, b->end, out, err);
+    for (run r; rc == FIRN_OK && (r = version_next_run(v->version, &at)).kind != RUN_NONE;)
+        rc = run_measure(r, b->first, b->end, out, err);
+    return rc;
+}
+
+/* No more than twice as many as there seemed to be: what is hidden costs little to pass. */
+static int count_few(tree *t, const bounds *b, run_measured *out, firn_error *err)
+{
+    firn_iter_options o;
+    firn_iter *it;
+    double count = 0, bytes = 0;
+    firn_iter_options_init(&o);
+    o.lower = b->first.data;
+    o.lower_size = b->first.size;
+    o.upper = b->end.data;
+    o.upper_size = b->end.size;
+    int rc = tree_iter_new(t, &o, &it, err);
+    if (rc != FIRN_OK)
+        return rc;
+    for (rc = firn_iter_first(it); rc == FIRN_OK && count < 2 * FEW_ENTRIES;
+         rc = firn_iter_next(it)) {
+        count++;
+        bytes += (double)(firn_iter_key(it).size + firn_iter_value(it).size);
+    }
+    if (rc == FIRN_END) {
+        *out = (run_measured){bytes, count};
+        rc = FIRN_OK;
+    } else if (rc != FIRN_OK) {
+        rc = firn_iter_status(it, err);
+    }
+    firn_iter_free(it);
+    return rc;
+}
+
+int tree_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
+                  firn_error *err)
+{
+    bounds b = {0};
+    run_measured found = {0};
+    int rc = take_range(range, &b, err);
+    bool none = b.first.data && b.end.data && slice_compare(b.first, b.end) >= 0;
+    if (rc == FIRN_OK && !none) {
+        view *v = tree_view(t);
+        rc = measure(v, &b, &found, err);
+        view_unref(v);
+        if (rc == FIRN_OK && found.entries < FEW_ENTRIES)
+            rc = count_few(t, &b, &found, err);
+    }
+    if (rc == FIRN_OK && bytes)
+        *bytes = (uint64_t)(found.bytes + 0.5);
+    if (rc == FIRN_OK && entries)
+        *entries = (uint64_t)(found.entries + 0.5);
+    buf_release(&b.lower);
+    buf_release(&b.upper);
+    return rc;
+}
+
+int firn_estimate(firn *db, const firn_range *range, uint64_t *bytes, uint64_t *entries,
+                  firn_error *error)
+{
+    int rc = store_check_handle(db, error);
+    return rc == FIRN_OK ? tree_estimate(&db->main, range, bytes, entries, error) : rc;
+}
