@@ -1,5 +1,5 @@
 /* estimate: how much a range of keys takes, told from indexes and counts. Where that comes to
- * little, the parts of blocks at the two ends would be most of it, and it is walked instead. */
+ * little, the parts of blocks at its ends would be much of it, and it is walked instead. */
 #include <base/error.h>
 #include <base/slice.h>
 
@@ -7,7 +7,10 @@
 #include <store/store.h>
 #include <tree/run.h>
 
-#define FEW_ENTRIES 1000
+#define FEW_ENTRIES  1000
+#define WALKED_MOST  20000 /* entries, however large the blocks at the ends are */
+#define WALKED_BYTES ((double)(4 << 20))
+#define DOUBT        20 /* a part of all that may be in doubt */
 
 /* The bounds as half-open ones: the smallest key behind k is k and a byte 0. */
 typedef struct bounds {
@@ -50,7 +53,7 @@ static int measure(const view *v, const bounds *b, run_measured *out, firn_error
     return rc;
 }
 
-/* No more than twice as many as there seemed to be: what is hidden costs little to pass. */
+/* Takes so much to walk that what is known already is good enough: then at least what was found. */
 static int count_few(tree *t, const bounds *b, run_measured *out, firn_error *err)
 {
     firn_iter_options o;
@@ -61,22 +64,32 @@ static int count_few(tree *t, const bounds *b, run_measured *out, firn_error *er
     o.lower_size = b->first.size;
     o.upper = b->end.data;
     o.upper_size = b->end.size;
+    o.bypass_cache = true;
     int rc = tree_iter_new(t, &o, &it, err);
     if (rc != FIRN_OK)
         return rc;
-    for (rc = firn_iter_first(it); rc == FIRN_OK && count < 2 * FEW_ENTRIES;
+    for (rc = firn_iter_first(it); rc == FIRN_OK && count < WALKED_MOST && bytes < WALKED_BYTES;
          rc = firn_iter_next(it)) {
         count++;
         bytes += (double)(firn_iter_key(it).size + firn_iter_value(it).size);
     }
     if (rc == FIRN_END) {
-        *out = (run_measured){bytes, count};
+        *out = (run_measured){.bytes = bytes, .entries = count};
         rc = FIRN_OK;
-    } else if (rc != FIRN_OK) {
+    } else if (rc == FIRN_OK) {
+        out->entries = out->entries > count ? out->entries : count;
+        out->bytes = out->bytes > bytes ? out->bytes : bytes;
+    } else {
         rc = firn_iter_status(it, err);
     }
     firn_iter_free(it);
     return rc;
+}
+
+static bool is_little(const run_measured *found)
+{
+    return found->entries < FEW_ENTRIES ||
+           (found->doubt * DOUBT > found->entries && found->entries < WALKED_MOST);
 }
 
 int tree_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
@@ -90,7 +103,7 @@ int tree_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *e
         view *v = tree_view(t);
         rc = measure(v, &b, &found, err);
         view_unref(v);
-        if (rc == FIRN_OK && found.entries < FEW_ENTRIES)
+        if (rc == FIRN_OK && is_little(&found))
             rc = count_few(t, &b, &found, err);
     }
     if (rc == FIRN_OK && bytes)

@@ -554,10 +554,8 @@ static int move_many(firn_iter *it, int (*move)(firn_iter *it), firn_slice *keys
     int rc = check_iter(it);
     if (rc != FIRN_OK)
         return rc;
-    if (!got || !keys || count == 0) {
-        error_set(&it->error, FIRN_INVALID, "there is no room for elements, or none is asked for");
-        return FIRN_INVALID;
-    }
+    if (!got || !keys || count == 0)
+        return FIRN_INVALID; /* and firn_iter_status says what it said before */
     if (!it->valid)
         return it->status;
     if (it->given && (rc = move(it)) != FIRN_OK)

@@ -34,8 +34,10 @@ static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
         if (rc != FIRN_OK && asked)
             return rc;
         q->alone = q->alone || rc != FIRN_OK;
-        if (rc == FIRN_OK)
+        if (rc == FIRN_OK) {
             store_background_works(db, WORK_COMPACTION);
+            store_end_pauses(db); /* what they wait for may be cured */
+        }
     }
     return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
 }

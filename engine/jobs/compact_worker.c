@@ -15,13 +15,26 @@
  * firn_settle, and a writer that waits at a full level 0, end it after its first RETRY_MS, and are
  * told of attempts that began behind their call only: what an older one has found may have been
  * cured. For nothing depends on the tables that a compaction was making, and what it reads stays as
- * it is: so whatever the error, writes go on until level 0 is full. Only a failure that flushes
+ * it is: so whatever the error, writes go on until level 0 is full. What took nothing from level 0
+ * concerns no writer: the pause behind it ends when level 0 presses, and writers are not told. What
+ * a calm look found due, and has failed, is looked for calmly again. Only a failure that flushes
  * depend on, too, stops writing: that of the manifest, or of the folder's sync. */
 #include <base/error.h>
 #include <stdio.h>
 
 #include <jobs/work.h>
 #include "jobs.h"
+
+/* One try to do what is due. */
+typedef struct attempt {
+    uint64_t no; /* counted in db->compactions_begun */
+    bool calm;   /* it looked for what can wait, too */
+    bool began;  /* there was a job; else the decision itself has failed */
+    bool deep;   /* it took nothing from level 0 */
+    bool others; /* jobs ran when there was none to do: one of them may be what has failed here */
+    bool again;  /* it has failed, and is tried again */
+    job_fault fault;
+} attempt;
 
 #define CALM_MS       1000  /* with few writes: what can wait is done */
 #define IDLE_MS       10000 /* without any: a memtable that is worth it is flushed */
@@ -115,7 +128,8 @@ static bool wait_for_work(compactor *c)
     }
     bool go = works(db);
     c->looked_calmly = c->calm || (c->looked_calmly && c->seen == db->work_epoch);
-    c->calm = c->calm || db->settlers;
+    c->calm = c->calm || db->settlers || c->retries_calmly;
+    c->retries_calmly = false;
     c->seen = db->work_epoch;
     c->pause_ms = 0;
     c->busy = go;
@@ -124,25 +138,26 @@ static bool wait_for_work(compactor *c)
     return go;
 }
 
+/* Writers are slowed by level 0, which what has failed has nothing to do with. */
+static bool level0_presses(const firn *db, const attempt *a)
+{
+    uint32_t tables = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
+    return a->deep && tables > L0_SLOW_AT;
+}
+
 /* The whole time, whatever else happens: workers that wait for space would otherwise wake each
  * other at once. */
-static void pause_fully(firn *db, uint64_t ms)
+static void pause_fully(firn *db, const attempt *a, uint64_t ms)
 {
     uint64_t start = fs_mono_us(fs_posix());
     mutex_lock(&db->state_mu);
-    while (!db->closing && !sleep_until(db, start, pause_now(db, ms))) {
+    while (!db->closing) {
+        uint64_t now_ms = level0_presses(db, a) && ms > RETRY_MS ? RETRY_MS : pause_now(db, ms);
+        if (sleep_until(db, start, now_ms))
+            break;
     }
     mutex_unlock(&db->state_mu);
 }
-
-/* One try to do what is due. */
-typedef struct attempt {
-    uint64_t no; /* counted in db->compactions_begun */
-    bool began;  /* there was a job; else the decision itself has failed */
-    bool others; /* jobs ran when there was none to do: one of them may be what has failed here */
-    bool again;  /* it has failed, and is tried again */
-    job_fault fault;
-} attempt;
 
 static void note_failure(firn *db, attempt *a, int rc, const firn_error *err)
 {
@@ -150,7 +165,7 @@ static void note_failure(firn *db, attempt *a, int rc, const firn_error *err)
     if (a->fault == FAULT_FOLDER)
         return; /* noted where it was found: a caller's job may have found it */
     if (a->again)
-        store_work_waits(db, WORK_COMPACTION, a->no, rc, err);
+        store_work_waits(db, WORK_COMPACTION, a->no, a->deep, rc, err);
     else
         store_background_error(db, WORK_COMPACTION, rc, err);
 }
@@ -171,12 +186,27 @@ static void note_calm_work(compactor *c, uint64_t from_us)
     mutex_unlock(&c->db->state_mu);
 }
 
+/* Nothing is to be done any more, perhaps because a caller has compacted it: that is as good as
+ * having done it. But a look that is not calm does not see what has failed in a calm. */
+static bool is_well(firn *db, const attempt *a, int rc)
+{
+    bool nothing = rc == FIRN_NOT_FOUND && !a->others;
+    mutex_lock(&db->state_mu);
+    if (a->calm && (rc == FIRN_OK || nothing))
+        db->calm_failed = false;
+    else if (a->calm && rc != FIRN_END && rc != FIRN_NOT_FOUND)
+        db->calm_failed = true;
+    bool well = rc == FIRN_OK || (nothing && !db->calm_failed);
+    mutex_unlock(&db->state_mu);
+    return well;
+}
+
 /* One job, if there is one; its outcome is noted, and its claim given up. FIRN_NOT_FOUND: there is
  * none. */
 static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
 {
     job j;
-    *a = (attempt){0};
+    *a = (attempt){.calm = calm};
     mutex_lock(&db->state_mu);
     a->no = ++db->compactions_begun;
     db->compaction_asked = false;
@@ -184,13 +214,13 @@ static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
     int rc = jobs_next(db, calm, &j, &a->others, err);
     a->began = rc == FIRN_OK;
     if (rc == FIRN_OK) {
+        a->deep = j.what.level > 0;
         rc = job_run(&j, err);
         a->fault = j.fault;
         jobs_end(db, &j);
         store_reap(db);
     }
-    /* Nothing to do any more, perhaps because a caller has compacted it, is as good. */
-    if (rc == FIRN_OK || (rc == FIRN_NOT_FOUND && !a->others))
+    if (is_well(db, a, rc))
         store_background_works(db, WORK_COMPACTION);
     else if (rc != FIRN_END && rc != FIRN_NOT_FOUND)
         note_failure(db, a, rc, err);
@@ -221,10 +251,11 @@ static void compactor_run(void *arg)
             failures = rc == FIRN_NOT_FOUND && a.others ? failures : 0;
         } else if (a.again) {
             uint64_t ms = pause_behind(rc, ++failures);
-            if (rc == FIRN_NO_SPACE && !a.began)
+            c->retries_calmly = a.calm;
+            if (!a.began)
                 c->pause_ms = ms;
             else
-                pause_fully(db, ms);
+                pause_fully(db, &a, ms);
             if (a.began)
                 c->seen--; /* look again, whatever has changed */
         }
@@ -276,7 +307,7 @@ int compact_inline(firn *db, bool calm, firn_error *err)
             continue;
         if (rc == FIRN_NOT_FOUND || a.fault == FAULT_INPUT) { /* until something changes */
             mutex_lock(&db->state_mu);
-            db->idle_epoch = epoch;
+            db->idle_epoch = rc == FIRN_NOT_FOUND ? epoch : db->work_epoch;
             mutex_unlock(&db->state_mu);
         }
         return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;

@@ -28,12 +28,12 @@ static void tell_failure(firn *db, background_work work, firn_log_level lvl, con
     store_log(db, lvl, "%s %s: %s", work_names[work], then, text);
 }
 
-void store_work_waits(firn *db, background_work work, uint64_t attempt, int rc,
+void store_work_waits(firn *db, background_work work, uint64_t attempt, bool deep, int rc,
                       const firn_error *err)
 {
     mutex_lock(&db->state_mu);
     bool news = db->stuck[work].status != rc;
-    db->stuck[work] = (stuck){rc, *err};
+    db->stuck[work] = (stuck){rc, deep, *err};
     if (work == WORK_COMPACTION && attempt > db->compaction_stuck_at)
         db->compaction_stuck_at = attempt;
     cond_broadcast(&db->state_changed);
@@ -47,7 +47,7 @@ void store_work_waits(firn *db, background_work work, uint64_t attempt, int rc,
 void store_background_error(firn *db, background_work work, int rc, const firn_error *err)
 {
     if (error_curable(rc)) {
-        store_work_waits(db, work, 0, rc, err);
+        store_work_waits(db, work, 0, false, rc, err);
         return;
     }
     mutex_lock(&db->state_mu);
@@ -103,7 +103,7 @@ int store_stopped(firn *db, background_work *of, firn_error *err)
     for (unsigned work = WORK_FLUSH; work <= WORK_COMPACTION; work++) {
         const stuck *s = &db->stuck[work];
         *of = (background_work)work;
-        if ((work == WORK_FLUSH ? for_flush : for_compaction) && s->status != FIRN_OK)
+        if ((work == WORK_FLUSH ? for_flush : for_compaction) && s->status != FIRN_OK && !s->deep)
             return give_copy(s->status, &s->error, err);
     }
     return FIRN_OK;
@@ -154,6 +154,14 @@ bool store_ask_compactors(firn *db, uint64_t *attempt)
         cond_broadcast(&db->state_changed);
     }
     return true;
+}
+
+void store_end_pauses(firn *db)
+{
+    mutex_lock(&db->state_mu);
+    db->compaction_asked = true;
+    cond_broadcast(&db->state_changed);
+    mutex_unlock(&db->state_mu);
 }
 
 void store_ring(firn *db)

@@ -262,7 +262,7 @@ int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err)
 
 static void measure_mem(mem_part *p, firn_slice lower, firn_slice upper, run_measured *out)
 {
-    size_t all = memtable_entries(p->table);
+    size_t all = mem_entries(p->mem);
     double found = (double)memtable_between(p->table, lower, upper);
     double bytes = (double)wal_segment_used(p->mem->segment);
     out->entries += found;
@@ -298,6 +298,7 @@ static int measure_table(table *t, firn_slice lower, firn_slice upper, run_measu
         if (rc != FIRN_OK)
             return rc;
         part = to > from ? (double)(to - from) / (double)p->data_bytes : 0;
+        out->doubt += (double)p->entries / (double)p->blocks;
     }
     out->bytes += (double)p->file_bytes * part;
     out->entries += (double)p->entries * part;

@@ -160,6 +160,10 @@ static void who_waits_for_a_healthy_flush_is_not_told_of_a_compaction(void **sta
     writers_are_told(&b, FIRN_OK, "");
     set_stuck(&b, WORK_COMPACTION, FIRN_NO_SPACE);
     writers_are_told(&b, FIRN_NO_SPACE, "of the compaction");
+    mutex_lock(&b.db->state_mu);
+    b.db->stuck[WORK_COMPACTION].deep = true; /* level 0 does not wait for it */
+    mutex_unlock(&b.db->state_mu);
+    writers_are_told(&b, FIRN_OK, "");
     bed_release(&b);
 }
 
@@ -428,6 +432,36 @@ static void a_table_that_could_not_be_read_for_a_while_is_compacted(void **state
     bed_release(&b);
 }
 
+/* What a calm had found due and has failed is told until the next calm look: others find nothing to do meanwhile. */
+static void what_has_failed_in_a_calm_is_told_until_the_next_one(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_disk(&b);
+    bed_must_open(&b);
+    bed_put(&b, "a", "value");
+    MUST(firn_settle(b.db, error));
+    uint64_t before, begun = 0;
+    mutex_lock(&b.db->state_mu);
+    b.db->calm_failed = true;
+    before = b.db->compactions_begun;
+    mutex_unlock(&b.db->state_mu);
+    set_stuck(&b, WORK_COMPACTION, FIRN_IO);
+    store_ring(b.db);
+    while (begun < before + COMPACTORS_MOST) { /* at least one look has ended */
+        usleep(1000);
+        mutex_lock(&b.db->state_mu);
+        begun = b.db->compactions_begun;
+        bool calm = !b.db->calm_failed, told = b.db->stuck[WORK_COMPACTION].status == FIRN_IO;
+        mutex_unlock(&b.db->state_mu);
+        assert_true(told || calm);
+        store_ring(b.db);
+    }
+    while (bed_stats(&b).compaction_error.status != FIRN_OK) /* until a calm look finds it well */
+        usleep(1000);
+    bed_release(&b);
+}
+
 /* Changes one byte in the middle of a file, or changes it back. */
 static void flip_a_byte(const char *path)
 {
@@ -497,6 +531,7 @@ int main(void)
         cmocka_unit_test(a_writer_is_not_refused_for_a_compaction_that_is_cured),
         cmocka_unit_test(a_full_disk_is_tried_only_now_and_then),
         cmocka_unit_test(a_table_that_could_not_be_read_for_a_while_is_compacted),
+        cmocka_unit_test(what_has_failed_in_a_calm_is_told_until_the_next_one),
         cmocka_unit_test(a_damaged_table_holds_compaction_up_and_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

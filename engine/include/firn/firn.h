@@ -259,8 +259,9 @@ FIRN_API int firn_iter_prev(firn_iter *it);
  * then those behind it (in front of it), until there are `count`, or `bytes` bytes of keys and
  * values together. *got of them are in `keys` and `values` (NULL: keys alone), in the order of the
  * movement; they stay until the next one. The iterator stands on the last of them, or, where the
- * elements or an error ended it, on none. FIRN_OK: at least one. FIRN_END, or an error: none, and
- * the iterator is on no element. FIRN_INVALID: nothing was moved. */
+ * elements or an error ended it, on none. FIRN_OK: at least one; fewer than asked for also where
+ * there is no memory to keep more. FIRN_END, or an error: none, and the iterator is on no element.
+ * FIRN_INVALID: nothing was moved. */
 FIRN_API int firn_iter_next_many(firn_iter *it, firn_slice *keys, firn_slice *values, size_t count,
                                  size_t bytes, size_t *got);
 FIRN_API int firn_iter_prev_many(firn_iter *it, firn_slice *keys, firn_slice *values, size_t count,
@@ -285,10 +286,10 @@ typedef struct firn_range {
 #define FIRN_FIRST_OPEN 1u
 #define FIRN_END_CLOSED 2u
 
-/* About how many bytes the range takes in tables and log, and how many entries there are: of data
- * at rest (firn_settle) within a tenth; before, versions that newer ones hide count, too. Reads the
- * indexes of some tables; a range that seems to have less than a thousand entries is walked, and
- * told exactly. `range` NULL: all. `bytes` and `entries` may be NULL. */
+/* About how many bytes the range takes in tables and log, and how many entries there are: of
+ * compacted data (firn_compact) within a tenth; else versions that newer ones hide count, too.
+ * Reads indexes of tables. A range of few entries is walked: then they are counted exactly, and the
+ * bytes are those of keys and values. `range` NULL: all. `bytes` and `entries` may be NULL. */
 FIRN_API int firn_estimate(firn *db, const firn_range *range, uint64_t *bytes, uint64_t *entries,
                            firn_error *error);
 

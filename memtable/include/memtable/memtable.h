@@ -95,7 +95,7 @@ size_t memtable_memory(const memtable *m);
 size_t memtable_entries(const memtable *m); /* any thread */
 size_t memtable_deletes(const memtable *m); /* entries of kind FIRN_DELETE; any thread */
 
-/* How many entries have keys in [lower, upper): exactly, but for those that are added meanwhile.
+/* How many entries have keys in [lower, upper): exactly, unless some are added meanwhile.
  * NULL data: no bound. Takes a step for each leaf between them. Any thread. */
 uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper);
 

@@ -83,6 +83,7 @@ typedef enum background_work { WORK_FLUSH, WORK_COMPACTION } background_work;
  * compaction could not make its tables. */
 typedef struct stuck {
     int status; /* FIRN_OK: it does not */
+    bool deep;  /* a compaction that took nothing from level 0: no writer waits for it */
     firn_error error;
 } stuck;
 
@@ -112,6 +113,7 @@ typedef struct compactor {
     bool calm;          /* it looks for what can wait, too */
     bool looked_calmly; /* it has done so since the last change */
     uint64_t idle_seq;  /* the newest number when it last asked for a flush */
+    bool retries_calmly; /* what has failed was looked for in a calm, and is tried again */
     calm_watch watch GUARDED_BY(state_mu); /* the first one's */
     bool busy GUARDED_BY(state_mu);        /* counted in db->compacting */
 } compactor;
@@ -173,6 +175,7 @@ struct firn {
     /* Attempts of compactions: how many, and which was the newest that failed. */
     uint64_t compactions_begun GUARDED_BY(state_mu), compaction_stuck_at GUARDED_BY(state_mu);
     bool compaction_asked GUARDED_BY(state_mu); /* a caller waits for what the next one finds */
+    bool calm_failed GUARDED_BY(state_mu);      /* the last calm look ended in a failure */
     bool compaction_rests GUARDED_BY(state_mu); /* of tests: none begins by itself */
     uint64_t work_epoch GUARDED_BY(state_mu); /* grows when something may have become due */
     uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
@@ -323,10 +326,12 @@ int store_check_file_no(const firn *db, firn_error *err);
 /* Notes an error of background work: what may be cured makes this work wait and try again, anything
  * else stops writing. */
 void store_background_error(firn *db, background_work work, int rc, const firn_error *err);
-/* Notes an error of work that is tried again, whatever it is. `attempt`: of a compaction, its
- * number. */
-void store_work_waits(firn *db, background_work work, uint64_t attempt, int rc,
+/* Notes an error of work that is tried again, whatever it is. Of a compaction: `attempt` is its
+ * number, and `deep` says that it took nothing from level 0. */
+void store_work_waits(firn *db, background_work work, uint64_t attempt, bool deep, int rc,
                       const firn_error *err);
+/* Workers that pause behind a failed compaction try again soon. */
+void store_end_pauses(firn *db);
 /* This work has succeeded. */
 void store_background_works(firn *db, background_work work);
 /* Why this work waits to be tried again, or has stopped; status 0: it does neither. */

@@ -221,9 +221,10 @@ bool run_may_show(run r, const iter_limits *limits);
 int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err);
 
 /* What a run has between two keys, [lower, upper); NULL data: no bound. Versions, whatever they
- * say. Of a table, its bytes in the file, and as large a part of its entries. */
+ * say. Of a table, its bytes in the file, and as large a part of its entries. `doubt`: entries of
+ * the blocks at the two ends, of which it is unknown how many are inside. */
 typedef struct run_measured {
-    double bytes, entries;
+    double bytes, entries, doubt;
 } run_measured;
 /* Adds to *out. Reads no more than the indexes of the tables at the two ends. */
 int run_measure(run r, firn_slice lower, firn_slice upper, run_measured *out, firn_error *err);
