@@ -245,9 +245,7 @@ static bool take_string(reader *r, firn_field *f)
         if (p + 1 < r->end && p[1] == escape) {
             escaped++;
             p++;
-        } else if (!f->descending) {
-            break;
-        } else if (p + 1 < r->end && p[1] == nul) {
+        } else if (!f->descending || (p + 1 < r->end && p[1] == nul)) {
             break;
         } else {
             return refuse(r, "a string in descending order does not end");

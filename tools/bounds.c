@@ -2,6 +2,7 @@
 #include "bounds.h"
 
 #include <base/slice.h>
+#include <firn/keys.h>
 
 #include "escape.h"
 
@@ -48,18 +49,6 @@ bool bounds_take(const verb *v, bounds *b, int c, const char *value)
     }
 }
 
-/* The first key behind all keys with this prefix: add one to the last byte that is not 0xff, and
- * drop what follows. A prefix of nothing but 0xff has no such key. */
-static bool prefix_end(buf *prefix)
-{
-    while (prefix->size > 0 && prefix->data[prefix->size - 1] == 0xff)
-        prefix->size--;
-    if (prefix->size == 0)
-        return false;
-    prefix->data[prefix->size - 1]++;
-    return true;
-}
-
 bool bounds_settle(const verb *v, bounds *b)
 {
     int rc = FIRN_OK;
@@ -70,7 +59,7 @@ bool bounds_settle(const verb *v, bounds *b)
         b->has_from = true;
         rc = buf_assign(&b->from, b->prefix.data, b->prefix.size);
     }
-    if (rc == FIRN_OK && prefix_end(&b->prefix) &&
+    if (rc == FIRN_OK && firn_prefix_end(b->prefix.data, &b->prefix.size) &&
         (!b->has_to || slice_compare(buf_slice(&b->prefix), buf_slice(&b->to)) < 0)) {
         b->has_to = true;
         rc = buf_assign(&b->to, b->prefix.data, b->prefix.size);

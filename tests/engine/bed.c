@@ -1,6 +1,7 @@
 /* bed: see bed.h. */
 #include "bed.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -359,4 +360,10 @@ bool long_run(void)
 {
     const char *text = getenv("FIRN_LONG");
     return text && text[0] && strcmp(text, "0") != 0;
+}
+
+int bed_fail_reads(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    (void)index;
+    return *(bool *)ctx && call == SIMFS_READ && strstr(name, ".tbl") ? EIO : 0;
 }

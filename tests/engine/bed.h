@@ -103,6 +103,8 @@ firn_stats bed_stats(bed *b);
 uint64_t bed_tables(bed *b); /* in all levels */
 /* Closes what is open and removes everything. */
 void bed_release(bed *b);
+/* For simfs_on_call: while *(bool *)ctx, tables cannot be read. */
+int bed_fail_reads(void *ctx, unsigned call, uint64_t index, const char *name);
 
 /* `must(call)`: fails the test with the whole error when the status is not FIRN_OK. */
 void must_ok(int rc, const firn_error *err, const char *call, const char *file, int line);

@@ -1,5 +1,4 @@
 /* How much a range of keys takes, against what a walk counts. */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -161,12 +160,6 @@ static void a_range_that_is_none_is_refused(void **state)
     bed_release(&b);
 }
 
-static int fail_reads(void *ctx, unsigned call, uint64_t index, const char *name)
-{
-    (void)index;
-    return *(bool *)ctx && call == SIMFS_READ && strstr(name, ".tbl") ? EIO : 0;
-}
-
 static void what_cannot_be_read_is_told(void **state)
 {
     (void)state;
@@ -181,7 +174,7 @@ static void what_cannot_be_read_is_told(void **state)
     MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
     bed_must_close(&b);
     bed_must_open(&b);
-    simfs_on_call(b.sim, fail_reads, &fails);
+    simfs_on_call(b.sim, bed_fail_reads, &fails);
     firn_slice c = {(const uint8_t *)"c", 1};
     firn_error err = {0};
     assert_int_equal(firn_estimate(b.db, &(firn_range){&c, NULL, 0}, NULL, &entries, &err),

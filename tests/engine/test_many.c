@@ -1,5 +1,4 @@
 /* Many elements of an iterator in one call: the same as one by one, in both directions, whatever is asked for. */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -207,12 +206,6 @@ static void a_large_value_is_not_copied(void **state)
     bed_release(&b);
 }
 
-static int fail_reads(void *ctx, unsigned call, uint64_t index, const char *name)
-{
-    (void)index;
-    return *(bool *)ctx && call == SIMFS_READ && strstr(name, ".tbl") ? EIO : 0;
-}
-
 /* What had been found is given; the error comes from the next call, as often as it is asked for. */
 static void an_error_comes_behind_what_was_found(void **state)
 {
@@ -232,7 +225,7 @@ static void an_error_comes_behind_what_was_found(void **state)
     MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
     bed_must_close(&b);
     bed_must_open(&b);
-    simfs_on_call(b.sim, fail_reads, &fails);
+    simfs_on_call(b.sim, bed_fail_reads, &fails);
     firn_iter *it = new_iter(&b);
     static firn_slice keys[1000], values[1000];
     size_t got = 0;

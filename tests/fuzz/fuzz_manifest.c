@@ -8,6 +8,7 @@
  * no table stands in it twice); written as a new manifest it reads as the same state; and it can be
  * gone on with.
  */
+#include <base/search.h>
 #include <base/slice.h>
 #include <string.h>
 #include <support/simfs.h>
@@ -31,12 +32,6 @@ static void check_table(const table *t)
     FUZZ_CHECK(p->seq_min <= p->seq_max && p->seq_max <= FIRN_MAX_SEQ);
 }
 
-static int by_number(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 static void check_version(const version *v)
 {
     size_t count = 0, room = (size_t)version_tables(v);
@@ -57,7 +52,7 @@ static void check_version(const version *v)
         FUZZ_CHECK(l->bytes == bytes);
     }
     FUZZ_CHECK(count == room);
-    qsort(numbers, count, sizeof *numbers, by_number);
+    qsort(numbers, count, sizeof *numbers, order_u64);
     for (size_t i = 1; i < count; i++)
         FUZZ_CHECK(numbers[i - 1] < numbers[i]);
     free(numbers);
