@@ -109,6 +109,30 @@ static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
     assert_int_equal(firn_wal_floor_seq(b->w), 2);
 }
 
+/* Of a log that was opened again and went on in the same segment: that LINK stands in the middle. */
+static void the_floor_that_only_a_link_inside_a_segment_knows_is_kept(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    const log_segment *s = &b->log.segments[0];
+    log_link(&b->log, &(wal_link){.prev_no = 1,
+                                  .prev_end = s->end,
+                                  .prev_chain = s->chain ^ 1,
+                                  .floor_seq = 2,
+                                  .life = 2,
+                                  .seq_first = 4,
+                                  .reopened = true});
+    log_batch(&b->log, 2);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+    assert_true(b->read.count == 3 && b->read.first == 3);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+}
+
 /* All that is wrong with it is its first number. */
 static void numbers_that_a_link_jumps_over_are_skipped(void **state)
 {
@@ -220,6 +244,7 @@ int main(void)
         TEST(a_loss_behind_the_seal_of_a_rotation_can_be_salvaged),
         TEST(a_segment_that_alone_knows_the_floor_is_not_removed),
         TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
+        TEST(the_floor_that_only_a_link_inside_a_segment_knows_is_kept),
         TEST(numbers_that_a_link_jumps_over_are_skipped),
         TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
         TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),

@@ -141,9 +141,9 @@ static int carry_out_link(wal_repair *r, const wal_spot *spot)
     return wal_repair_cut_off(r, prev, prev->segment->end);
 }
 
-/* A frame that is intact but at odds with others makes room for a SKIP. A LINK may be all that
- * knows the floor, so a FLOOR stands in its place as well: what has been truncated must not be
- * shown again, nor be missed. */
+/* A frame that is intact but at odds with others makes room for a SKIP: a SEAL or a LINK, which stands
+ * inside a segment too. A LINK may be all that knows the floor, so a FLOOR stands in its place as well:
+ * what has been truncated must not be shown again, nor be missed. */
 static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
 {
     const wal_scanned *p = &r->scan->segments[index];
@@ -162,7 +162,9 @@ static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
         .seq_first = spot->seq_first,
         .seq_next = spot->seq_next,
     };
-    if (spot->what == WAL_SPOT_LINK && r->scan->floor_seq < spot->seq_next)
+    bool is_link =
+        spot->end - spot->offset >= wal_frame_size(WAL_LINK_BYTES); /* a SEAL is shorter */
+    if (is_link && r->scan->floor_seq < spot->seq_next)
         filling.floor_seq = r->scan->floor_seq;
     return fill(r, p, &filling);
 }
