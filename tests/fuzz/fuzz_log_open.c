@@ -38,21 +38,12 @@ static bool same_entry(const fuzz_entry *a, const fuzz_entry *b)
     return a->seq == b->seq && a->hash == b->hash;
 }
 
-bool fuzz_entries_include(const fuzz_entries *all, const fuzz_entries *some)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < some->count; i++) {
-        while (at < all->count && !same_entry(&all->list[at], &some->list[i]))
-            at++;
-        if (at++ == all->count)
-            return false;
-    }
-    return true;
-}
-
 bool fuzz_entries_equal(const fuzz_entries *a, const fuzz_entries *b)
 {
-    return a->count == b->count && fuzz_entries_include(a, b);
+    bool equal = a->count == b->count;
+    for (size_t i = 0; i < a->count && equal; i++)
+        equal = same_entry(&a->list[i], &b->list[i]);
+    return equal;
 }
 
 void fuzz_entries_drop(fuzz_entries *e, uint64_t floor_seq)

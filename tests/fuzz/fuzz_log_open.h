@@ -26,8 +26,6 @@ void fuzz_entries_add(fuzz_entries *e, uint64_t seq, firn_kind op, firn_slice ke
                       firn_slice value);
 void fuzz_entries_release(fuzz_entries *e);
 bool fuzz_entries_equal(const fuzz_entries *a, const fuzz_entries *b);
-/* Are all of `some` in `all`? */
-bool fuzz_entries_include(const fuzz_entries *all, const fuzz_entries *some);
 /* Forgets those with numbers <= floor. */
 void fuzz_entries_drop(fuzz_entries *e, uint64_t floor_seq);
 

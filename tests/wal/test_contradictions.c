@@ -36,6 +36,36 @@ static void a_seal_at_odds_with_its_frames_does_not_end_the_segment(void **state
     assert_int_equal(b->read.count, 4);
 }
 
+/* The first segment lacks the zeros at its end, which are those of a frame. It gets its size back when the SEAL in it is replaced: were
+ * that frame whole then, the numbers that are marked as lost in the second one would be there twice. */
+static void what_a_cut_left_of_a_frame_is_no_frame_when_its_file_is_whole_again(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_segment *first = &b->log.segments[0];
+    first->chain ^= 1;
+    log_seal(&b->log, WAL_SEAL_CLOSE);
+    log_batch(&b->log, 2);
+    uint64_t skip = log_skip(&b->log, WAL_SKIP_SEEN, 4);
+    first->size = first->end - 4;
+    log_segment *second = log_made_ahead(&b->log);
+    uint64_t damaged = log_batch(&b->log, 1);
+    second->bytes[damaged] ^= 1;
+    log_synced(&b->log);
+    log_batch(&b->log, 2);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_INSPECT), FIRN_OK);
+    assert_true(b->read.count == 7 && b->read.last == 12);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_true(b->read.count == 7 && b->read.last == 12);
+    char name[64];
+    snprintf(name, sizeof name, "000000000001-%llu-2", (unsigned long long)skip);
+    assert_true(bench_in_lost(b, name));
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(b->read.count, 7);
+}
+
 /* The next segment knows of frames behind the SEAL, where no reader goes. */
 static void a_loss_behind_the_seal_of_a_rotation_can_be_salvaged(void **state)
 {
@@ -241,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_link_that_breaks_its_rules_jumps_over_nothing),
         TEST(a_seal_at_odds_with_its_frames_does_not_end_the_segment),
+        TEST(what_a_cut_left_of_a_frame_is_no_frame_when_its_file_is_whole_again),
         TEST(a_loss_behind_the_seal_of_a_rotation_can_be_salvaged),
         TEST(a_segment_that_alone_knows_the_floor_is_not_removed),
         TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),

@@ -179,9 +179,17 @@ static int fill_with_floor(wal_repair *r, fs_file *file, const wal_scanned *p, u
     return fs_write(file, bytes, sizeof bytes, offset, r->err);
 }
 
-int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling)
+int wal_repair_zero(fs_file *file, uint64_t from, uint64_t to, firn_error *err)
 {
     static const uint8_t zeros[4096];
+    int rc = FIRN_OK;
+    for (uint64_t at = from; at < to && rc == FIRN_OK; at += sizeof zeros)
+        rc = fs_write(file, zeros, (size_t)min_u64(sizeof zeros, to - at), at, err);
+    return rc;
+}
+
+int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling)
+{
     uint64_t offset = filling->offset;
     uint64_t end = filling->end - (filling->floor_seq ? FLOOR_FRAME_BYTES : 0);
     uint64_t count = filling->seq_next - filling->seq_first;
@@ -203,8 +211,8 @@ int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wa
     int rc = FIRN_OK;
     if (filling->floor_seq)
         rc = fill_with_floor(r, file, p, end, filling->seq_next, filling->floor_seq);
-    for (uint64_t at = offset + used; at < end && rc == FIRN_OK; at += sizeof zeros)
-        rc = fs_write(file, zeros, (size_t)min_u64(sizeof zeros, end - at), at, r->err);
+    if (rc == FIRN_OK)
+        rc = wal_repair_zero(file, offset + used, end, r->err);
     if (rc == FIRN_OK)
         rc = fs_write(file, head, (size_t)used, offset, r->err);
     return rc;

@@ -50,6 +50,7 @@ typedef struct wal_filling {
     uint64_t floor_seq;
 } wal_filling;
 int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling);
+int wal_repair_zero(fs_file *file, uint64_t from, uint64_t to, firn_error *err);
 
 /* A segment that is made at once: LINK, SKIPs over [link.seq_first, seq_next), if that is any
  * number, and with `sealed` a SEAL. Its rename is the commit point of whatever it stands for;

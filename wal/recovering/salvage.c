@@ -35,6 +35,17 @@ static int cannot(wal_repair *r, const wal_spot *spot, const char *why)
     return FIRN_DAMAGED;
 }
 
+/* A file that was cut short gets its size back, or it would count as cut short again. What stands
+ * behind its last intact frame goes first: the zeros that come back must not make a frame of it, since
+ * what is marked behind this segment was worked out without it. Returns where that ends, or the
+ * segment's end when there is none. */
+static uint64_t remnant_end(const wal_repair *r, const wal_scanned *p)
+{
+    const wal_segment *s = p->segment;
+    bool whole = !p->short_file || wal_repair_has_made(r, s->no);
+    return whole ? s->end : wal_segment_used_end(s, s->end, s->base_bytes);
+}
+
 /* In a file of this recovery, or where there is no room for another. */
 static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
 {
@@ -42,8 +53,13 @@ static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling 
     int rc = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
     if (rc != FIRN_OK)
         return rc;
-    /* A file that was cut short gets its size back, or it would count as cut short again. */
-    if (p->short_file)
+    uint64_t end = p->segment->end, remnant = remnant_end(r, p);
+    if (remnant > end) {
+        rc = wal_repair_zero(file, end, remnant, r->err);
+        if (rc == FIRN_OK)
+            rc = fs_sync(file, r->err);
+    }
+    if (rc == FIRN_OK && p->short_file)
         rc = fs_allocate(file, p->segment->bytes, r->err);
     if (rc == FIRN_OK && filling)
         rc = wal_repair_fill(r, file, p, filling);
@@ -53,15 +69,24 @@ static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling 
     return rc;
 }
 
-/* Puts what takes the place of damaged bytes there; without room for a frame, nothing. */
+/* Puts what takes the place of damaged bytes there, which have been saved; without room for a frame,
+ * nothing. */
 static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
 {
     const wal_segment *s = p->segment;
+    uint64_t remnant = remnant_end(r, p);
+    if (remnant > s->end && (filling->offset > s->end || filling->end < remnant)) {
+        int rc = wal_repair_save_range(r, p, s->end, remnant);
+        if (rc == FIRN_OK)
+            rc = wal_repair_saved(r);
+        if (rc != FIRN_OK)
+            return rc;
+    }
     if (filling->end - filling->offset < WAL_FRAME_BYTES)
         filling = NULL;
     if (!wal_repair_has_made(r, s->no)) {
         const wal_copy copy = {
-            .end = wal_segment_used_end(s, 0, s->base_bytes),
+            .end = remnant > s->end ? s->end : wal_segment_used_end(s, 0, s->base_bytes),
             .bytes = s->bytes,
             .filling = filling,
         };
