@@ -395,6 +395,28 @@ static void a_damaged_header_copy_is_mended(void **state)
     assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
 }
 
+/* Both are intact, and say different things: the first one counts. */
+static void a_header_copy_that_disagrees_is_mended(void **state)
+{
+    bench *b = *state;
+    char path[64];
+    size_t size;
+    make_clean(b);
+    log_segment *s = &b->log.segments[2];
+    wal_header other = s->header;
+    other.optional ^= WAL_OPTIONAL_RECYCLED;
+    wal_header_encode(&other, s->bytes + WAL_HEADER_COPY_OFFSET);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(b->report.count, 1);
+    assert_int_equal(b->report.findings[0].kind, FIRN_WAL_HARMLESS);
+    const uint8_t *bytes = simfs_peek(b->sim, log_path(3, path), &size);
+    assert_memory_equal(bytes, bytes + WAL_HEADER_COPY_OFFSET, WAL_HEADER_BYTES);
+    assert_memory_equal(bytes, s->bytes, WAL_HEADER_BYTES);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+}
+
 /* A copy of the last segment, which nothing proves, and the folder that it lies in. */
 static void recovery_syncs_what_it_keeps(void **state)
 {
@@ -715,6 +737,7 @@ int main(void)
         TEST(the_floor_survives_a_cut_in_front_of_it),
         TEST(leftovers_are_removed),
         TEST(a_damaged_header_copy_is_mended),
+        TEST(a_header_copy_that_disagrees_is_mended),
         TEST(recovery_syncs_what_it_keeps),
         TEST(salvage_reports_every_lost_range_and_the_next_open_is_clean),
         TEST(several_segments_have_one_stand_in),

@@ -214,7 +214,16 @@ static int read_header_copy(fs_file *file, uint64_t file_bytes, uint64_t offset,
     return rc;
 }
 
-/* Reads both copies. *out is the first intact one; *copies_ok is their number. */
+static bool same_header(const wal_header *a, const wal_header *b)
+{
+    uint8_t x[WAL_HEADER_BYTES], y[WAL_HEADER_BYTES];
+    wal_header_encode(a, x);
+    wal_header_encode(b, y);
+    return memcmp(x, y, sizeof x) == 0;
+}
+
+/* Reads both copies. *out is the first intact one; *copies_ok is their number: a second one that
+ * says something else is as good as damaged. */
 static int read_header(fs_file *file, uint64_t file_bytes, wal_header *out, int *copies_ok,
                        firn_error *err)
 {
@@ -225,8 +234,10 @@ static int read_header(fs_file *file, uint64_t file_bytes, wal_header *out, int 
         int rc = read_header_copy(file, file_bytes, offsets[i], &header, err);
         if (rc != FIRN_OK && rc != FIRN_DAMAGED)
             return rc;
-        if (rc == FIRN_OK && (*copies_ok)++ == 0)
+        if (rc == FIRN_OK && *copies_ok == 0)
             *out = header;
+        if (rc == FIRN_OK && same_header(&header, out))
+            (*copies_ok)++;
     }
     return FIRN_OK;
 }
