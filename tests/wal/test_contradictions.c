@@ -163,6 +163,31 @@ static void the_floor_that_only_a_link_inside_a_segment_knows_is_kept(void **sta
     assert_int_equal(firn_wal_floor_seq(b->w), 2);
 }
 
+/* The file in the middle begins with numbers that the one before it has, and is set aside with the floor in it. */
+static void the_floor_that_only_a_wrong_segment_knows_is_kept(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_made_ahead(&b->log);
+    b->log.next_seq = 2;
+    log_batch(&b->log, 5);
+    log_floor(&b->log, 5);
+    log_made_ahead(&b->log);
+    b->log.next_seq = 10;
+    b->log.durable_seq = 9;
+    log_batch(&b->log, 2);
+    bench_write(b);
+    for (int i = 0; i < 3; i++) {
+        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
+                                                 FIRN_RECOVERY_STRICT};
+        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
+        assert_int_equal(firn_wal_floor_seq(b->w), 5);
+        assert_true(b->read.count == 2 && b->read.first == 10);
+    }
+    assert_true(bench_in_lost(b, "000000000002-0-1"));
+}
+
 /* All that is wrong with it is its first number. */
 static void numbers_that_a_link_jumps_over_are_skipped(void **state)
 {
@@ -276,6 +301,7 @@ int main(void)
         TEST(a_segment_that_alone_knows_the_floor_is_not_removed),
         TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
         TEST(the_floor_that_only_a_link_inside_a_segment_knows_is_kept),
+        TEST(the_floor_that_only_a_wrong_segment_knows_is_kept),
         TEST(numbers_that_a_link_jumps_over_are_skipped),
         TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
         TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),

@@ -78,12 +78,12 @@ static int make_successor(wal_repair *r, size_t prev, uint64_t end, uint64_t seq
                           uint64_t seq_next, uint32_t reason)
 {
     const wal_scan *scan = r->scan;
-    /* The floor may lie behind the end: what is below it has been given up, there or not. */
-    if (seq_first <= scan->floor_seq)
-        seq_first = scan->floor_seq + 1;
     wal_made made = {
         .no = successor_no(scan),
-        .link = {.floor_seq = scan->floor_seq, .life = scan->life, .seq_first = seq_first},
+        /* The floor may lie behind the end: what is below it has been given up, there or not. */
+        .link = {.floor_seq = scan->floor_seq,
+                 .life = scan->life,
+                 .seq_first = wal_scan_behind_floor(scan, seq_first)},
         .seq_next = seq_next,
         .reason = reason,
     };

@@ -128,8 +128,7 @@ static int add_spot(judge *j, wal_spot spot, const char *proof)
  * them. */
 static uint64_t first_that_counts(const wal_scan *scan, uint64_t seq)
 {
-    if (seq <= scan->floor_seq)
-        seq = scan->floor_seq + 1;
+    seq = wal_scan_behind_floor(scan, seq);
     if (seq <= scan->covered_seq)
         seq = scan->covered_seq + 1;
     return seq;

@@ -216,9 +216,10 @@ static int salvage_between(wal_repair *r, const wal_spot *spot)
         return cannot(r, spot, "no segment number is free in front of the next one");
     wal_made made = {
         .no = no,
-        .link = {.floor_seq = scan->floor_seq < spot->seq_first ? scan->floor_seq : 0,
+        /* One of the files may be all that knows the floor, which may lie behind them. */
+        .link = {.floor_seq = scan->floor_seq,
                  .life = scan->life,
-                 .seq_first = spot->seq_first,
+                 .seq_first = wal_scan_behind_floor(scan, spot->seq_first),
                  .stand_in = true},
         .seq_next = spot->seq_next,
         .reason = WAL_SKIP_LOST,

@@ -128,6 +128,12 @@ void wal_scan_release(wal_scan *scan);
 /* The running checksum at a frame boundary of a segment. */
 uint64_t wal_scan_chain_at(const wal_scanned *p, uint64_t offset);
 
+/* From `seq` on, the first number that has not been truncated. */
+static inline uint64_t wal_scan_behind_floor(const wal_scan *scan, uint64_t seq)
+{
+    return seq > scan->floor_seq ? seq : scan->floor_seq + 1;
+}
+
 /* Fills in spots and the report of a log whose frames have been read. Called by wal_scan_folder. */
 int wal_scan_judge(wal_scan *scan, firn_error *err);
 

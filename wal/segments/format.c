@@ -38,7 +38,9 @@ void wal_header_encode(const wal_header *h, uint8_t out[WAL_HEADER_BYTES])
     put_u32(out + 56, h->required);
     put_u32(out + 60, h->optional);
     put_u32(out + 64, h->timeline);
+    memcpy(out + 68, h->rest, 4);
     put_u64(out + 72, h->created_us);
+    memcpy(out + 80, h->rest + 4, 44);
     put_u32(out + HEADER_CRC_OFFSET, crc32_update(0, out, HEADER_CRC_OFFSET));
 }
 
@@ -64,6 +66,8 @@ int wal_header_decode(const uint8_t in[WAL_HEADER_BYTES], wal_header *out)
     out->optional = get_u32(in + 60);
     out->timeline = get_u32(in + 64);
     out->created_us = get_u64(in + 72);
+    memcpy(out->rest, in + 68, 4);
+    memcpy(out->rest + 4, in + 80, 44);
     return FIRN_OK;
 }
 

@@ -36,6 +36,7 @@ typedef struct wal_header {
     uint32_t required, optional;
     uint32_t timeline;
     uint64_t created_us;
+    uint8_t rest[48]; /* the bytes that this version gives no meaning: 0, and kept as they are */
 } wal_header;
 
 /* wal_header.optional: the file had an earlier use, whose bytes stand behind the frames. Its writer
