@@ -29,6 +29,7 @@ const char *firn_status_name(int rc)
         [FIRN_POISONED] = "FIRN_POISONED",
         [FIRN_UNSUPPORTED] = "FIRN_UNSUPPORTED",
         [FIRN_TIMED_OUT] = "FIRN_TIMED_OUT",
+        [FIRN_CANCELLED] = "FIRN_CANCELLED",
     };
     if (rc < 0 || (size_t)rc >= sizeof names / sizeof names[0])
         return "unknown firn_status";
@@ -255,6 +256,11 @@ void error_hint_curable(firn_error *err, const char *then)
 /* A log segment, a batch or a large value: what is smaller is a struct of ours, whose size means
  * nothing to a user. */
 #define BYTES_TOLD ((size_t)1 << 20)
+
+int error_cancelled(firn_error *err)
+{
+    return error_set(err, FIRN_CANCELLED, "the call was cancelled: its cancel flag is set");
+}
 
 int error_no_memory(firn_error *err)
 {

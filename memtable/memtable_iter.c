@@ -18,6 +18,7 @@
 #include "skiplist.h"
 
 #include <base/alloc.h>
+#include <base/error.h>
 
 typedef struct memtable_iter {
     iter base; /* first, so that the two pointers are the same */
@@ -101,10 +102,19 @@ static void fail_changed(memtable_iter *it)
     it->base.status = memtable_changed(it->base.error);
 }
 
-/* A movement enters a leaf once, unless keys have changed in the log and lead it round. */
-static bool goes_round(const memtable_iter *it, size_t entered)
+/* May a movement that has entered so many leaves enter another one? It enters each once, unless
+ * keys have changed in the log and lead it round. */
+static bool may_enter(memtable_iter *it, size_t entered)
 {
-    return entered > memtable_entries(it->m) + 2;
+    if (entered > memtable_entries(it->m) + 2) {
+        fail_changed(it);
+        return false;
+    }
+    if (iter_is_cancelled(&it->base)) {
+        it->base.status = error_cancelled(it->base.error);
+        return false;
+    }
+    return true;
 }
 
 static void load(memtable_iter *it)
@@ -145,10 +155,8 @@ static void load_forward(memtable_iter *it)
     it->base.valid = false;
     for (size_t entered = 0; it->index >= it->count; entered++) {
         const skiplist_node *next = it->next;
-        if (goes_round(it, entered)) {
-            fail_changed(it);
+        if (!may_enter(it, entered))
             return;
-        }
         if (!next || (it->has_upper && !skiplist_before(it->m, next->piece, next->ref, &it->upper)))
             return;
         if (newer_go_on(it)) {
@@ -174,10 +182,8 @@ static void load_backward(memtable_iter *it)
     it->base.valid = false;
     for (size_t entered = 0; it->index == 0; entered++) {
         const skiplist_node *node = it->node;
-        if (goes_round(it, entered)) {
-            fail_changed(it);
+        if (!may_enter(it, entered))
             return;
-        }
         if (node == it->m->head ||
             (it->has_lower && skiplist_before(it->m, node->piece, node->ref, &it->lower)))
             return;

@@ -135,6 +135,34 @@ uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq)
     return s.changed ? SST_BLOCK_CHANGED : low;
 }
 
+/* Of the entries from i on, sixteen at most, a bit for each whose tag is this. Behind the tags stand
+ * at least a head, a slot, a body and the trailer for each of the last entries: 16 bytes may be read
+ * at any tag (B3). */
+static inline uint32_t tags_from(const sst_block *b, uint32_t i, uint8_t tag)
+{
+    uint32_t mask = sst_tags_match(b->tags + i, tag);
+    return b->count - i < 16 ? mask & ((UINT32_C(1) << (b->count - i)) - 1) : mask;
+}
+
+void sst_block_prefetch_entry(const sst_block *b, firn_slice key, uint8_t tag)
+{
+    if (key.size < b->prefix_size)
+        return;
+    uint32_t want = sst_block_head(key, b->prefix_size);
+    for (uint32_t i = 0; i < b->count; i += 16)
+        for (uint32_t mask = tags_from(b, i, tag); mask != 0; mask &= mask - 1) {
+            uint32_t at = i + (uint32_t)__builtin_ctz(mask);
+            if (get_u32(b->heads + (size_t)at * 4) != want)
+                continue;
+            uint32_t offset = sst_block_slot(b, at);
+            if (offset < b->size) {
+                __builtin_prefetch(b->data + offset);
+                __builtin_prefetch(b->data + offset + 64);
+            }
+            return;
+        }
+}
+
 uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_t seq,
                         sst_block_entry *out)
 {
@@ -146,12 +174,7 @@ uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_
     const uint8_t *suffix = key.data + b->prefix_size;
 
     for (uint32_t i = 0; i < b->count; i += 16) {
-        /* Behind the tags stand at least a head, a slot, a body and the trailer for each of the
-         * last entries: 16 bytes may be read at any tag (B3). */
-        uint32_t mask = sst_tags_match(b->tags + i, tag);
-        if (b->count - i < 16)
-            mask &= (UINT32_C(1) << (b->count - i)) - 1;
-        for (; mask != 0; mask &= mask - 1) {
+        for (uint32_t mask = tags_from(b, i, tag); mask != 0; mask &= mask - 1) {
             uint32_t at = i + (uint32_t)__builtin_ctz(mask);
             if (get_u32(b->heads + (size_t)at * 4) != want)
                 continue;

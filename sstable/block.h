@@ -78,6 +78,9 @@ uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq);
 uint32_t sst_block_find(const sst_block *b, firn_slice key, uint8_t tag, uint64_t seq,
                         sst_block_entry *out);
 
+/* Brings in the entry that sst_block_find will look at first. */
+void sst_block_prefetch_entry(const sst_block *b, firn_slice key, uint8_t tag);
+
 /* The byte of hash64(key, 0) that a get compares first. Not among the bits that choose in a filter
  * line, and far from those that choose the line. */
 static inline uint8_t sst_block_tag(uint64_t hash)

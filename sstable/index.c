@@ -244,6 +244,27 @@ static uint32_t find_exact(const sst_index *ix, uint32_t low, firn_slice key, ui
     return (uint32_t)search_first(ix, low, high, &s, entry_is_before);
 }
 
+/* The group in which the first piece >= want is, as its first block. Brings all lines of the group
+ * in at once, and those of the offsets that the answer will ask for. */
+static inline size_t group_of(const sst_index *ix, uint64_t want)
+{
+    size_t n = ix->count;
+    size_t first = GROUP * pieces_lower(ix->samples, (n + GROUP - 1) / GROUP, want);
+    if (first >= n)
+        return n;
+    for (size_t i = 0; i < GROUP; i += 8) {
+        __builtin_prefetch(ix->pieces + first + i);
+        __builtin_prefetch(ix->offsets + first + i);
+    }
+    return first;
+}
+
+void sst_index_prefetch(const sst_index *ix, firn_slice key)
+{
+    if (key.size >= ix->prefix_size)
+        (void)group_of(ix, slice_piece(key, ix->prefix_size));
+}
+
 uint32_t sst_index_find(const sst_index *ix, firn_slice key, uint64_t seq)
 {
     size_t shared = key.size < ix->prefix_size ? key.size : ix->prefix_size;
@@ -254,17 +275,10 @@ uint32_t sst_index_find(const sst_index *ix, firn_slice key, uint64_t seq)
         return 0;
 
     uint64_t want = slice_piece(key, ix->prefix_size);
-    size_t n = ix->count;
-    size_t group = pieces_lower(ix->samples, (n + GROUP - 1) / GROUP, want);
-    size_t first = group * GROUP;
-    if (first >= n)
+    size_t n = ix->count, first = group_of(ix, want);
+    if (first == n)
         return ix->count;
     size_t in_group = n - first < GROUP ? n - first : GROUP;
-    /* All lines of the group at once, and those of the offsets that the answer will ask for. */
-    for (size_t i = 0; i < GROUP; i += 8) {
-        __builtin_prefetch(ix->pieces + first + i);
-        __builtin_prefetch(ix->offsets + first + i);
-    }
     uint32_t low = (uint32_t)(first + pieces_lower(ix->pieces + first, in_group, want));
     if (ix->pieces[low] != want)
         return low;

@@ -47,6 +47,8 @@ int sst_index_open(firn_slice payload, sst_index *out);
 void sst_index_release(sst_index *ix);
 /* The first block whose separator is >= (key, seq), or count. */
 uint32_t sst_index_find(const sst_index *ix, firn_slice key, uint64_t seq);
+/* Brings in what sst_index_find will look at. */
+void sst_index_prefetch(const sst_index *ix, firn_slice key);
 /* Compares separator i with (key, seq): < 0, 0, > 0. */
 int sst_index_compare(const sst_index *ix, uint32_t i, firn_slice key, uint64_t seq);
 

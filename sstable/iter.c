@@ -32,6 +32,7 @@
 
 #include <assert.h>
 #include <base/alloc.h>
+#include <base/error.h>
 #include <base/iter.h>
 
 enum {
@@ -318,7 +319,11 @@ static bool narrow(table_iter *t)
 /* Holds block i and starts the key with its prefix. */
 static bool block_enter(table_iter *t, uint32_t i)
 {
-    int rc = FIRN_OK;
+    int rc = iter_is_cancelled(&t->base) ? error_cancelled(t->base.error) : FIRN_OK;
+    if (rc != FIRN_OK) {
+        fail(t, rc);
+        return false;
+    }
     sst_block_unref(&t->ref);
     t->backward = i < t->block;
     bool in_place = sst_reader_in_place(t->r);

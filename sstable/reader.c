@@ -345,6 +345,46 @@ static inline opinion filter_says(const sst_reader *r, uint64_t key_hash)
     return sst_filter_may_contain(&part->filter, key_hash) ? MAY_BE_THERE : NOT_THERE;
 }
 
+bool sst_prefetch_index(const sst_reader *r, firn_slice key, uint64_t key_hash)
+{
+    if (filter_says(r, key_hash) == NOT_THERE)
+        return false;
+    const sst_part *part = r->grace ? atomic_load_explicit(&r->index, memory_order_seq_cst) : NULL;
+    if (part)
+        sst_index_prefetch(&part->index, key);
+    return true;
+}
+
+/* The block in which a get will look, where it can be read in place, and is known to be intact. */
+static bool block_in_place(const sst_reader *r, firn_slice key, uint64_t seq_max,
+                           sst_block_ref *out)
+{
+    const sst_part *part = r->grace ? atomic_load_explicit(&r->index, memory_order_seq_cst) : NULL;
+    if (!part || !sst_reader_in_place(r))
+        return false;
+    const sst_index *ix = &part->index;
+    uint32_t i = sst_index_find(ix, key, seq_max);
+    if (i == ix->count || !sst_reader_verified(r, i))
+        return false;
+    *out = (sst_block_ref){r->map + ix->offsets[i], NULL, sst_index_size(ix, i)};
+    return true;
+}
+
+void sst_prefetch_block(const sst_reader *r, firn_slice key, uint64_t seq_max)
+{
+    sst_block_ref ref;
+    if (block_in_place(r, key, seq_max, &ref))
+        sst_block_prefetch(&ref);
+}
+
+void sst_prefetch_entry(const sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max)
+{
+    sst_block_ref ref;
+    sst_block b;
+    if (block_in_place(r, key, seq_max, &ref) && sst_block_again(ref.data, ref.size, &b))
+        sst_block_prefetch_entry(&b, key, sst_block_tag(key_hash));
+}
+
 /* The filter's opinion, which has to be read first. */
 static int ask_filter(sst_reader *r, uint64_t key_hash, firn_error *err)
 {

@@ -39,7 +39,10 @@ typedef enum answer {
 } answer;
 
 struct firn_iter {
+    tree *tree;
     firn *db;
+    sst_use use;
+    bool at_snapshot;
     view *view;
     walk walk;
     iter *runs; /* the walk's */
@@ -56,23 +59,46 @@ struct firn_iter {
     firn_error error; /* the runs describe theirs here, too */
 };
 
-/* All runs of the view, within the limits of the iterator. */
-static int open_runs(firn_iter *it, sst_use use)
+/* All runs of a view, within the limits of the iterator. */
+static int open_runs(firn_iter *it, const view *w, walk *out)
 {
-    const version *v = it->view->version;
-    size_t mems = view_mem_count(it->view), most = mems + v->levels[0].count + FIRN_LEVELS;
+    const version *v = w->version;
+    size_t mems = view_mem_count(w), most = mems + v->levels[0].count + FIRN_LEVELS;
     size_t count = 0, at = 0;
     run *runs = heap_alloc(most * sizeof *runs);
     if (!runs)
         return FIRN_NO_MEMORY;
     for (size_t i = 0; i < mems; i++)
-        runs[count++] = view_mem_run(it->view, i);
+        runs[count++] = view_mem_run(w, i);
     for (run r; (r = version_next_run(v, &at)).kind != RUN_NONE;)
         runs[count++] = r;
-    int rc = walk_open(runs, count, use, &it->limits, &it->error, &it->walk);
-    it->runs = it->walk.it;
+    int rc = walk_open(runs, count, it->use, &it->limits, &it->error, out);
     heap_free(runs);
     return rc;
+}
+
+/* The tree as it is now, up to the newest number or the snapshot's, in place of what the iterator
+ * reads so far. FIRN_NO_MEMORY: it goes on reading that. The view comes first, then the number, as
+ * in read.c. */
+static int open_now(firn_iter *it, const firn_snapshot *snapshot)
+{
+    view *now = tree_view(it->tree);
+    walk opened;
+    it->limits.seq_max =
+        snapshot ? snapshot->seq : atomic_load_explicit(&it->db->visible_seq, memory_order_acquire);
+    int rc = open_runs(it, now, &opened);
+    if (rc != FIRN_OK) {
+        it->limits.seq_max = it->at.seq;
+        view_unref(now);
+        return rc;
+    }
+    walk_close(&it->walk);
+    view_unref(it->view);
+    it->view = now;
+    it->walk = opened;
+    it->runs = opened.it;
+    it->at.seq = it->limits.seq_max;
+    return FIRN_OK;
 }
 
 static const sized_kind iter_options_kind = {"the iterator's options",
@@ -139,16 +165,16 @@ int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     firn_iter *it = heap_zalloc(sizeof *it);
     if (!it)
         return error_no_memory(error);
+    it->tree = t;
     it->db = db;
-    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
+    it->use = o.bypass_cache ? SST_PASS : SST_FILL;
+    it->at_snapshot = o.snapshot != NULL;
+    it->limits.cancelled = o.cancel ? &o.cancel->fired : NULL;
     it->status = FIRN_END;
-    it->view = tree_view(t); /* before the number, as in read.c */
-    it->at.seq =
-        o.snapshot ? o.snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    it->limits.seq_max = it->at.seq;
+    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
-        rc = open_runs(it, o.bypass_cache ? SST_PASS : SST_FILL);
+        rc = open_now(it, o.snapshot);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
         return error_no_memory(error);
@@ -362,10 +388,13 @@ static int check_iter(firn_iter *it)
 {
     if (!it)
         return FIRN_INVALID;
-    if (!store_is_parents(it->db))
-        return FIRN_OK;
-    (void)store_check_handle(it->db, &it->error);
-    return stop(it, FIRN_INVALID);
+    if (store_is_parents(it->db)) {
+        (void)store_check_handle(it->db, &it->error);
+        return stop(it, FIRN_INVALID);
+    }
+    if (limits_are_cancelled(&it->limits))
+        return stop(it, error_cancelled(&it->error));
+    return FIRN_OK;
 }
 
 static int seek_forward(firn_iter *it, firn_slice key)
@@ -485,6 +514,34 @@ int firn_iter_prev(firn_iter *it)
     if (it->answer == ANSWER_HERE)
         it->runs->ops->prev(it->runs); /* before it are other keys: nothing of this one is newer */
     return find_backward(it);
+}
+
+void firn_cancel_fire(firn_cancel *cancel)
+{
+    if (cancel)
+        __atomic_store_n(&cancel->fired, 1, __ATOMIC_RELAXED);
+}
+
+int firn_iter_refresh(firn_iter *it)
+{
+    int rc = check_iter(it);
+    if (rc != FIRN_OK)
+        return rc;
+    if (it->at_snapshot)
+        return FIRN_INVALID;
+    bool stood = it->valid, given = it->given;
+    if (stood && !it->backward && copy_to(&it->key, it->current_key) != FIRN_OK)
+        return FIRN_NO_MEMORY;
+    rc = open_now(it, NULL);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!stood) {
+        stop(it, FIRN_END);
+        return FIRN_OK;
+    }
+    rc = seek_forward(it, buf_slice(&it->key));
+    it->given = given && rc == FIRN_OK && slice_equal(it->current_key, buf_slice(&it->key));
+    return rc;
 }
 
 /* ---- many at once ---- */

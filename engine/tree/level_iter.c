@@ -40,7 +40,9 @@ static bool enter(level_iter *l, size_t at)
         return false;
     l->at = at;
     sst_reader *r = NULL;
-    int rc = table_reader(l->level->tables[at], &r, l->it.error);
+    int rc = iter_is_cancelled(&l->it) ? error_cancelled(l->it.error) : FIRN_OK;
+    if (rc == FIRN_OK)
+        rc = table_reader(l->level->tables[at], &r, l->it.error);
     if (rc == FIRN_OK && (rc = sst_iter_new(r, l->use, &l->child)) != FIRN_OK)
         error_no_memory(l->it.error);
     if (rc != FIRN_OK) {

@@ -310,7 +310,7 @@ int run_measure(run r, firn_slice lower, firn_slice upper, run_measured *out, fi
     const level *l = r.kind == RUN_LEVEL   ? r.level
                      : r.kind == RUN_TABLE ? &r.table->as_level
                                            : NULL;
-    const iter_limits limits = {lower, upper, FIRN_MAX_SEQ};
+    const iter_limits limits = {.lower = lower, .upper = upper, .seq_max = FIRN_MAX_SEQ};
     int rc = FIRN_OK;
     if (r.kind == RUN_MEM)
         measure_mem(r.mem, lower, upper, out);

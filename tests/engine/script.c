@@ -22,6 +22,7 @@ static const struct {
     {SCRIPT_SNAPSHOT, 24},   {SCRIPT_ITER_NEW, 24},   {SCRIPT_ITER_FIRST, 12},
     {SCRIPT_ITER_LAST, 12},  {SCRIPT_ITER_SEEK, 40},  {SCRIPT_ITER_SEEK_FOR_PREV, 40},
     {SCRIPT_ITER_NEXT, 110}, {SCRIPT_ITER_PREV, 110}, {SCRIPT_FLUSH, 8},
+    {SCRIPT_GET_MANY, 30},   {SCRIPT_ITER_MANY, 40},  {SCRIPT_ITER_REFRESH, 40},
     {SCRIPT_COMPACT, 4},     {SCRIPT_SYNC, 4},        {SCRIPT_SETTLE, 4},
     {SCRIPT_REOPEN, 4},      {SCRIPT_COMPARE, 4},
 };
@@ -83,6 +84,8 @@ typedef struct held_snapshot {
 
 typedef struct held_iter {
     firn_iter *it;
+    bool at_snapshot;
+    bool given; /* next_many or prev_many has given the element */
     uint64_t state[KEYS];
     size_t lower, upper; /* keys in bounds: [lower, upper) */
     bool placed;
@@ -242,6 +245,40 @@ static bool do_get_into(run *r, const script_op *op)
     return true;
 }
 
+static bool do_get_many(run *r, const script_op *op)
+{
+    enum { MOST = 3 * KEYS };
+    firn_error err = {0};
+    firn_slice keys[MOST];
+    firn_value values[MOST];
+    int statuses[MOST];
+    uint64_t numbers[MOST];
+    rng chance = rng_init(op->a);
+    firn_snapshot *snapshot;
+    const uint64_t *state = reading(r, op->b, &snapshot);
+    size_t count = rng_below(&chance, op->c % 4 ? 8 : MOST);
+    for (size_t i = 0; i < count; i++) {
+        size_t k = rng_below(&chance, KEYS);
+        keys[i] = r->script->keys.keys[k];
+        numbers[i] = state[k];
+    }
+    firn_read_options o;
+    firn_read_options_init(&o);
+    o.snapshot = snapshot;
+    int rc = firn_get_many(r->bed->db, keys, count, &o, values, statuses, &err);
+    bool right = status_is(r, "get_many", rc, FIRN_OK, &err);
+    for (size_t i = 0; i < count; i++) {
+        if (right && statuses[i] != (numbers[i] ? FIRN_OK : FIRN_NOT_FOUND))
+            right = wrong(r->why, "get_many: key %zu of %zu is %s", i, count,
+                          firn_status_name(statuses[i]));
+        if (right && numbers[i] &&
+            !value_is(numbers[i], (firn_slice){values[i].data, values[i].size}))
+            right = wrong(r->why, "get_many: key %zu of %zu has a wrong value", i, count);
+        firn_value_release(&values[i]);
+    }
+    return right;
+}
+
 static bool do_pin(run *r, const script_op *op)
 {
     held_pin *p = &r->pins[op->a % SLOTS];
@@ -287,6 +324,8 @@ static bool do_iter_new(run *r, const script_op *op)
     const uint64_t *state = reading(r, op->b, &snapshot);
     memcpy(h->state, state, sizeof h->state);
     o.snapshot = snapshot;
+    h->at_snapshot = snapshot != NULL;
+    h->given = false;
     o.bypass_cache = op->c % 2;
     h->lower = 0;
     h->upper = KEYS;
@@ -369,6 +408,22 @@ static int move(run *r, held_iter *h, const script_op *op)
     }
 }
 
+/* The iterator stands where the model says. */
+static bool stands_right(run *r, const held_iter *h)
+{
+    if (firn_iter_valid(h->it) != h->placed)
+        return wrong(r->why, "firn_iter_valid disagrees with the movement");
+    if (!h->placed)
+        return firn_iter_key(h->it).size == 0 || wrong(r->why, "a key behind the end");
+    firn_slice key = r->script->keys.keys[h->at];
+    if (!slice_equal(firn_iter_key(h->it), key))
+        return wrong(r->why, "iterator at %s, should be at %s", key_text(firn_iter_key(h->it)),
+                     key_text(key));
+    return value_is(h->state[h->at], firn_iter_value(h->it)) ||
+           wrong(r->why, "iterator at %s: wrong value of %zu bytes, should have %zu", key_text(key),
+                 firn_iter_value(h->it).size, value_size(h->state[h->at]));
+}
+
 static bool do_iter_move(run *r, const script_op *op)
 {
     held_iter *h = &r->iters[op->a % SLOTS];
@@ -381,20 +436,68 @@ static bool do_iter_move(run *r, const script_op *op)
         return status_is(r, "a step from nowhere", rc, FIRN_INVALID, &err);
     }
     int rc = move(r, h, op);
+    h->given = false;
     firn_iter_status(h->it, &err);
     if (!status_is(r, "iterator", rc, h->placed ? FIRN_OK : FIRN_END, &err))
         return false;
-    if (firn_iter_valid(h->it) != h->placed)
-        return wrong(r->why, "firn_iter_valid disagrees with the movement");
-    if (!h->placed)
-        return firn_iter_key(h->it).size == 0 || wrong(r->why, "a key behind the end");
-    firn_slice key = r->script->keys.keys[h->at];
-    if (!slice_equal(firn_iter_key(h->it), key))
-        return wrong(r->why, "iterator at %s, should be at %s", key_text(firn_iter_key(h->it)),
-                     key_text(key));
-    return value_is(h->state[h->at], firn_iter_value(h->it)) ||
-           wrong(r->why, "iterator at %s: wrong value of %zu bytes, should have %zu", key_text(key),
-                 firn_iter_value(h->it).size, value_size(h->state[h->at]));
+    return stands_right(r, h);
+}
+
+static bool do_iter_refresh(run *r, const script_op *op)
+{
+    held_iter *h = &r->iters[op->a % SLOTS];
+    if (!h->it)
+        return true;
+    firn_error err = {0};
+    int rc = firn_iter_refresh(h->it);
+    if (h->at_snapshot)
+        return status_is(r, "refresh at a snapshot", rc, FIRN_INVALID, &err) && stands_right(r, h);
+    memcpy(h->state, r->state, sizeof h->state);
+    bool stood = h->placed;
+    size_t before = h->at;
+    if (stood)
+        h->placed = place_forward(h, h->at);
+    h->given = h->given && h->placed && h->at == before;
+    firn_iter_status(h->it, &err);
+    return status_is(r, "refresh", rc, h->placed || !stood ? FIRN_OK : FIRN_END, &err) &&
+           stands_right(r, h);
+}
+
+static bool do_iter_many(run *r, const script_op *op)
+{
+    enum { MOST = 16 };
+    held_iter *h = &r->iters[op->a % SLOTS];
+    if (!h->it || !h->placed)
+        return true;
+    firn_error err = {0};
+    firn_slice keys[MOST], values[MOST];
+    size_t got = 0, count = 1 + op->b % MOST, n = 0;
+    bool back = op->c % 2;
+    int rc = (back ? firn_iter_prev_many : firn_iter_next_many)(h->it, keys, values, count,
+                                                                1 + (op->c >> 8) % 4000, &got);
+    if (h->given)
+        h->placed = back ? place_backward(h, h->at) : place_forward(h, h->at + 1);
+    firn_iter_status(h->it, &err);
+    if (!status_is(r, "many", rc, h->placed ? FIRN_OK : FIRN_END, &err))
+        return false;
+    size_t at = h->at;
+    for (; n < got && h->placed; n++) {
+        at = h->at;
+        if (!slice_equal(keys[n], r->script->keys.keys[at]) || !value_is(h->state[at], values[n]))
+            return wrong(r->why, "many: element %zu of %zu is %s, should be %s", n, got,
+                         key_text(keys[n]), key_text(r->script->keys.keys[at]));
+        h->placed = back ? place_backward(h, at) : place_forward(h, at + 1);
+    }
+    if (n < got)
+        return wrong(r->why, "many: %zu elements, there are %zu", got, n);
+    if (rc == FIRN_OK && firn_iter_valid(h->it)) { /* on the last one */
+        h->at = at;
+        h->placed = true;
+    } else if (h->placed) {
+        return wrong(r->why, "many: %zu elements, and no more, though there are", got);
+    }
+    h->given = h->placed;
+    return stands_right(r, h);
 }
 
 /* ---- care ---- */
@@ -455,12 +558,18 @@ static bool do_op(run *r, const script_op *op)
         return do_get(r, op);
     case SCRIPT_GET_INTO:
         return do_get_into(r, op);
+    case SCRIPT_GET_MANY:
+        return do_get_many(r, op);
     case SCRIPT_PIN:
         return do_pin(r, op);
     case SCRIPT_SNAPSHOT:
         return do_snapshot(r, op);
     case SCRIPT_ITER_NEW:
         return do_iter_new(r, op);
+    case SCRIPT_ITER_MANY:
+        return do_iter_many(r, op);
+    case SCRIPT_ITER_REFRESH:
+        return do_iter_refresh(r, op);
     case SCRIPT_FLUSH:
         return status_is(r, "flush", firn_flush(r->bed->db, &err), FIRN_OK, &err);
     case SCRIPT_COMPACT:

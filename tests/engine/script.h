@@ -17,6 +17,7 @@ typedef enum script_kind {
     SCRIPT_BATCH,
     SCRIPT_GET,
     SCRIPT_GET_INTO,
+    SCRIPT_GET_MANY,
     SCRIPT_PIN, /* hold a value over later operations, or look at it and let it go */
     SCRIPT_SNAPSHOT,
     SCRIPT_ITER_NEW,
@@ -26,6 +27,8 @@ typedef enum script_kind {
     SCRIPT_ITER_SEEK_FOR_PREV,
     SCRIPT_ITER_NEXT,
     SCRIPT_ITER_PREV,
+    SCRIPT_ITER_MANY, /* next_many or prev_many */
+    SCRIPT_ITER_REFRESH,
     SCRIPT_FLUSH,
     SCRIPT_COMPACT,
     SCRIPT_SYNC,

@@ -210,6 +210,41 @@ static bool read_snapshot(shared *s, unsigned writer, bool rests)
     return right;
 }
 
+/* What each writer has written last, in one call, as of one moment. */
+static bool read_many(shared *s)
+{
+    enum { COUNT = 3 * WRITERS };
+    char room[COUNT][16];
+    firn_slice keys[COUNT];
+    firn_value values[COUNT];
+    int statuses[COUNT];
+    uint64_t n[COUNT], low[WRITERS];
+    firn_error err = {0};
+    bool right = true;
+    for (unsigned i = 0; i < COUNT; i++)
+        keys[i] = slice_of(room[i], key_of(room[i], i % WRITERS, "amz"[i / WRITERS]));
+    for (unsigned i = 0; i < WRITERS; i++)
+        low[i] = atomic_load(&s->completed[i]);
+    int rc = firn_get_many(s->bed.db, keys, COUNT, NULL, values, statuses, &err);
+    if (!fine(s, "get_many", rc, &err))
+        return false;
+    for (unsigned i = 0; i < COUNT; i++) {
+        n[i] = statuses[i] == FIRN_OK ? number_in((firn_slice){values[i].data, values[i].size}) : 0;
+        firn_value_release(&values[i]);
+    }
+    for (unsigned i = 0; i < WRITERS && right; i++) {
+        uint64_t a = n[i], m = n[WRITERS + i], z = n[2 * WRITERS + i];
+        uint64_t high = atomic_load(&s->begun[i]);
+        if (a != z || m != (a % 2 ? a : 0) || a < low[i] || a > high) {
+            complain(s, "writer %u: many of %llu to %llu show a=%llu m=%llu z=%llu", i,
+                     (unsigned long long)low[i], (unsigned long long)high, (unsigned long long)a,
+                     (unsigned long long)m, (unsigned long long)z);
+            right = false;
+        }
+    }
+    return right;
+}
+
 static void read_on(void *arg)
 {
     worker *w = arg;
@@ -221,14 +256,17 @@ static void read_on(void *arg)
         if (rng_below(&w->chance, 4) == 0 &&
             !read_snapshot(w->s, writer, rng_below(&w->chance, 4) == 0))
             return;
+        if (rng_below(&w->chance, 4) == 0 && !read_many(w->s))
+            return;
         atomic_fetch_add(&w->s->looked, 1);
     }
 }
 
-/* One walk over everything: order, and a, m, z of each writer as one moment. */
-static bool walk_once(shared *s, bool backward)
+/* One walk over everything: order, and a, m, z of each writer as one moment. The iterator stays for the next
+ * one, if it is to be refreshed there. */
+static bool walk_once(shared *s, bool backward, firn_iter **kept)
 {
-    firn_iter *it = NULL;
+    firn_iter *it = *kept;
     firn_error err = {0};
     uint64_t a[WRITERS] = {0}, m[WRITERS] = {0}, z[WRITERS] = {0}, low[WRITERS], high[WRITERS];
     uint8_t before[32];
@@ -236,8 +274,11 @@ static bool walk_once(shared *s, bool backward)
     bool any = false, right = true;
     for (unsigned i = 0; i < WRITERS; i++)
         low[i] = atomic_load(&s->completed[i]);
-    if (!fine(s, "iter_new", firn_iter_new(s->bed.db, NULL, &it, &err), &err))
+    if (it && !fine(s, "refresh", firn_iter_refresh(it), &err))
         return false;
+    if (!it && !fine(s, "iter_new", firn_iter_new(s->bed.db, NULL, &it, &err), &err))
+        return false;
+    *kept = it;
     for (unsigned i = 0; i < WRITERS; i++)
         high[i] = atomic_load(&s->begun[i]);
     int rc = backward ? firn_iter_last(it) : firn_iter_first(it);
@@ -260,7 +301,6 @@ static bool walk_once(shared *s, bool backward)
     }
     if (right && rc != FIRN_END)
         right = fine(s, "walk", firn_iter_status(it, &err), &err) && rc == FIRN_END;
-    firn_iter_free(it);
     for (unsigned i = 0; i < WRITERS && right; i++)
         if (a[i] != z[i] || m[i] != (a[i] % 2 ? a[i] : 0) || a[i] < low[i] || a[i] > high[i]) {
             complain(s, "writer %u: one walk of %llu to %llu shows a=%llu m=%llu z=%llu", i,
@@ -274,11 +314,17 @@ static bool walk_once(shared *s, bool backward)
 static void walk_on(void *arg)
 {
     worker *w = arg;
+    firn_iter *it = NULL;
     for (bool backward = false; go_on(w, REST_US); backward = !backward) {
-        if (!walk_once(w->s, backward))
-            return;
+        if (!walk_once(w->s, backward, &it))
+            break;
         atomic_fetch_add(&w->s->looked, 1);
+        if (rng_below(&w->chance, 4) == 0) {
+            firn_iter_free(it);
+            it = NULL;
+        }
     }
+    firn_iter_free(it);
 }
 
 /* ---- maintenance threads ---- */
@@ -323,7 +369,9 @@ static void check_the_end(shared *s)
         assert_true(read_number(s, NULL, i, 'a', &n));
         assert_int_equal(n, s->batches);
     }
-    assert_true(walk_once(s, false) && walk_once(s, true));
+    firn_iter *it = NULL;
+    assert_true(walk_once(s, false, &it) && walk_once(s, true, &it));
+    firn_iter_free(it);
 }
 
 static void run_all(const char *durability, const char *compression, unsigned batches)

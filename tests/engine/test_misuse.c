@@ -39,6 +39,7 @@ typedef struct table {
     firn_error some; /* an error to be told */
     char text[64];
     size_t size, one;
+    int status;
     firn_field field;
     firn_slice lower, upper;
     uint64_t seq;
@@ -188,6 +189,15 @@ static int given_back(table *t, int rc)
     X(firn_get_into, buffer, REFUSED, firn_get_into(DB, "k", 1, NULL, NULL, 8, &t->size, e)) \
     X(firn_get_into, value_size, REFUSED, firn_get_into(DB, "k", 1, NULL, t->text, 8, NULL, e)) \
     X(firn_get_into, error, QUIET, firn_get_into(DB, "k", 1, NULL, NULL, 8, &t->size, NULL)) \
+    X(firn_cancel_fire, cancel, EMPTY, (firn_cancel_fire(NULL), 0)) \
+    X(firn_read_options_init, options, EMPTY, ((firn_read_options_init)(NULL), 0)) \
+    X(firn_read_options_init_sized, options, EMPTY, (firn_read_options_init_sized(NULL, 100), 0)) \
+    X(firn_get_many, db, REFUSED, firn_get_many(NULL, &t->lower, 1, NULL, &t->value, &t->status, e)) \
+    X(firn_get_many, keys, REFUSED, firn_get_many(DB, NULL, 1, NULL, &t->value, &t->status, e)) \
+    X(firn_get_many, options, ALLOWED, given_back(t, firn_get_many(DB, &t->lower, 1, NULL, &t->value, &t->status, e))) \
+    X(firn_get_many, values, REFUSED, firn_get_many(DB, &t->lower, 1, NULL, NULL, &t->status, e)) \
+    X(firn_get_many, statuses, REFUSED, firn_get_many(DB, &t->lower, 1, NULL, &t->value, NULL, e)) \
+    X(firn_get_many, error, QUIET, firn_get_many(DB, NULL, 1, NULL, &t->value, &t->status, NULL)) \
     X(firn_snapshot_new, db, REFUSED, firn_snapshot_new(NULL, &t->new_snapshot, e)) \
     X(firn_snapshot_new, out, REFUSED, firn_snapshot_new(DB, NULL, e)) \
     X(firn_snapshot_new, error, QUIET, firn_snapshot_new(DB, NULL, NULL)) \
@@ -213,6 +223,7 @@ static int given_back(table *t, int rc)
     X(firn_estimate, bytes, ALLOWED, firn_estimate(DB, NULL, NULL, &t->seq, e)) \
     X(firn_estimate, entries, ALLOWED, firn_estimate(DB, NULL, &t->seq, NULL, e)) \
     X(firn_estimate, error, QUIET, firn_estimate(DB, &(firn_range){.flags = 99}, &t->seq, NULL, NULL)) \
+    X(firn_iter_refresh, it, QUIET, firn_iter_refresh(NULL)) \
     X(firn_iter_valid, it, EMPTY, firn_iter_valid(NULL)) \
     X(firn_iter_key, it, EMPTY, (int)firn_iter_key(NULL).size + (firn_iter_key(NULL).data != NULL)) \
     X(firn_iter_value, it, EMPTY, (int)firn_iter_value(NULL).size + (firn_iter_value(NULL).data != NULL)) \

@@ -102,6 +102,19 @@ static void longer_structs_are_refused_and_told_why(void **state)
     iter_options.size = 0;
     must_be_refused(firn_iter_new(b.db, &iter_options, &it, &err), &err, "firn_iter_options_init");
     assert_null(it);
+
+    firn_read_options read_options;
+    firn_read_options_init(&read_options);
+    firn_read_options *long_read = lengthened(&read_options, sizeof read_options);
+    firn_slice key = slice_of_str("k");
+    firn_value value;
+    int status;
+    must_be_refused(firn_get_many(b.db, &key, 1, long_read, &value, &status, &err), &err,
+                    "later version");
+    free(long_read);
+    read_options.size = 0;
+    must_be_refused(firn_get_many(b.db, &key, 1, &read_options, &value, &status, &err), &err,
+                    "firn_read_options_init");
     bed_expect(&b, NULL, "k", NULL);
     bed_release(&b);
 }
@@ -127,6 +140,7 @@ static void an_iterator_takes_the_options_of_earlier_versions(void **state)
     } cases[] = {{offsetof(firn_iter_options, lower), "a", "c"},
                  {offsetof(firn_iter_options, upper), "b", "c"},
                  {offsetof(firn_iter_options, bypass_cache), "b", "b"},
+                 {offsetof(firn_iter_options, cancel), "b", "b"},
                  {sizeof o, "b", "b"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         firn_iter_options *given = shortened(&o, cases[i].end);
@@ -196,7 +210,8 @@ typedef struct initialiser {
     const char *name;
     void (*init)(void *options, size_t size);
     void (*by_name)(void *options);
-    size_t size; /* of this version's struct */
+    size_t size;  /* of this version's struct */
+    size_t first; /* of the first version's, which is what a call by name means */
 } initialiser;
 
 static void init_options(void *o, size_t size)
@@ -210,6 +225,10 @@ static void init_write_options(void *o, size_t size)
 static void init_iter_options(void *o, size_t size)
 {
     firn_iter_options_init_sized(o, size);
+}
+static void init_read_options(void *o, size_t size)
+{
+    firn_read_options_init_sized(o, size);
 }
 static void init_wal_options(void *o, size_t size)
 {
@@ -227,6 +246,10 @@ static void iter_options_by_name(void *o)
 {
     (firn_iter_options_init)(o);
 }
+static void read_options_by_name(void *o)
+{
+    (firn_read_options_init)(o);
+}
 static void wal_options_by_name(void *o)
 {
     (firn_wal_options_init)(o);
@@ -236,10 +259,15 @@ static void an_initialiser_fills_the_struct_that_there_is(void **state)
 {
     (void)state;
     const initialiser all[] = {
-        {"options", init_options, options_by_name, sizeof(firn_options)},
-        {"write", init_write_options, write_options_by_name, sizeof(firn_write_options)},
-        {"iter", init_iter_options, iter_options_by_name, sizeof(firn_iter_options)},
-        {"wal", init_wal_options, wal_options_by_name, sizeof(firn_wal_options)},
+        {"options", init_options, options_by_name, sizeof(firn_options), sizeof(firn_options)},
+        {"write", init_write_options, write_options_by_name, sizeof(firn_write_options),
+         sizeof(firn_write_options)},
+        {"read", init_read_options, read_options_by_name, sizeof(firn_read_options),
+         sizeof(firn_read_options)},
+        {"iter", init_iter_options, iter_options_by_name, sizeof(firn_iter_options),
+         offsetof(firn_iter_options, cancel)},
+        {"wal", init_wal_options, wal_options_by_name, sizeof(firn_wal_options),
+         sizeof(firn_wal_options)},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         uint8_t *whole = malloc(all[i].size);
@@ -262,8 +290,14 @@ static void an_initialiser_fills_the_struct_that_there_is(void **state)
         all[i].init(small, 7);
         assert_int_equal(small[0], 1);
         uint8_t *first = malloc(all[i].size);
+        memset(first, 0xa5, all[i].size);
         all[i].by_name(first);
-        assert_memory_equal(first, whole, all[i].size);
+        size_t said;
+        memcpy(&said, first, sizeof said);
+        assert_int_equal(said, all[i].first);
+        assert_memory_equal(first + sizeof said, whole + sizeof said, said - sizeof said);
+        for (size_t at = said; at < all[i].size; at++)
+            assert_int_equal(first[at], 0xa5);
         free(first);
         free(whole);
     }

@@ -103,11 +103,50 @@ static void what_lies_beyond_a_bound_is_not_walked_over(void **state)
         bed_put(&b, key, "");
     }
     iter *it = NULL;
-    iter_limits limits = {slice_of_str("b"), slice_of_str("y"), last};
+    iter_limits limits = {.lower = slice_of_str("b"), .upper = slice_of_str("y"), .seq_max = last};
     assert_int_equal(memtable_iter_new(b.m, &it), FIRN_OK);
     it->limits = &limits;
     limits_pass_bounds(it, &price, first, last);
     it->ops->close(it);
+    bed_free(&b);
+}
+
+static void a_movement_that_is_cancelled_enters_no_other_leaf(void **state)
+{
+    (void)state;
+    bed b = bed_new(MANY * 64, "");
+    char key[16];
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "%07u", i);
+        bed_put(&b, key, "");
+    }
+    for (int back = 0; back < 2; back++) {
+        uint32_t cancelled = 0;
+        firn_error error = {0};
+        iter *it = NULL;
+        iter_limits limits = {.seq_max = FIRN_MAX_SEQ, .cancelled = &cancelled};
+        assert_int_equal(memtable_iter_new(b.m, &it), FIRN_OK);
+        it->limits = &limits;
+        it->error = &error;
+        (back ? it->ops->last : it->ops->first)(it);
+        assert_true(it->valid);
+        leaves = 0;
+        cancelled = 1;
+        unsigned steps = 0;
+        for (; it->valid; steps++)
+            (back ? it->ops->prev : it->ops->next)(it);
+        assert_in_range(steps, 1, 1000);
+        assert_int_equal(leaves, 0);
+        assert_int_equal(it->status, FIRN_CANCELLED);
+        assert_int_equal(error.status, FIRN_CANCELLED);
+        cancelled = 0;
+        (back ? it->ops->last : it->ops->first)(it);
+        for (steps = 0; it->valid; steps++)
+            (back ? it->ops->prev : it->ops->next)(it);
+        assert_int_equal(it->status, FIRN_OK);
+        assert_int_equal(steps, MANY);
+        it->ops->close(it);
+    }
     bed_free(&b);
 }
 
@@ -191,6 +230,7 @@ int main(void)
         cmocka_unit_test(with_limits_it_is_an_iterator_over_what_is_within_them),
         cmocka_unit_test(any_number_of_newer_versions_is_passed_in_a_few_leaves),
         cmocka_unit_test(what_lies_beyond_a_bound_is_not_walked_over),
+        cmocka_unit_test(a_movement_that_is_cancelled_enters_no_other_leaf),
         cmocka_unit_test(the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy),
         cmocka_unit_test(entries_between_two_keys_are_counted),
     };

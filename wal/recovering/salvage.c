@@ -36,9 +36,9 @@ static int cannot(wal_repair *r, const wal_spot *spot, const char *why)
 }
 
 /* A file that was cut short gets its size back, or it would count as cut short again. What stands
- * behind its last intact frame goes first: the zeros that come back must not make a frame of it, since
- * what is marked behind this segment was worked out without it. Returns where that ends, or the
- * segment's end when there is none. */
+ * behind its last intact frame goes first: the zeros that come back must not make a frame of it,
+ * since what is marked behind this segment was worked out without it. Returns where that ends, or
+ * the segment's end when there is none. */
 static uint64_t remnant_end(const wal_repair *r, const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
@@ -69,8 +69,8 @@ static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling 
     return rc;
 }
 
-/* Puts what takes the place of damaged bytes there, which have been saved; without room for a frame,
- * nothing. */
+/* Puts what takes the place of damaged bytes there, which have been saved; without room for a
+ * frame, nothing. */
 static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
 {
     const wal_segment *s = p->segment;
@@ -166,9 +166,9 @@ static int carry_out_link(wal_repair *r, const wal_spot *spot)
     return wal_repair_cut_off(r, prev, prev->segment->end);
 }
 
-/* A frame that is intact but at odds with others makes room for a SKIP: a SEAL or a LINK, which stands
- * inside a segment too. A LINK may be all that knows the floor, so a FLOOR stands in its place as well:
- * what has been truncated must not be shown again, nor be missed. */
+/* A frame that is intact but at odds with others makes room for a SKIP: a SEAL or a LINK, which
+ * stands inside a segment too. A LINK may be all that knows the floor, so a FLOOR stands in its
+ * place as well: what has been truncated must not be shown again, nor be missed. */
 static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
 {
     const wal_scanned *p = &r->scan->segments[index];

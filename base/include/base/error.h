@@ -42,6 +42,8 @@ void error_hint_curable(firn_error *err, const char *then);
 /* The newest allocation of this thread that failed. How much it had asked for, the allocator knows
  * (heap_refused); that is told when it is 1 MiB or more. */
 int error_no_memory(firn_error *err);
+/* A call whose cancel flag was set; always FIRN_CANCELLED. */
+int error_cancelled(firn_error *err);
 
 /* Does it pass by itself? A full disk and a lack of memory or descriptors do: nothing has happened,
  * and trying again is right. */

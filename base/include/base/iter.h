@@ -37,6 +37,9 @@ typedef struct iter_limits {
     /* Versions with a greater number are too new; FIRN_MAX_SEQ: none is. Those up to it are all
      * there when the iterator is made. */
     uint64_t seq_max;
+    /* Once it is not 0, set by any thread, a movement ends with FIRN_CANCELLED before it looks at
+     * another leaf, block or table. NULL: none can do that. */
+    const uint32_t *cancelled;
 } iter_limits;
 
 typedef struct iter_ops {
@@ -72,6 +75,16 @@ struct iter {
     /* Set like `limits`: where an error is described (I4). NULL: nowhere. */
     firn_error *error;
 };
+
+static inline bool limits_are_cancelled(const iter_limits *l)
+{
+    return l->cancelled && __atomic_load_n(l->cancelled, __ATOMIC_RELAXED) != 0;
+}
+
+static inline bool iter_is_cancelled(const iter *it)
+{
+    return it->limits && limits_are_cancelled(it->limits);
+}
 
 static inline bool limits_begin_behind(const iter_limits *l, firn_slice key)
 {

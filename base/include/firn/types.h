@@ -47,6 +47,7 @@ typedef enum firn_status {
     FIRN_POISONED,
     FIRN_UNSUPPORTED, /* the file needs a feature this version does not have */
     FIRN_TIMED_OUT,   /* a wait reached its limit */
+    FIRN_CANCELLED,   /* the call's cancel flag is set; see firn_cancel in <firn/firn.h> */
 } firn_status;
 
 /* The name of a status, such as "FIRN_DAMAGED". Never NULL; static storage. */

@@ -191,6 +191,16 @@ FIRN_API uint64_t firn_durable_seq(const firn *db); /* all writes <= this surviv
  * to wait. */
 FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error);
 
+/* ---- Cancel ----
+ * A flag of the caller's, 0 at first, which makes calls that were given it end early, with
+ * FIRN_CANCELLED: those that run, at the next block, table or leaf that they come to, and all that
+ * begin while it is set. It stays where it is until they have returned, and the iterators that were
+ * given it are freed. Set to 0 again by the caller, between calls, it lets them go on. */
+typedef struct firn_cancel {
+    uint32_t fired;
+} firn_cancel;
+FIRN_API void firn_cancel_fire(firn_cancel *cancel); /* any thread, and a signal handler */
+
 /* ---- Read ---- */
 
 /* A found value, in place: nothing was copied. `data` stays valid until firn_value_release. Holding
@@ -213,6 +223,26 @@ FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size,
                            const firn_snapshot *snapshot, void *buffer, size_t capacity,
                            size_t *value_size, firn_error *error);
 
+typedef struct firn_read_options {
+    size_t size;
+    const firn_snapshot *snapshot; /* NULL: the newest */
+    const firn_cancel *cancel;     /* NULL: the call cannot be cancelled */
+} firn_read_options;
+FIRN_API void firn_read_options_init(firn_read_options *options);
+FIRN_API void firn_read_options_init_sized(firn_read_options *options, size_t size);
+#define firn_read_options_init(options)                                                            \
+    firn_read_options_init_sized((options), sizeof(firn_read_options))
+
+/* The values of `count` keys, in any order, also of one key twice, as they are at one moment.
+ * statuses[i] is what firn_get would return for keys[i]; values[i] is empty unless that is FIRN_OK,
+ * and released on its own. FIRN_OK: no status is an error; else that of the first key that has one,
+ * with its detail, and the others have been looked for all the same; cancelled, those that were not
+ * are FIRN_CANCELLED. FIRN_INVALID (of a pointer, of the options): all of them. Faster than so many
+ * calls of firn_get. */
+FIRN_API int firn_get_many(firn *db, const firn_slice *keys, size_t count,
+                           const firn_read_options *options, firn_value *values, int *statuses,
+                           firn_error *error);
+
 /* A snapshot keeps the store as it is now readable. Cheap; release it when done, so that old
  * versions can go. */
 FIRN_API int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error);
@@ -226,8 +256,9 @@ typedef struct firn_iter_options {
     const void *lower;
     size_t lower_size; /* first key; NULL: no bound. Copied */
     const void *upper;
-    size_t upper_size; /* first key beyond the end; NULL: no bound. Copied */
-    bool bypass_cache; /* a long scan that should leave the block cache alone */
+    size_t upper_size;         /* first key beyond the end; NULL: no bound. Copied */
+    bool bypass_cache;         /* a long scan that should leave the block cache alone */
+    const firn_cancel *cancel; /* default NULL: movements cannot be cancelled */
 } firn_iter_options;
 FIRN_API void firn_iter_options_init(firn_iter_options *options);
 FIRN_API void firn_iter_options_init_sized(firn_iter_options *options, size_t size);
@@ -255,6 +286,11 @@ FIRN_API int firn_iter_seek(firn_iter *it, const void *key, size_t key_size);
 FIRN_API int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size);
 FIRN_API int firn_iter_next(firn_iter *it);
 FIRN_API int firn_iter_prev(firn_iter *it);
+/* From now on the iterator sees what is newest, and holds nothing of what it saw before. It stands
+ * at the same key, or where that is gone at the next one: FIRN_OK, FIRN_END or an error, as of a
+ * movement. One that stood on no element stands on none: FIRN_OK. Of one that was made with a
+ * snapshot FIRN_INVALID. While firn_iter_valid says so behind a failure, it is as it was. */
+FIRN_API int firn_iter_refresh(firn_iter *it);
 /* Many elements in one call: the current one first, unless the last of these calls has given it,
  * then those behind it (in front of it), until there are `count`, or `bytes` bytes of keys and
  * values together. *got of them are in `keys` and `values` (NULL: keys alone), in the order of the

@@ -32,7 +32,8 @@
  *              build.c        what flush and compaction write with
  *              settle.c       callers who wait for background work
  *   calls/     open.c         folder, lock, manifest, log -> a view; close.c: and back
- *              read.c         get; iterator.c: firn_iter, over the runs of a view as one
+ *              read.c         get; many.c: of many keys at once
+ *              iterator.c     firn_iter, over the runs of a view as one
  *              estimate.c     how much a range takes, told by its runs
  *   care/      check.c, stats.c
  *              repair.c, repair_folder.c, repair_tables.c   the most that can be saved

@@ -76,10 +76,15 @@ static inline void readers_exit(readers *r, uint32_t ticket)
     readers_leave(r, ticket, UINT64_MAX); /* minus one */
 }
 
-/* Leaves, and goes on holding a value. */
+/* Leaves, and goes on holding so many values. */
+static inline void readers_exit_holding(readers *r, uint32_t ticket, uint64_t values)
+{
+    readers_leave(r, ticket, values * READERS_PIN - 1);
+}
+
 static inline void readers_exit_pinned(readers *r, uint32_t ticket)
 {
-    readers_leave(r, ticket, READERS_PIN - 1);
+    readers_exit_holding(r, ticket, 1);
 }
 
 /* A value is given back, by any thread. */

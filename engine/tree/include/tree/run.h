@@ -149,6 +149,26 @@ static inline void run_prefetch(const table *t, uint64_t hash)
         sst_prefetch(reader, hash);
 }
 
+/* The same with the next steps of a get, by a caller inside readers_enter: the index, and the block.
+ * False: the filter says that the key is not in the table. */
+static inline bool run_prefetch_index(const table *t, const lookup *l)
+{
+    const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
+    return !reader || sst_prefetch_index(reader, l->key, l->hash);
+}
+static inline void run_prefetch_block(const table *t, const lookup *l)
+{
+    const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
+    if (reader)
+        sst_prefetch_block(reader, l->key, l->at.seq);
+}
+static inline void run_prefetch_entry(const table *t, const lookup *l)
+{
+    const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
+    if (reader)
+        sst_prefetch_entry(reader, l->key, l->hash, l->at.seq);
+}
+
 /* What the run says of the key. With RESOLVE_VALUE, *out holds the value for as long as the caller
  * holds the view, until run_drop or run_keep; with other answers it holds nothing. */
 static inline int run_get(run r, const lookup *l, run_hit *out, firn_error *err)
