@@ -135,9 +135,9 @@ uint32_t sst_block_seek(const sst_block *b, firn_slice key, uint64_t seq)
     return s.changed ? SST_BLOCK_CHANGED : low;
 }
 
-/* Of the entries from i on, sixteen at most, a bit for each whose tag is this. Behind the tags stand
- * at least a head, a slot, a body and the trailer for each of the last entries: 16 bytes may be read
- * at any tag (B3). */
+/* Of the entries from i on, sixteen at most, a bit for each whose tag is this. Behind the tags
+ * stand at least a head, a slot, a body and the trailer for each of the last entries: 16 bytes may
+ * be read at any tag (B3). */
 static inline uint32_t tags_from(const sst_block *b, uint32_t i, uint8_t tag)
 {
     uint32_t mask = sst_tags_match(b->tags + i, tag);

@@ -2,8 +2,8 @@
  *
  * The keys are looked for in their order, a group of them at a time, and a run is asked for all
  * keys of a group before the next run is, step by step: the cache misses of one step are under way
- * together. Keys that lie in one block follow each other. What a version means is asked of resolve.h,
- * as in read.c. */
+ * together. Keys that lie in one block follow each other. What a version means is asked of
+ * resolve.h, as in read.c. */
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/iter.h>
@@ -82,7 +82,7 @@ static void put_in_order(place *places, const firn_slice *keys, size_t count)
 
 /* ---- A group ---- */
 
-static void fail(many *m, wanted *w, int rc, const firn_error *why)
+static void fail_key(many *m, wanted *w, int rc, const firn_error *why)
 {
     w->status = rc;
     if (w->index >= m->first_failed)
@@ -129,7 +129,7 @@ static void ask_tables(many *m, run r, wanted *group, size_t count)
         wanted *w = asked[k];
         int rc = run_get_in_table(w->table, &w->l, &w->hit, &e);
         if (rc != FIRN_OK)
-            fail(m, w, rc, &e);
+            fail_key(m, w, rc, &e);
     }
 }
 
@@ -138,7 +138,7 @@ static bool hand_over(many *m, wanted *w, firn *db)
 {
     firn_error e;
     if (w->status == FIRN_OK && w->hit.answer == RESOLVE_UNKNOWN)
-        fail(m, w, run_refuse(&w->hit, &e), &e);
+        fail_key(m, w, run_refuse(&w->hit, &e), &e);
     if (w->status == FIRN_OK && w->hit.answer != RESOLVE_VALUE)
         w->status = FIRN_NOT_FOUND;
     m->statuses[w->index] = w->status;

@@ -46,6 +46,7 @@ static void stop_here(void)
 #define atomic_load_explicit(object, order) (stop_here(), (void)(order), *(object))
 #define tree_view(t)                        (stop_here(), (tree_view)(t))
 #include "iterator.c"
+#include "many.c"
 #include "read.c"
 
 static void must_be_old_or_new(firn_slice value)
@@ -69,6 +70,16 @@ static void get_into_once(firn *db)
     MUST(firn_get_into(db, scenario.key, strlen(scenario.key), NULL, into, sizeof into, &size,
                        error));
     must_be_old_or_new(slice_of(into, size));
+}
+
+static void get_many_once(firn *db)
+{
+    firn_slice key = slice_of_str(scenario.key);
+    firn_value value = {0};
+    int status;
+    MUST(firn_get_many(db, &key, 1, NULL, &value, &status, error));
+    must_be_old_or_new(slice_of(value.data, value.size));
+    firn_value_release(&value);
 }
 
 static void walk_once(firn *db)
@@ -116,6 +127,12 @@ static void a_get_into_finds_the_key_whatever_happens_between_its_loads(void **s
     at_every_stop(get_into_once);
 }
 
+static void many_gets_find_the_key_whatever_happens_between_their_loads(void **state)
+{
+    (void)state;
+    at_every_stop(get_many_once);
+}
+
 static void a_walk_finds_the_key_whatever_happens_between_its_loads(void **state)
 {
     (void)state;
@@ -127,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_get_finds_the_key_whatever_happens_between_its_loads),
         cmocka_unit_test(a_get_into_finds_the_key_whatever_happens_between_its_loads),
+        cmocka_unit_test(many_gets_find_the_key_whatever_happens_between_their_loads),
         cmocka_unit_test(a_walk_finds_the_key_whatever_happens_between_its_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,34 @@ static void the_floor_that_only_a_link_inside_a_segment_knows_is_kept(void **sta
     assert_int_equal(firn_wal_floor_seq(b->w), 2);
 }
 
+/* The segment in the middle stands in for one that was shorter: where that one ended, the last LINK knows. */
+static void a_stand_in_stays_one_without_its_link(void **state)
+{
+    bench *b = *state;
+    const log_segment *first = sealed_behind_three(b);
+    log_link(&b->log, &(wal_link){.prev_no = 1,
+                                  .prev_end = first->end,
+                                  .prev_chain = first->chain ^ 1,
+                                  .life = 1,
+                                  .seq_first = 4,
+                                  .stand_in = true});
+    log_batch(&b->log, 1);
+    log_made_ahead(&b->log);
+    log_link(&b->log, &(wal_link){.prev_no = 2,
+                                  .prev_end = WAL_DATA_OFFSET + wal_frame_size(WAL_LINK_BYTES),
+                                  .prev_chain = 1,
+                                  .life = 2,
+                                  .seq_first = 5});
+    log_batch(&b->log, 2);
+    bench_write(b);
+    for (int i = 0; i < 3; i++) {
+        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
+                                                 FIRN_RECOVERY_STRICT};
+        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
+        assert_true(b->read.count == 6 && b->read.last == 6);
+    }
+}
+
 /* The file in the middle begins with numbers that the one before it has, and is set aside with the floor in it. */
 static void the_floor_that_only_a_wrong_segment_knows_is_kept(void **state)
 {
@@ -302,6 +330,7 @@ int main(void)
         TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
         TEST(the_floor_that_only_a_link_inside_a_segment_knows_is_kept),
         TEST(the_floor_that_only_a_wrong_segment_knows_is_kept),
+        TEST(a_stand_in_stays_one_without_its_link),
         TEST(numbers_that_a_link_jumps_over_are_skipped),
         TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
         TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),

@@ -141,13 +141,14 @@ static int no_remedy(wal_repair *r)
     return FIRN_DAMAGED;
 }
 
-/* A SKIP that fills [offset, end): 40 bytes at least. Everything behind the reason is zero. */
+/* A SKIP that fills [offset, end): 40 bytes or more. Behind reason and flags, all is zero. */
 static uint64_t encode_skip(const wal_repair *r, uint64_t salt, uint64_t offset, uint64_t end,
-                            wal_frame *f, uint8_t out[WAL_FRAME_BYTES + 8])
+                            uint32_t flags, wal_frame *f, uint8_t out[WAL_FRAME_BYTES + 8])
 {
-    uint8_t reason[4];
+    uint8_t reason[8];
     memset(out, 0, WAL_FRAME_BYTES + 8);
     put_u32(reason, WAL_SKIP_LOST);
+    put_u32(reason + 4, flags);
     f->type = WAL_SKIP;
     f->time_ms = now_ms(r);
     f->payload_bytes = (uint32_t)(end - offset - WAL_FRAME_BYTES);
@@ -207,7 +208,7 @@ int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wa
         .seq_first = filling->seq_first,
         .durable_seq = min_u64(r->scan->durable_seq, filling->seq_first - 1),
     };
-    uint64_t used = encode_skip(r, p->segment->salt, offset, end, &f, head);
+    uint64_t used = encode_skip(r, p->segment->salt, offset, end, filling->flags, &f, head);
     int rc = FIRN_OK;
     if (filling->floor_seq)
         rc = fill_with_floor(r, file, p, end, filling->seq_next, filling->floor_seq);

@@ -259,7 +259,7 @@ static int judge_seam(judge *j, size_t index)
     };
     if (prev->salvaged && p->seq_first == j->expected)
         return FIRN_OK;
-    if (prev->segment->end < p->link.prev_end && !(prev->linked && prev->link.stand_in)) {
+    if (prev->segment->end < p->link.prev_end && !prev->stands_in) {
         bool cut = prev->short_file && prev->file_bytes < p->link.prev_end;
         return judge_spot(j, spot, cut ? FIRN_WAL_LOST : 0, "the file was cut short");
     }

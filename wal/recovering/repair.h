@@ -48,6 +48,7 @@ typedef struct wal_filling {
     uint64_t offset, end;
     uint64_t seq_first, seq_next;
     uint64_t floor_seq;
+    uint32_t flags; /* WAL_SKIP_STAND_IN or 0; only where there are 48 bytes or more */
 } wal_filling;
 int wal_repair_fill(wal_repair *r, fs_file *file, const wal_scanned *p, const wal_filling *filling);
 int wal_repair_zero(fs_file *file, uint64_t from, uint64_t to, firn_error *err);

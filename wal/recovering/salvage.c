@@ -191,6 +191,8 @@ static int salvage_frame(wal_repair *r, const wal_spot *spot, size_t index)
         spot->end - spot->offset >= wal_frame_size(WAL_LINK_BYTES); /* a SEAL is shorter */
     if (is_link && r->scan->floor_seq < spot->seq_next)
         filling.floor_seq = r->scan->floor_seq;
+    if (spot->what == WAL_SPOT_LINK && p->stands_in)
+        filling.flags = WAL_SKIP_STAND_IN;
     return fill(r, p, &filling);
 }
 

@@ -176,6 +176,20 @@ static void note_notes(wal_scan *scan, wal_scanned *p, const wal_cursor *c)
     p->note_at = c->note_at >= c->offset ? c->note_at : 0;
 }
 
+static bool skips_a_loss(const wal_cursor *c)
+{
+    firn_slice payload = wal_cursor_payload(c);
+    return c->frame.type == WAL_SKIP &&
+           (payload.size < 4 || get_u32(payload.data) == WAL_SKIP_LOST);
+}
+
+static bool in_place_of_stand_in(const wal_cursor *c)
+{
+    firn_slice payload = wal_cursor_payload(c);
+    return skips_a_loss(c) && payload.size >= 8 &&
+           (get_u32(payload.data + 4) & WAL_SKIP_STAND_IN) != 0;
+}
+
 /* Reads the LINK at the start of each segment, and finds the segments at the end that hold no
  * frame. */
 static int look_at_heads(wal_scan *scan, firn_error *err)
@@ -189,8 +203,10 @@ static int look_at_heads(wal_scan *scan, firn_error *err)
             continue;
         }
         wal_cursor c = cursor_of(p);
-        p->linked = wal_cursor_peek(&c) && c.frame.type == WAL_LINK &&
+        bool intact = wal_cursor_peek(&c);
+        p->linked = intact && c.frame.type == WAL_LINK &&
                     wal_link_decode(wal_cursor_payload(&c), &p->link) == FIRN_OK;
+        p->stands_in = p->linked ? p->link.stand_in : intact && in_place_of_stand_in(&c);
     }
     for (size_t i = scan->count; i-- > 0;) {
         wal_scanned *p = &scan->segments[i];
@@ -225,8 +241,7 @@ static bool knows_end(const wal_scanned *p, const wal_scanned *q)
     uint64_t end = p->link.prev_end;
     if (q->segment->no != p->link.prev_no || end < WAL_DATA_OFFSET || end % 8 != 0)
         return false;
-    return !(q->linked && q->link.stand_in) ||
-           (end <= q->limit && wal_scan_chain_at(q, end) == p->link.prev_chain);
+    return !q->stands_in || (end <= q->limit && wal_scan_chain_at(q, end) == p->link.prev_chain);
 }
 
 /* Follows the LINKs from the newest segment back: what they jump over is superseded, and each says
@@ -318,8 +333,7 @@ static bool chain_add(chain *ch, const wal_cursor *c)
         agrees = !ch->known || link.prev_chain == ch->value;
         ch->value = link.prev_chain;
         ch->known = true;
-    } else if (f->type == WAL_SKIP &&
-               (payload.size < 4 || get_u32(payload.data) == WAL_SKIP_LOST)) {
+    } else if (skips_a_loss(c)) {
         ch->value = 0;
         ch->known = false;
         ch->salvaged = true;
@@ -389,7 +403,7 @@ static int read_frames(wal_scan *scan, size_t index, firn_error *err)
     p->linked = p->linked && p->head_ok;
     p->seal = ch.seal;
     p->chain_known = ch.known;
-    p->salvaged = ch.salvaged || (p->linked && p->link.stand_in);
+    p->salvaged = ch.salvaged || p->stands_in;
     s->chain = ch.value;
     s->frames = ch.frames;
     s->end = c.offset;

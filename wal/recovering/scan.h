@@ -33,6 +33,7 @@ typedef struct wal_scanned {
     bool linked; /* starts with an intact LINK, which is in `link` */
     wal_link link;
     bool head_ok;     /* starts with an intact frame */
+    bool stands_in;   /* for segments that were lost: says its LINK, or what replaced that */
     uint64_t limit;   /* frames end here: where the next segment's LINK says, else what there is */
     bool limit_known; /* by a LINK */
     uint64_t seq_first;   /* number of the first frame; 0: there is none */

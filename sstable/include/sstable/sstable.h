@@ -146,9 +146,9 @@ typedef struct sst_hit {
 uint64_t sst_key_hash(firn_slice key);
 /* Brings the filter's cache line in, ahead of sst_get. */
 void sst_prefetch(const sst_reader *r, uint64_t key_hash);
-/* Further steps, behind one another, so that those of many keys are under way together: the index,
- * where the filter does not say that the key is not there (false: it does); and the block, where that
- * can be read in place. With a grace alone, by callers inside; else they do nothing. */
+/* The further steps of a get, so that those of many keys are under way together: the index, unless
+ * the filter says that the key is not there (false); the block, where that can be read in place;
+ * and the entry. With a grace alone, by callers inside; else they do nothing. */
 bool sst_prefetch_index(const sst_reader *r, firn_slice key, uint64_t key_hash);
 void sst_prefetch_block(const sst_reader *r, firn_slice key, uint64_t seq_max);
 void sst_prefetch_entry(const sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max);

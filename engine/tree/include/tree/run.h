@@ -149,8 +149,8 @@ static inline void run_prefetch(const table *t, uint64_t hash)
         sst_prefetch(reader, hash);
 }
 
-/* The same with the next steps of a get, by a caller inside readers_enter: the index, and the block.
- * False: the filter says that the key is not in the table. */
+/* The same with the next steps of a get, by a caller inside readers_enter: the index (false: the
+ * filter says that the key is not in the table), the block, and the entry. */
 static inline bool run_prefetch_index(const table *t, const lookup *l)
 {
     const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);

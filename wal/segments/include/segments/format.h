@@ -133,6 +133,8 @@ void wal_seal_encode(const wal_seal *s, uint8_t out[WAL_SEAL_BYTES]);
 int wal_seal_decode(firn_slice payload, wal_seal *out);
 
 enum { WAL_SKIP_SEEN = 1, WAL_SKIP_LOST = 2 };
+/* Flag of a SKIP in the place of a LINK: that of a segment that stands in for others. */
+enum { WAL_SKIP_STAND_IN = 1 };
 
 /* "000000000001.wal"; ".wal.new" while it is being made. */
 #define WAL_NAME_BYTES 32
