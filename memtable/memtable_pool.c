@@ -5,6 +5,9 @@
  * and 5 ms on a virtual machine whose host has to find them first. A chunk that a memtable has
  * begun goes into the pool, and has been touched before when it is lent to the next one.
  *
+ * Not every memtable leaves its chunks in time for the next one. So before a memtable is flushed, as
+ * much as it has is made ready for the next one by the thread that flushes it (memtable_pool_fill).
+ *
  * Chunks are kept by their size, a power of two. The pool is charged for what it keeps and for what
  * it has lent, until that is begun: so a memtable's reservation changes no charge. Over `most`, and
  * when an allocation of the process fails, chunks go back to the kernel.
@@ -17,7 +20,9 @@
 #include <base/alloc.h>
 #include <base/thread.h>
 
-#define SIZES (ARENA_CHUNK_SHIFT_MOST + 1)
+#define SIZES      (ARENA_CHUNK_SHIFT_MOST + 1)
+#define LARGEST    ((size_t)1 << ARENA_CHUNK_SHIFT_MOST)
+#define PAGE_BYTES 4096 /* no page is smaller */
 
 struct memtable_pool {
     MUTEX(pool_mu);
@@ -115,6 +120,34 @@ bool memtable_pool_give(memtable_pool *p, skiplist_chunk *c)
     }
     mutex_unlock(&p->pool_mu);
     return takes;
+}
+
+/* Is there room for another large chunk, and too little of them? */
+static bool wants_more(memtable_pool *p, uint64_t bytes)
+{
+    mutex_lock(&p->pool_mu);
+    uint64_t have = 0;
+    for (const skiplist_chunk *c = *list_of(p, LARGEST); c && have < bytes; c = c->next)
+        have += c->size;
+    bool wants = have < bytes && LARGEST <= p->most && p->bytes <= p->most - LARGEST;
+    mutex_unlock(&p->pool_mu);
+    return wants;
+}
+
+void memtable_pool_fill(memtable_pool *p, uint64_t bytes)
+{
+    while (wants_more(p, bytes)) {
+        skiplist_chunk *c = pages_alloc(LARGEST);
+        if (!c)
+            return;
+        for (size_t at = 0; at < LARGEST; at += PAGE_BYTES)
+            *(volatile uint8_t *)((uint8_t *)c + at) = 0;
+        *c = (skiplist_chunk){.size = LARGEST};
+        if (!memtable_pool_give(p, c)) {
+            pages_free(c, LARGEST);
+            return;
+        }
+    }
 }
 
 uint64_t memtable_pool_bytes(memtable_pool *p)

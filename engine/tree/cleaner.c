@@ -79,24 +79,37 @@ void cleaner_stop(cleaner *c)
     thread_join(&c->thread);
 }
 
+/* False: nothing takes it. */
+static bool take(cleaner *c, dead *d, bool soon)
+{
+    mutex_lock(&c->cleaner_mu);
+    bool taken = c->works;
+    if (taken && (soon || !c->first)) {
+        d->next = c->first;
+        c->first = d;
+        if (!c->last)
+            c->last = d;
+    } else if (taken) {
+        c->last->next = d;
+        c->last = d;
+    }
+    c->waiting += taken;
+    cond_signal(&c->given);
+    mutex_unlock(&c->cleaner_mu);
+    return taken;
+}
+
 void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d))
 {
-    bool taken = false;
     *d = (dead){.end = end};
-    if (c) {
-        mutex_lock(&c->cleaner_mu);
-        taken = c->works;
-        if (taken && c->last)
-            c->last->next = d;
-        else if (taken)
-            c->first = d;
-        if (taken)
-            c->last = d;
-        c->waiting += taken;
-        cond_signal(&c->given);
-        mutex_unlock(&c->cleaner_mu);
-    }
-    if (!taken)
+    if (!c || !take(c, d, false))
+        end(d);
+}
+
+void cleaner_give_soon(cleaner *c, dead *d, void (*end)(dead *d))
+{
+    *d = (dead){.end = end};
+    if (!c || !take(c, d, true))
         end(d);
 }
 

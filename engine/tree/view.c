@@ -109,7 +109,7 @@ static void mem_end(dead *d)
 void mem_unref(mem *m)
 {
     if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
-        cleaner_give(m->env->cleaner, &m->grave, mem_end);
+        cleaner_give_soon(m->env->cleaner, &m->grave, mem_end);
 }
 
 void mem_apply(mem *m, const wal_applied *frame)

@@ -98,11 +98,54 @@ static void what_is_dead_stays_bounded_when_the_cleaner_is_slow(void **state)
     bed_release(&b);
 }
 
+/* Notes in which order they are ended. */
+typedef struct ordered_end {
+    dead grave;
+    char name;
+    char *order;
+} ordered_end;
+
+static void end_in_order(dead *d)
+{
+    ordered_end *e = (ordered_end *)(void *)d;
+    size_t n = strlen(e->order);
+    e->order[n] = e->name;
+}
+
+/* Files that take long do not keep memory from the next memtable. */
+static void a_memtable_goes_before_all_that_waits(void **state)
+{
+    (void)state;
+    cleaner c;
+    char order[8] = "";
+    stuck_end work = {0};
+    ordered_end ends[5];
+    memset(&c, 0, sizeof c);
+    cleaner_init(&c);
+    assert_int_equal(cleaner_start(&c), 0);
+    cleaner_give(&c, &work.grave, end_when_told);
+    while (!atomic_load(&work.begun))
+        usleep(100);
+    for (unsigned i = 0; i < 5; i++) {
+        ends[i] = (ordered_end){.name = "tTmTM"[i], .order = order};
+        (i % 2 == 0 && i > 0 ? cleaner_give_soon : cleaner_give)(&c, &ends[i].grave, end_in_order);
+    }
+    atomic_store(&work.go, true);
+    cleaner_wait(&c);
+    assert_string_equal(order, "MmtTT");
+    cleaner_stop(&c);
+    order[0] = '\0';
+    cleaner_give_soon(&c, &ends[0].grave, end_in_order); /* no thread: at once */
+    assert_int_equal(order[0], 't');
+    cleaner_release(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_that_is_given_to_the_cleaner_is_forgotten),
         cmocka_unit_test(what_is_dead_stays_bounded_when_the_cleaner_is_slow),
+        cmocka_unit_test(a_memtable_goes_before_all_that_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

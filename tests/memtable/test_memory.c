@@ -301,6 +301,43 @@ static void a_pool_keeps_no_more_than_it_may(void **state)
     pooled_end(&p);
 }
 
+/* Large chunks alone, which lie on huge pages. */
+static void a_pool_is_filled_ahead(void **state)
+{
+    (void)state;
+    enum { LARGE = 4 << 20 };
+    pooled p;
+    pooled_begin(&p, UINT64_MAX);
+    uint64_t pages = pages_in_use();
+    memtable_pool_fill(p.pool, 0);
+    assert_int_equal(kept(&p), 0);
+    for (unsigned times = 0; times < 2; times++) {
+        memtable_pool_fill(p.pool, 2 * LARGE + 1);
+        assert_int_equal(kept(&p), 3 * LARGE);
+        assert_int_equal(pages_in_use(), pages + 3 * LARGE);
+    }
+    pooled_next(&p);
+    fill(&p.b, FILLED); /* takes two of them */
+    assert_int_equal(kept(&p), LARGE);
+    memtable_check(p.b.m);
+    memtable_free(p.b.m);
+    assert_true(kept(&p) > 3 * LARGE);
+    pooled_end(&p);
+    pooled_begin(&p, 2 * LARGE - 1);
+    memtable_pool_fill(p.pool, 5 * LARGE);
+    assert_int_equal(kept(&p), LARGE);
+    memtable_pool_clear(p.pool);
+    alloc_fail_at(1);
+    memtable_pool_fill(p.pool, LARGE);
+    alloc_fail_at(0);
+    assert_int_equal(kept(&p), 0);
+    pooled_end(&p);
+    pooled_begin(&p, LARGE - 1);
+    memtable_pool_fill(p.pool, LARGE);
+    assert_int_equal(kept(&p), 0);
+    pooled_end(&p);
+}
+
 /* Reserved in vain: it has changed no charge, and goes back. */
 static void what_was_lent_and_not_begun_comes_back(void **state)
 {
@@ -373,6 +410,7 @@ int main(void)
         cmocka_unit_test(an_impossible_reservation_is_refused),
         cmocka_unit_test(what_one_memtable_has_touched_the_next_one_gets),
         cmocka_unit_test(a_pool_keeps_no_more_than_it_may),
+        cmocka_unit_test(a_pool_is_filled_ahead),
         cmocka_unit_test(what_was_lent_and_not_begun_comes_back),
         cmocka_unit_test(what_a_pool_keeps_goes_when_an_allocation_fails),
         cmocka_unit_test(what_was_never_touched_is_not_kept),

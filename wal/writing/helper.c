@@ -15,7 +15,7 @@
 #include "log.h"
 
 /* Small, so that the writer soon sees what is ready. */
-#define POPULATE_STEP_BYTES (UINT64_C(256) << 10)
+#define POPULATE_STEP_BYTES (UINT64_C(64) << 10)
 #define RETRY_MS            100
 #define NEVER_MS            UINT64_MAX
 

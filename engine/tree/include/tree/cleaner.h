@@ -3,7 +3,8 @@
  * The last reference to a table, a memtable or a view is often a reader's: of a value, or of an
  * iterator. To end one means to remove a file, to sweep the cache, to unmap a segment, or to go
  * through all tables of a level. No reader pays for that: it hands the dead over, and the cleaner
- * takes them in their order.
+ * takes them in their order; but memtables first, since the next ones want the memory that they
+ * leave (memtable_pool), and many files may take long.
  *
  * A busy disk removes files slowly. A thread that replaces tables and memtables helps as soon as
  * more than CLEANER_BEHIND wait: so what is dead stays bounded, and writers come to feel it as they
@@ -49,6 +50,8 @@ int cleaner_start(cleaner *c);
 void cleaner_stop(cleaner *c);
 /* From now on *d belongs to the cleaner. `c` NULL: it is ended at once. Any thread. */
 void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d));
+/* Before all that waits. */
+void cleaner_give_soon(cleaner *c, dead *d, void (*end)(dead *d));
 /* Ends some, until no more than CLEANER_BEHIND wait. For threads that do work in the background. */
 #define CLEANER_BEHIND 4
 void cleaner_help(cleaner *c);
