@@ -5,8 +5,9 @@
  * and 5 ms on a virtual machine whose host has to find them first. A chunk that a memtable has
  * begun goes into the pool, and has been touched before when it is lent to the next one.
  *
- * Not every memtable leaves its chunks in time for the next one. So before a memtable is flushed, as
- * much as it has is made ready for the next one by the thread that flushes it (memtable_pool_fill).
+ * Not every memtable leaves its chunks in time for the next one. So before a memtable is flushed,
+ * as much as it has is made ready for the next one by the thread that flushes it
+ * (memtable_pool_fill).
  *
  * Chunks are kept by their size, a power of two. The pool is charged for what it keeps and for what
  * it has lent, until that is begun: so a memtable's reservation changes no charge. Over `most`, and

@@ -123,7 +123,7 @@ static void any_number_of_newer_versions_is_passed_in_a_few_blocks(void **state)
 static void what_lies_beyond_a_bound_is_not_walked_over(void **state)
 {
     (void)state;
-    scenario s = {.limits = {slice_of_str("b"), slice_of_str("y"), 2}};
+    scenario s = {.limits = {.lower = slice_of_str("b"), .upper = slice_of_str("y"), .seq_max = 2}};
     char key[16];
     add(&s, "b", 1);
     add(&s, "x", 2);
