@@ -123,14 +123,14 @@ bool memtable_pool_give(memtable_pool *p, skiplist_chunk *c)
     return takes;
 }
 
-/* Is there room for another large chunk, and too little of them? */
+/* Does another large chunk belong to `bytes` of them, and is there room for it? */
 static bool wants_more(memtable_pool *p, uint64_t bytes)
 {
     mutex_lock(&p->pool_mu);
-    uint64_t have = 0;
-    for (const skiplist_chunk *c = *list_of(p, LARGEST); c && have < bytes; c = c->next)
-        have += c->size;
-    bool wants = have < bytes && LARGEST <= p->most && p->bytes <= p->most - LARGEST;
+    uint64_t with = LARGEST;
+    for (const skiplist_chunk *c = *list_of(p, LARGEST); c && with <= bytes; c = c->next)
+        with += c->size;
+    bool wants = with <= bytes && LARGEST <= p->most && p->bytes <= p->most - LARGEST;
     mutex_unlock(&p->pool_mu);
     return wants;
 }

@@ -312,12 +312,17 @@ static int get_in_block(sst_reader *r, const sst_index *ix, firn_slice key, uint
     return FIRN_OK;
 }
 
-/* With a grace, an index that is in memory needs no pin. */
+/* The index, if it is in memory: with a grace, it needs no pin. seq_cst: behind the step by which
+ * the caller entered its section (unpublish in part.c). */
+static inline sst_part *index_inside(const sst_reader *r)
+{
+    return r->grace ? atomic_load_explicit(&r->index, memory_order_seq_cst) : NULL;
+}
+
 static int get_by_index(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max,
                         sst_hit *out, firn_error *err)
 {
-    /* seq_cst: behind the step by which the caller entered its section (unpublish in part.c). */
-    sst_part *part = r->grace ? atomic_load_explicit(&r->index, memory_order_seq_cst) : NULL;
+    sst_part *part = index_inside(r);
     sst_part *pin = NULL;
     int rc = part ? FIRN_OK : sst_reader_index(r, &pin, err);
     if (rc != FIRN_OK)
@@ -337,7 +342,7 @@ typedef enum opinion { NO_OPINION, MAY_BE_THERE, NOT_THERE } opinion;
 
 static inline opinion filter_says(const sst_reader *r, uint64_t key_hash)
 {
-    /* seq_cst: as in get_by_index. */
+    /* seq_cst: as in index_inside. */
     sst_part *part = r->grace ? atomic_load_explicit(&r->filter, memory_order_seq_cst) : NULL;
     if (!part)
         return NO_OPINION;
@@ -349,7 +354,7 @@ bool sst_prefetch_index(const sst_reader *r, firn_slice key, uint64_t key_hash)
 {
     if (filter_says(r, key_hash) == NOT_THERE)
         return false;
-    const sst_part *part = r->grace ? atomic_load_explicit(&r->index, memory_order_seq_cst) : NULL;
+    const sst_part *part = index_inside(r);
     if (part)
         sst_index_prefetch(&part->index, key);
     return true;
@@ -359,7 +364,7 @@ bool sst_prefetch_index(const sst_reader *r, firn_slice key, uint64_t key_hash)
 static bool block_in_place(const sst_reader *r, firn_slice key, uint64_t seq_max,
                            sst_block_ref *out)
 {
-    const sst_part *part = r->grace ? atomic_load_explicit(&r->index, memory_order_seq_cst) : NULL;
+    const sst_part *part = index_inside(r);
     if (!part || !sst_reader_in_place(r))
         return false;
     const sst_index *ix = &part->index;

@@ -392,7 +392,7 @@ static int check_iter(firn_iter *it)
         (void)store_check_handle(it->db, &it->error);
         return stop(it, FIRN_INVALID);
     }
-    if (limits_are_cancelled(&it->limits))
+    if (is_cancelled(it->limits.cancelled))
         return stop(it, error_cancelled(&it->error));
     return FIRN_OK;
 }

@@ -97,18 +97,27 @@ static inline bool goes_on(const wanted *w)
     return w->status == FIRN_OK && w->hit.answer == RESOLVE_GO_ON;
 }
 
-static void ask_mems(many *m, wanted *group, size_t count)
+/* Returns how many keys are left. */
+static size_t ask_mems(many *m, wanted *group, size_t count)
 {
+    size_t left = 0;
     for (size_t i = 0; i < view_mem_count(m->view); i++)
         for (size_t k = 0; k < count; k++)
             if (goes_on(&group[k])) /* in memory: cannot fail */
                 (void)run_get(view_mem_run(m->view, i), &group[k].l, &group[k].hit, NULL);
+    for (size_t k = 0; k < count; k++)
+        if (goes_on(&group[k])) {
+            group[k].l.hash = sst_key_hash(group[k].l.key);
+            left++;
+        }
+    return left;
 }
 
-static void ask_tables(many *m, run r, wanted *group, size_t count)
+/* Returns how many keys are left. */
+static size_t ask_tables(many *m, run r, wanted *group, size_t count)
 {
     wanted *asked[GROUP];
-    size_t in_filter = 0, left = 0;
+    size_t in_filter = 0, in_block = 0, left = 0;
     for (size_t k = 0; k < count; k++) {
         wanted *w = &group[k];
         w->table = goes_on(w) ? run_table(r, w->l.key) : NULL;
@@ -119,18 +128,21 @@ static void ask_tables(many *m, run r, wanted *group, size_t count)
     }
     for (size_t k = 0; k < in_filter; k++)
         if (in_filter == 1 || run_prefetch_index(asked[k]->table, &asked[k]->l))
-            asked[left++] = asked[k];
-    for (size_t k = 0; k < left && in_filter > 1; k++)
+            asked[in_block++] = asked[k];
+    for (size_t k = 0; k < in_block && in_filter > 1; k++)
         run_prefetch_block(asked[k]->table, &asked[k]->l);
-    for (size_t k = 0; k < left && in_filter > 1; k++)
+    for (size_t k = 0; k < in_block && in_filter > 1; k++)
         run_prefetch_entry(asked[k]->table, &asked[k]->l);
-    for (size_t k = 0; k < left; k++) {
+    for (size_t k = 0; k < in_block; k++) {
         firn_error e;
         wanted *w = asked[k];
         int rc = run_get_in_table(w->table, &w->l, &w->hit, &e);
         if (rc != FIRN_OK)
             fail_key(m, w, rc, &e);
     }
+    for (size_t k = 0; k < count; k++)
+        left += goes_on(&group[k]);
+    return left;
 }
 
 /* What has been found becomes the caller's: true. */
@@ -159,17 +171,17 @@ static void get_group(many *m, firn *db, const place *places, const firn_slice *
                             .index = (size_t)(key - m->keys)};
         group[k].hit.answer = RESOLVE_GO_ON;
     }
+    size_t left = ask_mems(m, group, count), at = 0;
+    for (run r; left && (r = version_next_run(m->view->version, &at)).kind != RUN_NONE;) {
+        uint32_t inside = readers_enter(&db->readers); /* for filters and indexes */
+        left = ask_tables(m, r, group, count);
+        readers_exit(&db->readers, inside);
+    }
     uint64_t held = 0;
-    uint32_t ticket = readers_enter(&db->readers);
-    ask_mems(m, group, count);
-    for (size_t k = 0; k < count; k++)
-        group[k].l.hash = sst_key_hash(group[k].l.key);
-    size_t at = 0;
-    for (run r; (r = version_next_run(m->view->version, &at)).kind != RUN_NONE;)
-        ask_tables(m, r, group, count);
+    uint32_t inside = readers_enter(&db->readers);
     for (size_t k = 0; k < count; k++)
         held += hand_over(m, &group[k], db);
-    readers_exit_holding(&db->readers, ticket, held);
+    readers_exit_holding(&db->readers, inside, held);
     sst_cache_ask_trim(db->cache);
 }
 
@@ -178,12 +190,12 @@ static void get_group(many *m, firn *db, const place *places, const firn_slice *
 /* In any order, where there is no memory to find one. */
 static int get_all(many *m, firn *db, size_t count, const firn_cancel *cancel)
 {
-    const iter_limits limits = {.cancelled = cancel ? &cancel->fired : NULL};
+    const uint32_t *cancelled = cancel ? &cancel->fired : NULL;
     place few[GROUP], *places = count <= GROUP ? few : heap_alloc(count * sizeof *places);
     if (places)
         put_in_order(places, m->keys, count);
     size_t done = 0;
-    for (; done < count && !limits_are_cancelled(&limits); done += GROUP)
+    for (; done < count && !is_cancelled(cancelled); done += GROUP)
         get_group(m, db, places ? places + done : NULL, m->keys + done,
                   count - done < GROUP ? count - done : GROUP);
     int rc = FIRN_OK;
@@ -239,7 +251,7 @@ int firn_get_many(firn *db, const firn_slice *keys, size_t count, const firn_rea
     };
     rc = get_all(&m, db, count, o.cancel);
     view_unref(v);
-    if (m.first_failed != SIZE_MAX)
-        return statuses[m.first_failed];
-    return rc == FIRN_OK ? FIRN_OK : error_cancelled(error);
+    if (rc != FIRN_OK)
+        return error_cancelled(error);
+    return m.first_failed == SIZE_MAX ? FIRN_OK : statuses[m.first_failed];
 }

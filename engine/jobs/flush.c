@@ -164,9 +164,7 @@ int flush_oldest(firn *db, bool *did, firn_error *err)
     int rc = FIRN_OK;
     atomic_store_explicit(&db->flush_done, 0, memory_order_relaxed);
     if (v->frozen_count) {
-        mem *oldest = v->frozen[v->frozen_count - 1];
-        memtable_pool_fill(db->mem_env.pool, mem_index_bytes(oldest));
-        rc = flush_mem(db, oldest, err);
+        rc = flush_mem(db, v->frozen[v->frozen_count - 1], err);
         *did = rc == FIRN_OK;
     }
     view_unref(v);

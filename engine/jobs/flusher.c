@@ -119,6 +119,15 @@ static bool wait_for_flush(firn *db)
     return go;
 }
 
+/* As much memory as the oldest memtable has, for one that comes. */
+static void fill_pool(firn *db)
+{
+    view *v = store_view(db);
+    if (v->frozen_count)
+        memtable_pool_fill(db->mem_env.pool, mem_index_bytes(v->frozen[v->frozen_count - 1]));
+    view_unref(v);
+}
+
 static void flusher_run(void *arg)
 {
     firn *db = arg;
@@ -128,6 +137,7 @@ static void flusher_run(void *arg)
         firn_error err = {0};
         bool did = false;
         int rc = rotate_wanted(db, &err);
+        fill_pool(db);
         if (rc == FIRN_OK)
             rc = flush_oldest(db, &did, &err);
         if (rc == FIRN_OK) {

@@ -154,9 +154,29 @@ static void touch(const uint8_t *data, size_t size)
         sum = (uint8_t)(sum + data[i]);
 }
 
+static void get_many(rng *r)
+{
+    enum { COUNT = 40 };
+    char room[COUNT][64];
+    firn_slice keys[COUNT];
+    firn_value values[COUNT];
+    int statuses[COUNT];
+    for (unsigned i = 0; i < COUNT; i++)
+        keys[i] =
+            (firn_slice){(const uint8_t *)room[i], key_of((unsigned)rng_below(r, KEYS), room[i])};
+    (void)firn_get_many(db, keys, COUNT, NULL, values, statuses, &err);
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_true(values[i].size <= 8 << 20);
+        touch(values[i].data, values[i].size);
+        firn_value_release(&values[i]);
+    }
+}
+
 static void get_some(rng *r, unsigned count)
 {
     while (count-- > 0) {
+        if (count % 50 == 0)
+            get_many(r);
         char key[64];
         firn_value v;
         size_t n = key_of((unsigned)rng_below(r, KEYS), key), size = 0;

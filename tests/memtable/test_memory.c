@@ -309,10 +309,10 @@ static void a_pool_is_filled_ahead(void **state)
     pooled p;
     pooled_begin(&p, UINT64_MAX);
     uint64_t pages = pages_in_use();
-    memtable_pool_fill(p.pool, 0);
+    memtable_pool_fill(p.pool, LARGE - 1); /* a memtable without any */
     assert_int_equal(kept(&p), 0);
     for (unsigned times = 0; times < 2; times++) {
-        memtable_pool_fill(p.pool, 2 * LARGE + 1);
+        memtable_pool_fill(p.pool, 4 * LARGE - 1);
         assert_int_equal(kept(&p), 3 * LARGE);
         assert_int_equal(pages_in_use(), pages + 3 * LARGE);
     }

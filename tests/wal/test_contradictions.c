@@ -1,5 +1,7 @@
 /* Recovery of logs whose frames are intact and contradict each other, which no writer and no crash leaves. Most were found by
  * tests/fuzz; the ordinary damage is in test_recover.c. */
+#include <errno.h>
+
 #include "bench.h"
 
 #include <base/coding.h>
@@ -36,9 +38,9 @@ static void a_seal_at_odds_with_its_frames_does_not_end_the_segment(void **state
     assert_int_equal(b->read.count, 4);
 }
 
-/* The first segment lacks the zeros at its end, which are those of a frame. It gets its size back when the SEAL in it is replaced: were
- * that frame whole then, the numbers that are marked as lost in the second one would be there twice. */
-static void what_a_cut_left_of_a_frame_is_no_frame_when_its_file_is_whole_again(void **state)
+/* The first segment lacks the zeros at its end, which are those of a frame. Were that frame whole behind the repair of
+ * the SEAL, the numbers that are marked as lost in the second segment would be there twice. */
+static void what_a_cut_left_of_a_frame_does_not_become_one(void **state)
 {
     bench *b = *state;
     log_rotate(&b->log);
@@ -47,7 +49,7 @@ static void what_a_cut_left_of_a_frame_is_no_frame_when_its_file_is_whole_again(
     first->chain ^= 1;
     log_seal(&b->log, WAL_SEAL_CLOSE);
     log_batch(&b->log, 2);
-    uint64_t skip = log_skip(&b->log, WAL_SKIP_SEEN, 4);
+    log_skip(&b->log, WAL_SKIP_SEEN, 4);
     first->size = first->end - 4;
     log_segment *second = log_made_ahead(&b->log);
     uint64_t damaged = log_batch(&b->log, 1);
@@ -55,15 +57,47 @@ static void what_a_cut_left_of_a_frame_is_no_frame_when_its_file_is_whole_again(
     log_synced(&b->log);
     log_batch(&b->log, 2);
     bench_write(b);
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_INSPECT), FIRN_OK);
-    assert_true(b->read.count == 7 && b->read.last == 12);
+    for (int i = 0; i < 3; i++) {
+        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
+                                                 FIRN_RECOVERY_STRICT};
+        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
+        assert_true(b->read.count == 7 && b->read.last == 12);
+    }
+}
+
+/* That the first file was cut short is all that proves the loss at its end: a repair that ends behind that of the SEAL
+ * in it, with the file whole again, would leave a torn log. */
+static void a_short_file_stays_short_until_its_end_is_repaired(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_synced(&b->log);
+    log_segment *first = &b->log.segments[0];
+    first->chain ^= 1;
+    log_seal(&b->log, WAL_SEAL_CLOSE);
+    log_batch(&b->log, 2);
+    uint64_t size = first->end;
+    log_batch(&b->log, 2); /* 6 and 7, of which the file has nothing */
+    log_next_segment(&b->log);
+    log_batch(&b->log, 2);
+    b->log.segments[0].size = size;
+    bench_write(b);
+    for (uint64_t at = 1;; at++) {
+        simfs *before = simfs_clone(b->sim);
+        simfs_fail(b->sim, (simfs_fault){.calls = SIMFS_CHANGING, .at = at, .error = EIO});
+        int rc = bench_open(b, FIRN_RECOVERY_SALVAGE);
+        simfs_heal(b->sim);
+        if (rc != FIRN_OK)
+            assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+        assert_true(b->read.count == 7 && b->read.last == 9);
+        bench_shut(b);
+        simfs_free(b->sim);
+        b->sim = before;
+        if (rc == FIRN_OK)
+            break;
+    }
     assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
-    assert_true(b->read.count == 7 && b->read.last == 12);
-    char name[64];
-    snprintf(name, sizeof name, "000000000001-%llu-2", (unsigned long long)skip);
-    assert_true(bench_in_lost(b, name));
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
-    assert_int_equal(b->read.count, 7);
 }
 
 /* The next segment knows of frames behind the SEAL, where no reader goes. */
@@ -189,6 +223,68 @@ static void a_stand_in_stays_one_without_its_link(void **state)
         assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
         assert_true(b->read.count == 6 && b->read.last == 6);
     }
+}
+
+/* The same, but the last LINK was written by a cut, which knows what the stand-in has of its own. */
+static void what_a_cut_gave_up_in_a_stand_in_stays_away(void **state)
+{
+    bench *b = *state;
+    const log_segment *first = sealed_behind_three(b);
+    log_link(&b->log, &(wal_link){.prev_no = 1,
+                                  .prev_end = first->end,
+                                  .prev_chain = first->chain ^ 1,
+                                  .life = 1,
+                                  .seq_first = 4,
+                                  .stand_in = true});
+    log_batch(&b->log, 1);
+    const log_segment *second = &b->log.segments[1];
+    wal_link cut = {.prev_no = 2,
+                    .prev_end = second->end,
+                    .prev_chain = second->chain,
+                    .life = 2,
+                    .seq_first = 5};
+    log_batch(&b->log, 3);
+    log_made_ahead(&b->log);
+    b->log.next_seq = 5;
+    log_link(&b->log, &cut);
+    log_batch(&b->log, 2);
+    bench_write(b);
+    for (int i = 0; i < 3; i++) {
+        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
+                                                 FIRN_RECOVERY_STRICT};
+        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
+        assert_true(b->read.count == 6 && b->read.last == 6);
+    }
+}
+
+/* A file that is none of the log's, and that the log does not miss, knows the floor alone: it stays until the log knows it. */
+static void a_wrong_segment_that_alone_knows_the_floor_is_not_set_aside(void **state)
+{
+    bench *b = *state;
+    log_rotate(&b->log);
+    log_batch(&b->log, 3);
+    log_made_ahead(&b->log);
+    b->log.next_seq = 2;
+    log_batch(&b->log, 5);
+    log_floor(&b->log, 6);
+    log_made_ahead(&b->log);
+    log_batch(&b->log, 2);
+    bench_write(b);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+        assert_int_equal(firn_wal_floor_seq(b->w), 6);
+        assert_true(b->read.count == 2 && b->read.first == 7);
+        simfs *killed = simfs_clone(b->sim);
+        bench_shut(b);
+        simfs_free(b->sim);
+        b->sim = killed;
+    }
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(bench_append(b), 9);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_true(bench_in_lost(b, "000000000002-0-1"));
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 6);
 }
 
 /* The file in the middle begins with numbers that the one before it has, and is set aside with the floor in it. */
@@ -324,13 +420,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_link_that_breaks_its_rules_jumps_over_nothing),
         TEST(a_seal_at_odds_with_its_frames_does_not_end_the_segment),
-        TEST(what_a_cut_left_of_a_frame_is_no_frame_when_its_file_is_whole_again),
+        TEST(what_a_cut_left_of_a_frame_does_not_become_one),
+        TEST(a_short_file_stays_short_until_its_end_is_repaired),
         TEST(a_loss_behind_the_seal_of_a_rotation_can_be_salvaged),
         TEST(a_segment_that_alone_knows_the_floor_is_not_removed),
         TEST(the_floor_that_only_a_contradicting_link_knows_is_kept),
         TEST(the_floor_that_only_a_link_inside_a_segment_knows_is_kept),
         TEST(the_floor_that_only_a_wrong_segment_knows_is_kept),
         TEST(a_stand_in_stays_one_without_its_link),
+        TEST(what_a_cut_gave_up_in_a_stand_in_stays_away),
+        TEST(a_wrong_segment_that_alone_knows_the_floor_is_not_set_aside),
         TEST(numbers_that_a_link_jumps_over_are_skipped),
         TEST(what_a_cut_gave_up_stays_away_when_its_link_is_salvaged),
         TEST(what_a_cut_gave_up_stays_away_in_a_segment_that_was_used_again),

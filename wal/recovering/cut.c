@@ -208,7 +208,7 @@ int wal_repair_cut(wal_repair *r, const wal_spot *spot, uint32_t reason)
 
     int rc = save_behind(r, keep, offset);
     if (rc == FIRN_OK)
-        rc = make_successor(r, keep, offset, spot->seq_first, scan->max_seen_seq + 1, reason);
+        rc = make_successor(r, keep, offset, spot->seq_first, r->max_seen_seq + 1, reason);
     if (rc == FIRN_OK && keep != WAL_NOWHERE && !left)
         rc = shorten(r, &scan->segments[keep], offset);
     return rc;

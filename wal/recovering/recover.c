@@ -114,6 +114,17 @@ static size_t reused(const wal_scan *scan)
     return WAL_NOWHERE;
 }
 
+/* Does a segment of the log say how far it is truncated? Else what does so stays beside it, until
+ * the LINK of the next append has said it. */
+static bool floor_stays(const wal_scan *scan)
+{
+    bool stays = scan->floor_seq == 0;
+    for (size_t i = 0; i < scan->count && !stays; i++)
+        stays = scan->segments[i].part == WAL_PART_LIVE &&
+                scan->segments[i].floor_seq == scan->floor_seq;
+    return stays;
+}
+
 typedef struct leftovers {
     uint64_t covered_no;
     char (*names)[WAL_NAME_BYTES];
@@ -157,9 +168,10 @@ static int remove_leftovers(wal_repair *r)
     heap_free(found.names);
 
     size_t keep = reused(scan);
+    bool truncated_go = floor_stays(scan);
     for (size_t i = 0; i < scan->count && rc == FIRN_OK; i++) {
         wal_part part = scan->segments[i].part;
-        if (part == WAL_PART_TRUNCATED || part == WAL_PART_SUPERSEDED ||
+        if ((part == WAL_PART_TRUNCATED && truncated_go) || part == WAL_PART_SUPERSEDED ||
             (part == WAL_PART_UNUSED && i != keep))
             rc = remove_one(r, scan->segments[i].segment->name, &removed);
     }
@@ -345,7 +357,7 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
             rc = make_durable(r, last, mapped);
         if (rc == FIRN_OK)
             rc = remove_leftovers(r);
-        if (rc == FIRN_OK)
+        if (rc == FIRN_OK && floor_stays(scan))
             rc = set_aside(r);
     }
     if (write) /* unused ones behind it have been removed */

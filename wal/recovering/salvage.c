@@ -35,35 +35,68 @@ static int cannot(wal_repair *r, const wal_spot *spot, const char *why)
     return FIRN_DAMAGED;
 }
 
-/* A file that was cut short gets its size back, or it would count as cut short again. What stands
- * behind its last intact frame goes first: the zeros that come back must not make a frame of it,
- * since what is marked behind this segment was worked out without it. Returns where that ends, or
- * the segment's end when there is none. */
-static uint64_t remnant_end(const wal_repair *r, const wal_scanned *p)
+/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of
+ * them, and no frame among them passes. */
+static bool stale_behind(const wal_scanned *p)
 {
     const wal_segment *s = p->segment;
-    bool whole = !p->short_file || wal_repair_has_made(r, s->no);
-    return whole ? s->end : wal_segment_used_end(s, s->end, s->base_bytes);
+    if (s->end >= s->base_bytes)
+        return true;
+    uint64_t left = s->base_bytes - s->end;
+    uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
+    wal_cursor c = {.base = s->base,
+                    .limit = s->base_bytes,
+                    .used_end = s->used_end,
+                    .salt = s->salt,
+                    .offset = s->end};
+    return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0 &&
+           wal_segment_used_end(s, s->end, s->end + mark) == s->end &&
+           wal_cursor_next(&c) == FIRN_END;
+}
+
+/* How a segment's file is written anew, beside what fills the place of the loss. */
+typedef struct renewal {
+    bool grown;       /* gets the size back that its header promises */
+    uint64_t remnant; /* what stands behind its last intact frame, up to here, goes; 0: it stays */
+} renewal;
+
+/* A file that was cut short gets its size back when its end is repaired, or it would count as cut
+ * short again. Not before, since its size may be all that proves that loss. What stands behind its
+ * last intact frame goes then: the zeros that come back must not make a frame of it.
+ *
+ * Where a stand-in ends, the next LINK is believed as long as their chains agree (knows_end in
+ * scan.c), which is over once something is replaced: so what that LINK cut off goes, too. */
+static renewal renew(const wal_repair *r, const wal_scanned *p, const wal_filling *filling)
+{
+    const wal_segment *s = p->segment;
+    renewal n = {.grown = p->short_file && filling->end > s->end};
+    bool cut = p->stands_in && p->limit_known && !stale_behind(p) && !wal_repair_has_made(r, s->no);
+    uint64_t used = n.grown || cut ? wal_segment_used_end(s, s->end, s->base_bytes) : s->end;
+    if (used > s->end)
+        n.remnant = used;
+    return n;
 }
 
 /* In a file of this recovery, or where there is no room for another. */
-static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
+static int fill_in_place(wal_repair *r, const wal_scanned *p, const renewal *n,
+                         const wal_filling *filling)
 {
     fs_file *file;
     int rc = fs_open(r->dir, p->segment->name, FS_WRITE, &file, r->err);
     if (rc != FIRN_OK)
         return rc;
-    uint64_t end = p->segment->end, remnant = remnant_end(r, p);
-    if (remnant > end) {
-        rc = wal_repair_zero(file, end, remnant, r->err);
+    if (n->remnant) {
+        rc = wal_repair_zero(file, p->segment->end, n->remnant, r->err);
         if (rc == FIRN_OK)
             rc = fs_sync(file, r->err);
     }
-    if (rc == FIRN_OK && p->short_file)
-        rc = fs_allocate(file, p->segment->bytes, r->err);
     if (rc == FIRN_OK && filling)
         rc = wal_repair_fill(r, file, p, filling);
     if (rc == FIRN_OK)
+        rc = fs_sync(file, r->err);
+    if (rc == FIRN_OK && n->grown)
+        rc = fs_allocate(file, p->segment->bytes, r->err);
+    if (rc == FIRN_OK && n->grown)
         rc = fs_sync(file, r->err);
     fs_close(file);
     return rc;
@@ -74,9 +107,9 @@ static int fill_in_place(wal_repair *r, const wal_scanned *p, const wal_filling 
 static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
 {
     const wal_segment *s = p->segment;
-    uint64_t remnant = remnant_end(r, p);
-    if (remnant > s->end && (filling->offset > s->end || filling->end < remnant)) {
-        int rc = wal_repair_save_range(r, p, s->end, remnant);
+    const renewal n = renew(r, p, filling);
+    if (n.remnant > filling->end || (n.remnant && filling->offset > s->end)) {
+        int rc = wal_repair_save_range(r, p, s->end, n.remnant);
         if (rc == FIRN_OK)
             rc = wal_repair_saved(r);
         if (rc != FIRN_OK)
@@ -84,17 +117,18 @@ static int fill(wal_repair *r, const wal_scanned *p, const wal_filling *filling)
     }
     if (filling->end - filling->offset < WAL_FRAME_BYTES)
         filling = NULL;
-    if (!wal_repair_has_made(r, s->no)) {
+    if (!wal_repair_has_made(r, s->no) || n.grown) {
         const wal_copy copy = {
-            .end = remnant > s->end ? s->end : wal_segment_used_end(s, 0, s->base_bytes),
+            .end = n.remnant ? s->end : wal_segment_used_end(s, 0, s->base_bytes),
             .bytes = s->bytes,
+            .size = p->short_file && !n.grown ? s->base_bytes : 0,
             .filling = filling,
         };
         int rc = wal_repair_copy(r, p, &copy, NULL);
         if (rc != FIRN_NO_SPACE || !r->tight)
             return rc;
     }
-    return fill_in_place(r, p, filling);
+    return fill_in_place(r, p, &n, filling);
 }
 
 static int salvage_range(wal_repair *r, const wal_spot *spot)
@@ -122,25 +156,6 @@ static int salvage_range(wal_repair *r, const wal_spot *spot)
         .seq_next = spot->seq_next,
     };
     return fill(r, p, &filling);
-}
-
-/* Are the bytes behind the end those of an earlier use? Then the writer's mark stands in front of
- * them, and no frame among them passes. */
-static bool stale_behind(const wal_scanned *p)
-{
-    const wal_segment *s = p->segment;
-    if (s->end >= s->base_bytes)
-        return true;
-    uint64_t left = s->base_bytes - s->end;
-    uint64_t mark = left < WAL_FRAME_BYTES ? left : WAL_FRAME_BYTES;
-    wal_cursor c = {.base = s->base,
-                    .limit = s->base_bytes,
-                    .used_end = s->used_end,
-                    .salt = s->salt,
-                    .offset = s->end};
-    return (p->header.optional & WAL_OPTIONAL_RECYCLED) != 0 &&
-           wal_segment_used_end(s, s->end, s->end + mark) == s->end &&
-           wal_cursor_next(&c) == FIRN_END;
 }
 
 /* The LINK of this segment may be all that says where a recovery cut the log: that the files before
@@ -235,6 +250,21 @@ static int salvage_between(wal_repair *r, const wal_spot *spot)
     return wal_repair_make(r, &made);
 }
 
+/* Spot `at` is the end of a short file, other losses of which have just been repaired: it gets its
+ * size back in one step with all of it, so the file is read again first. */
+static bool must_be_read_again(const wal_scan *scan, size_t at)
+{
+    const wal_spot *spot = &scan->spots[at];
+    const wal_scanned *p = &scan->segments[spot->segment];
+    bool again = false;
+    for (size_t i = 0; i < at && !again; i++) {
+        const wal_spot *other = &scan->spots[i];
+        size_t changed = other->what == WAL_SPOT_LINK ? other->follower : other->segment;
+        again = other->kind != FIRN_WAL_HARMLESS && changed == spot->segment;
+    }
+    return again && p->short_file && spot->end > p->segment->end;
+}
+
 /* Is the loss at the end of the log? */
 static bool nothing_behind(const wal_scan *scan, const wal_spot *spot)
 {
@@ -257,7 +287,8 @@ int wal_repair_salvage(wal_repair *r)
             return wal_repair_cut(r, spot, WAL_SKIP_LOST);
         switch (spot->what) {
         case WAL_SPOT_RANGE:
-            rc = salvage_range(r, spot);
+            if (!must_be_read_again(scan, i))
+                rc = salvage_range(r, spot);
             break;
         case WAL_SPOT_BETWEEN:
             rc = salvage_between(r, spot);

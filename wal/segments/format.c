@@ -18,7 +18,6 @@ static const uint8_t header_magic[8] = {0x89, 'f', 'i', 'r', 'n', 'w', 'a', 'l'}
 
 enum {
     HEADER_CRC_OFFSET = 124,
-    HEADER_KNOWN_END = 80, /* fields end here, zeros follow */
     NAME_DIGITS = 12,
 };
 

@@ -76,14 +76,14 @@ struct iter {
     firn_error *error;
 };
 
-static inline bool limits_are_cancelled(const iter_limits *l)
+static inline bool is_cancelled(const uint32_t *flag)
 {
-    return l->cancelled && __atomic_load_n(l->cancelled, __ATOMIC_RELAXED) != 0;
+    return flag && __atomic_load_n(flag, __ATOMIC_RELAXED) != 0;
 }
 
 static inline bool iter_is_cancelled(const iter *it)
 {
-    return it->limits && limits_are_cancelled(it->limits);
+    return it->limits && is_cancelled(it->limits->cancelled);
 }
 
 static inline bool limits_begin_behind(const iter_limits *l, firn_slice key)

@@ -85,6 +85,7 @@ typedef struct firn_options {
                                      memory: a 256th of it, at most 256 KiB.
                                    Not counted:
                                    - firn_batch objects, which are the caller's;
+                                   - of firn_get_many, 32 bytes a key;
                                    - of an iterator, its bounds, a key, up to 16 KiB of a value,
                                      what firn_iter_next_many gave, and of each run below it a key
                                      and 1 KiB;
@@ -192,10 +193,12 @@ FIRN_API uint64_t firn_durable_seq(const firn *db); /* all writes <= this surviv
 FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error);
 
 /* ---- Cancel ----
- * A flag of the caller's, 0 at first, which makes calls that were given it end early, with
- * FIRN_CANCELLED: those that run, at the next block, table or leaf that they come to, and all that
- * begin while it is set. It stays where it is until they have returned, and the iterators that were
- * given it are freed. Set to 0 again by the caller, between calls, it lets them go on. */
+ * A flag of the caller's, 0 at first, which ends calls that were given it with FIRN_CANCELLED:
+ * those that run, soon, and those that begin while it is set. Movements and refreshes of an
+ * iterator end before the next block, table or leaf of a memtable that they come to; firn_get_many
+ * before the next group of keys (32 at most). The flag stays where it is until they have returned,
+ * and the iterators that were given it are freed. Set to 0 again by the caller, between calls, it
+ * lets them go on. */
 typedef struct firn_cancel {
     uint32_t fired;
 } firn_cancel;
@@ -235,10 +238,10 @@ FIRN_API void firn_read_options_init_sized(firn_read_options *options, size_t si
 
 /* The values of `count` keys, in any order, also of one key twice, as they are at one moment.
  * statuses[i] is what firn_get would return for keys[i]; values[i] is empty unless that is FIRN_OK,
- * and released on its own. FIRN_OK: no status is an error; else that of the first key that has one,
- * with its detail, and the others have been looked for all the same; cancelled, those that were not
- * are FIRN_CANCELLED. FIRN_INVALID (of a pointer, of the options): all of them. Faster than so many
- * calls of firn_get. */
+ * and released on its own. Faster than so many calls of firn_get. FIRN_OK: no status is an error.
+ * FIRN_CANCELLED: some keys were not looked for, which have that status. FIRN_INVALID (a pointer,
+ * the options): all have it. Else the status of the first key that has an error, with its detail;
+ * the others have been looked for all the same. */
 FIRN_API int firn_get_many(firn *db, const firn_slice *keys, size_t count,
                            const firn_read_options *options, firn_value *values, int *statuses,
                            firn_error *error);
@@ -288,8 +291,10 @@ FIRN_API int firn_iter_next(firn_iter *it);
 FIRN_API int firn_iter_prev(firn_iter *it);
 /* From now on the iterator sees what is newest, and holds nothing of what it saw before. It stands
  * at the same key, or where that is gone at the next one: FIRN_OK, FIRN_END or an error, as of a
- * movement. One that stood on no element stands on none: FIRN_OK. Of one that was made with a
- * snapshot FIRN_INVALID. While firn_iter_valid says so behind a failure, it is as it was. */
+ * movement. (A walk backwards keeps its key, and goes on with firn_iter_seek_for_prev.) One that
+ * stood on no element stands on none: FIRN_OK. FIRN_INVALID of one that was made with a snapshot,
+ * and FIRN_NO_MEMORY while firn_iter_valid says so or it stood on none: it is as it was, and
+ * firn_iter_status too. */
 FIRN_API int firn_iter_refresh(firn_iter *it);
 /* Many elements in one call: the current one first, unless the last of these calls has given it,
  * then those behind it (in front of it), until there are `count`, or `bytes` bytes of keys and

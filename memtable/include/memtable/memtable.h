@@ -33,8 +33,8 @@ typedef struct memtable_pool memtable_pool;
 int memtable_pool_new(memory_budget *budget, uint64_t most, memtable_pool **out);
 void memtable_pool_free(memtable_pool *p);      /* NULL is allowed */
 uint64_t memtable_pool_bytes(memtable_pool *p); /* charged */
-/* In the background: makes chunks until those of the largest size have `bytes` in all, as the next
- * memtable may want, or the pool has what it may keep. Their pages are there then. */
+/* In the background: makes as many chunks of the largest size as `bytes` have room for, counting
+ * those that are there, or as the pool may keep. Their pages are there then. */
 void memtable_pool_fill(memtable_pool *p, uint64_t bytes);
 /* Gives all that it keeps back to the kernel. */
 void memtable_pool_clear(memtable_pool *p);

@@ -150,11 +150,12 @@ static inline void run_prefetch(const table *t, uint64_t hash)
 }
 
 /* The same with the next steps of a get, by a caller inside readers_enter: the index (false: the
- * filter says that the key is not in the table), the block, and the entry. */
-static inline bool run_prefetch_index(const table *t, const lookup *l)
+ * table says nothing of the key), the block, and the entry. */
+static inline bool run_prefetch_index(table *t, const lookup *l)
 {
     const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
-    return !reader || sst_prefetch_index(reader, l->key, l->hash);
+    return !reader || run_fragments(run_of_table(t)).count ||
+           sst_prefetch_index(reader, l->key, l->hash);
 }
 static inline void run_prefetch_block(const table *t, const lookup *l)
 {
