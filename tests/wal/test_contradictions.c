@@ -38,6 +38,18 @@ static void a_seal_at_odds_with_its_frames_does_not_end_the_segment(void **state
     assert_int_equal(b->read.count, 4);
 }
 
+/* A salvage ends with what a look shows before it, and nothing is left to be found: `count` operations behind `floor`. */
+static void salvage_keeps(bench *b, uint64_t floor, uint64_t count, uint64_t last)
+{
+    static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
+                                             FIRN_RECOVERY_STRICT};
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
+        assert_int_equal(firn_wal_floor_seq(b->w), floor);
+        assert_true(b->read.count == count && b->read.last == last);
+    }
+}
+
 /* The first segment lacks the zeros at its end, which are those of a frame. Were that frame whole behind the repair of
  * the SEAL, the numbers that are marked as lost in the second segment would be there twice. */
 static void what_a_cut_left_of_a_frame_does_not_become_one(void **state)
@@ -57,12 +69,7 @@ static void what_a_cut_left_of_a_frame_does_not_become_one(void **state)
     log_synced(&b->log);
     log_batch(&b->log, 2);
     bench_write(b);
-    for (int i = 0; i < 3; i++) {
-        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
-                                                 FIRN_RECOVERY_STRICT};
-        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
-        assert_true(b->read.count == 7 && b->read.last == 12);
-    }
+    salvage_keeps(b, 0, 7, 12);
 }
 
 /* That the first file was cut short is all that proves the loss at its end: a repair that ends behind that of the SEAL
@@ -217,12 +224,7 @@ static void a_stand_in_stays_one_without_its_link(void **state)
                                   .seq_first = 5});
     log_batch(&b->log, 2);
     bench_write(b);
-    for (int i = 0; i < 3; i++) {
-        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
-                                                 FIRN_RECOVERY_STRICT};
-        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
-        assert_true(b->read.count == 6 && b->read.last == 6);
-    }
+    salvage_keeps(b, 0, 6, 6);
 }
 
 /* The same, but the last LINK was written by a cut, which knows what the stand-in has of its own. */
@@ -249,12 +251,7 @@ static void what_a_cut_gave_up_in_a_stand_in_stays_away(void **state)
     log_link(&b->log, &cut);
     log_batch(&b->log, 2);
     bench_write(b);
-    for (int i = 0; i < 3; i++) {
-        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
-                                                 FIRN_RECOVERY_STRICT};
-        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
-        assert_true(b->read.count == 6 && b->read.last == 6);
-    }
+    salvage_keeps(b, 0, 6, 6);
 }
 
 /* A file that is none of the log's, and that the log does not miss, knows the floor alone: it stays until the log knows it. */
@@ -302,13 +299,7 @@ static void the_floor_that_only_a_wrong_segment_knows_is_kept(void **state)
     b->log.durable_seq = 9;
     log_batch(&b->log, 2);
     bench_write(b);
-    for (int i = 0; i < 3; i++) {
-        static const firn_recovery policies[] = {FIRN_RECOVERY_INSPECT, FIRN_RECOVERY_SALVAGE,
-                                                 FIRN_RECOVERY_STRICT};
-        assert_int_equal(bench_open(b, policies[i]), FIRN_OK);
-        assert_int_equal(firn_wal_floor_seq(b->w), 5);
-        assert_true(b->read.count == 2 && b->read.first == 10);
-    }
+    salvage_keeps(b, 5, 2, 11);
     assert_true(bench_in_lost(b, "000000000002-0-1"));
 }
 
