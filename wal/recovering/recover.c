@@ -114,8 +114,8 @@ static size_t reused(const wal_scan *scan)
     return WAL_NOWHERE;
 }
 
-/* Does a segment of the log say how far it is truncated? Else what does so stays beside it, until
- * the LINK of the next append has said it. */
+/* Does a segment of the log say how far it is truncated? Else the truncated ones stay, of which one
+ * does, until the LINK of the next append has said it. */
 static bool floor_stays(const wal_scan *scan)
 {
     bool stays = scan->floor_seq == 0;
@@ -357,7 +357,7 @@ static int hand_over(wal_repair *r, wal_scan *scan, bool mapped, bool write, wal
             rc = make_durable(r, last, mapped);
         if (rc == FIRN_OK)
             rc = remove_leftovers(r);
-        if (rc == FIRN_OK && floor_stays(scan))
+        if (rc == FIRN_OK)
             rc = set_aside(r);
     }
     if (write) /* unused ones behind it have been removed */

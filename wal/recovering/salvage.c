@@ -251,7 +251,8 @@ static int salvage_between(wal_repair *r, const wal_spot *spot)
 }
 
 /* Spot `at` is the end of a short file, other losses of which have just been repaired: it gets its
- * size back in one step with all of it, so the file is read again first. */
+ * size back in one step with all of it, so the file is read again first. What is behind it waits,
+ * too: how the log ends may be all that proves this loss. */
 static bool must_be_read_again(const wal_scan *scan, size_t at)
 {
     const wal_spot *spot = &scan->spots[at];
@@ -287,8 +288,9 @@ int wal_repair_salvage(wal_repair *r)
             return wal_repair_cut(r, spot, WAL_SKIP_LOST);
         switch (spot->what) {
         case WAL_SPOT_RANGE:
-            if (!must_be_read_again(scan, i))
-                rc = salvage_range(r, spot);
+            if (must_be_read_again(scan, i))
+                return FIRN_OK;
+            rc = salvage_range(r, spot);
             break;
         case WAL_SPOT_BETWEEN:
             rc = salvage_between(r, spot);
