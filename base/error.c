@@ -257,11 +257,6 @@ void error_hint_curable(firn_error *err, const char *then)
  * nothing to a user. */
 #define BYTES_TOLD ((size_t)1 << 20)
 
-int error_cancelled(firn_error *err)
-{
-    return error_set(err, FIRN_CANCELLED, "the call was cancelled: its cancel flag is set");
-}
-
 int error_no_memory(firn_error *err)
 {
     size_t bytes = heap_refused();
@@ -271,6 +266,11 @@ int error_no_memory(firn_error *err)
         error_set(err, FIRN_NO_MEMORY, "out of memory");
     error_hint(err, "%s", hint_of_errno(ENOMEM));
     return FIRN_NO_MEMORY;
+}
+
+int error_cancelled(firn_error *err)
+{
+    return error_set(err, FIRN_CANCELLED, "the call was cancelled: its cancel flag is set");
 }
 
 void error_hint(firn_error *err, const char *format, ...)

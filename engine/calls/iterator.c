@@ -158,10 +158,10 @@ int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     firn_iter_options o;
     firn_iter_options_init(&o);
     int rc = take_options(options, out, &o, error);
+    if (rc == FIRN_OK)
+        rc = check_snapshot(db, o.snapshot, error);
     if (rc != FIRN_OK)
         return rc;
-    if (o.snapshot && o.snapshot->db != db)
-        return error_set(error, FIRN_INVALID, "the snapshot belongs to another store");
     firn_iter *it = heap_zalloc(sizeof *it);
     if (!it)
         return error_no_memory(error);

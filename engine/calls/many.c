@@ -219,9 +219,7 @@ static int check_many(firn *db, const firn_slice *keys, size_t count, const firn
     for (size_t i = 0; i < count; i++)
         if (!keys[i].data && keys[i].size)
             return error_set(err, FIRN_INVALID, "key %zu is NULL but has a size", i);
-    if (options->snapshot && options->snapshot->db != db)
-        return error_set(err, FIRN_INVALID, "the snapshot belongs to another store");
-    return FIRN_OK;
+    return check_snapshot(db, options->snapshot, err);
 }
 
 int firn_get_many(firn *db, const firn_slice *keys, size_t count, const firn_read_options *options,

@@ -93,6 +93,13 @@ static int look(const firn *db, tree *t, firn_slice key, const firn_snapshot *sn
     return look_in_view(v, &l, out, err);
 }
 
+int check_snapshot(const firn *db, const firn_snapshot *snapshot, firn_error *err)
+{
+    if (snapshot && snapshot->db != db)
+        return error_set(err, FIRN_INVALID, "the snapshot belongs to another store");
+    return FIRN_OK;
+}
+
 static int check_read(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
                       firn_error *err)
 {
@@ -101,9 +108,7 @@ static int check_read(firn *db, const void *key, size_t key_size, const firn_sna
         return rc;
     if (!key && key_size)
         return error_set(err, FIRN_INVALID, "the key is NULL but has a size");
-    if (snapshot && snapshot->db != db)
-        return error_set(err, FIRN_INVALID, "the snapshot belongs to another store");
-    return FIRN_OK;
+    return check_snapshot(db, snapshot, err);
 }
 
 int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,

@@ -5,6 +5,9 @@
 
 #include <store/tree.h>
 
+/* Is it of this store? NULL, the newest, is. FIRN_INVALID. */
+int check_snapshot(const firn *db, const firn_snapshot *snapshot, firn_error *err);
+
 int tree_get_into(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
                   void *buffer, size_t capacity, size_t *value_size, firn_error *err);
 int tree_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,

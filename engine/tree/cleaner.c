@@ -79,38 +79,38 @@ void cleaner_stop(cleaner *c)
     thread_join(&c->thread);
 }
 
-/* False: nothing takes it. */
-static bool take(cleaner *c, dead *d, bool soon)
+static void give(cleaner *c, dead *d, void (*end)(dead *d), bool soon)
 {
-    mutex_lock(&c->cleaner_mu);
-    bool taken = c->works;
-    if (taken && (soon || !c->first)) {
-        d->next = c->first;
-        c->first = d;
-        if (!c->last)
+    bool taken = false;
+    *d = (dead){.end = end};
+    if (c) {
+        mutex_lock(&c->cleaner_mu);
+        taken = c->works;
+        if (taken && (soon || !c->first)) {
+            d->next = c->first;
+            c->first = d;
+            if (!c->last)
+                c->last = d;
+        } else if (taken) {
+            c->last->next = d;
             c->last = d;
-    } else if (taken) {
-        c->last->next = d;
-        c->last = d;
+        }
+        c->waiting += taken;
+        cond_signal(&c->given);
+        mutex_unlock(&c->cleaner_mu);
     }
-    c->waiting += taken;
-    cond_signal(&c->given);
-    mutex_unlock(&c->cleaner_mu);
-    return taken;
+    if (!taken)
+        end(d);
 }
 
 void cleaner_give(cleaner *c, dead *d, void (*end)(dead *d))
 {
-    *d = (dead){.end = end};
-    if (!c || !take(c, d, false))
-        end(d);
+    give(c, d, end, false);
 }
 
 void cleaner_give_soon(cleaner *c, dead *d, void (*end)(dead *d))
 {
-    *d = (dead){.end = end};
-    if (!c || !take(c, d, true))
-        end(d);
+    give(c, d, end, true);
 }
 
 void cleaner_help(cleaner *c)

@@ -181,6 +181,19 @@ static const log_segment *sealed_behind_three(bench *b)
     return &b->log.segments[0];
 }
 
+/* Behind three operations stands a LINK that is at odds with them, and knows the floor. */
+static void salvage_keeps_floor_2(bench *b)
+{
+    log_batch(&b->log, 2);
+    bench_write(b);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+    assert_true(b->read.count == 3 && b->read.first == 3);
+    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
+    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+}
+
 static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
 {
     bench *b = *state;
@@ -191,14 +204,7 @@ static void the_floor_that_only_a_contradicting_link_knows_is_kept(void **state)
                                   .floor_seq = 2,
                                   .life = 1,
                                   .seq_first = 4});
-    log_batch(&b->log, 2);
-    bench_write(b);
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
-    assert_int_equal(firn_wal_floor_seq(b->w), 2);
-    assert_true(b->read.count == 3 && b->read.first == 3);
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
-    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+    salvage_keeps_floor_2(b);
 }
 
 /* Of a log that was opened again and went on in the same segment: that LINK stands in the middle. */
@@ -215,20 +221,12 @@ static void the_floor_that_only_a_link_inside_a_segment_knows_is_kept(void **sta
                                   .life = 2,
                                   .seq_first = 4,
                                   .reopened = true});
-    log_batch(&b->log, 2);
-    bench_write(b);
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_TAIL), FIRN_DAMAGED);
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_SALVAGE), FIRN_OK);
-    assert_int_equal(firn_wal_floor_seq(b->w), 2);
-    assert_true(b->read.count == 3 && b->read.first == 3);
-    assert_int_equal(bench_open(b, FIRN_RECOVERY_STRICT), FIRN_OK);
-    assert_int_equal(firn_wal_floor_seq(b->w), 2);
+    salvage_keeps_floor_2(b);
 }
 
-/* The segment in the middle stands in for one that was shorter: where that one ended, the last LINK knows. */
-static void a_stand_in_stays_one_without_its_link(void **state)
+/* Behind three operations, a stand-in with one of its own, whose LINK is at odds with them. Returns it. */
+static const log_segment *stand_in_at_odds(bench *b)
 {
-    bench *b = *state;
     const log_segment *first = sealed_behind_three(b);
     log_link(&b->log, &(wal_link){.prev_no = 1,
                                   .prev_end = first->end,
@@ -237,6 +235,14 @@ static void a_stand_in_stays_one_without_its_link(void **state)
                                   .seq_first = 4,
                                   .stand_in = true});
     log_batch(&b->log, 1);
+    return &b->log.segments[1];
+}
+
+/* The segment in the middle stands in for one that was shorter: where that one ended, the last LINK knows. */
+static void a_stand_in_stays_one_without_its_link(void **state)
+{
+    bench *b = *state;
+    stand_in_at_odds(b);
     log_made_ahead(&b->log);
     log_link(&b->log, &(wal_link){.prev_no = 2,
                                   .prev_end = WAL_DATA_OFFSET + wal_frame_size(WAL_LINK_BYTES),
@@ -252,15 +258,7 @@ static void a_stand_in_stays_one_without_its_link(void **state)
 static void what_a_cut_gave_up_in_a_stand_in_stays_away(void **state)
 {
     bench *b = *state;
-    const log_segment *first = sealed_behind_three(b);
-    log_link(&b->log, &(wal_link){.prev_no = 1,
-                                  .prev_end = first->end,
-                                  .prev_chain = first->chain ^ 1,
-                                  .life = 1,
-                                  .seq_first = 4,
-                                  .stand_in = true});
-    log_batch(&b->log, 1);
-    const log_segment *second = &b->log.segments[1];
+    const log_segment *second = stand_in_at_odds(b);
     wal_link cut = {.prev_no = 2,
                     .prev_end = second->end,
                     .prev_chain = second->chain,
