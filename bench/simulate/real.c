@@ -143,7 +143,7 @@ static void look_for_keys(real *r, figures *f, uint64_t done)
     gauge asked = {0};
     size_t runs = 0, at = 0;
     uint64_t there = r->s->pattern == PATTERN_ASCENDING ? done : r->s->records;
-    view *v = store_view(r->db);
+    view *v = store_view(r->db->store);
     while (version_next_run(v->version, &at).kind)
         runs++;
     for (unsigned i = 0; i < GETS; i++) {
@@ -159,11 +159,12 @@ static void look_for_keys(real *r, figures *f, uint64_t done)
 static void count_edit(void *ctx, firn *db, const edit *e)
 {
     real *r = ctx;
-    view *v = store_view(db);
+    view *v = store_view(db->store);
     mutex_lock(&r->now_mu);
     if (r->now)
         figures_edit(r->now, e, (unsigned)v->version->levels[0].count,
-                     schedule_debt(&db->rules, v->version), schedule_unit(&db->rules, v->version));
+                     schedule_debt(&db->store->rules, v->version),
+                     schedule_unit(&db->store->rules, v->version));
     mutex_unlock(&r->now_mu);
     view_unref(v);
 }

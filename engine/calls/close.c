@@ -20,7 +20,7 @@
 
 /* The manifest's last record says that the store was closed: recovery may then insist on seeing
  * everything. */
-static int record_close(firn *db, uint64_t last_seq, firn_error *err)
+static int record_close(store *db, uint64_t last_seq, firn_error *err)
 {
     edit e = {.closed = true, .closed_seq = last_seq};
     mutex_lock(&db->manifest_mu);
@@ -32,26 +32,29 @@ static int record_close(firn *db, uint64_t last_seq, firn_error *err)
 }
 
 /* What callers still hold points into memtables, tables and the cache. */
-static int check_nothing_held(firn *db, firn_error *err)
+static int check_nothing_held(store *db, firn_error *err)
 {
-    uint64_t iterators = atomic_load_explicit(&db->iterators, memory_order_relaxed);
+    uint64_t iterators = atomic_load_explicit(&db->main.iterators, memory_order_relaxed);
     uint64_t values = readers_pins(&db->readers);
+    mutex_lock(&db->state_mu);
+    uint64_t handles = db->handles; /* iterators of buckets are of handles that are out */
+    mutex_unlock(&db->state_mu);
     mutex_lock(&db->snapshot_mu);
     uint64_t snapshots = db->snapshot_count;
     mutex_unlock(&db->snapshot_mu);
-    if (iterators == 0 && snapshots == 0 && values == 0)
+    if (iterators == 0 && snapshots == 0 && values == 0 && handles == 0)
         return FIRN_OK;
     error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
                "the store stays open: not given back are iterators: %" PRIu64
-               ", snapshots: %" PRIu64 ", values: %" PRIu64,
-               iterators, snapshots, values);
-    error_hint(err, "call firn_iter_free, firn_snapshot_free or firn_value_release for each, then "
-                    "firn_close again");
+               ", snapshots: %" PRIu64 ", values: %" PRIu64 ", buckets: %" PRIu64,
+               iterators, snapshots, values, handles);
+    error_hint(err, "call firn_iter_free, firn_snapshot_free, firn_value_release or, for a bucket, "
+                    "firn_close for each, then firn_close again");
     return FIRN_INVALID;
 }
 
 /* Would a next opening have much to replay? */
-static bool holds_much(firn *db)
+static bool holds_much(store *db)
 {
     view *v = store_view(db);
     uint64_t entries = mem_entries(v->active), bytes = v->active->log_bytes;
@@ -67,7 +70,7 @@ static bool holds_much(firn *db)
 
 /* Behind the end of the background threads. May the store still be written? A log that is poisoned
  * holds what may never have been acknowledged. */
-static bool may_flush(firn *db)
+static bool may_flush(store *db)
 {
     wal_stats log;
     wal_get_stats(db->wal, &log);
@@ -76,7 +79,7 @@ static bool may_flush(firn *db)
 }
 
 /* What cannot be flushed stays in the log, as what is little does. */
-static void flush_much(firn *db)
+static void flush_much(store *db)
 {
     firn_error err = {0};
     if (db->options.read_only || !holds_much(db) || !may_flush(db))
@@ -101,13 +104,16 @@ static void flush_much(firn *db)
               "not all was flushed before closing, and the next opening replays it: %s", text);
 }
 
-int firn_close(firn *db, firn_error *error)
+int firn_close(tree *t, firn_error *error)
 {
-    if (!db)
+    store *db;
+    if (!t)
         return FIRN_OK;
-    int rc = store_check_handle(db, error);
+    int rc = store_of(t, &db, error);
     if (rc != FIRN_OK)
         return rc; /* the parent's threads, files and locks are not ours to end */
+    if (t != &db->main)
+        return tree_close(t, error);
     rc = check_nothing_held(db, error);
     if (rc != FIRN_OK)
         return rc;

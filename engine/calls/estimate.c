@@ -65,7 +65,7 @@ static int count_few(tree *t, const bounds *b, run_measured *out, firn_error *er
     o.upper = b->end.data;
     o.upper_size = b->end.size;
     o.bypass_cache = true;
-    int rc = tree_iter_new(t, &o, &it, err);
+    int rc = firn_iter_new(t, &o, &it, err);
     if (rc != FIRN_OK)
         return rc;
     for (rc = firn_iter_first(it); rc == FIRN_OK && count < WALKED_MOST && bytes < WALKED_BYTES;
@@ -92,8 +92,8 @@ static bool is_little(const run_measured *found)
            (found->doubt * DOUBT > found->entries && found->entries < WALKED_MOST);
 }
 
-int tree_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
-                  firn_error *err)
+static int estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
+                    firn_error *err)
 {
     bounds b = {0};
     run_measured found = {0};
@@ -101,7 +101,7 @@ int tree_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *e
     bool none = b.first.data && b.end.data && slice_compare(b.first, b.end) >= 0;
     if (rc == FIRN_OK && !none) {
         view *v = tree_view(t);
-        rc = measure(v, &b, &found, err);
+        rc = v ? measure(v, &b, &found, err) : tree_dropped(t, err);
         view_unref(v);
         if (rc == FIRN_OK && is_little(&found))
             rc = count_few(t, &b, &found, err);
@@ -115,9 +115,10 @@ int tree_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *e
     return rc;
 }
 
-int firn_estimate(firn *db, const firn_range *range, uint64_t *bytes, uint64_t *entries,
+int firn_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
                   firn_error *error)
 {
-    int rc = store_check_handle(db, error);
-    return rc == FIRN_OK ? tree_estimate(&db->main, range, bytes, entries, error) : rc;
+    store *db;
+    int rc = store_of(t, &db, error);
+    return rc == FIRN_OK ? estimate(t, range, bytes, entries, error) : rc;
 }

@@ -40,7 +40,7 @@ typedef enum answer {
 
 struct firn_iter {
     tree *tree;
-    firn *db;
+    store *db;
     sst_use use;
     bool at_snapshot;
     view *view;
@@ -78,12 +78,14 @@ static int open_runs(firn_iter *it, const view *w, walk *out)
 }
 
 /* The tree as it is now, up to the newest number or the snapshot's, in place of what the iterator
- * reads so far. FIRN_NO_MEMORY: it goes on reading that. The view comes first, then the number, as
+ * reads so far. FIRN_NO_MEMORY, FIRN_DROPPED: it goes on reading that. The view comes first, then the number, as
  * in read.c. */
 static int open_now(firn_iter *it, const firn_snapshot *snapshot)
 {
     view *now = tree_view(it->tree);
     walk opened;
+    if (!now)
+        return tree_dropped(it->tree, &it->error);
     it->limits.seq_max =
         snapshot ? snapshot->seq : atomic_load_explicit(&it->db->visible_seq, memory_order_acquire);
     int rc = open_runs(it, now, &opened);
@@ -144,20 +146,16 @@ static int take_options(const firn_iter_options *given, firn_iter **out, firn_it
     return FIRN_OK;
 }
 
-int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out, firn_error *error)
+int firn_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, firn_error *error)
 {
+    store *db;
+    firn_iter_options o;
     if (out)
         *out = NULL;
-    int rc = store_check_handle(db, error);
-    return rc == FIRN_OK ? tree_iter_new(&db->main, options, out, error) : rc;
-}
-
-int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, firn_error *error)
-{
-    firn *db = t->db;
-    firn_iter_options o;
     firn_iter_options_init(&o);
-    int rc = take_options(options, out, &o, error);
+    int rc = store_of(t, &db, error);
+    if (rc == FIRN_OK)
+        rc = take_options(options, out, &o, error);
     if (rc == FIRN_OK)
         rc = check_snapshot(db, o.snapshot, error);
     if (rc != FIRN_OK)
@@ -171,13 +169,14 @@ int tree_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     it->at_snapshot = o.snapshot != NULL;
     it->limits.cancelled = o.cancel ? &o.cancel->fired : NULL;
     it->status = FIRN_END;
-    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&t->iterators, 1, memory_order_relaxed);
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
         rc = open_now(it, o.snapshot);
     if (rc != FIRN_OK) {
+        firn_error why = it->error;
         firn_iter_free(it);
-        return error_no_memory(error);
+        return rc == FIRN_DROPPED ? error_give(error, rc, &why) : error_no_memory(error);
     }
     *out = it;
     return FIRN_OK;
@@ -194,7 +193,7 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->key);
     buf_release(&it->value);
     buf_release(&it->many);
-    atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&it->tree->iterators, 1, memory_order_release);
     heap_free(it);
 }
 
@@ -389,7 +388,8 @@ static int check_iter(firn_iter *it)
     if (!it)
         return FIRN_INVALID;
     if (store_is_parents(it->db)) {
-        (void)store_check_handle(it->db, &it->error);
+        store *db;
+        (void)store_of(it->tree, &db, &it->error);
         return stop(it, FIRN_INVALID);
     }
     if (is_cancelled(it->limits.cancelled))

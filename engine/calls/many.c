@@ -146,7 +146,7 @@ static size_t ask_tables(many *m, run r, wanted *group, size_t count)
 }
 
 /* What has been found becomes the caller's: true. */
-static bool hand_over(many *m, wanted *w, firn *db)
+static bool hand_over(many *m, wanted *w, store *db)
 {
     firn_error e;
     if (w->status == FIRN_OK && w->hit.answer == RESOLVE_UNKNOWN)
@@ -162,7 +162,7 @@ static bool hand_over(many *m, wanted *w, firn *db)
     return true;
 }
 
-static void get_group(many *m, firn *db, const place *places, const firn_slice *keys, size_t count)
+static void get_group(many *m, store *db, const place *places, const firn_slice *keys, size_t count)
 {
     wanted group[GROUP];
     for (size_t k = 0; k < count; k++) {
@@ -188,7 +188,7 @@ static void get_group(many *m, firn *db, const place *places, const firn_slice *
 /* ---- The call ---- */
 
 /* In any order, where there is no memory to find one. */
-static int get_all(many *m, firn *db, size_t count, const firn_cancel *cancel)
+static int get_all(many *m, store *db, size_t count, const firn_cancel *cancel)
 {
     const uint32_t *cancelled = cancel ? &cancel->fired : NULL;
     place few[GROUP], *places = count <= GROUP ? few : heap_alloc(count * sizeof *places);
@@ -208,12 +208,9 @@ static int get_all(many *m, firn *db, size_t count, const firn_cancel *cancel)
     return rc;
 }
 
-static int check_many(firn *db, const firn_slice *keys, size_t count, const firn_value *values,
+static int check_many(store *db, const firn_slice *keys, size_t count, const firn_value *values,
                       const int *statuses, const firn_read_options *options, firn_error *err)
 {
-    int rc = store_check_handle(db, err);
-    if (rc != FIRN_OK)
-        return rc;
     if (count && (!keys || !values || !statuses))
         return error_set(err, FIRN_INVALID, "the keys, values or statuses are NULL");
     for (size_t i = 0; i < count; i++)
@@ -222,21 +219,28 @@ static int check_many(firn *db, const firn_slice *keys, size_t count, const firn
     return check_snapshot(db, options->snapshot, err);
 }
 
-int firn_get_many(firn *db, const firn_slice *keys, size_t count, const firn_read_options *options,
+int firn_get_many(tree *t, const firn_slice *keys, size_t count, const firn_read_options *options,
                   firn_value *values, int *statuses, firn_error *error)
 {
     firn_read_options o;
     firn_read_options_init(&o);
-    int rc = options ? sized_take(&read_options_kind, options, &o, error) : FIRN_OK;
+    store *db;
+    int rc = store_of(t, &db, error);
+    if (rc == FIRN_OK && options)
+        rc = sized_take(&read_options_kind, options, &o, error);
     if (rc == FIRN_OK)
         rc = check_many(db, keys, count, values, statuses, &o, error);
+    view *v = rc == FIRN_OK ? tree_view(t) : NULL; /* before the number, as in read.c */
+    if (rc == FIRN_OK && !v)
+        rc = tree_dropped(t, error);
     for (size_t i = 0; i < count && values && statuses; i++) {
         values[i] = (firn_value){0};
         statuses[i] = rc;
     }
-    if (rc != FIRN_OK || count == 0)
+    if (rc != FIRN_OK || count == 0) {
+        view_unref(v);
         return rc;
-    view *v = tree_view(&db->main); /* before the number, as in read.c */
+    }
     many m = {
         .view = v,
         .seq = o.snapshot ? o.snapshot->seq

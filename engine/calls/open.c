@@ -26,7 +26,7 @@
 
 /* ---- the folder and its lock ---- */
 
-static int not_a_store(const firn *db, const folder *f, firn_error *err)
+static int not_a_store(const store *db, const folder *f, firn_error *err)
 {
     const char *path = db->dir->path;
     if (folder_count(&f->tables)) {
@@ -50,7 +50,7 @@ static int not_a_store(const firn *db, const folder *f, firn_error *err)
     return FIRN_OK;
 }
 
-static int open_folder(firn *db, const char *path, firn_error *err)
+static int open_folder(store *db, const char *path, firn_error *err)
 {
     int rc = fs_dir_open(db->fs, path, &db->dir, err);
     if (rc != FIRN_NOT_FOUND)
@@ -74,7 +74,7 @@ done:
 
 /* ---- the manifest ---- */
 
-static int check_tables_exist(const firn *db, const folder *f, const version *v, firn_error *err)
+static int check_tables_exist(const store *db, const folder *f, const version *v, firn_error *err)
 {
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         for (size_t i = 0; i < v->levels[n].count; i++) {
@@ -94,7 +94,7 @@ static int check_tables_exist(const firn *db, const folder *f, const version *v,
 
 /* The first segment is durable before the manifest is (W3), and there is one ever after. Without
  * any, what is not in the tables is lost; a policy that saves what it can opens the rest. */
-static int check_log_exists(const firn *db, const folder *f, firn_error *err)
+static int check_log_exists(const store *db, const folder *f, firn_error *err)
 {
     firn_recovery r = db->options.recovery;
     if (f->log_files || r == FIRN_RECOVERY_PREFIX || r == FIRN_RECOVERY_SALVAGE)
@@ -105,7 +105,7 @@ static int check_log_exists(const firn *db, const folder *f, firn_error *err)
     return FIRN_DAMAGED;
 }
 
-static int load_manifest(firn *db, const folder *f, manifest_state *s, firn_error *err)
+static int load_manifest(store *db, const folder *f, manifest_state *s, firn_error *err)
 {
     size_t count = folder_count(&f->manifests);
     int rc = manifest_load(&db->env, folder_at(&f->manifests, count - 1), s, err);
@@ -132,7 +132,7 @@ static int remove_log_name(void *ctx, const char *name)
 
 /* A log without a manifest is either what a crash during creation left, and then empty, or
  * another program's data. */
-static int clear_empty_log(firn *db, const wal_config *config, firn_error *err)
+static int clear_empty_log(store *db, const wal_config *config, firn_error *err)
 {
     wal *w = NULL;
     wal_stats stats;
@@ -155,7 +155,7 @@ static int clear_empty_log(firn *db, const wal_config *config, firn_error *err)
     return fs_dir_list(db->dir, remove_log_name, &r, err);
 }
 
-static int new_state(firn *db, manifest_state *s, firn_error *err)
+static int new_state(store *db, manifest_state *s, firn_error *err)
 {
     *s = (manifest_state){.next_file_no = 1};
     int rc = fs_random(db->fs, s->store_id, sizeof s->store_id, err);
@@ -168,12 +168,12 @@ static int new_state(firn *db, manifest_state *s, firn_error *err)
 
 /* What opening goes through with the log. */
 typedef struct opening {
-    firn *db;
+    store *db;
     const folder *folder;
     manifest_state *state;
 } opening;
 
-static int write_new_manifest(firn *db, manifest_state *s,
+static int write_new_manifest(store *db, manifest_state *s,
                               int (*write)(fs_dir *dir, uint64_t no, const manifest_state *state,
                                            manifest **out, firn_error *err),
                               firn_error *err) REQUIRES(db->manifest_mu)
@@ -187,7 +187,7 @@ static int write_new_manifest(firn *db, manifest_state *s,
 static int settle_manifest(void *ctx, firn_error *err)
 {
     const opening *o = ctx;
-    firn *db = o->db;
+    store *db = o->db;
     if (!o->state->manifest_no)
         return FIRN_OK; /* a new store: nothing was said yet */
     mutex_lock(&db->manifest_mu);
@@ -204,7 +204,7 @@ static int settle_manifest(void *ctx, firn_error *err)
 
 /* The manifest of this life: the one that settled what was read, if there is nothing to change in
  * it. */
-static int open_manifest(firn *db, manifest_state *s, firn_error *err)
+static int open_manifest(store *db, manifest_state *s, firn_error *err)
 {
     int rc = FIRN_OK;
     mutex_lock(&db->manifest_mu);
@@ -228,7 +228,7 @@ static int open_manifest(firn *db, manifest_state *s, firn_error *err)
 
 /* ---- the log ---- */
 
-static void log_config(firn *db, const manifest_state *s, wal_config *c)
+static void log_config(store *db, const manifest_state *s, wal_config *c)
 {
     const firn_options *o = &db->options;
     wal_config_init(c);
@@ -253,7 +253,7 @@ static void log_config(firn *db, const manifest_state *s, wal_config *c)
 }
 
 typedef struct recovery {
-    firn *db;
+    store *db;
     mem **mems; /* oldest first; references */
     size_t count, capacity;
     firn_error *err;
@@ -302,7 +302,7 @@ static int recovery_push(recovery *r, const wal_applied *frame)
     return rc;
 }
 
-static void note_newest(firn *db, uint64_t seq)
+static void note_newest(store *db, uint64_t seq)
 {
     if (seq > atomic_load_explicit(&db->newest_seq, memory_order_relaxed))
         atomic_store_explicit(&db->newest_seq, seq, memory_order_relaxed);
@@ -340,7 +340,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
 
 /* Does the log end before where the store was closed? Damage that takes the log's own seal along
  * leaves no other trace. A policy that saves what it can opens the rest. */
-static bool ends_early(const firn *db, const manifest_state *s, uint64_t last_seq)
+static bool ends_early(const store *db, const manifest_state *s, uint64_t last_seq)
 {
     firn_recovery r = db->options.recovery;
     return last_seq < s->closed_seq && r != FIRN_RECOVERY_PREFIX && r != FIRN_RECOVERY_SALVAGE;
@@ -348,7 +348,7 @@ static bool ends_early(const firn *db, const manifest_state *s, uint64_t last_se
 
 /* The log must reach from what the tables hold to at least there: else one of the two is an old
  * copy. */
-static int check_log_fits(firn *db, const manifest_state *s, firn_error *err)
+static int check_log_fits(store *db, const manifest_state *s, firn_error *err)
 {
     uint64_t flushed_seq = s->flushed_seq;
     wal_stats stats;
@@ -385,7 +385,7 @@ static void turn_round(mem **mems, size_t count)
     }
 }
 
-static int install_views(firn *db, const manifest_state *s, mem *active, mem *const *frozen,
+static int install_views(store *db, const manifest_state *s, mem *active, mem *const *frozen,
                          size_t count)
 {
     const version *versions[TREES_MAX];
@@ -401,7 +401,7 @@ static int install_views(firn *db, const manifest_state *s, mem *active, mem *co
     return rc;
 }
 
-static int build_views(firn *db, recovery *r, const manifest_state *s, firn_error *err)
+static int build_views(store *db, recovery *r, const manifest_state *s, firn_error *err)
 {
     mem *active = NULL;
     size_t frozen = r->count;
@@ -432,7 +432,7 @@ static int build_views(firn *db, recovery *r, const manifest_state *s, firn_erro
 }
 
 /* The trees that the manifest lists. Their views come when the log has been read. */
-static int make_trees(firn *db, const manifest_state *s, firn_error *err)
+static int make_trees(store *db, const manifest_state *s, firn_error *err)
 {
     const version *versions[TREES_MAX];
     size_t count = manifest_state_versions(s, versions);
@@ -467,7 +467,7 @@ static uint64_t torn_bytes(const firn_wal_report *report)
     return bytes;
 }
 
-static void note_version(firn *db, const version *v)
+static void note_version(store *db, const version *v)
 {
     run_bounds b;
     size_t at = 0;
@@ -476,7 +476,7 @@ static void note_version(firn *db, const version *v)
             note_newest(db, b.seq_max);
 }
 
-static int open_log(firn *db, const folder *f, manifest_state *s, firn_error *err)
+static int open_log(store *db, const folder *f, manifest_state *s, firn_error *err)
 {
     wal_config config;
     firn_wal_report report;
@@ -514,7 +514,7 @@ static int open_log(firn *db, const folder *f, manifest_state *s, firn_error *er
 /* ---- leftovers ---- */
 
 typedef struct sweep {
-    firn *db;
+    store *db;
     buf listed; /* numbers of tables */
     uint64_t manifest_no;
 } sweep;
@@ -534,7 +534,7 @@ static int sweep_name(void *ctx, const char *name)
     return FIRN_OK;
 }
 
-static int remove_leftovers(firn *db, const manifest_state *state, firn_error *err)
+static int remove_leftovers(store *db, const manifest_state *state, firn_error *err)
 {
     mutex_lock(&db->manifest_mu);
     sweep s = {.db = db, .manifest_no = manifest_no(db->manifest)};
@@ -550,13 +550,13 @@ static int remove_leftovers(firn *db, const manifest_state *state, firn_error *e
 
 /* ---- open ---- */
 
-static void decide_mapping(firn *db, const manifest_state *s)
+static void decide_mapping(store *db, const manifest_state *s)
 {
     const version *versions[TREES_MAX];
     store_decide_mapping(db, versions, manifest_state_versions(s, versions));
 }
 
-static int open_writing(firn *db, const char *path, firn_error *err)
+static int open_writing(store *db, const char *path, firn_error *err)
 {
     folder f = {0};
     manifest_state s = {0};
@@ -633,7 +633,7 @@ static int open_all_tables(const manifest_state *s, firn_error *err)
     return rc;
 }
 
-static int try_reading(firn *db, firn_error *err)
+static int try_reading(store *db, firn_error *err)
 {
     folder f = {0};
     manifest_state s = {0};
@@ -658,7 +658,7 @@ static int try_reading(firn *db, firn_error *err)
 
 /* Beside a writer, files come and go while we look. What does not fit together then means nothing,
  * and we look again; a store that no process changes fails at once. */
-static int open_reading(firn *db, const char *path, firn_error *err)
+static int open_reading(store *db, const char *path, firn_error *err)
 {
     firn_error found;
     int rc = open_folder(db, path, err);
@@ -688,7 +688,7 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
     if (!path || !out)
         return error_set(err, FIRN_INVALID, "%s",
                          path ? "there is nowhere to put the handle" : "the path is NULL");
-    firn *db = NULL;
+    store *db = NULL;
     firn_error why;
     int rc = handle_new(options, config, &db, err);
     if (rc != FIRN_OK)
@@ -703,7 +703,7 @@ int engine_open(const char *path, const firn_options *options, const engine_conf
         (void)store_hint_repair(rc, &why);
         return error_give(err, rc, &why);
     }
-    *out = db;
+    *out = &db->main;
     return FIRN_OK;
 }
 

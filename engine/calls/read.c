@@ -83,40 +83,43 @@ static int look_in_view(const view *v, lookup *l, run_hit *out, firn_error *err)
 
 /* Between readers_enter and readers_exit. First the view, then the number: see above. FIRN_OK: *out
  * holds a value. */
-static int look(const firn *db, tree *t, firn_slice key, const firn_snapshot *snapshot,
-                run_hit *out, firn_error *err)
+static int look(const tree *t, firn_slice key, const firn_snapshot *snapshot, run_hit *out,
+                firn_error *err)
 {
     view *v = atomic_load_explicit(&t->view, memory_order_seq_cst);
-    uint64_t seq =
-        snapshot ? snapshot->seq : atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    if (!v)
+        return tree_dropped(t, err);
+    uint64_t seq = snapshot ? snapshot->seq
+                            : atomic_load_explicit(&t->store->visible_seq, memory_order_acquire);
     lookup l = {.key = slice_somewhere(key), .at = {.seq = seq}};
     return look_in_view(v, &l, out, err);
 }
 
-int check_snapshot(const firn *db, const firn_snapshot *snapshot, firn_error *err)
+int check_snapshot(const store *db, const firn_snapshot *snapshot, firn_error *err)
 {
     if (snapshot && snapshot->db != db)
         return error_set(err, FIRN_INVALID, "the snapshot belongs to another store");
     return FIRN_OK;
 }
 
-static int check_read(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
-                      firn_error *err)
+static int check_read(const tree *t, const void *key, size_t key_size,
+                      const firn_snapshot *snapshot, store **db, firn_error *err)
 {
-    int rc = store_check_handle(db, err);
+    int rc = store_of(t, db, err);
     if (rc != FIRN_OK)
         return rc;
     if (!key && key_size)
         return error_set(err, FIRN_INVALID, "the key is NULL but has a size");
-    return check_snapshot(db, snapshot, err);
+    return check_snapshot(*db, snapshot, err);
 }
 
-int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+int firn_get(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
              firn_value *value, firn_error *error)
 {
+    store *db;
     if (value)
         *value = (firn_value){0};
-    int rc = check_read(db, key, key_size, snapshot, error);
+    int rc = check_read(t, key, key_size, snapshot, &db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!value)
@@ -124,7 +127,7 @@ int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *sn
     run_hit hit;
     run_pin pin = {0};
     uint32_t ticket = readers_enter(&db->readers);
-    rc = look(db, &db->main, slice_of(key, key_size), snapshot, &hit, error);
+    rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
     if (rc == FIRN_OK) {
         pin = run_keep(&hit);
         readers_exit_pinned(&db->readers, ticket);
@@ -146,7 +149,7 @@ void firn_value_release(firn_value *value)
 {
     if (!value)
         return;
-    firn *db = value->pin[2];
+    store *db = value->pin[2];
     if (value->pin[0] && !store_is_parents(db)) {
         run_unpin((run_pin){value->pin[0], value->pin[1]});
         readers_unpin(&db->readers); /* last: closing may come next */
@@ -154,27 +157,20 @@ void firn_value_release(firn_value *value)
     *value = (firn_value){0};
 }
 
-int firn_get_into(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
+int firn_get_into(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
                   void *buffer, size_t capacity, size_t *value_size, firn_error *error)
 {
-    int rc = check_read(db, key, key_size, snapshot, error);
-    return rc == FIRN_OK ? tree_get_into(&db->main, key, key_size, snapshot, buffer, capacity,
-                                         value_size, error)
-                         : rc;
-}
-
-int tree_get_into(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
-                  void *buffer, size_t capacity, size_t *value_size, firn_error *error)
-{
-    firn *db = t->db;
-    int rc;
+    store *db;
+    int rc = check_read(t, key, key_size, snapshot, &db, error);
+    if (rc != FIRN_OK)
+        return rc;
     if (!buffer && capacity)
         return error_set(error, FIRN_INVALID, "the buffer is NULL but has a size");
     if (!value_size)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
     run_hit hit;
     uint32_t ticket = readers_enter(&db->readers);
-    rc = look(db, t, slice_of(key, key_size), snapshot, &hit, error);
+    rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
     if (rc == FIRN_OK) {
         size_t n = hit.value.size < capacity ? hit.value.size : capacity;
         if (n)

@@ -576,7 +576,7 @@ static int settle_manifest(repair *r)
 
 static int enter(repair *r, const char *path)
 {
-    firn *db = r->db;
+    store *db = r->db;
     int rc = fs_dir_open(db->fs, path, &db->dir, r->err);
     db->env.dir = r->lost.store = db->dir;
     if (rc == FIRN_OK)

@@ -15,7 +15,7 @@ typedef struct part {
 } part;
 
 typedef struct repair {
-    firn *db; /* lends its folder, lock, options and cache; not an open store */
+    store *db; /* lends its folder, lock, options and cache; not an open store */
     folder folder;
     manifest_state state; /* of the manifest; without a version when there is none to use */
     uint64_t flushed_seq; /* the tables hold everything up to here, or what is left of it */

@@ -132,25 +132,25 @@ static int walk_one(listing *l, const aside *a, bool remove,
 }
 
 /* Something of other owners may be in it; then it stays. */
-static int remove_folder(fs_dir *store, firn_error *err)
+static int remove_folder(fs_dir *parent, firn_error *err)
 {
     firn_error why = {0};
-    int rc = fs_dir_remove_in(store, LOST_FOLDER, &why);
+    int rc = fs_dir_remove_in(parent, LOST_FOLDER, &why);
     if (rc == FIRN_OK || rc == FIRN_NOT_FOUND || why.sys_errno == ENOTEMPTY ||
         why.sys_errno == EEXIST)
-        return fs_dir_sync(store, err);
+        return fs_dir_sync(parent, err);
     if (err)
         *err = why;
     return rc;
 }
 
-int aside_walk(fs_dir *store, bool remove, void (*tell)(void *ctx, const firn_lost_file *file),
+int aside_walk(fs_dir *parent, bool remove, void (*tell)(void *ctx, const firn_lost_file *file),
                void *ctx, firn_lost_summary *summary, firn_error *err)
 {
     firn_lost_summary sum = {0};
     firn_error why = {0};
     listing l = {.err = &why};
-    int rc = fs_dir_open_in(store, LOST_FOLDER, false, &l.dir, &why);
+    int rc = fs_dir_open_in(parent, LOST_FOLDER, false, &l.dir, &why);
     bool there = rc != FIRN_NOT_FOUND;
     if (rc == FIRN_OK)
         rc = fs_dir_list(l.dir, add_name, &l, &why);
@@ -163,7 +163,7 @@ int aside_walk(fs_dir *store, bool remove, void (*tell)(void *ctx, const firn_lo
     if (rc == FIRN_OK && remove)
         rc = fs_dir_sync(l.dir, &why);
     if (rc == FIRN_OK && remove)
-        rc = remove_folder(store, &why);
+        rc = remove_folder(parent, &why);
     if (!there)
         rc = FIRN_OK;
     if (rc != FIRN_OK && err)

@@ -22,7 +22,7 @@ bool aside_name_parse(const char *name, aside_name *out);
 /* Tells each name in lost/, by number, what firn did not put there last. With `remove`, removes
  * what firn put there, and then the folder when nothing else is in it. A store without lost/ has
  * nothing to tell. `tell` and `summary` may be NULL. */
-int aside_walk(fs_dir *store, bool remove, void (*tell)(void *ctx, const firn_lost_file *file),
+int aside_walk(fs_dir *parent, bool remove, void (*tell)(void *ctx, const firn_lost_file *file),
                void *ctx, firn_lost_summary *summary, firn_error *err);
 
 #endif

@@ -57,7 +57,7 @@ static void add_waits(firn_stats *s, wait_list *from)
 }
 
 /* The levels of all buckets together. The mems of bucket 0 are those of all. */
-static void add_trees(firn_stats *s, firn *db)
+static void add_trees(firn_stats *s, store *db)
 {
     view *views[TREES_MAX];
     engine_bucket all = {0};
@@ -86,16 +86,17 @@ typedef struct named {
     char name[TREE_NAME_MAX];
 } named;
 
-int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket), void *ctx,
+int engine_buckets(tree *t, void (*each)(void *ctx, const engine_bucket *bucket), void *ctx,
                    firn_error *err)
 {
-    int rc = store_check_handle(db, err);
+    store *db;
+    int rc = store_of(t, &db, err);
     named *all = rc == FIRN_OK ? heap_alloc(TREES_MAX * sizeof *all) : NULL;
     if (!all)
         return rc == FIRN_OK ? error_no_memory(err) : rc;
     size_t count = 0;
     mutex_lock(&db->state_mu);
-    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+    for (t = NULL; (t = store_next_tree(db, t));) {
         if (t->pending)
             continue;
         all[count].view = tree_view(t);
@@ -115,7 +116,7 @@ int engine_buckets(firn *db, void (*each)(void *ctx, const engine_bucket *bucket
 }
 
 /* What no other figure counts: the manifest, the room kept for a full disk, what was set aside. */
-static int add_disk(firn *db, firn_stats *s, firn_error *err)
+static int add_disk(store *db, firn_stats *s, firn_error *err)
 {
     firn_lost_summary aside;
     firn_error why = {0};
@@ -140,9 +141,10 @@ static int add_disk(firn *db, firn_stats *s, firn_error *err)
 
 static const sized_kind stats_kind = {"the figures", "call firn_get_stats", sizeof(firn_stats)};
 
-int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *error)
+int firn_get_stats_sized(tree *t, firn_stats *out, size_t size, firn_error *error)
 {
-    int rc = store_check_handle(db, error);
+    store *db;
+    int rc = store_of(t, &db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!out)
@@ -153,7 +155,7 @@ int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *err
     add_trees(&s, db);
     wal_get_stats(db->wal, &log);
     sst_cache_get_stats(db->cache, &cache);
-    s.last_seq = firn_last_seq(db);
+    s.last_seq = firn_last_seq(t);
     /* As firn_durable_seq: a group is durable for the log before it is shown. */
     s.durable_seq = log.durable_seq < s.last_seq ? log.durable_seq : s.last_seq;
     s.flushed_seq = counter(&db->flushed_seq);
@@ -196,7 +198,7 @@ int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_error *err
     return rc;
 }
 
-int(firn_get_stats)(firn *db, firn_stats *out, firn_error *error)
+int(firn_get_stats)(tree *t, firn_stats *out, firn_error *error)
 {
-    return firn_get_stats_sized(db, out, SIZED_FIRST(firn_stats, memory_bytes), error);
+    return firn_get_stats_sized(t, out, SIZED_FIRST(firn_stats, memory_bytes), error);
 }

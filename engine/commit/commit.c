@@ -33,7 +33,7 @@
 /* The log has gone on to the segment `taking`: entries that lie there get a memtable of their own,
  * and the old one is frozen with all that lies in front. Also behind a change of segment that was
  * not ours. FIRN_NO_MEMORY: the next leader tries again. */
-static int follow_log(firn *db, wal_segment *taking, firn_error *err)
+static int follow_log(store *db, wal_segment *taking, firn_error *err)
 {
     mem *active = db->active;
     if (__builtin_expect(active->segment == taking, 1))
@@ -64,7 +64,7 @@ static void add_buckets(const wal_request *r, bucket_set *to)
 }
 
 /* A store without other buckets does not look for any. */
-static int reserve_index(firn *db, const wal_group *g)
+static int reserve_index(store *db, const wal_group *g)
 {
     if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1)
         return mem_reserve(db->active, 0, (size_t)g->entries);
@@ -75,7 +75,7 @@ static int reserve_index(firn *db, const wal_group *g)
 }
 
 /* Room for the group in the log and in the index. */
-static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *err)
+static int make_room(store *db, wal_group *g, wal_request *leader, firn_error *err)
 {
     int rc = wal_group_start(db->wal, g, leader, err);
     if (rc == FIRN_OK)
@@ -87,7 +87,7 @@ static int make_room(firn *db, wal_group *g, wal_request *leader, firn_error *er
 
 /* The leader's own entry, if it is the only one of its request: its key, and where it will be
  * indexed. NULL: not known. */
-static memtable *index_of(const firn *db, const wal_request *leader, firn_slice *key)
+static memtable *index_of(const store *db, const wal_request *leader, firn_slice *key)
 {
     if (leader->count != 1)
         return NULL;
@@ -98,7 +98,7 @@ static memtable *index_of(const firn *db, const wal_request *leader, firn_slice 
 }
 
 /* What the index will wait for is on its way while the log is written. */
-static memtable *approach_index(const firn *db, const wal_request *leader)
+static memtable *approach_index(const store *db, const wal_request *leader)
 {
     firn_slice key;
     memtable *index = index_of(db, leader, &key);
@@ -107,7 +107,7 @@ static memtable *approach_index(const firn *db, const wal_request *leader)
     return index;
 }
 
-static void index_group(firn *db, const wal_group *g)
+static void index_group(store *db, const wal_group *g)
 {
     wal_applied frame;
     for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
@@ -116,7 +116,7 @@ static void index_group(firn *db, const wal_group *g)
 }
 
 /* Everything up to the group's last number may be seen. */
-static void publish(firn *db, const wal_group *g)
+static void publish(store *db, const wal_group *g)
 {
     uint64_t before = atomic_load_explicit(&db->counters.bytes_put, memory_order_relaxed);
     uint64_t put = g->payload - g->entries * ENTRY_HEADER_BYTES; /* keys and values */
@@ -127,7 +127,7 @@ static void publish(firn *db, const wal_group *g)
 
 /* Carries out the leader's request and those behind it. A failure reaches all of them, and uses no
  * number. */
-static void lead(firn *db, wal_request *leader)
+static void lead(store *db, wal_request *leader)
 {
     wal_group g;
     firn_error error;
@@ -148,7 +148,7 @@ static void lead(firn *db, wal_request *leader)
     wal_group_end(db->wal, &g, rc, &error);
 }
 
-static int commit(firn *db, wal_request *r, firn_error *err)
+static int commit(store *db, wal_request *r, firn_error *err)
 {
     uint32_t room = room_needed(db, r->payload_bytes, r->count);
     int rc = room ? room_take(db, room, err) : FIRN_OK;
@@ -167,7 +167,7 @@ static int commit(firn *db, wal_request *r, firn_error *err)
     return rc;
 }
 
-int store_rotate(firn *db, firn_error *err)
+int store_rotate(store *db, firn_error *err)
 {
     wal_request r;
     int rc = wal_request_rotate(db->wal, &r, err);
@@ -212,17 +212,17 @@ static int given_durability(const firn_write_options *options, firn_durability *
     return rc;
 }
 
-static int begin_write(firn *db, const firn_write_options *options, firn_durability *durability,
-                       firn_error *err)
+static int begin_write(const tree *t, const firn_write_options *options, store **out,
+                       firn_durability *durability, firn_error *err)
 {
-    int rc = store_check_handle(db, err);
+    int rc = store_of(t, out, err);
     if (rc != FIRN_OK)
         return rc;
-    if (db->options.read_only) {
-        error_set(err, FIRN_READ_ONLY, "the store was opened for reading only");
-        error_hint(err, "open it without read_only");
-        return FIRN_READ_ONLY;
-    }
+    const store *db = *out;
+    if (!atomic_load_explicit(&t->view, memory_order_relaxed))
+        return tree_dropped(t, err);
+    if (db->options.read_only)
+        return store_read_only(err);
     *durability = FIRN_DURABILITY_DEFAULT;
     if (options)
         rc = given_durability(options, durability, err);
@@ -235,31 +235,32 @@ static int begin_write(firn *db, const firn_write_options *options, firn_durabil
     return FIRN_OK;
 }
 
-static int write_one(firn *db, uint8_t kind, firn_slice key, firn_slice value,
+static int write_one(tree *t, uint8_t kind, firn_slice key, firn_slice value,
                      const firn_write_options *options, firn_error *err)
 {
+    store *db;
     wal_request r;
-    firn_durability durability;
-    int rc = begin_write(db, options, &durability, err);
+    firn_durability durability = FIRN_DURABILITY_DEFAULT;
+    int rc = begin_write(t, options, &db, &durability, err);
     if (rc == FIRN_OK)
-        rc = wal_request_put(db->wal, &r, kind, key, value, durability, err);
+        rc = wal_request_put(db->wal, &r, kind, t->bucket, key, value, durability, err);
     return rc == FIRN_OK ? commit(db, &r, err) : rc;
 }
 
-int firn_put(firn *db, const void *key, size_t key_size, const void *value, size_t value_size,
+int firn_put(tree *t, const void *key, size_t key_size, const void *value, size_t value_size,
              const firn_write_options *options, firn_error *error)
 {
-    return write_one(db, FIRN_PUT, slice_of(key, key_size), slice_of(value, value_size), options,
+    return write_one(t, FIRN_PUT, slice_of(key, key_size), slice_of(value, value_size), options,
                      error);
 }
 
-int firn_delete(firn *db, const void *key, size_t key_size, const firn_write_options *options,
+int firn_delete(tree *t, const void *key, size_t key_size, const firn_write_options *options,
                 firn_error *error)
 {
-    return write_one(db, FIRN_DELETE, slice_of(key, key_size), (firn_slice){0}, options, error);
+    return write_one(t, FIRN_DELETE, slice_of(key, key_size), (firn_slice){0}, options, error);
 }
 
-static int check_batch(const firn *db, uint64_t count, firn_error *err)
+static int check_batch(const store *db, uint64_t count, firn_error *err)
 {
     uint64_t most = options_batch_most(&db->options);
     if (count <= most)
@@ -272,18 +273,19 @@ static int check_batch(const firn *db, uint64_t count, firn_error *err)
     return FIRN_TOO_LARGE;
 }
 
-int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options, uint64_t *seq,
+int firn_write(tree *t, const firn_batch *batch, const firn_write_options *options, uint64_t *seq,
                firn_error *error)
 {
-    firn_durability durability;
-    int rc = begin_write(db, options, &durability, error);
+    store *db;
+    firn_durability durability = FIRN_DURABILITY_DEFAULT;
+    int rc = begin_write(t, options, &db, &durability, error);
     if (rc != FIRN_OK)
         return rc;
     if (!batch)
         return error_set(error, FIRN_INVALID, "the batch is NULL");
     if (firn_batch_count(batch) == 0) {
         if (seq)
-            *seq = firn_last_seq(db);
+            *seq = firn_last_seq(t);
         return FIRN_OK;
     }
     wal_request r;
@@ -297,22 +299,24 @@ int firn_write(firn *db, const firn_batch *batch, const firn_write_options *opti
     return rc;
 }
 
-int firn_sync(firn *db, firn_error *error)
+int firn_sync(tree *t, firn_error *error)
 {
-    int rc = store_check_handle(db, error);
+    store *db;
+    int rc = store_of(t, &db, error);
     if (rc != FIRN_OK || db->options.read_only)
         return rc;
     return firn_wal_sync(db->wal, error);
 }
 
-int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error)
+int firn_wait_durable(tree *t, uint64_t seq, uint32_t timeout_ms, firn_error *error)
 {
-    int rc = store_check_handle(db, error);
+    store *db;
+    int rc = store_of(t, &db, error);
     if (rc != FIRN_OK)
         return rc;
-    if (db->options.read_only && seq <= firn_last_seq(db)) {
+    if (db->options.read_only && seq <= firn_last_seq(t)) {
         /* The writing process syncs the store; we can neither do that nor see it happen. */
-        if (seq <= firn_durable_seq(db))
+        if (seq <= firn_durable_seq(t))
             return FIRN_OK;
         error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
         error_hint(error, "wait where it is written");
@@ -321,16 +325,16 @@ int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *e
     return firn_wal_wait_durable(db->wal, seq, timeout_ms, error);
 }
 
-uint64_t firn_last_seq(const firn *db)
+uint64_t firn_last_seq(const tree *t)
 {
-    return db ? atomic_load_explicit(&db->visible_seq, memory_order_acquire) : 0;
+    return t ? atomic_load_explicit(&t->store->visible_seq, memory_order_acquire) : 0;
 }
 
-uint64_t firn_durable_seq(const firn *db)
+uint64_t firn_durable_seq(const tree *t)
 {
-    if (!db)
+    if (!t)
         return 0;
     /* The log numbers its checkpoints, too: those are nothing that was written here. */
-    uint64_t durable = firn_wal_durable_seq(db->wal), last = firn_last_seq(db);
+    uint64_t durable = firn_wal_durable_seq(t->store->wal), last = firn_last_seq(t);
     return durable < last ? durable : last;
 }

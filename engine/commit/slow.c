@@ -10,7 +10,7 @@
 
 /* What is behind: *tables in level 0, *frozen memtables, those included that writes ahead may
  * freeze. */
-static firn_wait what_is_full(firn *db, uint32_t *tables, size_t *frozen) REQUIRES(db->state_mu)
+static firn_wait what_is_full(store *db, uint32_t *tables, size_t *frozen) REQUIRES(db->state_mu)
 {
     *tables = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
     *frozen = atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count +
@@ -18,7 +18,7 @@ static firn_wait what_is_full(firn *db, uint32_t *tables, size_t *frozen) REQUIR
     return slow_level0_full(*tables, *frozen) ? FIRN_WAIT_LEVEL0 : FIRN_WAIT_FLUSH;
 }
 
-static void what_writers_wait_for(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
+static void what_writers_wait_for(store *db, char *text, size_t size) REQUIRES(db->state_mu)
 {
     uint32_t tables;
     size_t frozen;
@@ -32,7 +32,7 @@ static void what_writers_wait_for(firn *db, char *text, size_t size) REQUIRES(db
 }
 
 /* Without a turn, a write asks only whether all must wait. */
-static bool has_room(firn *db, const room_turn *turn, uint32_t weight) REQUIRES(db->state_mu)
+static bool has_room(store *db, const room_turn *turn, uint32_t weight) REQUIRES(db->state_mu)
 {
     uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
     uint32_t frozen = atomic_load_explicit(&db->frozen, memory_order_relaxed);
@@ -42,7 +42,7 @@ static bool has_room(firn *db, const room_turn *turn, uint32_t weight) REQUIRES(
                      (db->ahead == 0 || slow_admits(pressure, frozen, db->ahead, weight)));
 }
 
-static int wait_for_room(firn *db, const room_turn *turn, uint32_t weight, firn_error *err)
+static int wait_for_room(store *db, const room_turn *turn, uint32_t weight, firn_error *err)
 {
     patience p = {0};
     uint32_t tables;
@@ -73,7 +73,7 @@ static int wait_for_room(firn *db, const room_turn *turn, uint32_t weight, firn_
 
 /* No more than DELAY_NS_MAX: too short to be told. All of it, whatever is told meanwhile: else many
  * writers would owe less the more of them there are. */
-static void sleep_ms(firn *db, uint32_t ms, firn_wait cause)
+static void sleep_ms(store *db, uint32_t ms, firn_wait cause)
 {
     patience p = {0};
     atomic_fetch_add_explicit(&db->slowed, 1, memory_order_relaxed);
@@ -88,7 +88,7 @@ static uint32_t told(const _Atomic uint32_t *figure)
     return atomic_load_explicit(figure, memory_order_relaxed);
 }
 
-static uint64_t delay_now(const firn *db, uint64_t bytes, firn_wait *cause)
+static uint64_t delay_now(const store *db, uint64_t bytes, firn_wait *cause)
 {
     bool for_flush;
     slow_state now = {.load = told(&db->load),
@@ -103,7 +103,7 @@ static uint64_t delay_now(const firn *db, uint64_t bytes, firn_wait *cause)
     return delay;
 }
 
-int slow_down(firn *db, uint64_t bytes, firn_error *err)
+int slow_down(store *db, uint64_t bytes, firn_error *err)
 {
     uint32_t pressure = atomic_load_explicit(&db->pressure, memory_order_relaxed);
     uint32_t load = atomic_load_explicit(&db->load, memory_order_relaxed);
@@ -124,7 +124,7 @@ int slow_down(firn *db, uint64_t bytes, firn_error *err)
     return FIRN_OK;
 }
 
-uint32_t room_needed(const firn *db, uint64_t bytes, uint64_t operations)
+uint32_t room_needed(const store *db, uint64_t bytes, uint64_t operations)
 {
     uint64_t share = db->mem_share, log = db->options.segment_bytes;
     bytes += operations * MEM_ENTRY_INDEX;
@@ -132,7 +132,7 @@ uint32_t room_needed(const firn *db, uint64_t bytes, uint64_t operations)
 }
 
 /* Behind all that wait. */
-static void begin_turn(firn *db, room_turn *turn)
+static void begin_turn(store *db, room_turn *turn)
 {
     mutex_lock(&db->state_mu);
     room_turn **at = &db->turns;
@@ -142,7 +142,7 @@ static void begin_turn(firn *db, room_turn *turn)
     mutex_unlock(&db->state_mu);
 }
 
-static void end_turn(firn *db, const room_turn *turn)
+static void end_turn(store *db, const room_turn *turn)
 {
     mutex_lock(&db->state_mu);
     room_turn **at = &db->turns;
@@ -154,7 +154,7 @@ static void end_turn(firn *db, const room_turn *turn)
     mutex_unlock(&db->state_mu);
 }
 
-int room_take(firn *db, uint32_t weight, firn_error *err)
+int room_take(store *db, uint32_t weight, firn_error *err)
 {
     room_turn turn = {NULL};
     begin_turn(db, &turn);
@@ -163,7 +163,7 @@ int room_take(firn *db, uint32_t weight, firn_error *err)
     return rc;
 }
 
-void room_give(firn *db, uint32_t weight)
+void room_give(store *db, uint32_t weight)
 {
     mutex_lock(&db->state_mu);
     db->ahead -= weight;

@@ -15,7 +15,7 @@
 
 enum { CHARGE_EVERY = 256, CHARGE_BYTES = 64 << 10 };
 
-static sst_compression compression_of(const firn *db, unsigned lvl)
+static sst_compression compression_of(const store *db, unsigned lvl)
 {
     switch (db->options.compression) {
     case FIRN_COMPRESSION_NONE:
@@ -30,7 +30,7 @@ static sst_compression compression_of(const firn *db, unsigned lvl)
     return lvl < PLAIN_LEVELS ? SST_COMPRESSION_NONE : SST_COMPRESSION_LZ4;
 }
 
-void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes)
+void build_init(build *b, store *db, unsigned lvl, uint64_t table_bytes)
 {
     *b = (build){.db = db, .level = lvl, .table_bytes = table_bytes};
 }
@@ -324,7 +324,7 @@ int build_list(const build *b, edit *e)
     return rc;
 }
 
-int build_commit(firn *db, int made, edit *e, mem *flushed, bool *stay, firn_error *err)
+int build_commit(store *db, int made, edit *e, mem *flushed, bool *stay, firn_error *err)
 {
     int rc = made == FIRN_OK ? store_commit_edit(db, e, flushed, err) : made;
     *stay = rc == FIRN_OK || (made == FIRN_OK && !error_curable(rc));

@@ -65,7 +65,7 @@ static bool cuts(void *ctx, const build *b, firn_slice key)
 /* What a job takes off the load (slow_load) while it runs. */
 static void begin_relief(job *j)
 {
-    const firn *db = j->db;
+    const store *db = j->db;
     j->worth = slow_worth(j->what.level == 0 ? j->what.counts[0] : 0, j->what.bytes_in,
                           schedule_unit(&db->rules, j->version));
     for (unsigned side = 0; side < 2; side++)
@@ -95,7 +95,7 @@ static void end_relief(job *j)
 /* Asked each BUILD_STOP_ENTRIES entries. */
 static bool closing(void *ctx)
 {
-    firn *db = ((surroundings *)ctx)->job->db;
+    store *db = ((surroundings *)ctx)->job->db;
     more_relief(((surroundings *)ctx)->job, BUILD_STOP_ENTRIES);
     mutex_lock(&db->state_mu);
     bool yes = db->closing;
@@ -126,7 +126,7 @@ static int open_inputs(const job *j, part *p, level sides[2], walk *out)
  * new version it would break V2 or E4, and no later open would take that. */
 static int check_outputs(const job *j, part *p)
 {
-    const firn *db = j->db;
+    const store *db = j->db;
     uint64_t flushed_seq = atomic_load_explicit(&db->flushed_seq, memory_order_acquire);
     firn_slice low = j->what.from, high = j->what.to;
     for (size_t i = 0; i < p->build.count; i++) {
@@ -317,7 +317,7 @@ static int list_outputs(const job *j, edit *e, uint64_t *bytes)
 
 static int rewrite(job *j, firn_error *err)
 {
-    firn *db = j->db;
+    store *db = j->db;
     edit e = {0};
     uint64_t bytes = 0;
     begin_relief(j);

@@ -25,7 +25,7 @@ static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
 {
     job j;
     int rc;
-    firn *db = t->db;
+    store *db = t->store;
     while ((rc = jobs_ask(t, q, &j, err)) == FIRN_OK) {
         bool asked = j.what.why == DUE_ASKED;
         rc = run_one(&j, q, done, err);
@@ -42,29 +42,26 @@ static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
     return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
 }
 
-/* One bucket after the other. */
-static int run_trees(firn *db, const schedule_request *q, firn_error *err)
+static int run_request(tree *t, schedule_request *q, firn_error *err)
 {
     buf done = {0};
-    int rc = FIRN_OK;
-    unsigned next = 0;
-    for (tree *t; rc == FIRN_OK && (t = jobs_hold(db, next)); jobs_let_go(t)) {
-        schedule_request of_tree = *q;
-        next = t->bucket + 1U;
-        rc = run_all(t, &of_tree, &done, err);
-    }
+    if (!jobs_hold(t))
+        return tree_dropped(t, err);
+    int rc = run_all(t, q, &done, err);
+    jobs_let_go(t);
     buf_release(&done);
     return rc;
 }
 
-int firn_compact(firn *db, const void *from, size_t from_size, const void *to, size_t to_size,
+int firn_compact(tree *t, const void *from, size_t from_size, const void *to, size_t to_size,
                  firn_error *error)
 {
-    int rc = store_check_handle(db, error);
+    store *db;
+    int rc = store_of(t, &db, error);
     if (rc == FIRN_OK && ((!from && from_size) || (!to && to_size)))
         rc = error_set(error, FIRN_INVALID, "a bound is NULL but has a size");
     if (rc == FIRN_OK)
-        rc = firn_flush(db, error);
+        rc = firn_flush(t, error);
     if (rc != FIRN_OK)
         return rc;
     firn_error why;
@@ -72,7 +69,7 @@ int firn_compact(firn *db, const void *from, size_t from_size, const void *to, s
     schedule_request q = {.from = slice_of(from, from_size),
                           .to = slice_of(to, to_size),
                           .seq = atomic_load_explicit(&db->flushed_seq, memory_order_acquire)};
-    rc = run_trees(db, &q, &why);
+    rc = run_request(t, &q, &why);
     cleaner_wait(&db->cleaner); /* what was replaced is gone from the disk */
     if (rc == FIRN_END)
         rc = error_set(&why, FIRN_INVALID, "the store is being closed");

@@ -40,14 +40,14 @@ typedef struct attempt {
 #define IDLE_MS       10000 /* without any: a memtable that is worth it is flushed */
 #define DAMAGE_PAUSES 60    /* times as long a pause: up to ten minutes */
 
-static bool works(const firn *db) REQUIRES(db->state_mu)
+static bool works(const store *db) REQUIRES(db->state_mu)
 {
     return !db->closing && db->background_status == FIRN_OK && !db->compaction_rests;
 }
 
 /* Has the worker slept for so long? Real time, as cond_wait_ms measures it, whatever file system
  * the store is on. */
-static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->state_mu)
+static bool sleep_until(store *db, uint64_t start_us, uint64_t ms) REQUIRES(db->state_mu)
 {
     uint64_t passed = (fs_mono_us(fs_posix()) - start_us) / 1000;
     if (passed < ms)
@@ -56,7 +56,7 @@ static bool sleep_until(firn *db, uint64_t start_us, uint64_t ms) REQUIRES(db->s
 }
 
 /* A caller may wait for what the next attempt finds. */
-static uint64_t pause_now(const firn *db, uint64_t ms) REQUIRES(db->state_mu)
+static uint64_t pause_now(const store *db, uint64_t ms) REQUIRES(db->state_mu)
 {
     return (db->settlers || db->compaction_asked) && ms > RETRY_MS ? RETRY_MS : ms;
 }
@@ -69,7 +69,7 @@ static uint64_t pause_behind(int rc, unsigned failures)
     return retry_pause_ms(failures) * (lasts ? DAMAGE_PAUSES : 1);
 }
 
-static calm_time time_now(const firn *db)
+static calm_time time_now(const store *db)
 {
     return (calm_time){fs_mono_us(fs_posix()),
                        atomic_load_explicit(&db->newest_seq, memory_order_relaxed),
@@ -79,7 +79,7 @@ static calm_time time_now(const firn *db)
 /* A window of the first worker has ended. True: it is to look for what can wait. An idle store is
  * flushed behind silence alone: beside a trickle, each window would leave a small table, to be
  * merged with all that it overlaps. */
-static bool is_calm(firn *db, compactor *c) REQUIRES(db->state_mu)
+static bool is_calm(store *db, compactor *c) REQUIRES(db->state_mu)
 {
     calm_time now = time_now(db);
     calm_kind found = calm_end(&c->watch, &now, db->mem_share / CALM_PART);
@@ -99,7 +99,7 @@ static bool is_calm(firn *db, compactor *c) REQUIRES(db->state_mu)
 
 /* The first worker is about to sleep. The changes that a trickle of writes makes do not put the
  * calm off: each is looked at, and the window goes on. */
-static void watch_writers(firn *db, compactor *c) REQUIRES(db->state_mu)
+static void watch_writers(store *db, compactor *c) REQUIRES(db->state_mu)
 {
     calm_time now = time_now(db);
     calm_resume(&c->watch, &now, CALM_MS * 1000);
@@ -108,7 +108,7 @@ static void watch_writers(firn *db, compactor *c) REQUIRES(db->state_mu)
 /* Sleeps until there may be something to do. False: there never will be. */
 static bool wait_for_work(compactor *c)
 {
-    firn *db = c->db;
+    store *db = c->db;
     uint64_t start = fs_mono_us(fs_posix());
     mutex_lock(&db->state_mu);
     watch_writers(db, c);
@@ -139,7 +139,7 @@ static bool wait_for_work(compactor *c)
 }
 
 /* Writers are slowed by level 0, which what has failed has nothing to do with. */
-static bool level0_presses(const firn *db, const attempt *a)
+static bool level0_presses(const store *db, const attempt *a)
 {
     uint32_t tables = atomic_load_explicit(&db->pressure, memory_order_relaxed) & ~PRESSURE_STOP;
     return a->deep && tables > L0_SLOW_AT;
@@ -147,7 +147,7 @@ static bool level0_presses(const firn *db, const attempt *a)
 
 /* The whole time, whatever else happens: workers that wait for space would otherwise wake each
  * other at once. */
-static void pause_fully(firn *db, const attempt *a, uint64_t ms)
+static void pause_fully(store *db, const attempt *a, uint64_t ms)
 {
     uint64_t start = fs_mono_us(fs_posix());
     mutex_lock(&db->state_mu);
@@ -159,7 +159,7 @@ static void pause_fully(firn *db, const attempt *a, uint64_t ms)
     mutex_unlock(&db->state_mu);
 }
 
-static void note_failure(firn *db, attempt *a, int rc, const firn_error *err)
+static void note_failure(store *db, attempt *a, int rc, const firn_error *err)
 {
     a->again = error_curable(rc) || a->fault == FAULT_OUTPUT || a->fault == FAULT_INPUT;
     if (a->fault == FAULT_FOLDER)
@@ -188,7 +188,7 @@ static void note_calm_work(compactor *c, uint64_t from_us)
 
 /* Nothing is to be done any more, perhaps because a caller has compacted it: that is as good as
  * having done it. But a look that is not calm does not see what has failed in a calm. */
-static bool is_well(firn *db, const attempt *a, int rc)
+static bool is_well(store *db, const attempt *a, int rc)
 {
     bool nothing = rc == FIRN_NOT_FOUND && !a->others;
     mutex_lock(&db->state_mu);
@@ -203,7 +203,7 @@ static bool is_well(firn *db, const attempt *a, int rc)
 
 /* One job, if there is one; its outcome is noted, and its claim given up. FIRN_NOT_FOUND: there is
  * none. */
-static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
+static int work_once(store *db, bool calm, attempt *a, firn_error *err)
 {
     job j;
     *a = (attempt){.calm = calm};
@@ -230,7 +230,7 @@ static int work_once(firn *db, bool calm, attempt *a, firn_error *err)
 static void compactor_run(void *arg)
 {
     compactor *c = arg;
-    firn *db = c->db;
+    store *db = c->db;
     unsigned failures = 0;
     /* writers and readers come first; they are slowed when a worker gets too little */
     thread_give_way();
@@ -262,7 +262,7 @@ static void compactor_run(void *arg)
     }
 }
 
-int compactors_start(firn *db, firn_error *err)
+int compactors_start(store *db, firn_error *err)
 {
     unsigned count = thread_cpus() > 1 ? COMPACTORS_MOST : 1;
     int rc = 0;
@@ -277,7 +277,7 @@ int compactors_start(firn *db, firn_error *err)
     return rc == 0 ? FIRN_OK : error_thread(err, db->dir->path, rc);
 }
 
-void compactors_stop(firn *db)
+void compactors_stop(store *db)
 {
     mutex_lock(&db->jobs_mu);
     cond_broadcast(&db->jobs_changed); /* callers that wait see that the store is being closed */
@@ -288,7 +288,7 @@ void compactors_stop(firn *db)
 
 /* Nothing has changed since it was found that there is nothing to do. Otherwise notes when it
  * looks. */
-static bool is_done_inline(firn *db, bool calm, uint64_t *epoch)
+static bool is_done_inline(store *db, bool calm, uint64_t *epoch)
 {
     mutex_lock(&db->state_mu);
     bool done = db->compaction_rests || (!calm && db->idle_epoch == db->work_epoch);
@@ -297,7 +297,7 @@ static bool is_done_inline(firn *db, bool calm, uint64_t *epoch)
     return done;
 }
 
-int compact_inline(firn *db, bool calm, firn_error *err)
+int compact_inline(store *db, bool calm, firn_error *err)
 {
     uint64_t epoch;
     while (!is_done_inline(db, calm, &epoch)) {
@@ -315,7 +315,7 @@ int compact_inline(firn *db, bool calm, firn_error *err)
     return FIRN_OK;
 }
 
-bool compaction_is_idle(const firn *db)
+bool compaction_is_idle(const store *db)
 {
     return db->compaction_rests || (db->compacting == 0 && db->idle_epoch == db->work_epoch);
 }

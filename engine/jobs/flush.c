@@ -32,7 +32,7 @@ static bool always_below(void *ctx, firn_slice key)
  * entries than they have written since, it leaves them the processor that they want. Where they
  * are faster, it says how far it has come (slow_flush_delay_ns). */
 typedef struct pace {
-    firn *db;
+    store *db;
     uint64_t flushed; /* the last number of the memtable */
     uint64_t entries; /* that the memtable has */
     uint64_t before;  /* of the tables before this one */
@@ -47,12 +47,12 @@ static bool is_behind(void *ctx, uint64_t entries)
     atomic_store_explicit(&p->db->flush_done,
                           (uint32_t)((done < 1 ? done : 1) * SLOW_FLUSH_READ * SLOW_ONE),
                           memory_order_relaxed);
-    return firn_last_seq(p->db) - p->flushed > p->read;
+    return firn_last_seq(&p->db->main) - p->flushed > p->read;
 }
 
 static int write_table(pace *p, mem *m, build *b, firn_error *err)
 {
-    firn *db = p->db;
+    store *db = p->db;
     buf snapshots = {0};
     build_rules rules = {
         .snapshots = &snapshots, .ctx = p, .lies_below = always_below, .hurries = is_behind};
@@ -76,7 +76,7 @@ static int write_table(pace *p, mem *m, build *b, firn_error *err)
 
 /* Steps 4 and 5. The flush itself stands, so a failure here only means that the log stays longer.
  */
-static void give_up_log(firn *db, uint64_t flushed, uint64_t covered_no)
+static void give_up_log(store *db, uint64_t flushed, uint64_t covered_no)
 {
     firn_error err = {0};
     uint64_t checkpoint = 0;
@@ -98,7 +98,7 @@ typedef struct flushing {
 } flushing;
 
 /* Under flush_mu no tree ends. */
-static bool is_there(firn *db, uint8_t bucket) REQUIRES(db->flush_mu)
+static bool is_there(store *db, uint8_t bucket) REQUIRES(db->flush_mu)
 {
     mutex_lock(&db->state_mu);
     bool yes = db->trees[bucket] != NULL;
@@ -107,7 +107,7 @@ static bool is_there(firn *db, uint8_t bucket) REQUIRES(db->flush_mu)
 }
 
 /* Entries of a bucket that has been dropped go with the log. */
-static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
+static int write_tables(store *db, mem *m, flushing *f, edit *e, firn_error *err)
     REQUIRES(db->flush_mu)
 {
     pace keep = {.db = db, .flushed = e->flushed_seq, .entries = mem_entries(m)};
@@ -133,7 +133,7 @@ static int write_tables(firn *db, mem *m, flushing *f, edit *e, firn_error *err)
     return rc;
 }
 
-static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
+static int flush_mem(store *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
 {
     flushing f = {0};
     uint64_t flushed = atomic_load_explicit(&m->seq_last, memory_order_relaxed);
@@ -155,7 +155,7 @@ static int flush_mem(firn *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
     return rc;
 }
 
-int flush_oldest(firn *db, bool *did, firn_error *err)
+int flush_oldest(store *db, bool *did, firn_error *err)
 {
     patience p = {0};
     *did = false;

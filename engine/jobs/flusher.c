@@ -25,7 +25,7 @@ uint64_t retry_pause_ms(unsigned failures)
 
 /* The attempt has failed. The pause ends early when a caller asks for the next one. Real time, as
  * cond_wait_ms measures it, whatever file system the store is on. */
-static void pause_before_flush(firn *db, unsigned failures)
+static void pause_before_flush(store *db, unsigned failures)
 {
     uint64_t started = fs_mono_us(fs_posix()), passed_ms = 0;
     mutex_lock(&db->state_mu);
@@ -45,7 +45,7 @@ static void pause_before_flush(firn *db, unsigned failures)
     16 /* of its share: what an idle store's memtable has or hides at least, to be flushed */
 
 /* How much of the tables so many entries may hide, if they are as large as those there. */
-static double may_hide(firn *db, uint64_t entries) REQUIRES(db->state_mu)
+static double may_hide(store *db, uint64_t entries) REQUIRES(db->state_mu)
 {
     uint64_t bytes = 0, held = 0;
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
@@ -62,7 +62,7 @@ static double may_hide(firn *db, uint64_t entries) REQUIRES(db->state_mu)
 /* Is the active memtable worth it? The leader may have rotated since that was asked for: what is
  * active now has not reached its share. An idle store has time for less: a part of it, or what
  * hides as much, as tombstones of large values do. */
-static bool is_worth_rotating(firn *db) REQUIRES(db->state_mu)
+static bool is_worth_rotating(store *db) REQUIRES(db->state_mu)
 {
     const mem *m = atomic_load_explicit(&db->main.view, memory_order_relaxed)->active;
     uint64_t entries = m ? mem_entries(m) : 0;
@@ -76,7 +76,7 @@ static bool is_worth_rotating(firn *db) REQUIRES(db->state_mu)
 }
 
 /* Rotates the log if that was asked for. */
-static int rotate_wanted(firn *db, firn_error *err)
+static int rotate_wanted(store *db, firn_error *err)
 {
     mutex_lock(&db->state_mu);
     bool wanted = db->rotation_wanted, idle = db->idle_rotation;
@@ -98,7 +98,7 @@ static int rotate_wanted(firn *db, firn_error *err)
 
 /* Waits for something to flush or to reap: rest, which holds up no call. False: closing, or
  * flushing has failed for good. */
-static bool wait_for_flush(firn *db)
+static bool wait_for_flush(store *db)
 {
     mutex_lock(&db->state_mu);
     db->flushing = false;
@@ -120,7 +120,7 @@ static bool wait_for_flush(firn *db)
 }
 
 /* As much memory as the oldest memtable has, for one that comes. */
-static void fill_pool(firn *db)
+static void fill_pool(store *db)
 {
     view *v = store_view(db);
     if (v->frozen_count)
@@ -130,7 +130,7 @@ static void fill_pool(firn *db)
 
 static void flusher_run(void *arg)
 {
-    firn *db = arg;
+    store *db = arg;
     unsigned failures = 0;
     patience_own_thread();
     while (wait_for_flush(db)) {
@@ -152,7 +152,7 @@ static void flusher_run(void *arg)
     }
 }
 
-int workers_start(firn *db, firn_error *err)
+int workers_start(store *db, firn_error *err)
 {
     if (db->inline_work) {
         db->work_behind = work_inline;
@@ -164,14 +164,14 @@ int workers_start(firn *db, firn_error *err)
     return rc == 0 ? compactors_start(db, err) : error_thread(err, db->dir->path, rc);
 }
 
-static void what_closing_waits_for(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
+static void what_closing_waits_for(store *db, char *text, size_t size) REQUIRES(db->state_mu)
 {
     snprintf(text, size,
              "until work in the background has ended, to close the store: %s%u compactions",
              db->flushing ? "a flush and " : "", db->compacting);
 }
 
-void workers_stop(firn *db)
+void workers_stop(store *db)
 {
     patience p = {0};
     mutex_lock(&db->state_mu);
@@ -190,7 +190,7 @@ void workers_stop(firn *db)
     cleaner_stop(&db->cleaner); /* last: the others give it work */
 }
 
-int flush_inline(firn *db, firn_error *err)
+int flush_inline(store *db, firn_error *err)
 {
     int rc = store_writable(db, err);
     if (rc != FIRN_OK)
@@ -205,7 +205,7 @@ int flush_inline(firn *db, firn_error *err)
     return rc;
 }
 
-int work_inline(firn *db, firn_error *err)
+int work_inline(store *db, firn_error *err)
 {
     firn_error local = {0};
     if (!db->inline_work)

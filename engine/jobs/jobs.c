@@ -18,7 +18,7 @@ static void sight_release(sight *s)
 }
 
 /* What running jobs may still write is not free. What cannot be asked is tried. */
-static uint64_t free_bytes(firn *db) REQUIRES(db->jobs_mu)
+static uint64_t free_bytes(store *db) REQUIRES(db->jobs_mu)
 {
     fs_space space = {0};
     if (fs_dir_space(db->dir, &space, NULL) != FIRN_OK)
@@ -38,7 +38,7 @@ static bool is_in_the_way(const job *j, uint64_t ticket)
 }
 
 /* Under jobs_mu: a claim that is gone has changed the view that is seen here. */
-static int look_around(firn *db, const tree *t, const version *v, uint64_t ticket, sight *s)
+static int look_around(store *db, const tree *t, const version *v, uint64_t ticket, sight *s)
     REQUIRES(db->jobs_mu)
 {
     *s = (sight){.state = {.version = v}};
@@ -55,7 +55,7 @@ static int look_around(firn *db, const tree *t, const version *v, uint64_t ticke
     return rc;
 }
 
-static void enter(firn *db, job *j) REQUIRES(db->jobs_mu)
+static void enter(store *db, job *j) REQUIRES(db->jobs_mu)
 {
     j->claim = schedule_claim(&j->what);
     j->next = db->jobs;
@@ -63,7 +63,7 @@ static void enter(firn *db, job *j) REQUIRES(db->jobs_mu)
     j->tree->held++;
 }
 
-static void leave(firn *db, const job *j) REQUIRES(db->jobs_mu)
+static void leave(store *db, const job *j) REQUIRES(db->jobs_mu)
 {
     job **at = &db->jobs;
     while (*at != j)
@@ -91,7 +91,7 @@ static version *version_now(tree *t)
     return v;
 }
 
-static int no_room(const firn *db, const job *j, uint64_t free_now, firn_error *err)
+static int no_room(const store *db, const job *j, uint64_t free_now, firn_error *err)
 {
     error_file(err, FIRN_NO_SPACE, db->dir->path, FIRN_NO_OFFSET,
                "a compaction of level %u may need %" PRIu64 " bytes, and %" PRIu64 " are free",
@@ -101,7 +101,7 @@ static int no_room(const firn *db, const job *j, uint64_t free_now, firn_error *
 }
 
 /* What is due in one tree. *free_now: what there was room for. */
-static int next_of(firn *db, tree *t, bool calm, job *out, uint64_t *free_now, firn_error *err)
+static int next_of(store *db, tree *t, bool calm, job *out, uint64_t *free_now, firn_error *err)
     REQUIRES(db->jobs_mu)
 {
     sight s;
@@ -129,7 +129,7 @@ static int next_of(firn *db, tree *t, bool calm, job *out, uint64_t *free_now, f
 }
 
 /* The first tree from bucket `from` on in which jobs may begin; it stays while jobs_mu is held. */
-static tree *tree_from(firn *db, unsigned from) REQUIRES(db->jobs_mu)
+static tree *tree_from(store *db, unsigned from) REQUIRES(db->jobs_mu)
 {
     tree *found = NULL;
     mutex_lock(&db->state_mu);
@@ -142,7 +142,7 @@ static tree *tree_from(firn *db, unsigned from) REQUIRES(db->jobs_mu)
 
 /* The bucket in which the search for a job begins: the one whose level 0 slows writers most, or, if
  * none does, the one whose turn it is. */
-static unsigned first_turn(firn *db) REQUIRES(db->jobs_mu)
+static unsigned first_turn(store *db) REQUIRES(db->jobs_mu)
 {
     unsigned first = db->turn;
     size_t most = L0_SLOW_AT;
@@ -161,7 +161,7 @@ static unsigned first_turn(firn *db) REQUIRES(db->jobs_mu)
     return first;
 }
 
-int jobs_next(firn *db, bool calm, job *out, bool *others, firn_error *err)
+int jobs_next(store *db, bool calm, job *out, bool *others, firn_error *err)
 {
     int rc = FIRN_NOT_FOUND, full = FIRN_NOT_FOUND;
     uint64_t free_now = 0;
@@ -187,25 +187,25 @@ int jobs_next(firn *db, bool calm, job *out, bool *others, firn_error *err)
     return rc == FIRN_NOT_FOUND ? full : rc;
 }
 
-tree *jobs_hold(firn *db, unsigned from)
+bool jobs_hold(tree *t)
 {
+    store *db = t->store;
     mutex_lock(&db->jobs_mu);
-    tree *t = tree_from(db, from);
-    if (t)
-        t->held++;
+    bool may = !t->ending;
+    t->held += may;
     mutex_unlock(&db->jobs_mu);
-    return t;
+    return may;
 }
 
 void jobs_let_go(tree *t)
 {
-    mutex_lock(&t->db->jobs_mu);
+    mutex_lock(&t->store->jobs_mu);
     t->held--;
-    cond_broadcast(&t->db->jobs_changed);
-    mutex_unlock(&t->db->jobs_mu);
+    cond_broadcast(&t->store->jobs_changed);
+    mutex_unlock(&t->store->jobs_mu);
 }
 
-static bool is_closing(firn *db)
+static bool is_closing(store *db)
 {
     mutex_lock(&db->state_mu);
     bool yes = db->closing;
@@ -214,7 +214,7 @@ static bool is_closing(firn *db)
 }
 
 /* One look. FIRN_END: `out` is entered as one that waits. */
-static int ask_once(firn *db, tree *t, schedule_request *q, job *out) REQUIRES(db->jobs_mu)
+static int ask_once(store *db, tree *t, schedule_request *q, job *out) REQUIRES(db->jobs_mu)
 {
     sight s;
     out->version = version_now(t);
@@ -233,7 +233,7 @@ static int ask_once(firn *db, tree *t, schedule_request *q, job *out) REQUIRES(d
 int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
 {
     int rc = FIRN_NOT_FOUND;
-    firn *db = t->db;
+    store *db = t->store;
     patience p = {0};
     *out = (job){.db = db, .tree = t};
     mutex_lock(&db->jobs_mu);
@@ -265,7 +265,7 @@ int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
     return rc;
 }
 
-void jobs_end(firn *db, job *j)
+void jobs_end(store *db, job *j)
 {
     mutex_lock(&db->jobs_mu);
     leave(db, j);
@@ -278,7 +278,7 @@ void jobs_end(firn *db, job *j)
 /* ---- Parts ---- */
 
 /* Takes the next part of a job, and does it without the lock. */
-static bool do_a_part(firn *db, job *j) REQUIRES(db->jobs_mu)
+static bool do_a_part(store *db, job *j) REQUIRES(db->jobs_mu)
 {
     if (j->part_failed || j->part_next >= j->part_count)
         return false;
@@ -293,7 +293,7 @@ static bool do_a_part(firn *db, job *j) REQUIRES(db->jobs_mu)
     return true;
 }
 
-bool jobs_help(firn *db)
+bool jobs_help(store *db)
 {
     bool did = false;
     mutex_lock(&db->jobs_mu);
@@ -317,7 +317,7 @@ static const part *failed_part(const job *j)
 
 int jobs_run_parts(job *j, firn_error *err)
 {
-    firn *db = j->db;
+    store *db = j->db;
     patience rest = {0};
     if (j->part_count > 1)
         store_ring(db);

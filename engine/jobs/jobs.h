@@ -37,7 +37,7 @@ typedef struct part {
 } part;
 
 struct job {
-    firn *db;
+    store *db;
     tree *tree;
     schedule_job what;
     version *version; /* a reference: keeps the inputs, and tells what lies below */
@@ -66,18 +66,18 @@ struct job {
  * slows writers: it comes first. FIRN_NOT_FOUND: nothing is
  * due, or (*others) jobs that run stand in its way; FIRN_NO_SPACE: described, nothing was written.
  */
-int jobs_next(firn *db, bool calm, job *out, bool *others, firn_error *err);
-/* The first tree from bucket `from` on in which jobs may begin; NULL: there is none. It stays until
- * it is let go. */
-tree *jobs_hold(firn *db, unsigned from);
+int jobs_next(store *db, bool calm, job *out, bool *others, firn_error *err);
+/* The tree takes jobs, and is not dropped, until it is let go. False: it is being dropped, or was.
+ */
+bool jobs_hold(tree *t);
 void jobs_let_go(tree *t);
 /* The next job of a caller's request in a tree that it holds. Waits for what is in its way.
  * FIRN_NOT_FOUND; FIRN_END: the store is being closed. */
 int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err);
 /* Gives up the claim of a job, whatever became of it, and releases it. */
-void jobs_end(firn *db, job *j);
+void jobs_end(store *db, job *j);
 /* Does a part of a job that another thread runs. False: there is none. */
-bool jobs_help(firn *db);
+bool jobs_help(store *db);
 /* All parts, with the workers that help. The status of the first that failed. */
 int jobs_run_parts(job *j, firn_error *err);
 

@@ -6,7 +6,7 @@
 #include <jobs/work.h>
 #include <store/store.h>
 
-static void what_callers_wait_for(firn *db, char *text, size_t size) REQUIRES(db->state_mu)
+static void what_callers_wait_for(store *db, char *text, size_t size) REQUIRES(db->state_mu)
 {
     const view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     snprintf(
@@ -19,7 +19,7 @@ static void what_callers_wait_for(firn *db, char *text, size_t size) REQUIRES(db
 
 /* An attempt has failed that is newer than the `known` ones. Those of the flusher have been asked
  * for. */
-static bool has_failed(const firn *db, unsigned work, uint64_t known) REQUIRES(db->state_mu)
+static bool has_failed(const store *db, unsigned work, uint64_t known) REQUIRES(db->state_mu)
 {
     return db->stuck[work].status != FIRN_OK &&
            (work == WORK_FLUSH || db->compaction_stuck_at > known);
@@ -28,7 +28,7 @@ static bool has_failed(const firn *db, unsigned work, uint64_t known) REQUIRES(d
 /* Waits until `done` says so, or background work cannot go on: work up to `last` is waited for.
  * Neither is given up before an attempt that began behind the call has failed: of compactions one
  * behind the first `known`. */
-static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t arg,
+static int wait_until(store *db, bool (*done)(store *db, uint64_t arg), uint64_t arg,
                       background_work last, uint64_t known, firn_error *err)
 {
     int rc = FIRN_OK;
@@ -60,13 +60,13 @@ static int wait_until(firn *db, bool (*done)(firn *db, uint64_t arg), uint64_t a
     return rc;
 }
 
-static bool is_flushed(firn *db, uint64_t seq)
+static bool is_flushed(store *db, uint64_t seq)
 {
     return atomic_load_explicit(&db->main.view, memory_order_relaxed)->frozen_count == 0 ||
            atomic_load_explicit(&db->flushed_seq, memory_order_acquire) >= seq;
 }
 
-static bool is_settled(firn *db, uint64_t unused) REQUIRES(db->state_mu)
+static bool is_settled(store *db, uint64_t unused) REQUIRES(db->state_mu)
 {
     (void)unused;
     view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
@@ -75,7 +75,7 @@ static bool is_settled(firn *db, uint64_t unused) REQUIRES(db->state_mu)
 
 /* What becomes of the compaction behind it is not the flush's outcome, unless it has stopped
  * everything. */
-static int flush_and_go_on(firn *db, firn_error *err)
+static int flush_and_go_on(store *db, firn_error *err)
 {
     firn_error behind = {0};
     int rc = flush_inline(db, err);
@@ -88,15 +88,16 @@ static int flush_and_go_on(firn *db, firn_error *err)
     return rc;
 }
 
-int firn_flush(firn *db, firn_error *error)
+int firn_flush(tree *t, firn_error *error)
 {
+    store *db;
     firn_error why;
-    int rc = store_check_handle(db, error);
+    int rc = store_of(t, &db, error);
     if (rc == FIRN_OK && db->options.read_only)
-        rc = error_set(error, FIRN_READ_ONLY, "the store was opened for reading only");
+        rc = store_read_only(error);
     if (rc != FIRN_OK)
         return rc;
-    uint64_t target = firn_last_seq(db);
+    uint64_t target = firn_last_seq(t);
     error_clear(&why);
     rc = store_rotate(db, &why);
     if (rc == FIRN_OK)
@@ -107,7 +108,7 @@ int firn_flush(firn *db, firn_error *error)
 
 /* While a caller waits, workers do what can wait, too. Returns how many attempts of compactions had
  * begun. */
-static uint64_t expect_calm(firn *db, int change)
+static uint64_t expect_calm(store *db, int change)
 {
     mutex_lock(&db->state_mu);
     db->settlers += change;
@@ -118,15 +119,16 @@ static uint64_t expect_calm(firn *db, int change)
     return begun;
 }
 
-static int settle_inline(firn *db, firn_error *err)
+static int settle_inline(store *db, firn_error *err)
 {
     int rc = flush_inline(db, err);
     return rc == FIRN_OK ? compact_inline(db, true, err) : rc;
 }
 
-int firn_settle(firn *db, firn_error *error)
+int firn_settle(tree *t, firn_error *error)
 {
-    int rc = store_check_handle(db, error);
+    store *db;
+    int rc = store_of(t, &db, error);
     if (rc != FIRN_OK || db->options.read_only)
         return rc;
     firn_error why;

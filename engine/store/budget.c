@@ -8,7 +8,7 @@
 #include <store/load.h>
 #include <store/store.h>
 
-void store_check_share(firn *db, mem *m)
+void store_check_share(store *db, mem *m)
 {
     if (m->full || mem_bytes(m) < db->mem_share)
         return;
@@ -19,7 +19,7 @@ void store_check_share(firn *db, mem *m)
     mutex_unlock(&db->state_mu);
 }
 
-void store_tell_filled(firn *db, const mem *m)
+void store_tell_filled(store *db, const mem *m)
 {
     if (__builtin_expect(atomic_load_explicit(&db->frozen, memory_order_relaxed) < FROZEN_MAX, 1))
         return;
@@ -30,7 +30,7 @@ void store_tell_filled(firn *db, const mem *m)
                           memory_order_relaxed);
 }
 
-void store_want_idle_rotation(firn *db)
+void store_want_idle_rotation(store *db)
 {
     db->rotation_wanted = db->idle_rotation = true;
     cond_broadcast(&db->state_changed);
@@ -38,15 +38,15 @@ void store_want_idle_rotation(firn *db)
 
 static void trim(dead *d)
 {
-    firn *db = (firn *)(void *)((char *)d - offsetof(firn, trim));
+    store *db = (store *)(void *)((char *)d - offsetof(store, trim));
     /* First: what is loaded from here on is another sweep's. */
     atomic_store(&db->trim_given, false);
     sst_cache_trim(db->cache);
 }
 
-void store_ask_trim(void *store)
+void store_ask_trim(void *ctx)
 {
-    firn *db = store;
+    store *db = ctx;
     if (!atomic_load_explicit(&db->trim_given, memory_order_relaxed) &&
         !atomic_exchange(&db->trim_given, true))
         cleaner_give(&db->cleaner, &db->trim, trim);

@@ -8,18 +8,18 @@
 #include <store/store.h>
 #include <tree/version_build.h>
 
-uint64_t store_next_file_no(firn *db)
+uint64_t store_next_file_no(store *db)
 {
     return atomic_fetch_add_explicit(&db->next_file_no, 1, memory_order_relaxed);
 }
 
-int store_check_held(firn *db, firn_error *err)
+int store_check_held(store *db, firn_error *err)
 {
     return fs_dir_held(db->dir, db->lock, err);
 }
 
 /* All buckets and their versions. */
-static int take_state(firn *db, manifest_state *s) REQUIRES(db->manifest_mu)
+static int take_state(store *db, manifest_state *s) REQUIRES(db->manifest_mu)
 {
     int rc = FIRN_OK;
     s->bucket_limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
@@ -42,7 +42,7 @@ static int take_state(firn *db, manifest_state *s) REQUIRES(db->manifest_mu)
  * that holds nothing but the present state. Failing before the new one has its name changes
  * nothing; failing behind that, it is unknown which of the two the next open finds, so neither may
  * get another edit. */
-static int renew_manifest(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
+static int renew_manifest(store *db, firn_error *err) REQUIRES(db->manifest_mu)
 {
     uint64_t limit =
         db->manifest_limit > MANIFEST_REWRITE_BYTES ? db->manifest_limit : MANIFEST_REWRITE_BYTES;
@@ -84,7 +84,7 @@ static int renew_manifest(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
     return rc;
 }
 
-static void decide_mapping(firn *db) REQUIRES(db->manifest_mu)
+static void decide_mapping(store *db) REQUIRES(db->manifest_mu)
 {
     const version *versions[TREES_MAX];
     size_t count = 0;
@@ -99,7 +99,7 @@ static void decide_mapping(firn *db) REQUIRES(db->manifest_mu)
 /* The versions that an edit makes of the present ones. An edit that makes no version of a store is
  * not written: opening would refuse the manifest. Another process may have changed what a merge
  * has read. */
-static int make_versions(firn *db, const edit *e, next_versions *next, firn_error *err)
+static int make_versions(store *db, const edit *e, next_versions *next, firn_error *err)
     REQUIRES(db->manifest_mu)
 {
     bucket_set changed = {0};
@@ -122,7 +122,7 @@ static int make_versions(firn *db, const edit *e, next_versions *next, firn_erro
 
 /* An edit that is durable cannot be taken back, so nothing behind its commit may fail: what the new
  * view takes is reserved before. */
-static int write_edit(firn *db, const edit *e, mem *flushed, const next_versions *next,
+static int write_edit(store *db, const edit *e, mem *flushed, const next_versions *next,
                       firn_error *err) REQUIRES(db->manifest_mu)
 {
     int rc = store_check_held(db, err);
@@ -142,12 +142,12 @@ static int write_edit(firn *db, const edit *e, mem *flushed, const next_versions
     store_install_versions(db, flushed, next);
     decide_mapping(db);
     if (db->installed)
-        db->installed(db->installed_ctx, db, e);
+        db->installed(db->installed_ctx, &db->main, e);
     return FIRN_OK;
 }
 
 /* The next open would not take a manifest with a greater number than FILE_NO_MAX. */
-int store_check_file_no(const firn *db, firn_error *err)
+int store_check_file_no(const store *db, firn_error *err)
 {
     if (atomic_load_explicit(&db->next_file_no, memory_order_relaxed) <= FILE_NO_LAST)
         return FIRN_OK;
@@ -159,7 +159,7 @@ int store_check_file_no(const firn *db, firn_error *err)
 }
 
 /* No edit goes into the file of an earlier life. */
-static int replace_worn(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
+static int replace_worn(store *db, firn_error *err) REQUIRES(db->manifest_mu)
 {
     if (!manifest_is_worn(db->manifest))
         return FIRN_OK;
@@ -167,14 +167,14 @@ static int replace_worn(firn *db, firn_error *err) REQUIRES(db->manifest_mu)
     return rc == FIRN_OK && manifest_is_worn(db->manifest) ? err->status : rc;
 }
 
-void store_note_manifest(firn *db)
+void store_note_manifest(store *db)
 {
     if (db->manifest)
         atomic_store_explicit(&db->manifest_bytes, manifest_bytes(db->manifest),
                               memory_order_relaxed);
 }
 
-int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
+int store_commit_held(store *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
 {
     next_versions next = {0};
     later->status = FIRN_OK;
@@ -196,7 +196,7 @@ int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_e
     return rc;
 }
 
-void store_note_commit(firn *db, int rc, const firn_error *later, const firn_error *err)
+void store_note_commit(store *db, int rc, const firn_error *later, const firn_error *err)
 {
     /* A failed manifest stops background work, no matter which caller wrote the edit. */
     if (rc != FIRN_OK && !error_curable(rc))
@@ -205,7 +205,7 @@ void store_note_commit(firn *db, int rc, const firn_error *later, const firn_err
         store_background_error(db, WORK_FLUSH, FIRN_IO, later);
 }
 
-int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err)
+int store_commit_edit(store *db, edit *e, mem *flushed, firn_error *err)
 {
     firn_error local = {0}, later = {0};
     if (!err)

@@ -6,17 +6,26 @@
 
 #include <store/store.h>
 
-int store_check_handle(const firn *db, firn_error *err)
+int store_of(const tree *handle, store **out, firn_error *err)
 {
-    if (!db)
+    *out = NULL;
+    if (!handle)
         return error_set(err, FIRN_INVALID, "the store handle is NULL");
-    if (store_is_parents(db)) {
+    if (store_is_parents(handle->store)) {
         error_set(err, FIRN_INVALID,
                   "the store was opened before fork and cannot be used in the child");
         error_hint(err, "open the store in the child after the parent has closed it");
         return FIRN_INVALID;
     }
+    *out = handle->store;
     return FIRN_OK;
+}
+
+int store_read_only(firn_error *err)
+{
+    error_set(err, FIRN_READ_ONLY, "the store was opened for reading only");
+    error_hint(err, "open it without read_only");
+    return FIRN_READ_ONLY;
 }
 
 int store_hint_repair(int rc, firn_error *err)
@@ -30,7 +39,7 @@ int store_hint_repair(int rc, firn_error *err)
     return rc;
 }
 
-void store_log(firn *db, firn_log_level lvl, const char *format, ...)
+void store_log(store *db, firn_log_level lvl, const char *format, ...)
 {
     if (!db->options.log)
         return;

@@ -8,7 +8,7 @@
 #include <tree/names.h>
 #include <store/store.h>
 
-static void init_handle(firn *db, const engine_config *config)
+static void init_handle(store *db, const engine_config *config)
 {
     db->fs = config && config->fs ? config->fs : fs_posix();
     db->inline_work = config && config->inline_work;
@@ -19,7 +19,7 @@ static void init_handle(firn *db, const engine_config *config)
     wait_list_init(&db->waits, db->fs, NULL, NULL);
     readers_init(&db->readers);
     db->readers.waits = &db->waits;
-    db->main.db = db;
+    db->main.store = db;
     atomic_init(&db->bucket_limit, 1);
     mutex_init(&db->state_mu);
     mutex_init(&db->manifest_mu);
@@ -38,7 +38,7 @@ static void wait_for_readers(void *ctx)
     readers_wait(ctx);
 }
 
-static int prepare_env(firn *db, firn_error *err)
+static int prepare_env(store *db, firn_error *err)
 {
     /* A cache that grew to what the options say, in a process that may not use so much, would get
      * it killed. */
@@ -68,10 +68,10 @@ static int prepare_env(firn *db, firn_error *err)
     return rc == FIRN_OK ? rc : error_no_memory(err);
 }
 
-int handle_new(const firn_options *options, const engine_config *config, firn **out,
+int handle_new(const firn_options *options, const engine_config *config, store **out,
                firn_error *err)
 {
-    firn *db = heap_aligned(_Alignof(firn), sizeof *db);
+    store *db = heap_aligned(_Alignof(firn), sizeof *db);
     if (!db)
         return error_no_memory(err);
     memset(db, 0, sizeof *db);
@@ -89,7 +89,7 @@ int handle_new(const firn_options *options, const engine_config *config, firn **
     return FIRN_OK;
 }
 
-void handle_free(firn *db)
+void handle_free(store *db)
 {
     mutex_lock(&db->manifest_mu);
     manifest_close(db->manifest);
@@ -113,14 +113,14 @@ void handle_free(firn *db)
     heap_free(db);
 }
 
-void handle_set_id(firn *db, const uint8_t id[16])
+void handle_set_id(store *db, const uint8_t id[16])
 {
     memcpy(db->store_id, id, 16);
     db->env.store_id[0] = get_u64(id);
     db->env.store_id[1] = get_u64(id + 8);
 }
 
-void store_number_files(firn *db, const folder *f, uint64_t next_file_no)
+void store_number_files(store *db, const folder *f, uint64_t next_file_no)
 {
     const buf *lists[] = {&f->tables, &f->manifests};
     uint64_t next = next_file_no ? next_file_no : 1;

@@ -50,7 +50,7 @@ void mapping_decide(const version *const *v, size_t count, uint64_t room)
             decide_level(&v[i]->levels[n], room, &sum);
 }
 
-void store_decide_mapping(firn *db, const version *const *v, size_t count)
+void store_decide_mapping(store *db, const version *const *v, size_t count)
 {
     if (db->env.mapped)
         mapping_decide(v, count, mapping_room(fs_memory_limit(db->fs), db->options.memory));

@@ -1,6 +1,6 @@
 /* snapshot: which numbers must stay readable. What that keeps is decided in resolve.c.
  *
- * Snapshots stand in a circle, ascending; `firn.snapshots` is the oldest. A new one takes the
+ * Snapshots stand in a circle, ascending; `store.snapshots` is the oldest. A new one takes the
  * newest visible number under snapshot_mu, so the list a compaction takes under the same lock
  * misses none: a snapshot made later has a number at or above everything that the compaction
  * reads. */
@@ -9,11 +9,12 @@
 
 #include <store/store.h>
 
-int firn_snapshot_new(firn *db, firn_snapshot **out, firn_error *error)
+int firn_snapshot_new(tree *t, firn_snapshot **out, firn_error *error)
 {
     if (out)
         *out = NULL;
-    int rc = store_check_handle(db, error);
+    store *db;
+    int rc = store_of(t, &db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!out)
@@ -43,7 +44,7 @@ void firn_snapshot_free(firn_snapshot *s)
 {
     if (!s || store_is_parents(s->db))
         return;
-    firn *db = s->db;
+    store *db = s->db;
     mutex_lock(&db->snapshot_mu);
     s->prev->next = s->next;
     s->next->prev = s->prev;
@@ -63,7 +64,7 @@ uint64_t firn_snapshot_seq(const firn_snapshot *s)
     return s ? s->seq : 0;
 }
 
-int snapshots_list(firn *db, buf *out)
+int snapshots_list(store *db, buf *out)
 {
     int rc = FIRN_OK;
     uint64_t before = 0;

@@ -2,17 +2,18 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include <store/store.h>
 
-int tree_new(firn *db, uint8_t bucket, firn_slice name, tree **out)
+int tree_new(store *db, uint8_t bucket, firn_slice name, tree **out)
 {
     tree *t = heap_aligned(_Alignof(tree), sizeof *t);
     if (!t)
         return FIRN_NO_MEMORY;
     memset(t, 0, sizeof *t);
-    t->db = db;
+    t->store = db;
     t->bucket = bucket;
     t->name_size = name.size;
     memcpy(t->name, name.data, name.size);
@@ -20,7 +21,7 @@ int tree_new(firn *db, uint8_t bucket, firn_slice name, tree **out)
     return FIRN_OK;
 }
 
-static tree *find(firn *db, firn_slice name) REQUIRES(db->state_mu)
+static tree *find(store *db, firn_slice name) REQUIRES(db->state_mu)
 {
     for (tree *t = NULL; (t = store_next_tree(db, t));)
         if (slice_equal(slice_of(t->name, t->name_size), name))
@@ -28,31 +29,32 @@ static tree *find(firn *db, firn_slice name) REQUIRES(db->state_mu)
     return NULL;
 }
 
-tree *tree_find(firn *db, firn_slice name)
+int tree_dropped(const tree *t, firn_error *err)
+{
+    error_set(err, FIRN_DROPPED, "the bucket %s has been dropped", t->name);
+    error_hint(err, "close the handle");
+    return FIRN_DROPPED;
+}
+
+/* A handle more of a bucket that readers find; NULL: there is none. */
+static tree *take_handle(store *db, firn_slice name)
 {
     mutex_lock(&db->state_mu);
     tree *t = find(db, name);
     if (t && t->pending)
         t = NULL;
+    if (t && t->bucket) {
+        t->handles++;
+        db->handles++;
+    }
     mutex_unlock(&db->state_mu);
     return t;
 }
 
-static int check_new(firn *db, firn_slice name, firn_error *err) REQUIRES(db->manifest_mu)
+static int check_new(const store *db, firn_error *err) REQUIRES(db->manifest_mu)
 {
-    if (db->options.read_only) {
-        error_set(err, FIRN_READ_ONLY, "the store was opened for reading only");
-        error_hint(err, "open it without read_only");
-        return FIRN_READ_ONLY;
-    }
-    if (name.size == 0 || name.size > TREE_NAME_MAX)
-        return error_set(err, FIRN_INVALID, "the name of a bucket has 1 to %d bytes, not %zu",
-                         TREE_NAME_MAX, name.size);
-    mutex_lock(&db->state_mu);
-    bool taken = find(db, name) != NULL;
-    mutex_unlock(&db->state_mu);
-    if (taken)
-        return error_set(err, FIRN_INVALID, "there is a bucket of that name");
+    if (db->options.read_only)
+        return store_read_only(err);
     if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) >= TREES_MAX) {
         error_set(err, FIRN_TOO_LARGE, "the store has used up its %d numbers of buckets",
                   TREES_MAX);
@@ -64,7 +66,7 @@ static int check_new(firn *db, firn_slice name, firn_error *err) REQUIRES(db->ma
 
 /* The tree joins those whose views are kept (T2), before its record is written: so nothing can fail
  * behind that. */
-static int join(firn *db, tree *t) REQUIRES(db->manifest_mu)
+static int join(store *db, tree *t) REQUIRES(db->manifest_mu)
 {
     version *empty = NULL;
     view *first = NULL;
@@ -88,10 +90,10 @@ static int join(firn *db, tree *t) REQUIRES(db->manifest_mu)
 
 /* No view of it is made any more. Readers may still look at the last one. Its edit has counted its
  * level 0 with the others: writers that waited for that go on. */
-static void part_with(firn *db, tree *t) REQUIRES(db->manifest_mu)
+static void part_with(store *db, tree *t) REQUIRES(db->manifest_mu)
 {
     mutex_lock(&db->state_mu);
-    view *last = atomic_load_explicit(&t->view, memory_order_relaxed);
+    view *last = atomic_exchange_explicit(&t->view, NULL, memory_order_seq_cst);
     last->next_retired = db->retired;
     db->retired = last;
     db->trees[t->bucket] = NULL;
@@ -99,50 +101,97 @@ static void part_with(firn *db, tree *t) REQUIRES(db->manifest_mu)
     mutex_unlock(&db->state_mu);
 }
 
-int tree_create(firn *db, firn_slice name, tree **out, firn_error *err)
+/* A bucket of a name that no other has. A handle of it is out. */
+static int create(store *db, firn_slice name, tree **out, firn_error *later, firn_error *err)
+    REQUIRES(db->manifest_mu)
 {
     tree *t = NULL;
+    int rc = check_new(db, err);
+    if (rc != FIRN_OK)
+        return rc;
+    uint8_t bucket = (uint8_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
+    if (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK) {
+        heap_free(t);
+        return error_no_memory(err);
+    }
+    edit e = {.create = t};
+    rc = store_commit_held(db, &e, NULL, later, err);
+    if (rc != FIRN_OK) {
+        part_with(db, t);
+        if (error_curable(rc)) /* nothing was written: the number is free */
+            atomic_store_explicit(&db->bucket_limit, bucket, memory_order_relaxed);
+        heap_free(t); /* no reader has found it */
+        return rc;
+    }
+    mutex_lock(&db->state_mu);
+    t->pending = false;
+    t->handles++;
+    db->handles++;
+    mutex_unlock(&db->state_mu);
+    *out = t;
+    return FIRN_OK;
+}
+
+static int already_there(firn_error *err)
+{
+    error_set(err, FIRN_INVALID, "there is a bucket of that name");
+    error_hint(err, "open it without error_if_exists");
+    return FIRN_INVALID;
+}
+
+int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error *err)
+{
     firn_error local = {0}, later = {0};
+    tree *t = wish == TREE_NEW ? NULL : take_handle(db, name);
     if (!err)
         err = &local;
+    *out = t;
+    if (t)
+        return FIRN_OK;
+    if (wish == TREE_THERE)
+        return FIRN_NOT_FOUND;
     patience p = {0};
     patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
-    int rc = check_new(db, name, err);
-    uint8_t bucket = (uint8_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
-    if (rc == FIRN_OK && (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK)) {
-        heap_free(t);
-        t = NULL;
-        rc = error_no_memory(err);
-    }
-    if (t) {
-        edit e = {.create = t};
-        rc = store_commit_held(db, &e, NULL, &later, err);
-        if (rc != FIRN_OK) {
-            part_with(db, t);
-            if (error_curable(rc)) /* nothing was written: the number is free */
-                atomic_store_explicit(&db->bucket_limit, bucket, memory_order_relaxed);
-        }
-    }
-    if (t && rc == FIRN_OK) {
-        mutex_lock(&db->state_mu);
-        t->pending = false;
-        mutex_unlock(&db->state_mu);
-    }
+    mutex_lock(&db->state_mu);
+    bool taken = find(db, name) != NULL; /* by now: nobody else makes one while we hold this */
+    mutex_unlock(&db->state_mu);
+    int rc = FIRN_OK, commit = FIRN_OK;
+    if (!taken)
+        rc = commit = create(db, name, out, &later, err);
+    else if (wish == TREE_NEW)
+        rc = already_there(err);
+    else
+        *out = take_handle(db, name);
     mutex_unlock(&db->manifest_mu);
     patience_end(&p);
-    store_note_commit(
-        db, rc == FIRN_INVALID || rc == FIRN_TOO_LARGE || rc == FIRN_READ_ONLY ? FIRN_OK : rc,
-        &later, err);
+    bool refused = commit == FIRN_TOO_LARGE || commit == FIRN_READ_ONLY;
+    store_note_commit(db, refused ? FIRN_OK : commit, &later, err);
     store_reap(db);
-    if (rc != FIRN_OK)
-        heap_free(t);
-    else
-        *out = t;
     return rc;
 }
 
+int tree_close(tree *t, firn_error *err)
+{
+    store *db = t->store;
+    uint64_t iterators = atomic_load_explicit(&t->iterators, memory_order_acquire);
+    if (iterators) {
+        error_set(err, FIRN_INVALID,
+                  "the bucket %s stays open: not given back are iterators: %" PRIu64, t->name,
+                  iterators);
+        error_hint(err, "call firn_iter_free for each, then firn_close again");
+        return FIRN_INVALID;
+    }
+    mutex_lock(&db->state_mu);
+    db->handles--;
+    bool gone = --t->handles == 0 && db->trees[t->bucket] != t;
+    mutex_unlock(&db->state_mu);
+    if (gone)
+        heap_free(t);
+    return FIRN_OK;
+}
+
 /* Jobs of the tree end, and none begins. */
-static void stop_jobs(firn *db, tree *t)
+static void stop_jobs(store *db, tree *t)
 {
     patience p = {0};
     mutex_lock(&db->jobs_mu);
@@ -157,7 +206,7 @@ static void stop_jobs(firn *db, tree *t)
     patience_end(&p);
 }
 
-static void go_on_with_jobs(firn *db, tree *t)
+static void go_on_with_jobs(store *db, tree *t)
 {
     mutex_lock(&db->jobs_mu);
     t->ending = false;
@@ -171,22 +220,24 @@ static void make_obsolete(const version *v)
             atomic_store_explicit(&v->levels[n].tables[i]->obsolete, true, memory_order_release);
 }
 
-int tree_drop(firn *db, tree *t, firn_error *err)
+int tree_drop(tree *t, firn_error *err)
 {
+    store *db = t->store;
     firn_error local = {0}, later = {0};
     if (!err)
         err = &local;
-    if (t->bucket == 0)
-        return error_set(err, FIRN_INVALID, "the default bucket stays");
     stop_jobs(db, t);
     /* No flush puts a table into it meanwhile. */
     patience p[2] = {0};
     patience_lock(&p[0], &db->waits, FIRN_WAIT_BACKGROUND, &db->flush_mu);
     patience_lock(&p[1], &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
-    edit e = {.drop = t};
-    int rc = store_commit_held(db, &e, NULL, &later, err);
-    view *last = rc == FIRN_OK ? tree_view(t) : NULL;
+    view *last = tree_view(t);
+    int rc = FIRN_OK;
     if (last) {
+        edit e = {.drop = t};
+        rc = store_commit_held(db, &e, NULL, &later, err);
+    }
+    if (last && rc == FIRN_OK) {
         make_obsolete(last->version);
         part_with(db, t);
     }
@@ -194,14 +245,12 @@ int tree_drop(firn *db, tree *t, firn_error *err)
     mutex_unlock(&db->flush_mu);
     patience_end(&p[0]);
     patience_end(&p[1]);
+    if (!last) /* another call has dropped it meanwhile */
+        return tree_dropped(t, err);
     store_note_commit(db, rc, &later, err);
-    if (!last) {
-        go_on_with_jobs(db, t);
-        return rc;
-    }
     view_unref(last);
+    if (rc != FIRN_OK)
+        go_on_with_jobs(db, t);
     store_reap(db);
-    readers_wait(&db->readers); /* a reader that found the tree's view may be looking still */
-    heap_free(t);
-    return FIRN_OK;
+    return rc;
 }

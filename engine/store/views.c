@@ -9,21 +9,22 @@
 #include <store/load.h>
 #include <store/store.h>
 
-view *tree_view(tree *t)
+view *tree_view(const tree *t)
 {
-    uint32_t ticket = readers_enter(&t->db->readers);
+    uint32_t ticket = readers_enter(&t->store->readers);
     view *v = atomic_load_explicit(&t->view, memory_order_seq_cst);
-    view_ref(v);
-    readers_exit(&t->db->readers, ticket);
+    if (v)
+        view_ref(v);
+    readers_exit(&t->store->readers, ticket);
     return v;
 }
 
-view *store_view(firn *db)
+view *store_view(store *db)
 {
     return tree_view(&db->main);
 }
 
-tree *store_next_tree(const firn *db, const tree *t)
+tree *store_next_tree(const store *db, const tree *t)
 {
     unsigned limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     for (unsigned b = t ? t->bucket + 1U : 0; b < limit; b++)
@@ -34,7 +35,7 @@ tree *store_next_tree(const firn *db, const tree *t)
 
 /* What a tree owes, in units of bucket 0's: in units of its own, each counts as much as those of
  * any other. */
-static uint64_t debt_of(const firn *db, const version *v, uint64_t unit)
+static uint64_t debt_of(const store *db, const version *v, uint64_t unit)
 {
     const uint64_t most = UINT64_MAX / TREES_MAX; /* so that the sum is a number, too */
     uint64_t debt = schedule_debt(&db->rules, v), own = schedule_unit(&db->rules, v);
@@ -46,7 +47,7 @@ static uint64_t debt_of(const firn *db, const version *v, uint64_t unit)
 }
 
 /* What the levels of all trees owe is owed together; the fullest level 0 is what stops writers. */
-static void update_pressure(firn *db) REQUIRES(db->state_mu)
+static void update_pressure(store *db) REQUIRES(db->state_mu)
 {
     uint64_t kept = 0, debt = 0, unit = 0;
     uint32_t most = 0;
@@ -74,7 +75,7 @@ static void update_pressure(firn *db) REQUIRES(db->state_mu)
 
 void store_install_first(tree *t, view *first)
 {
-    firn *db = t->db;
+    store *db = t->store;
     mutex_lock(&db->state_mu);
     atomic_store_explicit(&t->view, first, memory_order_release);
     db->trees[t->bucket] = t;
@@ -83,7 +84,7 @@ void store_install_first(tree *t, view *first)
     mutex_unlock(&db->state_mu);
 }
 
-void store_learn_prefix(firn *db, tree *t, firn_slice prefix)
+void store_learn_prefix(store *db, tree *t, firn_slice prefix)
 {
     (void)db; /* whose lock is held */
     t->prefix_size = prefix.size < sizeof t->prefix ? prefix.size : sizeof t->prefix;
@@ -91,14 +92,14 @@ void store_learn_prefix(firn *db, tree *t, firn_slice prefix)
         memcpy(t->prefix, prefix.data, t->prefix_size);
 }
 
-void store_learn_prefixes(firn *db, const mem *m)
+void store_learn_prefixes(store *db, const mem *m)
 {
     for (const mem_part *p = mem_first_part(m); p; p = p->next)
         if (db->trees[p->bucket] && memtable_entries(p->table))
             store_learn_prefix(db, db->trees[p->bucket], memtable_common_prefix(p->table));
 }
 
-int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out)
+int store_new_mem(store *db, wal_segment *segment, uint64_t seq_first, mem **out)
 {
     uint8_t prefix[TREE_PREFIX_KEPT];
     mutex_lock(&db->state_mu);
@@ -109,7 +110,7 @@ int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out)
 }
 
 /* The part of a bucket, made if need be. A bucket that is gone gets none. */
-static int begin_part(firn *db, mem *m, uint8_t bucket)
+static int begin_part(store *db, mem *m, uint8_t bucket)
 {
     uint8_t prefix[TREE_PREFIX_KEPT];
     size_t size = 0;
@@ -123,7 +124,7 @@ static int begin_part(firn *db, mem *m, uint8_t bucket)
     return t ? mem_add_part(m, bucket, slice_of(prefix, size)) : FIRN_OK;
 }
 
-int store_reserve_entries(firn *db, mem *m, const bucket_set *buckets, size_t entries)
+int store_reserve_entries(store *db, mem *m, const bucket_set *buckets, size_t entries)
 {
     unsigned limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     for (unsigned b = 0; b < limit; b++) {
@@ -141,7 +142,7 @@ int store_reserve_entries(firn *db, mem *m, const bucket_set *buckets, size_t en
 }
 
 /* `next` has been filled in. */
-static void replace_view(firn *db, tree *t, view *next) REQUIRES(db->state_mu)
+static void replace_view(store *db, tree *t, view *next) REQUIRES(db->state_mu)
 {
     view *old = atomic_load_explicit(&t->view, memory_order_relaxed);
     atomic_store_explicit(&t->view, next, memory_order_seq_cst);
@@ -149,7 +150,7 @@ static void replace_view(firn *db, tree *t, view *next) REQUIRES(db->state_mu)
     db->retired = old;
 }
 
-void store_tell_replaced(firn *db)
+void store_tell_replaced(store *db)
 {
     update_pressure(db);
     cond_broadcast(&db->state_changed);
@@ -157,7 +158,7 @@ void store_tell_replaced(firn *db)
 
 /* Room for a view of so many frozen mems in each tree, where `wanted` has it. Larger than what is
  * there, or nothing changes. */
-static int room_in_each(firn *db, size_t frozen_count, view *made[TREES_MAX], bool reserved)
+static int room_in_each(store *db, size_t frozen_count, view *made[TREES_MAX], bool reserved)
     REQUIRES(db->state_mu)
 {
     bool all = true;
@@ -174,7 +175,7 @@ static int room_in_each(firn *db, size_t frozen_count, view *made[TREES_MAX], bo
 }
 
 /* One mem more will be frozen: a commit that is under way must have room for it, too. */
-static int reserve_one_more(firn *db, size_t frozen_count) REQUIRES(db->state_mu)
+static int reserve_one_more(store *db, size_t frozen_count) REQUIRES(db->state_mu)
 {
     view *larger[TREES_MAX];
     int rc = room_in_each(db, frozen_count, larger, true);
@@ -188,7 +189,7 @@ static int reserve_one_more(firn *db, size_t frozen_count) REQUIRES(db->state_mu
 }
 
 /* The mems of bucket 0's view are those of all (T2). */
-static void freeze_in_each(firn *db, mem *fresh, mem *const *frozen, size_t count,
+static void freeze_in_each(store *db, mem *fresh, mem *const *frozen, size_t count,
                            view *const made[TREES_MAX]) REQUIRES(db->state_mu)
 {
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
@@ -199,7 +200,7 @@ static void freeze_in_each(firn *db, mem *fresh, mem *const *frozen, size_t coun
     store_tell_replaced(db);
 }
 
-int store_install_mem(firn *db, mem *fresh)
+int store_install_mem(store *db, mem *fresh)
 {
     view *made[TREES_MAX];
     mutex_lock(&db->state_mu);
@@ -223,7 +224,7 @@ int store_install_mem(firn *db, mem *fresh)
     return rc;
 }
 
-int store_reserve(firn *db)
+int store_reserve(store *db)
 {
     view *made[TREES_MAX];
     mutex_lock(&db->state_mu);
@@ -237,7 +238,7 @@ int store_reserve(firn *db)
     return rc;
 }
 
-static void unreserve(firn *db) REQUIRES(db->state_mu)
+static void unreserve(store *db) REQUIRES(db->state_mu)
 {
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
         view_room_free(t->reserved);
@@ -245,14 +246,14 @@ static void unreserve(firn *db) REQUIRES(db->state_mu)
     }
 }
 
-void store_unreserve(firn *db)
+void store_unreserve(store *db)
 {
     mutex_lock(&db->state_mu);
     unreserve(db);
     mutex_unlock(&db->state_mu);
 }
 
-static void install_version(firn *db, tree *t, mem *flushed, version *v) REQUIRES(db->state_mu)
+static void install_version(store *db, tree *t, mem *flushed, version *v) REQUIRES(db->state_mu)
 {
     const view *old = atomic_load_explicit(&t->view, memory_order_relaxed);
     view *next = t->reserved;
@@ -270,7 +271,7 @@ static void install_version(firn *db, tree *t, mem *flushed, version *v) REQUIRE
     replace_view(db, t, next);
 }
 
-void store_install_versions(firn *db, mem *flushed, const next_versions *next)
+void store_install_versions(store *db, mem *flushed, const next_versions *next)
 {
     mutex_lock(&db->state_mu);
     for (tree *t = NULL; (t = store_next_tree(db, t));)
@@ -282,7 +283,7 @@ void store_install_versions(firn *db, mem *flushed, const next_versions *next)
     mutex_unlock(&db->state_mu);
 }
 
-void store_reap(firn *db)
+void store_reap(store *db)
 {
     mutex_lock(&db->state_mu);
     view *first = db->retired;
@@ -298,7 +299,7 @@ void store_reap(firn *db)
     cleaner_help(&db->cleaner);
 }
 
-void store_drop_views(firn *db)
+void store_drop_views(store *db)
 {
     store_reap(db);
     for (unsigned b = 0; b < TREES_MAX; b++) {

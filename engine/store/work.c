@@ -9,7 +9,7 @@
 static const char *const work_names[] = {"flushing", "compaction"};
 
 /* The first error that stops everything is kept. True: it is this one. */
-static bool stop_writing(firn *db, int rc, const firn_error *err) REQUIRES(db->state_mu)
+static bool stop_writing(store *db, int rc, const firn_error *err) REQUIRES(db->state_mu)
 {
     if (db->background_status != FIRN_OK)
         return false;
@@ -20,7 +20,7 @@ static bool stop_writing(firn *db, int rc, const firn_error *err) REQUIRES(db->s
     return true;
 }
 
-static void tell_failure(firn *db, background_work work, firn_log_level lvl, const char *then,
+static void tell_failure(store *db, background_work work, firn_log_level lvl, const char *then,
                          const firn_error *err)
 {
     char text[512];
@@ -28,7 +28,7 @@ static void tell_failure(firn *db, background_work work, firn_log_level lvl, con
     store_log(db, lvl, "%s %s: %s", work_names[work], then, text);
 }
 
-void store_work_waits(firn *db, background_work work, uint64_t attempt, bool deep, int rc,
+void store_work_waits(store *db, background_work work, uint64_t attempt, bool deep, int rc,
                       const firn_error *err)
 {
     mutex_lock(&db->state_mu);
@@ -44,7 +44,7 @@ void store_work_waits(firn *db, background_work work, uint64_t attempt, bool dee
         tell_failure(db, work, FIRN_LOG_ERROR, "has failed, and is tried again", err);
 }
 
-void store_background_error(firn *db, background_work work, int rc, const firn_error *err)
+void store_background_error(store *db, background_work work, int rc, const firn_error *err)
 {
     if (error_curable(rc)) {
         store_work_waits(db, work, 0, false, rc, err);
@@ -58,7 +58,7 @@ void store_background_error(firn *db, background_work work, int rc, const firn_e
         tell_failure(db, work, FIRN_LOG_ERROR, "has stopped, and writing with it", err);
 }
 
-void store_background_works(firn *db, background_work work)
+void store_background_works(store *db, background_work work)
 {
     mutex_lock(&db->state_mu);
     bool was = db->stuck[work].status != FIRN_OK;
@@ -78,7 +78,7 @@ static int give_copy(int rc, const firn_error *from, firn_error *err)
     return rc;
 }
 
-void store_failure(firn *db, background_work work, firn_error *out)
+void store_failure(store *db, background_work work, firn_error *out)
 {
     const stuck *s = &db->stuck[work];
     error_clear(out);
@@ -88,7 +88,7 @@ void store_failure(firn *db, background_work work, firn_error *out)
         *out = s->error;
 }
 
-int store_stopped(firn *db, background_work *of, firn_error *err)
+int store_stopped(store *db, background_work *of, firn_error *err)
 {
     bool for_flush = false, for_compaction = false;
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
@@ -109,7 +109,7 @@ int store_stopped(firn *db, background_work *of, firn_error *err)
     return FIRN_OK;
 }
 
-int store_writable(firn *db, firn_error *err)
+int store_writable(store *db, firn_error *err)
 {
     mutex_lock(&db->state_mu);
     int rc = db->background_status;
@@ -124,7 +124,7 @@ int store_writable(firn *db, firn_error *err)
     return rc;
 }
 
-bool store_ask_flusher(firn *db, uint64_t *attempt)
+bool store_ask_flusher(store *db, uint64_t *attempt)
 {
     if (db->stuck[WORK_FLUSH].status == FIRN_OK)
         return false;
@@ -140,7 +140,7 @@ bool store_ask_flusher(firn *db, uint64_t *attempt)
     return true;
 }
 
-bool store_ask_compactors(firn *db, uint64_t *attempt)
+bool store_ask_compactors(store *db, uint64_t *attempt)
 {
     int rc = db->stuck[WORK_COMPACTION].status;
     if (rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED)
@@ -156,7 +156,7 @@ bool store_ask_compactors(firn *db, uint64_t *attempt)
     return true;
 }
 
-void store_end_pauses(firn *db)
+void store_end_pauses(store *db)
 {
     mutex_lock(&db->state_mu);
     db->compaction_asked = true;
@@ -164,7 +164,7 @@ void store_end_pauses(firn *db)
     mutex_unlock(&db->state_mu);
 }
 
-void store_ring(firn *db)
+void store_ring(store *db)
 {
     mutex_lock(&db->state_mu);
     db->work_epoch++;
@@ -172,7 +172,7 @@ void store_ring(firn *db)
     mutex_unlock(&db->state_mu);
 }
 
-void store_wait(firn *db, patience *p, store_wait_what what)
+void store_wait(store *db, patience *p, store_wait_what what)
 {
     if (patience_sleep(p, &db->state_changed, &db->state_mu))
         return;

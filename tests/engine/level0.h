@@ -9,11 +9,11 @@
 /* From here on nothing is compacted in this life of the store, and no worker is still looking for what it might do. */
 static inline void stop_compaction(bed *b)
 {
-    mutex_lock(&b->db->state_mu);
-    b->db->compaction_rests = true;
-    while (b->db->compacting)
-        cond_wait(&b->db->state_changed, &b->db->state_mu);
-    mutex_unlock(&b->db->state_mu);
+    mutex_lock(&b->db->store->state_mu);
+    b->db->store->compaction_rests = true;
+    while (b->db->store->compacting)
+        cond_wait(&b->db->store->state_changed, &b->db->store->state_mu);
+    mutex_unlock(&b->db->store->state_mu);
 }
 
 /* Fills level 0 up to so many tables. */
@@ -28,7 +28,7 @@ static inline void fill_level0(bed *b, unsigned tables)
 
 static inline uint32_t pressure(bed *b)
 {
-    return atomic_load_explicit(&b->db->pressure, memory_order_relaxed);
+    return atomic_load_explicit(&b->db->store->pressure, memory_order_relaxed);
 }
 
 #endif

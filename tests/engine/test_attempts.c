@@ -50,9 +50,9 @@ static void fill_the_disk(bed *b)
             bed_delete(b, key);
         bed_flush(b);
     }
-    mutex_lock(&b->db->state_mu);
-    b->db->compaction_rests = false;
-    mutex_unlock(&b->db->state_mu);
+    mutex_lock(&b->db->store->state_mu);
+    b->db->store->compaction_rests = false;
+    mutex_unlock(&b->db->store->state_mu);
     simfs_capacity(b->sim, simfs_used(b->sim) + 10000);
 }
 
@@ -95,9 +95,9 @@ static void a_caller_may_have_compacted_what_may_not_fit(void **state)
     assert_int_equal(firn_settle(b.db, NULL), FIRN_NO_SPACE);
     MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
     assert_int_equal(bed_stats(&b).level_tables[0], 0);
-    mutex_lock(&b.db->state_mu);
-    assert_int_equal(b.db->stuck[WORK_COMPACTION].status, FIRN_OK);
-    mutex_unlock(&b.db->state_mu);
+    mutex_lock(&b.db->store->state_mu);
+    assert_int_equal(b.db->store->stuck[WORK_COMPACTION].status, FIRN_OK);
+    mutex_unlock(&b.db->store->state_mu);
     bed_release(&b);
 }
 
@@ -110,22 +110,23 @@ static int no_room_for_tables(void *ctx, unsigned call, uint64_t index, const ch
 
 static void set_stuck(bed *b, background_work work, int rc)
 {
-    mutex_lock(&b->db->state_mu);
-    b->db->stuck[work].status = b->db->stuck[work].error.status = rc;
-    b->db->compaction_stuck_at = 1;
-    snprintf(b->db->stuck[work].error.message, sizeof b->db->stuck[work].error.message, "%s",
+    mutex_lock(&b->db->store->state_mu);
+    b->db->store->stuck[work].status = b->db->store->stuck[work].error.status = rc;
+    b->db->store->compaction_stuck_at = 1;
+    snprintf(b->db->store->stuck[work].error.message,
+             sizeof b->db->store->stuck[work].error.message, "%s",
              work == WORK_FLUSH ? "of the flush" : "of the compaction");
-    mutex_unlock(&b->db->state_mu);
+    mutex_unlock(&b->db->store->state_mu);
 }
 
 /* What a writer that has to wait is told: FIRN_OK to wait on, or an error with this message. */
 static void writers_are_told(bed *b, int wanted, const char *message)
 {
     firn_error err = {0};
-    mutex_lock(&b->db->state_mu);
+    mutex_lock(&b->db->store->state_mu);
     background_work of;
-    int rc = store_stopped(b->db, &of, &err);
-    mutex_unlock(&b->db->state_mu);
+    int rc = store_stopped(b->db->store, &of, &err);
+    mutex_unlock(&b->db->store->state_mu);
     assert_int_equal(rc, wanted);
     assert_string_equal(err.message, message);
 }
@@ -139,7 +140,7 @@ static void who_waits_for_a_healthy_flush_is_not_told_of_a_compaction(void **sta
     simfs_on_call(b.sim, no_room_for_tables, NULL);
     for (unsigned i = 0; i <= FROZEN_MAX; i++) {
         bed_put(&b, "k", "v");
-        MUST(store_rotate(b.db, error));
+        MUST(store_rotate(b.db->store, error));
     }
     simfs_on_call(b.sim, NULL, NULL);
     assert_true(pressure(&b) & PRESSURE_STOP);
@@ -152,17 +153,17 @@ static void who_waits_for_a_healthy_flush_is_not_told_of_a_compaction(void **sta
     /* And the other way round. */
     stop_compaction(&b);
     fill_level0(&b, L0_STOP_AT);
-    mutex_lock(&b.db->state_mu);
-    b.db->compaction_rests = false;
-    mutex_unlock(&b.db->state_mu);
+    mutex_lock(&b.db->store->state_mu);
+    b.db->store->compaction_rests = false;
+    mutex_unlock(&b.db->store->state_mu);
     set_stuck(&b, WORK_FLUSH, FIRN_NO_SPACE);
     set_stuck(&b, WORK_COMPACTION, FIRN_OK);
     writers_are_told(&b, FIRN_OK, "");
     set_stuck(&b, WORK_COMPACTION, FIRN_NO_SPACE);
     writers_are_told(&b, FIRN_NO_SPACE, "of the compaction");
-    mutex_lock(&b.db->state_mu);
-    b.db->stuck[WORK_COMPACTION].deep = true; /* level 0 does not wait for it */
-    mutex_unlock(&b.db->state_mu);
+    mutex_lock(&b.db->store->state_mu);
+    b.db->store->stuck[WORK_COMPACTION].deep = true; /* level 0 does not wait for it */
+    mutex_unlock(&b.db->store->state_mu);
     writers_are_told(&b, FIRN_OK, "");
     bed_release(&b);
 }
@@ -180,7 +181,7 @@ static void a_memtable_that_waits_counts_as_a_table_of_level_0(void **state)
         assert_false(pressure(&b) & PRESSURE_STOP);
         simfs_on_call(b.sim, no_room_for_tables, NULL);
         bed_put(&b, "k", "v");
-        MUST(store_rotate(b.db, error));
+        MUST(store_rotate(b.db->store, error));
         assert_true(!(pressure(&b) & PRESSURE_STOP) == (tables + 1 < L0_STOP_AT));
         simfs_on_call(b.sim, NULL, NULL);
         bed_release(&b);
@@ -199,9 +200,9 @@ static void a_flush_succeeds_while_a_compaction_waits_for_room(void **state)
     for (unsigned i = 0; i < 3; i++) {
         bed_put(&b, "k", "v");
         bed_flush(&b);
-        mutex_lock(&b.db->state_mu);
-        assert_int_equal(b.db->stuck[WORK_COMPACTION].status, FIRN_NO_SPACE);
-        mutex_unlock(&b.db->state_mu);
+        mutex_lock(&b.db->store->state_mu);
+        assert_int_equal(b.db->store->stuck[WORK_COMPACTION].status, FIRN_NO_SPACE);
+        mutex_unlock(&b.db->store->state_mu);
     }
     bed_release(&b);
 }
@@ -320,7 +321,7 @@ static void a_writer_is_not_refused_for_what_is_cured(void **state)
     bed_on_full_disk(&b);
     for (unsigned i = 0; i < FROZEN_MAX; i++) {
         bed_put(&b, "k", "w");
-        MUST(store_rotate(b.db, error));
+        MUST(store_rotate(b.db->store, error));
     }
     assert_true(pressure(&b) & PRESSURE_STOP);
     assert_int_equal(firn_put(b.db, "k", 1, "x", 1, NULL, NULL), FIRN_NO_SPACE);
@@ -442,20 +443,21 @@ static void what_has_failed_in_a_calm_is_told_until_the_next_one(void **state)
     bed_put(&b, "a", "value");
     MUST(firn_settle(b.db, error));
     uint64_t before, begun = 0;
-    mutex_lock(&b.db->state_mu);
-    b.db->calm_failed = true;
-    before = b.db->compactions_begun;
-    mutex_unlock(&b.db->state_mu);
+    mutex_lock(&b.db->store->state_mu);
+    b.db->store->calm_failed = true;
+    before = b.db->store->compactions_begun;
+    mutex_unlock(&b.db->store->state_mu);
     set_stuck(&b, WORK_COMPACTION, FIRN_IO);
-    store_ring(b.db);
+    store_ring(b.db->store);
     while (begun < before + COMPACTORS_MOST) { /* at least one look has ended */
         usleep(1000);
-        mutex_lock(&b.db->state_mu);
-        begun = b.db->compactions_begun;
-        bool calm = !b.db->calm_failed, told = b.db->stuck[WORK_COMPACTION].status == FIRN_IO;
-        mutex_unlock(&b.db->state_mu);
+        mutex_lock(&b.db->store->state_mu);
+        begun = b.db->store->compactions_begun;
+        bool calm = !b.db->store->calm_failed,
+             told = b.db->store->stuck[WORK_COMPACTION].status == FIRN_IO;
+        mutex_unlock(&b.db->store->state_mu);
         assert_true(told || calm);
-        store_ring(b.db);
+        store_ring(b.db->store);
     }
     while (bed_stats(&b).compaction_error.status != FIRN_OK) /* until a calm look finds it well */
         usleep(1000);
@@ -489,7 +491,7 @@ static void a_damaged_table_holds_compaction_up_and_is_told(void **state)
     bed_put(&b, "a", value);
     bed_put(&b, "b", value);
     MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
-    view *v = store_view(b.db);
+    view *v = store_view(b.db->store);
     snprintf(path, sizeof path, "%s/", b.folder);
     name_table(v->version->levels[1].tables[0]->no, path + strlen(path));
     view_unref(v);

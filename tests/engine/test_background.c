@@ -93,7 +93,7 @@ static bool table_exists(bed *b, uint64_t no)
     char name[32];
     fs_entry entry;
     snprintf(name, sizeof name, "%012llu.tbl", (unsigned long long)no);
-    return fs_look(b->db->dir, name, &entry, NULL) == FIRN_OK;
+    return fs_look(b->db->store->dir, name, &entry, NULL) == FIRN_OK;
 }
 
 /* Fails when what the reader did has removed, closed or unmapped anything. */
@@ -118,7 +118,7 @@ static void release_iter(void *held)
 
 static uint64_t only_table(bed *b)
 {
-    view *v = store_view(b->db);
+    view *v = store_view(b->db->store);
     uint64_t no = 0;
     assert_int_equal(version_tables(v->version), 1);
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
@@ -269,12 +269,12 @@ static void a_replaced_view_stays_while_it_has_readers(void **state)
     bed_must_open(&b);
     bed_put(&b, "a", "1");
     flushing f = {.db = b.db};
-    uint32_t ticket = readers_enter(&b.db->readers);
+    uint32_t ticket = readers_enter(&b.db->store->readers);
     assert_int_equal(thread_start(&f.thread, "flushing", flush_the_store, &f), 0);
-    while (atomic_load(&b.db->readers.awaited) == 0 && !atomic_load(&f.over))
+    while (atomic_load(&b.db->store->readers.awaited) == 0 && !atomic_load(&f.over))
         usleep(100);
     assert_false(atomic_load(&f.over));
-    readers_exit(&b.db->readers, ticket);
+    readers_exit(&b.db->store->readers, ticket);
     thread_join(&f.thread);
     assert_int_equal(f.status, FIRN_OK);
     bed_expect(&b, NULL, "a", "1");

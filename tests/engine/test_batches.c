@@ -13,7 +13,7 @@
 
 static uint64_t charged(const firn *db, budget_kind kind)
 {
-    return budget_held(&db->budget, kind);
+    return budget_held(&db->store->budget, kind);
 }
 
 static uint32_t any_order(uint32_t i)
@@ -99,7 +99,7 @@ static void a_batch_whose_index_is_beyond_the_memory_is_refused(void **state)
     b.options.memory = MIB; /* what is in the log is replayed */
     bed_must_open(&b);
     assert_true(firn_last_seq(b.db) >= 300001);
-    assert_true(charged(b.db, BUDGET_LOG) + charged(b.db, BUDGET_INDEX) <= b.db->mem_share);
+    assert_true(charged(b.db, BUDGET_LOG) + charged(b.db, BUDGET_INDEX) <= b.db->store->mem_share);
     bed_release(&b);
 }
 

@@ -28,7 +28,7 @@ typedef struct world {
 
 static uint64_t charged(const firn *db, budget_kind kind)
 {
-    return budget_held(&db->budget, kind);
+    return budget_held(&db->store->budget, kind);
 }
 
 /* Those of the store (one may be on its way out), those of the scan's view, and one for the value that is held. */
@@ -41,7 +41,7 @@ static uint64_t memtables_most(void)
 /* Twice the memory and a value for what callers hold, and what the budget leaves beside the memtables. */
 static uint64_t blocks_most(const firn *db)
 {
-    return 2 * MEMORY + LARGE_BYTES + 8192 + (MEMORY - db->budget.share);
+    return 2 * MEMORY + LARGE_BYTES + 8192 + (MEMORY - db->store->budget.share);
 }
 
 /* Adds to `wrong` what no figure may show. */

@@ -21,7 +21,7 @@
 
 static uint64_t charged(const firn *db, budget_kind kind)
 {
-    return budget_held(&db->budget, kind);
+    return budget_held(&db->store->budget, kind);
 }
 
 /* ---- B1 ---- */
@@ -42,9 +42,9 @@ static void add_tables(firn *db, const view *v, uint64_t *tables, uint64_t *open
 /* Each kind against what is really there, to the byte. */
 static void check_charges(firn *db)
 {
-    view *v = store_view(db);
+    view *v = store_view(db->store);
     uint64_t index = mem_index_bytes(v->active), log = v->active->log_end;
-    index += memtable_pool_bytes(db->mem_env.pool);
+    index += memtable_pool_bytes(db->store->mem_env.pool);
     uint64_t tables = 0, opened = 0;
     for (size_t i = 0; i < v->frozen_count; i++) {
         index += mem_index_bytes(v->frozen[i]);
@@ -58,9 +58,9 @@ static void check_charges(firn *db)
     assert_int_equal(charged(db, BUDGET_TABLES) + charged(db, BUDGET_PARTS), tables + opened);
     assert_int_equal(charged(db, BUDGET_SCRATCH), 0);
     sst_cache_stats s;
-    sst_cache_get_stats(db->cache, &s);
+    sst_cache_get_stats(db->store->cache, &s);
     assert_int_equal(charged(db, BUDGET_BLOCKS), s.held_bytes);
-    assert_int_equal(bed_stats(&(bed){.db = db}).memory_bytes, budget_total(&db->budget));
+    assert_int_equal(bed_stats(&(bed){.db = db}).memory_bytes, budget_total(&db->store->budget));
 }
 
 static void walk(firn *db, bool bypass)
@@ -178,7 +178,7 @@ static void stay_busy(dead *d)
 static void make_busy(firn *db, busy *w)
 {
     *w = (busy){.begun = false};
-    cleaner_give(&db->cleaner, &w->grave, stay_busy);
+    cleaner_give(&db->store->cleaner, &w->grave, stay_busy);
     while (!atomic_load(&w->begun))
         usleep(100);
 }
@@ -187,12 +187,12 @@ static void make_busy(firn *db, busy *w)
 static void fill_parts(firn *db, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i += 7) {
-        uint64_t left = budget_left(&db->budget);
+        uint64_t left = budget_left(&db->store->budget);
         if (charged(db, BUDGET_PARTS) + (20 << 10) > left - left / 8)
             break;
         get_some(db, i, 1);
     }
-    assert_false(sst_cache_excess(db->cache));
+    assert_false(sst_cache_excess(db->store->cache));
 }
 
 /* While the cleaner has other work, reads go on, and what they load stays. */
@@ -205,16 +205,16 @@ static void a_read_leaves_it_to_the_cleaner_to_trim(void **state)
     bed_on_disk(&b);
     open_with_many_tables(&b, COUNT);
     MUST(firn_settle(b.db, error));
-    sst_cache_trim(b.db->cache);
+    sst_cache_trim(b.db->store->cache);
     make_busy(b.db, &work);
     get_some(b.db, 0, COUNT);
-    assert_true(sst_cache_excess(b.db->cache));
+    assert_true(sst_cache_excess(b.db->store->cache));
     atomic_store(&work.over, true);
-    cleaner_wait(&b.db->cleaner);
-    assert_false(sst_cache_excess(b.db->cache));
+    cleaner_wait(&b.db->store->cleaner);
+    assert_false(sst_cache_excess(b.db->store->cache));
     get_some(b.db, 0, COUNT);
-    cleaner_wait(&b.db->cleaner);
-    assert_false(sst_cache_excess(b.db->cache));
+    cleaner_wait(&b.db->store->cleaner);
+    assert_false(sst_cache_excess(b.db->store->cache));
     assert_true(charged(b.db, BUDGET_PARTS) < b.options.memory / 4);
     bed_must_close(&b); /* what is in memory now depends on when the cleaner ran */
     bed_must_open(&b);
@@ -225,10 +225,10 @@ static void a_read_leaves_it_to_the_cleaner_to_trim(void **state)
     MUST(firn_iter_first(it));
     for (int rc = FIRN_OK; rc == FIRN_OK;)
         rc = firn_iter_next(it);
-    assert_true(sst_cache_excess(b.db->cache));
+    assert_true(sst_cache_excess(b.db->store->cache));
     atomic_store(&work.over, true);
-    cleaner_wait(&b.db->cleaner);
-    assert_false(sst_cache_excess(b.db->cache));
+    cleaner_wait(&b.db->store->cleaner);
+    assert_false(sst_cache_excess(b.db->store->cache));
     firn_iter_free(it);
     bed_release(&b);
 }
@@ -254,7 +254,7 @@ static void a_memtable_is_rotated_by_log_and_index_together(void **state)
     b.options.segment_bytes = 8 * MIB;
     b.options.durability = FIRN_DURABILITY_NONE;
     bed_must_open(&b);
-    uint64_t most = 0, share = b.db->mem_share;
+    uint64_t most = 0, share = b.db->store->mem_share;
     assert_int_equal(share, 2 * MIB);
     for (unsigned i = 0; i < 120000; i += 100) {
         put_small(b.db, i, 100);
@@ -310,7 +310,7 @@ static void the_index_of_a_huge_batch_is_charged_and_given_back(void **state)
         if (roomy)
             assert_true(now > (uint64_t)COUNT * (16 + 16));
         else
-            assert_true(now <= b.db->mem_share);
+            assert_true(now <= b.db->store->mem_share);
         bed_release(&b);
     }
 }
@@ -339,7 +339,8 @@ static void a_store_that_is_opened_with_less_memory_adopts_it(void **state)
         MUST(firn_settle(b.db, error));
         firn_stats s = bed_stats(&b);
         assert_true(s.flushes > 0);
-        assert_true(charged(b.db, BUDGET_LOG) + charged(b.db, BUDGET_INDEX) <= b.db->mem_share);
+        assert_true(charged(b.db, BUDGET_LOG) + charged(b.db, BUDGET_INDEX) <=
+                    b.db->store->mem_share);
         assert_true(s.memory_bytes <= MIB);
         unsigned last = 2999;
         firn_value v = {0};
@@ -364,9 +365,9 @@ static void huge_store(bed *b)
     b->options.table_bytes = 32 * MIB;
     b->options.compression = FIRN_COMPRESSION_LZ4;
     bed_must_open(b);
-    mutex_lock(&b->db->state_mu);
-    b->db->compaction_rests = true; /* all stay in level 0 */
-    mutex_unlock(&b->db->state_mu);
+    mutex_lock(&b->db->store->state_mu);
+    b->db->store->compaction_rests = true; /* all stay in level 0 */
+    mutex_unlock(&b->db->store->state_mu);
     for (unsigned i = 0; i < HUGE_COUNT; i++) {
         char key[8];
         snprintf(key, sizeof key, "k%02u", i);
@@ -508,9 +509,9 @@ static int get_huge(void *ctx, unsigned call, uint64_t index, const char *name)
 
 static void merge_huge(bed *b)
 {
-    mutex_lock(&b->db->state_mu);
-    b->db->compaction_rests = false;
-    mutex_unlock(&b->db->state_mu);
+    mutex_lock(&b->db->store->state_mu);
+    b->db->store->compaction_rests = false;
+    mutex_unlock(&b->db->store->state_mu);
     MUST(firn_compact(b->db, NULL, 0, NULL, 0, error));
     assert_int_equal(bed_stats(b).level_tables[0], 0);
     assert_int_equal(charged(b->db, BUDGET_SCRATCH), 0);
@@ -658,7 +659,7 @@ static void readers_stay_within_the_memory(void **state)
         assert_int_equal(x[i].wrong, 0);
     }
     uint64_t after = anonymous();
-    assert_true(budget_total(&b.db->budget) <= b.options.memory);
+    assert_true(budget_total(&b.db->store->budget) <= b.options.memory);
     if (MEASURES_MEMORY && before && after > before)
         assert_true(after - before <= b.options.memory * 11 / 10 + 16 * MIB);
     bed_release(&b);
@@ -686,7 +687,7 @@ static void without_mappings_the_log_holds_only_what_memtables_are_charged_for(v
     assert_true(bed_stats(&b).flushes >= COUNT / (16 * MIB / BYTES));
     uint64_t now = anonymous();
     if (MEASURES_MEMORY && before)
-        assert_true(now <= before + budget_total(&b.db->budget) + 12 * MIB);
+        assert_true(now <= before + budget_total(&b.db->store->budget) + 12 * MIB);
     bed_release(&b);
 }
 

@@ -77,7 +77,7 @@ static void what_is_dead_stays_bounded_when_the_cleaner_is_slow(void **state)
     bed_on_simfs(&b, 5);
     b.config.inline_work = false;
     bed_must_open(&b);
-    cleaner_give(&b.db->cleaner, &work.grave, end_when_told);
+    cleaner_give(&b.db->store->cleaner, &work.grave, end_when_told);
     while (!atomic_load(&work.begun))
         usleep(100);
     size_t most = 0;
@@ -86,9 +86,9 @@ static void what_is_dead_stays_bounded_when_the_cleaner_is_slow(void **state)
         snprintf(key, sizeof key, "%04u", i % 7);
         MUST(firn_put(b.db, key, 4, "value", 5, NULL, error));
         bed_flush(&b);
-        mutex_lock(&b.db->cleaner.cleaner_mu);
-        most = b.db->cleaner.waiting > most ? b.db->cleaner.waiting : most;
-        mutex_unlock(&b.db->cleaner.cleaner_mu);
+        mutex_lock(&b.db->store->cleaner.cleaner_mu);
+        most = b.db->store->cleaner.waiting > most ? b.db->store->cleaner.waiting : most;
+        mutex_unlock(&b.db->store->cleaner.cleaner_mu);
     }
     /* Beside what may wait: of the flush, and of two jobs that a full level 0 each may take, with
      * the versions and views that they replace. Without help it would be several for each flush. */

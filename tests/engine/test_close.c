@@ -110,7 +110,7 @@ static void frozen_memtables_are_flushed_too(void **state)
         for (unsigned i = 0; i < 12; i++) {
             put_number(&b, i, 10);
             if (i % 6 == 5)
-                MUST(store_rotate(b.db, error));
+                MUST(store_rotate(b.db->store, error));
         }
         for (unsigned i = 0; i < active; i++)
             put_number(&b, 100 + i, 10);
@@ -158,7 +158,7 @@ static void with_any_room_closing_says_the_same(void **state)
         for (unsigned flushes = 0; flushes < 2; flushes++) {
             bed b;
             begin(&b, 10);
-            b.db->close_entries = flushes ? 3 : 1000;
+            b.db->store->close_entries = flushes ? 3 : 1000;
             simfs_capacity(b.sim, simfs_used(b.sim) + room);
             said[flushes] = firn_close(b.db, NULL);
             b.db = NULL;
@@ -259,7 +259,7 @@ static void a_poisoned_store_is_not_flushed(void **state)
     unsigned made = 0;
     begin(&b, 5);
     simfs_on_call(b.sim, no_tables, NULL);
-    MUST(store_rotate(b.db, error));
+    MUST(store_rotate(b.db->store, error));
     for (unsigned i = 5; i < 10; i++)
         put_number(&b, i, 20);
     simfs_on_call(b.sim, NULL, NULL);

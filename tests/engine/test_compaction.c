@@ -69,7 +69,7 @@ static size_t table_files(bed *b)
 /* V2: below level 0, tables are in order and share no key; level 0 is newest first. */
 static void levels_are_in_order(bed *b)
 {
-    view *v = store_view(b->db);
+    view *v = store_view(b->db->store);
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         const level *l = &v->version->levels[n];
         uint64_t bytes = 0;
@@ -104,9 +104,9 @@ static void levels_keep_their_order_and_their_sizes(void **state)
     }
     MUST(firn_settle(b->db, error));
     levels_are_in_order(b);
-    view *v = store_view(b->db);
+    view *v = store_view(b->db->store);
     schedule_state all = {.version = v->version, .whole = true, .calm = true};
-    assert_false(schedule_due(&b->db->rules, &all));
+    assert_false(schedule_due(&b->db->store->rules, &all));
     view_unref(v);
     firn_stats s = bed_stats(b);
     assert_true(s.compactions > 5 && s.flushes > 20);
@@ -437,9 +437,9 @@ static void level_0_goes_down_beside_a_request(void **state)
     for (unsigned fails = 0; fails < 2; fails++) {
         firn_snapshot *held = NULL;
         unsigned hits = !fails;
-        mutex_lock(&b->db->state_mu);
-        b->db->compaction_rests = true; /* nothing is compacted but by the caller */
-        mutex_unlock(&b->db->state_mu);
+        mutex_lock(&b->db->store->state_mu);
+        b->db->store->compaction_rests = true; /* nothing is compacted but by the caller */
+        mutex_unlock(&b->db->store->state_mu);
         bed_put(b, "key", "older");
         MUST(firn_snapshot_new(b->db, &held, error));
         bed_put(b, "key", "newer");

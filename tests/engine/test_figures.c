@@ -76,15 +76,15 @@ static void the_readme_names_what_makes_a_level_due(void **state)
     firn_options_init(&b.options);
     bed_must_open(&b);
     const firn *db = b.db;
-    const schedule_rules *r = &db->rules;
+    const schedule_rules *r = &db->store->rules;
     says("%u tables: compaction", L0_COMPACT_AT);
     says("%u tables, or as many bytes as the smallest share", r->level0_at);
     says("%u segments of log", BASE_SEGMENTS);
-    assert_int_equal(r->level_base_bytes, db->options.segment_bytes * BASE_SEGMENTS);
-    assert_int_equal(db->options.memory, db->options.segment_bytes * 8);
+    assert_int_equal(r->level_base_bytes, db->store->options.segment_bytes * BASE_SEGMENTS);
+    assert_int_equal(db->store->options.memory, db->store->options.segment_bytes * 8);
     says("for a log segment of %s, the default (an eighth of `memory`, %s): the smallest share is "
          "%s",
-         size_text(db->options.segment_bytes), size_text(db->options.memory),
+         size_text(db->store->options.segment_bytes), size_text(db->store->options.memory),
          size_text(r->level_base_bytes));
     uint64_t most = r->level_base_bytes * SCHEDULE_SPLIT;
     for (unsigned count = 1; count < FIRN_LEVELS - 2; count++, most *= r->ratio) {
@@ -106,7 +106,7 @@ static void the_readme_names_from_where_tables_are_compressed(void **state)
     firn_options_init(&b.options);
     bed_must_open(&b);
     unsigned n = 0;
-    while (n < FIRN_LEVELS && compression_of(b.db, n) == SST_COMPRESSION_NONE)
+    while (n < FIRN_LEVELS && compression_of(b.db->store, n) == SST_COMPRESSION_NONE)
         n++;
     says("not from level %u to level %u when compression is automatic, since tables are compressed "
          "from level %u on",

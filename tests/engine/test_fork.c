@@ -128,10 +128,11 @@ static void the_child_waits_for_no_lock_that_the_parent_held(void **state)
         held h = hold(&b, holders[n]);
         replace_all(&b);
         firn *db = b.db;
-        mutex *const all[] = {&db->cleaner.cleaner_mu.lock, &db->snapshot_mu.lock,
-                              &db->state_mu.lock,           &db->manifest_mu.lock,
-                              &db->flush_mu.lock,           &db->jobs_mu.lock,
-                              &db->readers.bed.lock,        &db->readers.waiting.lock};
+        mutex *const all[] = {
+            &db->store->cleaner.cleaner_mu.lock, &db->store->snapshot_mu.lock,
+            &db->store->state_mu.lock,           &db->store->manifest_mu.lock,
+            &db->store->flush_mu.lock,           &db->store->jobs_mu.lock,
+            &db->store->readers.bed.lock,        &db->store->readers.waiting.lock};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             mutex_lock_any(all[i]);
             child_uses_all(&h);
@@ -163,10 +164,10 @@ static void the_child_removes_no_file_that_the_parent_reads(void **state)
         bed_must_open(&b);
         held h = hold(&b, holders[i]);
         replace_all(&b);
-        MUST(fs_dir_list(b.db->dir, count_tables, &before, error));
+        MUST(fs_dir_list(b.db->store->dir, count_tables, &before, error));
         assert_true(before > bed_tables(&b));
         child_uses_all(&h);
-        MUST(fs_dir_list(b.db->dir, count_tables, &behind, error));
+        MUST(fs_dir_list(b.db->store->dir, count_tables, &behind, error));
         assert_int_equal(behind, before);
         still_reads(&h);
         give_back(&h);

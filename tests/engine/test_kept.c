@@ -206,10 +206,10 @@ static void what_is_kept_is_remembered(void **state)
     uint64_t seq = firn_snapshot_seq(s);
     firn_snapshot_free(s);
     for (unsigned life = 0; life < 3; life++) {
-        mutex_lock(&b.db->state_mu);
-        b.db->compaction_rests = true; /* nothing is done about it */
-        mutex_unlock(&b.db->state_mu);
-        view *v = store_view(b.db);
+        mutex_lock(&b.db->store->state_mu);
+        b.db->store->compaction_rests = true; /* nothing is done about it */
+        mutex_unlock(&b.db->store->state_mu);
+        view *v = store_view(b.db->store);
         const level *l = &v->version->levels[1];
         assert_int_equal(l->count, 1);
         const table *t = l->tables[0];
@@ -241,10 +241,10 @@ static void what_is_kept_for_many_is_remembered(void **state)
     for (unsigned i = 0; i < MANY; i++)
         firn_snapshot_free(s[i]);
     for (unsigned life = 0; life < 3; life++) {
-        mutex_lock(&b.db->state_mu);
-        b.db->compaction_rests = true; /* nothing is done about it */
-        mutex_unlock(&b.db->state_mu);
-        view *v = store_view(b.db);
+        mutex_lock(&b.db->store->state_mu);
+        b.db->store->compaction_rests = true; /* nothing is done about it */
+        mutex_unlock(&b.db->store->state_mu);
+        view *v = store_view(b.db->store);
         const table *t = v->version->levels[1].tables[0];
         uint64_t count = 0, snapshots = 0;
         for (size_t i = 0; i < t->kept_count; i++) {

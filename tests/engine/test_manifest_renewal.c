@@ -24,21 +24,20 @@ static int greatest_manifest(void *ctx, const char *path, uint64_t size)
 /* These stores have no threads. */
 static uint64_t current_manifest(firn *db)
 {
-    mutex_not_shared(&db->manifest_mu);
-    return manifest_no(db->manifest);
+    mutex_not_shared(&db->store->manifest_mu);
+    return manifest_no(db->store->manifest);
 }
 
 /* A manifest that has just taken the place of another one says all that the other one said. */
 static void expect_the_whole_state(firn *db)
 {
-    mutex_not_shared(&db->manifest_mu);
+    mutex_not_shared(&db->store->manifest_mu);
     manifest_state s;
-    MUST(manifest_load(&db->env, current_manifest(db), &s, error));
-    assert_int_equal(s.flushed_seq, atomic_load(&db->flushed_seq));
+    MUST(manifest_load(&db->store->env, current_manifest(db), &s, error));
+    assert_int_equal(s.flushed_seq, atomic_load(&db->store->flushed_seq));
     assert_true(s.covered_no > 0);
-    assert_int_equal(s.covered_no, db->covered_no);
-    assert_int_equal(version_tables(s.version),
-                     version_tables(atomic_load(&db->main.view)->version));
+    assert_int_equal(s.covered_no, db->store->covered_no);
+    assert_int_equal(version_tables(s.version), version_tables(atomic_load(&db->view)->version));
     manifest_state_release(&s);
 }
 
@@ -253,25 +252,25 @@ static void an_edit_that_makes_no_version_is_not_written(void **state)
     firn_error err = {0};
     bed_on_simfs(&b, 1);
     bed_must_open(&b);
-    mutex_not_shared(&b.db->manifest_mu);
+    mutex_not_shared(&b.db->store->manifest_mu);
     bed_put(&b, "key", "1");
     bed_flush(&b);
     MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
-    view *v = tree_view(&b.db->main);
+    view *v = tree_view(b.db);
     while (n < FIRN_LEVELS - 1 && v->version->levels[n].count == 0)
         n++;
     assert_int_equal(v->version->levels[n].count, 1);
-    MUST(table_new(&b.db->env, store_next_file_no(b.db),
+    MUST(table_new(&b.db->store->env, store_next_file_no(b.db->store),
                    &v->version->levels[n].tables[0]->properties, &t));
     view_unref(v);
     MUST(edit_add(&e, n, t));
-    uint64_t bytes = manifest_bytes(b.db->manifest), no = current_manifest(b.db);
-    assert_int_equal(store_commit_edit(b.db, &e, NULL, &err), FIRN_DAMAGED);
+    uint64_t bytes = manifest_bytes(b.db->store->manifest), no = current_manifest(b.db);
+    assert_int_equal(store_commit_edit(b.db->store, &e, NULL, &err), FIRN_DAMAGED);
     assert_non_null(strstr(err.message, "out of order"));
-    assert_string_equal(err.file, b.db->dir->path); /* the manifest is as it was */
+    assert_string_equal(err.file, b.db->store->dir->path); /* the manifest is as it was */
     assert_non_null(strstr(err.hint, "`firn check` names the table"));
     assert_non_null(strstr(err.hint, "firn repair"));
-    assert_int_equal(manifest_bytes(b.db->manifest), bytes);
+    assert_int_equal(manifest_bytes(b.db->store->manifest), bytes);
     assert_int_equal(current_manifest(b.db), no);
     edit_release(&e);
     table_unref(t);

@@ -67,7 +67,7 @@ static void get_all(unsigned step)
 /* How many tables there are, and how many of them are read in place. Opens each. */
 static void count_tables(unsigned *all, unsigned *mapped)
 {
-    view *v = store_view(db);
+    view *v = store_view(db->store);
     *all = *mapped = 0;
     for (unsigned n = 0; n < FIRN_LEVELS; n++)
         for (size_t i = 0; i < v->version->levels[n].count; i++) {

@@ -71,9 +71,9 @@ static void unlink_manifests(scenario *s)
 
 static void find_without_names(scenario *s)
 {
-    s->trees[0] = &s->b.db->main;
-    s->trees[1] = tree_find(s->b.db, slice_of_str("bucket-1"));
-    s->trees[2] = tree_find(s->b.db, slice_of_str("bucket-2"));
+    s->trees[0] = s->b.db;
+    s->trees[1] = trees_get(s->b.db, "bucket-1");
+    s->trees[2] = trees_get(s->b.db, "bucket-2");
 }
 
 /* Tables and log say of which bucket they are; only the names are gone. */
@@ -82,12 +82,12 @@ static void repair_without_a_manifest_keeps_buckets_apart(void **state)
     (void)state;
     scenario *s = trees_begin(13);
     bed_must_open(&s->b);
-    s->trees[0] = &s->b.db->main;
-    MUST(tree_create(s->b.db, slice_of_str(tree_names[1]), &s->trees[1], error));
+    s->trees[0] = s->b.db;
+    s->trees[1] = trees_new(s->b.db, tree_names[1]);
     for (unsigned i = 0; i < 40; i++)
         trees_write(s, false);
     bed_flush(&s->b);
-    MUST(tree_create(s->b.db, slice_of_str(tree_names[2]), &s->trees[2], error));
+    s->trees[2] = trees_new(s->b.db, tree_names[2]);
     for (unsigned i = 0; i < 4; i++)
         trees_write(s, false);
     view *v = tree_view(s->trees[2]);
@@ -101,8 +101,7 @@ static void repair_without_a_manifest_keeps_buckets_apart(void **state)
     find_without_names(s);
     assert_true(s->trees[1] && s->trees[2]);
     trees_must_be(s, NULL, s->count);
-    tree *fresh = NULL;
-    MUST(tree_create(s->b.db, slice_of_str("fresh"), &fresh, error));
+    tree *fresh = trees_new(s->b.db, "fresh");
     assert_int_equal(fresh->bucket, 3);
     trees_end(s);
 }
@@ -133,7 +132,7 @@ static void a_table_of_no_known_bucket_is_set_aside(void **state)
     for (unsigned i = 0; i < 60; i++)
         trees_write(s, false);
     bed_flush(&s->b);
-    MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
+    trees_compact(s);
     path_of_a_table(s, s->trees[1], path);
     size_t size = repair_without_properties(s, path, &summary);
     assert_int_equal(summary.losses, 1);
@@ -166,12 +165,12 @@ static void the_log_tells_of_a_bucket_that_no_table_speaks_of(void **state)
     firn_repair_summary summary = {0};
     char path[128];
     bed_must_open(&s->b);
-    s->trees[0] = &s->b.db->main;
-    MUST(tree_create(s->b.db, slice_of_str(tree_names[1]), &s->trees[1], error));
+    s->trees[0] = s->b.db;
+    s->trees[1] = trees_new(s->b.db, tree_names[1]);
     for (unsigned i = 0; i < 20; i++)
         trees_write(s, false);
     bed_flush(&s->b);
-    MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
+    trees_compact(s);
     path_of_a_table(s, s->trees[1], path);
     for (unsigned i = 0; i < 4; i++)
         trees_write(s, false);
@@ -227,7 +226,7 @@ static void a_table_of_a_dropped_bucket_does_not_come_back(void **state)
     uint8_t *kept = malloc(size);
     assert_non_null(kept);
     memcpy(kept, now, size);
-    MUST(tree_drop(s->b.db, s->trees[2], error));
+    trees_drop(s->trees[2]);
     s->trees[2] = NULL;
     bed_must_close(&s->b);
     simfs_write_file(s->b.sim, path, kept, size);
@@ -236,10 +235,10 @@ static void a_table_of_a_dropped_bucket_does_not_come_back(void **state)
     MUST(engine_repair(s->b.folder, &s->b.options, &s->b.config, see_dropped, &told, NULL, error));
     assert_true(told);
     bed_must_open(&s->b);
-    s->trees[1] = tree_find(s->b.db, slice_of_str(tree_names[1]));
+    s->trees[1] = trees_get(s->b.db, tree_names[1]);
     assert_non_null(s->trees[1]);
-    assert_null(tree_find(s->b.db, slice_of_str(tree_names[2])));
-    assert_null(tree_find(s->b.db, slice_of_str("bucket-2")));
+    assert_null(trees_get(s->b.db, tree_names[2]));
+    assert_null(trees_get(s->b.db, "bucket-2"));
     tree *const kept_trees[TREES] = {NULL, s->trees[1], NULL};
     if (!trees_compare(kept_trees, NULL, &s->states[s->count], why))
         fail_msg("%s", why);

@@ -201,7 +201,7 @@ static void look(void *ctx, firn *db, const struct edit *e)
 {
     (void)ctx;
     (void)e;
-    view *v = store_view(db);
+    view *v = store_view(db->store);
     unsigned tables = (unsigned)v->version->levels[0].count;
     unsigned behind = tables + (unsigned)v->frozen_count;
     if (tables > atomic_load(&seen.most_tables))
@@ -275,10 +275,10 @@ static void bed_of_small_memory(bed *b)
 
 static void assert_nothing_is_ahead(bed *b)
 {
-    mutex_lock(&b->db->state_mu);
-    uint64_t ahead = b->db->ahead;
-    bool none_waits = b->db->turns == NULL;
-    mutex_unlock(&b->db->state_mu);
+    mutex_lock(&b->db->store->state_mu);
+    uint64_t ahead = b->db->store->ahead;
+    bool none_waits = b->db->store->turns == NULL;
+    mutex_unlock(&b->db->store->state_mu);
     assert_int_equal(ahead, 0);
     assert_true(none_waits);
 }
@@ -293,24 +293,24 @@ static void three_of_many_pass(const batch_form *form)
     wal_group g;
     firn_error err = {0};
     bed_of_small_memory(&b);
-    mutex_lock(&b.db->flush_mu); /* a flush that takes long */
-    MUST(wal_request_rotate(b.db->wal, &r, error));
-    assert_true(wal_join(b.db->wal, &r));
+    mutex_lock(&b.db->store->flush_mu); /* a flush that takes long */
+    MUST(wal_request_rotate(b.db->store->wal, &r, error));
+    assert_true(wal_join(b.db->store->wal, &r));
     start_all(all, &b, form, 1, &written);
     for (unsigned tries = 0; bed_stats(&b).waiting < THREADS - FROZEN_MAX - 1 && tries < 5000;
          tries++)
         usleep(1000);
     firn_stats s = bed_stats(&b);
-    int rc = wal_group_rotate(b.db->wal, &g, &r, &err); /* nothing lies in front of it */
-    wal_group_end(b.db->wal, &g, rc, &err);
-    assert_int_equal(wal_await(b.db->wal, &r), FIRN_OK);
+    int rc = wal_group_rotate(b.db->store->wal, &g, &r, &err); /* nothing lies in front of it */
+    wal_group_end(b.db->store->wal, &g, rc, &err);
+    assert_int_equal(wal_await(b.db->store->wal, &r), FIRN_OK);
     assert_int_equal(s.waiting, THREADS - FROZEN_MAX - 1);
     assert_int_equal(s.waiting_for, FIRN_WAIT_FLUSH);
     /* So many are written, and one more for each that is flushed. */
     while (atomic_load(&written) < FROZEN_MAX + 1)
         usleep(1000);
     assert_true(bed_stats(&b).memtables <= 1 + FROZEN_MAX + 1);
-    mutex_unlock(&b.db->flush_mu);
+    mutex_unlock(&b.db->store->flush_mu);
     for (unsigned i = 0; i < THREADS; i++)
         thread_join(&all[i].t);
     assert_int_equal(atomic_load(&written), THREADS);
@@ -354,7 +354,7 @@ static void room_that_is_given_back_wakes_a_writer(void **state)
     bed_must_open(&b);
     atomic_store(&told_waits, 0);
     for (unsigned i = 0; i < FROZEN_MAX + 1; i++)
-        MUST(room_take(b.db, SLOW_ONE, error));
+        MUST(room_take(b.db->store, SLOW_ONE, error));
     writer = (batch_writer){.b = &b, .form = &large_values, .count = 1, .written = &written};
     assert_int_equal(thread_start(&writer.t, "writer", write_some, &writer), 0);
     while (atomic_load(&told_waits) == 0)
@@ -362,7 +362,7 @@ static void room_that_is_given_back_wakes_a_writer(void **state)
     usleep(20000);
     assert_int_equal(atomic_load(&written), 0);
     for (unsigned i = 0; i < FROZEN_MAX + 1; i++)
-        room_give(b.db, SLOW_ONE);
+        room_give(b.db->store, SLOW_ONE);
     thread_join(&writer.t);
     assert_int_equal(atomic_load(&written), 1);
     bed_release(&b);

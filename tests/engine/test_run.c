@@ -64,7 +64,7 @@ static void write_history(world *w)
 static void copy_all(world *w, build *b, uint64_t table_bytes)
 {
     iter *it = NULL;
-    build_init(b, w->b.db, 1, table_bytes);
+    build_init(b, w->b.db->store, 1, table_bytes);
     assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), SST_WORK, NULL, NULL, &it), FIRN_OK);
     for (it->ops->first(it); it->valid; it->ops->next(it))
         MUST(build_add(b, it, error));
@@ -83,7 +83,7 @@ static void world_begin(world *w, uint64_t seed)
     w->b.options.segment_bytes = 4 << 20;
     bed_must_open(&w->b);
     write_history(w);
-    w->mem = w->b.db->active;
+    w->mem = w->b.db->store->active;
     copy_all(w, &w->one, UINT64_MAX);
     copy_all(w, &w->many, 600); /* a block each, or a few */
     assert_int_equal(w->one.count, 1);
@@ -204,10 +204,10 @@ static void a_kept_value_stays(void **state)
             kind == 0 ? atomic_load(&w.mem->refs) : atomic_load(&hit.holder.table->refs), refs + 1);
         build_release(&w.one, false); /* the tables go, but for those that are held */
         build_release(&w.many, false);
-        w.one = w.many = (build){.db = w.b.db};
+        w.one = w.many = (build){.db = w.b.db->store};
         if (kind == 0) { /* and the memtable, but for the value */
             bed_flush(&w.b);
-            store_reap(w.b.db);
+            store_reap(w.b.db->store);
         }
         assert_true(value_is(v->value, hit.value));
         run_unpin(pin);
@@ -378,7 +378,7 @@ static void bounds_are_those_of_the_versions(void **state)
         assert_false(run_get_bounds((run){0}, &b) || run_get_bounds(run_of_level(&empty), &b));
         bed_flush(&w.b);
         assert_false(
-            run_get_bounds(run_of_mem(w.b.db->active, 0), &b)); /* a new memtable is empty */
+            run_get_bounds(run_of_mem(w.b.db->store->active, 0), &b)); /* a new memtable is empty */
         world_end(&w);
     }
 }
@@ -511,7 +511,7 @@ static void a_merge_leaves_out_what_range_deletes_hide(void **state)
         assert_int_equal(buf_append(&snapshots, taken, sizeof taken), FIRN_OK);
         assert_int_equal(erasures_add(&e, (fragments){list, count}), FIRN_OK);
         build_rules rules = {.snapshots = &snapshots, .erased = &e};
-        build_init(&b, w.b.db, 1, UINT64_MAX);
+        build_init(&b, w.b.db->store, 1, UINT64_MAX);
         firn_error err;
         assert_int_equal(walk_open(&w.runs[seed % KINDS], 1, SST_PASS, NULL, &err, &walked),
                          FIRN_OK);
@@ -549,7 +549,7 @@ enum { TABLES = 100, EACH = 3 };
 static void table_of(world *w, uint64_t first, build *b)
 {
     iter *it = NULL;
-    build_init(b, w->b.db, 0, UINT64_MAX);
+    build_init(b, w->b.db->store, 0, UINT64_MAX);
     assert_int_equal(run_iter_new(run_of_mem(w->mem, 0), SST_WORK, NULL, NULL, &it), FIRN_OK);
     for (it->ops->first(it); it->valid; it->ops->next(it))
         if (it->seq >= first && it->seq < first + EACH)
@@ -627,7 +627,7 @@ static void tables_of_one_build_ascend(void **state)
         iter it = {.key = slice_of_str("m"), .seq = 9, .kind = FIRN_PUT};
         bed_on_simfs(&b, 1);
         bed_must_open(&b);
-        build_init(&made, b.db, 1, UINT64_MAX);
+        build_init(&made, b.db->store, 1, UINT64_MAX);
         MUST(build_add(&made, &it, error));
         made.cut = true;
         it = (iter){.key = slice_of_str(wrong[i]), .seq = 8, .kind = FIRN_PUT};
@@ -650,7 +650,7 @@ static void a_table_is_cut_inside_and_no_other_run(void **state)
     char key[16];
     bed_on_simfs(&b, 1);
     bed_must_open(&b);
-    build_init(&made, b.db, 1, UINT64_MAX);
+    build_init(&made, b.db->store, 1, UINT64_MAX);
     for (unsigned i = 0; i < ENTRIES; i++) {
         snprintf(key, sizeof key, "key%06u", i);
         iter it = {
@@ -666,7 +666,7 @@ static void a_table_is_cut_inside_and_no_other_run(void **state)
         unsigned long at = strtoul(key + 3, NULL, 10), right = ENTRIES / PARTS * i;
         assert_true(at > right - ENTRIES / 10 && at < right + ENTRIES / 10);
     }
-    view *v = store_view(b.db);
+    view *v = store_view(b.db->store);
     assert_int_equal(run_split(view_mem_run(v, 0), 1, 2, &cut, &err), FIRN_INVALID);
     view_unref(v);
     buf_release(&cut);

@@ -115,12 +115,12 @@ static void an_idle_store_flushes_its_memtable(void **state)
         drop(&b, i);
     settle(&b);
     assert_int_equal(bed_stats(&b).memtable_entries, 20);
-    uint64_t share = b.db->mem_share;
+    uint64_t share = b.db->store->mem_share;
     for (unsigned worth = 0; worth < 2; worth++) {
-        mutex_lock(&b.db->state_mu);
-        b.db->mem_share = worth ? share : share * 1024;
-        store_want_idle_rotation(b.db);
-        mutex_unlock(&b.db->state_mu);
+        mutex_lock(&b.db->store->state_mu);
+        b.db->store->mem_share = worth ? share : share * 1024;
+        store_want_idle_rotation(b.db->store);
+        mutex_unlock(&b.db->store->state_mu);
         settle(&b);
         assert_int_equal(bed_stats(&b).memtable_entries, worth ? 0 : 20);
     }
@@ -135,11 +135,11 @@ static void an_idle_store_is_flushed_once_there_is_room(void **state)
     bed b;
     open_in_memory(&b);
     put(&b, 0, "value");
-    mutex_lock(&b.db->state_mu);
-    const mem *m = b.db->active;
-    b.db->mem_share = 1 + mem_index_bytes(m) + wal_segment_used(m->segment);
-    store_want_idle_rotation(b.db);
-    mutex_unlock(&b.db->state_mu);
+    mutex_lock(&b.db->store->state_mu);
+    const mem *m = b.db->store->active;
+    b.db->store->mem_share = 1 + mem_index_bytes(m) + wal_segment_used(m->segment);
+    store_want_idle_rotation(b.db->store);
+    mutex_unlock(&b.db->store->state_mu);
     simfs_fail(b.sim, (simfs_fault){SIMFS_CHANGING, 1, ENOSPC, .forever = true});
     assert_int_equal(firn_settle(b.db, NULL), FIRN_NO_SPACE);
     simfs_heal(b.sim);
@@ -166,10 +166,10 @@ static void an_idle_store_flushes_tombstones_of_large_values(void **state)
     assert_true(bytes(&b) > COUNT * (sizeof value - 1));
     for (unsigned i = 0; i < COUNT; i++)
         drop(&b, i);
-    mutex_lock(&b.db->state_mu);
-    b.db->mem_share = COUNT * sizeof value; /* the tombstones take a thousandth of it */
-    store_want_idle_rotation(b.db);
-    mutex_unlock(&b.db->state_mu);
+    mutex_lock(&b.db->store->state_mu);
+    b.db->store->mem_share = COUNT * sizeof value; /* the tombstones take a thousandth of it */
+    store_want_idle_rotation(b.db->store);
+    mutex_unlock(&b.db->store->state_mu);
     settle(&b);
     assert_int_equal(bed_stats(&b).memtable_entries, 0);
     assert_int_equal(entries(&b), 0);
@@ -232,10 +232,10 @@ static void a_flush_behind_each_key_leaves_few_tables(void **state)
     settle(&b);
     firn_stats s = bed_stats(&b);
     uint64_t tables = bed_tables(&b);
-    assert_true(tables <= bytes(&b) / (b.db->options.table_bytes / 4) + 12);
+    assert_true(tables <= bytes(&b) / (b.db->store->options.table_bytes / 4) + 12);
     assert_true(s.bytes_compacted < 12 * s.bytes_flushed);
     compact(&b);
-    assert_true(bed_tables(&b) <= bytes(&b) / (b.db->options.table_bytes / 2) + 1);
+    assert_true(bed_tables(&b) <= bytes(&b) / (b.db->store->options.table_bytes / 2) + 1);
     uint64_t before = bed_stats(&b).bytes_compacted;
     compact(&b);
     assert_int_equal(bed_stats(&b).bytes_compacted, before);
@@ -279,7 +279,7 @@ static void check_packed(size_t value_bytes, uint64_t table_bytes)
     settle(&b);
     firn_stats s = bed_stats(&b);
     assert_true(s.bytes_compacted < 12 * s.bytes_flushed);
-    assert_true(bed_tables(&b) <= bytes(&b) / (b.db->options.table_bytes / 4) + 8);
+    assert_true(bed_tables(&b) <= bytes(&b) / (b.db->store->options.table_bytes / 4) + 8);
     settle(&b);
     assert_int_equal(bed_stats(&b).bytes_compacted, s.bytes_compacted);
     simfs_on_call(b.sim, NULL, NULL);
@@ -323,14 +323,15 @@ static void no_table_overlaps_too_much_of_the_next_level(void **state)
         bed_flush(&b);
     }
     settle(&b);
-    view *v = store_view(b.db);
+    view *v = store_view(b.db->store);
     unsigned looked_at = 0;
     for (unsigned n = 1; n + 1 < FIRN_LEVELS; n++)
         for (size_t i = 0; i < v->version->levels[n].count; i++) {
             const sst_properties *p = &v->version->levels[n].tables[i]->properties;
             assert_true(
                 schedule_overlap_bytes(&v->version->levels[n + 1], p->key_min, p->key_max) <=
-                SCHEDULE_OVERLAP * b.db->rules.table_bytes + 2 * b.db->rules.table_bytes);
+                SCHEDULE_OVERLAP * b.db->store->rules.table_bytes +
+                    2 * b.db->store->rules.table_bytes);
             looked_at += v->version->levels[n + 1].count > 0;
         }
     assert_true(looked_at > 1);
@@ -347,7 +348,7 @@ static void what_does_not_say_is_settled_once(void **state)
     for (unsigned i = 0; i < 100; i++)
         put(&b, i, "value");
     compact(&b);
-    view *v = store_view(b.db);
+    view *v = store_view(b.db->store);
     for (size_t i = 0; i < v->version->levels[1].count; i++)
         v->version->levels[1].tables[i]->kept_known = false;
     view_unref(v);
@@ -383,7 +384,7 @@ static void a_flush_waits_for_no_claim_and_a_caller_does(void **state)
     bed_flush(&b);
     schedule_request q = {.seq = FIRN_MAX_SEQ};
     job j;
-    MUST(jobs_ask(&b.db->main, &q, &j, error));
+    MUST(jobs_ask(b.db, &q, &j, error));
     thread caller = {0};
     assert_int_equal(thread_start(&caller, "caller", compact_all, &b), 0);
     for (unsigned i = 0; i < 10; i++) {
@@ -391,14 +392,14 @@ static void a_flush_waits_for_no_claim_and_a_caller_does(void **state)
         bed_flush(&b);
     }
     for (bool waits = false; !waits; usleep(1000)) {
-        mutex_lock(&b.db->jobs_mu);
-        for (const job *other = b.db->jobs; other; other = other->next)
+        mutex_lock(&b.db->store->jobs_mu);
+        for (const job *other = b.db->store->jobs; other; other = other->next)
             waits = waits || other->waits;
-        mutex_unlock(&b.db->jobs_mu);
+        mutex_unlock(&b.db->store->jobs_mu);
     }
     assert_true(bed_stats(&b).level_tables[0] >= 10);
     MUST(job_run(&j, error));
-    jobs_end(b.db, &j);
+    jobs_end(b.db->store, &j);
     thread_join(&caller);
     settle(&b);
     assert_int_equal(bed_stats(&b).level_tables[0], 0);
@@ -444,13 +445,13 @@ static int note_parts(void *ctx, unsigned call, uint64_t index, const char *name
     firn *db = w->b->db;
     if (call != SIMFS_CREATE || !strstr(name, ".tbl"))
         return 0;
-    mutex_lock(&db->jobs_mu);
-    const job *j = db->jobs;
+    mutex_lock(&db->store->jobs_mu);
+    const job *j = db->store->jobs;
     if (j && j->part_count > w->most)
         w->most = j->part_count;
     if (j && j->what.level == 0 && j->what.counts[1] == 0 && j->part_count > w->alone)
         w->alone = j->part_count;
-    mutex_unlock(&db->jobs_mu);
+    mutex_unlock(&db->store->jobs_mu);
     return 0;
 }
 
@@ -460,7 +461,7 @@ static void the_parts_of_a_job_are_the_whole(void **state)
     (void)state;
     bed b;
     open_in_memory(&b);
-    b.db->compactor_count = 2;
+    b.db->store->compactor_count = 2;
     watch w = {.b = &b};
     simfs_on_call(b.sim, note_parts, &w);
     for (unsigned i = 0; i < 3000; i++) /* nothing lies in the target: the largest table is cut */

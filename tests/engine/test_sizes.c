@@ -58,12 +58,12 @@ static void a_store_takes_the_options_of_earlier_versions(void **state)
         firn_options *given = shortened(&b.options, ends[i]);
         MUST(engine_open(b.folder, given, &b.config, &b.db, error));
         free(given);
-        const firn_options *got = &b.db->options;
+        const firn_options *got = &b.db->store->options;
         assert_int_equal(got->memory, 4 << 20);
         bool has_table_bytes = ends[i] > offsetof(firn_options, table_bytes);
         uint64_t wanted = has_table_bytes ? b.options.table_bytes : defaults.table_bytes;
-        if (wanted > b.db->rules.level_base_bytes / 2)
-            wanted = b.db->rules.level_base_bytes / 2;
+        if (wanted > b.db->store->rules.level_base_bytes / 2)
+            wanted = b.db->store->rules.level_base_bytes / 2;
         assert_int_equal(got->table_bytes, wanted);
         assert_int_equal(got->size, sizeof(firn_options));
         bed_release(&b);

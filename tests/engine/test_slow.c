@@ -225,11 +225,11 @@ static void note_line(void *ctx, firn_log_level lvl, const char *text)
 
 static void press(firn *db, uint32_t pressure)
 {
-    mutex_lock(&db->state_mu);
-    atomic_store(&db->pressure, pressure);
-    atomic_store(&db->load, (pressure & ~PRESSURE_STOP) * SLOW_ONE);
-    cond_broadcast(&db->state_changed);
-    mutex_unlock(&db->state_mu);
+    mutex_lock(&db->store->state_mu);
+    atomic_store(&db->store->pressure, pressure);
+    atomic_store(&db->store->load, (pressure & ~PRESSURE_STOP) * SLOW_ONE);
+    cond_broadcast(&db->store->state_changed);
+    mutex_unlock(&db->store->state_mu);
 }
 
 static void put_one(void *ctx)
@@ -251,9 +251,9 @@ static void wake_all(void *ctx)
 {
     waiter *w = ctx;
     while (!atomic_load(&w->done)) {
-        mutex_lock(&w->b.db->state_mu);
-        cond_broadcast(&w->b.db->state_changed);
-        mutex_unlock(&w->b.db->state_mu);
+        mutex_lock(&w->b.db->store->state_mu);
+        cond_broadcast(&w->b.db->store->state_changed);
+        mutex_unlock(&w->b.db->store->state_mu);
         thread_yield();
     }
 }
@@ -323,9 +323,9 @@ static void a_writer_waits_outside_the_queue_and_says_why(void **state)
     assert_true(now.waiting_us >= 1000 * 1000);
     assert_int_equal(now.waits[FIRN_WAIT_LEVEL0].count, 0); /* it is not over */
     /* It waits in front of the queue: what the flusher asks of the log passes. */
-    MUST(firn_wal_sync(w.b.db->wal, error));
+    MUST(firn_wal_sync(w.b.db->store->wal, error));
     uint64_t checkpoint;
-    MUST(wal_checkpoint(w.b.db->wal, 0, &checkpoint, error));
+    MUST(wal_checkpoint(w.b.db->store->wal, 0, &checkpoint, error));
     assert_false(atomic_load(&w.done));
     press(w.b.db, 0);
     thread_join(&w.t);
@@ -363,12 +363,12 @@ static void a_call_that_waits_for_background_work_says_so(void **state)
     w.b.options.log_ctx = &w;
     bed_must_open(&w.b);
     bed_put(&w.b, "k", "v");
-    mutex_lock(&w.b.db->flush_mu); /* a flush that takes long */
+    mutex_lock(&w.b.db->store->flush_mu); /* a flush that takes long */
     assert_int_equal(thread_start(&w.t, "flusher", flush_one, &w), 0);
     sleep_until_told(&w);
     assert_false(atomic_load(&w.done));
     assert_int_equal(bed_stats(&w.b).waiting_for, FIRN_WAIT_BACKGROUND);
-    mutex_unlock(&w.b.db->flush_mu);
+    mutex_unlock(&w.b.db->store->flush_mu);
     thread_join(&w.t);
     assert_int_equal(w.status, FIRN_OK);
     assert_int_equal(atomic_load(&w.told), 1);
@@ -383,7 +383,7 @@ static void a_wait_without_hope_ends_with_its_cause(void **state)
     start(&w, PRESSURE_STOP);
     firn_error cause = {0};
     error_file(&cause, FIRN_IO, "tables", 7, "the disk is gone");
-    store_background_error(w.b.db, WORK_FLUSH, FIRN_IO, &cause);
+    store_background_error(w.b.db->store, WORK_FLUSH, FIRN_IO, &cause);
     thread_join(&w.t);
     assert_int_equal(w.status, FIRN_POISONED);
     assert_int_equal(w.error.status, FIRN_POISONED);
@@ -401,19 +401,19 @@ static void a_writer_feels_a_flush_that_is_behind(void **state)
     bed_on_disk(&b);
     b.options.segment_bytes = 4 << 20;
     bed_must_open(&b);
-    mutex_lock(&b.db->flush_mu); /* a flush that takes long */
+    mutex_lock(&b.db->store->flush_mu); /* a flush that takes long */
     for (unsigned i = 0; i < FROZEN_MAX; i++) {
         bed_put(&b, "k", "v");
-        MUST(store_rotate(b.db, error));
+        MUST(store_rotate(b.db->store, error));
     }
     uint64_t stalled = bed_stats(&b).stall_us;
     uint32_t filled = 0;
-    assert_int_equal(atomic_load(&b.db->filled), 0);
+    assert_int_equal(atomic_load(&b.db->store->filled), 0);
     for (unsigned i = 0; filled < SLOW_ONE * 3 / 4; i++) {
         assert_true(i < 1000);
         MUST(firn_put(b.db, &i, sizeof i, value, sizeof value, NULL, error));
-        assert_true(atomic_load(&b.db->filled) >= filled);
-        filled = atomic_load(&b.db->filled);
+        assert_true(atomic_load(&b.db->store->filled) >= filled);
+        filled = atomic_load(&b.db->store->filled);
     }
     firn_stats slowed = bed_stats(&b);
     assert_true(slowed.stall_us > stalled);
@@ -421,12 +421,12 @@ static void a_writer_feels_a_flush_that_is_behind(void **state)
     assert_true(slowed.waits[FIRN_WAIT_SLOWED_FLUSH].us > 0);
     assert_int_equal(slowed.waits[FIRN_WAIT_SLOWED_LEVEL0].count, 0);
     MUST(store_rotate(
-        b.db, error)); /* the next one is empty, also behind a rotation that was asked for */
-    assert_int_equal(atomic_load(&b.db->filled), 0);
-    mutex_unlock(&b.db->flush_mu);
+        b.db->store, error)); /* the next one is empty, also behind a rotation that was asked for */
+    assert_int_equal(atomic_load(&b.db->store->filled), 0);
+    mutex_unlock(&b.db->store->flush_mu);
     bed_flush(&b);
-    assert_true(atomic_load(&b.db->flush_done) > SLOW_ONE / 2);
-    assert_int_equal(atomic_load(&b.db->frozen), 0);
+    assert_true(atomic_load(&b.db->store->flush_done) > SLOW_ONE / 2);
+    assert_int_equal(atomic_load(&b.db->store->frozen), 0);
     stalled = bed_stats(&b).stall_us;
     MUST(firn_put(b.db, "k", 1, value, sizeof value, NULL, error));
     assert_int_equal(bed_stats(&b).stall_us, stalled);
@@ -442,7 +442,7 @@ static void no_delay_outlives_its_cause(void **state)
     bed_must_open(&b);
     press(b.db, L0_STOP_AT - 1);
     for (int i = 0; i < 40; i++)
-        MUST(slow_down(b.db, 1 << 20, error));
+        MUST(slow_down(b.db->store, 1 << 20, error));
     firn_stats slowed = bed_stats(&b);
     assert_true(slowed.stall_us > 0);
     assert_int_equal(slowed.waits[FIRN_WAIT_SLOWED_LEVEL0].count, 40);
@@ -450,7 +450,7 @@ static void no_delay_outlives_its_cause(void **state)
     press(b.db, L0_SLOW_AT);
     uint64_t before = bed_stats(&b).stall_us;
     for (int i = 0; i < 1000; i++)
-        MUST(slow_down(b.db, 1 << 20, error));
+        MUST(slow_down(b.db->store, 1 << 20, error));
     assert_int_equal(bed_stats(&b).stall_us, before);
     press(b.db, 0);
     bed_release(&b);

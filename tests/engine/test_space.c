@@ -56,17 +56,18 @@ static void the_total_counts_tables_that_only_readers_hold(void **state)
             MUST(firn_get(b.db, "key000000", 9, NULL, &value, error));
         put_all(&b, "newer");
         MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
-        uint64_t held = atomic_load(&b.db->table_bytes) - level_bytes(&b), then = beside_levels(&b);
+        uint64_t held = atomic_load(&b.db->store->table_bytes) - level_bytes(&b),
+                 then = beside_levels(&b);
         assert_true(way == 0 ? held == 0 : way == 1 ? held >= old : held > 0);
         assert_true(then >= rest + held);
         firn_iter_free(it);
         firn_value_release(&value);
         MUST(firn_settle(b.db, error)); /* the worker has removed them */
         assert_int_equal(beside_levels(&b), then - held);
-        assert_int_equal(atomic_load(&b.db->table_bytes), level_bytes(&b));
+        assert_int_equal(atomic_load(&b.db->store->table_bytes), level_bytes(&b));
         bed_must_close(&b);
         bed_must_open(&b); /* the manifest also tells of tables that are gone */
-        assert_int_equal(atomic_load(&b.db->table_bytes), level_bytes(&b));
+        assert_int_equal(atomic_load(&b.db->store->table_bytes), level_bytes(&b));
         bed_release(&b);
     }
 }
@@ -89,14 +90,14 @@ static void the_disk_has_what_there_is_and_what_there_was_when_each_iterator_was
             MUST(firn_iter_new(b.db, NULL, &iters[round / EACH], error));
         }
         MUST(firn_settle(b.db, error));
-        assert_true(atomic_load(&b.db->table_bytes) <= level_bytes(&b) + most);
+        assert_true(atomic_load(&b.db->store->table_bytes) <= level_bytes(&b) + most);
         assert_true(bed_stats(&b).total_bytes >= level_bytes(&b));
     }
-    assert_true(atomic_load(&b.db->table_bytes) > level_bytes(&b));
+    assert_true(atomic_load(&b.db->store->table_bytes) > level_bytes(&b));
     for (unsigned i = 0; i < ITERATORS; i++)
         firn_iter_free(iters[i]);
     MUST(firn_settle(b.db, error));
-    assert_int_equal(atomic_load(&b.db->table_bytes), level_bytes(&b));
+    assert_int_equal(atomic_load(&b.db->store->table_bytes), level_bytes(&b));
     bed_release(&b);
 }
 
@@ -118,7 +119,7 @@ static void a_compaction_that_fills_the_disk_gives_the_room_back(void **state)
         firn_error err = {0};
         assert_int_equal(firn_compact(b.db, NULL, 0, NULL, 0, &err), FIRN_NO_SPACE);
         assert_true(err.hint[0] != 0);
-        assert_int_equal(atomic_load(&b.db->table_bytes), tables);
+        assert_int_equal(atomic_load(&b.db->store->table_bytes), tables);
         assert_true(simfs_used(b.sim) < used + 1000); /* of the log */
         bed_expect(&b, NULL, "key000999", "newer");
     }

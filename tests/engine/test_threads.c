@@ -62,17 +62,17 @@ static void leave_frozen_mems(bed *b, unsigned *serial)
 {
     starts.fails = 0;
     bed_must_open(b);
-    mutex_lock(&b->db->flush_mu);
-    while (!(atomic_load(&b->db->pressure) & PRESSURE_STOP)) {
+    mutex_lock(&b->db->store->flush_mu);
+    while (!(atomic_load(&b->db->store->pressure) & PRESSURE_STOP)) {
         char value[16];
         snprintf(value, sizeof value, "%u", ++*serial);
         bed_put(b, "k", value);
-        MUST(store_rotate(b->db, error));
+        MUST(store_rotate(b->db->store, error));
     }
-    mutex_lock(&b->db->state_mu);
-    b->db->closing = true; /* the flusher gives up */
-    mutex_unlock(&b->db->state_mu);
-    mutex_unlock(&b->db->flush_mu);
+    mutex_lock(&b->db->store->state_mu);
+    b->db->store->closing = true; /* the flusher gives up */
+    mutex_unlock(&b->db->store->state_mu);
+    mutex_unlock(&b->db->store->flush_mu);
     bed_must_close(b);
 }
 

@@ -91,10 +91,12 @@ static void a_dropped_tree_is_gone(void **state)
     for (unsigned i = 0; i < 20; i++)
         trees_write(s, false);
     uint64_t tables = bed_tables(&s->b);
-    MUST(tree_iter_new(s->trees[2], NULL, &it, error));
+    MUST(firn_iter_new(s->trees[2], NULL, &it, error));
     unsigned bucket = s->trees[2]->bucket;
-    MUST(tree_drop(s->b.db, s->trees[2], error));
-    assert_null(tree_find(s->b.db, slice_of_str(tree_names[2])));
+    firn *handle = NULL;
+    MUST(firn_bucket_open(s->b.db, tree_names[2], NULL, &handle, error));
+    MUST(firn_bucket_drop(handle, error));
+    assert_null(trees_get(s->b.db, tree_names[2]));
     assert_true(bed_tables(&s->b) < tables);
     unsigned shown = 0, there = 0;
     for (int rc = firn_iter_first(it); rc == FIRN_OK; rc = firn_iter_next(it))
@@ -102,15 +104,17 @@ static void a_dropped_tree_is_gone(void **state)
     for (unsigned k = 0; k < KEYS; k++)
         there += s->states[s->count].of[2][k] != 0;
     assert_int_equal(shown, there); /* who walks it, walks to the end */
+    assert_int_equal(firn_iter_refresh(it), FIRN_DROPPED);
+    assert_int_equal(firn_close(handle, NULL), FIRN_INVALID);
     firn_iter_free(it);
+    MUST(firn_close(handle, error));
     s->trees[2] = NULL;
     trees_must_be(s, NULL, s->count);
     trees_reopen(s); /* its entries are in the log still */
     trees_reopen(s); /* and this life's manifest is another one */
     assert_null(s->trees[2]);
     trees_must_be(s, NULL, s->count);
-    tree *again = NULL;
-    MUST(tree_create(s->b.db, slice_of_str(tree_names[2]), &again, error));
+    tree *again = trees_new(s->b.db, tree_names[2]);
     assert_true(again->bucket > bucket); /* numbers are never used again */
     world empty = {0};
     tree *const only[TREES] = {NULL, NULL, again};
@@ -128,31 +132,37 @@ static void names_and_numbers_are_watched(void **state)
 {
     (void)state;
     bed b;
-    tree *t = NULL;
-    firn_error err = {0};
+    firn *t = NULL;
+    firn_bucket_options o;
     char longest[TREE_NAME_MAX + 2];
     memset(longest, 'n', sizeof longest);
+    longest[TREE_NAME_MAX + 1] = 0;
     bed_on_simfs(&b, 4);
     bed_must_open(&b);
-    MUST(tree_create(b.db, slice_of(longest, TREE_NAME_MAX), &t, error));
-    assert_int_equal(tree_create(b.db, slice_of(longest, TREE_NAME_MAX), &t, &err), FIRN_INVALID);
-    assert_int_equal(tree_create(b.db, slice_of(longest, TREE_NAME_MAX + 1), &t, &err),
-                     FIRN_INVALID);
-    assert_int_equal(tree_create(b.db, slice_of("", 0), &t, &err), FIRN_INVALID);
-    assert_int_equal(tree_drop(b.db, &b.db->main, &err), FIRN_INVALID);
-    for (unsigned i = t->bucket + 1U; i < TREES_MAX; i++) {
+    firn_bucket_options_init(&o);
+    o.create = true;
+    assert_int_equal(firn_bucket_open(b.db, longest, &o, &t, NULL), FIRN_INVALID);
+    longest[TREE_NAME_MAX] = 0;
+    tree *last = trees_new(b.db, longest);
+    assert_int_equal(firn_bucket_open(b.db, "", &o, &t, NULL), FIRN_INVALID);
+    o.error_if_exists = true;
+    assert_int_equal(firn_bucket_open(b.db, longest, &o, &t, NULL), FIRN_INVALID);
+    assert_null(t);
+    assert_int_equal(firn_bucket_drop(b.db, NULL), FIRN_INVALID);
+    for (unsigned i = last->bucket + 1U; i < TREES_MAX; i++) {
         char name[16];
         snprintf(name, sizeof name, "%u", i);
-        MUST(tree_create(b.db, slice_of_str(name), &t, error));
+        tree *made = trees_new(b.db, name);
+        assert_int_equal(made->bucket, i);
         if (i % 3)
-            MUST(tree_drop(b.db, t, error));
+            trees_drop(made);
     }
-    assert_int_equal(tree_create(b.db, slice_of_str("one more"), &t, &err), FIRN_TOO_LARGE);
+    assert_int_equal(firn_bucket_open(b.db, "one more", &o, &t, NULL), FIRN_TOO_LARGE);
     bed_must_close(&b);
     bed_must_open(&b);
-    assert_int_equal(tree_create(b.db, slice_of_str("one more"), &t, &err), FIRN_TOO_LARGE);
-    assert_non_null(tree_find(b.db, slice_of_str("3")));
-    assert_null(tree_find(b.db, slice_of_str("4")));
+    assert_int_equal(firn_bucket_open(b.db, "one more", &o, &t, NULL), FIRN_TOO_LARGE);
+    assert_non_null(trees_get(b.db, "3"));
+    assert_null(trees_get(b.db, "4"));
     MUST(firn_put(b.db, "k", 1, "v", 1, NULL, error));
     bed_expect(&b, NULL, "k", "v");
     bed_release(&b);
@@ -205,14 +215,25 @@ static void make_level_0(scenario *s)
 }
 
 /* firn_compact leaves one level in each tree, without tombstones: nothing lies below. */
-static void compacting_takes_all_trees(void **state)
+static size_t level_0_of(const tree *t)
+{
+    view *v = tree_view((tree *)(uintptr_t)t);
+    size_t count = v->version->levels[0].count;
+    view_unref(v);
+    return count;
+}
+
+static void a_compaction_is_of_one_bucket(void **state)
 {
     (void)state;
     scenario *s = trees_begin(21);
     bed_must_open(&s->b);
     trees_make(s);
     make_level_0(s);
-    MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
+    MUST(firn_compact(s->trees[1], NULL, 0, NULL, 0, error));
+    assert_true(level_0_of(s->trees[0]) > 0 && level_0_of(s->trees[2]) > 0);
+    assert_int_equal(level_0_of(s->trees[1]), 0);
+    trees_compact(s);
     for (unsigned t = 0; t < TREES; t++) {
         view *v = tree_view(s->trees[t]);
         unsigned filled = 0;
@@ -256,15 +277,15 @@ static void jobs_of_two_trees_do_not_mix(void **state)
     }
     job more;
     bool others;
-    assert_int_equal(jobs_next(s->b.db, true, &more, &others, NULL), FIRN_NOT_FOUND);
+    assert_int_equal(jobs_next(s->b.db->store, true, &more, &others, NULL), FIRN_NOT_FOUND);
     assert_true(others);
     for (unsigned t = TREES; t-- > 0;) { /* the last one that began ends first */
         MUST(job_run(&jobs[t], error));
         trees_must_be(s, NULL, s->count);
     }
     for (unsigned t = 0; t < TREES; t++)
-        jobs_end(s->b.db, &jobs[t]);
-    store_reap(s->b.db);
+        jobs_end(s->b.db->store, &jobs[t]);
+    store_reap(s->b.db->store);
     trees_must_be(s, NULL, s->count);
     trees_reopen(s);
     trees_must_be(s, NULL, s->count);
@@ -279,11 +300,12 @@ static void jobs_of_two_trees_share_the_room(void **state)
     bed_must_open(&s->b);
     firn *db = s->b.db;
     trees_make(s);
-    schedule_rules rules = db->rules;
-    db->rules.level0_at = db->rules.level0_most = 1000; /* nothing is compacted meanwhile */
+    schedule_rules rules = db->store->rules;
+    db->store->rules.level0_at = db->store->rules.level0_most =
+        1000; /* nothing is compacted meanwhile */
     make_level_0(s);
     make_level_0(s);
-    db->rules = rules;
+    db->store->rules = rules;
     schedule_request q = {.seq = FIRN_MAX_SEQ};
     job first, more;
     bool others;
@@ -291,23 +313,15 @@ static void jobs_of_two_trees_share_the_room(void **state)
     uint64_t room = first.what.bytes_out_most;
     assert_true(room > 0);
     simfs_capacity(s->b.sim, simfs_used(s->b.sim) + room);
-    assert_int_equal(jobs_next(db, true, &more, &others, NULL), FIRN_NOT_FOUND);
+    assert_int_equal(jobs_next(db->store, true, &more, &others, NULL), FIRN_NOT_FOUND);
     assert_true(others); /* when it has ended, there may be room */
-    jobs_end(db, &first);
-    MUST(jobs_next(db, true, &more, &others, error));
+    jobs_end(db->store, &first);
+    MUST(jobs_next(db->store, true, &more, &others, error));
     assert_in_range(more.what.bytes_out_most, 1, room);
-    jobs_end(db, &more);
+    jobs_end(db->store, &more);
     simfs_capacity(s->b.sim, UINT64_MAX);
     trees_must_be(s, NULL, s->count);
     trees_end(s);
-}
-
-static size_t level_0_of(const tree *t)
-{
-    view *v = tree_view((tree *)(uintptr_t)t);
-    size_t count = v->version->levels[0].count;
-    view_unref(v);
-    return count;
 }
 
 /* Trees have their turns, but for one that slows writers. While its level 0 is claimed, the others have theirs. */
@@ -317,8 +331,8 @@ static void a_tree_that_slows_writers_goes_first(void **state)
     scenario *s = trees_begin(24);
     bed_must_open(&s->b);
     trees_make(s);
-    schedule_rules rules = s->b.db->rules;
-    s->b.db->rules.level0_at = s->b.db->rules.level0_most =
+    schedule_rules rules = s->b.db->store->rules;
+    s->b.db->store->rules.level0_at = s->b.db->store->rules.level0_most =
         1000; /* nothing is compacted meanwhile */
     make_level_0(s);
     make_level_0(s);
@@ -330,36 +344,35 @@ static void a_tree_that_slows_writers_goes_first(void **state)
     }
     s->trees[1] = others[0];
     s->trees[2] = others[1];
-    s->b.db->rules = rules;
-    mutex_lock(&s->b.db->jobs_mu);
-    s->b.db->turn = 2;
-    mutex_unlock(&s->b.db->jobs_mu);
+    s->b.db->store->rules = rules;
+    mutex_lock(&s->b.db->store->jobs_mu);
+    s->b.db->store->turn = 2;
+    mutex_unlock(&s->b.db->store->jobs_mu);
     job jobs[TREES];
     static const unsigned order[TREES] = {0, 1, 2};
     for (unsigned i = 0; i < TREES; i++) {
         bool running;
-        MUST(jobs_next(s->b.db, false, &jobs[i], &running, error));
+        MUST(jobs_next(s->b.db->store, false, &jobs[i], &running, error));
         must_be_of(&jobs[i], s->trees[order[i]]);
     }
     for (unsigned i = 0; i < TREES; i++)
         MUST(job_run(&jobs[i], error));
     for (unsigned i = 0; i < TREES; i++)
-        jobs_end(s->b.db, &jobs[i]);
-    store_reap(s->b.db);
+        jobs_end(s->b.db->store, &jobs[i]);
+    store_reap(s->b.db->store);
     trees_must_be(s, NULL, s->count);
     trees_end(s);
 }
 
 typedef struct dropping {
-    firn *db;
-    tree *tree;
+    firn *bucket;
     atomic_bool done;
 } dropping;
 
 static void drop_it(void *ctx)
 {
     dropping *d = ctx;
-    MUST(tree_drop(d->db, d->tree, error));
+    MUST(firn_bucket_drop(d->bucket, error));
     atomic_store(&d->done, true);
 }
 
@@ -371,38 +384,41 @@ static void dropping_waits_for_jobs(void **state)
     bed_must_open(&s->b);
     trees_make(s);
     make_level_0(s);
-    tree *t = jobs_hold(s->b.db, 2);
-    assert_ptr_equal(t, s->trees[2]);
+    tree *t = s->trees[2];
+    assert_true(jobs_hold(t));
     schedule_request q = {.seq = FIRN_MAX_SEQ};
     job j, none;
     MUST(jobs_ask(t, &q, &j, error));
-    dropping d = {.db = s->b.db, .tree = t};
+    dropping d = {0};
+    MUST(firn_bucket_open(s->b.db, tree_names[2], NULL, &d.bucket, error));
     thread other = {0};
     assert_int_equal(thread_start(&other, "dropper", drop_it, &d), 0);
     for (bool ending = false; !ending; usleep(1000)) {
-        mutex_lock(&s->b.db->jobs_mu);
+        mutex_lock(&s->b.db->store->jobs_mu);
         ending = t->ending;
-        mutex_unlock(&s->b.db->jobs_mu);
+        mutex_unlock(&s->b.db->store->jobs_mu);
     }
     assert_int_equal(jobs_ask(t, &q, &none, NULL), FIRN_NOT_FOUND);
-    assert_null(jobs_hold(s->b.db, 2));
+    assert_false(jobs_hold(t));
     MUST(job_run(&j, error));
-    jobs_end(s->b.db, &j);
+    jobs_end(s->b.db->store, &j);
     usleep(5000);
     assert_false(atomic_load(&d.done));
     jobs_let_go(t);
     thread_join(&other);
     assert_true(atomic_load(&d.done));
+    assert_int_equal(firn_compact(d.bucket, NULL, 0, NULL, 0, NULL), FIRN_DROPPED);
+    MUST(firn_close(d.bucket, error));
     s->trees[2] = NULL;
     trees_must_be(s, NULL, s->count);
-    MUST(firn_compact(s->b.db, NULL, 0, NULL, 0, error));
+    trees_compact(s);
     trees_must_be(s, NULL, s->count);
     trees_end(s);
 }
 
 static uint32_t pressure_of(const firn *db)
 {
-    return atomic_load_explicit(&db->pressure, memory_order_relaxed);
+    return atomic_load_explicit(&db->store->pressure, memory_order_relaxed);
 }
 
 static void put_into(firn *db, const tree *t, const char *value)
@@ -426,11 +442,12 @@ static void a_dropped_tree_holds_no_writer_back(void **state)
     bed_on_simfs(&b, 26);
     bed_must_open(&b);
     firn *db = b.db;
-    db->rules.level0_at = db->rules.level0_most = 1000; /* nothing is compacted meanwhile */
+    db->store->rules.level0_at = db->store->rules.level0_most =
+        1000; /* nothing is compacted meanwhile */
     bed_put(&b, "of bucket 0", "v");
     bed_flush(&b);
-    uint32_t load = atomic_load(&db->load);
-    MUST(tree_create(db, slice_of_str("full"), &t, error));
+    uint32_t load = atomic_load(&db->store->load);
+    t = trees_new(db, "full");
     put_into(db, t, "held");
     MUST(firn_snapshot_new(db, &held, error));
     for (unsigned i = 0; i < L0_STOP_AT; i++) {
@@ -439,12 +456,12 @@ static void a_dropped_tree_holds_no_writer_back(void **state)
     }
     firn_snapshot_free(held);
     assert_int_equal(pressure_of(db), L0_STOP_AT | PRESSURE_STOP);
-    assert_true(atomic_load(&db->load) > load);
-    assert_true(atomic_load(&db->has_kept));
-    MUST(tree_drop(db, t, error));
+    assert_true(atomic_load(&db->store->load) > load);
+    assert_true(atomic_load(&db->store->has_kept));
+    trees_drop(t);
     assert_int_equal(pressure_of(db), 1);
-    assert_int_equal(atomic_load(&db->load), load);
-    assert_false(atomic_load(&db->has_kept));
+    assert_int_equal(atomic_load(&db->store->load), load);
+    assert_false(atomic_load(&db->store->has_kept));
     bed_release(&b);
 }
 
@@ -455,7 +472,7 @@ int main(void)
         cmocka_unit_test(a_dropped_tree_is_gone),
         cmocka_unit_test(names_and_numbers_are_watched),
         cmocka_unit_test(an_entry_of_a_bucket_that_never_was_is_damage),
-        cmocka_unit_test(compacting_takes_all_trees),
+        cmocka_unit_test(a_compaction_is_of_one_bucket),
         cmocka_unit_test(jobs_of_two_trees_do_not_mix),
         cmocka_unit_test(jobs_of_two_trees_share_the_room),
         cmocka_unit_test(a_tree_that_slows_writers_goes_first),

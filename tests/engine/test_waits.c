@@ -80,7 +80,7 @@ static void run_call(void *ctx)
 {
     caller *c = ctx;
     is_caller = true;
-    c->status = c->tree ? tree_drop(c->b->db, c->tree, NULL) : c->call(c->b->db);
+    c->status = c->tree ? firn_bucket_drop(c->tree, NULL) : c->call(c->b->db);
     atomic_store(&c->done, true);
 }
 
@@ -96,7 +96,7 @@ static void until_waiting(caller *c, uint32_t calls)
     wait_list_now now;
     do {
         usleep(1000);
-        wait_list_look(&c->b->db->waits, &now);
+        wait_list_look(&c->b->db->store->waits, &now);
     } while (now.waiting < calls);
 }
 
@@ -161,13 +161,13 @@ static void a_caller_names_the_compaction_in_its_way(void **state)
     bed_flush(&b);
     schedule_request q = {.seq = FIRN_MAX_SEQ};
     job j;
-    MUST(jobs_ask(&b.db->main, &q, &j, error));
+    MUST(jobs_ask(b.db, &q, &j, error));
     start(&c, compact_all);
     until_told(
         &c, "a caller waits until compactions of the keys that it wants to compact have ended\n");
     must_wait_for(&c, FIRN_WAIT_COMPACTION);
     MUST(job_run(&j, error));
-    jobs_end(b.db, &j);
+    jobs_end(b.db->store, &j);
     join(&c, FIRN_WAIT_COMPACTION);
     assert_int_equal(lines_with(&c, "a caller goes on after"), 1);
     assert_int_equal(bed_stats(&b).stall_us, 0); /* no writer was held back */
@@ -182,14 +182,15 @@ static void dropping_a_bucket_names_the_compactions_in_it(void **state)
     listen(&c, &s->b);
     bed_must_open(&s->b);
     trees_make(s);
-    c.tree = jobs_hold(s->b.db, 2);
-    assert_ptr_equal(c.tree, s->trees[2]);
+    MUST(firn_bucket_open(s->b.db, tree_names[2], NULL, &c.tree, error));
+    assert_true(jobs_hold(c.tree));
     start(&c, NULL);
     until_waiting(&c, 1);
     until_told(&c, "until compactions of the bucket that it drops have ended");
     must_wait_for(&c, FIRN_WAIT_COMPACTION);
     jobs_let_go(c.tree);
     join(&c, FIRN_WAIT_COMPACTION);
+    MUST(firn_close(c.tree, error));
     s->trees[2] = NULL;
     trees_end(s);
 }
@@ -215,7 +216,7 @@ static void settling_names_what_is_still_removed(void **state)
     bed_on_disk(&b);
     listen(&c, &b);
     bed_must_open(&b);
-    cleaner_give(&b.db->cleaner, &s.grave, end_slowly);
+    cleaner_give(&b.db->store->cleaner, &s.grave, end_slowly);
     start(&c, settle);
     until_told(&c, "a caller waits until replaced tables and memtables have been removed");
     must_wait_for(&c, FIRN_WAIT_BACKGROUND);
@@ -227,7 +228,7 @@ static void settling_names_what_is_still_removed(void **state)
 static void wait_for_readers(void *ctx)
 {
     caller *c = ctx;
-    readers_wait(&c->b->db->readers);
+    readers_wait(&c->b->db->store->readers);
 }
 
 /* Also one that waits behind another one, which no limit can wake. */
@@ -238,7 +239,7 @@ static void a_call_that_frees_names_the_reads_it_waits_for(void **state)
     caller c;
     open_on_simfs(&c, &b);
     bed_put(&b, "a", "1");
-    uint32_t ticket = readers_enter(&b.db->readers);
+    uint32_t ticket = readers_enter(&b.db->store->readers);
     start(&c, flush);
     until_waiting(&c, 1);
     thread second = {0};
@@ -247,7 +248,7 @@ static void a_call_that_frees_names_the_reads_it_waits_for(void **state)
     until_told(&c, "a caller waits until reads have ended that began before");
     must_wait_for(&c, FIRN_WAIT_READERS);
     assert_int_equal(bed_stats(&b).waiting, 2);
-    readers_exit(&b.db->readers, ticket);
+    readers_exit(&b.db->store->readers, ticket);
     thread_join(&second);
     join(&c, FIRN_WAIT_READERS);
     assert_int_equal(bed_stats(&b).waits[FIRN_WAIT_READERS].count, 2);
@@ -263,12 +264,12 @@ static void a_caller_names_the_edit_it_waits_for(void **state)
     caller c;
     open_on_simfs(&c, &b);
     bed_put(&b, "a", "1");
-    mutex_lock(&b.db->manifest_mu);
+    mutex_lock(&b.db->store->manifest_mu);
     start(&c, flush);
     until_waiting(&c, 1);
     simfs_advance(b.sim, 2000 * 1000);
     must_wait_for(&c, FIRN_WAIT_BACKGROUND);
-    mutex_unlock(&b.db->manifest_mu);
+    mutex_unlock(&b.db->store->manifest_mu);
     thread_join(&c.t);
     assert_int_equal(c.status, FIRN_OK);
     assert_int_equal(lines_with(&c, " ms for work in the background\n"), 1);
@@ -284,12 +285,12 @@ static void a_caller_names_the_other_flush_it_waits_for(void **state)
     caller c;
     open_on_simfs(&c, &b);
     bed_put(&b, "a", "1");
-    mutex_lock(&b.db->flush_mu);
+    mutex_lock(&b.db->store->flush_mu);
     start(&c, flush);
     until_waiting(&c, 1);
     simfs_advance(b.sim, 2000 * 1000);
     must_wait_for(&c, FIRN_WAIT_BACKGROUND);
-    mutex_unlock(&b.db->flush_mu);
+    mutex_unlock(&b.db->store->flush_mu);
     thread_join(&c.t);
     assert_int_equal(c.status, FIRN_OK);
     assert_int_equal(lines_with(&c, " ms for work in the background\n"), 1);
@@ -309,18 +310,18 @@ static void closing_names_the_work_it_waits_for(void **state)
     bed_must_open(&b);
     bed_put(&b, "k", "v");
     firn *db = b.db;
-    mutex_lock(&db->flush_mu); /* a flush that takes long */
-    MUST(store_rotate(db, error));
+    mutex_lock(&db->store->flush_mu); /* a flush that takes long */
+    MUST(store_rotate(db->store, error));
     for (bool flushes = false; !flushes; usleep(1000)) {
-        mutex_lock(&db->state_mu);
-        flushes = db->flushing;
-        mutex_unlock(&db->state_mu);
+        mutex_lock(&db->store->state_mu);
+        flushes = db->store->flushing;
+        mutex_unlock(&db->store->state_mu);
     }
     start(&c, close_it);
     until_told(
         &c, "a caller waits until work in the background has ended, to close the store: a flush");
     must_wait_for(&c, FIRN_WAIT_BACKGROUND);
-    mutex_unlock(&db->flush_mu);
+    mutex_unlock(&db->store->flush_mu);
     thread_join(&c.t);
     b.db = NULL;
     assert_int_equal(c.status, FIRN_OK);
@@ -340,17 +341,17 @@ static void work_that_waits_says_so_once_and_that_it_goes_on(void **state)
     open_on_simfs(&c, &b);
     firn_error why = {0};
     error_set(&why, FIRN_NO_SPACE, "there is no room");
-    store_background_works(b.db, WORK_COMPACTION);
+    store_background_works(b.db->store, WORK_COMPACTION);
     for (int i = 0; i < 2; i++)
-        store_background_error(b.db, WORK_COMPACTION, FIRN_NO_SPACE, &why);
+        store_background_error(b.db->store, WORK_COMPACTION, FIRN_NO_SPACE, &why);
     assert_int_equal(lines_with(&c, "compaction waits, and is tried again: there is no room"), 1);
     assert_int_equal(lines_with(&c, "goes on"), 0);
     for (int i = 0; i < 2; i++)
-        store_background_works(b.db, WORK_COMPACTION);
+        store_background_works(b.db->store, WORK_COMPACTION);
     assert_int_equal(lines_with(&c, "compaction goes on\n"), 1);
     error_set(&why, FIRN_IO, "the disk is gone");
     for (int i = 0; i < 2; i++)
-        store_background_error(b.db, WORK_FLUSH, FIRN_IO, &why);
+        store_background_error(b.db->store, WORK_FLUSH, FIRN_IO, &why);
     assert_int_equal(lines_with(&c, "flushing has stopped, and writing with it: the disk is gone"),
                      1);
     (void)firn_close(b.db, NULL);

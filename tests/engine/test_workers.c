@@ -89,9 +89,9 @@ static struct {
 
 static bool has_woken(firn *db)
 {
-    mutex_lock(&db->state_mu);
-    bool woken = db->work_epoch > meeting.epoch;
-    mutex_unlock(&db->state_mu);
+    mutex_lock(&db->store->state_mu);
+    bool woken = db->store->work_epoch > meeting.epoch;
+    mutex_unlock(&db->store->state_mu);
     return woken;
 }
 
@@ -106,7 +106,7 @@ static void meet(void)
         wait_list_now now = {0};
         atomic_fetch_add(&meeting.helped, 1);
         for (; atomic_load(&meeting.on) && now.waiting == 0; usleep(1000))
-            wait_list_look(&meeting.db->waits, &now);
+            wait_list_look(&meeting.db->store->waits, &now);
         if (now.waiting)
             atomic_store(&meeting.cause, (unsigned)now.longest);
         return;
@@ -287,9 +287,9 @@ static void wait_for_refusals_of_the_first(unsigned count)
 
 static unsigned busy_workers(firn *db)
 {
-    mutex_lock(&db->state_mu);
-    unsigned busy = db->compacting;
-    mutex_unlock(&db->state_mu);
+    mutex_lock(&db->store->state_mu);
+    unsigned busy = db->store->compacting;
+    mutex_unlock(&db->store->state_mu);
     return busy;
 }
 
@@ -308,12 +308,12 @@ static void a_worker_that_stands_behind_another_keeps_its_pause(void **state)
     for (unsigned i = 0; i < L0_COMPACT_AT; i++)
         add_table(&b, i);
     wait_for_refusals_of_the_first(FAILURES);
-    while (jobs_next(b.db, false, &j, &others, &err) != FIRN_OK)
+    while (jobs_next(b.db->store, false, &j, &others, &err) != FIRN_OK)
         usleep(100);           /* a worker has it now */
     while (busy_workers(b.db)) /* each has looked behind its pause, and found nothing */
         usleep(1000);
     unsigned failures = atomic_load(&first_refused);
-    jobs_end(b.db, &j);
+    jobs_end(b.db->store, &j);
     wait_for_refusals_of_the_first(failures + 2);
     uint64_t pause_us =
         atomic_load(&first_at_us[failures + 1]) - atomic_load(&first_at_us[failures]);
@@ -417,9 +417,9 @@ static void what_can_wait_takes_a_share_of_the_time_while_there_are_writers(void
 
 static bool has_rested(bed *b)
 {
-    mutex_lock(&b->db->state_mu);
-    bool rested = b->db->compactors[0].watch.rest_until_us > 0;
-    mutex_unlock(&b->db->state_mu);
+    mutex_lock(&b->db->store->state_mu);
+    bool rested = b->db->store->compactors[0].watch.rest_until_us > 0;
+    mutex_unlock(&b->db->store->state_mu);
     return rested;
 }
 
@@ -481,10 +481,10 @@ static void pass_window(bed *b)
         atomic_fetch_add(&later.ahead_us, IDLE_US) + IDLE_US + later.real->mono_us(fs_posix());
     for (unsigned tries = 0; !ended; tries++) {
         assert_true(tries < 20000);
-        mutex_lock(&b->db->state_mu);
-        ended = b->db->compactors[0].watch.since.us >= now;
-        cond_broadcast(&b->db->state_changed);
-        mutex_unlock(&b->db->state_mu);
+        mutex_lock(&b->db->store->state_mu);
+        ended = b->db->store->compactors[0].watch.since.us >= now;
+        cond_broadcast(&b->db->store->state_changed);
+        mutex_unlock(&b->db->store->state_mu);
         usleep(1000);
     }
 }
@@ -536,9 +536,9 @@ static void a_store_is_flushed_when_nothing_is_written_any_more(void **state)
     }
     MUST(firn_settle(b.db, error));
     assert_int_equal(bed_stats(&b).flushes, flushes + 1);
-    cleaner_wait(&b.db->cleaner);
-    assert_true(memtable_pool_bytes(b.db->mem_env.pool) > 0);
-    for (unsigned i = 0; i < WINDOWS || memtable_pool_bytes(b.db->mem_env.pool) > 0; i++) {
+    cleaner_wait(&b.db->store->cleaner);
+    assert_true(memtable_pool_bytes(b.db->store->mem_env.pool) > 0);
+    for (unsigned i = 0; i < WINDOWS || memtable_pool_bytes(b.db->store->mem_env.pool) > 0; i++) {
         assert_true(i < 1000);
         pass_window(&b);
     }
@@ -556,18 +556,18 @@ static void run_helped(firn *db)
 {
     schedule_request q = {.seq = FIRN_MAX_SEQ};
     job j;
-    MUST(jobs_ask(&db->main, &q, &j, error));
+    MUST(jobs_ask(db, &q, &j, error));
     meeting.db = db;
-    mutex_lock(&db->state_mu);
-    meeting.epoch = db->work_epoch;
-    mutex_unlock(&db->state_mu);
+    mutex_lock(&db->store->state_mu);
+    meeting.epoch = db->store->work_epoch;
+    mutex_unlock(&db->store->state_mu);
     atomic_store(&meeting.helped, 0);
     atomic_store(&meeting.cause, FIRN_WAIT_NONE);
     atomic_store(&meeting.woken, false);
     atomic_store(&meeting.on, true);
     MUST(job_run(&j, error));
     atomic_store(&meeting.on, false);
-    jobs_end(db, &j);
+    jobs_end(db->store, &j);
 }
 
 static void a_worker_without_a_job_helps_a_caller(void **state)
@@ -580,7 +580,8 @@ static void a_worker_without_a_job_helps_a_caller(void **state)
     b.options.memory = 64 << 20;
     b.options.segment_bytes = 0;
     open_on_device(&b);
-    b.db->compactor_count = COMPACTORS_MOST; /* parts are made for them; one is enough to help */
+    b.db->store->compactor_count =
+        COMPACTORS_MOST; /* parts are made for them; one is enough to help */
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < HELPED; i++) {
             snprintf(key, sizeof key, "%06u", i);
@@ -620,7 +621,7 @@ static void a_part_that_cannot_sync_the_folder_counts_before_others(void **state
             parts[at].status = FIRN_IO;
             parts[at].fault = FAULT_FOLDER;
             error_set(&parts[at].error, FIRN_IO, "the folder");
-            job j = {.db = b.db, .parts = parts, .part_count = 2, .part_next = 2};
+            job j = {.db = b.db->store, .parts = parts, .part_count = 2, .part_next = 2};
             assert_int_equal(jobs_run_parts(&j, &err), FIRN_IO);
             assert_int_equal(j.fault, FAULT_FOLDER);
             assert_string_equal(err.message, "the folder");

@@ -21,11 +21,48 @@ firn_slice trees_key(unsigned t, unsigned k, char room[64])
     return slice_of(room, (size_t)n);
 }
 
+tree *trees_get(firn *db, const char *name)
+{
+    firn *t = NULL;
+    firn_error err = {0};
+    int rc = firn_bucket_open(db, name, NULL, &t, &err);
+    assert_true(rc == FIRN_OK || rc == FIRN_NOT_FOUND);
+    MUST(firn_close(t, error));
+    return t;
+}
+
+tree *trees_new(firn *db, const char *name)
+{
+    firn *t = NULL;
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.create = o.error_if_exists = true;
+    MUST(firn_bucket_open(db, name, &o, &t, error));
+    MUST(firn_close(t, error));
+    return t;
+}
+
+void trees_drop(tree *t)
+{
+    firn *handle = NULL;
+    MUST(firn_bucket_open(&t->store->main, t->name, NULL, &handle, error));
+    assert_ptr_equal(handle, t);
+    MUST(firn_bucket_drop(handle, error));
+    MUST(firn_close(handle, error));
+}
+
+void trees_compact(scenario *s)
+{
+    for (unsigned t = 0; t < TREES; t++)
+        if (s->trees[t])
+            MUST(firn_compact(s->trees[t], NULL, 0, NULL, 0, error));
+}
+
 void trees_find(firn *db, tree *trees[TREES])
 {
-    trees[0] = &db->main;
+    trees[0] = db;
     for (unsigned t = 1; t < TREES; t++)
-        trees[t] = tree_find(db, slice_of_str(tree_names[t]));
+        trees[t] = trees_get(db, tree_names[t]);
 }
 
 static void add_one(firn_batch *batch, world *w, unsigned t, uint8_t bucket, unsigned k,
@@ -76,7 +113,7 @@ static bool compare_gets(tree *t, const firn_snapshot *at, unsigned which, const
         size_t size = 0;
         firn_error err = {0};
         firn_slice key = trees_key(which, k, room);
-        int rc = tree_get_into(t, key.data, key.size, at, value, sizeof value, &size, &err);
+        int rc = firn_get_into(t, key.data, key.size, at, value, sizeof value, &size, &err);
         if (rc != (state[k] ? FIRN_OK : FIRN_NOT_FOUND))
             return wrong_status(why, "a get", rc, &err);
         if (rc == FIRN_OK && !value_is(state[k], slice_of(value, size)))
@@ -93,7 +130,7 @@ static bool compare_walk(tree *t, const firn_snapshot *at, unsigned which, const
     o.snapshot = at;
     firn_iter *it = NULL;
     firn_error err = {0};
-    int rc = tree_iter_new(t, &o, &it, &err);
+    int rc = firn_iter_new(t, &o, &it, &err);
     if (rc != FIRN_OK)
         return wrong_status(why, "an iterator", rc, &err);
     bool same = true;
@@ -150,9 +187,9 @@ void trees_must_be(scenario *s, const firn_snapshot *at, size_t j)
 
 void trees_make(scenario *s)
 {
-    s->trees[0] = &s->b.db->main;
+    s->trees[0] = s->b.db;
     for (unsigned t = 1; t < TREES; t++) {
-        MUST(tree_create(s->b.db, slice_of_str(tree_names[t]), &s->trees[t], error));
+        s->trees[t] = trees_new(s->b.db, tree_names[t]);
         if (s->b.sim)
             simfs_mark(s->b.sim, MARK_CREATED, t);
     }

@@ -31,6 +31,14 @@ scenario *trees_begin(uint64_t seed);
 void trees_end(scenario *s);
 void trees_make(scenario *s);
 void trees_find(firn *db, tree *trees[TREES]);
+/* The tree of a bucket, without a handle: it stays until the bucket is dropped. NULL: there is none. */
+tree *trees_get(firn *db, const char *name);
+/* The same; the bucket is made. */
+tree *trees_new(firn *db, const char *name);
+/* Drops a bucket that nobody has a handle of. */
+void trees_drop(tree *t);
+/* Each by itself. */
+void trees_compact(scenario *s);
 void trees_reopen(scenario *s);
 
 /* Keys of different families, so that each tree learns a beginning of its own. */

@@ -14,10 +14,10 @@
 #define PATH_BYTES 320
 #define FILE_MAX   ((size_t)256 << 10) /* no file grows beyond this */
 
-void fuzz_folder_init(fuzz_folder *f, unsigned store, unsigned age)
+void fuzz_folder_init(fuzz_folder *f, unsigned which, unsigned age)
 {
-    const fuzz_image *image = fuzz_folder_image(store, age);
-    *f = (fuzz_folder){.sim = simfs_new(1), .store = store, .age = age};
+    const fuzz_image *image = fuzz_folder_image(which, age);
+    *f = (fuzz_folder){.sim = simfs_new(1), .store = which, .age = age};
     for (size_t i = 0; i < image->count; i++)
         simfs_write_file(f->sim, image->files[i].path, image->files[i].data, image->files[i].size);
 }

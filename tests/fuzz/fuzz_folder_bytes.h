@@ -23,7 +23,7 @@ typedef struct fuzz_folder {
 /* Options under which little data makes many files. */
 void fuzz_folder_options(firn_options *o);
 /* The store of this kind at this age, without a process that has it open. */
-void fuzz_folder_init(fuzz_folder *f, unsigned store, unsigned age);
+void fuzz_folder_init(fuzz_folder *f, unsigned which, unsigned age);
 /* Does what the input says; fuzz_folder_bytes.c lists the letters. */
 void fuzz_folder_change(fuzz_folder *f, fuzz_input *in);
 void fuzz_folder_release(fuzz_folder *f);

@@ -27,16 +27,23 @@ static int write_to_all(firn *db, const tree *const trees[3], const char *value,
 
 static int fill(firn *db, firn_error *err)
 {
-    tree *users = NULL, *jobs = NULL;
-    int rc = tree_create(db, slice_of_str("users"), &users, err);
+    firn *users = NULL, *jobs = NULL;
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.create = true;
+    int rc = firn_bucket_open(db, "users", &o, &users, err);
     if (rc == FIRN_OK)
-        rc = tree_create(db, slice_of_str("jobs\x1b"), &jobs, err);
-    const tree *const trees[3] = {&db->main, users, jobs};
+        rc = firn_bucket_open(db, "jobs\x1b", &o, &jobs, err);
+    const tree *const trees[3] = {db, users, jobs};
     if (rc == FIRN_OK)
         rc = write_to_all(db, trees, "stored", err);
     if (rc == FIRN_OK)
         rc = firn_flush(db, err);
-    return rc == FIRN_OK ? write_to_all(db, trees, "logged", err) : rc;
+    if (rc == FIRN_OK)
+        rc = write_to_all(db, trees, "logged", err);
+    firn_close(users, NULL);
+    firn_close(jobs, NULL);
+    return rc;
 }
 
 int main(int argc, char **argv)

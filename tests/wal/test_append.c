@@ -544,9 +544,10 @@ static int owner_put(owner *o, uint64_t seed, size_t value_size, firn_error *err
     wal_request r;
     char key[24];
     int n = snprintf(key, sizeof key, "key%llu", (unsigned long long)seed);
-    int rc = wal_request_put(o->log, &r, FIRN_PUT, (firn_slice){(uint8_t *)key, (size_t)n},
-                             (firn_slice){bytes, value_size},
-                             seed % 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE, err);
+    int rc =
+        wal_request_put(o->log, &r, FIRN_PUT, ENTRY_BUCKET_DEFAULT,
+                        (firn_slice){(uint8_t *)key, (size_t)n}, (firn_slice){bytes, value_size},
+                        seed % 2 ? FIRN_DURABILITY_SYNC : FIRN_DURABILITY_NONE, err);
     return rc == FIRN_OK ? owner_write(o, &r) : rc;
 }
 

@@ -10,6 +10,7 @@
  */
 #include "bed.h"
 
+#include <base/entry.h>
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/thread.h>
@@ -532,7 +533,8 @@ static void append_refused(void *arg)
     refused *r = arg;
     wal_request q;
     firn_slice key = {(const uint8_t *)"extra", 5}, value = {r->value, r->value_size};
-    r->status = wal_request_put(r->log, &q, FIRN_PUT, key, value, FIRN_DURABILITY_DEFAULT, NULL);
+    r->status = wal_request_put(r->log, &q, FIRN_PUT, ENTRY_BUCKET_DEFAULT, key, value,
+                                FIRN_DURABILITY_DEFAULT, NULL);
     if (r->status != FIRN_OK)
         return;
     if (wal_join(r->log, &q)) {

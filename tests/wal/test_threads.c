@@ -3,6 +3,7 @@
  * with ThreadSanitizer, too. */
 #include "bed.h"
 
+#include <base/entry.h>
 #include <base/error.h>
 #include <base/thread.h>
 #include <support/tempdir.h>
@@ -86,7 +87,7 @@ static int write_one(stress *s, rng *r, firn_error *err)
     firn_slice key = {bytes, 8}, value = {bytes + 8, size};
     firn_durability d = any_class(r);
     wal_request request;
-    int rc = wal_request_put(s->log, &request, FIRN_PUT, key, value, d, err);
+    int rc = wal_request_put(s->log, &request, FIRN_PUT, ENTRY_BUCKET_DEFAULT, key, value, d, err);
     if (rc == FIRN_OK)
         rc = submit(s, &request);
     uint64_t seq = rc == FIRN_OK ? request.seq_last : 0;

@@ -44,9 +44,9 @@ static bool durability_known(firn_durability durability)
     return (int)durability >= FIRN_DURABILITY_DEFAULT && durability <= FIRN_DURABILITY_NONE;
 }
 
-static void entry_encode(uint8_t *p, uint8_t kind, firn_slice key, firn_slice value)
+static void entry_encode(uint8_t *p, uint8_t kind, uint8_t bucket, firn_slice key, firn_slice value)
 {
-    entry_put_header(p, kind, ENTRY_BUCKET_DEFAULT, key.size, value.size);
+    entry_put_header(p, kind, bucket, key.size, value.size);
     p += ENTRY_HEADER_BYTES;
     if (key.size > 0)
         memcpy(p, key.data, key.size);
@@ -67,8 +67,8 @@ static void request_fill(const wal *w, wal_request *r, firn_durability durabilit
     r->batched = durability == FIRN_DURABILITY_BATCH;
 }
 
-int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_slice value,
-                    firn_durability durability, firn_error *err)
+int wal_request_put(wal *w, wal_request *r, uint8_t kind, uint8_t bucket, firn_slice key,
+                    firn_slice value, firn_durability durability, firn_error *err)
 {
     int rc = wal_check_writable(w, err);
     if (rc == FIRN_OK)
@@ -82,7 +82,7 @@ int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_s
     r->count = 1;
     r->payload_bytes = bytes;
     if (bytes <= sizeof r->small) {
-        entry_encode(r->small, kind, key, value);
+        entry_encode(r->small, kind, bucket, key, value);
         r->key = (firn_slice){r->small, (size_t)bytes};
         r->payload_crc = crc32_update(0, r->small, (size_t)bytes);
         return FIRN_OK;
@@ -90,7 +90,7 @@ int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_s
     r->single = true;
     r->key = key;
     r->value = value;
-    entry_put_header(r->head, kind, ENTRY_BUCKET_DEFAULT, key.size, value.size);
+    entry_put_header(r->head, kind, bucket, key.size, value.size);
     uint32_t crc = crc32_update(0, r->head, sizeof r->head);
     crc = crc32_update(crc, key.data, key.size);
     r->payload_crc = crc32_update(crc, value.data, value.size);
@@ -136,7 +136,7 @@ int wal_put(wal *w, uint8_t kind, firn_slice key, firn_slice value, firn_durabil
             uint64_t *seq_last, firn_error *err)
 {
     wal_request r;
-    int rc = wal_request_put(w, &r, kind, key, value, durability, err);
+    int rc = wal_request_put(w, &r, kind, ENTRY_BUCKET_DEFAULT, key, value, durability, err);
     if (rc == FIRN_OK)
         rc = wal_submit(w, &r);
     if (rc == FIRN_OK && seq_last)

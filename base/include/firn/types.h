@@ -48,6 +48,7 @@ typedef enum firn_status {
     FIRN_UNSUPPORTED, /* the file needs a feature this version does not have */
     FIRN_TIMED_OUT,   /* a wait reached its limit */
     FIRN_CANCELLED,   /* the call's cancel flag is set; see firn_cancel in <firn/firn.h> */
+    FIRN_DROPPED,     /* the bucket that the handle is of has been dropped; nothing was changed */
 } firn_status;
 
 /* The name of a status, such as "FIRN_DAMAGED". Never NULL; static storage. */

@@ -154,6 +154,48 @@ FIRN_API int firn_open(const char *path, const firn_options *options, firn **out
  * The store stays open and usable; give them back and close again. */
 FIRN_API int firn_close(firn *db, firn_error *error);
 
+/* ---- Buckets ----
+ * A store has bucket 0, which has no name and is what firn_open gives a handle of, and any number
+ * of others, which have: each with its own keys. A handle of a bucket is a firn, and every call
+ * takes either. Reads and writes, estimates and compaction are of the handle's bucket; everything
+ * else (syncs, numbers, snapshots, flushes, figures) is of the store, whichever handle is given. A
+ * batch may write to several buckets, and happens in all of them or in none; a snapshot shows all
+ * of them at one moment, and a bucket that was made later as empty.
+ *
+ * Names have 1 to 63 bytes, any but NUL. Handles of one bucket are counted: each is given back with
+ * firn_close, which is FIRN_INVALID, and frees nothing, while iterators of the bucket are out. The
+ * store's own is closed last. */
+typedef struct firn_bucket_options {
+    size_t size;          /* set by firn_bucket_options_init; see "Options" */
+    bool create;          /* default false: a name that is not there is FIRN_NOT_FOUND */
+    bool error_if_exists; /* default false; with `create` */
+} firn_bucket_options;
+FIRN_API void firn_bucket_options_init(firn_bucket_options *options);
+FIRN_API void firn_bucket_options_init_sized(firn_bucket_options *options, size_t size);
+#define firn_bucket_options_init(options)                                                          \
+    firn_bucket_options_init_sized((options), sizeof(firn_bucket_options))
+
+/* A handle of the bucket called `name` in the store of `db`. `options` NULL: defaults. One that is
+ * made is durable when this returns. FIRN_NOT_FOUND; FIRN_INVALID (a name of the wrong length; it
+ * is there, and error_if_exists is set); FIRN_READ_ONLY; FIRN_TOO_LARGE (the store has given out
+ * all of its numbers for buckets: it has %d of them, and never uses one again); FIRN_NO_SPACE and
+ * FIRN_NO_MEMORY (nothing happened); FIRN_IO, FIRN_POISONED. */
+FIRN_API int firn_bucket_open(firn *db, const char *name, const firn_bucket_options *options,
+                              firn **out, firn_error *error);
+/* Ends the handle's bucket and all that is in it, for good: durable when it returns, and then its
+ * files go, except for those that iterators and values still read. From then on calls that need the
+ * bucket are FIRN_DROPPED, with any handle of it and at older snapshots, too; so is a batch with an
+ * operation for it, as a whole. Handles of it are still to be closed. Iterators that were made
+ * before go on over what they saw, and values stay. A bucket that is made again under the name is
+ * another one. Waits for compactions and flushes in it that are under way. FIRN_INVALID: bucket 0.
+ * FIRN_READ_ONLY, FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened), FIRN_IO, FIRN_POISONED. */
+FIRN_API int firn_bucket_drop(firn *bucket, firn_error *error);
+/* The name behind `after` (NULL: the first one), in the order of their bytes; 64 bytes are enough,
+ * with the NUL. `name` and `after` may be the same. FIRN_END: there is none behind it.
+ * FIRN_TOO_LARGE. */
+FIRN_API int firn_bucket_next(firn *db, const char *after, char *name, size_t capacity,
+                              firn_error *error);
+
 /* ---- Write ---- */
 typedef struct firn_write_options {
     size_t size;

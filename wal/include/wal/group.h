@@ -5,7 +5,7 @@
  *   wal_request r;
  *   firn_error error;
  *   wal_group g;
- *   int rc = wal_request_put(w, &r, kind, key, value, durability, err);
+ *   int rc = wal_request_put(w, &r, kind, bucket, key, value, durability, err);
  *   if (rc != FIRN_OK)
  *       return rc;
  *   if (wal_join(w, &r)) {                         we lead: no other thread is in here
@@ -74,8 +74,8 @@ struct wal_request {
 /* Fill a request in: one operation, the entries of a batch, or a change to the next segment. Keys,
  * values and batch stay the caller's, and are read until wal_await returns. FIRN_INVALID,
  * FIRN_TOO_LARGE, FIRN_READ_ONLY: `r` is not to be used. */
-int wal_request_put(wal *w, wal_request *r, uint8_t kind, firn_slice key, firn_slice value,
-                    firn_durability durability, firn_error *err);
+int wal_request_put(wal *w, wal_request *r, uint8_t kind, uint8_t bucket, firn_slice key,
+                    firn_slice value, firn_durability durability, firn_error *err);
 int wal_request_batch(wal *w, wal_request *r, const firn_batch *batch, firn_durability durability,
                       firn_error *err);
 int wal_request_rotate(wal *w, wal_request *r, firn_error *err);

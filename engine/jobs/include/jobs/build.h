@@ -6,7 +6,7 @@
 #include <store/store.h>
 
 typedef struct build {
-    firn *db;
+    store *db;
     uint8_t bucket; /* 0, or set behind build_init */
     bool from_log;  /* likewise: what comes is a memtable's; else it is of tables */
     unsigned level;
@@ -25,7 +25,7 @@ typedef struct build {
     bool table_failed;  /* what failed is making a table: it goes, and nothing depends on it */
     bool folder_failed; /* what failed is the sync of the folder: all tables depend on it */
 } build;
-void build_init(build *b, firn *db, unsigned lvl, uint64_t table_bytes);
+void build_init(build *b, store *db, unsigned lvl, uint64_t table_bytes);
 int build_add(build *b, const iter *it, firn_error *err);
 #define BUILD_STOP_ENTRIES 4096
 /* A thread that waits for this processor, which may be a writer, has its turn when so many bytes of
@@ -59,7 +59,7 @@ int build_list(const build *b, edit *e);
 /* Commits the edit that lists the tables of builds, if `made`, which is what making them came to,
  * is FIRN_OK; returns what failed. *stay: the tables are not to be removed. They are listed, or it
  * is unknown whether the edit reached the disk, and the manifest may list them (E7). */
-int build_commit(firn *db, int made, edit *e, mem *flushed, bool *stay, firn_error *err);
+int build_commit(store *db, int made, edit *e, mem *flushed, bool *stay, firn_error *err);
 /* Releases; tables that were not `kept` are removed. */
 void build_release(build *b, bool kept);
 

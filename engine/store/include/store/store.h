@@ -33,6 +33,7 @@
  *              settle.c       callers who wait for background work
  *   calls/     open.c         folder, lock, manifest, log -> a view; close.c: and back
  *              read.c         get; many.c: of many keys at once
+ *              buckets.c      making, finding, listing and dropping them
  *              iterator.c     firn_iter, over the runs of a view as one
  *              estimate.c     how much a range takes, told by its runs
  *   care/      check.c, stats.c
@@ -105,21 +106,21 @@ typedef struct calm_watch {
 /* A thread that does compactions. */
 #define COMPACTORS_MOST 2
 typedef struct compactor {
-    firn *db;
+    store *db;
     unsigned index;
     thread thread;
     /* Its own, but for the last two. */
-    uint64_t seen;      /* the epoch of its last look */
-    uint64_t pause_ms;  /* until it looks again, although nothing has changed; 0: it need not */
-    bool calm;          /* it looks for what can wait, too */
-    bool looked_calmly; /* it has done so since the last change */
-    uint64_t idle_seq;  /* the newest number when it last asked for a flush */
+    uint64_t seen;       /* the epoch of its last look */
+    uint64_t pause_ms;   /* until it looks again, although nothing has changed; 0: it need not */
+    bool calm;           /* it looks for what can wait, too */
+    bool looked_calmly;  /* it has done so since the last change */
+    uint64_t idle_seq;   /* the newest number when it last asked for a flush */
     bool retries_calmly; /* what has failed was looked for in a calm, and is tried again */
     calm_watch watch GUARDED_BY(state_mu); /* the first one's */
     bool busy GUARDED_BY(state_mu);        /* counted in db->compacting */
 } compactor;
 
-struct firn {
+struct store {
     /* Set by open, never changed. */
     fs *fs;
     fs_dir *dir;
@@ -135,7 +136,7 @@ struct firn {
     uint32_t fork_generation;
     schedule_rules rules;
     bool inline_work; /* no background threads (for reproducible tests); then ... */
-    int (*work_behind)(firn *db,
+    int (*work_behind)(store *db,
                        firn_error *err); /* ... does behind a write what they would do; else NULL */
     uint64_t close_entries;              /* engine_config */
     void (*installed)(void *ctx, firn *db, const edit *e); /* likewise */
@@ -149,7 +150,6 @@ struct firn {
         visible_seq;             /* release: everything <= it is in the view's memtables */
     _Atomic uint64_t newest_seq; /* of the newest write; stored by the log's leader */
     readers readers;             /* also counts the values that callers hold */
-    _Atomic uint64_t iterators;  /* that callers hold */
 
     /* Leader of the log only. */
     mem *active; /* the views' active mem, which keep it alive; NULL when read-only */
@@ -161,7 +161,8 @@ struct firn {
     /* By bucket; NULL: there is none now. Changed under manifest_mu and state_mu, read under either
      * of them. */
     tree *trees[TREES_MAX];
-    _Atomic unsigned bucket_limit; /* numbers of buckets below it have been given out */
+    _Atomic unsigned bucket_limit;         /* numbers of buckets below it have been given out */
+    uint64_t handles GUARDED_BY(state_mu); /* of buckets, that callers have */
     int background_status GUARDED_BY(state_mu); /* first error that stopped background work */
     firn_error background_error GUARDED_BY(state_mu);
     stuck stuck[2] GUARDED_BY(state_mu); /* by background_work */
@@ -178,7 +179,7 @@ struct firn {
     bool compaction_asked GUARDED_BY(state_mu); /* a caller waits for what the next one finds */
     bool calm_failed GUARDED_BY(state_mu);      /* the last calm look ended in a failure */
     bool compaction_rests GUARDED_BY(state_mu); /* of tests: none begins by itself */
-    uint64_t work_epoch GUARDED_BY(state_mu); /* grows when something may have become due */
+    uint64_t work_epoch GUARDED_BY(state_mu);   /* grows when something may have become due */
     uint64_t idle_epoch GUARDED_BY(state_mu); /* at which a worker has found nothing at all to do */
     int settlers GUARDED_BY(state_mu);        /* callers of firn_settle that wait */
     _Atomic uint32_t pressure; /* tables in level 0, | PRESSURE_STOP when writers must wait */
@@ -232,31 +233,34 @@ struct room_turn {
 #define PRESSURE_STOP UINT32_C(0x80000000)
 
 struct firn_snapshot {
-    firn *db;
+    store *db;
     uint64_t seq;
     firn_snapshot *prev GUARDED_BY(snapshot_mu), *next GUARDED_BY(snapshot_mu);
 };
 
-/* FIRN_OK, or FIRN_INVALID after fork or for NULL. */
-int store_check_handle(const firn *db, firn_error *err);
+/* Of which store a handle is, whether or not its bucket is still there. FIRN_INVALID, and *out is
+ * NULL: after fork, or the handle is. */
+int store_of(const tree *handle, store **out, firn_error *err);
+/* FIRN_READ_ONLY, described. */
+int store_read_only(firn_error *err);
 /* Are we in a child of a fork? What the parent's threads held then stays held here for ever: no
  * lock may be taken, and nothing that the parent still needs may end here. So what callers give
  * back stays, and goes with the child's memory. */
-static inline bool store_is_parents(const firn *db)
+static inline bool store_is_parents(const store *db)
 {
     return db->fork_generation != fork_generation();
 }
 
 /* ---- handle.c ---- */
 /* A handle without a folder. Options are checked. */
-int handle_new(const firn_options *options, const engine_config *config, firn **out,
+int handle_new(const firn_options *options, const engine_config *config, store **out,
                firn_error *err);
 /* Closes what is open of manifest, cache, folder and lock. */
-void handle_free(firn *db);
-void handle_set_id(firn *db, const uint8_t id[16]);
+void handle_free(store *db);
+void handle_set_id(store *db, const uint8_t id[16]);
 /* New files get numbers >= next_file_no (0: unknown) that are beyond those of all files in the
  * folder, but for files with a number that the store cannot have reached. */
-void store_number_files(firn *db, const folder *f, uint64_t next_file_no);
+void store_number_files(store *db, const folder *f, uint64_t next_file_no);
 
 /* ---- options.c ---- */
 int options_resolve(const firn_options *given, firn_options *out, firn_error *err);
@@ -271,107 +275,107 @@ void options_rules(firn_options *o, schedule_rules *r);
 
 /* ---- views.c, edits.c, errors.c, work.c ---- */
 /* The current view of bucket 0, with a reference. Any thread. */
-view *store_view(firn *db);
+view *store_view(store *db);
 /* The tree behind `t` in the order of buckets: the first one for NULL, and NULL behind the last.
  * Under manifest_mu or state_mu. */
-tree *store_next_tree(const firn *db, const tree *t);
+tree *store_next_tree(const store *db, const tree *t);
 /* An empty mem over a segment. The leader, or opening. FIRN_NO_MEMORY. */
-int store_new_mem(firn *db, wal_segment *segment, uint64_t seq_first, mem **out);
+int store_new_mem(store *db, wal_segment *segment, uint64_t seq_first, mem **out);
 /* Room for `entries` in each of these buckets that there is. The leader. FIRN_NO_MEMORY. */
-int store_reserve_entries(firn *db, mem *m, const bucket_set *buckets, size_t entries);
+int store_reserve_entries(store *db, mem *m, const bucket_set *buckets, size_t entries);
 /* The keys of a tree's next memtable probably begin so. */
-void store_learn_prefix(firn *db, tree *t, firn_slice prefix) REQUIRES(db->state_mu);
+void store_learn_prefix(store *db, tree *t, firn_slice prefix) REQUIRES(db->state_mu);
 /* The next memtables' keys probably begin like those of this mem. */
-void store_learn_prefixes(firn *db, const mem *m) REQUIRES(db->state_mu);
+void store_learn_prefixes(store *db, const mem *m) REQUIRES(db->state_mu);
 /* The view that opening has made for a tree; takes the reference over. The first writer is held
  * back by what was left undone before. */
 void store_install_first(tree *t, view *first);
 /* Replaces the current views by ones in which `fresh` is the active mem and the old active one is
  * frozen. FIRN_NO_MEMORY: nothing has changed. */
-int store_install_mem(firn *db, mem *fresh);
+int store_install_mem(store *db, mem *fresh);
 /* Makes sure that store_install_versions cannot fail; store_unreserve gives that up.
  * FIRN_NO_MEMORY. */
-int store_reserve(firn *db) REQUIRES(db->manifest_mu);
-void store_unreserve(firn *db) REQUIRES(db->manifest_mu);
+int store_reserve(store *db) REQUIRES(db->manifest_mu);
+void store_unreserve(store *db) REQUIRES(db->manifest_mu);
 /* The versions that follow an edit, by bucket; NULL: it leaves the bucket alone. */
 typedef struct next_versions {
     version *of[TREES_MAX];
 } next_versions;
 /* Replaces the current views by ones with these versions, without the mem `flushed` (or NULL).
  * Behind store_reserve. */
-void store_install_versions(firn *db, mem *flushed, const next_versions *next)
+void store_install_versions(store *db, mem *flushed, const next_versions *next)
     REQUIRES(db->manifest_mu);
 /* Views have been replaced, or a tree has gone: what holds writers back follows from those that
  * there are now, and threads that wait for that look again. */
-void store_tell_replaced(firn *db) REQUIRES(db->state_mu);
+void store_tell_replaced(store *db) REQUIRES(db->state_mu);
 /* Is the folder still ours alone? FIRN_IO when it has lost its name or its lock: then nothing may
  * be committed. */
-int store_check_held(firn *db, firn_error *err);
+int store_check_held(store *db, firn_error *err);
 /* Frees replaced views once no reader can be looking at them. */
-void store_reap(firn *db);
+void store_reap(store *db);
 /* All views go, and all trees: the store is about to. Memtables hold segments of the log, so they
  * go before it. */
-void store_drop_views(firn *db);
+void store_drop_views(store *db);
 /* Writes an edit to the manifest and installs the versions that follow; `flushed` as above. */
-int store_commit_edit(firn *db, edit *e, mem *flushed, firn_error *err);
+int store_commit_edit(store *db, edit *e, mem *flushed, firn_error *err);
 /* The same in two steps, for a caller that holds manifest_mu: the second without it. *later: of the
  * manifest's renewal. */
-int store_commit_held(firn *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
+int store_commit_held(store *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
     REQUIRES(db->manifest_mu);
 /* How large it is now, for figures, which wait for no edit. */
-void store_note_manifest(firn *db) REQUIRES(db->manifest_mu);
-void store_note_commit(firn *db, int rc, const firn_error *later, const firn_error *err);
-uint64_t store_next_file_no(firn *db);
+void store_note_manifest(store *db) REQUIRES(db->manifest_mu);
+void store_note_commit(store *db, int rc, const firn_error *later, const firn_error *err);
+uint64_t store_next_file_no(store *db);
 /* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */
-int store_check_file_no(const firn *db, firn_error *err);
+int store_check_file_no(const store *db, firn_error *err);
 /* Notes an error of background work: what may be cured makes this work wait and try again, anything
  * else stops writing. */
-void store_background_error(firn *db, background_work work, int rc, const firn_error *err);
+void store_background_error(store *db, background_work work, int rc, const firn_error *err);
 /* Notes an error of work that is tried again, whatever it is. Of a compaction: `attempt` is its
  * number, and `deep` says that it took nothing from level 0. */
-void store_work_waits(firn *db, background_work work, uint64_t attempt, bool deep, int rc,
+void store_work_waits(store *db, background_work work, uint64_t attempt, bool deep, int rc,
                       const firn_error *err);
 /* Workers that pause behind a failed compaction try again soon. */
-void store_end_pauses(firn *db);
+void store_end_pauses(store *db);
 /* This work has succeeded. */
-void store_background_works(firn *db, background_work work);
+void store_background_works(store *db, background_work work);
 /* Why this work waits to be tried again, or has stopped; status 0: it does neither. */
-void store_failure(firn *db, background_work work, firn_error *out) REQUIRES(db->state_mu);
+void store_failure(store *db, background_work work, firn_error *out) REQUIRES(db->state_mu);
 /* Is it in vain that writers wait for room in memory or in level 0? What they wait for (*of) then
  * tells why: a flush that is healthy is waited for, whatever compaction does. FIRN_OK: it is under
  * way. */
-int store_stopped(firn *db, background_work *of, firn_error *err) REQUIRES(db->state_mu);
+int store_stopped(store *db, background_work *of, firn_error *err) REQUIRES(db->state_mu);
 /* A flush that waits before it is tried again is tried soon. *attempt is 0 at first: the attempt
  * that the caller waits for. True: wait for state_changed, and ask again. False: it has failed too,
  * or no flush waits. */
-bool store_ask_flusher(firn *db, uint64_t *attempt) REQUIRES(db->state_mu);
+bool store_ask_flusher(store *db, uint64_t *attempt) REQUIRES(db->state_mu);
 /* The same of compaction. Not where a table is damaged: that is cured by no attempt. */
-bool store_ask_compactors(firn *db, uint64_t *attempt) REQUIRES(db->state_mu);
+bool store_ask_compactors(store *db, uint64_t *attempt) REQUIRES(db->state_mu);
 /* The error that stopped writing, or FIRN_OK. */
-int store_writable(firn *db, firn_error *err);
+int store_writable(store *db, firn_error *err);
 /* The log knows nothing of `firn repair`: with FIRN_DAMAGED, the hint of *err comes to name it.
  * Returns rc. */
 int store_hint_repair(int rc, firn_error *err);
 /* Waits once for state_changed, or, when it has lasted, says for what (P15): `what` writes that. */
-typedef void (*store_wait_what)(firn *db, char *text, size_t size);
-void store_wait(firn *db, patience *p, store_wait_what what) REQUIRES(db->state_mu);
+typedef void (*store_wait_what)(store *db, char *text, size_t size);
+void store_wait(store *db, patience *p, store_wait_what what) REQUIRES(db->state_mu);
 
-void store_log(firn *db, firn_log_level level, const char *format, ...)
+void store_log(store *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- budget.c: the memtables' part of it ---- */
 /* Has this mem reached its share? Then background work is asked to rotate the log, once for each
  * mem. The log's leader, or opening. */
-void store_check_share(firn *db, mem *m);
+void store_check_share(store *db, mem *m);
 /* How full it is, for those who are slowed by that. The log's leader, behind an append. */
-void store_tell_filled(firn *db, const mem *m);
+void store_tell_filled(store *db, const mem *m);
 /* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of
  * its share. */
-void store_want_idle_rotation(firn *db) REQUIRES(db->state_mu);
+void store_want_idle_rotation(store *db) REQUIRES(db->state_mu);
 /* Filters and indexes that were loaded beyond their room give up theirs: the cleaner is asked for
  * that, since it sweeps under a lock and waits for readers. Until it is done, reads may load more.
- * Also the cache's way to have itself trimmed (sst_cache_set_trimmer): `store` is the handle. */
-void store_ask_trim(void *store);
+ * Also the cache's way to have itself trimmed (sst_cache_set_trimmer): `ctx` is the store. */
+void store_ask_trim(void *ctx);
 
 /* ---- mapping.c ---- */
 /* How many bytes of tables may be mapped: of a process that may use `limit` bytes, of which the
@@ -380,14 +384,14 @@ uint64_t mapping_room(uint64_t limit, uint64_t memory);
 /* Maps the youngest levels of all versions that fit into `room` together, and nothing else. */
 void mapping_decide(const version *const *v, size_t count, uint64_t room);
 /* Both, for versions that are about to be, or have become, the store's. */
-void store_decide_mapping(firn *db, const version *const *v, size_t count);
+void store_decide_mapping(store *db, const version *const *v, size_t count);
 
 /* Something may have become due: wakes the workers. */
-void store_ring(firn *db);
+void store_ring(store *db);
 
 /* ---- snapshot.c ---- */
 /* The numbers at which a snapshot may still read, ascending, without duplicates, into *out (buf of
  * uint64_t). */
-int snapshots_list(firn *db, buf *out);
+int snapshots_list(store *db, buf *out);
 
 #endif

@@ -3,10 +3,12 @@
  * the store's, so a batch over several buckets is one frame of the log, and one snapshot agrees for
  * all of them.
  *
- * Bucket 0 is `firn.main`, which is there as long as the store; a store with no other pays nothing
- * for those that it might have. Others begin with a record in the manifest (tree_create) before the
+ * Bucket 0 is `store.main`, which is there as long as the store; a store with no other pays nothing
+ * for those that it might have. Others begin with a record in the manifest (tree_open) before the
  * first entry of theirs is in the log, and end with one (tree_drop). Numbers of buckets are never
  * used again: what the log still holds of a dropped one is known by that, and left out at replay.
+ *
+ * It is what callers have of a bucket: their `firn *` is a tree.
  *
  * Invariants
  *   T2  All trees list the same mems: a mem comes and goes in all views under one hold of state_mu.
@@ -21,21 +23,24 @@
 #include <tree/view.h>
 
 #define TREES_MAX        ENTRY_BUCKETS
-#define TREE_NAME_MAX    255
+#define TREE_NAME_MAX    63
 #define TREE_PREFIX_KEPT 64
 
 /* Of the store. */
 MUTEX_KIND(jobs_mu);
 
-typedef struct tree {
+typedef struct store store;
+typedef struct firn tree;
+
+struct firn {
     /* Set when it is made, never changed. */
-    firn *db;
+    store *store;
     uint8_t bucket;
+    /* Replaced under state_mu, and read inside readers_enter/exit. On one line with the store, and
+     * with nothing that changes more often. */
+    _Atomic(view *) view;
     size_t name_size;
     char name[TREE_NAME_MAX + 1];
-
-    /* Replaced under state_mu, and read inside readers_enter/exit. */
-    _Alignas(64) _Atomic(view *) view;
 
     /* Of the commit that is under way: room for the view that follows it. On a line apart from
      * `view`, which each get reads. */
@@ -51,23 +56,29 @@ typedef struct tree {
     bool ending GUARDED_BY(jobs_mu);                /* no job begins any more */
     unsigned
         held GUARDED_BY(jobs_mu); /* by jobs that run or wait, and by callers of firn_compact */
-} tree;
 
-/* The current view, with a reference. Any thread. */
-view *tree_view(tree *t);
+    uint64_t handles GUARDED_BY(state_mu); /* that callers have; not of bucket 0 */
+    _Atomic uint64_t iterators;            /* likewise, of any bucket */
+};
 
-/* ---- Buckets. Callers see to it that a tree is not used after it has been dropped; iterators and
- * values may still be. ---- */
+/* The current view, with a reference; NULL: the bucket has been dropped. Any thread. */
+view *tree_view(const tree *t);
+/* FIRN_DROPPED, described. */
+int tree_dropped(const tree *t, firn_error *err);
 
-/* Begins a bucket; the name must be new. FIRN_INVALID, FIRN_TOO_LARGE: no number is left. Durable
- * when it returns. */
-int tree_create(firn *db, firn_slice name, tree **out, firn_error *err);
-/* The bucket of that name; NULL: there is none. */
-tree *tree_find(firn *db, firn_slice name);
+/* ---- Buckets. A tree stays until its store is closed, or it has been dropped and its last handle
+ * is closed. ---- */
+
+/* A handle of the bucket of that name, which may have been made for it (*made): durably, then. */
+typedef enum tree_wish { TREE_THERE, TREE_NEW, TREE_EITHER } tree_wish;
+/* FIRN_NOT_FOUND, FIRN_INVALID: it is there; FIRN_TOO_LARGE: no number is left. */
+int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error *err);
+/* Gives one back. FIRN_INVALID: iterators of it are out. */
+int tree_close(tree *t, firn_error *err);
 /* Ends a bucket, with all that is in it. Durable when it returns; its files go when their last
- * reader has gone. */
-int tree_drop(firn *db, tree *t, firn_error *err);
-/* A tree that the manifest lists. Opening, or tree_create. FIRN_NO_MEMORY. */
-int tree_new(firn *db, uint8_t bucket, firn_slice name, tree **out);
+ * reader has gone. Handles of it are FIRN_DROPPED from now on. */
+int tree_drop(tree *t, firn_error *err);
+/* A tree that the manifest lists. Opening, or tree_open. FIRN_NO_MEMORY. */
+int tree_new(store *db, uint8_t bucket, firn_slice name, tree **out);
 
 #endif

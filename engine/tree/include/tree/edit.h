@@ -17,8 +17,8 @@ typedef struct edit {
     uint64_t flushed_seq;      /* 0: unchanged */
     uint64_t covered_no;       /* 0: unchanged; log segments up to here hold nothing newer */
     uint64_t next_file_no;     /* 0: unchanged */
-    const struct tree *create; /* a bucket that begins to be; NULL: none */
-    const struct tree *drop;   /* one that ends, with the tables that it still lists */
+    const struct firn *create; /* a bucket that begins to be; NULL: none */
+    const struct firn *drop;   /* one that ends, with the tables that it still lists */
     bool closed;               /* a clean close ... */
     uint64_t closed_seq;       /* ... of a log that ended here */
 } edit;

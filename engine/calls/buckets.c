@@ -1,0 +1,108 @@
+/* buckets: the calls that make, find, list and drop buckets. What they are: tree.h. */
+#include <base/error.h>
+#include <base/sized.h>
+#include <base/slice.h>
+#include <string.h>
+
+#include <store/store.h>
+
+static const sized_kind bucket_options_kind = {"the bucket's options",
+                                               "fill them in with firn_bucket_options_init first",
+                                               sizeof(firn_bucket_options)};
+
+void firn_bucket_options_init_sized(firn_bucket_options *options, size_t size)
+{
+    const firn_bucket_options defaults = {.create = false};
+    sized_init(&bucket_options_kind, options, size, &defaults);
+}
+
+void(firn_bucket_options_init)(firn_bucket_options *options)
+{
+    firn_bucket_options_init_sized(options, SIZED_FIRST(firn_bucket_options, error_if_exists));
+}
+
+static int check_name(const char *name, firn_error *err)
+{
+    if (!name)
+        return error_set(err, FIRN_INVALID, "the name of the bucket is NULL");
+    size_t size = strnlen(name, TREE_NAME_MAX + 1);
+    if (size == 0 || size > TREE_NAME_MAX)
+        return error_set(err, FIRN_INVALID, "the name of a bucket has 1 to %d bytes",
+                         TREE_NAME_MAX);
+    return FIRN_OK;
+}
+
+int firn_bucket_open(tree *t, const char *name, const firn_bucket_options *options, firn **out,
+                     firn_error *error)
+{
+    store *db;
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    if (out)
+        *out = NULL;
+    int rc = store_of(t, &db, error);
+    if (rc == FIRN_OK && options)
+        rc = sized_take(&bucket_options_kind, options, &o, error);
+    if (rc == FIRN_OK)
+        rc = check_name(name, error);
+    if (rc == FIRN_OK && !out)
+        rc = error_set(error, FIRN_INVALID, "there is nowhere to put the handle");
+    if (rc != FIRN_OK)
+        return rc;
+    tree_wish wish = !o.create ? TREE_THERE : o.error_if_exists ? TREE_NEW : TREE_EITHER;
+    return tree_open(db, slice_of_str(name), wish, out, error);
+}
+
+int firn_bucket_drop(tree *t, firn_error *error)
+{
+    store *db;
+    firn_error why;
+    int rc = store_of(t, &db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (t == &db->main)
+        return error_set(error, FIRN_INVALID, "the store's own bucket stays");
+    if (db->options.read_only)
+        return store_read_only(error);
+    error_clear(&why);
+    rc = tree_drop(t, &why);
+    return error_give(error, rc, &why);
+}
+
+/* The name that comes next, into `next`. False: there is none. */
+static bool find_next(store *db, firn_slice after, char next[TREE_NAME_MAX + 1])
+{
+    const tree *best = NULL;
+    mutex_lock(&db->state_mu);
+    for (const tree *t = NULL; (t = store_next_tree(db, t));) {
+        firn_slice name = slice_of(t->name, t->name_size);
+        if (t->bucket && !t->pending && slice_compare(name, after) > 0 &&
+            (!best || slice_compare(name, slice_of(best->name, best->name_size)) < 0))
+            best = t;
+    }
+    if (best)
+        memcpy(next, best->name, best->name_size + 1);
+    mutex_unlock(&db->state_mu);
+    return best != NULL;
+}
+
+int firn_bucket_next(tree *t, const char *after, char *name, size_t capacity, firn_error *error)
+{
+    store *db;
+    char next[TREE_NAME_MAX + 1];
+    int rc = store_of(t, &db, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (!name)
+        return error_set(error, FIRN_INVALID, "there is nowhere to put the name");
+    if (!find_next(db, slice_of_str(after ? after : ""), next))
+        return FIRN_END;
+    size_t size = strlen(next) + 1;
+    if (size > capacity)
+        return error_set(error, FIRN_TOO_LARGE,
+                         "the name has %zu bytes with its NUL, there is "
+                         "room for %zu",
+                         size, capacity);
+    memcpy(name, next, size);
+    return FIRN_OK;
+}
