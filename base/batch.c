@@ -33,7 +33,7 @@ bool batch_has_room(size_t used, size_t key_size, size_t value_size)
 
 /* Everything that can fail happens before the first byte is written: a failed call changes nothing.
  */
-int batch_add(firn_batch *batch, uint8_t bucket, firn_kind kind, firn_slice key, firn_slice value)
+int batch_add(firn_batch *batch, unsigned bucket, firn_kind kind, firn_slice key, firn_slice value)
 {
     if (!batch)
         return FIRN_INVALID;

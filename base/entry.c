@@ -9,18 +9,16 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
 {
     if (available < ENTRY_HEADER_BYTES)
         return FIRN_DAMAGED;
-    uint8_t kind = (uint8_t)once_u32(p[0]);
-    uint8_t bucket = p[1];
+    unsigned kind = once_u32(entry_kind(p));
+    uint16_t bucket = (uint16_t)entry_bucket(p);
     /* Another process may change the file that these bytes are mapped from: what is compared is
      * what is used. */
     size_t key_size = once_u32(get_u16(p + 2));
-    size_t value_size = once_u32(get_u32(p + 4));
+    size_t value_size = once_u32(entry_value_size(p));
 
     if (kind == ENTRY_KIND_NONE)
         return FIRN_DAMAGED;
     if (!entry_kind_known(kind))
-        return FIRN_UNSUPPORTED;
-    if (bucket == ENTRY_BUCKET_LONG)
         return FIRN_UNSUPPORTED;
     available -= ENTRY_HEADER_BYTES;
     if (key_size > available || value_size > available - key_size)
@@ -29,7 +27,7 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
         return FIRN_DAMAGED;
 
     *out = (entry){
-        .kind = kind,
+        .kind = (uint8_t)kind,
         .bucket = bucket,
         .key = {p + ENTRY_HEADER_BYTES, key_size},
         .value = {p + ENTRY_HEADER_BYTES + key_size, value_size},
@@ -59,9 +57,22 @@ void entries_buckets(firn_slice payload, uint32_t count, bucket_set *out)
     size_t offset = 0;
     for (uint32_t i = 0; i < count && offset + ENTRY_HEADER_BYTES <= payload.size; i++) {
         const uint8_t *p = payload.data + offset;
-        bucket_set_add(out, p[1]);
-        offset += entry_size(get_u16(p + 2), get_u32(p + 4));
+        bucket_set_add(out, entry_bucket(p));
+        offset += entry_bytes(p);
     }
+}
+
+unsigned entries_bucket_most(firn_slice payload, uint32_t count)
+{
+    unsigned most = 0;
+    size_t offset = 0;
+    for (uint32_t i = 0; i < count && offset + ENTRY_HEADER_BYTES <= payload.size; i++) {
+        const uint8_t *p = payload.data + offset;
+        unsigned bucket = entry_bucket(p);
+        most = bucket > most ? bucket : most;
+        offset += entry_bytes(p);
+    }
+    return most;
 }
 
 int entry_check_limits(const void *key, size_t key_size, const void *value, size_t value_size)

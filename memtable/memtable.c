@@ -84,7 +84,7 @@ void memtable_add(memtable *m, uint32_t offset, uint64_t seq)
     skiplist_insert(m, &t, ref);
     m->ref_last = ref;
     increment(&m->entries);
-    if (entry_kind_is_tombstone(p[0]))
+    if (entry_kind_is_tombstone(entry_kind(p)))
         increment(&m->deletes);
 }
 

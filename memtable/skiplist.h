@@ -211,8 +211,8 @@ static inline bool skiplist_read(const memtable *m, uint64_t ref, entry *out)
 {
     const uint8_t *p = skiplist_entry(m, ref);
     uint64_t room = m->log_bytes - (uint32_t)ref - ENTRY_HEADER_BYTES;
-    uint32_t kind = once_u32(p[0]);
-    uint64_t key_size = once_u32(get_u16(p + 2)), value_size = once_u32(get_u32(p + 4));
+    uint32_t kind = once_u32(entry_kind(p));
+    uint64_t key_size = once_u32(get_u16(p + 2)), value_size = once_u32(entry_value_size(p));
     *out = (entry){
         .kind = (uint8_t)kind,
         .key = {p + ENTRY_HEADER_BYTES, (size_t)key_size},

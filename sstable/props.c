@@ -47,8 +47,10 @@ int sst_props_put(const sst_props *p, buf *out)
     int rc = put_field(out, ID_KEY_MIN, p->shown.key_min.data, p->shown.key_min.size);
     if (rc == FIRN_OK)
         rc = put_field(out, ID_KEY_MAX, p->shown.key_max.data, p->shown.key_max.size);
-    if (rc == FIRN_OK && p->shown.bucket)
-        rc = put_field(out, ID_BUCKET, &p->shown.bucket, sizeof p->shown.bucket);
+    uint8_t bucket[2];
+    put_u16(bucket, p->shown.bucket);
+    if (rc == FIRN_OK && p->shown.bucket) /* as short as it can be */
+        rc = put_field(out, ID_BUCKET, bucket, p->shown.bucket < 256 ? 1 : 2);
     return rc;
 }
 
@@ -64,9 +66,11 @@ static int take_field(sst_props *p, unsigned id, firn_slice bytes)
         uint64_t number = get_u64(bytes.data);
         memcpy((char *)p + numbers[id - 1], &number, sizeof number);
     } else if (id == ID_BUCKET) {
-        if (bytes.size != 1 || bytes.data[0] == 0 || bytes.data[0] >= ENTRY_BUCKETS)
+        if (bytes.size != 1 && bytes.size != 2)
             return FIRN_DAMAGED;
-        p->shown.bucket = bytes.data[0];
+        p->shown.bucket = bytes.size == 2 ? get_u16(bytes.data) : bytes.data[0];
+        if (p->shown.bucket < (bytes.size == 1 ? 1 : 256) || p->shown.bucket >= ENTRY_BUCKETS)
+            return FIRN_DAMAGED;
     } else if (id >= ID_REQUIRED) {
         return FIRN_UNSUPPORTED;
     }

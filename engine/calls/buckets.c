@@ -25,8 +25,7 @@ static int check_name(const char *name, firn_error *err)
 {
     if (!name)
         return error_set(err, FIRN_INVALID, "the name of the bucket is NULL");
-    size_t size = strnlen(name, TREE_NAME_MAX + 1);
-    if (size == 0 || size > TREE_NAME_MAX)
+    if (!bucket_name_fits(slice_of_str(name)))
         return error_set(err, FIRN_INVALID, "the name of a bucket has 1 to %d bytes",
                          TREE_NAME_MAX);
     return FIRN_OK;
@@ -69,23 +68,6 @@ int firn_bucket_drop(tree *t, firn_error *error)
     return error_give(error, rc, &why);
 }
 
-/* The name that comes next, into `next`. False: there is none. */
-static bool find_next(store *db, firn_slice after, char next[TREE_NAME_MAX + 1])
-{
-    const tree *best = NULL;
-    mutex_lock(&db->state_mu);
-    for (const tree *t = NULL; (t = store_next_tree(db, t));) {
-        firn_slice name = slice_of(t->name, t->name_size);
-        if (t->bucket && !t->pending && slice_compare(name, after) > 0 &&
-            (!best || slice_compare(name, slice_of(best->name, best->name_size)) < 0))
-            best = t;
-    }
-    if (best)
-        memcpy(next, best->name, best->name_size + 1);
-    mutex_unlock(&db->state_mu);
-    return best != NULL;
-}
-
 int firn_bucket_next(tree *t, const char *after, char *name, size_t capacity, firn_error *error)
 {
     store *db;
@@ -95,7 +77,7 @@ int firn_bucket_next(tree *t, const char *after, char *name, size_t capacity, fi
         return rc;
     if (!name)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the name");
-    if (!find_next(db, slice_of_str(after ? after : ""), next))
+    if (!tree_next_name(db, slice_of_str(after ? after : ""), next))
         return FIRN_END;
     size_t size = strlen(next) + 1;
     if (size > capacity)

@@ -112,10 +112,8 @@ static int load_manifest(store *db, const folder *f, manifest_state *s, firn_err
     if (rc != FIRN_OK)
         return rc;
     handle_set_id(db, s->store_id);
-    const version *versions[TREES_MAX];
-    size_t trees = manifest_state_versions(s, versions);
-    for (size_t i = 0; rc == FIRN_OK && i < trees; i++)
-        rc = check_tables_exist(db, f, versions[i], err);
+    for (size_t i = 0; rc == FIRN_OK && i < manifest_state_count(s); i++)
+        rc = check_tables_exist(db, f, manifest_state_version(s, i), err);
     return rc;
 }
 
@@ -269,26 +267,26 @@ static void learn_from_last(const recovery *r)
     mutex_unlock(&r->db->state_mu);
 }
 
-/* The buckets that a frame has entries of. A number that has been given out belongs to one that was
- * dropped, or is there; any other no writer can have written. */
-static int frame_buckets(const recovery *r, const wal_applied *frame, bucket_set *out)
+/* Room for a frame, in the buckets that there are. A number that has been given out belongs to one
+ * of them, or to one that was dropped; any other no writer can have written. */
+static int reserve_frame(const recovery *r, mem *m, const wal_applied *frame)
 {
-    firn_slice payload = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
+    firn_slice entries = {wal_segment_base(frame->segment) + frame->offset, frame->bytes};
     unsigned limit = atomic_load_explicit(&r->db->bucket_limit, memory_order_relaxed);
-    *out = (bucket_set){0};
-    entries_buckets(payload, frame->count, out);
-    if (!bucket_set_reaches(out, limit))
-        return FIRN_OK;
-    for (unsigned b = limit; b < 256; b++)
-        if (bucket_set_has(out, (uint8_t)b)) {
-            error_file(r->err, FIRN_DAMAGED, r->db->dir->path, FIRN_NO_OFFSET,
-                       "log segment %" PRIu64 " has, from operation %" PRIu64
-                       " on, some of bucket %u, and the manifest knows of none from %u on",
-                       wal_segment_no(frame->segment), frame->seq_first, b, limit);
-            error_hint(r->err, "restore the whole folder from one backup" HINT_REPAIR);
-            return FIRN_DAMAGED;
-        }
-    return FIRN_OK;
+    unsigned most = entries_bucket_most(entries, frame->count);
+    if (most >= limit) {
+        error_file(r->err, FIRN_DAMAGED, r->db->dir->path, FIRN_NO_OFFSET,
+                   "log segment %" PRIu64 " has, from operation %" PRIu64
+                   " on, some of bucket %u, and the manifest knows of none from %u on",
+                   wal_segment_no(frame->segment), frame->seq_first, most, limit);
+        error_hint(r->err, "restore the whole folder from one backup" HINT_REPAIR);
+        return FIRN_DAMAGED;
+    }
+    mem_reserve_begin(m);
+    int rc = store_reserve_entries(r->db, m, entries, frame->count);
+    if (rc == FIRN_OK)
+        rc = mem_reserve(m);
+    return rc == FIRN_OK ? rc : error_no_memory(r->err);
 }
 
 static int recovery_push(recovery *r, const wal_applied *frame)
@@ -323,14 +321,9 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
         error_hint(r->err, "restore the store from a backup" HINT_REPAIR);
         return rc;
     }
-    bucket_set buckets;
-    int known = frame_buckets(r, frame, &buckets);
-    if (known != FIRN_OK)
-        return known;
-    if (rc == FIRN_OK)
-        rc = store_reserve_entries(r->db, m, &buckets, frame->count);
+    rc = m ? reserve_frame(r, m, frame) : error_no_memory(r->err);
     if (rc != FIRN_OK)
-        return error_no_memory(r->err);
+        return rc;
     mem_apply(m, frame);
     atomic_store_explicit(&m->seq_last, wal_segment_seq_last(frame->segment), memory_order_relaxed);
     r->db->recovered_entries += frame->count;
@@ -388,12 +381,10 @@ static void turn_round(mem **mems, size_t count)
 static int install_views(store *db, const manifest_state *s, mem *active, mem *const *frozen,
                          size_t count)
 {
-    const version *versions[TREES_MAX];
-    size_t all = manifest_state_versions(s, versions);
     int rc = FIRN_OK;
-    for (size_t i = 0; rc == FIRN_OK && i < all; i++) {
+    for (size_t i = 0; rc == FIRN_OK && i < manifest_state_count(s); i++) {
         view *first = NULL;
-        version *v = i == 0 ? s->version : s->buckets[i - 1].version;
+        version *v = manifest_state_version(s, i);
         rc = view_new(v, active, frozen, count, &first);
         if (rc == FIRN_OK)
             store_install_first(db->trees[v->bucket], first);
@@ -434,21 +425,26 @@ static int build_views(store *db, recovery *r, const manifest_state *s, firn_err
 /* The trees that the manifest lists. Their views come when the log has been read. */
 static int make_trees(store *db, const manifest_state *s, firn_error *err)
 {
-    const version *versions[TREES_MAX];
-    size_t count = manifest_state_versions(s, versions);
     unsigned limit = s->bucket_limit ? s->bucket_limit : 1;
+    int rc = FIRN_OK;
     atomic_store_explicit(&db->bucket_limit, limit, memory_order_relaxed);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; rc == FIRN_OK && i < manifest_state_count(s); i++) {
         tree *t = &db->main;
         const bucket_state *b = i ? &s->buckets[i - 1] : NULL;
-        if (b && tree_new(db, b->bucket, slice_of(b->name, b->name_size), &t) != FIRN_OK)
-            return error_no_memory(err);
+        if (b)
+            rc = tree_new(db, b->bucket, slice_of(b->name.bytes, b->name.size), &t);
+        mutex_lock(&db->manifest_mu);
         mutex_lock(&db->state_mu);
-        store_learn_prefix(db, t, version_common_prefix(versions[i]));
-        db->trees[t->bucket] = t;
+        if (rc == FIRN_OK)
+            rc = store_list_tree(db, t);
+        if (rc == FIRN_OK)
+            store_learn_prefix(db, t, version_common_prefix(manifest_state_version(s, i)));
+        else if (b)
+            heap_free(t);
         mutex_unlock(&db->state_mu);
+        mutex_unlock(&db->manifest_mu);
     }
-    return FIRN_OK;
+    return rc == FIRN_OK ? FIRN_OK : error_no_memory(err);
 }
 
 /* Log what recovery cut, even when the caller asked for no report. */
@@ -481,12 +477,10 @@ static int open_log(store *db, const folder *f, manifest_state *s, firn_error *e
     wal_config config;
     firn_wal_report report;
     recovery r = {.db = db, .err = err};
-    const version *versions[TREES_MAX];
-    size_t trees = manifest_state_versions(s, versions);
     opening o = {db, f, s};
     log_config(db, s, &config);
-    for (size_t i = 0; i < trees; i++)
-        note_version(db, versions[i]);
+    for (size_t i = 0; i < manifest_state_count(s); i++)
+        note_version(db, manifest_state_version(s, i));
     config.accepted = settle_manifest;
     config.accepted_ctx = &o;
     firn_wal_report_init(&report);
@@ -550,10 +544,17 @@ static int remove_leftovers(store *db, const manifest_state *state, firn_error *
 
 /* ---- open ---- */
 
-static void decide_mapping(store *db, const manifest_state *s)
+static int decide_mapping(store *db, const manifest_state *s, firn_error *err)
 {
-    const version *versions[TREES_MAX];
-    store_decide_mapping(db, versions, manifest_state_versions(s, versions));
+    size_t count = manifest_state_count(s);
+    const version **versions = heap_alloc((count + 1) * sizeof *versions);
+    if (!versions)
+        return error_no_memory(err);
+    for (size_t i = 0; i < count; i++)
+        versions[i] = manifest_state_version(s, i);
+    store_decide_mapping(db, versions, count);
+    heap_free(versions);
+    return FIRN_OK;
 }
 
 static int open_writing(store *db, const char *path, firn_error *err)
@@ -609,7 +610,7 @@ static int open_writing(store *db, const char *path, firn_error *err)
     if (rc == FIRN_OK)
         rc = remove_leftovers(db, &s, err);
     if (rc == FIRN_OK)
-        decide_mapping(db, &s);
+        rc = decide_mapping(db, &s, err);
     if (rc == FIRN_OK)
         rc = workers_start(db, err);
 done:
@@ -622,12 +623,11 @@ done:
  * open. */
 static int open_all_tables(const manifest_state *s, firn_error *err)
 {
-    const version *versions[TREES_MAX];
-    size_t trees = manifest_state_versions(s, versions);
     int rc = FIRN_OK;
-    for (size_t i = 0; i < trees; i++) {
+    for (size_t i = 0; i < manifest_state_count(s); i++) {
+        const version *v = manifest_state_version(s, i);
         size_t at = 0;
-        for (run r; rc == FIRN_OK && (r = version_next_run(versions[i], &at)).kind != RUN_NONE;)
+        for (run r; rc == FIRN_OK && (r = version_next_run(v, &at)).kind != RUN_NONE;)
             rc = run_open(r, err);
     }
     return rc;
@@ -646,7 +646,7 @@ static int try_reading(store *db, firn_error *err)
     if (rc == FIRN_OK)
         rc = check_log_exists(db, &f, err);
     if (rc == FIRN_OK)
-        decide_mapping(db, &s);
+        rc = decide_mapping(db, &s, err);
     if (rc == FIRN_OK)
         rc = open_all_tables(&s, err);
     if (rc == FIRN_OK)

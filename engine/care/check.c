@@ -86,7 +86,7 @@ static void finding(check *c, int rc, firn_error *err)
 static void check_version(check *c, const version *v, const bucket_state *b)
 {
     if (b)
-        say(c, "bucket %u, %.*s:", b->bucket, (int)b->name_size, b->name);
+        say(c, "bucket %u, %s:", b->bucket, b->name.bytes);
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         const level *l = &v->levels[n];
         for (size_t i = 0; i < l->count; i++) {
@@ -105,10 +105,8 @@ static void check_version(check *c, const version *v, const bucket_state *b)
 
 static void check_tables(check *c)
 {
-    const version *versions[TREES_MAX];
-    size_t count = manifest_state_versions(&c->state, versions);
-    for (size_t i = 0; i < count; i++)
-        check_version(c, versions[i], i ? &c->state.buckets[i - 1] : NULL);
+    for (size_t i = 0; i < manifest_state_count(&c->state); i++)
+        check_version(c, manifest_state_version(&c->state, i), i ? &c->state.buckets[i - 1] : NULL);
 }
 
 static void log_line(void *ctx, const char *text)
@@ -335,11 +333,9 @@ static int look(check *c, bool *trouble, firn_error *err)
         return FIRN_OK;
     c->env.store_id[0] = get_u64(c->state.store_id);
     c->env.store_id[1] = get_u64(c->state.store_id + 8);
-    const version *versions[TREES_MAX];
-    size_t trees = manifest_state_versions(&c->state, versions);
-    for (size_t i = 0; i < trees; i++)
+    for (size_t i = 0; i < manifest_state_count(&c->state); i++)
         for (size_t at = 0;;) {
-            run r = version_next_run(versions[i], &at);
+            run r = version_next_run(manifest_state_version(&c->state, i), &at);
             if (r.kind == RUN_NONE)
                 break;
             if (run_open(r, NULL) != FIRN_OK)

@@ -76,7 +76,7 @@ void repair_note_error(repair *r, const char *file, const firn_error *why)
                         });
 }
 
-static const bucket_state *find_bucket(const repair *r, uint8_t bucket)
+static const bucket_state *find_bucket(const repair *r, uint16_t bucket)
 {
     for (size_t i = 0; i < r->state.bucket_count; i++)
         if (r->state.buckets[i].bucket == bucket)
@@ -84,7 +84,7 @@ static const bucket_state *find_bucket(const repair *r, uint8_t bucket)
     return NULL;
 }
 
-bool repair_is_dropped(const repair *r, uint8_t bucket)
+bool repair_is_dropped(const repair *r, uint16_t bucket)
 {
     return bucket > 0 && bucket < r->state.bucket_limit && !find_bucket(r, bucket);
 }
@@ -134,13 +134,13 @@ static int read_manifest(repair *r)
 
 static bool misses_a_table(const repair *r)
 {
-    const version *versions[TREES_MAX];
-    size_t trees = manifest_state_versions(&r->state, versions);
-    for (size_t t = 0; t < trees; t++)
+    for (size_t t = 0; t < manifest_state_count(&r->state); t++) {
+        const version *v = manifest_state_version(&r->state, t);
         for (unsigned n = 0; n < FIRN_LEVELS; n++)
-            for (size_t i = 0; i < versions[t]->levels[n].count; i++)
-                if (!folder_has(&r->folder.tables, versions[t]->levels[n].tables[i]->no))
+            for (size_t i = 0; i < v->levels[n].count; i++)
+                if (!folder_has(&r->folder.tables, v->levels[n].tables[i]->no))
                     return true;
+    }
     return false;
 }
 
@@ -416,13 +416,11 @@ static int see_frame(void *ctx, const wal_applied *frame)
     repair *r = ctx;
     bucket_set buckets = {0};
     buckets_of_frame(frame, &buckets);
-    if (!bucket_set_reaches(&buckets, 1))
-        return 0;
-    for (unsigned b = 1; b < TREES_MAX; b++)
-        if (bucket_set_has(&buckets, (uint8_t)b) && b >= r->state.bucket_limit) {
-            bucket_set_add(&r->seen, (uint8_t)b);
-            r->changed = true;
-        }
+    for (unsigned b = r->state.bucket_limit ? r->state.bucket_limit : 1;
+         (b = bucket_set_next(&buckets, b)) < ENTRY_BUCKETS; b++) {
+        bucket_set_add(&r->seen, b);
+        r->changed = true;
+    }
     return 0;
 }
 
@@ -475,7 +473,7 @@ static int remove_beyond(repair *r, uint64_t no)
 }
 
 /* The version that the parts of a bucket make. */
-static int version_of_parts(const repair *r, const edit *e, uint8_t bucket, version **out)
+static int version_of_parts(const repair *r, const edit *e, uint16_t bucket, version **out)
 {
     version *empty = NULL;
     if (version_new_empty(&empty) != FIRN_OK)
@@ -487,15 +485,14 @@ static int version_of_parts(const repair *r, const edit *e, uint8_t bucket, vers
 }
 
 /* What a bucket is called whose name has been lost: no other one is called so. */
-static size_t make_name(const repair *r, uint8_t bucket, char name[TREE_NAME_MAX + 1])
+static size_t make_name(const repair *r, uint16_t bucket, char name[TREE_NAME_MAX + 1])
 {
     bool taken = true;
     int size = snprintf(name, TREE_NAME_MAX + 1, "bucket-%u", bucket);
     while (taken && size < TREE_NAME_MAX) {
         taken = false;
         for (size_t i = 0; i < r->state.bucket_count; i++)
-            taken = taken || (r->state.buckets[i].name_size == (size_t)size &&
-                              memcmp(r->state.buckets[i].name, name, (size_t)size) == 0);
+            taken = taken || strcmp(r->state.buckets[i].name.bytes, name) == 0;
         if (taken)
             name[size++] = '-';
         name[size] = 0;
@@ -504,15 +501,15 @@ static size_t make_name(const repair *r, uint8_t bucket, char name[TREE_NAME_MAX
     return (size_t)size;
 }
 
-static int add_bucket(const repair *r, manifest_state *s, const edit *e, uint8_t bucket)
+static int add_bucket(const repair *r, manifest_state *s, const edit *e, uint16_t bucket)
 {
     const bucket_state *listed = find_bucket(r, bucket);
     char name[TREE_NAME_MAX + 1];
     version *v = NULL;
-    size_t size = listed ? listed->name_size : make_name(r, bucket, name);
+    firn_slice called = listed ? slice_of(listed->name.bytes, listed->name.size)
+                               : slice_of(name, make_name(r, bucket, name));
     int rc = version_of_parts(r, e, bucket, &v);
-    if (rc == FIRN_OK &&
-        manifest_state_add(s, bucket, slice_of(listed ? listed->name : name, size), v) != FIRN_OK)
+    if (rc == FIRN_OK && manifest_state_add(s, bucket, called, v) != FIRN_OK)
         rc = error_no_memory(r->err);
     version_unref(v);
     if (s->bucket_limit <= bucket)
@@ -532,9 +529,11 @@ static int state_of_parts(const repair *r, manifest_state *s)
             rc = error_no_memory(r->err);
     if (rc == FIRN_OK)
         rc = version_of_parts(r, &e, 0, &s->version);
-    for (unsigned b = 1; rc == FIRN_OK && b < TREES_MAX; b++)
-        if (find_bucket(r, (uint8_t)b) || bucket_set_has(&r->seen, (uint8_t)b))
-            rc = add_bucket(r, s, &e, (uint8_t)b);
+    bucket_set all = r->seen;
+    for (size_t i = 0; i < r->state.bucket_count; i++)
+        bucket_set_add(&all, r->state.buckets[i].bucket);
+    for (unsigned b = 1; rc == FIRN_OK && (b = bucket_set_next(&all, b)) < ENTRY_BUCKETS; b++)
+        rc = add_bucket(r, s, &e, (uint16_t)b);
     edit_release(&e);
     return rc;
 }

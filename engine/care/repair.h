@@ -41,7 +41,7 @@ void repair_note_error(repair *r, const char *file, const firn_error *why);
 /* Passes a loss on and counts it. */
 void repair_loss(repair *r, const firn_repair_event *event);
 /* Has this bucket been dropped? Then nothing of it counts any more. */
-bool repair_is_dropped(const repair *r, uint8_t bucket);
+bool repair_is_dropped(const repair *r, uint16_t bucket);
 /* Is this failure one of the bytes that were read, and not of the system? */
 bool repair_is_damage(int rc, const firn_error *err);
 

@@ -192,7 +192,7 @@ static void tell_what_is_missing(const saving *s)
 }
 
 /* Makes a new table of what is left of the one in the file; none when nothing is. */
-static int save_table(repair *r, uint64_t no, unsigned lvl, uint8_t bucket,
+static int save_table(repair *r, uint64_t no, unsigned lvl, uint16_t bucket,
                       const sst_properties *listed)
 {
     saving s = {.r = r, .listed = listed};
@@ -244,13 +244,13 @@ static int take_listed(repair *r, unsigned lvl, table *t)
 
 int repair_listed_tables(repair *r)
 {
-    const version *versions[TREES_MAX];
-    size_t trees = manifest_state_versions(&r->state, versions);
     int rc = FIRN_OK;
-    for (size_t t = 0; t < trees; t++)
+    for (size_t t = 0; t < manifest_state_count(&r->state); t++) {
+        const version *v = manifest_state_version(&r->state, t);
         for (unsigned n = 0; rc == FIRN_OK && n < FIRN_LEVELS; n++)
-            for (size_t i = 0; rc == FIRN_OK && i < versions[t]->levels[n].count; i++)
-                rc = take_listed(r, n, versions[t]->levels[n].tables[i]);
+            for (size_t i = 0; rc == FIRN_OK && i < v->levels[n].count; i++)
+                rc = take_listed(r, n, v->levels[n].tables[i]);
+    }
     return rc;
 }
 
@@ -258,7 +258,7 @@ int repair_listed_tables(repair *r)
 
 /* The table in the file, by what it says of itself, if all of it is intact. *bucket: also that of
  * one that is not, if it can still be read. */
-static int take_found(repair *r, uint64_t no, table **out, uint8_t *bucket, firn_error *why)
+static int take_found(repair *r, uint64_t no, table **out, uint16_t *bucket, firn_error *why)
 {
     const table_env *env = &r->db->env;
     sst_reader_options o = {
@@ -301,10 +301,8 @@ static void tell_missing(repair *r, const version *v)
 
 void repair_tell_missing(repair *r)
 {
-    const version *versions[TREES_MAX];
-    size_t trees = manifest_state_versions(&r->state, versions);
-    for (size_t i = 0; i < trees; i++)
-        tell_missing(r, versions[i]);
+    for (size_t i = 0; i < manifest_state_count(&r->state); i++)
+        tell_missing(r, manifest_state_version(&r->state, i));
 }
 
 int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
@@ -319,7 +317,7 @@ int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
     for (size_t i = 0; i < folder_count(&r->folder.tables); i++) {
         uint64_t no = folder_at(&r->folder.tables, i);
         table *t = NULL;
-        uint8_t bucket;
+        uint16_t bucket;
         if (folder_has(&listed, no) || take_found(r, no, &t, &bucket, NULL) != FIRN_OK)
             continue;
         *any = true;
@@ -331,7 +329,7 @@ int repair_orphans(repair *r, bool *any, uint64_t *seq_max)
     return FIRN_OK;
 }
 
-static int save_found(repair *r, uint64_t no, uint8_t bucket)
+static int save_found(repair *r, uint64_t no, uint16_t bucket)
 {
     if (bucket)
         bucket_set_add(&r->seen, bucket);
@@ -343,7 +341,7 @@ static int take_one(repair *r, uint64_t no, uint64_t *seq_max, buf *unknown)
 {
     firn_error why = {0};
     table *t = NULL;
-    uint8_t bucket;
+    uint16_t bucket;
     char name[NAME_BYTES];
     name_table(no, name);
     int rc = take_found(r, no, &t, &bucket, &why);
@@ -379,8 +377,8 @@ static int take_one(repair *r, uint64_t no, uint64_t *seq_max, buf *unknown)
  * say any more which bucket it is of. */
 static bool has_several_buckets(const repair *r)
 {
-    return r->state.bucket_count > 0 || bucket_set_reaches(&r->seen, 1) ||
-           bucket_set_reaches(&r->in_log, 1);
+    return r->state.bucket_count > 0 || bucket_set_next(&r->seen, 1) < ENTRY_BUCKETS ||
+           bucket_set_next(&r->in_log, 1) < ENTRY_BUCKETS;
 }
 
 /* In a store of several buckets, its keys might go into the wrong one. */
@@ -411,7 +409,7 @@ int repair_found_tables(repair *r, uint64_t *seq_max)
 /* ---- All tables become one level ---- */
 
 /* What the log will bring again must not be in the tables, too: the limits leave it out. */
-static int open_parts(const repair *r, uint8_t bucket, const iter_limits *limits, walk *out)
+static int open_parts(const repair *r, uint16_t bucket, const iter_limits *limits, walk *out)
 {
     run *runs = heap_alloc((r->count ? r->count : 1) * sizeof *runs);
     size_t count = 0;
@@ -436,7 +434,7 @@ static int merge_parts(const repair *r, const walk *w, build *b)
 }
 
 /* Adds what the parts of a bucket become to `to`. */
-static int merge_bucket(repair *r, uint8_t bucket, repair *to)
+static int merge_bucket(repair *r, uint16_t bucket, repair *to)
 {
     build b;
     walk w = {0};
@@ -464,8 +462,11 @@ int repair_merge(repair *r)
 {
     repair merged = {.err = r->err};
     int rc = FIRN_OK;
-    for (unsigned b = 0; rc == FIRN_OK && b < TREES_MAX; b++)
-        rc = merge_bucket(r, (uint8_t)b, &merged);
+    bucket_set all = {0};
+    for (size_t i = 0; i < r->count; i++)
+        bucket_set_add(&all, r->parts[i].table->bucket);
+    for (unsigned b = 0; rc == FIRN_OK && (b = bucket_set_next(&all, b)) < ENTRY_BUCKETS; b++)
+        rc = merge_bucket(r, (uint16_t)b, &merged);
     repair_drop_parts(rc == FIRN_OK ? r : &merged);
     if (rc == FIRN_OK) {
         r->parts = merged.parts;

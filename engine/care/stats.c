@@ -56,62 +56,79 @@ static void add_waits(firn_stats *s, wait_list *from)
     s->waiting_us = now.longest_us;
 }
 
-/* The levels of all buckets together. The mems of bucket 0 are those of all. */
-static void add_trees(firn_stats *s, store *db)
+/* A bucket as it is now, which may be dropped while its figures are told. */
+typedef struct sight {
+    view *view;
+    bucket_name name;
+} sight;
+
+/* All of them, bucket 0 first. FIRN_NO_MEMORY. */
+static int look_at_all(store *db, sight **out, size_t *count)
 {
-    view *views[TREES_MAX];
+    sight *all = NULL;
+    *count = 0;
+    for (size_t most = 0; *count == 0;) {
+        mutex_lock(&db->state_mu);
+        bool fits = db->names.count < most;
+        most = db->names.count + 1;
+        for (tree *t = NULL; fits && (t = store_next_tree(db, t));)
+            if (!t->pending)
+                all[(*count)++] = (sight){tree_view(t), t->name};
+        mutex_unlock(&db->state_mu);
+        if (fits)
+            break;
+        heap_free(all);
+        all = heap_alloc(most * sizeof *all);
+        if (!all)
+            return FIRN_NO_MEMORY;
+    }
+    *out = all;
+    return FIRN_OK;
+}
+
+/* The levels of all buckets together. The mems of bucket 0 are those of all. */
+static int add_trees(firn_stats *s, store *db)
+{
     engine_bucket all = {0};
-    size_t count = 0;
-    mutex_lock(&db->state_mu);
-    for (tree *t = NULL; (t = store_next_tree(db, t));)
-        views[count++] = tree_view(t);
-    mutex_unlock(&db->state_mu);
-    add_mems(s, views[0]);
+    sight *seen;
+    size_t count;
+    if (look_at_all(db, &seen, &count) != FIRN_OK)
+        return FIRN_NO_MEMORY;
+    add_mems(s, seen[0].view);
     /* While the views hold their tables, so that it is never less than what the levels have. */
     s->total_bytes = counter(&db->table_bytes);
     for (size_t i = 0; i < count; i++) {
-        add_levels(views[i]->version, &all);
-        view_unref(views[i]);
+        add_levels(seen[i].view->version, &all);
+        view_unref(seen[i].view);
     }
+    heap_free(seen);
     memcpy(s->level_tables, all.level_tables, sizeof all.level_tables);
     memcpy(s->level_bytes, all.level_bytes, sizeof all.level_bytes);
     memcpy(s->level_entries, all.level_entries, sizeof all.level_entries);
     memcpy(s->level_deletes, all.level_deletes, sizeof all.level_deletes);
+    return FIRN_OK;
 }
-
-/* A bucket that may be dropped while its figures are told. */
-typedef struct named {
-    view *view;
-    size_t size;
-    char name[TREE_NAME_MAX];
-} named;
 
 int engine_buckets(tree *t, void (*each)(void *ctx, const engine_bucket *bucket), void *ctx,
                    firn_error *err)
 {
     store *db;
+    sight *seen;
+    size_t count;
     int rc = store_of(t, &db, err);
-    named *all = rc == FIRN_OK ? heap_alloc(TREES_MAX * sizeof *all) : NULL;
-    if (!all)
-        return rc == FIRN_OK ? error_no_memory(err) : rc;
-    size_t count = 0;
-    mutex_lock(&db->state_mu);
-    for (t = NULL; (t = store_next_tree(db, t));) {
-        if (t->pending)
-            continue;
-        all[count].view = tree_view(t);
-        all[count].size = t->name_size;
-        memcpy(all[count++].name, t->name, t->name_size);
-    }
-    mutex_unlock(&db->state_mu);
+    if (rc != FIRN_OK)
+        return rc;
+    if (look_at_all(db, &seen, &count) != FIRN_OK)
+        return error_no_memory(err);
     for (size_t i = 0; i < count; i++) {
-        const version *v = all[i].view->version;
-        engine_bucket b = {.bucket = v->bucket, .name = slice_of(all[i].name, all[i].size)};
+        const version *v = seen[i].view->version;
+        const bucket_name *name = &seen[i].name;
+        engine_bucket b = {.bucket = v->bucket, .name = slice_of(name->bytes, name->size)};
         add_levels(v, &b);
         each(ctx, &b);
-        view_unref(all[i].view);
+        view_unref(seen[i].view);
     }
-    heap_free(all);
+    heap_free(seen);
     return FIRN_OK;
 }
 
@@ -152,7 +169,8 @@ int firn_get_stats_sized(tree *t, firn_stats *out, size_t size, firn_error *erro
     firn_stats s = {.size = sizeof s};
     wal_stats log;
     sst_cache_stats cache;
-    add_trees(&s, db);
+    if (add_trees(&s, db) != FIRN_OK)
+        return error_no_memory(error);
     wal_get_stats(db->wal, &log);
     sst_cache_get_stats(db->cache, &cache);
     s.last_seq = firn_last_seq(t);

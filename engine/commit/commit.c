@@ -54,24 +54,21 @@ static int follow_log(store *db, wal_segment *taking, firn_error *err)
     return rc;
 }
 
-/* In which buckets a request has entries. */
-static void add_buckets(const wal_request *r, bucket_set *to)
-{
-    if (r->count && r->single)
-        bucket_set_add(to, r->head[1]);
-    else if (r->count)
-        entries_buckets(r->key, r->count, to);
-}
-
 /* A store without other buckets does not look for any. */
 static int reserve_index(store *db, const wal_group *g)
 {
-    if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1)
-        return mem_reserve(db->active, 0, (size_t)g->entries);
-    bucket_set buckets = {0};
-    for (const wal_request *r = g->first; r; r = r == g->last ? NULL : r->newer)
-        add_buckets(r, &buckets);
-    return store_reserve_entries(db, db->active, &buckets, (size_t)g->entries);
+    mem *m = db->active;
+    int rc = FIRN_OK;
+    mem_reserve_begin(m);
+    if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1) {
+        mem_reserve_in(m, &m->main, (size_t)g->entries);
+        return mem_reserve(m);
+    }
+    for (const wal_request *r = g->first; r && rc == FIRN_OK; r = r == g->last ? NULL : r->newer) {
+        firn_slice entries = r->single ? slice_of(r->head, sizeof r->head) : r->key;
+        rc = store_reserve_entries(db, m, entries, r->count);
+    }
+    return rc == FIRN_OK ? mem_reserve(m) : rc;
 }
 
 /* Room for the group in the log and in the index. */
@@ -92,7 +89,7 @@ static memtable *index_of(const store *db, const wal_request *leader, firn_slice
     if (leader->count != 1)
         return NULL;
     const uint8_t *header = leader->single ? leader->head : leader->key.data;
-    mem_part *part = header[1] < ENTRY_BUCKETS ? mem_part_of(db->active, header[1]) : NULL;
+    mem_part *part = mem_part_of(db->active, entry_bucket(header));
     *key = leader->single ? leader->key : entry_key(header);
     return part ? part->table : NULL;
 }

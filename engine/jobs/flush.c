@@ -98,10 +98,10 @@ typedef struct flushing {
 } flushing;
 
 /* Under flush_mu no tree ends. */
-static bool is_there(store *db, uint8_t bucket) REQUIRES(db->flush_mu)
+static bool is_there(store *db, uint16_t bucket) REQUIRES(db->flush_mu)
 {
     mutex_lock(&db->state_mu);
-    bool yes = db->trees[bucket] != NULL;
+    bool yes = store_tree(db, bucket) != NULL;
     mutex_unlock(&db->state_mu);
     return yes;
 }

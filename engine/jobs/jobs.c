@@ -100,8 +100,8 @@ static int no_room(const store *db, const job *j, uint64_t free_now, firn_error 
     return FIRN_NO_SPACE;
 }
 
-/* What is due in one tree. *free_now: what there was room for. */
-static int next_of(store *db, tree *t, bool calm, job *out, uint64_t *free_now, firn_error *err)
+/* What is due in one tree. free_now: what there is room for. */
+static int next_of(store *db, tree *t, bool calm, job *out, uint64_t free_now, firn_error *err)
     REQUIRES(db->jobs_mu)
 {
     sight s;
@@ -109,7 +109,7 @@ static int next_of(store *db, tree *t, bool calm, job *out, uint64_t *free_now, 
     out->version = version_now(t);
     int rc = look_around(db, t, out->version, 0, &s);
     if (rc == FIRN_OK) {
-        *free_now = s.state.free_bytes = free_bytes(db);
+        s.state.free_bytes = free_now;
         rc = schedule_find(&db->rules, &s.state, calm, &out->what);
     }
     if (rc == FIRN_NO_SPACE && db->jobs)
@@ -118,7 +118,7 @@ static int next_of(store *db, tree *t, bool calm, job *out, uint64_t *free_now, 
         t->cursor[out->what.level] = out->what.next;
         enter(db, out);
     } else if (rc == FIRN_NO_SPACE) {
-        no_room(db, out, *free_now, err);
+        no_room(db, out, free_now, err);
     } else if (rc == FIRN_NO_MEMORY) {
         error_no_memory(err);
     }
@@ -128,14 +128,13 @@ static int next_of(store *db, tree *t, bool calm, job *out, uint64_t *free_now, 
     return rc;
 }
 
-/* The first tree from bucket `from` on in which jobs may begin; it stays while jobs_mu is held. */
-static tree *tree_from(store *db, unsigned from) REQUIRES(db->jobs_mu)
+/* The first tree behind `t` (NULL: of all) in which jobs may begin; it stays while jobs_mu is held. */
+static tree *tree_behind(store *db, const tree *t) REQUIRES(db->jobs_mu)
 {
-    tree *found = NULL;
     mutex_lock(&db->state_mu);
-    for (unsigned b = from; b < TREES_MAX && !found; b++)
-        if (db->trees[b] && !db->trees[b]->ending && !db->trees[b]->pending)
-            found = db->trees[b];
+    tree *found = store_next_tree(db, t);
+    while (found && (found->ending || found->pending))
+        found = found->next;
     mutex_unlock(&db->state_mu);
     return found;
 }
@@ -164,17 +163,16 @@ static unsigned first_turn(store *db) REQUIRES(db->jobs_mu)
 int jobs_next(store *db, bool calm, job *out, bool *others, firn_error *err)
 {
     int rc = FIRN_NOT_FOUND, full = FIRN_NOT_FOUND;
-    uint64_t free_now = 0;
     mutex_lock(&db->jobs_mu);
     unsigned start = first_turn(db);
+    uint64_t free_now = free_bytes(db);
     *others = db->jobs != NULL;
-    for (unsigned pass = 0; rc == FIRN_NOT_FOUND && pass < 2; pass++) {
-        unsigned end = pass == 0 ? TREES_MAX : start;
-        tree *t;
-        for (unsigned at = pass == 0 ? start : 0;
-             rc == FIRN_NOT_FOUND && (t = tree_from(db, at)) && t->bucket < end;
-             at = t->bucket + 1U) {
-            rc = next_of(db, t, calm, out, &free_now, err);
+    /* From that bucket on, and then from the first one to it. */
+    for (unsigned pass = 0; rc == FIRN_NOT_FOUND && pass < 2; pass++)
+        for (tree *t = NULL; rc == FIRN_NOT_FOUND && (t = tree_behind(db, t));) {
+            if ((t->bucket >= start) != (pass == 0))
+                continue;
+            rc = next_of(db, t, calm, out, free_now, err);
             if (rc == FIRN_OK)
                 db->turn = t->bucket + 1U;
             if (rc == FIRN_NO_SPACE) {
@@ -182,7 +180,6 @@ int jobs_next(store *db, bool calm, job *out, bool *others, firn_error *err)
                 rc = FIRN_NOT_FOUND;
             }
         }
-    }
     mutex_unlock(&db->jobs_mu);
     return rc == FIRN_NOT_FOUND ? full : rc;
 }

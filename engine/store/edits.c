@@ -1,5 +1,6 @@
 /* edits: what changes the set of tables goes into the manifest, and then into the view. One at a
  * time, under manifest_mu. */
+#include <base/alloc.h>
 #include <base/error.h>
 #include <inttypes.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static int take_state(store *db, manifest_state *s) REQUIRES(db->manifest_mu)
             s->version = v->version;
             version_ref(s->version);
         } else {
-            rc = manifest_state_add(s, t->bucket, slice_of(t->name, t->name_size), v->version);
+            rc =
+                manifest_state_add(s, t->bucket, slice_of(t->name.bytes, t->name.size), v->version);
         }
         view_unref(v);
     }
@@ -84,35 +86,53 @@ static int renew_manifest(store *db, firn_error *err) REQUIRES(db->manifest_mu)
     return rc;
 }
 
+/* The versions stay while we hold manifest_mu, the only lock under which they are replaced. Without
+ * memory, tables are mapped and read as before. */
 static void decide_mapping(store *db) REQUIRES(db->manifest_mu)
 {
-    const version *versions[TREES_MAX];
     size_t count = 0;
+    for (tree *t = NULL; (t = store_next_tree(db, t));)
+        count++;
+    const version *few[8], **versions = few;
+    if (count > sizeof few / sizeof *few)
+        versions = heap_alloc(count * sizeof *versions);
+    if (!versions)
+        return;
+    count = 0;
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
         view *v = tree_view(t);
-        versions[count++] = v->version; /* no other version comes while we hold manifest_mu */
+        versions[count++] = v->version;
         view_unref(v);
     }
     store_decide_mapping(db, versions, count);
+    if (versions != few)
+        heap_free(versions);
 }
 
-/* The versions that an edit makes of the present ones. An edit that makes no version of a store is
+static void note_changed(store *db, unsigned bucket, tree **changed) REQUIRES(db->manifest_mu)
+{
+    tree *t = store_tree(db, bucket);
+    if (!t || t->changed)
+        return;
+    t->changed = true;
+    t->next_changed = *changed;
+    *changed = t;
+}
+
+/* The versions that an edit makes of the present ones, of the trees that it changes. An edit that makes no version of a store is
  * not written: opening would refuse the manifest. Another process may have changed what a merge
  * has read. */
-static int make_versions(store *db, const edit *e, next_versions *next, firn_error *err)
+static int make_versions(store *db, const edit *e, tree **changed, firn_error *err)
     REQUIRES(db->manifest_mu)
 {
-    bucket_set changed = {0};
     int rc = FIRN_OK;
     for (size_t i = 0; i < e->added_count; i++)
-        bucket_set_add(&changed, e->added[i].table->bucket);
+        note_changed(db, e->added[i].table->bucket, changed);
     for (size_t i = 0; i < e->dropped_count; i++)
-        bucket_set_add(&changed, e->dropped[i].table->bucket);
-    for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
-        if (!bucket_set_has(&changed, t->bucket))
-            continue;
+        note_changed(db, e->dropped[i].table->bucket, changed);
+    for (tree *t = *changed; rc == FIRN_OK && t; t = t->next_changed) {
         view *v = tree_view(t);
-        rc = version_apply(v->version, e, &next->of[t->bucket], err);
+        rc = version_apply(v->version, e, &t->next_version, err);
         if (rc == FIRN_DAMAGED)
             rc = refuse_order(db->dir->path, err);
         view_unref(v);
@@ -120,27 +140,39 @@ static int make_versions(store *db, const edit *e, next_versions *next, firn_err
     return rc;
 }
 
+static void forget_changed(tree *changed)
+{
+    for (tree *next, *t = changed; t; t = next) {
+        next = t->next_changed;
+        version_unref(t->next_version);
+        t->next_version = NULL;
+        t->next_changed = NULL;
+        t->changed = false;
+    }
+}
+
 /* An edit that is durable cannot be taken back, so nothing behind its commit may fail: what the new
  * view takes is reserved before. */
-static int write_edit(store *db, const edit *e, mem *flushed, const next_versions *next,
-                      firn_error *err) REQUIRES(db->manifest_mu)
+static int write_edit(store *db, const edit *e, mem *flushed, tree *changed, firn_error *err)
+    REQUIRES(db->manifest_mu)
 {
     int rc = store_check_held(db, err);
     if (rc != FIRN_OK)
         return rc;
-    if (store_reserve(db) != FIRN_OK)
+    if (store_reserve(db, flushed, changed) != FIRN_OK)
         return error_no_memory(err);
     rc = manifest_write(db->manifest, e, err);
     if (rc != FIRN_OK) {
-        store_unreserve(db);
+        store_unreserve(db, flushed, changed);
         return rc;
     }
     if (e->flushed_seq)
         atomic_store_explicit(&db->flushed_seq, e->flushed_seq, memory_order_release);
     if (e->covered_no)
         db->covered_no = e->covered_no;
-    store_install_versions(db, flushed, next);
-    decide_mapping(db);
+    store_install_versions(db, flushed, changed);
+    if (changed)
+        decide_mapping(db);
     if (db->installed)
         db->installed(db->installed_ctx, &db->main, e);
     return FIRN_OK;
@@ -176,7 +208,7 @@ void store_note_manifest(store *db)
 
 int store_commit_held(store *db, edit *e, mem *flushed, firn_error *later, firn_error *err)
 {
-    next_versions next = {0};
+    tree *changed = NULL;
     later->status = FIRN_OK;
     /* manifest_mu makes us the only thread that replaces versions, so the current ones stay
      * current. */
@@ -185,14 +217,13 @@ int store_commit_held(store *db, edit *e, mem *flushed, firn_error *later, firn_
     if (rc == FIRN_OK)
         rc = store_check_file_no(db, err);
     if (rc == FIRN_OK)
-        rc = make_versions(db, e, &next, err);
+        rc = make_versions(db, e, &changed, err);
     if (rc == FIRN_OK)
-        rc = write_edit(db, e, flushed, &next, err);
+        rc = write_edit(db, e, flushed, changed, err);
     if (rc == FIRN_OK && !e->create && !e->drop)
         later->status = renew_manifest(db, later); /* the edit stands, whatever becomes of it */
     store_note_manifest(db);
-    for (unsigned i = 0; i < TREES_MAX; i++)
-        version_unref(next.of[i]);
+    forget_changed(changed);
     return rc;
 }
 

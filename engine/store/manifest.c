@@ -95,10 +95,10 @@ static int put_table(buf *b, unsigned lvl, const table *t)
     return rc;
 }
 
-static int put_bucket(buf *b, uint8_t bucket, firn_slice name)
+static int put_bucket(buf *b, uint16_t bucket, const bucket_name *name)
 {
     const uint64_t numbers[] = {bucket, 0 /* flags */};
-    const firn_slice strings[] = {name, {NULL, 0} /* the order */};
+    const firn_slice strings[] = {slice_of(name->bytes, name->size), {NULL, 0} /* the order */};
     return put_item(b, TAG_CREATE_BUCKET, numbers, 2, strings, 2);
 }
 
@@ -112,7 +112,7 @@ static int put_edit(buf *b, const edit *e)
     if (rc == FIRN_OK && e->next_file_no)
         rc = put_item(b, TAG_NEXT_FILE, &e->next_file_no, 1, NULL, 0);
     if (rc == FIRN_OK && e->create)
-        rc = put_bucket(b, e->create->bucket, slice_of(e->create->name, e->create->name_size));
+        rc = put_bucket(b, e->create->bucket, &e->create->name);
     if (rc == FIRN_OK && e->drop) {
         const uint64_t bucket = e->drop->bucket;
         rc = put_item(b, TAG_DROP_BUCKET, &bucket, 1, NULL, 0);
@@ -166,15 +166,12 @@ static int encode_state(buf *b, const manifest_state *s, uint64_t salt)
         rc = put_edit(b, &e);
     const uint64_t limit = s->bucket_limit;
     for (size_t i = 0; rc == FIRN_OK && i < s->bucket_count; i++)
-        rc = put_bucket(b, s->buckets[i].bucket,
-                        slice_of(s->buckets[i].name, s->buckets[i].name_size));
+        rc = put_bucket(b, s->buckets[i].bucket, &s->buckets[i].name);
     if (rc == FIRN_OK &&
         limit > 1) /* a store that never had another one is as old firn writes it */
         rc = put_item(b, TAG_BUCKET_LIMIT, &limit, 1, NULL, 0);
-    const version *versions[TREES_MAX];
-    size_t count = manifest_state_versions(s, versions);
-    for (size_t i = 0; rc == FIRN_OK && i < count; i++)
-        rc = put_tables(b, versions[i]);
+    for (size_t i = 0; rc == FIRN_OK && i < manifest_state_count(s); i++)
+        rc = put_tables(b, manifest_state_version(s, i));
     return rc == FIRN_OK ? finish_record(b, start, salt, MANIFEST_HEADER_BYTES, 0) : rc;
 }
 

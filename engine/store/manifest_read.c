@@ -82,8 +82,7 @@ static int window_at(window *w, uint64_t file_bytes, uint64_t offset, uint64_t s
 /* A bucket beside the default one, on its way. */
 typedef struct bucket_build {
     version_build build;
-    size_t name_size;
-    char name[TREE_NAME_MAX];
+    bucket_name name;
 } bucket_build;
 
 typedef struct reader {
@@ -91,8 +90,10 @@ typedef struct reader {
     fs_file *file;
     window window; /* moves along */
     window probe;  /* looks ahead, in search of records behind damage; made when it is wanted */
-    version_build build;              /* of the default bucket */
-    bucket_build *buckets[TREES_MAX]; /* of the others; NULL: there is none of that number */
+    version_build build;    /* of the default bucket */
+    bucket_build **buckets; /* of the others, by number; NULL: there is none of it */
+    size_t bucket_room;
+    by_name names;
     uint64_t seed;
     uint64_t where; /* of the record that is being applied */
     manifest_state *s;
@@ -167,12 +168,17 @@ static int cut_short(firn_error *err)
     return error_set(err, FIRN_DAMAGED, "it ends in the middle of an item");
 }
 
+static bucket_build *bucket_of(const reader *r, uint64_t bucket)
+{
+    return bucket < r->bucket_room ? r->buckets[bucket] : NULL;
+}
+
 /* Where the tables of a bucket gather. */
 static int build_of(reader *r, uint64_t bucket, version_build **out, firn_error *err)
 {
     if (bucket == 0) {
         *out = &r->build;
-    } else if (bucket < TREES_MAX && r->buckets[bucket]) {
+    } else if (bucket_of(r, bucket)) {
         *out = &r->buckets[bucket]->build;
     } else {
         return error_set(err, FIRN_DAMAGED, "it is about bucket %" PRIu64 ", which does not exist",
@@ -182,13 +188,28 @@ static int build_of(reader *r, uint64_t bucket, version_build **out, firn_error 
     return FIRN_OK;
 }
 
-static bool is_name_taken(const reader *r, firn_slice name)
+/* A bucket, of which there is none of that number or name. FIRN_NO_MEMORY. */
+static int begin_bucket(reader *r, uint64_t bucket, firn_slice name)
 {
-    for (unsigned i = 1; i < TREES_MAX; i++)
-        if (r->buckets[i] &&
-            slice_equal(slice_of(r->buckets[i]->name, r->buckets[i]->name_size), name))
-            return true;
-    return false;
+    bucket_build *b = heap_zalloc(sizeof *b);
+    int rc = b ? FIRN_OK : FIRN_NO_MEMORY;
+    while (rc == FIRN_OK && bucket >= r->bucket_room) {
+        size_t before = r->bucket_room;
+        rc = array_double(&r->buckets, &r->bucket_room, sizeof(bucket_build *), NULL);
+        for (size_t i = before; rc == FIRN_OK && i < r->bucket_room; i++)
+            r->buckets[i] = NULL;
+    }
+    if (rc == FIRN_OK) {
+        bucket_name_set(&b->name, name);
+        rc = by_name_add(&r->names, &b->name);
+    }
+    if (rc != FIRN_OK) {
+        heap_free(b);
+        return rc;
+    }
+    version_build_init(&b->build, NULL, r->seed);
+    r->buckets[bucket] = b;
+    return FIRN_OK;
 }
 
 static int create_bucket(reader *r, cursor *c, firn_error *err)
@@ -200,29 +221,25 @@ static int create_bucket(reader *r, cursor *c, firn_error *err)
     if (flags || order.size)
         return error_set(err, FIRN_UNSUPPORTED,
                          "it makes a bucket of a kind that this version has not");
-    if (bucket == 0 || bucket >= TREES_MAX || bucket < r->s->bucket_limit || r->buckets[bucket])
+    if (bucket == 0 || bucket >= TREES_MAX || bucket < r->s->bucket_limit || bucket_of(r, bucket))
         return error_set(err, FIRN_DAMAGED, "it gives out the number of bucket %" PRIu64 " again",
                          bucket);
-    if (name.size == 0 || name.size > TREE_NAME_MAX || is_name_taken(r, name))
+    if (!bucket_name_fits(name) || by_name_find(&r->names, name))
         return error_set(err, FIRN_DAMAGED,
                          "it gives bucket %" PRIu64 " a name that it cannot have", bucket);
-    bucket_build *b = heap_zalloc(sizeof *b);
-    if (!b)
+    if (begin_bucket(r, bucket, name) != FIRN_OK)
         return error_no_memory(err);
-    version_build_init(&b->build, NULL, r->seed);
-    memcpy(b->name, name.data, name.size);
-    b->name_size = name.size;
-    r->buckets[bucket] = b;
     if (r->s->records > 0) /* the first record says the limit itself, behind all that exist */
         r->s->bucket_limit = (unsigned)bucket + 1;
     return FIRN_OK;
 }
 
-static void end_bucket(reader *r, unsigned bucket)
+static void end_bucket(reader *r, size_t bucket)
 {
-    if (r->buckets[bucket])
-        version_build_release(&r->buckets[bucket]->build);
-    heap_free(r->buckets[bucket]);
+    bucket_build *b = r->buckets[bucket];
+    by_name_remove(&r->names, &b->name);
+    version_build_release(&b->build);
+    heap_free(b);
     r->buckets[bucket] = NULL;
 }
 
@@ -236,7 +253,7 @@ static int drop_bucket(reader *r, cursor *c, firn_error *err)
         return error_set(err, FIRN_DAMAGED, "it drops the default bucket");
     int rc = build_of(r, bucket, &ignored, err);
     if (rc == FIRN_OK)
-        end_bucket(r, (unsigned)bucket);
+        end_bucket(r, (size_t)bucket);
     return rc;
 }
 
@@ -316,7 +333,7 @@ static int add_table(reader *r, cursor *c, firn_error *err)
     table *t = NULL;
     version_build *build = NULL;
     int rc = build_of(r, bucket, &build, err);
-    p.bucket = (uint8_t)bucket;
+    p.bucket = (uint16_t)bucket;
     if (rc == FIRN_OK)
         rc = take_kept(c, p.entries, &kept, err);
     if (rc != FIRN_OK)
@@ -590,17 +607,17 @@ static int finish_one(reader *r, version_build *b, version **out)
 static int finish(reader *r)
 {
     int rc = finish_one(r, &r->build, &r->s->version);
-    for (unsigned i = 1; rc == FIRN_OK && i < TREES_MAX; i++) {
+    for (size_t i = 1; rc == FIRN_OK && i < r->bucket_room; i++) {
         bucket_build *b = r->buckets[i];
         version *v = NULL;
         if (!b)
             continue;
         if (i >= r->s->bucket_limit)
-            r->s->bucket_limit = i + 1;
+            r->s->bucket_limit = (unsigned)i + 1;
         rc = finish_one(r, &b->build, &v);
         if (rc == FIRN_OK) {
-            v->bucket = (uint8_t)i;
-            rc = manifest_state_add(r->s, (uint8_t)i, slice_of(b->name, b->name_size), v);
+            v->bucket = (uint16_t)i;
+            rc = manifest_state_add(r->s, (uint16_t)i, slice_of(b->name.bytes, b->name.size), v);
             if (rc != FIRN_OK)
                 error_no_memory(r->err);
         }
@@ -622,38 +639,36 @@ void manifest_state_release(manifest_state *s)
     s->bucket_count = s->bucket_capacity = 0;
 }
 
-int manifest_state_add(manifest_state *s, uint8_t bucket, firn_slice name, version *v)
+int manifest_state_add(manifest_state *s, uint16_t bucket, firn_slice name, version *v)
 {
     int rc =
         array_grow(&s->buckets, &s->bucket_capacity, s->bucket_count, sizeof *s->buckets, NULL);
     if (rc != FIRN_OK)
         return rc;
     bucket_state *b = &s->buckets[s->bucket_count++];
-    *b = (bucket_state){.bucket = bucket, .name_size = (uint8_t)name.size, .version = v};
-    memcpy(b->name, name.data, name.size);
+    *b = (bucket_state){.bucket = bucket, .version = v};
+    bucket_name_set(&b->name, name);
     version_ref(v);
     return FIRN_OK;
 }
 
-size_t manifest_state_versions(const manifest_state *s, const version *out[TREES_MAX])
+size_t manifest_state_count(const manifest_state *s)
 {
-    size_t count = 0;
-    if (s->version)
-        out[count++] = s->version;
-    for (size_t i = 0; i < s->bucket_count; i++)
-        out[count++] = s->buckets[i].version;
-    return count;
+    return s->version ? s->bucket_count + 1 : 0;
+}
+
+version *manifest_state_version(const manifest_state *s, size_t i)
+{
+    return i == 0 ? s->version : s->buckets[i - 1].version;
 }
 
 int manifest_state_numbers(const manifest_state *s, buf *out)
 {
-    const version *versions[TREES_MAX];
-    size_t count = manifest_state_versions(s, versions);
     buf one = {0};
     int rc = FIRN_OK;
     buf_clear(out);
-    for (size_t i = 0; rc == FIRN_OK && i < count; i++) {
-        rc = version_numbers(versions[i], &one);
+    for (size_t i = 0; rc == FIRN_OK && i < manifest_state_count(s); i++) {
+        rc = version_numbers(manifest_state_version(s, i), &one);
         if (rc == FIRN_OK)
             rc = buf_append(out, one.data, one.size);
     }
@@ -714,8 +729,11 @@ int manifest_load(const table_env *env, uint64_t no, manifest_state *out, firn_e
     if (rc == FIRN_OK)
         rc = finish(&r);
     version_build_release(&r.build);
-    for (unsigned i = 1; i < TREES_MAX; i++)
-        end_bucket(&r, i);
+    for (size_t i = 1; i < r.bucket_room; i++)
+        if (r.buckets[i])
+            end_bucket(&r, i);
+    heap_free(r.buckets);
+    by_name_release(&r.names);
     heap_free(r.window.bytes);
     heap_free(r.probe.bytes);
     fs_close(r.file);

@@ -7,7 +7,7 @@
 
 #include <store/store.h>
 
-int tree_new(store *db, uint8_t bucket, firn_slice name, tree **out)
+int tree_new(store *db, uint16_t bucket, firn_slice name, tree **out)
 {
     tree *t = heap_aligned(_Alignof(tree), sizeof *t);
     if (!t)
@@ -15,23 +15,39 @@ int tree_new(store *db, uint8_t bucket, firn_slice name, tree **out)
     memset(t, 0, sizeof *t);
     t->store = db;
     t->bucket = bucket;
-    t->name_size = name.size;
-    memcpy(t->name, name.data, name.size);
+    bucket_name_set(&t->name, name);
     *out = t;
     return FIRN_OK;
 }
 
+static tree *tree_of(bucket_name *n)
+{
+    return n ? (tree *)(void *)((char *)n - offsetof(tree, name)) : NULL;
+}
+
 static tree *find(store *db, firn_slice name) REQUIRES(db->state_mu)
 {
-    for (tree *t = NULL; (t = store_next_tree(db, t));)
-        if (slice_equal(slice_of(t->name, t->name_size), name))
-            return t;
-    return NULL;
+    return tree_of(by_name_find(&db->names, name));
+}
+
+bool tree_next_name(store *db, firn_slice after, char next[TREE_NAME_MAX + 1])
+{
+    bool found = false;
+    mutex_lock(&db->state_mu);
+    for (size_t i = by_name_from(&db->names, after); i < db->names.count && !found; i++) {
+        const bucket_name *n = db->names.at[i];
+        found = !tree_of(db->names.at[i])->pending &&
+                slice_compare(slice_of(n->bytes, n->size), after) > 0;
+        if (found)
+            memcpy(next, n->bytes, sizeof n->bytes);
+    }
+    mutex_unlock(&db->state_mu);
+    return found;
 }
 
 int tree_dropped(const tree *t, firn_error *err)
 {
-    error_set(err, FIRN_DROPPED, "the bucket %s has been dropped", t->name);
+    error_set(err, FIRN_DROPPED, "the bucket %s has been dropped", t->name.bytes);
     error_hint(err, "close the handle");
     return FIRN_DROPPED;
 }
@@ -77,13 +93,16 @@ static int join(store *db, tree *t) REQUIRES(db->manifest_mu)
     mutex_lock(&db->state_mu);
     const view *v = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     rc = view_new(empty, v->active, v->frozen, v->frozen_count, &first);
+    if (rc == FIRN_OK)
+        rc = store_list_tree(db, t);
     if (rc == FIRN_OK) {
         t->pending = true;
-        atomic_init(&t->view, first);
-        db->trees[t->bucket] = t;
+        atomic_store_explicit(&t->view, first, memory_order_release);
+        first = NULL;
         atomic_store_explicit(&db->bucket_limit, t->bucket + 1U, memory_order_relaxed);
     }
     mutex_unlock(&db->state_mu);
+    view_unref(first);
     version_unref(empty);
     return rc;
 }
@@ -96,7 +115,7 @@ static void part_with(store *db, tree *t) REQUIRES(db->manifest_mu)
     view *last = atomic_exchange_explicit(&t->view, NULL, memory_order_seq_cst);
     last->next_retired = db->retired;
     db->retired = last;
-    db->trees[t->bucket] = NULL;
+    store_unlist_tree(db, t);
     store_tell_replaced(db);
     mutex_unlock(&db->state_mu);
 }
@@ -109,7 +128,7 @@ static int create(store *db, firn_slice name, tree **out, firn_error *later, fir
     int rc = check_new(db, err);
     if (rc != FIRN_OK)
         return rc;
-    uint8_t bucket = (uint8_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
+    uint16_t bucket = (uint16_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     if (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK) {
         heap_free(t);
         return error_no_memory(err);
@@ -176,14 +195,14 @@ int tree_close(tree *t, firn_error *err)
     uint64_t iterators = atomic_load_explicit(&t->iterators, memory_order_acquire);
     if (iterators) {
         error_set(err, FIRN_INVALID,
-                  "the bucket %s stays open: not given back are iterators: %" PRIu64, t->name,
+                  "the bucket %s stays open: not given back are iterators: %" PRIu64, t->name.bytes,
                   iterators);
         error_hint(err, "call firn_iter_free for each, then firn_close again");
         return FIRN_INVALID;
     }
     mutex_lock(&db->state_mu);
     db->handles--;
-    bool gone = --t->handles == 0 && db->trees[t->bucket] != t;
+    bool gone = --t->handles == 0 && store_tree(db, t->bucket) != t;
     mutex_unlock(&db->state_mu);
     if (gone)
         heap_free(t);

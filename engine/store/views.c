@@ -4,6 +4,8 @@
  * replaced view is parked in `retired` until readers_wait has seen all readers leave. */
 #include <assert.h>
 #include <base/alloc.h>
+#include <base/entry.h>
+#include <base/grow.h>
 #include <string.h>
 
 #include <store/load.h>
@@ -26,11 +28,38 @@ view *store_view(store *db)
 
 tree *store_next_tree(const store *db, const tree *t)
 {
-    unsigned limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
-    for (unsigned b = t ? t->bucket + 1U : 0; b < limit; b++)
-        if (db->trees[b])
-            return db->trees[b];
-    return NULL;
+    return t ? t->next : db->trees ? db->trees[0] : NULL;
+}
+
+int store_list_tree(store *db, tree *t)
+{
+    while (t->bucket >= db->tree_room) {
+        size_t before = db->tree_room;
+        int rc = array_double(&db->trees, &db->tree_room, sizeof(tree *), NULL);
+        if (rc != FIRN_OK)
+            return rc;
+        memset(db->trees + before, 0, (db->tree_room - before) * sizeof(tree *));
+    }
+    if (t->bucket && by_name_add(&db->names, &t->name) != FIRN_OK)
+        return FIRN_NO_MEMORY;
+    db->trees[t->bucket] = t;
+    t->prev = db->last_tree;
+    if (t->prev)
+        t->prev->next = t;
+    db->last_tree = t;
+    return FIRN_OK;
+}
+
+void store_unlist_tree(store *db, tree *t)
+{
+    t->prev->next = t->next; /* bucket 0 stays */
+    if (t->next)
+        t->next->prev = t->prev;
+    else
+        db->last_tree = t->prev;
+    t->next = t->prev = NULL;
+    db->trees[t->bucket] = NULL;
+    by_name_remove(&db->names, &t->name);
 }
 
 /* What a tree owes, in units of bucket 0's: in units of its own, each counts as much as those of
@@ -78,7 +107,6 @@ void store_install_first(tree *t, view *first)
     store *db = t->store;
     mutex_lock(&db->state_mu);
     atomic_store_explicit(&t->view, first, memory_order_release);
-    db->trees[t->bucket] = t;
     db->work_epoch++;
     update_pressure(db);
     mutex_unlock(&db->state_mu);
@@ -95,8 +123,8 @@ void store_learn_prefix(store *db, tree *t, firn_slice prefix)
 void store_learn_prefixes(store *db, const mem *m)
 {
     for (const mem_part *p = mem_first_part(m); p; p = p->next)
-        if (db->trees[p->bucket] && memtable_entries(p->table))
-            store_learn_prefix(db, db->trees[p->bucket], memtable_common_prefix(p->table));
+        if (store_tree(db, p->bucket) && memtable_entries(p->table))
+            store_learn_prefix(db, store_tree(db, p->bucket), memtable_common_prefix(p->table));
 }
 
 int store_new_mem(store *db, wal_segment *segment, uint64_t seq_first, mem **out)
@@ -110,12 +138,12 @@ int store_new_mem(store *db, wal_segment *segment, uint64_t seq_first, mem **out
 }
 
 /* The part of a bucket, made if need be. A bucket that is gone gets none. */
-static int begin_part(store *db, mem *m, uint8_t bucket)
+static int begin_part(store *db, mem *m, uint16_t bucket)
 {
     uint8_t prefix[TREE_PREFIX_KEPT];
     size_t size = 0;
     mutex_lock(&db->state_mu);
-    const tree *t = db->trees[bucket];
+    const tree *t = store_tree(db, bucket);
     if (t) {
         size = t->prefix_size;
         memcpy(prefix, t->prefix, size);
@@ -124,19 +152,22 @@ static int begin_part(store *db, mem *m, uint8_t bucket)
     return t ? mem_add_part(m, bucket, slice_of(prefix, size)) : FIRN_OK;
 }
 
-int store_reserve_entries(store *db, mem *m, const bucket_set *buckets, size_t entries)
+int store_reserve_entries(store *db, mem *m, firn_slice entries, uint32_t count)
 {
-    unsigned limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
-    for (unsigned b = 0; b < limit; b++) {
-        int rc = FIRN_OK;
-        if (!bucket_set_has(buckets, (uint8_t)b))
-            continue;
-        if (!mem_part_of(m, (uint8_t)b))
-            rc = begin_part(db, m, (uint8_t)b);
-        if (rc == FIRN_OK && mem_part_of(m, (uint8_t)b))
-            rc = mem_reserve(m, (uint8_t)b, entries);
-        if (rc != FIRN_OK)
-            return rc;
+    size_t at = 0;
+    for (uint32_t i = 0; i < count && at + ENTRY_HEADER_BYTES <= entries.size; i++) {
+        const uint8_t *p = entries.data + at;
+        unsigned bucket = entry_bucket(p);
+        mem_part *part = mem_part_of(m, bucket);
+        if (!part) {
+            int rc = begin_part(db, m, (uint16_t)bucket);
+            if (rc != FIRN_OK)
+                return rc;
+            part = mem_part_of(m, bucket);
+        }
+        if (part)
+            mem_reserve_in(m, part, 1);
+        at += entry_bytes(p);
     }
     return FIRN_OK;
 }
@@ -156,60 +187,50 @@ void store_tell_replaced(store *db)
     cond_broadcast(&db->state_changed);
 }
 
-/* Room for a view of so many frozen mems in each tree, where `wanted` has it. Larger than what is
- * there, or nothing changes. */
-static int room_in_each(store *db, size_t frozen_count, view *made[TREES_MAX], bool reserved)
-    REQUIRES(db->state_mu)
+/* Room for a view with one frozen mem more in each tree, as `made`. A commit that is under way must
+ * have room for it, too. FIRN_NO_MEMORY: none is made. */
+static int make_room(store *db, size_t frozen_count) REQUIRES(db->state_mu)
 {
     bool all = true;
-    memset(made, 0, TREES_MAX * sizeof *made);
     for (tree *t = NULL; all && (t = store_next_tree(db, t));) {
-        if (reserved && (!t->reserved || t->reserved->frozen_room >= frozen_count))
-            continue;
-        made[t->bucket] = view_room(frozen_count);
-        all = made[t->bucket] != NULL;
+        view *larger = NULL;
+        t->made = view_room(frozen_count);
+        if (t->reserved && t->reserved->frozen_room < frozen_count)
+            larger = view_room(frozen_count);
+        all = t->made && (larger || !t->reserved || t->reserved->frozen_room >= frozen_count);
+        if (larger) {
+            view_room_free(t->reserved);
+            t->reserved = larger;
+        }
     }
-    for (unsigned b = 0; !all && b < TREES_MAX; b++)
-        view_room_free(made[b]);
+    for (tree *t = NULL; !all && (t = store_next_tree(db, t));) {
+        view_room_free(t->made);
+        t->made = NULL;
+    }
     return all ? FIRN_OK : FIRN_NO_MEMORY;
 }
 
-/* One mem more will be frozen: a commit that is under way must have room for it, too. */
-static int reserve_one_more(store *db, size_t frozen_count) REQUIRES(db->state_mu)
-{
-    view *larger[TREES_MAX];
-    int rc = room_in_each(db, frozen_count, larger, true);
-    for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
-        if (!larger[t->bucket])
-            continue;
-        view_room_free(t->reserved);
-        t->reserved = larger[t->bucket];
-    }
-    return rc;
-}
-
 /* The mems of bucket 0's view are those of all (T2). */
-static void freeze_in_each(store *db, mem *fresh, mem *const *frozen, size_t count,
-                           view *const made[TREES_MAX]) REQUIRES(db->state_mu)
+static void freeze_in_each(store *db, mem *fresh, mem *const *frozen, size_t count)
+    REQUIRES(db->state_mu)
 {
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
         const view *old = atomic_load_explicit(&t->view, memory_order_relaxed);
-        view_fill(made[t->bucket], old->version, fresh, frozen, count);
-        replace_view(db, t, made[t->bucket]);
+        view *next = t->made;
+        t->made = NULL;
+        view_fill(next, old->version, fresh, frozen, count);
+        replace_view(db, t, next);
     }
     store_tell_replaced(db);
 }
 
 int store_install_mem(store *db, mem *fresh)
 {
-    view *made[TREES_MAX];
     mutex_lock(&db->state_mu);
     const view *old = atomic_load_explicit(&db->main.view, memory_order_relaxed);
     size_t count = 0;
     mem **frozen = heap_alloc((old->frozen_count + 1) * sizeof *frozen);
-    int rc = frozen ? reserve_one_more(db, old->frozen_count + 1) : FIRN_NO_MEMORY;
-    if (rc == FIRN_OK)
-        rc = room_in_each(db, old->frozen_count + 1, made, false);
+    int rc = frozen ? make_room(db, old->frozen_count + 1) : FIRN_NO_MEMORY;
     if (rc == FIRN_OK) {
         if (old->active)
             frozen[count++] = old->active;
@@ -217,39 +238,42 @@ int store_install_mem(store *db, mem *fresh)
             frozen[count++] = old->frozen[i];
         if (old->active)
             store_learn_prefixes(db, old->active);
-        freeze_in_each(db, fresh, frozen, count, made);
+        freeze_in_each(db, fresh, frozen, count);
     }
     heap_free(frozen);
     mutex_unlock(&db->state_mu);
     return rc;
 }
 
-int store_reserve(store *db)
+/* The trees whose views an edit replaces, one after the other. */
+static tree *next_concerned(const store *db, const tree *t, const mem *flushed, tree *changed)
 {
-    view *made[TREES_MAX];
+    return flushed ? store_next_tree(db, t) : t ? t->next_changed : changed;
+}
+
+int store_reserve(store *db, const mem *flushed, tree *changed)
+{
+    int rc = FIRN_OK;
     mutex_lock(&db->state_mu);
     const view *now = atomic_load_explicit(&db->main.view, memory_order_relaxed);
-    int rc = room_in_each(db, now->frozen_count, made, false);
-    for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
+    for (tree *t = NULL; rc == FIRN_OK && (t = next_concerned(db, t, flushed, changed));) {
         assert(!t->reserved);
-        t->reserved = made[t->bucket];
+        t->reserved = view_room(now->frozen_count);
+        rc = t->reserved ? FIRN_OK : FIRN_NO_MEMORY;
     }
     mutex_unlock(&db->state_mu);
+    if (rc != FIRN_OK)
+        store_unreserve(db, flushed, changed);
     return rc;
 }
 
-static void unreserve(store *db) REQUIRES(db->state_mu)
+void store_unreserve(store *db, const mem *flushed, tree *changed)
 {
-    for (tree *t = NULL; (t = store_next_tree(db, t));) {
+    mutex_lock(&db->state_mu);
+    for (tree *t = NULL; (t = next_concerned(db, t, flushed, changed));) {
         view_room_free(t->reserved);
         t->reserved = NULL;
     }
-}
-
-void store_unreserve(store *db)
-{
-    mutex_lock(&db->state_mu);
-    unreserve(db);
     mutex_unlock(&db->state_mu);
 }
 
@@ -271,13 +295,13 @@ static void install_version(store *db, tree *t, mem *flushed, version *v) REQUIR
     replace_view(db, t, next);
 }
 
-void store_install_versions(store *db, mem *flushed, const next_versions *next)
+void store_install_versions(store *db, mem *flushed, tree *changed)
 {
+    if (!flushed && !changed)
+        return;
     mutex_lock(&db->state_mu);
-    for (tree *t = NULL; (t = store_next_tree(db, t));)
-        if (flushed || next->of[t->bucket])
-            install_version(db, t, flushed, next->of[t->bucket]);
-    unreserve(db);
+    for (tree *t = NULL; (t = next_concerned(db, t, flushed, changed));)
+        install_version(db, t, flushed, t->next_version);
     db->work_epoch++;
     store_tell_replaced(db);
     mutex_unlock(&db->state_mu);
@@ -302,15 +326,19 @@ void store_reap(store *db)
 void store_drop_views(store *db)
 {
     store_reap(db);
-    for (unsigned b = 0; b < TREES_MAX; b++) {
-        tree *t = db->trees[b];
-        if (!t)
-            continue;
+    mutex_not_shared(&db->state_mu);
+    for (tree *next, *t = store_next_tree(db, NULL); t; t = next) {
+        next = t->next;
         view_unref(atomic_load_explicit(&t->view, memory_order_relaxed));
         atomic_store_explicit(&t->view, NULL, memory_order_relaxed);
-        db->trees[b] = NULL;
+        t->next = NULL;
         if (t != &db->main)
             heap_free(t);
     }
+    heap_free(db->trees);
+    db->trees = NULL;
+    db->tree_room = 0;
+    db->last_tree = NULL;
+    by_name_release(&db->names);
     db->active = NULL;
 }

@@ -4,9 +4,21 @@
 #include <assert.h>
 #include <base/alloc.h>
 #include <base/entry.h>
+#include <string.h>
+
+/* What a part has grown by. */
+static void charge_part(mem *m, mem_part *p)
+{
+    size_t bytes = (p == &m->main ? 0 : sizeof *p) + memtable_memory(p->table);
+    if (bytes == p->charged)
+        return;
+    budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes,
+                  m->index_bytes - p->charged + bytes);
+    p->charged = bytes;
+}
 
 /* Readers come to a part by the list, or by its bucket. */
-static int begin_part(mem *m, mem_part *p, uint8_t bucket, firn_slice prefix)
+static int begin_part(mem *m, mem_part *p, uint16_t bucket, firn_slice prefix)
 {
     memtable_options o = {.log_base = wal_segment_base(m->segment),
                           .log_bytes = wal_segment_bytes(m->segment),
@@ -26,9 +38,10 @@ static int begin_part(mem *m, mem_part *p, uint8_t bucket, firn_slice prefix)
 int mem_new(const mem_env *env, wal_segment *segment, uint64_t seq_first, firn_slice prefix,
             mem **out)
 {
-    mem *m = heap_zalloc(sizeof *m);
+    mem *m = heap_aligned(_Alignof(mem), sizeof *m);
     if (!m)
         return FIRN_NO_MEMORY;
+    memset(m, 0, sizeof *m);
     atomic_init(&m->refs, 1);
     m->env = env;
     m->segment = segment;
@@ -40,24 +53,41 @@ int mem_new(const mem_env *env, wal_segment *segment, uint64_t seq_first, firn_s
         return rc;
     }
     wal_segment_hold(segment);
-    budget_adjust(env->budget, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
+    charge_part(m, &m->main);
     *out = m;
     return FIRN_OK;
 }
 
-int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix)
+/* The place of a bucket's part, made if need be. NULL: no memory. */
+static _Atomic(mem_part *) *place_of(mem *m, unsigned bucket)
+{
+    _Atomic(mem_near *) *at = &m->others[bucket / MEM_NEAR];
+    mem_near *near = atomic_load_explicit(at, memory_order_relaxed);
+    if (!near) {
+        near = heap_zalloc(sizeof *near);
+        if (!near)
+            return NULL;
+        atomic_store_explicit(at, near, memory_order_release);
+        budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes, m->index_bytes + sizeof *near);
+    }
+    return &near->parts[bucket % MEM_NEAR];
+}
+
+int mem_add_part(mem *m, uint16_t bucket, firn_slice prefix)
 {
     assert(!mem_part_of(m, bucket));
-    mem_part *p = heap_zalloc(sizeof *p);
+    _Atomic(mem_part *) *place = place_of(m, bucket);
+    mem_part *p = place ? heap_aligned(_Alignof(mem_part), sizeof *p) : NULL;
     if (!p)
         return FIRN_NO_MEMORY;
+    memset(p, 0, sizeof *p);
     int rc = begin_part(m, p, bucket, prefix);
     if (rc != FIRN_OK) {
         heap_free(p);
         return rc;
     }
-    atomic_store_explicit(&m->others[bucket], p, memory_order_release);
-    budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes, mem_index_bytes(m));
+    atomic_store_explicit(place, p, memory_order_release);
+    charge_part(m, p);
     return FIRN_OK;
 }
 
@@ -74,15 +104,39 @@ size_t mem_index_bytes(const mem *m)
     size_t bytes = 0;
     for (const mem_part *p = mem_first_part(m); p; p = p->next)
         bytes += (p->bucket ? sizeof *p : 0) + memtable_memory(p->table);
+    for (unsigned i = 0; i < ENTRY_BUCKETS / MEM_NEAR; i++)
+        if (atomic_load_explicit(&m->others[i], memory_order_relaxed))
+            bytes += sizeof(mem_near);
     return bytes;
 }
 
-int mem_reserve(mem *m, uint8_t bucket, size_t entries)
+void mem_reserve_begin(mem *m)
 {
-    mem_part *p = mem_part_of(m, bucket);
-    int rc = memtable_reserve(p->table, entries);
-    if (rc == FIRN_OK)
-        m->room[bucket] = entries;
+    for (mem_part *next, *p = m->reserved; p; p = next) {
+        next = p->reserved;
+        charge_part(m, p); /* of a frame that was not charged by itself: opening's */
+        p->room = 0;
+        p->reserved = NULL;
+    }
+    m->reserved = NULL;
+}
+
+void mem_reserve_in(mem *m, mem_part *p, size_t entries)
+{
+    if (p->room == 0) {
+        p->reserved = m->reserved;
+        m->reserved = p;
+    }
+    p->room += entries;
+}
+
+int mem_reserve(mem *m)
+{
+    int rc = FIRN_OK;
+    for (mem_part *p = m->reserved; rc == FIRN_OK && p; p = p->reserved)
+        rc = memtable_reserve(p->table, p->room);
+    if (rc != FIRN_OK)
+        mem_reserve_begin(m); /* nothing can be added where there is no room */
     return rc;
 }
 
@@ -102,6 +156,8 @@ static void mem_end(dead *d)
         if (p != &m->main)
             heap_free(p);
     }
+    for (unsigned i = 0; i < ENTRY_BUCKETS / MEM_NEAR; i++)
+        heap_free(atomic_load_explicit(&m->others[i], memory_order_relaxed));
     wal_segment_drop(m->segment);
     heap_free(m);
 }
@@ -121,24 +177,22 @@ void mem_apply(mem *m, const wal_applied *frame)
     uint64_t offset = frame->offset, end = offset + frame->bytes;
     for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
         const uint8_t *p = base + offset;
-        uint8_t bucket = (uint8_t)once_u32(p[1]);
-        mem_part *part = bucket < ENTRY_BUCKETS ? mem_part_of(m, bucket) : NULL;
+        mem_part *part = mem_part_of(m, once_u32(entry_bucket(p)));
         /* Without room, the bucket is gone, or another process has changed its number. */
-        if (part && m->room[bucket] > 0) {
-            m->room[bucket]--;
+        if (part && part->room > 0) {
+            part->room--;
             memtable_add(part->table, (uint32_t)offset, frame->seq_first + i);
         }
-        offset += entry_size(get_u16(p + 2), get_u32(p + 4));
+        offset += entry_bytes(p);
     }
     m->log_end = offset;
 }
 
 void mem_charge(mem *m)
 {
-    uint64_t index_bytes = mem_index_bytes(m);
     budget_grow_log(m->env->budget, &m->log_bytes, m->log_end);
-    if (index_bytes != m->index_bytes)
-        budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes, index_bytes);
+    for (mem_part *p = m->reserved; p; p = p->reserved)
+        charge_part(m, p);
 }
 
 view *view_room(size_t frozen_room)

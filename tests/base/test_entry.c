@@ -8,7 +8,7 @@
 
 #define SEED 20240104
 
-static size_t encode(uint8_t *p, uint8_t kind, uint8_t bucket, firn_slice key, firn_slice value)
+static size_t encode(uint8_t *p, uint8_t kind, uint16_t bucket, firn_slice key, firn_slice value)
 {
     entry_put_header(p, kind, bucket, key.size, value.size);
     if (key.size > 0)
@@ -75,7 +75,7 @@ static void KindsOfLaterVersionsAreUnsupportedAndZeroIsDamage(void **state)
 {
     (void)state;
     uint8_t p[64];
-    for (unsigned kind = 0; kind < 256; kind++) {
+    for (unsigned kind = 0; kind < 16; kind++) {
         encode(p, (uint8_t)kind, 0, slice_of_str("k"), slice_of(NULL, 0));
         entry e;
         size_t used;
@@ -86,17 +86,33 @@ static void KindsOfLaterVersionsAreUnsupportedAndZeroIsDamage(void **state)
     }
 }
 
-static void BucketsOtherThanTheDefaultAreUnsupported(void **state)
+/* Its number lies in three places of the header, beside a kind and a length, which stay what they are. */
+static void EveryBucketIsCarried(void **state)
 {
     (void)state;
     uint8_t p[64];
-    for (unsigned bucket = 0; bucket < 256; bucket++) {
-        encode(p, FIRN_PUT, (uint8_t)bucket, slice_of_str("k"), slice_of_str("v"));
+    for (unsigned bucket = 0; bucket < ENTRY_BUCKETS; bucket++) {
+        encode(p, FIRN_PUT, (uint16_t)bucket, slice_of_str("k"), slice_of_str("v"));
         entry e;
         size_t used;
-        assert_int_equal(entry_decode(p, sizeof p, &e, &used),
-                         bucket != ENTRY_BUCKET_LONG ? FIRN_OK : FIRN_UNSUPPORTED);
+        assert_int_equal(entry_decode(p, sizeof p, &e, &used), FIRN_OK);
+        assert_int_equal(e.bucket, bucket);
+        assert_int_equal(entry_bucket(p), bucket);
+        assert_int_equal(e.kind, FIRN_PUT);
+        assert_int_equal(entry_kind(p), FIRN_PUT);
+        assert_int_equal(used, ENTRY_HEADER_BYTES + 2);
+        assert_int_equal(entry_bytes(p), used);
+        assert_int_equal(entry_value(p).size, 1);
+        assert_true(slice_equal(e.value, slice_of_str("v")));
     }
+    entry_put_header(p, FIRN_PUT, ENTRY_BUCKETS - 1, FIRN_MAX_KEY_BYTES, FIRN_MAX_VALUE_BYTES);
+    assert_int_equal(entry_value_size(p), FIRN_MAX_VALUE_BYTES);
+    assert_int_equal(entry_bucket(p), ENTRY_BUCKETS - 1);
+    /* As versions that knew 255 buckets wrote them. */
+    encode(p, FIRN_DELETE, 200, slice_of_str("k"), (firn_slice){0});
+    assert_memory_equal(p, "\x02\xc8\x01\x00\x00\x00\x00\x00k", 9);
+    encode(p, FIRN_PUT, 0x7abc, slice_of_str("k"), slice_of_str("v"));
+    assert_memory_equal(p, "\xa1\xbc\x01\x00\x01\x00\x00\xe0kv", 10);
 }
 
 static void ADeleteWithAValueIsDamaged(void **state)
@@ -173,8 +189,8 @@ static void APayloadIsExactlyItsCountOfEntries(void **state)
     assert_int_equal(entries_check(slice_of(NULL, 0), 1), FIRN_DAMAGED);
     p[1] = 3; /* a bucket: whether it exists, others know */
     assert_int_equal(entries_check(slice_of(p, size), 3), FIRN_OK);
-    p[1] = ENTRY_BUCKET_LONG;
-    assert_int_equal(entries_check(slice_of(p, size), 3), FIRN_UNSUPPORTED);
+    p[0] |= 0xf0; /* likewise */
+    assert_int_equal(entries_check(slice_of(p, size), 3), FIRN_OK);
 }
 
 static void RandomBytesAreNeverReadBeyondTheirEnd(void **state)
@@ -207,22 +223,25 @@ static void RandomBytesAreNeverReadBeyondTheirEnd(void **state)
 static void TheBucketsOfEntriesAreASet(void **state)
 {
     (void)state;
-    static const uint8_t buckets[] = {0, 3, 63, 64, 200, 254};
+    static const uint16_t buckets[] = {0, 3, 63, 64, 200, 255, 256, 4095, 4096, 32767};
+    const unsigned count = sizeof buckets / sizeof *buckets;
     firn_batch *batch = NULL;
     bucket_set set = {{0}};
     assert_int_equal(firn_batch_new(&batch), FIRN_OK);
-    for (size_t i = 0; i < sizeof buckets; i++)
+    for (size_t i = 0; i < count; i++)
         assert_int_equal(batch_add(batch, buckets[i], FIRN_PUT, slice_of("k", 1), slice_of("v", 1)),
                          FIRN_OK);
-    entries_buckets(batch_payload(batch), sizeof buckets, &set);
+    entries_buckets(batch_payload(batch), count, &set);
+    assert_int_equal(entries_bucket_most(batch_payload(batch), count), 32767);
+    assert_int_equal(entries_bucket_most(batch_payload(batch), count - 1), 4096);
     size_t at = 0;
     for (unsigned b = 0; b < ENTRY_BUCKETS; b++) {
-        bool is_there = at < sizeof buckets && buckets[at] == b;
-        assert_int_equal(bucket_set_has(&set, (uint8_t)b), is_there);
-        assert_int_equal(bucket_set_reaches(&set, b), at < sizeof buckets);
+        bool is_there = at < count && buckets[at] == b;
+        assert_int_equal(bucket_set_has(&set, b), is_there);
+        assert_int_equal(bucket_set_next(&set, b), at < count ? buckets[at] : ENTRY_BUCKETS);
         at += is_there;
     }
-    assert_false(bucket_set_reaches(&set, 255) || bucket_set_reaches(&set, 256));
+    assert_int_equal(bucket_set_next(&set, ENTRY_BUCKETS), ENTRY_BUCKETS);
     firn_batch_free(batch);
 }
 
@@ -233,7 +252,7 @@ int main(void)
         cmocka_unit_test(EmptyKeysAndValuesAreOrdinary),
         cmocka_unit_test(AnEntryThatIsCutAnywhereIsDamaged),
         cmocka_unit_test(KindsOfLaterVersionsAreUnsupportedAndZeroIsDamage),
-        cmocka_unit_test(BucketsOtherThanTheDefaultAreUnsupported),
+        cmocka_unit_test(EveryBucketIsCarried),
         cmocka_unit_test(ADeleteWithAValueIsDamaged),
         cmocka_unit_test(ValuesAreReadUpToTheirLimitAndNotBeyond),
         cmocka_unit_test(LimitsHoldOneBelowAtAndOneAbove),

@@ -334,7 +334,7 @@ FORGE(bucket_twice, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 3, "y", ""
 FORGE(bucket_after_drop, (void)t; add_bucket(b, 3, "x", ""); add_single(b, TAG_DROP_BUCKET, 3);
       add_bucket(b, 3, "x", ""))
 FORGE(bucket_zero, (void)t; add_bucket(b, 0, "x", ""))
-FORGE(bucket_long, (void)t; add_bucket(b, 255, "x", ""))
+FORGE(bucket_long, (void)t; add_bucket(b, TREES_MAX, "x", ""))
 FORGE(bucket_same_name, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 4, "x", ""))
 FORGE(bucket_without_name, (void)t; add_bucket(b, 3, "", ""))
 FORGE(bucket_order, (void)t; add_bucket(b, 3, "x", "reverse"))
@@ -409,7 +409,7 @@ static const forgery forgeries[] = {
     {"number of bucket 3 again", FIRN_DAMAGED, bucket_twice},
     {"number of bucket 3 again", FIRN_DAMAGED, bucket_after_drop},
     {"number of bucket 0 again", FIRN_DAMAGED, bucket_zero},
-    {"number of bucket 255 again", FIRN_DAMAGED, bucket_long},
+    {"number of bucket 32768 again", FIRN_DAMAGED, bucket_long},
     {"a name that it cannot have", FIRN_DAMAGED, bucket_same_name},
     {"a name that it cannot have", FIRN_DAMAGED, bucket_without_name},
     {"of a kind that this version has not", FIRN_UNSUPPORTED, bucket_order},

@@ -209,7 +209,7 @@ static void a_log_takes_the_options_of_earlier_versions(void **state)
 typedef struct initialiser {
     const char *name;
     void (*init)(void *options, size_t size);
-    void (*by_name)(void *options);
+    void (*unsized)(void *options);
     size_t size;  /* of this version's struct */
     size_t first; /* of the first version's, which is what a call by name means */
 } initialiser;
@@ -234,23 +234,23 @@ static void init_wal_options(void *o, size_t size)
 {
     firn_wal_options_init_sized(o, size);
 }
-static void options_by_name(void *o)
+static void options_unsized(void *o)
 {
     (firn_options_init)(o);
 }
-static void write_options_by_name(void *o)
+static void write_options_unsized(void *o)
 {
     (firn_write_options_init)(o);
 }
-static void iter_options_by_name(void *o)
+static void iter_options_unsized(void *o)
 {
     (firn_iter_options_init)(o);
 }
-static void read_options_by_name(void *o)
+static void read_options_unsized(void *o)
 {
     (firn_read_options_init)(o);
 }
-static void wal_options_by_name(void *o)
+static void wal_options_unsized(void *o)
 {
     (firn_wal_options_init)(o);
 }
@@ -259,14 +259,14 @@ static void an_initialiser_fills_the_struct_that_there_is(void **state)
 {
     (void)state;
     const initialiser all[] = {
-        {"options", init_options, options_by_name, sizeof(firn_options), sizeof(firn_options)},
-        {"write", init_write_options, write_options_by_name, sizeof(firn_write_options),
+        {"options", init_options, options_unsized, sizeof(firn_options), sizeof(firn_options)},
+        {"write", init_write_options, write_options_unsized, sizeof(firn_write_options),
          sizeof(firn_write_options)},
-        {"read", init_read_options, read_options_by_name, sizeof(firn_read_options),
+        {"read", init_read_options, read_options_unsized, sizeof(firn_read_options),
          sizeof(firn_read_options)},
-        {"iter", init_iter_options, iter_options_by_name, sizeof(firn_iter_options),
+        {"iter", init_iter_options, iter_options_unsized, sizeof(firn_iter_options),
          offsetof(firn_iter_options, cancel)},
-        {"wal", init_wal_options, wal_options_by_name, sizeof(firn_wal_options),
+        {"wal", init_wal_options, wal_options_unsized, sizeof(firn_wal_options),
          sizeof(firn_wal_options)},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -291,7 +291,7 @@ static void an_initialiser_fills_the_struct_that_there_is(void **state)
         assert_int_equal(small[0], 1);
         uint8_t *first = malloc(all[i].size);
         memset(first, 0xa5, all[i].size);
-        all[i].by_name(first);
+        all[i].unsized(first);
         size_t said;
         memcpy(&said, first, sizeof said);
         assert_int_equal(said, all[i].first);
@@ -330,15 +330,15 @@ static void the_figures_fill_the_struct_that_there_is(void **state)
     }
     /* A binding calls it by its name: it has the struct of the first version, and no byte behind that is touched. */
     enum { FIRST = offsetof(firn_stats, memory_bytes) + sizeof(uint64_t) };
-    uint8_t by_name[sizeof whole], behind[sizeof whole];
+    uint8_t unsized[sizeof whole], behind[sizeof whole];
     const size_t first = FIRST;
-    memset(by_name, 0xa5, sizeof by_name);
+    memset(unsized, 0xa5, sizeof unsized);
     memset(behind, 0xa5, sizeof behind);
-    MUST((firn_get_stats)(b.db, (firn_stats *)(void *)by_name, error));
-    assert_memory_equal(by_name, &first, sizeof first);
-    assert_memory_equal(by_name + sizeof first, (uint8_t *)&whole + sizeof first,
+    MUST((firn_get_stats)(b.db, (firn_stats *)(void *)unsized, error));
+    assert_memory_equal(unsized, &first, sizeof first);
+    assert_memory_equal(unsized + sizeof first, (uint8_t *)&whole + sizeof first,
                         FIRST - sizeof first);
-    assert_memory_equal(by_name + FIRST, behind, sizeof whole - FIRST);
+    assert_memory_equal(unsized + FIRST, behind, sizeof whole - FIRST);
     bed_release(&b);
 }
 

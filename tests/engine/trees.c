@@ -45,7 +45,7 @@ tree *trees_new(firn *db, const char *name)
 void trees_drop(tree *t)
 {
     firn *handle = NULL;
-    MUST(firn_bucket_open(&t->store->main, t->name, NULL, &handle, error));
+    MUST(firn_bucket_open(&t->store->main, t->name.bytes, NULL, &handle, error));
     assert_ptr_equal(handle, t);
     MUST(firn_bucket_drop(handle, error));
     MUST(firn_close(handle, error));
@@ -65,7 +65,7 @@ void trees_find(firn *db, tree *trees[TREES])
         trees[t] = trees_get(db, tree_names[t]);
 }
 
-static void add_one(firn_batch *batch, world *w, unsigned t, uint8_t bucket, unsigned k,
+static void add_one(firn_batch *batch, world *w, unsigned t, uint16_t bucket, unsigned k,
                     uint64_t value)
 {
     char room[64];

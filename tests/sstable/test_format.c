@@ -323,19 +323,20 @@ static void a_table_of_another_bucket_says_so(void **state)
     size_t plain = b.size;
     assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_OK);
     assert_int_equal(got.shown.bucket, 0);
-    static const uint8_t buckets[] = {1, 128, ENTRY_BUCKETS - 1};
-    for (unsigned i = 0; i < sizeof buckets; i++) {
+    static const uint16_t buckets[] = {256, ENTRY_BUCKETS - 1, 1, 128, 255};
+    for (unsigned i = 0; i < sizeof buckets / sizeof *buckets; i++) {
+        const size_t bytes = buckets[i] < 256 ? 1 : 2;
         buf_clear(&b);
         p.shown.bucket = buckets[i];
         assert_int_equal(sst_props_put(&p, &b), FIRN_OK);
-        assert_int_equal(b.size, plain + 5);
-        assert_memory_equal(b.data + plain, "\x01\x80\x01\x00", 4);
-        assert_int_equal(b.data[plain + 4], p.shown.bucket);
+        assert_int_equal(b.size, plain + 4 + bytes);
+        assert_memory_equal(b.data + plain, "\x01\x80", 2);
+        assert_int_equal(get_u16(b.data + plain + 2), bytes);
+        assert_int_equal(b.data[plain + 4], p.shown.bucket & 255);
+        assert_int_equal(bytes == 2 ? b.data[plain + 5] : 0, p.shown.bucket >> 8);
         assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_OK);
         assert_int_equal(got.shown.bucket, p.shown.bucket);
     }
-    b.data[plain + 4] = ENTRY_BUCKETS; /* no bucket has that number */
-    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
     b.data[plain + 4] = 0; /* no writer says that */
     assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
     b.data[plain + 4] = 1;
@@ -344,6 +345,14 @@ static void a_table_of_another_bucket_says_so(void **state)
     assert_int_equal(sst_props_get((firn_slice){b.data, plain + 4}, &got), FIRN_DAMAGED);
     b.data[plain + 2] = 2; /* more than there is, and then as many as it says */
     assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    assert_int_equal(buf_append(&b, "", 1), FIRN_OK);
+    assert_int_equal(b.data[plain + 5], 0); /* one byte is enough for that */
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    b.data[plain + 5] = 1;
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_OK);
+    b.data[plain + 5] = 0x80; /* no bucket has that number */
+    assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
+    b.data[plain + 2] = 3; /* no number has so many */
     assert_int_equal(buf_append(&b, "", 1), FIRN_OK);
     assert_int_equal(sst_props_get(buf_slice(&b), &got), FIRN_DAMAGED);
     buf_release(&b);

@@ -158,7 +158,7 @@ static void each_operation_says_its_bucket(void **state)
     firn_batch *batch;
     unsigned replayed = 0, iterated = 0;
     assert_int_equal(firn_batch_new(&batch), FIRN_OK);
-    for (uint8_t bucket = 3; bucket > 0; bucket--)
+    for (uint16_t bucket = 3; bucket > 0; bucket--)
         assert_int_equal(batch_add(batch, bucket, FIRN_PUT, slice_of_str("k"), slice_of_str("v")),
                          FIRN_OK);
     assert_int_equal(firn_batch_put(batch, "k", 1, "v", 1), FIRN_OK);

@@ -44,7 +44,8 @@ static bool durability_known(firn_durability durability)
     return (int)durability >= FIRN_DURABILITY_DEFAULT && durability <= FIRN_DURABILITY_NONE;
 }
 
-static void entry_encode(uint8_t *p, uint8_t kind, uint8_t bucket, firn_slice key, firn_slice value)
+static void entry_encode(uint8_t *p, uint8_t kind, uint16_t bucket, firn_slice key,
+                         firn_slice value)
 {
     entry_put_header(p, kind, bucket, key.size, value.size);
     p += ENTRY_HEADER_BYTES;
@@ -67,7 +68,7 @@ static void request_fill(const wal *w, wal_request *r, firn_durability durabilit
     r->batched = durability == FIRN_DURABILITY_BATCH;
 }
 
-int wal_request_put(wal *w, wal_request *r, uint8_t kind, uint8_t bucket, firn_slice key,
+int wal_request_put(wal *w, wal_request *r, uint8_t kind, uint16_t bucket, firn_slice key,
                     firn_slice value, firn_durability durability, firn_error *err)
 {
     int rc = wal_check_writable(w, err);

@@ -5,30 +5,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ENTRY_BUCKETS 255 /* numbers of buckets are below */
+#define ENTRY_BUCKETS 32768 /* numbers of buckets are below */
 
-/* Any of the numbers that an entry can carry. */
+/* Any of the numbers that an entry can carry. 4 KiB. */
 typedef struct bucket_set {
-    uint64_t words[4];
+    uint64_t words[ENTRY_BUCKETS / 64];
 } bucket_set;
 
-static inline void bucket_set_add(bucket_set *s, uint8_t bucket)
+static inline void bucket_set_add(bucket_set *s, unsigned bucket)
 {
     s->words[bucket / 64] |= UINT64_C(1) << (bucket % 64);
 }
 
-static inline bool bucket_set_has(const bucket_set *s, uint8_t bucket)
+static inline bool bucket_set_has(const bucket_set *s, unsigned bucket)
 {
     return s->words[bucket / 64] >> (bucket % 64) & 1;
 }
 
-/* Is there any from this number on? */
-static inline bool bucket_set_reaches(const bucket_set *s, unsigned from)
+/* The first one from this number on; ENTRY_BUCKETS: there is none. */
+static inline unsigned bucket_set_next(const bucket_set *s, unsigned from)
 {
-    bool any = from < 256 && s->words[from / 64] >> (from % 64) != 0;
-    for (unsigned i = from / 64 + 1; i < 4; i++)
-        any = any || s->words[i] != 0;
-    return any;
+    while (from < ENTRY_BUCKETS) {
+        uint64_t rest = s->words[from / 64] >> (from % 64);
+        if (rest)
+            return from + (unsigned)__builtin_ctzll(rest);
+        from = (from / 64 + 1) * 64;
+    }
+    return ENTRY_BUCKETS;
 }
 
 #endif

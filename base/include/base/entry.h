@@ -2,13 +2,16 @@
  * are made of them: this is the encoding that the three siblings share (base/README.md, "Entry").
  *
  *   offset  size  field
- *   0       1     kind           firn_kind
- *   1       1     bucket         0: the default one; 255 is kept for a longer form
+ *   0       1     bits 0 to 3    kind: firn_kind
+ *                 bits 4 to 7    bits 8 to 11 of the bucket
+ *   1       1     bucket         its bits 0 to 7. 0: the default one
  *   2       2     key length
- *   4       4     value length   0 for FIRN_DELETE (entry_kind_fits)
+ *   4       4     bits 0 to 28   value length; 0 for FIRN_DELETE (entry_kind_fits)
+ *                 bits 29 to 31  bits 12 to 14 of the bucket
  *   8       -     key, then value, no padding
  *
- * Fixed widths, because a memtable comparison must find the key without decoding anything.
+ * Fixed widths, because a memtable comparison must find the key without decoding anything. The
+ * number of a bucket lies where kinds and value lengths leave room, so that it costs none.
  */
 #ifndef BASE_ENTRY_H
 #define BASE_ENTRY_H
@@ -19,11 +22,11 @@
 
 #define ENTRY_HEADER_BYTES   8
 #define ENTRY_BUCKET_DEFAULT 0
-#define ENTRY_BUCKET_LONG    255
+#define ENTRY_VALUE_BITS     29
 
 typedef struct entry {
     uint8_t kind;
-    uint8_t bucket;
+    uint16_t bucket;
     firn_slice key;
     firn_slice value;
 } entry;
@@ -60,13 +63,35 @@ static inline size_t entry_size(size_t key_size, size_t value_size)
     return ENTRY_HEADER_BYTES + key_size + value_size;
 }
 
-static inline void entry_put_header(uint8_t *p, uint8_t kind, uint8_t bucket, size_t key_size,
+static inline void entry_put_header(uint8_t *p, uint8_t kind, unsigned bucket, size_t key_size,
                                     size_t value_size)
 {
-    p[0] = kind;
-    p[1] = bucket;
+    p[0] = (uint8_t)(kind | (bucket >> 8 & 15) << 4);
+    p[1] = (uint8_t)bucket;
     put_u16(p + 2, (uint16_t)key_size);
-    put_u32(p + 4, (uint32_t)value_size);
+    put_u32(p + 4, (uint32_t)value_size | (uint32_t)(bucket >> 12) << ENTRY_VALUE_BITS);
+}
+
+static inline unsigned entry_kind(const uint8_t *p)
+{
+    return p[0] & 15;
+}
+
+static inline uint32_t entry_value_size(const uint8_t *p)
+{
+    return get_u32(p + 4) & ((UINT32_C(1) << ENTRY_VALUE_BITS) - 1);
+}
+
+/* Below ENTRY_BUCKETS, whatever the bytes are. */
+static inline unsigned entry_bucket(const uint8_t *p)
+{
+    return p[1] | (p[0] & 0xf0u) << 4 | (p[7] & 0xe0u) << 7;
+}
+
+/* All of an entry, with its header. */
+static inline size_t entry_bytes(const uint8_t *p)
+{
+    return ENTRY_HEADER_BYTES + get_u16(p + 2) + entry_value_size(p);
 }
 
 /* For bytes whose checksum is right and that entry_decode has checked once. */
@@ -77,13 +102,13 @@ static inline firn_slice entry_key(const uint8_t *p)
 
 static inline firn_slice entry_value(const uint8_t *p)
 {
-    return (firn_slice){p + ENTRY_HEADER_BYTES + get_u16(p + 2), get_u32(p + 4)};
+    return (firn_slice){p + ENTRY_HEADER_BYTES + get_u16(p + 2), entry_value_size(p)};
 }
 
 /* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a
  * length does not fit or a rule is broken (a delete with a value, kind 0), FIRN_UNSUPPORTED for
- * kinds that this version does not know, and for the longer form of a bucket. Which buckets there
- * are, the engine knows. The slices point into p. */
+ * kinds that this version does not know. Which buckets there are, the engine knows. The slices point
+ * into p. */
 int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used);
 
 /* Checks that `payload` is exactly `count` well-formed entries. */
@@ -92,11 +117,13 @@ int entries_check(firn_slice payload, uint32_t count);
 /* FIRN_OK, FIRN_TOO_LARGE or FIRN_INVALID for a caller's key and value. */
 int entry_check_limits(const void *key, size_t key_size, const void *value, size_t value_size);
 
-/* The buckets of up to `count` entries. Bytes that are no entries end it. */
+/* The buckets of up to `count` entries, and the greatest of them. Bytes that are no entries end it.
+ */
 void entries_buckets(firn_slice payload, uint32_t count, bucket_set *out);
+unsigned entries_bucket_most(firn_slice payload, uint32_t count);
 
 /* As firn_batch_put and firn_batch_delete, for any bucket. */
-int batch_add(firn_batch *batch, uint8_t bucket, firn_kind kind, firn_slice key, firn_slice value);
+int batch_add(firn_batch *batch, unsigned bucket, firn_kind kind, firn_slice key, firn_slice value);
 
 /* The encoded entries of a batch; valid until the batch changes. */
 firn_slice batch_payload(const firn_batch *batch);

@@ -22,7 +22,7 @@ typedef struct sst_properties {
     uint64_t blocks;
     uint64_t seq_min, seq_max;
     uint64_t created_us;
-    uint8_t bucket; /* of the keys; 0: the default */
+    uint16_t bucket; /* of the keys; 0: the default */
     /* smallest and largest key; owned by the code that filled this struct in */
     firn_slice key_min, key_max;
 } sst_properties;
@@ -42,7 +42,7 @@ typedef struct sst_writer_options {
     sst_compression compression;  /* a block that does not shrink by 1/8 is stored as it is */
     uint64_t store_id[2];         /* written into the footer, checked on open */
     uint64_t table_no;            /* likewise: a swapped file is noticed */
-    uint8_t bucket;               /* of the keys, below 255; 0: the default */
+    uint16_t bucket;              /* of the keys, below ENTRY_BUCKETS; 0: the default */
 } sst_writer_options;
 
 void sst_writer_options_init(sst_writer_options *o);

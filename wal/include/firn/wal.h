@@ -190,8 +190,8 @@ typedef struct firn_wal_entry {
     uint64_t seq;
     uint64_t time_ms; /* when its batch was appended, milliseconds since 1970 */
     firn_kind op;
-    uint8_t bucket; /* which space of keys; 0: the default */
-    firn_slice key; /* valid during the call */
+    uint16_t bucket; /* which space of keys; 0: the default */
+    firn_slice key;  /* valid during the call */
     firn_slice value;
 } firn_wal_entry;
 

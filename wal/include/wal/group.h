@@ -74,7 +74,7 @@ struct wal_request {
 /* Fill a request in: one operation, the entries of a batch, or a change to the next segment. Keys,
  * values and batch stay the caller's, and are read until wal_await returns. FIRN_INVALID,
  * FIRN_TOO_LARGE, FIRN_READ_ONLY: `r` is not to be used. */
-int wal_request_put(wal *w, wal_request *r, uint8_t kind, uint8_t bucket, firn_slice key,
+int wal_request_put(wal *w, wal_request *r, uint8_t kind, uint16_t bucket, firn_slice key,
                     firn_slice value, firn_durability durability, firn_error *err);
 int wal_request_batch(wal *w, wal_request *r, const firn_batch *batch, firn_durability durability,
                       firn_error *err);

@@ -7,8 +7,8 @@
 
 typedef struct build {
     store *db;
-    uint8_t bucket; /* 0, or set behind build_init */
-    bool from_log;  /* likewise: what comes is a memtable's; else it is of tables */
+    uint16_t bucket; /* 0, or set behind build_init */
+    bool from_log;   /* likewise: what comes is a memtable's; else it is of tables */
     unsigned level;
     uint64_t table_bytes; /* UINT64_MAX: one table */
     sst_writer *writer;

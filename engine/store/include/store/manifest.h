@@ -20,9 +20,8 @@ typedef struct manifest manifest;
 
 /* A bucket beside the default one. */
 typedef struct bucket_state {
-    uint8_t bucket;
-    uint8_t name_size;
-    char name[TREE_NAME_MAX + 1];
+    uint16_t bucket;
+    bucket_name name;
     version *version; /* a reference */
 } bucket_state;
 
@@ -50,11 +49,12 @@ typedef struct manifest_state {
 
 void manifest_state_release(manifest_state *s);
 /* A bucket more, behind the others. FIRN_NO_MEMORY. */
-int manifest_state_add(manifest_state *s, uint8_t bucket, firn_slice name, version *v);
+int manifest_state_add(manifest_state *s, uint16_t bucket, firn_slice name, version *v);
 /* The numbers of the tables of all buckets, ascending, for folder_has. FIRN_NO_MEMORY. */
 int manifest_state_numbers(const manifest_state *s, buf *out);
-/* The versions of all buckets, borrowed; how many. */
-size_t manifest_state_versions(const manifest_state *s, const version *out[TREES_MAX]);
+/* How many buckets there are, and the version of each, by its place among them: borrowed. */
+size_t manifest_state_count(const manifest_state *s);
+version *manifest_state_version(const manifest_state *s, size_t i);
 
 /* Reads manifest `no`. FIRN_DAMAGED names file and offset; FIRN_UNSUPPORTED. Tables are only
  * created as objects. What is read makes sense (version_build.h, B1 to B5), no matter which program

@@ -158,9 +158,12 @@ struct store {
     /* a view was installed, a job ended, an error was noted, or closing began */
     cond state_changed;
     view *retired GUARDED_BY(state_mu); /* replaced views that readers may still be looking at */
-    /* By bucket; NULL: there is none now. Changed under manifest_mu and state_mu, read under either
-     * of them. */
-    tree *trees[TREES_MAX];
+    /* All of them, also those that are pending: by bucket (NULL: there is none now), ascending, and
+     * by name. Changed under manifest_mu and state_mu, read under either of them. */
+    tree **trees;
+    size_t tree_room;                      /* of `trees` */
+    tree *last_tree;                       /* the first is `main` */
+    by_name names;                         /* without bucket 0, which has none */
     _Atomic unsigned bucket_limit;         /* numbers of buckets below it have been given out */
     uint64_t handles GUARDED_BY(state_mu); /* of buckets, that callers have */
     int background_status GUARDED_BY(state_mu); /* first error that stopped background work */
@@ -281,8 +284,17 @@ view *store_view(store *db);
 tree *store_next_tree(const store *db, const tree *t);
 /* An empty mem over a segment. The leader, or opening. FIRN_NO_MEMORY. */
 int store_new_mem(store *db, wal_segment *segment, uint64_t seq_first, mem **out);
-/* Room for `entries` in each of these buckets that there is. The leader. FIRN_NO_MEMORY. */
-int store_reserve_entries(store *db, mem *m, const bucket_set *buckets, size_t entries);
+/* The tree of a bucket; NULL: there is none. Under manifest_mu or state_mu. */
+static inline tree *store_tree(const store *db, unsigned bucket)
+{
+    return bucket < db->tree_room ? db->trees[bucket] : NULL;
+}
+/* A tree that is the last one by its number. FIRN_NO_MEMORY. */
+int store_list_tree(store *db, tree *t) REQUIRES(db->manifest_mu) REQUIRES(db->state_mu);
+void store_unlist_tree(store *db, tree *t) REQUIRES(db->manifest_mu) REQUIRES(db->state_mu);
+/* What mem_reserve reserves, for entries that are about to be applied: parts in the buckets that
+ * there are. The leader, or opening. FIRN_NO_MEMORY. */
+int store_reserve_entries(store *db, mem *m, firn_slice entries, uint32_t count);
 /* The keys of a tree's next memtable probably begin so. */
 void store_learn_prefix(store *db, tree *t, firn_slice prefix) REQUIRES(db->state_mu);
 /* The next memtables' keys probably begin like those of this mem. */
@@ -293,18 +305,13 @@ void store_install_first(tree *t, view *first);
 /* Replaces the current views by ones in which `fresh` is the active mem and the old active one is
  * frozen. FIRN_NO_MEMORY: nothing has changed. */
 int store_install_mem(store *db, mem *fresh);
-/* Makes sure that store_install_versions cannot fail; store_unreserve gives that up.
- * FIRN_NO_MEMORY. */
-int store_reserve(store *db) REQUIRES(db->manifest_mu);
-void store_unreserve(store *db) REQUIRES(db->manifest_mu);
-/* The versions that follow an edit, by bucket; NULL: it leaves the bucket alone. */
-typedef struct next_versions {
-    version *of[TREES_MAX];
-} next_versions;
-/* Replaces the current views by ones with these versions, without the mem `flushed` (or NULL).
- * Behind store_reserve. */
-void store_install_versions(store *db, mem *flushed, const next_versions *next)
-    REQUIRES(db->manifest_mu);
+/* Makes sure that store_install_versions, with the same arguments, cannot fail; store_unreserve
+ * gives that up. FIRN_NO_MEMORY. */
+int store_reserve(store *db, const mem *flushed, tree *changed) REQUIRES(db->manifest_mu);
+void store_unreserve(store *db, const mem *flushed, tree *changed) REQUIRES(db->manifest_mu);
+/* Replaces the current views of the trees in this chain (next_changed) by ones with their next
+ * versions, and of all trees, if there is a mem `flushed`, by ones without that. */
+void store_install_versions(store *db, mem *flushed, tree *changed) REQUIRES(db->manifest_mu);
 /* Views have been replaced, or a tree has gone: what holds writers back follows from those that
  * there are now, and threads that wait for that look again. */
 void store_tell_replaced(store *db) REQUIRES(db->state_mu);

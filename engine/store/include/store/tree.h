@@ -20,10 +20,10 @@
 #define ENGINE_TREE_H
 
 #include <firn/firn.h>
+#include <store/by_name.h>
 #include <tree/view.h>
 
 #define TREES_MAX        ENTRY_BUCKETS
-#define TREE_NAME_MAX    63
 #define TREE_PREFIX_KEPT 64
 
 /* Of the store. */
@@ -35,22 +35,29 @@ typedef struct firn tree;
 struct firn {
     /* Set when it is made, never changed. */
     store *store;
-    uint8_t bucket;
+    uint16_t bucket;
     /* Replaced under state_mu, and read inside readers_enter/exit. On one line with the store, and
      * with nothing that changes more often. */
     _Atomic(view *) view;
-    size_t name_size;
-    char name[TREE_NAME_MAX + 1];
+    bucket_name name;
 
     /* Of the commit that is under way: room for the view that follows it. On a line apart from
      * `view`, which each get reads. */
     _Alignas(64) struct view *reserved GUARDED_BY(state_mu);
+    struct view *made GUARDED_BY(state_mu); /* scratch of one hold of the lock */
+    /* Of the edit that is under way, under manifest_mu: is it about this tree, which version
+     * follows, and which tree it is about, too. */
+    bool changed;
+    version *next_version;
+    tree *next_changed;
     /* What keys of its last memtable began with. */
     uint8_t prefix[TREE_PREFIX_KEPT] GUARDED_BY(state_mu);
     size_t prefix_size GUARDED_BY(state_mu);
     /* Its record is not in the manifest yet: its view is kept like those of the others, and no
      * reader finds it. Changed under manifest_mu and state_mu, read under either of them. */
     bool pending;
+    /* The ones with the next number, and with the one before. Likewise. */
+    tree *next, *prev;
 
     size_t cursor[FIRN_LEVELS] GUARDED_BY(jobs_mu); /* as in schedule_state */
     bool ending GUARDED_BY(jobs_mu);                /* no job begins any more */
@@ -73,12 +80,14 @@ int tree_dropped(const tree *t, firn_error *err);
 typedef enum tree_wish { TREE_THERE, TREE_NEW, TREE_EITHER } tree_wish;
 /* FIRN_NOT_FOUND, FIRN_INVALID: it is there; FIRN_TOO_LARGE: no number is left. */
 int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error *err);
+/* The name that comes behind `after`. False: there is none. Any thread. */
+bool tree_next_name(store *db, firn_slice after, char next[TREE_NAME_MAX + 1]);
 /* Gives one back. FIRN_INVALID: iterators of it are out. */
 int tree_close(tree *t, firn_error *err);
 /* Ends a bucket, with all that is in it. Durable when it returns; its files go when their last
  * reader has gone. Handles of it are FIRN_DROPPED from now on. */
 int tree_drop(tree *t, firn_error *err);
 /* A tree that the manifest lists. Opening, or tree_open. FIRN_NO_MEMORY. */
-int tree_new(store *db, uint8_t bucket, firn_slice name, tree **out);
+int tree_new(store *db, uint16_t bucket, firn_slice name, tree **out);
 
 #endif

@@ -48,7 +48,7 @@ typedef struct run {
 } run;
 
 /* What a mem holds of a bucket; RUN_NONE when that is nothing. */
-static inline run run_of_mem(mem *m, uint8_t bucket)
+static inline run run_of_mem(mem *m, uint16_t bucket)
 {
     mem_part *p = mem_part_of(m, bucket);
     return (run){.kind = p ? RUN_MEM : RUN_NONE, .mem = p};

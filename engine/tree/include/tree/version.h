@@ -77,7 +77,7 @@ struct table {
     atomic_uint refs;
     dead grave;
     uint64_t no;
-    uint8_t bucket;            /* whose keys it holds */
+    uint16_t bucket;           /* whose keys it holds */
     sst_properties properties; /* key_min and key_max point into `keys` */
     buf keys;
     /* Which snapshots need the hidden versions: the manifest says it beside the properties. Set
@@ -129,7 +129,7 @@ static inline bool table_may_show(const table *t, const iter_limits *limits)
 /* ---- Versions ---- */
 typedef struct version {
     atomic_uint refs;
-    uint8_t bucket; /* whose tables it lists */
+    uint16_t bucket; /* whose tables it lists */
     level levels[FIRN_LEVELS];
 } version;
 

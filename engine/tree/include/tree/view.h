@@ -33,8 +33,18 @@ struct mem_part {
     mem *mem;
     memtable *table;
     mem_part *next; /* of the mem's */
-    uint8_t bucket;
+    uint16_t bucket;
+    /* The leader's, which changes them with each add: away from what readers read. */
+    _Alignas(64) size_t room; /* adds that have been reserved */
+    size_t charged;           /* bytes of it in the mem's index_bytes */
+    mem_part *reserved;       /* the next one with room, or that has got some of late */
 };
+
+/* Buckets whose numbers are near to each other. */
+#define MEM_NEAR 256
+typedef struct mem_near {
+    _Atomic(mem_part *) parts[MEM_NEAR];
+} mem_near;
 
 /* What all mems of a store share. */
 typedef struct mem_env {
@@ -58,10 +68,9 @@ struct mem {
     uint64_t log_bytes, index_bytes; /* charged */
     bool full;                 /* the same: it has reached its share, and that has been said */
     _Atomic(mem_part *) parts; /* all; more come in front. Release */
-    _Atomic(mem_part *) others[ENTRY_BUCKETS]; /* by bucket; NULL: nothing of it is here. Release */
-    /* Adds that have been reserved, by bucket. The leader changes it with each of them: so it lies
-     * away from what readers read. */
-    size_t room[ENTRY_BUCKETS];
+    mem_part *reserved;        /* those that room was reserved in last */
+    /* By bucket; NULL: nothing of it, or of those near to it, is here. Release */
+    _Atomic(mem_near *) others[ENTRY_BUCKETS / MEM_NEAR];
 };
 
 /* An empty mem over a segment, for numbers from seq_first to MEM_NUMBERS beyond it. The keys of
@@ -69,9 +78,13 @@ struct mem {
 int mem_new(const mem_env *env, wal_segment *segment, uint64_t seq_first, firn_slice prefix,
             mem **out);
 /* The part of a bucket; NULL: there is none. Any thread. */
-static inline mem_part *mem_part_of(mem *m, uint8_t bucket)
+static inline mem_part *mem_part_of(mem *m, unsigned bucket)
 {
-    return bucket == 0 ? &m->main : atomic_load_explicit(&m->others[bucket], memory_order_acquire);
+    if (bucket == 0)
+        return &m->main;
+    mem_near *near = atomic_load_explicit(&m->others[bucket / MEM_NEAR], memory_order_acquire);
+    return near ? atomic_load_explicit(&near->parts[bucket % MEM_NEAR], memory_order_acquire)
+                : NULL;
 }
 static inline mem_part *mem_first_part(const mem *m)
 {
@@ -79,15 +92,19 @@ static inline mem_part *mem_first_part(const mem *m)
 }
 /* Makes the part of a bucket, whose keys probably begin with `prefix`. The leader.
  * FIRN_NO_MEMORY. */
-int mem_add_part(mem *m, uint8_t bucket, firn_slice prefix);
+int mem_add_part(mem *m, uint16_t bucket, firn_slice prefix);
 /* Of all parts. Any thread. */
 size_t mem_entries(const mem *m);
 size_t mem_index_bytes(const mem *m);
 #define MEM_NUMBERS UINT32_MAX
 void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
-/* Room for so many entries in the part of a bucket, which is there. FIRN_NO_MEMORY. */
-int mem_reserve(mem *m, uint8_t bucket, size_t entries);
+/* Room in the index for what is applied next. The leader, or opening: first this, which gives up
+ * what was reserved and not used; then for each part how many entries come to it; then all of it
+ * (FIRN_NO_MEMORY). */
+void mem_reserve_begin(mem *m);
+void mem_reserve_in(mem *m, mem_part *p, size_t entries);
+int mem_reserve(mem *m);
 /* Indexes the entries of a frame that lies in m's segment, for which room has been reserved. Those
  * of a bucket without a part are left out: it has been dropped. */
 void mem_apply(mem *m, const wal_applied *frame);
@@ -104,7 +121,7 @@ struct view {
     atomic_uint refs;
     dead grave;
     view *next_retired GUARDED_BY(state_mu); /* in store.retired, once it is replaced */
-    uint8_t bucket;                          /* whose parts are read */
+    uint16_t bucket;                         /* whose parts are read */
     size_t frozen_room;                      /* how many mems fit into `frozen` */
     version *version;
     mem *active; /* NULL when the store is open for reading only and its log is empty */
