@@ -23,6 +23,7 @@ void firn_batch_free(firn_batch *batch)
     if (!batch)
         return;
     buf_release(&batch->payload);
+    buf_release(&batch->in_zero);
     heap_free(batch);
 }
 
@@ -59,6 +60,76 @@ int batch_add(firn_batch *batch, unsigned bucket, firn_kind kind, firn_slice key
     return FIRN_OK;
 }
 
+int batch_add_named(firn_batch *batch, const uint8_t owner[16], unsigned bucket, firn_kind kind,
+                    firn_slice key, firn_slice value)
+{
+    uint32_t at = (uint32_t)batch->payload.size;
+    if (!batch_is_of(batch, owner))
+        return FIRN_INVALID;
+    if (bucket == 0 && buf_reserve(&batch->in_zero, sizeof at) != FIRN_OK)
+        return FIRN_NO_MEMORY;
+    int rc = batch_add(batch, bucket, kind, key, value);
+    if (rc != FIRN_OK)
+        return rc;
+    if (bucket == 0)
+        (void)buf_append(&batch->in_zero, &at, sizeof at); /* there is room */
+    batch->named++;
+    batch->owned = true;
+    memcpy(batch->owner, owner, sizeof batch->owner);
+    return FIRN_OK;
+}
+
+bool batch_is_of(const firn_batch *batch, const uint8_t owner[16])
+{
+    return !batch->owned || memcmp(batch->owner, owner, sizeof batch->owner) == 0;
+}
+
+uint32_t batch_named(const firn_batch *batch)
+{
+    return batch->named;
+}
+
+batch_mark batch_here(const firn_batch *batch)
+{
+    return (batch_mark){batch->payload.size, batch->in_zero.size, batch->count, batch->named};
+}
+
+void batch_back_to(firn_batch *batch, batch_mark mark)
+{
+    batch->payload.size = mark.bytes;
+    batch->in_zero.size = mark.in_zero;
+    batch->count = mark.count;
+    batch->named = mark.named;
+    batch->owned = mark.named > 0;
+}
+
+int batch_move(const firn_batch *batch, unsigned bucket, firn_batch **out)
+{
+    int rc = firn_batch_new(out);
+    if (rc == FIRN_OK)
+        rc = buf_assign(&(*out)->payload, batch->payload.data, batch->payload.size);
+    if (rc != FIRN_OK) {
+        firn_batch_free(*out);
+        *out = NULL;
+        return rc;
+    }
+    (*out)->count = batch->count;
+    const uint8_t *stay = batch->in_zero.data, *end = stay + batch->in_zero.size;
+    for (size_t at = 0; at < batch->payload.size;) {
+        uint8_t *p = (*out)->payload.data + at;
+        uint32_t next = UINT32_MAX;
+        if (stay < end)
+            memcpy(&next, stay, sizeof next);
+        if (next == at)
+            stay += sizeof next;
+        else if (entry_bucket(p) == 0)
+            entry_put_header(p, (uint8_t)entry_kind(p), bucket, entry_key(p).size,
+                             entry_value_size(p));
+        at += entry_bytes(p);
+    }
+    return FIRN_OK;
+}
+
 int firn_batch_put(firn_batch *batch, const void *key, size_t key_size, const void *value,
                    size_t value_size)
 {
@@ -77,7 +148,9 @@ void firn_batch_clear(firn_batch *batch)
     if (!batch)
         return;
     buf_clear(&batch->payload);
-    batch->count = 0;
+    buf_clear(&batch->in_zero);
+    batch->count = batch->named = 0;
+    batch->owned = false;
 }
 
 uint32_t firn_batch_count(const firn_batch *batch)

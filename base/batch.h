@@ -8,6 +8,10 @@
 struct firn_batch {
     buf payload;
     uint32_t count;
+    uint32_t named; /* of these name their bucket; the others lie in 0, and may be moved */
+    buf in_zero;    /* where those that name bucket 0 begin: uint32_t, ascending */
+    bool owned;     /* by the store with this id: some name a bucket of it */
+    uint8_t owner[16];
 };
 
 /* May an entry of these sizes, each within its own limit, follow `used` bytes? */

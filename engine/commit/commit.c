@@ -216,7 +216,7 @@ static int begin_write(const tree *t, const firn_write_options *options, store *
     if (rc != FIRN_OK)
         return rc;
     const store *db = *out;
-    if (!atomic_load_explicit(&t->view, memory_order_relaxed))
+    if (tree_is_dropped(t))
         return tree_dropped(t, err);
     if (db->options.read_only)
         return store_read_only(err);
@@ -286,11 +286,15 @@ int firn_write(tree *t, const firn_batch *batch, const firn_write_options *optio
         return FIRN_OK;
     }
     wal_request r;
+    firn_batch *moved = NULL;
     rc = check_batch(db, firn_batch_count(batch), error);
+    if (rc == FIRN_OK)
+        rc = batch_for(t, batch, &batch, &moved, error);
     if (rc == FIRN_OK)
         rc = wal_request_batch(db->wal, &r, batch, durability, error);
     if (rc == FIRN_OK)
         rc = commit(db, &r, error);
+    firn_batch_free(moved);
     if (rc == FIRN_OK && seq)
         *seq = r.seq_last;
     return rc;

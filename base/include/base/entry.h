@@ -125,6 +125,24 @@ unsigned entries_bucket_most(firn_slice payload, uint32_t count);
 /* As firn_batch_put and firn_batch_delete, for any bucket. */
 int batch_add(firn_batch *batch, unsigned bucket, firn_kind kind, firn_slice key, firn_slice value);
 
+/* The same for an operation that names its bucket, in the store of this id, and stays in it: others
+ * are in the bucket that the batch is written to. FIRN_INVALID: some name one of another store. */
+int batch_add_named(firn_batch *batch, const uint8_t owner[16], unsigned bucket, firn_kind kind,
+                    firn_slice key, firn_slice value);
+/* Are all that name their bucket of this store? */
+bool batch_is_of(const firn_batch *batch, const uint8_t owner[16]);
+uint32_t batch_named(const firn_batch *batch); /* how many do */
+/* A copy in which those that name no bucket are in this one. FIRN_NO_MEMORY, and *out is NULL. */
+int batch_move(const firn_batch *batch, unsigned bucket, firn_batch **out);
+
+/* How far a batch has come, and back to that. */
+typedef struct batch_mark {
+    size_t bytes, in_zero;
+    uint32_t count, named;
+} batch_mark;
+batch_mark batch_here(const firn_batch *batch);
+void batch_back_to(firn_batch *batch, batch_mark mark);
+
 /* The encoded entries of a batch; valid until the batch changes. */
 firn_slice batch_payload(const firn_batch *batch);
 

@@ -217,12 +217,28 @@ FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *va
                       size_t value_size, const firn_write_options *options, firn_error *error);
 FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
                          const firn_write_options *options, firn_error *error);
-/* All operations of the batch, in their order, or none. An empty batch is FIRN_OK. *seq (may be
- * NULL) is the number of the last operation. The batch is not changed. A batch may have 300,000
+/* All operations of the batch, in their order, or none; those that name no bucket, in that of the
+ * handle. An empty batch is FIRN_OK. *seq (may be NULL) is the number of the last operation. The batch is not changed. A batch may have 300,000
  * operations, and with more than 12 MB of firn_options.memory one for every 48 bytes of that, since
  * all of it is indexed in memory before any of it is visible. With more, it is FIRN_TOO_LARGE. */
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
                         uint64_t *seq, firn_error *error);
+
+/* An operation, as a batch has it. */
+typedef struct firn_op {
+    size_t size;   /* sizeof(firn_op). In an array, all have the same: it says how far they lie
+                         apart */
+    uint32_t kind; /* firn_kind */
+    firn *bucket;  /* NULL: that of the handle that the batch is written with */
+    firn_slice key;
+    firn_slice value; /* FIRN_PUT */
+} firn_op;
+/* Adds operations behind those of the batch, all or none; both copy what they are given. A batch
+ * keeps no handle, but which buckets of which store it is for: to be written with a handle of that
+ * store, as long as they are there. FIRN_INVALID (a kind that does not exist; a delete with a value;
+ * buckets of two stores; a pointer that is NULL with a size), FIRN_TOO_LARGE, FIRN_NO_MEMORY,
+ * FIRN_DROPPED. The error's offset is the place of the operation in `ops`. */
+FIRN_API int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_error *error);
 
 /* Makes all writes so far durable. */
 FIRN_API int firn_sync(firn *db, firn_error *error);

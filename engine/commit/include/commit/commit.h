@@ -7,6 +7,14 @@
 /* The log goes on in another segment, and what lies in front of it is frozen. */
 int store_rotate(store *db, firn_error *err);
 
+/* ---- ops.c ---- */
+/* The batch as it is to be written with a handle of this bucket: itself, or a copy (*moved, which
+ * the caller frees) whose operations that name no bucket are in it. FIRN_INVALID: of another store.
+ * FIRN_DROPPED: one of its buckets, or this one. FIRN_NO_MEMORY. */
+int batch_for(const tree *t, const firn_batch *batch, const firn_batch **out, firn_batch **moved,
+              firn_error *err);
+
+/* ---- slow.c ---- */
 /* Delays a write of so many bytes, and waits while there is too much behind. Before it queues.
  * FIRN_POISONED, or what keeps the flush waiting. */
 int slow_down(store *db, uint64_t bytes, firn_error *err);

@@ -23,6 +23,7 @@
  *              mapping.c      which tables are mapped, and which are read
  *              load.c         how much there is to do, and what a writer owes for it: pure
  *   commit/    commit.c       put, delete, write: the whole way of a write
+ *              ops.c          operations on their way into a batch, and for which buckets it is
  *              slow.c         what holds it back
  *   jobs/      flusher.c, flush.c   a frozen memtable becomes a table
  *              jobs.c, compact.c    compactions that run

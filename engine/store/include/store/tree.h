@@ -70,6 +70,10 @@ struct firn {
 
 /* The current view, with a reference; NULL: the bucket has been dropped. Any thread. */
 view *tree_view(const tree *t);
+static inline bool tree_is_dropped(const tree *t)
+{
+    return !atomic_load_explicit(&t->view, memory_order_relaxed);
+}
 /* FIRN_DROPPED, described. */
 int tree_dropped(const tree *t, firn_error *err);
 
