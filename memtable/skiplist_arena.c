@@ -1,6 +1,6 @@
 /* skiplist_arena: memory for leaves and nodes, in chunks that live as long as the memtable (M6).
  *
- * Chunks double from 16 KiB, so that a small memtable is cheap, to 4 MiB, so that a large one lies
+ * Chunks double from 4 KiB, so that memtables of many small buckets are cheap, to 4 MiB, so that a large one lies
  * on huge pages. A reservation for more, of a large batch, is one chunk as large as that takes,
  * filled a window of 4 MiB at a time. A chunk ahead of `current`, or what is behind the window, is
  * address space only: its pages come with the first touch, unless it is from the pool. Writer only,
@@ -16,7 +16,7 @@
 #include <assert.h>
 #include <base/alloc.h>
 
-#define CHUNK_BYTES_FIRST ((size_t)16 << 10)
+#define CHUNK_BYTES_FIRST ((size_t)4 << 10)
 #define WINDOW_BYTES      ((size_t)1 << ARENA_CHUNK_SHIFT_MOST)
 
 static_assert(sizeof(skiplist_leaf) == 1024, "a leaf is sixteen cache lines");

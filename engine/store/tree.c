@@ -192,21 +192,24 @@ int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error
 int tree_close(tree *t, firn_error *err)
 {
     store *db = t->store;
-    uint64_t iterators = atomic_load_explicit(&t->iterators, memory_order_acquire);
-    if (iterators) {
-        error_set(err, FIRN_INVALID,
-                  "the bucket %s stays open: not given back are iterators: %" PRIu64, t->name.bytes,
-                  iterators);
-        error_hint(err, "call firn_iter_free for each, then firn_close again");
-        return FIRN_INVALID;
-    }
     mutex_lock(&db->state_mu);
-    db->handles--;
-    bool gone = --t->handles == 0 && store_tree(db, t->bucket) != t;
+    uint64_t iterators = atomic_load_explicit(&t->iterators, memory_order_acquire);
+    bool last = t->handles == 1, gone = false;
+    if (!last || iterators == 0) {
+        t->handles--;
+        db->handles--;
+        gone = last && store_tree(db, t->bucket) != t;
+        iterators = 0;
+    }
     mutex_unlock(&db->state_mu);
     if (gone)
         heap_free(t);
-    return FIRN_OK;
+    if (iterators == 0)
+        return FIRN_OK;
+    error_set(err, FIRN_INVALID, "the bucket %s stays open: not given back are iterators: %" PRIu64,
+              t->name.bytes, iterators);
+    error_hint(err, "call firn_iter_free for each, then firn_close again");
+    return FIRN_INVALID;
 }
 
 /* Jobs of the tree end, and none begins. */

@@ -10,6 +10,10 @@
 #define SLOTS      4 /* snapshots, iterators and pinned values that may be alive at once */
 #define KEYS       48
 #define BATCH_MOST 24
+#define BUCKETS    3
+
+/* Bucket 0 has no name. */
+static const char *const names[BUCKETS] = {"", "left", "right"};
 
 /* ---- making ---- */
 
@@ -24,7 +28,7 @@ static const struct {
     {SCRIPT_ITER_NEXT, 110}, {SCRIPT_ITER_PREV, 110}, {SCRIPT_FLUSH, 8},
     {SCRIPT_GET_MANY, 30},   {SCRIPT_ITER_MANY, 40},  {SCRIPT_ITER_REFRESH, 40},
     {SCRIPT_COMPACT, 4},     {SCRIPT_SYNC, 4},        {SCRIPT_SETTLE, 4},
-    {SCRIPT_REOPEN, 4},      {SCRIPT_COMPARE, 4},
+    {SCRIPT_REOPEN, 4},      {SCRIPT_COMPARE, 4},     {SCRIPT_DROP, 4},
 };
 
 static script_kind pick_kind(rng *r)
@@ -77,13 +81,21 @@ static size_t pick_size(uint64_t chance)
 
 /* ---- running ---- */
 
+/* What the keys of all buckets have. */
+typedef struct world {
+    uint64_t of[BUCKETS][KEYS];
+} world;
+
 typedef struct held_snapshot {
     firn_snapshot *snapshot;
-    uint64_t state[KEYS];
+    world world;
 } held_snapshot;
 
 typedef struct held_iter {
     firn_iter *it;
+    firn *handle; /* its own; NULL: bucket 0's */
+    size_t bucket;
+    bool dropped; /* with the bucket that it walks */
     bool at_snapshot;
     bool given; /* next_many or prev_many has given the element */
     uint64_t state[KEYS];
@@ -103,7 +115,8 @@ typedef struct run {
     bed *bed;
     char *why;
     size_t op; /* the one under way; makes value numbers */
-    uint64_t state[KEYS];
+    world now;
+    firn *handles[BUCKETS];
     held_snapshot snapshots[SLOTS];
     held_iter iters[SLOTS];
     held_pin pins[SLOTS];
@@ -125,14 +138,53 @@ static bool status_is(run *r, const char *what, int rc, int wanted, const firn_e
     return wrong_status(r->why, what, rc, err);
 }
 
+/* The bucket that an operation is about: mostly 0. */
+static size_t bucket_of(const script_op *op)
+{
+    size_t chance = (op->c >> 40) % 5;
+    return chance < BUCKETS ? chance : 0;
+}
+
+static int open_bucket(run *r, size_t bucket, bool create, firn **out, firn_error *err)
+{
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.create = o.error_if_exists = create;
+    return firn_bucket_open(r->bed->db, names[bucket], &o, out, err);
+}
+
+/* Handles of all buckets, which are made or are there. */
+static bool open_all(run *r, bool create)
+{
+    firn_error err = {0};
+    r->handles[0] = r->bed->db;
+    for (size_t i = 1; i < BUCKETS; i++) {
+        int rc = open_bucket(r, i, create, &r->handles[i], &err);
+        if (!status_is(r, "bucket_open", rc, FIRN_OK, &err))
+            return false;
+    }
+    return true;
+}
+
+static void free_iter(held_iter *h)
+{
+    firn_iter_free(h->it);
+    firn_close(h->handle, NULL);
+    h->it = NULL;
+    h->handle = NULL;
+}
+
 static void let_go(run *r)
 {
+    for (size_t i = 1; i < BUCKETS; i++) {
+        firn_close(r->handles[i], NULL);
+        r->handles[i] = NULL;
+    }
     for (size_t i = 0; i < SLOTS; i++) {
-        firn_iter_free(r->iters[i].it);
+        free_iter(&r->iters[i]);
         firn_snapshot_free(r->snapshots[i].snapshot);
         if (r->pins[i].held)
             firn_value_release(&r->pins[i].value);
-        r->iters[i].it = NULL;
         r->snapshots[i].snapshot = NULL;
         r->pins[i].held = false;
     }
@@ -152,9 +204,10 @@ static bool do_put(run *r, const script_op *op)
     firn_slice key = key_of(r, op->a);
     uint64_t number = value_number(r->op * (BATCH_MOST + 1) + 1, pick_size(op->b));
     firn_write_options o = write_options(op->c);
-    int rc =
-        firn_put(r->bed->db, key.data, key.size, value_bytes(number), value_size(number), &o, &err);
-    r->state[op->a % KEYS] = number;
+    size_t bucket = bucket_of(op);
+    int rc = firn_put(r->handles[bucket], key.data, key.size, value_bytes(number),
+                      value_size(number), &o, &err);
+    r->now.of[bucket][op->a % KEYS] = number;
     return status_is(r, "put", rc, FIRN_OK, &err);
 }
 
@@ -163,13 +216,32 @@ static bool do_delete(run *r, const script_op *op)
     firn_error err = {0};
     firn_slice key = key_of(r, op->a);
     firn_write_options o = write_options(op->c);
-    int rc = firn_delete(r->bed->db, key.data, key.size, &o, &err);
-    r->state[op->a % KEYS] = 0;
+    size_t bucket = bucket_of(op);
+    int rc = firn_delete(r->handles[bucket], key.data, key.size, &o, &err);
+    r->now.of[bucket][op->a % KEYS] = 0;
     return status_is(r, "delete", rc, FIRN_OK, &err);
+}
+
+/* 0: a delete. Bucket BUCKETS: none is named. */
+static int fill_batch(run *r, size_t bucket, firn_slice key, uint64_t number)
+{
+    firn_slice value = number ? slice_of(value_bytes(number), value_size(number)) : (firn_slice){0};
+    if (bucket == BUCKETS && number)
+        return firn_batch_put(r->batch, key.data, key.size, value.data, value.size);
+    if (bucket == BUCKETS)
+        return firn_batch_delete(r->batch, key.data, key.size);
+    firn_op o = {.size = sizeof o,
+                 .kind = number ? FIRN_PUT : FIRN_DELETE,
+                 .bucket = r->handles[bucket],
+                 .key = key,
+                 .value = value};
+    return firn_batch_add(r->batch, &o, 1, NULL);
 }
 
 static bool do_batch(run *r, const script_op *op)
 {
+    size_t bucket = bucket_of(op);
+    bool several = (op->c >> 50) % 2;
     firn_error err = {0};
     rng chance = rng_init(op->a);
     size_t count = rng_below(&chance, BATCH_MOST);
@@ -178,23 +250,18 @@ static bool do_batch(run *r, const script_op *op)
     /* A third of the key space, so that a batch hits one key several times. */
     for (size_t i = 0; i < count; i++) {
         size_t k = (op->b + rng_below(&chance, KEYS / 3)) % KEYS;
-        firn_slice key = r->script->keys.keys[k];
-        int rc;
-        if (rng_below(&chance, 3) == 0) {
-            rc = firn_batch_delete(r->batch, key.data, key.size);
-            r->state[k] = 0;
-        } else {
-            uint64_t serial = r->op * (BATCH_MOST + 1) + 2 + i;
-            uint64_t number = value_number(serial, pick_size(rng_next(&chance)));
-            rc = firn_batch_put(r->batch, key.data, key.size, value_bytes(number),
-                                value_size(number));
-            r->state[k] = number;
-        }
+        uint64_t serial = r->op * (BATCH_MOST + 1) + 2 + i;
+        uint64_t number =
+            rng_below(&chance, 3) == 0 ? 0 : value_number(serial, pick_size(rng_next(&chance)));
+        /* Of the bucket that the batch is written to, or of one that it names. */
+        size_t named = several ? rng_below(&chance, BUCKETS + 1) : BUCKETS;
+        int rc = fill_batch(r, named, r->script->keys.keys[k], number);
         if (rc != FIRN_OK)
             return wrong(r->why, "filling a batch: %s", firn_status_name(rc));
+        r->now.of[named < BUCKETS ? named : bucket][k] = number;
     }
     firn_write_options o = write_options(op->c);
-    int rc = firn_write(r->bed->db, r->batch, &o, &seq, &err);
+    int rc = firn_write(r->handles[bucket], r->batch, &o, &seq, &err);
     if (!status_is(r, "write", rc, FIRN_OK, &err))
         return false;
     return seq >= before + count || wrong(r->why, "write of %zu: number %llu follows %llu", count,
@@ -202,26 +269,29 @@ static bool do_batch(run *r, const script_op *op)
 }
 
 /* The state to read from: a snapshot's when the slot has one, else the newest. */
-static const uint64_t *reading(const run *r, uint64_t chance, firn_snapshot **snapshot)
+static const uint64_t *reading(const run *r, size_t bucket, uint64_t chance,
+                               firn_snapshot **snapshot)
 {
     const held_snapshot *h = &r->snapshots[chance % SLOTS];
     *snapshot = chance % 8 < SLOTS ? h->snapshot : NULL;
-    return *snapshot ? h->state : r->state;
+    return *snapshot ? h->world.of[bucket] : r->now.of[bucket];
 }
 
 static bool do_get(run *r, const script_op *op)
 {
     firn_snapshot *snapshot;
-    const uint64_t *state = reading(r, op->b, &snapshot);
+    size_t bucket = bucket_of(op);
+    firn *db = r->handles[bucket];
+    const uint64_t *state = reading(r, bucket, op->b, &snapshot);
     if (op->c % 8 == 0) {
         /* A key that was never written. */
         uint8_t other[LONG_KEY_ROOM];
         firn_slice key = key_of(r, op->a);
         memcpy(other, key.data, key.size);
         other[key.size] = 0x55;
-        return compare_get(r->bed->db, snapshot, slice_of(other, key.size + 1), 0, r->why);
+        return compare_get(db, snapshot, slice_of(other, key.size + 1), 0, r->why);
     }
-    return compare_get(r->bed->db, snapshot, key_of(r, op->a), state[op->a % KEYS], r->why);
+    return compare_get(db, snapshot, key_of(r, op->a), state[op->a % KEYS], r->why);
 }
 
 static bool do_get_into(run *r, const script_op *op)
@@ -230,10 +300,12 @@ static bool do_get_into(run *r, const script_op *op)
     firn_error err = {0};
     firn_snapshot *snapshot;
     firn_slice key = key_of(r, op->a);
-    uint64_t number = reading(r, op->b, &snapshot)[op->a % KEYS];
+    size_t bucket = bucket_of(op);
+    uint64_t number = reading(r, bucket, op->b, &snapshot)[op->a % KEYS];
     size_t whole = value_size(number), size = 0;
     size_t capacity = op->c % 3 == 0 ? whole : op->c % 3 == 1 ? whole / 2 : whole + 7;
-    int rc = firn_get_into(r->bed->db, key.data, key.size, snapshot, room, capacity, &size, &err);
+    int rc = firn_get_into(r->handles[bucket], key.data, key.size, snapshot, room, capacity, &size,
+                           &err);
     int wanted = number == 0 ? FIRN_NOT_FOUND : capacity < whole ? FIRN_TOO_LARGE : FIRN_OK;
     if (!status_is(r, "get_into", rc, wanted, &err))
         return false;
@@ -255,7 +327,8 @@ static bool do_get_many(run *r, const script_op *op)
     uint64_t numbers[MOST];
     rng chance = rng_init(op->a);
     firn_snapshot *snapshot;
-    const uint64_t *state = reading(r, op->b, &snapshot);
+    size_t bucket = bucket_of(op);
+    const uint64_t *state = reading(r, bucket, op->b, &snapshot);
     size_t count = rng_below(&chance, op->c % 4 ? 8 : MOST);
     for (size_t i = 0; i < count; i++) {
         size_t k = rng_below(&chance, KEYS);
@@ -265,7 +338,7 @@ static bool do_get_many(run *r, const script_op *op)
     firn_read_options o;
     firn_read_options_init(&o);
     o.snapshot = snapshot;
-    int rc = firn_get_many(r->bed->db, keys, count, &o, values, statuses, &err);
+    int rc = firn_get_many(r->handles[bucket], keys, count, &o, values, statuses, &err);
     bool right = status_is(r, "get_many", rc, FIRN_OK, &err);
     for (size_t i = 0; i < count; i++) {
         if (right && statuses[i] != (numbers[i] ? FIRN_OK : FIRN_NOT_FOUND))
@@ -290,8 +363,9 @@ static bool do_pin(run *r, const script_op *op)
     }
     firn_error err = {0};
     firn_slice key = key_of(r, op->b);
-    int rc = firn_get(r->bed->db, key.data, key.size, NULL, &p->value, &err);
-    p->number = r->state[op->b % KEYS];
+    size_t bucket = bucket_of(op);
+    int rc = firn_get(r->handles[bucket], key.data, key.size, NULL, &p->value, &err);
+    p->number = r->now.of[bucket][op->b % KEYS];
     p->held = rc == FIRN_OK;
     return status_is(r, "get", rc, p->number ? FIRN_OK : FIRN_NOT_FOUND, &err);
 }
@@ -305,8 +379,8 @@ static bool do_snapshot(run *r, const script_op *op)
         return true;
     }
     firn_error err = {0};
-    memcpy(h->state, r->state, sizeof h->state);
-    int rc = firn_snapshot_new(r->bed->db, &h->snapshot, &err);
+    h->world = r->now;
+    int rc = firn_snapshot_new(r->handles[bucket_of(op)], &h->snapshot, &err);
     return status_is(r, "snapshot", rc, FIRN_OK, &err);
 }
 
@@ -318,10 +392,11 @@ static bool do_iter_new(run *r, const script_op *op)
     firn_error err = {0};
     firn_iter_options o;
     firn_snapshot *snapshot;
-    firn_iter_free(h->it);
-    h->it = NULL;
+    free_iter(h);
     firn_iter_options_init(&o);
-    const uint64_t *state = reading(r, op->b, &snapshot);
+    h->bucket = bucket_of(op);
+    h->dropped = false;
+    const uint64_t *state = reading(r, h->bucket, op->b, &snapshot);
     memcpy(h->state, state, sizeof h->state);
     o.snapshot = snapshot;
     h->at_snapshot = snapshot != NULL;
@@ -340,7 +415,9 @@ static bool do_iter_new(run *r, const script_op *op)
         o.upper_size = r->script->keys.keys[h->upper].size;
     }
     h->placed = false;
-    int rc = firn_iter_new(r->bed->db, &o, &h->it, &err);
+    int rc = h->bucket ? open_bucket(r, h->bucket, false, &h->handle, &err) : FIRN_OK;
+    if (rc == FIRN_OK)
+        rc = firn_iter_new(h->handle ? h->handle : r->bed->db, &o, &h->it, &err);
     if (!status_is(r, "iter_new", rc, FIRN_OK, &err))
         return false;
     return !firn_iter_valid(h->it) || wrong(r->why, "a new iterator is on an element");
@@ -452,7 +529,11 @@ static bool do_iter_refresh(run *r, const script_op *op)
     int rc = firn_iter_refresh(h->it);
     if (h->at_snapshot)
         return status_is(r, "refresh at a snapshot", rc, FIRN_INVALID, &err) && stands_right(r, h);
-    memcpy(h->state, r->state, sizeof h->state);
+    if (h->dropped) { /* it goes on over what it saw */
+        err.status = FIRN_DROPPED;
+        return status_is(r, "refresh", rc, FIRN_DROPPED, &err) && stands_right(r, h);
+    }
+    memcpy(h->state, r->now.of[h->bucket], sizeof h->state);
     bool stood = h->placed;
     size_t before = h->at;
     if (stood)
@@ -513,23 +594,49 @@ static bool do_compact(run *r, const script_op *op)
     }
     int rc;
     if (op->c % 2)
-        rc = firn_compact(r->bed->db, NULL, 0, NULL, 0, &err);
+        rc = firn_compact(r->handles[bucket_of(op)], NULL, 0, NULL, 0, &err);
     else
-        rc = firn_compact(r->bed->db, from.data, from.size, to.data, to.size, &err);
+        rc = firn_compact(r->handles[bucket_of(op)], from.data, from.size, to.data, to.size, &err);
     return status_is(r, "compact", rc, FIRN_OK, &err);
 }
 
 static bool do_compare(run *r)
 {
     const keyset *k = &r->script->keys;
-    if (!compare_all(r->bed->db, NULL, k, r->state, r->why))
-        return false;
-    for (size_t i = 0; i < SLOTS; i++) {
-        held_snapshot *h = &r->snapshots[i];
-        if (h->snapshot && !compare_all(r->bed->db, h->snapshot, k, h->state, r->why))
+    for (size_t b = 0; b < BUCKETS; b++) {
+        if (!compare_all(r->handles[b], NULL, k, r->now.of[b], r->why))
             return false;
+        for (size_t i = 0; i < SLOTS; i++) {
+            held_snapshot *h = &r->snapshots[i];
+            if (h->snapshot && !compare_all(r->handles[b], h->snapshot, k, h->world.of[b], r->why))
+                return false;
+        }
     }
     return true;
+}
+
+/* A bucket goes, and is made again: also older snapshots show it as empty. */
+static bool do_drop(run *r, const script_op *op)
+{
+    firn_error err = {0};
+    firn_value value;
+    size_t b = 1 + op->a % (BUCKETS - 1);
+    int rc = firn_bucket_drop(r->handles[b], &err);
+    if (!status_is(r, "drop", rc, FIRN_OK, &err))
+        return false;
+    rc = firn_get(r->handles[b], "k", 1, NULL, &value, &err);
+    if (!status_is(r, "a get in a dropped bucket", rc, FIRN_DROPPED, &err))
+        return false;
+    rc = firn_close(r->handles[b], &err);
+    if (!status_is(r, "close", rc, FIRN_OK, &err))
+        return false;
+    memset(r->now.of[b], 0, sizeof r->now.of[b]);
+    for (size_t i = 0; i < SLOTS; i++) {
+        memset(r->snapshots[i].world.of[b], 0, sizeof r->now.of[b]);
+        r->iters[i].dropped = r->iters[i].dropped || r->iters[i].bucket == b;
+    }
+    rc = open_bucket(r, b, true, &r->handles[b], &err);
+    return status_is(r, "bucket_open", rc, FIRN_OK, &err);
 }
 
 static bool do_reopen(run *r)
@@ -541,7 +648,7 @@ static bool do_reopen(run *r)
     if (!status_is(r, "close", rc, FIRN_OK, &err))
         return false;
     rc = bed_open(r->bed, &err);
-    return status_is(r, "open", rc, FIRN_OK, &err) && do_compare(r);
+    return status_is(r, "open", rc, FIRN_OK, &err) && open_all(r, false) && do_compare(r);
 }
 
 static bool do_op(run *r, const script_op *op)
@@ -582,6 +689,8 @@ static bool do_op(run *r, const script_op *op)
         return do_reopen(r);
     case SCRIPT_COMPARE:
         return do_compare(r);
+    case SCRIPT_DROP:
+        return do_drop(r, op);
     default:
         return do_iter_move(r, op);
     }
@@ -612,7 +721,8 @@ bool script_run(const script *s, const bool *kept, bed *b, char *why)
     r->bed = b;
     r->why = why;
     int rc = bed_open(b, &err);
-    bool right = rc == FIRN_OK ? run_ops(r, kept) : wrong_status(why, "open", rc, &err);
+    bool right =
+        rc == FIRN_OK ? open_all(r, true) && run_ops(r, kept) : wrong_status(why, "open", rc, &err);
     let_go(r);
     rc = firn_close(b->db, &err);
     b->db = NULL;

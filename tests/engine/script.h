@@ -4,7 +4,7 @@
  * need something (a snapshot, an iterator) do nothing when it is not there. So any subset of a script
  * is a script, which is what shrinking needs.
  *
- * The model is the array of bed.h; a snapshot, and an iterator, copy it.
+ * The model is the array of bed.h, one for each bucket; a snapshot, and an iterator, copy it.
  */
 #ifndef TESTS_ENGINE_SCRIPT_H
 #define TESTS_ENGINE_SCRIPT_H
@@ -35,6 +35,7 @@ typedef enum script_kind {
     SCRIPT_SETTLE,
     SCRIPT_REOPEN,
     SCRIPT_COMPARE, /* everything, also through each snapshot */
+    SCRIPT_DROP,    /* a bucket, which is made again */
     SCRIPT_KINDS,
 } script_kind;
 

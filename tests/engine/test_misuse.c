@@ -41,6 +41,7 @@ typedef struct table {
     size_t size, one;
     int status;
     firn_field field;
+    firn_op op;
     firn_slice lower, upper;
     uint64_t seq;
     firn_stats stats;
@@ -157,6 +158,19 @@ static int given_back(table *t, int rc)
     X(firn_close, error, QUIET, firn_close(DB, NULL)) \
     X(firn_write_options_init, options, EMPTY, ((firn_write_options_init)(NULL), 0)) \
     X(firn_write_options_init_sized, options, EMPTY, (firn_write_options_init_sized(NULL, 100), 0)) \
+    X(firn_bucket_options_init, options, EMPTY, ((firn_bucket_options_init)(NULL), 0)) \
+    X(firn_bucket_options_init_sized, options, EMPTY, (firn_bucket_options_init_sized(NULL, 100), 0)) \
+    X(firn_bucket_open, db, REFUSED, firn_bucket_open(NULL, "b", NULL, &t->db, e)) \
+    X(firn_bucket_open, name, REFUSED, firn_bucket_open(DB, NULL, NULL, &t->db, e)) \
+    X(firn_bucket_open, options, ALLOWED, given_back(t, firn_bucket_open(DB, "b", NULL, &t->db, e))) \
+    X(firn_bucket_open, out, REFUSED, firn_bucket_open(DB, "b", NULL, NULL, e)) \
+    X(firn_bucket_open, error, QUIET, firn_bucket_open(DB, NULL, NULL, &t->db, NULL)) \
+    X(firn_bucket_drop, bucket, REFUSED, firn_bucket_drop(NULL, e)) \
+    X(firn_bucket_drop, error, QUIET, firn_bucket_drop(DB, NULL)) \
+    X(firn_bucket_next, db, REFUSED, firn_bucket_next(NULL, NULL, t->text, sizeof t->text, e)) \
+    X(firn_bucket_next, after, ALLOWED, firn_bucket_next(DB, NULL, t->text, sizeof t->text, e)) \
+    X(firn_bucket_next, name, REFUSED, firn_bucket_next(DB, NULL, NULL, 64, e)) \
+    X(firn_bucket_next, error, QUIET, firn_bucket_next(DB, NULL, NULL, 64, NULL)) \
     X(firn_put, db, REFUSED, firn_put(NULL, "k", 1, "v", 1, NULL, e)) \
     X(firn_put, key, REFUSED, firn_put(DB, NULL, 1, "v", 1, NULL, e)) \
     X(firn_put, value, REFUSED, firn_put(DB, "k", 1, NULL, 1, NULL, e)) \
@@ -166,6 +180,9 @@ static int given_back(table *t, int rc)
     X(firn_delete, key, REFUSED, firn_delete(DB, NULL, 1, NULL, e)) \
     X(firn_delete, options, ALLOWED, firn_delete(DB, "other", 5, NULL, e)) \
     X(firn_delete, error, QUIET, firn_delete(DB, NULL, 1, NULL, NULL)) \
+    X(firn_batch_add, batch, REFUSED, firn_batch_add(NULL, &t->op, 1, e)) \
+    X(firn_batch_add, ops, REFUSED, firn_batch_add(t->batch, NULL, 1, e)) \
+    X(firn_batch_add, error, QUIET, firn_batch_add(t->batch, NULL, 1, NULL)) \
     X(firn_write, db, REFUSED, firn_write(NULL, t->batch, NULL, &t->seq, e)) \
     X(firn_write, batch, REFUSED, firn_write(DB, NULL, NULL, &t->seq, e)) \
     X(firn_write, options, ALLOWED, firn_write(DB, t->batch, NULL, &t->seq, e)) \
@@ -360,6 +377,12 @@ static int setup(void **state)
     bed_must_open(&t->closed);
     bed_must_close(&t->closed);
     bed_must_open(&t->bed);
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.create = true;
+    MUST(firn_bucket_open(DB, "b", &o, &t->db, error));
+    MUST(firn_close(t->db, error));
+    t->db = NULL;
     bed_put(&t->bed, "k", "v");
     MUST(firn_iter_new(DB, NULL, &t->it, error));
     assert_int_equal(firn_iter_first(t->it), FIRN_OK);

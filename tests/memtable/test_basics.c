@@ -84,7 +84,7 @@ static void a_small_memtable_is_cheap(void **state)
     (void)state;
     bed b = bed_new(64, "");
     bed_put(&b, "k", "v");
-    assert_true(memtable_memory(b.m) <= 20 << 10);
+    assert_true(memtable_memory(b.m) <= 8 << 10);
     bed_free(&b);
 }
 

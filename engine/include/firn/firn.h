@@ -162,9 +162,9 @@ FIRN_API int firn_close(firn *db, firn_error *error);
  * batch may write to several buckets, and happens in all of them or in none; a snapshot shows all
  * of them at one moment, and a bucket that was made later as empty.
  *
- * Names have 1 to 63 bytes, any but NUL. Handles of one bucket are counted: each is given back with
- * firn_close, which is FIRN_INVALID, and frees nothing, while iterators of the bucket are out. The
- * store's own is closed last. */
+ * Names have 1 to 63 bytes, any but NUL. Handles of one bucket are counted, and are one and the same
+ * pointer: each is given back with firn_close. The last one's close is FIRN_INVALID, and frees
+ * nothing, while iterators of the bucket are out. The store's own is closed behind all others. */
 typedef struct firn_bucket_options {
     size_t size;          /* set by firn_bucket_options_init; see "Options" */
     bool create;          /* default false: a name that is not there is FIRN_NOT_FOUND */
@@ -178,7 +178,7 @@ FIRN_API void firn_bucket_options_init_sized(firn_bucket_options *options, size_
 /* A handle of the bucket called `name` in the store of `db`. `options` NULL: defaults. One that is
  * made is durable when this returns. FIRN_NOT_FOUND; FIRN_INVALID (a name of the wrong length; it
  * is there, and error_if_exists is set); FIRN_READ_ONLY; FIRN_TOO_LARGE (the store has given out
- * all of its numbers for buckets: it has %d of them, and never uses one again); FIRN_NO_SPACE and
+ * all of its numbers for buckets: it has 32,767 of them, and never uses one again); FIRN_NO_SPACE and
  * FIRN_NO_MEMORY (nothing happened); FIRN_IO, FIRN_POISONED. */
 FIRN_API int firn_bucket_open(firn *db, const char *name, const firn_bucket_options *options,
                               firn **out, firn_error *error);

@@ -86,7 +86,7 @@ typedef enum tree_wish { TREE_THERE, TREE_NEW, TREE_EITHER } tree_wish;
 int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error *err);
 /* The name that comes behind `after`. False: there is none. Any thread. */
 bool tree_next_name(store *db, firn_slice after, char next[TREE_NAME_MAX + 1]);
-/* Gives one back. FIRN_INVALID: iterators of it are out. */
+/* Gives one back. FIRN_INVALID: it is the last one, and iterators of it are out. */
 int tree_close(tree *t, firn_error *err);
 /* Ends a bucket, with all that is in it. Durable when it returns; its files go when their last
  * reader has gone. Handles of it are FIRN_DROPPED from now on. */
