@@ -4,8 +4,6 @@
 #include <base/slice.h>
 #include <firn/keys.h>
 
-#include "escape.h"
-
 void bounds_init(bounds *b)
 {
     *b = (bounds){.limit = UINT64_MAX};
@@ -19,17 +17,9 @@ void bounds_release(bounds *b)
 }
 
 /* An empty key is a key: whether a bound was given is kept apart from its bytes. */
-static bool take_key(const verb *v, const char *option, const char *text, buf *out)
+static bool take_key(const verb *v, const char *what, const char *text, buf *out)
 {
-    size_t bad;
-    buf_clear(out);
-    int rc = escape_decode(slice_of_str(text), out, &bad);
-    if (rc == FIRN_INVALID)
-        fail_usage(v, "%s: no escape begins at \"%s\"; a backslash is written \\\\", option,
-                   text + bad);
-    else if (rc != FIRN_OK)
-        fail_text(EXIT_IO, NULL, "out of memory");
-    return rc == FIRN_OK;
+    return args_decode(v, what, text, out) == EXIT_DONE;
 }
 
 bool bounds_take(const verb *v, bounds *b, int c, const char *value)
@@ -37,13 +27,13 @@ bool bounds_take(const verb *v, bounds *b, int c, const char *value)
     switch (c) {
     case 'f':
         b->has_from = true;
-        return take_key(v, "--from", value, &b->from);
+        return take_key(v, "value of --from", value, &b->from);
     case 't':
         b->has_to = true;
-        return take_key(v, "--to", value, &b->to);
+        return take_key(v, "value of --to", value, &b->to);
     case 'p':
         b->has_prefix = true;
-        return take_key(v, "--prefix", value, &b->prefix);
+        return take_key(v, "value of --prefix", value, &b->prefix);
     default:
         return args_number(v, "--limit", value, 0, UINT64_MAX - 1, &b->limit);
     }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "escape.h"
 #include "output.h"
 
 static int run_help(const verb *v, int argc, char **argv);
@@ -33,9 +34,9 @@ static const verb verb_help = {
 };
 
 static const verb *const verbs[] = {
-    &verb_load,  &verb_get,     &verb_put,     &verb_del,     &verb_scan,   &verb_count,
-    &verb_dump,  &verb_stat,    &verb_wal,     &verb_check,   &verb_repair, &verb_lost,
-    &verb_flush, &verb_compact, &verb_destroy, &verb_version, &verb_help,
+    &verb_load,    &verb_get,  &verb_put,     &verb_del,     &verb_scan,   &verb_count, &verb_dump,
+    &verb_buckets, &verb_stat, &verb_wal,     &verb_check,   &verb_repair, &verb_lost,  &verb_flush,
+    &verb_compact, &verb_drop, &verb_destroy, &verb_version, &verb_help,
 };
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
 
@@ -83,11 +84,11 @@ const char *command_nearest(const char *word)
 {
     /* What people know from other tools, too far off in letters. */
     static const char *const others[][2] = {
-        {"set", "put"},        {"insert", "put"},    {"delete", "del"},   {"rm", "del"},
-        {"remove", "del"},     {"import", "load"},   {"export", "dump"},  {"list", "scan"},
-        {"ls", "scan"},        {"range", "scan"},    {"verify", "check"}, {"fsck", "check"},
-        {"info", "stat"},      {"log", "wal"},       {"drop", "destroy"}, {"sync", "flush"},
-        {"vacuum", "compact"}, {"merge", "compact"},
+        {"set", "put"},       {"insert", "put"},  {"delete", "del"},   {"rm", "del"},
+        {"remove", "del"},    {"import", "load"}, {"export", "dump"},  {"list", "scan"},
+        {"ls", "scan"},       {"range", "scan"},  {"verify", "check"}, {"fsck", "check"},
+        {"info", "stat"},     {"log", "wal"},     {"sync", "flush"},   {"vacuum", "compact"},
+        {"merge", "compact"},
     };
     const char *best = NULL;
     size_t best_edits = 3; /* three wrong letters are another word */
@@ -259,4 +260,17 @@ bool args_number(const verb *v, const char *option, const char *text, uint64_t m
     }
     *out = n;
     return true;
+}
+
+int args_decode(const verb *v, const char *what, const char *text, buf *out)
+{
+    size_t bad;
+    buf_clear(out);
+    int rc = escape_decode(slice_of_str(text), out, &bad);
+    if (rc == FIRN_OK)
+        return EXIT_DONE;
+    if (rc != FIRN_INVALID)
+        return fail_text(EXIT_IO, NULL, "out of memory");
+    return fail_usage(v, "the %s has no escape at \"%s\": write \\t \\n \\r \\\\ or \\xHH", what,
+                      text + bad);
 }

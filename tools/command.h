@@ -12,6 +12,7 @@
 #ifndef TOOLS_COMMAND_H
 #define TOOLS_COMMAND_H
 
+#include <base/buf.h>
 #include <firn/types.h>
 #include <getopt.h>
 
@@ -39,7 +40,8 @@ struct verb {
 };
 
 extern const verb verb_load, verb_get, verb_put, verb_del, verb_scan, verb_count, verb_dump,
-    verb_stat, verb_wal, verb_check, verb_repair, verb_lost, verb_flush, verb_compact, verb_destroy;
+    verb_buckets, verb_stat, verb_wal, verb_check, verb_repair, verb_lost, verb_flush, verb_compact,
+    verb_drop, verb_destroy;
 
 int command_run(int argc, char **argv);
 
@@ -65,6 +67,10 @@ bool args_count(const verb *v, int argc, int min, int max);
 bool args_number(const verb *v, const char *option, const char *text, uint64_t min, uint64_t max,
                  uint64_t *out);
 
+/* Takes the escapes out of `text` (escape.h); `what` names it in a message ("key"). EXIT_DONE, or
+ * an exit code, the user having been told. */
+int args_decode(const verb *v, const char *what, const char *text, buf *out);
+
 /* ---- Telling what went wrong: one line "firn: ...", then "hint: ..." ---- */
 
 /* Prints `error`, which came with `rc`, and returns the exit code for it. An error that was not
@@ -76,6 +82,7 @@ int fail_usage(const verb *v, const char *format, ...) __attribute__((format(pri
 int fail_system(const char *what, const char *file, int sys_errno);
 /* A line that is no failure. */
 void tell_warning(const char *text);
+void tell_hint(const char *text);
 /* "firn: PATH: QUESTION", without a line's end. */
 void tell_question(const char *question, const char *path);
 /* Anything else. `hint` NULL: none. */

@@ -47,6 +47,11 @@ void tell_warning(const char *text)
     tell("firn: warning: ", text);
 }
 
+void tell_hint(const char *text)
+{
+    tell("hint: ", text);
+}
+
 void tell_question(const char *question, const char *path)
 {
     tell_piece("firn: ", path, ": ");
@@ -72,7 +77,7 @@ int fail(int rc, const firn_error *error, const char *path)
     firn_error_format(&e, line, sizeof line);
     tell("firn: ", line);
     if (hint[0])
-        tell("hint: ", hint);
+        tell_hint(hint);
     return (int)exit_code_of(rc);
 }
 
@@ -106,6 +111,6 @@ int fail_text(int code, const char *hint, const char *format, ...)
     va_end(args);
     tell("firn: ", line);
     if (hint)
-        tell("hint: ", hint);
+        tell_hint(hint);
     return code;
 }

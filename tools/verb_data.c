@@ -14,23 +14,9 @@
 
 #define READ_BYTES ((size_t)64 << 10)
 
-/* Takes the escapes out of an argument. EXIT_DONE, or an exit code, the user having been told. */
-static int decode_argument(const verb *v, const char *what, const char *text, buf *out)
-{
-    size_t bad;
-    buf_clear(out);
-    int rc = escape_decode(slice_of_str(text), out, &bad);
-    if (rc == FIRN_OK)
-        return EXIT_DONE;
-    if (rc != FIRN_INVALID)
-        return fail_text(EXIT_IO, NULL, "out of memory");
-    return fail_usage(v, "the %s has no escape at \"%s\": write \\t \\n \\r \\\\ or \\xHH", what,
-                      text + bad);
-}
-
 static int decode_key(const verb *v, const char *text, buf *out)
 {
-    int code = decode_argument(v, "key", text, out);
+    int code = args_decode(v, "key", text, out);
     if (code == EXIT_DONE && out->size > FIRN_MAX_KEY_BYTES)
         return fail_usage(v, "the key has %zu bytes; 65,535 are the most", out->size);
     return code;
@@ -49,12 +35,12 @@ static void print_json(output *out, firn_slice key, firn_slice value)
     output_text(out, "}\n");
 }
 
-static int print_value(firn *db, const char *path, const buf *key, form how)
+static int print_value(const opened *o, const buf *key, form how)
 {
     firn_value value;
     firn_error error = {0};
     output out;
-    int rc = firn_get(db, key->data, key->size, NULL, &value, &error);
+    int rc = firn_get(o->db, key->data, key->size, NULL, &value, &error);
     if (rc == FIRN_NOT_FOUND) {
         buf text = {0};
         escape_encode(buf_slice(key), ESCAPE_TERMINAL, &text);
@@ -64,7 +50,7 @@ static int print_value(firn *db, const char *path, const buf *key, form how)
         return code;
     }
     if (rc != FIRN_OK)
-        return fail(rc, &error, path);
+        return fail(rc, &error, o->path);
     output_init(&out, STDOUT_FILENO, "standard output");
     firn_slice bytes = slice_of(value.data, value.size);
     if (how == FORM_RAW) {
@@ -84,49 +70,48 @@ static int run_get(const verb *v, int argc, char **argv)
 {
     static const struct option longs[] = {{"raw", no_argument, NULL, 'r'},
                                           {"json", no_argument, NULL, 'j'},
-                                          {"set", required_argument, NULL, 'S'},
+                                          OPEN_BUCKET,
+                                          OPEN_SET,
                                           {0}};
-    firn_options options;
-    firn *db = NULL;
+    open_wish wish;
+    opened o;
     buf key = {0};
     form how = FORM_LINE;
-    int c;
-    firn_options_init(&options);
+    int c, code;
+    open_wish_init(&wish, false);
     while ((c = args_next(v, argc, argv, "r", longs)) != -1) {
         if (c == 'r')
             how = FORM_RAW;
         else if (c == 'j')
             how = FORM_JSON;
-        else if (c != 'S')
-            return args_stop(c);
-        else if (!open_set(v, &options, optarg))
-            return EXIT_USAGE;
+        else if ((code = open_take(v, &wish, c)) != -1)
+            return code;
     }
     if (!args_count(v, argc, 2, 2))
         return EXIT_USAGE;
     const char *path = argv[optind];
-    int code = decode_key(v, argv[optind + 1], &key);
+    code = decode_key(v, argv[optind + 1], &key);
     if (code == EXIT_DONE)
-        code = open_to_look(path, &options, &db);
+        code = open_to_look(path, &wish, &o);
     if (code == EXIT_DONE)
-        code = open_close(path, db, print_value(db, path, &key, how));
+        code = open_close(&o, print_value(&o, &key, how));
     buf_release(&key);
     return code;
 }
 
 const verb verb_get = {
     .name = "get",
-    .usage = "DB KEY [--raw|--json]",
+    .usage = "DB KEY [--raw|--json] [--bucket NAME]",
     .summary = "print a value",
     .help =
-        "Prints the value of KEY, with escapes, as a line. Exit code 1 when KEY is not there.\n"
+        "Prints the value of KEY, with escapes, as a line. Exit code 1 when KEY, or the\n"
+        "bucket, is not there.\n"
         "\n"
         "options:\n"
         "  --raw               the bytes of the value and nothing else; on a terminal, control\n"
         "                      characters are escaped all the same\n"
-        "  --json              an object with key and value, for programs\n"
-        "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-        "\n"
+        "  --json              an object with key and value, for programs\n" OPEN_BUCKET_HELP
+            OPEN_SET_HELP "\n"
         "examples:\n"
         "  firn get fruits grape\n"
         "  firn get photos 2026/matterhorn.jpg --raw > matterhorn.jpg\n",
@@ -159,7 +144,7 @@ static int take_value(const verb *v, const char *text, bool raw, buf *out)
     if (strcmp(text, "-") == 0)
         return read_input(out);
     if (!raw)
-        return decode_argument(v, "value", text, out);
+        return args_decode(v, "value", text, out);
     return buf_assign(out, text, strlen(text)) == FIRN_OK
                ? EXIT_DONE
                : fail_text(EXIT_IO, NULL, "out of memory");
@@ -167,40 +152,34 @@ static int take_value(const verb *v, const char *text, bool raw, buf *out)
 
 static int run_put(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {{"raw", no_argument, NULL, 'r'},
-                                          {"no-create", no_argument, NULL, 'n'},
-                                          {"set", required_argument, NULL, 'S'},
-                                          {0}};
-    firn_options options;
-    firn *db = NULL;
+    static const struct option longs[] = {
+        {"raw", no_argument, NULL, 'r'}, OPEN_NO_CREATE, OPEN_BUCKET, OPEN_SET, {0}};
+    open_wish wish;
+    opened o;
     buf key = {0}, value = {0};
     bool raw = false;
-    int c;
-    firn_options_init(&options);
+    int c, code;
+    open_wish_init(&wish, true);
     while ((c = args_next(v, argc, argv, "r", longs)) != -1) {
         if (c == 'r')
             raw = true;
-        else if (c == 'n')
-            options.create_if_missing = false;
-        else if (c != 'S')
-            return args_stop(c);
-        else if (!open_set(v, &options, optarg))
-            return EXIT_USAGE;
+        else if ((code = open_take(v, &wish, c)) != -1)
+            return code;
     }
     if (!args_count(v, argc, 3, 3))
         return EXIT_USAGE;
     const char *path = argv[optind];
-    int code = decode_key(v, argv[optind + 1], &key);
+    code = decode_key(v, argv[optind + 1], &key);
     if (code == EXIT_DONE)
         code = take_value(v, argv[optind + 2], raw, &value);
     if (code == EXIT_DONE)
-        code = open_to_write(path, &options, &db);
+        code = open_to_write(path, &wish, &o);
     if (code == EXIT_DONE) {
         firn_error error = {0};
-        int rc = firn_put(db, key.data, key.size, value.data, value.size, NULL, &error);
+        int rc = firn_put(o.db, key.data, key.size, value.data, value.size, NULL, &error);
         if (rc != FIRN_OK)
             code = fail(rc, &error, path);
-        code = open_close(path, db, code);
+        code = open_close(&o, code);
     }
     buf_release(&key);
     buf_release(&value);
@@ -211,25 +190,26 @@ const verb verb_put = {
     .name = "put",
     .usage = "DB KEY VALUE|- [option...]",
     .summary = "store a value",
-    .help = "Stores VALUE, or the bytes of standard input when VALUE is -, under KEY. It is "
-            "durable when\n"
-            "the command ends. The store is made when it is not there.\n"
-            "\n"
-            "options:\n"
-            "  --raw               VALUE holds no escapes\n"
-            "  --no-create         fail when the store is not there\n"
-            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-            "\n"
-            "examples:\n"
-            "  firn put fruits grape 'blue, or\\nwhite'\n"
-            "  firn put photos 2026/matterhorn.jpg - < matterhorn.jpg\n"
-            "  firn put fruits melon -- -1\n",
+    .help =
+        "Stores VALUE, or the bytes of standard input when VALUE is -, under KEY. It is "
+        "durable when\n"
+        "the command ends. The store and the bucket are made when they are not there.\n"
+        "\n"
+        "options:\n"
+        "  --raw               VALUE holds no escapes\n"
+        "  --no-create         fail when the store or the bucket is not there\n" OPEN_BUCKET_HELP
+            OPEN_SET_HELP "\n"
+        "examples:\n"
+        "  firn put fruits grape 'blue, or\\nwhite'\n"
+        "  firn put fruits potato brown --bucket vegetables\n"
+        "  firn put photos 2026/matterhorn.jpg - < matterhorn.jpg\n"
+        "  firn put fruits melon -- -1\n",
     .run = run_put,
 };
 
 /* ---- del ---- */
 
-static int delete_keys(const verb *v, firn *db, const char *path, int count, char **keys)
+static int delete_keys(const verb *v, const opened *o, int count, char **keys)
 {
     firn_batch *batch = NULL;
     firn_error error = {0};
@@ -242,9 +222,9 @@ static int delete_keys(const verb *v, firn *db, const char *path, int count, cha
             rc = firn_batch_delete(batch, key.data, key.size);
     }
     if (code == EXIT_DONE && rc == FIRN_OK)
-        rc = firn_write(db, batch, NULL, NULL, &error);
+        rc = firn_write(o->db, batch, NULL, NULL, &error);
     if (rc != FIRN_OK)
-        code = fail(rc, &error, path);
+        code = fail(rc, &error, o->path);
     firn_batch_free(batch);
     buf_release(&key);
     return code;
@@ -252,39 +232,33 @@ static int delete_keys(const verb *v, firn *db, const char *path, int count, cha
 
 static int run_del(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {{"set", required_argument, NULL, 'S'}, {0}};
-    firn_options options;
-    firn *db = NULL;
-    int c;
-    firn_options_init(&options);
-    options.create_if_missing = false;
-    while ((c = args_next(v, argc, argv, "", longs)) != -1) {
-        if (c != 'S')
-            return args_stop(c);
-        if (!open_set(v, &options, optarg))
-            return EXIT_USAGE;
-    }
+    static const struct option longs[] = {OPEN_BUCKET, OPEN_SET, {0}};
+    open_wish wish;
+    opened o;
+    int c, code;
+    open_wish_init(&wish, false);
+    while ((c = args_next(v, argc, argv, "", longs)) != -1)
+        if ((code = open_take(v, &wish, c)) != -1)
+            return code;
     if (!args_count(v, argc, 2, argc))
         return EXIT_USAGE;
-    const char *path = argv[optind];
-    int code = open_to_write(path, &options, &db);
+    code = open_to_write(argv[optind], &wish, &o);
     if (code != EXIT_DONE)
         return code;
-    return open_close(path, db, delete_keys(v, db, path, argc - optind - 1, argv + optind + 1));
+    return open_close(&o, delete_keys(v, &o, argc - optind - 1, argv + optind + 1));
 }
 
 const verb verb_del = {
     .name = "del",
-    .usage = "DB KEY...",
+    .usage = "DB KEY... [--bucket NAME]",
     .summary = "delete keys",
     .help = "Deletes all KEYs together: after a crash all of them are gone, or none. Deleting what "
             "is not\n"
             "there is no failure.\n"
             "\n"
-            "options:\n"
-            "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-            "\n"
+            "options:\n" OPEN_BUCKET_HELP OPEN_SET_HELP "\n"
             "examples:\n"
-            "  firn del fruits grape pear\n",
+            "  firn del fruits grape pear\n"
+            "  firn del fruits potato --bucket vegetables\n",
     .run = run_del,
 };

@@ -37,11 +37,11 @@ static void on_stop(int signal_no)
 
 typedef struct load {
     const char *path, *input_name;
-    firn_options options;
+    open_wish wish;
     uint64_t batch_lines, skip;
     bool ack;
     int fd;
-    firn *db;
+    opened o;
     firn_batch *batch;
     lines in;
     uint64_t stored, skipped_bytes;
@@ -75,14 +75,14 @@ static int commit(load *l)
     uint32_t count = firn_batch_count(l->batch);
     if (count == 0)
         return EXIT_DONE;
-    int rc = firn_write(l->db, l->batch, NULL, &seq, &error);
+    int rc = firn_write(l->o.db, l->batch, NULL, &seq, &error);
     if (rc != FIRN_OK)
         return fail_status(l, rc, &error);
     firn_batch_clear(l->batch);
     l->stored += count;
     if (l->ack) {
         acks_add(&l->acks, seq, l->stored);
-        acks_print(&l->acks, firn_durable_seq(l->db));
+        acks_print(&l->acks, firn_durable_seq(l->o.db));
     }
     progress_update(&l->progress, lines_bytes_passed(&l->in), l->stored);
     return output_ok(&l->out) ? EXIT_DONE : EXIT_IO; /* told by output_finish */
@@ -169,11 +169,11 @@ static int load_lines(load *l)
 static int make_durable(load *l, int code)
 {
     firn_error error = {0};
-    int rc = firn_sync(l->db, &error);
+    int rc = firn_sync(l->o.db, &error);
     if (rc != FIRN_OK)
         return code == EXIT_DONE ? fail_status(l, rc, &error) : code;
     if (l->ack)
-        acks_print(&l->acks, firn_durable_seq(l->db));
+        acks_print(&l->acks, firn_durable_seq(l->o.db));
     return code;
 }
 
@@ -222,7 +222,7 @@ static int load_run(load *l)
     catch_signals();
     int code = open_input(l); /* before the store: a wrong name makes no empty store */
     if (code == EXIT_DONE)
-        code = open_to_write(l->path, &l->options, &l->db);
+        code = open_to_write(l->path, &l->wish, &l->o);
     if (code != EXIT_DONE)
         goto done;
     output_init(&l->out, STDOUT_FILENO, "standard output");
@@ -243,7 +243,7 @@ static int load_run(load *l)
         l->out.sys_errno = EPIPE; /* told */
     }
     output_finish(&l->out);
-    code = open_close(l->path, l->db, code);
+    code = open_close(&l->o, code);
     if (code == EXIT_DONE)
         tell_result(l);
 done:
@@ -261,13 +261,14 @@ static int run(const verb *v, int argc, char **argv)
         {"durability", required_argument, NULL, 'd'},
         {"ack", no_argument, NULL, 'a'},
         {"skip", required_argument, NULL, 's'},
-        {"no-create", no_argument, NULL, 'n'},
-        {"set", required_argument, NULL, 'S'},
+        OPEN_NO_CREATE,
+        OPEN_BUCKET,
+        OPEN_SET,
         {0},
     };
     load l = {.batch_lines = 1000, .fd = -1};
-    int c;
-    firn_options_init(&l.options);
+    int c, code;
+    open_wish_init(&l.wish, true);
     while ((c = args_next(v, argc, argv, "", longs)) != -1) {
         bool good = true;
         firn_error error = {0};
@@ -276,7 +277,7 @@ static int run(const verb *v, int argc, char **argv)
             good = args_number(v, "--batch", optarg, 1, 10000000, &l.batch_lines);
             break;
         case 'd':
-            good = firn_options_set(&l.options, "durability", optarg, &error) == FIRN_OK;
+            good = firn_options_set(&l.wish.options, "durability", optarg, &error) == FIRN_OK;
             if (!good)
                 fail_usage(v, "--durability takes sync, batch or none, not \"%s\"", optarg);
             break;
@@ -286,14 +287,10 @@ static int run(const verb *v, int argc, char **argv)
         case 's':
             good = args_number(v, "--skip", optarg, 0, UINT64_MAX - 1, &l.skip);
             break;
-        case 'n':
-            l.options.create_if_missing = false;
-            break;
-        case 'S':
-            good = open_set(v, &l.options, optarg);
-            break;
         default:
-            return args_stop(c);
+            code = open_take(v, &l.wish, c);
+            if (code != -1)
+                return code;
         }
         if (!good)
             return EXIT_USAGE;
@@ -311,7 +308,8 @@ const verb verb_load = {
     .summary = "store lines of text",
     .help =
         "Reads lines KEY<TAB>VALUE from FILE, or from standard input, and stores them in batches.\n"
-        "The store is made when it is not there. Keys and values may hold the escapes\n"
+        "The store and the bucket are made when they are not there. Keys and values may hold the "
+        "escapes\n"
         "\\t \\n \\r \\\\ and \\xHH; `firn dump` writes the same form.\n"
         "\n"
         "options:\n"
@@ -323,15 +321,15 @@ const verb verb_load = {
         "                      none: synced at the end\n"
         "  --ack               print `ack N` when the first N lines of the input are durable\n"
         "  --skip N            pass over the first N lines, to go on after a stop\n"
-        "  --no-create         fail when the store is not there\n"
-        "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-        "\n"
+        "  --no-create         fail when the store or the bucket is not there\n" OPEN_BUCKET_HELP
+            OPEN_SET_HELP "\n"
         "A wrong line ends the load with exit code 3, the line's number, and how many lines are\n"
         "stored; all lines before it are. An interrupt ends it the same way, with 130.\n"
         "\n"
         "examples:\n"
         "  printf 'grape\\tblue\\npear\\tgreen\\n' | firn load fruits\n"
         "  firn load packages packages.tsv --batch 200 --ack\n"
-        "  firn load packages packages.tsv --skip 41200\n",
+        "  firn load packages packages.tsv --skip 41200\n"
+        "  firn load fruits vegetables.tsv --bucket vegetables\n",
     .run = run,
 };

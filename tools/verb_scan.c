@@ -18,7 +18,7 @@
 
 typedef struct scan {
     const char *path;
-    firn_options options;
+    open_wish wish;
     bounds bounds;
     bool keys_only, json;
     const char *format; /* dump */
@@ -59,31 +59,41 @@ static int count_element(void *ctx, firn_slice key, firn_slice value)
     return EXIT_DONE;
 }
 
-/* A dump lacks what is in other buckets, as load could put it into the default one only. */
+/* A dump has one bucket, since load puts all lines into one. */
 static void tell_left_out(void *ctx, const engine_bucket *b)
 {
-    char text[sizeof "bucket 255,  is not in the dump" + 255];
-    (void)ctx;
+    char text[sizeof "bucket 32767, , is not in the dump" + sizeof(open_shown)];
     if (b->bucket == 0)
         return;
-    snprintf(text, sizeof text, "bucket %u, %.*s, is not in the dump", b->bucket, (int)b->name.size,
-             (const char *)b->name.data);
+    snprintf(text, sizeof text, "bucket %u, %s, is not in the dump", b->bucket,
+             open_show(b->name).s);
     tell_warning(text);
+    *(bool *)ctx = true;
+}
+
+static int tell_all_left_out(const opened *o)
+{
+    bool any = false;
+    firn_error error = {0};
+    int rc = engine_buckets(o->store, tell_left_out, &any, &error);
+    if (any)
+        tell_hint("`firn dump DB --bucket NAME` prints a bucket");
+    return rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, o->path);
 }
 
 /* Walks the range of the store at s->path. */
 static int walk(scan *s, bounds_fn fn)
 {
-    firn *db = NULL;
-    int code = open_to_look(s->path, &s->options, &db);
+    opened o;
+    int code = open_to_look(s->path, &s->wish, &o);
     if (code != EXIT_DONE)
         return code;
-    code = bounds_walk(&s->bounds, db, s->path, fn, s);
-    firn_error error = {0};
-    int rc = s->whole ? engine_buckets(db, tell_left_out, NULL, &error) : FIRN_OK;
-    if (rc != FIRN_OK && code == EXIT_DONE)
-        code = fail(rc, &error, s->path);
-    return open_close(s->path, db, code);
+    code = bounds_walk(&s->bounds, o.db, s->path, fn, s);
+    if (s->whole && o.db == o.store) {
+        int left_out_code = tell_all_left_out(&o);
+        code = code == EXIT_DONE ? left_out_code : code;
+    }
+    return open_close(&o, code);
 }
 
 /* Walks and prints to `fd`. A failure of the output is told once, and a reader that went away is
@@ -122,9 +132,6 @@ static int take_option(const verb *v, scan *s, int c)
     case 'o':
         s->target = optarg;
         break;
-    case 'S':
-        good = open_set(v, &s->options, optarg);
-        break;
     case 'f':
     case 't':
     case 'p':
@@ -132,7 +139,7 @@ static int take_option(const verb *v, scan *s, int c)
         good = bounds_take(v, &s->bounds, c, optarg);
         break;
     default:
-        return args_stop(c);
+        return open_take(v, &s->wish, c);
     }
     return good ? -1 : EXIT_USAGE;
 }
@@ -142,7 +149,7 @@ static int take_arguments(const verb *v, scan *s, int argc, char **argv, const s
 {
     int c;
     *s = (scan){0};
-    firn_options_init(&s->options);
+    open_wish_init(&s->wish, false);
     bounds_init(&s->bounds);
     while ((c = args_next(v, argc, argv, "o:", longs)) != -1) {
         int code = take_option(v, s, c);
@@ -165,8 +172,6 @@ static int take_arguments(const verb *v, scan *s, int argc, char **argv, const s
     "  --prefix P          only keys that begin with P\n"                                          \
     "  --limit N           at most N\n"
 
-#define SET_HELP "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-
 /* ---- scan ---- */
 
 static int run_scan(const verb *v, int argc, char **argv)
@@ -175,7 +180,8 @@ static int run_scan(const verb *v, int argc, char **argv)
                                           {"reverse", no_argument, NULL, 'R'},
                                           {"keys", no_argument, NULL, 'k'},
                                           {"json", no_argument, NULL, 'j'},
-                                          {"set", required_argument, NULL, 'S'},
+                                          OPEN_BUCKET,
+                                          OPEN_SET,
                                           {0}};
     scan s;
     int code = take_arguments(v, &s, argc, argv, longs);
@@ -197,7 +203,7 @@ const verb verb_scan = {
             "options:\n" BOUNDS_HELP "  --reverse           from the last key to the first\n"
             "  --keys              keys only\n"
             "  --json              an object a line, for programs; bytes beyond ASCII as "
-            "\\u00XX\n" SET_HELP "\n"
+            "\\u00XX\n" OPEN_BUCKET_HELP OPEN_SET_HELP "\n"
             "examples:\n"
             "  firn scan fruits --from grape --limit 10\n"
             "  firn scan photos --prefix 2026/ --keys\n"
@@ -209,17 +215,17 @@ const verb verb_scan = {
 
 static int estimate(scan *s)
 {
-    firn *db = NULL;
+    opened o;
     firn_error error = {0};
     firn_slice from = bounds_from(&s->bounds), to = bounds_to(&s->bounds);
     firn_range range = {from.data ? &from : NULL, to.data ? &to : NULL, 0};
-    int code = open_to_look(s->path, &s->options, &db);
+    int code = open_to_look(s->path, &s->wish, &o);
     if (code != EXIT_DONE)
         return code;
-    int rc = firn_estimate(db, &range, &s->bytes, &s->count, &error);
+    int rc = firn_estimate(o.db, &range, &s->bytes, &s->count, &error);
     if (rc != FIRN_OK)
         code = fail(rc, &error, s->path);
-    return open_close(s->path, db, code);
+    return open_close(&o, code);
 }
 
 static void print_count(scan *s)
@@ -239,7 +245,8 @@ static int run_count(const verb *v, int argc, char **argv)
     static const struct option longs[] = {BOUNDS_LONGS,
                                           {"about", no_argument, NULL, 'A'},
                                           {"json", no_argument, NULL, 'j'},
-                                          {"set", required_argument, NULL, 'S'},
+                                          OPEN_BUCKET,
+                                          OPEN_SET,
                                           {0}};
     scan s;
     int code = take_arguments(v, &s, argc, argv, longs);
@@ -270,7 +277,7 @@ const verb verb_count = {
         "options:\n" BOUNDS_HELP
         "  --about             about how many, and how many bytes they take, without looking at "
         "each\n"
-        "  --json              an object, for programs\n" SET_HELP "\n"
+        "  --json              an object, for programs\n" OPEN_BUCKET_HELP OPEN_SET_HELP "\n"
         "examples:\n"
         "  firn count fruits\n"
         "  firn count photos --prefix 2026/\n",
@@ -320,7 +327,8 @@ static int run_dump(const verb *v, int argc, char **argv)
 {
     static const struct option longs[] = {{"format", required_argument, NULL, 'F'},
                                           {"output", required_argument, NULL, 'o'},
-                                          {"set", required_argument, NULL, 'S'},
+                                          OPEN_BUCKET,
+                                          OPEN_SET,
                                           {0}};
     scan s;
     int code = take_arguments(v, &s, argc, argv, longs);
@@ -334,22 +342,25 @@ static int run_dump(const verb *v, int argc, char **argv)
 
 const verb verb_dump = {
     .name = "dump",
-    .usage = "DB [-o FILE] [--format tsv]",
+    .usage = "DB [-o FILE] [--format tsv] [--bucket NAME]",
     .summary = "print everything, as load takes it",
     .help = "Prints all keys and values in the order of the keys, as lines KEY<TAB>VALUE with "
             "escapes,\n"
             "which `firn load` takes. The dump shows the store as it was when the dump began, also "
             "while\n"
-            "another process writes. It has the keys of the default bucket; a warning names each "
-            "other one.\n"
+            "another process writes. It has the keys of one bucket, the default one without "
+            "--bucket; a warning\n"
+            "names each other one then.\n"
             "\n"
             "options:\n"
             "  -o, --output FILE   write to FILE, which is replaced when the dump is complete and "
             "durable;\n"
             "                      a link of that name is replaced, not followed\n"
-            "  --format tsv        the format; tsv is the only one\n" SET_HELP "\n"
+            "  --format tsv        the format; tsv is the only one\n" OPEN_BUCKET_HELP OPEN_SET_HELP
+            "\n"
             "examples:\n"
             "  firn dump fruits > fruits.tsv\n"
-            "  firn dump old | firn load new\n",
+            "  firn dump old | firn load new\n"
+            "  firn dump old --bucket users | firn load new --bucket users\n",
     .run = run_dump,
 };

@@ -215,37 +215,34 @@ static void print_table(output *out, const char *path, const firn_stats *s,
 
 static int run(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"json", no_argument, NULL, 'j'}, {"set", required_argument, NULL, 'S'}, {0}};
-    firn_options options;
+    static const struct option longs[] = {{"json", no_argument, NULL, 'j'}, OPEN_SET, {0}};
+    open_wish wish;
+    opened o;
     firn_stats stats = {.size = sizeof stats};
     firn_error error = {0};
-    firn *db = NULL;
     shown_list buckets = {0};
     output out;
     bool json = false;
-    int c;
-    firn_options_init(&options);
+    int c, code;
+    open_wish_init(&wish, false);
     while ((c = args_next(v, argc, argv, "", longs)) != -1) {
         if (c == 'j')
             json = true;
-        else if (c != 'S')
-            return args_stop(c);
-        else if (!open_set(v, &options, optarg))
-            return EXIT_USAGE;
+        else if ((code = open_take(v, &wish, c)) != -1)
+            return code;
     }
     if (!args_count(v, argc, 1, 1))
         return EXIT_USAGE;
     const char *path = argv[optind];
-    int code = open_to_look(path, &options, &db);
+    code = open_to_look(path, &wish, &o);
     if (code != EXIT_DONE)
         return code;
-    int rc = firn_get_stats(db, &stats, &error);
+    int rc = firn_get_stats(o.db, &stats, &error);
     if (rc == FIRN_OK)
-        rc = engine_buckets(db, keep_bucket, &buckets, &error);
+        rc = engine_buckets(o.db, keep_bucket, &buckets, &error);
     if (rc == FIRN_OK && buckets.status != FIRN_OK)
         rc = error_no_memory(&error);
-    code = open_close(path, db, rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path));
+    code = open_close(&o, rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path));
     if (code == EXIT_DONE) {
         output_init(&out, STDOUT_FILENO, "standard output");
         if (json)
@@ -272,9 +269,7 @@ const verb verb_stat = {
         "figures that it asks for itself.\n"
         "\n"
         "options:\n"
-        "  --json              one object, for programs; sizes in bytes\n"
-        "  --set NAME=VALUE    an option of the store, such as memory=64MiB\n"
-        "\n"
+        "  --json              one object, for programs; sizes in bytes\n" OPEN_SET_HELP "\n"
         "examples:\n"
         "  firn stat packages\n"
         "  firn stat packages --json\n",

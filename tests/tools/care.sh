@@ -219,7 +219,7 @@ fi
 # ---- Options are refused before anything is touched ----
 for set in memory=12 memory=65TiB segment_bytes=1 segment_bytes=2GiB table_bytes=1 filter_bits=65 batch_ms=0 batch_ms=60001 \
     batch_writes=0 durability=often read_only=maybe nothing=1; do
-    for verb in "get $DB a" "put $T/fresh a b" "del $DB a" "scan $DB" "count $DB" "dump $DB" "stat $DB" "flush $DB" "compact $DB" \
+    for verb in "get $DB a" "put $T/fresh a b" "del $DB a" "scan $DB" "count $DB" "dump $DB" "buckets $DB" "stat $DB" "flush $DB" "compact $DB" \
         "repair $DB" "load $T/fresh $T/in.tsv"; do
         # shellcheck disable=SC2086
         run 2 "firn ${verb%% *} --set $set is a wrong use" "$FIRN" $verb --set $set

@@ -34,8 +34,10 @@ has err "65,535"
 run 0 "a key at the limit" "$FIRN" put "$T/long" "$(printf '%065535d' 0)" v
 
 # 3: input and output
-for verb in "get $T/none a" "scan $T/none" "count $T/none" "dump $T/none" "stat $T/none" "wal $T/none" \
-    "check $T/none" "repair $T/none" "del $T/none a" "put $T/none a b --no-create" "load $T/none $T/in.tsv --no-create"; do
+for verb in "get $T/none a" "get $T/none a --bucket b" "scan $T/none" "count $T/none" "dump $T/none" "buckets $T/none" \
+    "drop $T/none b --yes" "stat $T/none" "wal $T/none" \
+    "check $T/none" "repair $T/none" "del $T/none a" "put $T/none a b --no-create" \
+    "put $T/none a b --no-create --bucket b" "load $T/none $T/in.tsv --no-create"; do
     # shellcheck disable=SC2086 # the words of the command
     run 3 "firn ${verb%% *} on a missing folder" "$FIRN" $verb
     has err "$T/none"

@@ -9,20 +9,12 @@ firn_test(tools waits unit)
 function(firn_script topic label)
     add_test(NAME tools.${topic} COMMAND sh ${PROJECT_SOURCE_DIR}/tests/tools/${topic}.sh ${ARGN})
     set_tests_properties(tools.${topic} PROPERTIES LABELS ${label} TIMEOUT 600
-                         ENVIRONMENT "FIRN=$<TARGET_FILE:firn_command>;PTY=$<TARGET_FILE:firn_pty>;BUCKETS=$<TARGET_FILE:firn_buckets>")
+                         ENVIRONMENT "FIRN=$<TARGET_FILE:firn_command>;PTY=$<TARGET_FILE:firn_pty>")
 endfunction()
 
 # Runs a command on a terminal.
 add_executable(firn_pty ${CMAKE_CURRENT_LIST_DIR}/pty.c)
 target_link_libraries(firn_pty PRIVATE firn_options)
-
-# Makes a store with buckets, which no verb does.
-add_executable(firn_buckets ${CMAKE_CURRENT_LIST_DIR}/buckets.c)
-foreach(seen IN LISTS FIRN_ROOMS)
-    target_include_directories(firn_buckets PRIVATE ${PROJECT_SOURCE_DIR}/${seen}/include)
-endforeach()
-firn_see_inside(firn_buckets engine)
-target_link_libraries(firn_buckets PRIVATE firn_engine)
 
 firn_script(verbs unit)
 firn_script(buckets unit)

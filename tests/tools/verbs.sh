@@ -7,7 +7,7 @@ has out "load"
 run 0 "--help does too" "$FIRN" --help
 run 0 "version prints a version" "$FIRN" version
 has out "firn "
-for verb in load get put del scan count dump stat wal check repair lost flush compact destroy version help; do
+for verb in load get put del scan count dump buckets stat wal check repair lost flush compact drop destroy version help; do
     run 0 "firn $verb --help explains" "$FIRN" $verb --help
     has out "usage: firn $verb"
     cp "$T/out" "$T/help"
@@ -94,8 +94,9 @@ has out "clean"
 # What only looks changes nothing, not even a time stamp, beside a writer and without one.
 looks() {
     picture "$1" >"$T/before"
-    for verb in "get $1 a" "scan $1" "count $1" "dump $1" "stat $1" "wal $1" "check $1" \
-        "scan $1 --json" "count $1 --json" "stat $1 --json" "wal $1 --json" "check $1 --json" "lost $1" "lost $1 --json"; do
+    for verb in "get $1 a" "scan $1" "count $1" "dump $1" "buckets $1" "stat $1" "wal $1" "check $1" \
+        "scan $1 --json" "count $1 --json" "buckets $1 --json" "stat $1 --json" \
+        "wal $1 --json" "check $1 --json" "lost $1" "lost $1 --json"; do
         # shellcheck disable=SC2086 # the words of the command
         "$FIRN" $verb >/dev/null 2>"$T/err"
         code=$?
@@ -114,7 +115,7 @@ printf 'live\t1\n' >&3
 read -r _ <&4
 # The log proves its last sync by itself once it is idle: looking must not disturb that, nor be blamed for it.
 is "a reader sees what a live writer has stored" "$("$FIRN" get "$D2" live)" 1
-for verb in "scan $D2" "count $D2" "dump $D2" "stat $D2" "wal $D2"; do
+for verb in "scan $D2" "count $D2" "dump $D2" "buckets $D2" "stat $D2" "wal $D2"; do
     # shellcheck disable=SC2086
     run 0 "firn ${verb%% *} works beside a writer" "$FIRN" $verb
 done
