@@ -1,16 +1,15 @@
 /* skiplist_arena: memory for leaves and nodes, in chunks that live as long as the memtable (M6).
  *
- * Chunks double from 4 KiB, so that memtables of many small buckets are cheap, to 4 MiB, so that a large one lies
- * on huge pages. A reservation for more, of a large batch, is one chunk as large as that takes,
- * filled a window of 4 MiB at a time. A chunk ahead of `current`, or what is behind the window, is
- * address space only: its pages come with the first touch, unless it is from the pool. Writer only,
- * but for used_bytes.
+ * Chunks double from 4 KiB, so that memtables of many small buckets are cheap, to 4 MiB, so that a
+ * large one lies on huge pages. A reservation for more, of a large batch, is one chunk as large as
+ * that takes, filled a window of 4 MiB at a time. A chunk ahead of `current`, or what is behind the
+ * window, is address space only: its pages come with the first touch, unless it is from the pool.
+ * Writer only, but for used_bytes.
  *
  * Why a reservation holds: a window with r free bytes serves floor(r / ARENA_SPLIT_BYTES) whole
  * splits, and a split that begins in one window and ends in the next takes no more from the next
  * than a whole one would. So the sum of the floors is a lower bound of the splits that all windows
- * can serve.
- */
+ * can serve. */
 #include "skiplist.h"
 
 #include <assert.h>

@@ -78,8 +78,8 @@ static int open_runs(firn_iter *it, const view *w, walk *out)
 }
 
 /* The tree as it is now, up to the newest number or the snapshot's, in place of what the iterator
- * reads so far. FIRN_NO_MEMORY, FIRN_DROPPED: it goes on reading that. The view comes first, then the number, as
- * in read.c. */
+ * reads so far. FIRN_NO_MEMORY, FIRN_DROPPED: it goes on reading that. The view comes first, then
+ * the number, as in read.c. */
 static int open_now(firn_iter *it, const firn_snapshot *snapshot)
 {
     view *now = tree_view(it->tree);

@@ -74,13 +74,7 @@ int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_err
  * is dropped behind it. */
 static int check_buckets(store *db, const firn_batch *batch, firn_error *err)
 {
-    firn_slice entries = batch_payload(batch);
-    bool all = true;
-    mutex_lock(&db->state_mu);
-    for (size_t at = 0; all && at < entries.size; at += entry_bytes(entries.data + at))
-        all = store_tree(db, entry_bucket(entries.data + at)) != NULL;
-    mutex_unlock(&db->state_mu);
-    if (all)
+    if (store_has_buckets(db, batch_payload(batch)))
         return FIRN_OK;
     error_set(err, FIRN_DROPPED, "the batch has an operation for a bucket that has been dropped");
     error_hint(err, "build the batch again without it");

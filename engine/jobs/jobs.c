@@ -128,7 +128,8 @@ static int next_of(store *db, tree *t, bool calm, job *out, uint64_t free_now, f
     return rc;
 }
 
-/* The first tree behind `t` (NULL: of all) in which jobs may begin; it stays while jobs_mu is held. */
+/* The first tree behind `t` (NULL: of all) in which jobs may begin. It stays while jobs_mu is held.
+ */
 static tree *tree_behind(store *db, const tree *t) REQUIRES(db->jobs_mu)
 {
     mutex_lock(&db->state_mu);

@@ -119,9 +119,9 @@ static void note_changed(store *db, unsigned bucket, tree **changed) REQUIRES(db
     *changed = t;
 }
 
-/* The versions that an edit makes of the present ones, of the trees that it changes. An edit that makes no version of a store is
- * not written: opening would refuse the manifest. Another process may have changed what a merge
- * has read. */
+/* The versions that an edit makes of the present ones, of the trees that it changes. An edit that
+ * makes no version of a store is not written: opening would refuse the manifest. Another process
+ * may have changed what a merge has read. */
 static int make_versions(store *db, const edit *e, tree **changed, firn_error *err)
     REQUIRES(db->manifest_mu)
 {

@@ -172,7 +172,7 @@ int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error
     patience p = {0};
     patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
     mutex_lock(&db->state_mu);
-    bool taken = find(db, name) != NULL; /* by now: nobody else makes one while we hold this */
+    bool taken = find(db, name) != NULL; /* by now: no other call makes one while we hold this */
     mutex_unlock(&db->state_mu);
     int rc = FIRN_OK, commit = FIRN_OK;
     if (!taken)

@@ -152,6 +152,16 @@ static int begin_part(store *db, mem *m, uint16_t bucket)
     return t ? mem_add_part(m, bucket, slice_of(prefix, size)) : FIRN_OK;
 }
 
+bool store_has_buckets(store *db, firn_slice entries)
+{
+    bool all = true;
+    mutex_lock(&db->state_mu);
+    for (size_t at = 0; all && at < entries.size; at += entry_bytes(entries.data + at))
+        all = store_tree(db, entry_bucket(entries.data + at)) != NULL;
+    mutex_unlock(&db->state_mu);
+    return all;
+}
+
 int store_reserve_entries(store *db, mem *m, firn_slice entries, uint32_t count)
 {
     size_t at = 0;

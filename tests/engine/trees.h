@@ -35,7 +35,7 @@ void trees_find(firn *db, tree *trees[TREES]);
 tree *trees_get(firn *db, const char *name);
 /* The same; the bucket is made. */
 tree *trees_new(firn *db, const char *name);
-/* Drops a bucket that nobody has a handle of. */
+/* Drops a bucket, and closes the only handle of it. */
 void trees_drop(tree *t);
 /* Each by itself. */
 void trees_compact(scenario *s);

@@ -107,8 +107,8 @@ static inline firn_slice entry_value(const uint8_t *p)
 
 /* Decodes the entry at p with `available` bytes behind it. FIRN_OK and *used, FIRN_DAMAGED when a
  * length does not fit or a rule is broken (a delete with a value, kind 0), FIRN_UNSUPPORTED for
- * kinds that this version does not know. Which buckets there are, the engine knows. The slices point
- * into p. */
+ * kinds that this version does not know. Which buckets there are, the engine knows. The slices
+ * point into p. */
 int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used);
 
 /* Checks that `payload` is exactly `count` well-formed entries. */

@@ -162,8 +162,8 @@ FIRN_API int firn_close(firn *db, firn_error *error);
  * batch may write to several buckets, and happens in all of them or in none; a snapshot shows all
  * of them at one moment, and a bucket that was made later as empty.
  *
- * Names have 1 to 63 bytes, any but NUL. Handles of one bucket are counted, and are one and the same
- * pointer: each is given back with firn_close. The last one's close is FIRN_INVALID, and frees
+ * Names have 1 to 63 bytes, any but NUL. Handles of one bucket are counted, and are one and the
+ * same pointer: each is given back with firn_close. The last one's close is FIRN_INVALID, and frees
  * nothing, while iterators of the bucket are out. The store's own is closed behind all others. */
 typedef struct firn_bucket_options {
     size_t size;          /* set by firn_bucket_options_init; see "Options" */
@@ -178,8 +178,8 @@ FIRN_API void firn_bucket_options_init_sized(firn_bucket_options *options, size_
 /* A handle of the bucket called `name` in the store of `db`. `options` NULL: defaults. One that is
  * made is durable when this returns. FIRN_NOT_FOUND; FIRN_INVALID (a name of the wrong length; it
  * is there, and error_if_exists is set); FIRN_READ_ONLY; FIRN_TOO_LARGE (the store has given out
- * all of its numbers for buckets: it has 32,767 of them, and never uses one again); FIRN_NO_SPACE and
- * FIRN_NO_MEMORY (nothing happened); FIRN_IO, FIRN_POISONED. */
+ * all of its numbers for buckets: it has 32,767 of them, and never uses one again); FIRN_NO_SPACE
+ * and FIRN_NO_MEMORY (nothing happened); FIRN_IO, FIRN_POISONED. */
 FIRN_API int firn_bucket_open(firn *db, const char *name, const firn_bucket_options *options,
                               firn **out, firn_error *error);
 /* Ends the handle's bucket and all that is in it, for good: durable when it returns, and then its
@@ -218,9 +218,10 @@ FIRN_API int firn_put(firn *db, const void *key, size_t key_size, const void *va
 FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
                          const firn_write_options *options, firn_error *error);
 /* All operations of the batch, in their order, or none; those that name no bucket, in that of the
- * handle. An empty batch is FIRN_OK. *seq (may be NULL) is the number of the last operation. The batch is not changed. A batch may have 300,000
- * operations, and with more than 12 MB of firn_options.memory one for every 48 bytes of that, since
- * all of it is indexed in memory before any of it is visible. With more, it is FIRN_TOO_LARGE. */
+ * handle. An empty batch is FIRN_OK. *seq (may be NULL) is the number of the last operation. The
+ * batch is not changed. A batch may have 300,000 operations, and with more than 12 MB of
+ * firn_options.memory one for every 48 bytes of that, since all of it is indexed in memory before
+ * any of it is visible. With more, it is FIRN_TOO_LARGE. */
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
                         uint64_t *seq, firn_error *error);
 
@@ -235,9 +236,9 @@ typedef struct firn_op {
 } firn_op;
 /* Adds operations behind those of the batch, all or none; both copy what they are given. A batch
  * keeps no handle, but which buckets of which store it is for: to be written with a handle of that
- * store, as long as they are there. FIRN_INVALID (a kind that does not exist; a delete with a value;
- * buckets of two stores; a pointer that is NULL with a size), FIRN_TOO_LARGE, FIRN_NO_MEMORY,
- * FIRN_DROPPED. The error's offset is the place of the operation in `ops`. */
+ * store, as long as they are there. FIRN_INVALID (a kind that does not exist; a delete with a
+ * value; buckets of two stores; a pointer that is NULL with a size), FIRN_TOO_LARGE,
+ * FIRN_NO_MEMORY, FIRN_DROPPED. The error's offset is the place of the operation in `ops`. */
 FIRN_API int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_error *error);
 
 /* Makes all writes so far durable. */

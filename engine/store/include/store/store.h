@@ -290,6 +290,8 @@ static inline tree *store_tree(const store *db, unsigned bucket)
 {
     return bucket < db->tree_room ? db->trees[bucket] : NULL;
 }
+/* Are all buckets of these entries, of a batch, there? Any thread. */
+bool store_has_buckets(store *db, firn_slice entries);
 /* A tree that is the last one by its number. FIRN_NO_MEMORY. */
 int store_list_tree(store *db, tree *t) REQUIRES(db->manifest_mu) REQUIRES(db->state_mu);
 void store_unlist_tree(store *db, tree *t) REQUIRES(db->manifest_mu) REQUIRES(db->state_mu);
