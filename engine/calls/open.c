@@ -432,7 +432,7 @@ static int make_trees(store *db, const manifest_state *s, firn_error *err)
         tree *t = &db->main;
         const bucket_state *b = i ? &s->buckets[i - 1] : NULL;
         if (b)
-            rc = tree_new(db, b->bucket, slice_of(b->name.bytes, b->name.size), &t);
+            rc = tree_new(db, b->bucket, slice_of(b->name.bytes, b->name.size), &b->form, &t);
         mutex_lock(&db->manifest_mu);
         mutex_lock(&db->state_mu);
         if (rc == FIRN_OK)

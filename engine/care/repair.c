@@ -506,10 +506,12 @@ static int add_bucket(const repair *r, manifest_state *s, const edit *e, uint16_
     const bucket_state *listed = find_bucket(r, bucket);
     char name[TREE_NAME_MAX + 1];
     version *v = NULL;
+    static const bucket_form unknown = {FIRN_AS_STORE, FIRN_AS_STORE};
+    const bucket_form *form = listed ? &listed->form : &unknown;
     firn_slice called = listed ? slice_of(listed->name.bytes, listed->name.size)
                                : slice_of(name, make_name(r, bucket, name));
     int rc = version_of_parts(r, e, bucket, &v);
-    if (rc == FIRN_OK && manifest_state_add(s, bucket, called, v) != FIRN_OK)
+    if (rc == FIRN_OK && manifest_state_add(s, bucket, called, form, v) != FIRN_OK)
         rc = error_no_memory(r->err);
     version_unref(v);
     if (s->bucket_limit <= bucket)

@@ -15,9 +15,9 @@
 
 enum { CHARGE_EVERY = 256, CHARGE_BYTES = 64 << 10 };
 
-static sst_compression compression_of(const store *db, unsigned lvl)
+static sst_compression compression_of(bucket_form f, unsigned lvl)
 {
-    switch (db->options.compression) {
+    switch ((firn_compression)f.compression) {
     case FIRN_COMPRESSION_NONE:
         return SST_COMPRESSION_NONE;
     case FIRN_COMPRESSION_LZ4:
@@ -39,8 +39,9 @@ static int start_table(build *b, firn_error *err)
 {
     sst_writer_options o;
     sst_writer_options_init(&o);
-    o.filter_bits_per_key = b->db->options.filter_bits;
-    o.compression = compression_of(b->db, b->level);
+    bucket_form form = store_form(b->db, b->bucket);
+    o.filter_bits_per_key = form.filter_bits;
+    o.compression = compression_of(form, b->level);
     o.store_id[0] = b->db->env.store_id[0];
     o.store_id[1] = b->db->env.store_id[1];
     o.table_no = b->writer_no = store_next_file_no(b->db);

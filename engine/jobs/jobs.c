@@ -100,6 +100,14 @@ static int no_room(const store *db, const job *j, uint64_t free_now, firn_error 
     return FIRN_NO_SPACE;
 }
 
+/* A bucket may be compressed in another way than the store. */
+static schedule_rules rules_of(const tree *t)
+{
+    schedule_rules r = t->store->rules;
+    r.plain_levels = options_plain_levels(store_form(t->store, t->bucket).compression);
+    return r;
+}
+
 /* What is due in one tree. free_now: what there is room for. */
 static int next_of(store *db, tree *t, bool calm, job *out, uint64_t free_now, firn_error *err)
     REQUIRES(db->jobs_mu)
@@ -110,7 +118,8 @@ static int next_of(store *db, tree *t, bool calm, job *out, uint64_t free_now, f
     int rc = look_around(db, t, out->version, 0, &s);
     if (rc == FIRN_OK) {
         s.state.free_bytes = free_now;
-        rc = schedule_find(&db->rules, &s.state, calm, &out->what);
+        schedule_rules rules = rules_of(t);
+        rc = schedule_find(&rules, &s.state, calm, &out->what);
     }
     if (rc == FIRN_NO_SPACE && db->jobs)
         rc = FIRN_NOT_FOUND; /* when what runs has ended, there may be room */
@@ -219,7 +228,8 @@ static int ask_once(store *db, tree *t, schedule_request *q, job *out) REQUIRES(
     int rc = look_around(db, t, out->version, out->ticket, &s);
     if (rc == FIRN_OK) {
         s.state.free_bytes = free_bytes(db);
-        rc = schedule_range(&db->rules, &s.state, q, &out->what);
+        schedule_rules rules = rules_of(t);
+        rc = schedule_range(&rules, &s.state, q, &out->what);
     }
     sight_release(&s);
     out->waits = rc == FIRN_END;

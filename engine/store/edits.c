@@ -32,8 +32,8 @@ static int take_state(store *db, manifest_state *s) REQUIRES(db->manifest_mu)
             s->version = v->version;
             version_ref(s->version);
         } else {
-            rc =
-                manifest_state_add(s, t->bucket, slice_of(t->name.bytes, t->name.size), v->version);
+            rc = manifest_state_add(s, t->bucket, slice_of(t->name.bytes, t->name.size), &t->form,
+                                    v->version);
         }
         view_unref(v);
     }
@@ -220,7 +220,7 @@ int store_commit_held(store *db, edit *e, mem *flushed, firn_error *later, firn_
         rc = make_versions(db, e, &changed, err);
     if (rc == FIRN_OK)
         rc = write_edit(db, e, flushed, changed, err);
-    if (rc == FIRN_OK && !e->create && !e->drop)
+    if (rc == FIRN_OK && !e->create && !e->drop && !e->reform)
         later->status = renew_manifest(db, later); /* the edit stands, whatever becomes of it */
     store_note_manifest(db);
     forget_changed(changed);

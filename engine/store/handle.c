@@ -20,6 +20,7 @@ static void init_handle(store *db, const engine_config *config)
     readers_init(&db->readers);
     db->readers.waits = &db->waits;
     db->main.store = db;
+    db->main.form = (bucket_form){FIRN_AS_STORE, FIRN_AS_STORE};
     atomic_init(&db->bucket_limit, 1);
     mutex_init(&db->state_mu);
     mutex_init(&db->manifest_mu);

@@ -102,6 +102,25 @@ static int put_bucket(buf *b, uint16_t bucket, const bucket_name *name)
     return put_item(b, TAG_CREATE_BUCKET, numbers, 2, strings, 2);
 }
 
+static uint64_t form_number(uint32_t choice)
+{
+    return choice == FIRN_AS_STORE ? 0 : choice + UINT64_C(1);
+}
+
+static int put_form(buf *b, uint16_t bucket, const bucket_form *f)
+{
+    const uint64_t numbers[] = {bucket, form_number(f->compression), form_number(f->filter_bits)};
+    return put_item(b, TAG_BUCKET_FORM, numbers, 3, NULL, 0);
+}
+
+/* A bucket that begins to be. Only a form of its own is written. */
+static int put_new_bucket(buf *b, uint16_t bucket, const bucket_name *name, const bucket_form *f)
+{
+    int rc = put_bucket(b, bucket, name);
+    bool own = f->compression != FIRN_AS_STORE || f->filter_bits != FIRN_AS_STORE;
+    return rc == FIRN_OK && own ? put_form(b, bucket, f) : rc;
+}
+
 static int put_edit(buf *b, const edit *e)
 {
     int rc = FIRN_OK;
@@ -112,7 +131,9 @@ static int put_edit(buf *b, const edit *e)
     if (rc == FIRN_OK && e->next_file_no)
         rc = put_item(b, TAG_NEXT_FILE, &e->next_file_no, 1, NULL, 0);
     if (rc == FIRN_OK && e->create)
-        rc = put_bucket(b, e->create->bucket, &e->create->name);
+        rc = put_new_bucket(b, e->create->bucket, &e->create->name, &e->create->form);
+    if (rc == FIRN_OK && e->reform)
+        rc = put_form(b, e->reform->bucket, &e->form);
     if (rc == FIRN_OK && e->drop) {
         const uint64_t bucket = e->drop->bucket;
         rc = put_item(b, TAG_DROP_BUCKET, &bucket, 1, NULL, 0);
@@ -166,7 +187,7 @@ static int encode_state(buf *b, const manifest_state *s, uint64_t salt)
         rc = put_edit(b, &e);
     const uint64_t limit = s->bucket_limit;
     for (size_t i = 0; rc == FIRN_OK && i < s->bucket_count; i++)
-        rc = put_bucket(b, s->buckets[i].bucket, &s->buckets[i].name);
+        rc = put_new_bucket(b, s->buckets[i].bucket, &s->buckets[i].name, &s->buckets[i].form);
     if (rc == FIRN_OK &&
         limit > 1) /* a store that never had another one is as old firn writes it */
         rc = put_item(b, TAG_BUCKET_LIMIT, &limit, 1, NULL, 0);

@@ -44,6 +44,9 @@ enum manifest_tag {
     TAG_DROP_BUCKET = 7,  /* number: it and its tables are gone */
     TAG_BUCKET_LIMIT = 8, /* numbers of buckets below it have been given out */
     TAG_CLOSED = 128,     /* a clean close: the log's last number */
+    /* How tables of a bucket are made: number, compression and filter bits, each + 1; 0: as the
+     * store was opened. Without one: 0, 0. */
+    TAG_BUCKET_FORM = 129,
 };
 
 /* The checksum of a record whose bytes 4.. have the checksum `crc`. */

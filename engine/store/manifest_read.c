@@ -83,6 +83,7 @@ static int window_at(window *w, uint64_t file_bytes, uint64_t offset, uint64_t s
 typedef struct bucket_build {
     version_build build;
     bucket_name name;
+    bucket_form form;
 } bucket_build;
 
 typedef struct reader {
@@ -208,6 +209,7 @@ static int begin_bucket(reader *r, uint64_t bucket, firn_slice name)
         return rc;
     }
     version_build_init(&b->build, NULL, r->seed);
+    b->form = (bucket_form){FIRN_AS_STORE, FIRN_AS_STORE};
     r->buckets[bucket] = b;
     return FIRN_OK;
 }
@@ -255,6 +257,33 @@ static int drop_bucket(reader *r, cursor *c, firn_error *err)
     if (rc == FIRN_OK)
         end_bucket(r, (size_t)bucket);
     return rc;
+}
+
+/* 0 is the store's; else one less. */
+static bool take_choice(cursor *c, uint32_t most, uint32_t *out)
+{
+    uint64_t v = take_varint(c);
+    *out = v == 0 ? FIRN_AS_STORE : (uint32_t)(v - 1);
+    return v <= most + UINT64_C(1);
+}
+
+static int form_bucket(reader *r, cursor *c, firn_error *err)
+{
+    bucket_form f;
+    uint64_t bucket = take_varint(c);
+    bool good = take_choice(c, FIRN_COMPRESSION_ZLIB, &f.compression);
+    good = take_choice(c, FILTER_BITS_MOST, &f.filter_bits) && good;
+    bucket_build *b = bucket_of(r, bucket);
+    if (c->bad)
+        return cut_short(err);
+    if (!b)
+        return error_set(err, FIRN_DAMAGED, "it is about bucket %" PRIu64 ", which does not exist",
+                         bucket);
+    if (!good)
+        return error_set(err, FIRN_DAMAGED,
+                         "tables of bucket %" PRIu64 " are to be made as none can be", bucket);
+    b->form = f;
+    return FIRN_OK;
 }
 
 static unsigned level_of(uint64_t n)
@@ -396,6 +425,8 @@ static int apply_item(reader *r, uint64_t tag, firn_slice body, firn_error *err)
         s->bucket_limit = limit > s->bucket_limit ? (unsigned)limit : s->bucket_limit;
         return rc;
     }
+    case TAG_BUCKET_FORM:
+        return form_bucket(r, &c, err);
     case TAG_CLOSED:
         s->closed_clean = true;
         return take_number(&c, FIRN_MAX_SEQ, "the last number", &s->closed_seq, err);
@@ -426,7 +457,7 @@ static int apply_payload(reader *r, uint64_t at, uint64_t end, bool *io, firn_er
         uint64_t head = (uint64_t)(c.at - bytes);
         if (c.bad || size > end - at - head)
             return cut_short(err);
-        bool known = tag < 128 || tag == TAG_CLOSED;
+        bool known = tag < 128 || tag == TAG_CLOSED || tag == TAG_BUCKET_FORM;
         if (known && size > room - head)
             return error_set(err, FIRN_DAMAGED, "it has an item larger than items are");
         if (known)
@@ -617,7 +648,8 @@ static int finish(reader *r)
         rc = finish_one(r, &b->build, &v);
         if (rc == FIRN_OK) {
             v->bucket = (uint16_t)i;
-            rc = manifest_state_add(r->s, (uint16_t)i, slice_of(b->name.bytes, b->name.size), v);
+            rc = manifest_state_add(r->s, (uint16_t)i, slice_of(b->name.bytes, b->name.size),
+                                    &b->form, v);
             if (rc != FIRN_OK)
                 error_no_memory(r->err);
         }
@@ -639,14 +671,15 @@ void manifest_state_release(manifest_state *s)
     s->bucket_count = s->bucket_capacity = 0;
 }
 
-int manifest_state_add(manifest_state *s, uint16_t bucket, firn_slice name, version *v)
+int manifest_state_add(manifest_state *s, uint16_t bucket, firn_slice name, const bucket_form *form,
+                       version *v)
 {
     int rc =
         array_grow(&s->buckets, &s->bucket_capacity, s->bucket_count, sizeof *s->buckets, NULL);
     if (rc != FIRN_OK)
         return rc;
     bucket_state *b = &s->buckets[s->bucket_count++];
-    *b = (bucket_state){.bucket = bucket, .version = v};
+    *b = (bucket_state){.bucket = bucket, .form = *form, .version = v};
     bucket_name_set(&b->name, name);
     version_ref(v);
     return FIRN_OK;

@@ -60,7 +60,7 @@ static const range ranges[] = {
     {"memory", MIB, UINT64_C(1) << 46, false, "1MiB to 64TiB"},
     {"segment_bytes", 8 * KIB, GIB, true, "0 (automatic), 8KiB to 1GiB"},
     {"table_bytes", 4 * KIB, GIB, false, "4KiB to 1GiB"},
-    {"filter_bits", 0, 64, false, "0 to 64"},
+    {"filter_bits", 0, FILTER_BITS_MOST, false, "0 to 64"},
     {"batch_ms", 1, 60000, false, "1 to 60000"},
     {"batch_writes", 1, UINT32_MAX, false, "1 to 4294967295"},
 };
@@ -157,7 +157,7 @@ uint64_t options_batch_most(const firn_options *o)
     return clamp(o->memory / MEM_ENTRY_INDEX, BATCH_LEAST, UINT64_MAX);
 }
 
-static unsigned plain_levels(firn_compression c)
+unsigned options_plain_levels(uint32_t c)
 {
     return c == FIRN_COMPRESSION_NONE ? FIRN_LEVELS : c == FIRN_COMPRESSION_AUTO ? PLAIN_LEVELS : 0;
 }
@@ -169,7 +169,7 @@ void options_rules(firn_options *o, schedule_rules *r)
                           .ratio = LEVEL_RATIO,
                           .level0_at = L0_COMPACT_AT,
                           .level0_most = L0_MERGE_AT,
-                          .plain_levels = plain_levels(o->compression)};
+                          .plain_levels = options_plain_levels(o->compression)};
     o->table_bytes = clamp(o->table_bytes, 0, r->level_base_bytes / 2);
     r->table_bytes = o->table_bytes;
     r->job_bytes = clamp(JOB_TABLES * r->table_bytes, 2 * r->level_base_bytes, UINT64_MAX);

@@ -7,7 +7,7 @@
 
 #include <store/store.h>
 
-int tree_new(store *db, uint16_t bucket, firn_slice name, tree **out)
+int tree_new(store *db, uint16_t bucket, firn_slice name, const bucket_form *form, tree **out)
 {
     tree *t = heap_aligned(_Alignof(tree), sizeof *t);
     if (!t)
@@ -16,6 +16,7 @@ int tree_new(store *db, uint16_t bucket, firn_slice name, tree **out)
     t->store = db;
     t->bucket = bucket;
     bucket_name_set(&t->name, name);
+    t->form = *form;
     *out = t;
     return FIRN_OK;
 }
@@ -121,15 +122,15 @@ static void part_with(store *db, tree *t) REQUIRES(db->manifest_mu)
 }
 
 /* A bucket of a name that no other has. A handle of it is out. */
-static int create(store *db, firn_slice name, tree **out, firn_error *later, firn_error *err)
-    REQUIRES(db->manifest_mu)
+static int create(store *db, firn_slice name, const bucket_form *form, tree **out,
+                  firn_error *later, firn_error *err) REQUIRES(db->manifest_mu)
 {
     tree *t = NULL;
     int rc = check_new(db, err);
     if (rc != FIRN_OK)
         return rc;
     uint16_t bucket = (uint16_t)atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
-    if (tree_new(db, bucket, name, &t) != FIRN_OK || join(db, t) != FIRN_OK) {
+    if (tree_new(db, bucket, name, form, &t) != FIRN_OK || join(db, t) != FIRN_OK) {
         heap_free(t);
         return error_no_memory(err);
     }
@@ -158,7 +159,8 @@ static int already_there(firn_error *err)
     return FIRN_INVALID;
 }
 
-int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error *err)
+int tree_open(store *db, firn_slice name, tree_wish wish, const bucket_form *form, tree **out,
+              firn_error *err)
 {
     firn_error local = {0}, later = {0};
     tree *t = wish == TREE_NEW ? NULL : take_handle(db, name);
@@ -176,7 +178,7 @@ int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error
     mutex_unlock(&db->state_mu);
     int rc = FIRN_OK, commit = FIRN_OK;
     if (!taken)
-        rc = commit = create(db, name, out, &later, err);
+        rc = commit = create(db, name, form, out, &later, err);
     else if (wish == TREE_NEW)
         rc = already_there(err);
     else
@@ -186,6 +188,37 @@ int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error
     bool refused = commit == FIRN_TOO_LARGE || commit == FIRN_READ_ONLY;
     store_note_commit(db, refused ? FIRN_OK : commit, &later, err);
     store_reap(db);
+    return rc;
+}
+
+bucket_form tree_form(tree *t)
+{
+    mutex_lock(&t->store->state_mu);
+    bucket_form form = t->form;
+    mutex_unlock(&t->store->state_mu);
+    return form;
+}
+
+int tree_reform(tree *t, const bucket_form *form, firn_error *err)
+{
+    store *db = t->store;
+    firn_error local = {0}, later = {0};
+    if (!err)
+        err = &local;
+    patience p = {0};
+    patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
+    bool dropped = tree_is_dropped(t);
+    edit e = {.reform = t, .form = *form};
+    int rc = dropped ? tree_dropped(t, err) : store_commit_held(db, &e, NULL, &later, err);
+    if (rc == FIRN_OK) {
+        mutex_lock(&db->state_mu);
+        t->form = *form;
+        mutex_unlock(&db->state_mu);
+    }
+    mutex_unlock(&db->manifest_mu);
+    patience_end(&p);
+    if (!dropped)
+        store_note_commit(db, rc, &later, err);
     return rc;
 }
 

@@ -152,6 +152,19 @@ static int begin_part(store *db, mem *m, uint16_t bucket)
     return t ? mem_add_part(m, bucket, slice_of(prefix, size)) : FIRN_OK;
 }
 
+bucket_form store_form(store *db, unsigned bucket)
+{
+    mutex_lock(&db->state_mu);
+    const tree *t = store_tree(db, bucket);
+    bucket_form f = t ? t->form : (bucket_form){FIRN_AS_STORE, FIRN_AS_STORE};
+    mutex_unlock(&db->state_mu);
+    if (f.compression == FIRN_AS_STORE)
+        f.compression = db->options.compression;
+    if (f.filter_bits == FIRN_AS_STORE)
+        f.filter_bits = db->options.filter_bits;
+    return f;
+}
+
 bool store_has_buckets(store *db, firn_slice entries)
 {
     bool all = true;

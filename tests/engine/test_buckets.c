@@ -205,6 +205,148 @@ static void names_are_listed_in_their_order(void **state)
     bed_release(&b);
 }
 
+/* ---- How their tables are made ---- */
+
+typedef struct stored {
+    uint64_t tables, raw, data;
+    uint64_t beside; /* bytes that are no data: filters, indexes and the like */
+} stored;
+
+static stored stored_of(firn *db)
+{
+    stored s = {0};
+    MUST(firn_compact(db, NULL, 0, NULL, 0, error));
+    view *v = tree_view(db);
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < v->version->levels[n].count; i++) {
+            sst_reader *r = NULL;
+            MUST(table_reader(v->version->levels[n].tables[i], &r, error));
+            const sst_properties *p = sst_reader_properties(r);
+            s.raw += p->raw_bytes;
+            s.data += p->data_bytes;
+            s.beside += p->file_bytes - p->data_bytes;
+            s.tables++;
+        }
+    view_unref(v);
+    return s;
+}
+
+enum { FILLED = 200 };
+
+static void fill(firn *db)
+{
+    char key[16], value[200];
+    memset(value, 'v', sizeof value);
+    for (unsigned i = 0; i < FILLED; i++) {
+        snprintf(key, sizeof key, "%06u", i);
+        MUST(firn_put(db, key, strlen(key), value, sizeof value, NULL, error));
+    }
+}
+
+static firn *open_formed(firn *db, const char *name, uint32_t compression, uint32_t filter_bits)
+{
+    firn *out = NULL;
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.create = true;
+    o.compression = compression;
+    o.filter_bits = filter_bits;
+    MUST(firn_bucket_open(db, name, &o, &out, error));
+    return out;
+}
+
+static void expect_form(firn *db, uint32_t compression, uint32_t filter_bits)
+{
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.create = o.error_if_exists = true;
+    MUST(firn_bucket_get(db, &o, error));
+    assert_int_equal(o.compression, compression);
+    assert_int_equal(o.filter_bits, filter_bits);
+    assert_false(o.create || o.error_if_exists);
+}
+
+static void set_form(firn *db, uint32_t compression, uint32_t filter_bits)
+{
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.compression = compression;
+    o.filter_bits = filter_bits;
+    MUST(firn_bucket_set(db, &o, error));
+}
+
+static void each_bucket_is_stored_in_its_own_way(void **state)
+{
+    (void)state;
+    bed b;
+    bed_on_simfs(&b, 1);
+    b.options.compression = FIRN_COMPRESSION_NONE;
+    b.options.filter_bits = 10;
+    bed_must_open(&b);
+    for (int life = 0; life < 3; life++) {
+        bool own = life < 2;
+        /* What is given to those that are there does not count. */
+        firn *plain = open_one(b.db, "as the store", true),
+             *packed = open_formed(b.db, "packed", FIRN_COMPRESSION_ZLIB, FIRN_AS_STORE),
+             *bare = open_formed(b.db, "bare", FIRN_AS_STORE, 0);
+        expect_form(plain, FIRN_AS_STORE, FIRN_AS_STORE);
+        expect_form(packed, own ? FIRN_COMPRESSION_ZLIB : FIRN_COMPRESSION_NONE,
+                    own ? FIRN_AS_STORE : 64);
+        expect_form(bare, FIRN_AS_STORE, own ? 0 : FIRN_AS_STORE);
+        expect_form(b.db, FIRN_AS_STORE, FIRN_AS_STORE);
+        fill(plain);
+        fill(packed);
+        fill(bare);
+        stored p = stored_of(plain), q = stored_of(packed), r = stored_of(bare);
+        assert_true(p.data > p.raw / 2);
+        assert_int_equal(q.data < q.raw / 2, own);
+        assert_int_equal(p.tables, r.tables);
+        assert_true(own ? r.beside + FILLED <= p.beside : r.beside == p.beside);
+        if (life == 1) {
+            set_form(packed, FIRN_COMPRESSION_NONE, 64);
+            set_form(bare, FIRN_AS_STORE, FIRN_AS_STORE);
+        }
+        MUST(firn_close(plain, error));
+        MUST(firn_close(packed, error));
+        MUST(firn_close(bare, error));
+        bed_must_close(&b);
+        bed_must_open(&b);
+    }
+    bed_release(&b);
+}
+
+static void wrong_forms_are_refused(void **state)
+{
+    (void)state;
+    bed b;
+    firn *out = NULL;
+    firn_bucket_options o;
+    begin(&b);
+    firn_bucket_options_init(&o);
+    assert_int_equal(o.compression, FIRN_AS_STORE);
+    assert_int_equal(o.filter_bits, FIRN_AS_STORE);
+    o.create = true;
+    o.compression = FIRN_COMPRESSION_ZLIB + 1;
+    assert_int_equal(firn_bucket_open(b.db, "users", &o, &out, NULL), FIRN_INVALID);
+    o.compression = FIRN_COMPRESSION_LZ4;
+    o.filter_bits = 65;
+    assert_int_equal(firn_bucket_open(b.db, "users", &o, &out, NULL), FIRN_INVALID);
+    o.filter_bits = 64;
+    MUST(firn_bucket_open(b.db, "users", &o, &out, error));
+    assert_int_equal(firn_bucket_set(b.db, &o, NULL), FIRN_INVALID); /* it has the store's */
+    o.filter_bits = 65;
+    assert_int_equal(firn_bucket_set(out, &o, NULL), FIRN_INVALID);
+    expect_form(out, FIRN_COMPRESSION_LZ4, 64);
+    o.size = sizeof o + 1;
+    assert_int_equal(firn_bucket_get(out, &o, NULL), FIRN_INVALID);
+    firn_bucket_options_init(&o);
+    MUST(firn_bucket_drop(out, error));
+    assert_int_equal(firn_bucket_set(out, &o, NULL), FIRN_DROPPED);
+    assert_int_equal(firn_bucket_get(out, &o, NULL), FIRN_DROPPED);
+    MUST(firn_close(out, error));
+    bed_release(&b);
+}
+
 /* ---- Batches ---- */
 
 static firn_op op_put(firn *bucket, const char *key, const char *value)
@@ -498,6 +640,7 @@ static void a_handle_that_only_reads_makes_and_drops_nothing(void **state)
     expect(users, "k", "v");
     assert_int_equal(firn_bucket_drop(users, NULL), FIRN_READ_ONLY);
     firn_bucket_options_init(&o);
+    assert_int_equal(firn_bucket_set(users, &o, NULL), FIRN_READ_ONLY);
     assert_int_equal(firn_bucket_open(b.db, "jobs", &o, &out, NULL), FIRN_NOT_FOUND);
     o.create = true;
     assert_int_equal(firn_bucket_open(b.db, "jobs", &o, &out, NULL), FIRN_READ_ONLY);
@@ -635,6 +778,8 @@ int main(void)
         cmocka_unit_test(handles_are_counted),
         cmocka_unit_test(what_is_asked_of_a_name_is_done),
         cmocka_unit_test(names_are_listed_in_their_order),
+        cmocka_unit_test(each_bucket_is_stored_in_its_own_way),
+        cmocka_unit_test(wrong_forms_are_refused),
         cmocka_unit_test(a_batch_goes_to_the_buckets_that_it_names),
         cmocka_unit_test(operations_are_added_all_or_none),
         cmocka_unit_test(operations_lie_as_far_apart_as_they_say),

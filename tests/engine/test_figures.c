@@ -106,7 +106,7 @@ static void the_readme_names_from_where_tables_are_compressed(void **state)
     firn_options_init(&b.options);
     bed_must_open(&b);
     unsigned n = 0;
-    while (n < FIRN_LEVELS && compression_of(b.db->store, n) == SST_COMPRESSION_NONE)
+    while (n < FIRN_LEVELS && compression_of(store_form(b.db->store, 0), n) == SST_COMPRESSION_NONE)
         n++;
     says("not from level %u to level %u when compression is automatic, since tables are compressed "
          "from level %u on",

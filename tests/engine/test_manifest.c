@@ -101,6 +101,16 @@ static void add_table(buf *b, said t)
     buf_release(&body);
 }
 
+static void add_form(buf *b, uint64_t bucket, uint64_t compression, uint64_t filter_bits)
+{
+    buf body = {0};
+    add_number(&body, bucket);
+    add_number(&body, compression);
+    add_number(&body, filter_bits);
+    add_item(b, TAG_BUCKET_FORM, &body);
+    buf_release(&body);
+}
+
 static void add_drop(buf *b, uint64_t lvl, uint64_t no)
 {
     buf body = {0};
@@ -338,6 +348,11 @@ FORGE(bucket_long, (void)t; add_bucket(b, TREES_MAX, "x", ""))
 FORGE(bucket_same_name, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 4, "x", ""))
 FORGE(bucket_without_name, (void)t; add_bucket(b, 3, "", ""))
 FORGE(bucket_order, (void)t; add_bucket(b, 3, "x", "reverse"))
+FORGE(form_unknown, (void)t; add_form(b, 5, 1, 1))
+FORGE(form_compression, (void)t; add_bucket(b, 3, "x", ""); add_form(b, 3, 5, 1))
+FORGE(form_filter, (void)t; add_bucket(b, 3, "x", ""); add_form(b, 3, 1, 66))
+FORGE(form_huge, (void)t; add_bucket(b, 3, "x", ""); add_form(b, 3, UINT64_C(1) << 32, 1))
+FORGE(form_of_default, (void)t; add_form(b, 0, 1, 1))
 FORGE(drop_default, (void)t; add_single(b, TAG_DROP_BUCKET, 0))
 FORGE(drop_unknown, (void)t; add_single(b, TAG_DROP_BUCKET, 5))
 FORGE(limit_huge, (void)t; add_single(b, TAG_BUCKET_LIMIT, TREES_MAX + 1))
@@ -413,6 +428,11 @@ static const forgery forgeries[] = {
     {"a name that it cannot have", FIRN_DAMAGED, bucket_same_name},
     {"a name that it cannot have", FIRN_DAMAGED, bucket_without_name},
     {"of a kind that this version has not", FIRN_UNSUPPORTED, bucket_order},
+    {"bucket 5, which does not exist", FIRN_DAMAGED, form_unknown},
+    {"are to be made as none can be", FIRN_DAMAGED, form_compression},
+    {"are to be made as none can be", FIRN_DAMAGED, form_filter},
+    {"are to be made as none can be", FIRN_DAMAGED, form_huge},
+    {"bucket 0, which does not exist", FIRN_DAMAGED, form_of_default},
     {"drops the default bucket", FIRN_DAMAGED, drop_default},
     {"bucket 5, which does not exist", FIRN_DAMAGED, drop_unknown},
     {"bucket limit", FIRN_DAMAGED, limit_huge},
@@ -565,7 +585,8 @@ static void list_in_another_bucket(fs_dir *dir, uint64_t no)
     MUST(version_apply(empty, &e, &with, error));
     version_unref(s.version);
     s.version = without;
-    MUST(manifest_state_add(&s, 1, slice_of_str("other"), with));
+    bucket_form form = {FIRN_AS_STORE, FIRN_AS_STORE};
+    MUST(manifest_state_add(&s, 1, slice_of_str("other"), &form, with));
     s.bucket_limit = 2;
     MUST(manifest_create(dir, s.next_file_no++, &s, &m, error));
     manifest_close(m);

@@ -42,6 +42,7 @@ typedef struct table {
     int status;
     firn_field field;
     firn_op op;
+    firn_bucket_options bucket_options;
     firn_slice lower, upper;
     uint64_t seq;
     firn_stats stats;
@@ -165,6 +166,12 @@ static int given_back(table *t, int rc)
     X(firn_bucket_open, options, ALLOWED, given_back(t, firn_bucket_open(DB, "b", NULL, &t->db, e))) \
     X(firn_bucket_open, out, REFUSED, firn_bucket_open(DB, "b", NULL, NULL, e)) \
     X(firn_bucket_open, error, QUIET, firn_bucket_open(DB, NULL, NULL, &t->db, NULL)) \
+    X(firn_bucket_get, bucket, REFUSED, firn_bucket_get(NULL, &t->bucket_options, e)) \
+    X(firn_bucket_get, options, REFUSED, firn_bucket_get(DB, NULL, e)) \
+    X(firn_bucket_get, error, QUIET, firn_bucket_get(DB, NULL, NULL)) \
+    X(firn_bucket_set, bucket, REFUSED, firn_bucket_set(NULL, &t->bucket_options, e)) \
+    X(firn_bucket_set, options, REFUSED, firn_bucket_set(DB, NULL, e)) \
+    X(firn_bucket_set, error, QUIET, firn_bucket_set(DB, NULL, NULL)) \
     X(firn_bucket_drop, bucket, REFUSED, firn_bucket_drop(NULL, e)) \
     X(firn_bucket_drop, error, QUIET, firn_bucket_drop(DB, NULL)) \
     X(firn_bucket_next, db, REFUSED, firn_bucket_next(NULL, NULL, t->text, sizeof t->text, e)) \

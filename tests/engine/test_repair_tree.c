@@ -33,6 +33,11 @@ static void repair_keeps_the_buckets(void **state)
     firn_error err = {0};
     bed_must_open(&s->b);
     trees_make(s);
+    firn_bucket_options o;
+    firn_bucket_options_init(&o);
+    o.compression = FIRN_COMPRESSION_ZLIB;
+    o.filter_bits = 3;
+    MUST(firn_bucket_set(s->trees[1], &o, error));
     for (unsigned i = 0; i < 80; i++)
         trees_write(s, false);
     bed_flush(&s->b);
@@ -50,6 +55,10 @@ static void repair_keeps_the_buckets(void **state)
     trees_find(s->b.db, s->trees);
     assert_true(s->trees[1] && s->trees[2]);
     trees_must_be(s, NULL, s->count);
+    firn_bucket_options_init(&o);
+    MUST(firn_bucket_get(s->trees[1], &o, error));
+    assert_int_equal(o.compression, FIRN_COMPRESSION_ZLIB);
+    assert_int_equal(o.filter_bits, 3);
     trees_end(s);
 }
 

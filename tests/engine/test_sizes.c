@@ -226,6 +226,11 @@ static void init_iter_options(void *o, size_t size)
 {
     firn_iter_options_init_sized(o, size);
 }
+static void init_bucket_options(void *o, size_t size)
+{
+    firn_bucket_options_init_sized(o, size);
+}
+
 static void init_read_options(void *o, size_t size)
 {
     firn_read_options_init_sized(o, size);
@@ -246,6 +251,11 @@ static void iter_options_unsized(void *o)
 {
     (firn_iter_options_init)(o);
 }
+static void bucket_options_unsized(void *o)
+{
+    (firn_bucket_options_init)(o);
+}
+
 static void read_options_unsized(void *o)
 {
     (firn_read_options_init)(o);
@@ -266,6 +276,8 @@ static void an_initialiser_fills_the_struct_that_there_is(void **state)
          sizeof(firn_read_options)},
         {"iter", init_iter_options, iter_options_unsized, sizeof(firn_iter_options),
          offsetof(firn_iter_options, cancel)},
+        {"bucket", init_bucket_options, bucket_options_unsized, sizeof(firn_bucket_options),
+         sizeof(firn_bucket_options)},
         {"wal", init_wal_options, wal_options_unsized, sizeof(firn_wal_options),
          sizeof(firn_wal_options)},
     };

@@ -169,7 +169,13 @@ typedef struct firn_bucket_options {
     size_t size;          /* set by firn_bucket_options_init; see "Options" */
     bool create;          /* default false: a name that is not there is FIRN_NOT_FOUND */
     bool error_if_exists; /* default false; with `create` */
+    /* Of the tables of one that is made; kept with it. Behind the making firn_bucket_set changes
+     * them, and they do not count here. */
+    uint32_t compression; /* firn_compression. Default FIRN_AS_STORE: what the store is opened
+                             with, each time */
+    uint32_t filter_bits; /* as in firn_options. Default FIRN_AS_STORE */
 } firn_bucket_options;
+#define FIRN_AS_STORE UINT32_MAX
 FIRN_API void firn_bucket_options_init(firn_bucket_options *options);
 FIRN_API void firn_bucket_options_init_sized(firn_bucket_options *options, size_t size);
 #define firn_bucket_options_init(options)                                                          \
@@ -182,6 +188,14 @@ FIRN_API void firn_bucket_options_init_sized(firn_bucket_options *options, size_
  * and FIRN_NO_MEMORY (nothing happened); FIRN_IO, FIRN_POISONED. */
 FIRN_API int firn_bucket_open(firn *db, const char *name, const firn_bucket_options *options,
                               firn **out, firn_error *error);
+/* What the bucket has of these options; `create` and `error_if_exists` are false. `options` comes
+ * from firn_bucket_options_init. FIRN_INVALID, FIRN_DROPPED. */
+FIRN_API int firn_bucket_get(firn *bucket, firn_bucket_options *options, firn_error *error);
+/* Changes `compression` and `filter_bits`, for tables that are made from now on: get, change, set.
+ * Durable when it returns. FIRN_INVALID (out of range; bucket 0, which has the store's),
+ * FIRN_DROPPED, FIRN_READ_ONLY, FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened), FIRN_IO,
+ * FIRN_POISONED. */
+FIRN_API int firn_bucket_set(firn *bucket, const firn_bucket_options *options, firn_error *error);
 /* Ends the handle's bucket and all that is in it, for good: durable when it returns, and then its
  * files go, except for those that iterators and values still read. From then on calls that need the
  * bucket are FIRN_DROPPED, with any handle of it and at older snapshots, too; so is a batch with an

@@ -22,6 +22,7 @@ typedef struct manifest manifest;
 typedef struct bucket_state {
     uint16_t bucket;
     bucket_name name;
+    bucket_form form;
     version *version; /* a reference */
 } bucket_state;
 
@@ -49,7 +50,8 @@ typedef struct manifest_state {
 
 void manifest_state_release(manifest_state *s);
 /* A bucket more, behind the others. FIRN_NO_MEMORY. */
-int manifest_state_add(manifest_state *s, uint16_t bucket, firn_slice name, version *v);
+int manifest_state_add(manifest_state *s, uint16_t bucket, firn_slice name, const bucket_form *form,
+                       version *v);
 /* The numbers of the tables of all buckets, ascending, for folder_has. FIRN_NO_MEMORY. */
 int manifest_state_numbers(const manifest_state *s, buf *out);
 /* How many buckets there are, and the version of each, by its place among them: borrowed. */

@@ -274,6 +274,8 @@ void options_budget(const firn_options *o, memory_budget *b);
 #define MEM_ENTRY_INDEX 48
 /* How many operations one batch may have. */
 uint64_t options_batch_most(const firn_options *o);
+/* From which level on tables are compressed. */
+unsigned options_plain_levels(uint32_t compression);
 /* The shape of the tree. Reduces table_bytes to what suits it. */
 void options_rules(firn_options *o, schedule_rules *r);
 
@@ -290,6 +292,9 @@ static inline tree *store_tree(const store *db, unsigned bucket)
 {
     return bucket < db->tree_room ? db->trees[bucket] : NULL;
 }
+/* How tables of a bucket are made now, with what the store was opened with where it says so, and
+ * for one that is not there. Any thread. */
+bucket_form store_form(store *db, unsigned bucket);
 /* Are all buckets of these entries, of a batch, there? Any thread. */
 bool store_has_buckets(store *db, firn_slice entries);
 /* A tree that is the last one by its number. FIRN_NO_MEMORY. */

@@ -21,6 +21,7 @@
 
 #include <firn/firn.h>
 #include <store/by_name.h>
+#include <tree/edit.h>
 #include <tree/view.h>
 
 #define TREES_MAX        ENTRY_BUCKETS
@@ -40,6 +41,7 @@ struct firn {
      * with nothing that changes more often. */
     _Atomic(view *) view;
     bucket_name name;
+    bucket_form form; /* changed under manifest_mu and state_mu, read under either of them */
 
     /* Of the commit that is under way: room for the view that follows it. On a line apart from
      * `view`, which each get reads. */
@@ -83,7 +85,11 @@ int tree_dropped(const tree *t, firn_error *err);
 /* A handle of the bucket of that name, which may have been made for it (*made): durably, then. */
 typedef enum tree_wish { TREE_THERE, TREE_NEW, TREE_EITHER } tree_wish;
 /* FIRN_NOT_FOUND, FIRN_INVALID: it is there; FIRN_TOO_LARGE: no number is left. */
-int tree_open(store *db, firn_slice name, tree_wish wish, tree **out, firn_error *err);
+int tree_open(store *db, firn_slice name, tree_wish wish, const bucket_form *form, tree **out,
+              firn_error *err); /* form: of one that is made */
+/* Its tables are made so from now on. Durable when it returns. */
+int tree_reform(tree *t, const bucket_form *form, firn_error *err);
+bucket_form tree_form(tree *t); /* as it was given */
 /* The name that comes behind `after`. False: there is none. Any thread. */
 bool tree_next_name(store *db, firn_slice after, char next[TREE_NAME_MAX + 1]);
 /* Gives one back. FIRN_INVALID: it is the last one, and iterators of it are out. */
@@ -92,6 +98,6 @@ int tree_close(tree *t, firn_error *err);
  * reader has gone. Handles of it are FIRN_DROPPED from now on. */
 int tree_drop(tree *t, firn_error *err);
 /* A tree that the manifest lists. Opening, or tree_open. FIRN_NO_MEMORY. */
-int tree_new(store *db, uint16_t bucket, firn_slice name, tree **out);
+int tree_new(store *db, uint16_t bucket, firn_slice name, const bucket_form *form, tree **out);
 
 #endif

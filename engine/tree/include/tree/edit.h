@@ -5,6 +5,13 @@
 
 #include <tree/version.h>
 
+#define FILTER_BITS_MOST 64
+/* How tables of a bucket are made. */
+typedef struct bucket_form {
+    uint32_t compression; /* firn_compression; FIRN_AS_STORE: what the store was opened with */
+    uint32_t filter_bits; /* likewise */
+} bucket_form;
+
 typedef struct edit_table {
     unsigned level;
     table *table; /* borrowed */
@@ -19,8 +26,10 @@ typedef struct edit {
     uint64_t next_file_no;     /* 0: unchanged */
     const struct firn *create; /* a bucket that begins to be; NULL: none */
     const struct firn *drop;   /* one that ends, with the tables that it still lists */
-    bool closed;               /* a clean close ... */
-    uint64_t closed_seq;       /* ... of a log that ended here */
+    const struct firn *reform; /* one whose tables are made otherwise from now on, and how */
+    bucket_form form;
+    bool closed;         /* a clean close ... */
+    uint64_t closed_seq; /* ... of a log that ended here */
 } edit;
 
 /* At the end of the lists. FIRN_NO_MEMORY, not described. */
