@@ -11,7 +11,7 @@
  * been told. */
 bool open_set(const verb *v, firn_options *options, const char *assignment);
 
-#define OPEN_NAME_MAX ((size_t)63) /* bytes of a bucket's name */
+#define OPEN_NAME_MAX ((size_t)FIRN_MAX_BUCKET_NAME)
 
 /* What is to be opened. A bucket that is not there is made under the same condition as the store:
  * options.create_if_missing. */

@@ -146,15 +146,19 @@ static bool is_wanted(const char *path, const char *question)
 }
 
 /* Reads the options of both, and counts the arguments. -1 to go on, or an exit code. */
-static int take_sure(const verb *v, int argc, char **argv, int count, bool *sure)
+static int take_sure(const verb *v, int argc, char **argv, int count, open_wish *wish, bool *sure)
 {
-    static const struct option longs[] = {{"yes", no_argument, NULL, 'y'}, {0}};
-    int c;
+    static const struct option yes[] = {{"yes", no_argument, NULL, 'y'}, {0}},
+                               both[] = {{"yes", no_argument, NULL, 'y'},
+                                         {"set", required_argument, NULL, 'S'},
+                                         {0}};
+    int c, code;
     *sure = false;
-    while ((c = args_next(v, argc, argv, "", longs)) != -1) {
-        if (c != 'y')
-            return args_stop(c);
-        *sure = true;
+    while ((c = args_next(v, argc, argv, "", wish ? both : yes)) != -1) {
+        if (c == 'y')
+            *sure = true;
+        else if ((code = wish ? open_take(v, wish, c) : args_stop(c)) != -1)
+            return code;
     }
     return args_count(v, argc, count, count) ? -1 : EXIT_USAGE;
 }
@@ -178,10 +182,10 @@ static int run_drop(const verb *v, int argc, char **argv)
     open_wish wish;
     opened o;
     bool sure;
-    int code = take_sure(v, argc, argv, 2, &sure);
+    open_wish_init(&wish, false);
+    int code = take_sure(v, argc, argv, 2, &wish, &sure);
     if (code != -1)
         return code;
-    open_wish_init(&wish, false);
     if (!open_take_name(v, argv[optind + 1], wish.bucket))
         return EXIT_USAGE;
     snprintf(question, sizeof question,
@@ -197,15 +201,14 @@ static int run_drop(const verb *v, int argc, char **argv)
 
 const verb verb_drop = {
     .name = "drop",
-    .usage = "DB NAME --yes",
+    .usage = "DB NAME --yes [--set NAME=VALUE]",
     .summary = "remove a bucket for good",
     .help = "Removes the bucket of that name and all keys in it. Without --yes it asks, at a "
             "terminal. The\n"
             "store must not be open elsewhere. Exit code 1 when there is no such bucket.\n"
             "\n"
             "options:\n"
-            "  --yes               do not ask\n"
-            "\n"
+            "  --yes               do not ask\n" OPEN_SET_HELP "\n"
             "examples:\n"
             "  firn drop fruits vegetables --yes\n",
     .run = run_drop,
@@ -215,7 +218,7 @@ static int run_destroy(const verb *v, int argc, char **argv)
 {
     firn_error error = {0};
     bool sure;
-    int code = take_sure(v, argc, argv, 1, &sure);
+    int code = take_sure(v, argc, argv, 1, NULL, &sure);
     if (code != -1)
         return code;
     const char *path = argv[optind];

@@ -38,6 +38,10 @@ static void print_json_event(output *out, const firn_repair_event *e)
     if (e->kind == FIRN_REPAIR_LOST_KEYS) {
         print_json_key(out, "from", e->after);
         print_json_key(out, "to", e->before);
+        if (e->bucket[0]) {
+            output_text(out, ", \"bucket\": ");
+            output_json(out, slice_of_str(e->bucket));
+        }
     }
     if (e->kind == FIRN_REPAIR_LOST_OPERATIONS)
         output_format(out, ", \"seq_first\": %" PRIu64 ", \"seq_last\": %" PRIu64, e->seq_first,
@@ -101,6 +105,10 @@ static void on_event(void *ctx, const firn_repair_event *e)
         print_key(out, e->after, "the first");
         output_text(out, " to ");
         print_key(out, e->before, "the last");
+        if (e->bucket[0]) {
+            output_text(out, " in bucket ");
+            output_escaped(out, slice_of_str(e->bucket));
+        }
         output_text(out, ": ");
     } else if (e->kind == FIRN_REPAIR_LOST_OPERATIONS && e->seq_first) {
         output_format(out, "operations %s to %s: ", text_count(e->seq_first).s,

@@ -34,10 +34,10 @@ static int record_close(store *db, uint64_t last_seq, firn_error *err)
 /* What callers still hold points into memtables, tables and the cache. */
 static int check_nothing_held(store *db, firn_error *err)
 {
-    uint64_t iterators = atomic_load_explicit(&db->main.iterators, memory_order_relaxed);
+    uint64_t iterators = atomic_load_explicit(&db->iterators, memory_order_relaxed);
     uint64_t values = readers_pins(&db->readers);
     mutex_lock(&db->state_mu);
-    uint64_t handles = db->handles; /* iterators of buckets are of handles that are out */
+    uint64_t handles = db->handles;
     mutex_unlock(&db->state_mu);
     mutex_lock(&db->snapshot_mu);
     uint64_t snapshots = db->snapshot_count;

@@ -85,7 +85,7 @@ static int open_now(firn_iter *it, const firn_snapshot *snapshot)
     view *now = tree_view(it->tree);
     walk opened;
     if (!now)
-        return tree_dropped(it->tree, &it->error);
+        return FIRN_DROPPED;
     it->limits.seq_max =
         snapshot ? snapshot->seq : atomic_load_explicit(&it->db->visible_seq, memory_order_acquire);
     int rc = open_runs(it, now, &opened);
@@ -169,14 +169,14 @@ int firn_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     it->at_snapshot = o.snapshot != NULL;
     it->limits.cancelled = o.cancel ? &o.cancel->fired : NULL;
     it->status = FIRN_END;
+    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&t->iterators, 1, memory_order_relaxed);
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
         rc = open_now(it, o.snapshot);
     if (rc != FIRN_OK) {
-        firn_error why = it->error;
         firn_iter_free(it);
-        return rc == FIRN_DROPPED ? error_give(error, rc, &why) : error_no_memory(error);
+        return rc == FIRN_DROPPED ? tree_dropped(t, error) : error_no_memory(error);
     }
     *out = it;
     return FIRN_OK;
@@ -193,6 +193,7 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->key);
     buf_release(&it->value);
     buf_release(&it->many);
+    atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&it->tree->iterators, 1, memory_order_release);
     heap_free(it);
 }

@@ -429,8 +429,8 @@ static int make_trees(store *db, const manifest_state *s, firn_error *err)
     int rc = FIRN_OK;
     atomic_store_explicit(&db->bucket_limit, limit, memory_order_relaxed);
     for (size_t i = 0; rc == FIRN_OK && i < manifest_state_count(s); i++) {
-        tree *t = &db->main;
         const bucket_state *b = i ? &s->buckets[i - 1] : NULL;
+        tree *t = b ? NULL : &db->main;
         if (b)
             rc = tree_new(db, b->bucket, slice_of(b->name.bytes, b->name.size), &b->form, &t);
         mutex_lock(&db->manifest_mu);

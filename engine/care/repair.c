@@ -34,23 +34,30 @@
 
 /* ---- Telling ---- */
 
+/* Of a bucket that an event does not name, nothing is known. */
+static void pass_on(const repair *r, const firn_repair_event *event)
+{
+    firn_repair_event e = *event;
+    if (!e.bucket)
+        e.bucket = "";
+    if (r->tell)
+        r->tell(r->ctx, &e);
+}
+
 void repair_note(const repair *r, const char *file, const char *format, ...)
 {
-    if (!r->tell)
-        return;
     char text[512];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    r->tell(r->ctx, &(firn_repair_event){.kind = FIRN_REPAIR_NOTE, .text = text, .file = file});
+    pass_on(r, &(firn_repair_event){.kind = FIRN_REPAIR_NOTE, .text = text, .file = file});
 }
 
 void repair_loss(repair *r, const firn_repair_event *event)
 {
     r->summary.losses++;
-    if (r->tell)
-        r->tell(r->ctx, event);
+    pass_on(r, event);
 }
 
 static void lost_operations(repair *r, const char *text, const char *file, uint64_t first,
@@ -67,13 +74,12 @@ static void lost_operations(repair *r, const char *text, const char *file, uint6
 
 void repair_note_error(repair *r, const char *file, const firn_error *why)
 {
-    if (r->tell)
-        r->tell(r->ctx, &(firn_repair_event){
-                            .kind = FIRN_REPAIR_NOTE,
-                            .text = why->message,
-                            .file = file,
-                            .offset = why->offset == FIRN_NO_OFFSET ? 0 : why->offset,
-                        });
+    pass_on(r, &(firn_repair_event){
+                   .kind = FIRN_REPAIR_NOTE,
+                   .text = why->message,
+                   .file = file,
+                   .offset = why->offset == FIRN_NO_OFFSET ? 0 : why->offset,
+               });
 }
 
 static const bucket_state *find_bucket(const repair *r, uint16_t bucket)
@@ -82,6 +88,12 @@ static const bucket_state *find_bucket(const repair *r, uint16_t bucket)
         if (r->state.buckets[i].bucket == bucket)
             return &r->state.buckets[i];
     return NULL;
+}
+
+const char *repair_bucket_name(const repair *r, uint16_t bucket)
+{
+    const bucket_state *b = find_bucket(r, bucket);
+    return b ? b->name.bytes : "";
 }
 
 bool repair_is_dropped(const repair *r, uint16_t bucket)

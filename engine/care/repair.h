@@ -40,6 +40,8 @@ void repair_note(const repair *r, const char *file, const char *format, ...)
 void repair_note_error(repair *r, const char *file, const firn_error *why);
 /* Passes a loss on and counts it. */
 void repair_loss(repair *r, const firn_repair_event *event);
+/* What the manifest calls it; "": bucket 0, or it says nothing of it. */
+const char *repair_bucket_name(const repair *r, uint16_t bucket);
 /* Has this bucket been dropped? Then nothing of it counts any more. */
 bool repair_is_dropped(const repair *r, uint16_t bucket);
 /* Is this failure one of the bytes that were read, and not of the system? */

@@ -152,6 +152,7 @@ static void tell_gap(const saving *s, const table_gap *g)
                           .bytes = g->bytes,
                           .after = after,
                           .before = before,
+                          .bucket = repair_bucket_name(s->r, s->build.bucket),
                       });
 }
 
@@ -160,6 +161,7 @@ static void tell_whole_table(repair *r, const char *name, const sst_properties *
 {
     firn_repair_event e = {.kind = FIRN_REPAIR_LOST_KEYS, .text = text, .file = name};
     if (listed) {
+        e.bucket = repair_bucket_name(r, listed->bucket);
         e.after = listed->key_min;
         e.before = listed->key_max;
     }

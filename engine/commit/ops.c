@@ -2,6 +2,7 @@
 #include <base/entry.h>
 #include <base/error.h>
 #include <base/sized.h>
+#include <stdio.h>
 
 #include <commit/commit.h>
 #include <store/store.h>
@@ -57,17 +58,22 @@ int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_err
     for (; i < count && rc == FIRN_OK; i++) {
         firn_op o = {.size = sizeof o};
         const firn_op *given = (const firn_op *)(const void *)((const char *)ops + i * stride);
-        rc = given->size == stride
+        rc = given->size == stride && stride >= sizeof o
                  ? take_op(given, &o, &why)
-                 : error_set(&why, FIRN_INVALID, "its size is not the first one's");
+                 : error_set(&why, FIRN_INVALID,
+                             "its size is not that of the first one, or too small");
         if (rc == FIRN_OK)
             rc = add_op(batch, &o, &why);
     }
     if (rc == FIRN_OK)
         return rc;
     batch_back_to(batch, before);
-    why.offset = i - 1;
-    return error_give(error, rc, &why);
+    if (error) {
+        *error = why;
+        snprintf(error->message, sizeof error->message, "operation %zu: %.200s", i - 1,
+                 why.message);
+    }
+    return rc;
 }
 
 /* The buckets that a batch names are looked for once: one that is dropped later, beside the write,

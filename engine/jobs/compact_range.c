@@ -42,15 +42,25 @@ static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
     return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
 }
 
+/* Is something in memory that no table has? */
+static bool holds_newer(const store *db)
+{
+    return atomic_load_explicit(&db->newest_seq, memory_order_acquire) >
+           atomic_load_explicit(&db->flushed_seq, memory_order_acquire);
+}
+
 static int run_request(tree *t, schedule_request *q, firn_error *err)
 {
     buf done = {0};
-    if (!jobs_hold(t))
-        return tree_dropped(t, err);
-    int rc = run_all(t, q, &done, err);
-    jobs_let_go(t);
+    int rc = FIRN_DROPPED;
+    do { /* again where a drop has stopped it, and failed */
+        if (!jobs_hold(t))
+            break;
+        rc = run_all(t, q, &done, err);
+        jobs_let_go(t);
+    } while (rc == FIRN_DROPPED && !tree_is_dropped(t));
     buf_release(&done);
-    return rc;
+    return rc == FIRN_DROPPED ? tree_dropped(t, err) : rc;
 }
 
 int firn_compact(tree *t, const void *from, size_t from_size, const void *to, size_t to_size,
@@ -60,7 +70,9 @@ int firn_compact(tree *t, const void *from, size_t from_size, const void *to, si
     int rc = store_of(t, &db, error);
     if (rc == FIRN_OK && ((!from && from_size) || (!to && to_size)))
         rc = error_set(error, FIRN_INVALID, "a bound is NULL but has a size");
-    if (rc == FIRN_OK)
+    if (rc == FIRN_OK && tree_is_dropped(t))
+        rc = tree_dropped(t, error);
+    if (rc == FIRN_OK && holds_newer(db))
         rc = firn_flush(t, error);
     if (rc != FIRN_OK)
         return rc;

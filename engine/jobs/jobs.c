@@ -194,13 +194,28 @@ int jobs_next(store *db, bool calm, job *out, bool *others, firn_error *err)
     return rc == FIRN_NOT_FOUND ? full : rc;
 }
 
+static bool is_closing(store *db)
+{
+    mutex_lock(&db->state_mu);
+    bool yes = db->closing;
+    mutex_unlock(&db->state_mu);
+    return yes;
+}
+
 bool jobs_hold(tree *t)
 {
     store *db = t->store;
+    patience p = {0};
     mutex_lock(&db->jobs_mu);
-    bool may = !t->ending;
+    while (t->ending && !tree_is_dropped(t) && !is_closing(db)) {
+        patience_begin(&p, &db->waits, FIRN_WAIT_COMPACTION);
+        patience_wait(&p, &db->jobs_changed, &db->jobs_mu,
+                      "until it is known whether the bucket that it compacts is dropped");
+    }
+    bool may = !tree_is_dropped(t);
     t->held += may;
     mutex_unlock(&db->jobs_mu);
+    patience_end(&p);
     return may;
 }
 
@@ -210,14 +225,6 @@ void jobs_let_go(tree *t)
     t->held--;
     cond_broadcast(&t->store->jobs_changed);
     mutex_unlock(&t->store->jobs_mu);
-}
-
-static bool is_closing(store *db)
-{
-    mutex_lock(&db->state_mu);
-    bool yes = db->closing;
-    mutex_unlock(&db->state_mu);
-    return yes;
 }
 
 /* One look. FIRN_END: `out` is entered as one that waits. */
@@ -264,6 +271,8 @@ int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err)
             break;
         rc = FIRN_NOT_FOUND;
     }
+    if (t->ending && rc == FIRN_NOT_FOUND)
+        rc = is_closing(db) ? FIRN_END : FIRN_DROPPED;
     mutex_unlock(&db->jobs_mu);
     patience_end(&p);
     if (rc == FIRN_NO_MEMORY)

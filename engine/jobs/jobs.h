@@ -67,12 +67,13 @@ struct job {
  * due, or (*others) jobs that run stand in its way; FIRN_NO_SPACE: described, nothing was written.
  */
 int jobs_next(store *db, bool calm, job *out, bool *others, firn_error *err);
-/* The tree takes jobs, and is not dropped, until it is let go. False: it is being dropped, or was.
- */
+/* The tree takes jobs, and is not dropped, until it is let go. Waits for a call that drops it;
+ * false: it is dropped. */
 bool jobs_hold(tree *t);
 void jobs_let_go(tree *t);
 /* The next job of a caller's request in a tree that it holds. Waits for what is in its way.
- * FIRN_NOT_FOUND; FIRN_END: the store is being closed. */
+ * FIRN_NOT_FOUND; FIRN_DROPPED: a call wants to drop the tree; FIRN_END: the store is being closed.
+ */
 int jobs_ask(tree *t, schedule_request *q, job *out, firn_error *err);
 /* Gives up the claim of a job, whatever became of it, and releases it. */
 void jobs_end(store *db, job *j);

@@ -25,8 +25,10 @@ static int take_state(store *db, manifest_state *s) REQUIRES(db->manifest_mu)
     int rc = FIRN_OK;
     s->bucket_limit = atomic_load_explicit(&db->bucket_limit, memory_order_relaxed);
     for (tree *t = NULL; rc == FIRN_OK && (t = store_next_tree(db, t));) {
-        if (t->pending)
+        if (t->pending) { /* the last one: its record gives its number out */
+            s->bucket_limit = t->bucket;
             continue;
+        }
         view *v = tree_view(t);
         if (t->bucket == 0) {
             s->version = v->version;
@@ -109,14 +111,19 @@ static void decide_mapping(store *db) REQUIRES(db->manifest_mu)
         heap_free(versions);
 }
 
-static void note_changed(store *db, unsigned bucket, tree **changed) REQUIRES(db->manifest_mu)
+/* Of a bucket that is not there, no edit may speak: opening would refuse the manifest. */
+static int note_changed(store *db, unsigned bucket, tree **changed, firn_error *err)
+    REQUIRES(db->manifest_mu)
 {
     tree *t = store_tree(db, bucket);
-    if (!t || t->changed)
-        return;
-    t->changed = true;
-    t->next_changed = *changed;
-    *changed = t;
+    if (!t)
+        return error_set(err, FIRN_DROPPED, "the edit is about a bucket that has been dropped");
+    if (!t->changed) {
+        t->changed = true;
+        t->next_changed = *changed;
+        *changed = t;
+    }
+    return FIRN_OK;
 }
 
 /* The versions that an edit makes of the present ones, of the trees that it changes. An edit that
@@ -126,10 +133,10 @@ static int make_versions(store *db, const edit *e, tree **changed, firn_error *e
     REQUIRES(db->manifest_mu)
 {
     int rc = FIRN_OK;
-    for (size_t i = 0; i < e->added_count; i++)
-        note_changed(db, e->added[i].table->bucket, changed);
-    for (size_t i = 0; i < e->dropped_count; i++)
-        note_changed(db, e->dropped[i].table->bucket, changed);
+    for (size_t i = 0; rc == FIRN_OK && i < e->added_count; i++)
+        rc = note_changed(db, e->added[i].table->bucket, changed, err);
+    for (size_t i = 0; rc == FIRN_OK && i < e->dropped_count; i++)
+        rc = note_changed(db, e->dropped[i].table->bucket, changed, err);
     for (tree *t = *changed; rc == FIRN_OK && t; t = t->next_changed) {
         view *v = tree_view(t);
         rc = version_apply(v->version, e, &t->next_version, err);

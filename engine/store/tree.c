@@ -138,7 +138,7 @@ static int create(store *db, firn_slice name, const bucket_form *form, tree **ou
     rc = store_commit_held(db, &e, NULL, later, err);
     if (rc != FIRN_OK) {
         part_with(db, t);
-        if (error_curable(rc)) /* nothing was written: the number is free */
+        if (error_curable(rc) || rc == FIRN_TOO_LARGE) /* nothing was written: it is free */
             atomic_store_explicit(&db->bucket_limit, bucket, memory_order_relaxed);
         heap_free(t); /* no reader has found it */
         return rc;
@@ -169,8 +169,11 @@ int tree_open(store *db, firn_slice name, tree_wish wish, const bucket_form *for
     *out = t;
     if (t)
         return FIRN_OK;
-    if (wish == TREE_THERE)
+    if (wish == TREE_THERE) {
+        error_set(err, FIRN_NOT_FOUND, "there is no bucket of that name");
+        error_hint(err, "set the option create to make it");
         return FIRN_NOT_FOUND;
+    }
     patience p = {0};
     patience_lock(&p, &db->waits, FIRN_WAIT_BACKGROUND, &db->manifest_mu);
     mutex_lock(&db->state_mu);
@@ -226,6 +229,10 @@ int tree_close(tree *t, firn_error *err)
 {
     store *db = t->store;
     mutex_lock(&db->state_mu);
+    if (t->handles == 0) { /* of one that is there: of any other, nothing is left to look at */
+        mutex_unlock(&db->state_mu);
+        return error_set(err, FIRN_INVALID, "the bucket's handle is closed already");
+    }
     uint64_t iterators = atomic_load_explicit(&t->iterators, memory_order_acquire);
     bool last = t->handles == 1, gone = false;
     if (!last || iterators == 0) {
@@ -250,7 +257,7 @@ static void stop_jobs(store *db, tree *t)
 {
     patience p = {0};
     mutex_lock(&db->jobs_mu);
-    t->ending = true;
+    t->ending++;
     cond_broadcast(&db->jobs_changed); /* a caller that waits in it goes */
     while (t->held) {
         patience_begin(&p, &db->waits, FIRN_WAIT_COMPACTION);
@@ -261,11 +268,22 @@ static void stop_jobs(store *db, tree *t)
     patience_end(&p);
 }
 
+/* Those that waited to compact the bucket see that it is gone. */
+static void wake_callers(store *db)
+{
+    mutex_lock(&db->jobs_mu);
+    cond_broadcast(&db->jobs_changed);
+    mutex_unlock(&db->jobs_mu);
+}
+
+/* The drop has failed. What had become due meanwhile was looked for in vain. */
 static void go_on_with_jobs(store *db, tree *t)
 {
     mutex_lock(&db->jobs_mu);
-    t->ending = false;
+    t->ending--;
+    cond_broadcast(&db->jobs_changed);
     mutex_unlock(&db->jobs_mu);
+    store_ring(db);
 }
 
 static void make_obsolete(const version *v)
@@ -300,12 +318,16 @@ int tree_drop(tree *t, firn_error *err)
     mutex_unlock(&db->flush_mu);
     patience_end(&p[0]);
     patience_end(&p[1]);
-    if (!last) /* another call has dropped it meanwhile */
+    if (!last) { /* another call has dropped it meanwhile */
+        wake_callers(db);
         return tree_dropped(t, err);
+    }
     store_note_commit(db, rc, &later, err);
     view_unref(last);
     if (rc != FIRN_OK)
         go_on_with_jobs(db, t);
+    else
+        wake_callers(db);
     store_reap(db);
     return rc;
 }

@@ -402,8 +402,7 @@ static void dropping_waits_for_jobs(void **state)
         ending = t->ending;
         mutex_unlock(&s->b.db->store->jobs_mu);
     }
-    assert_int_equal(jobs_ask(t, &q, &none, NULL), FIRN_NOT_FOUND);
-    assert_false(jobs_hold(t));
+    assert_int_equal(jobs_ask(t, &q, &none, NULL), FIRN_DROPPED);
     MUST(job_run(&j, error));
     jobs_end(s->b.db->store, &j);
     usleep(5000);

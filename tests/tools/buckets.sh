@@ -170,6 +170,7 @@ is "and keeps the values of each" \
 run 0 "and leaves a clean store" "$FIRN" check "$DB"
 
 # ---- drop ----
+run 2 "drop with a wrong option of the store" "$FIRN" drop "$DB" users --yes --set memory=much
 run 2 "drop without a name" "$FIRN" drop "$DB" --yes
 run 2 "drop wants --yes" "$FIRN" drop "$DB" users
 has err "needs --yes"

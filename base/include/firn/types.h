@@ -22,6 +22,8 @@ extern "C" {
 #define FIRN_MAX_VALUE_BYTES (UINT32_C(256) << 20)     /* 256 MiB */
 #define FIRN_MAX_BATCH_BYTES (UINT32_C(1) << 30)       /* 1 GiB, encoded */
 #define FIRN_MAX_SEQ         ((UINT64_C(1) << 56) - 1) /* sequence numbers run from 1 */
+#define FIRN_MAX_BUCKET_NAME 63                        /* bytes; with its NUL, 64 */
+#define FIRN_MAX_BUCKETS     32767                     /* that a store makes, dropped ones too */
 
 /* ---- Statuses ----
  * Every call that can fail returns one of these as an int; 0 is success. END, and NOT_FOUND of a
@@ -29,12 +31,13 @@ extern "C" {
  * NOT_FOUND. */
 typedef enum firn_status {
     FIRN_OK = 0,
-    FIRN_NOT_FOUND, /* the key, file or folder is not there */
+    FIRN_NOT_FOUND, /* the key, bucket, file or folder is not there */
     FIRN_END,       /* an iteration has no further element */
     /* a wrong argument or option, or a call in a wrong state; nothing was changed */
     FIRN_INVALID,
-    FIRN_TOO_LARGE, /* a key, value or batch is over its limit; nothing was changed */
-    FIRN_IO,        /* the system failed a call; firn_error.sys_errno says how */
+    /* what was given is over its limit, or a buffer too small; nothing was changed */
+    FIRN_TOO_LARGE,
+    FIRN_IO, /* the system failed a call; firn_error.sys_errno says how */
     /* disk full, or a quota or limit of file sizes reached; nothing was acknowledged; try again
      * later */
     FIRN_NO_SPACE,
@@ -48,7 +51,7 @@ typedef enum firn_status {
     FIRN_UNSUPPORTED, /* the file needs a feature this version does not have */
     FIRN_TIMED_OUT,   /* a wait reached its limit */
     FIRN_CANCELLED,   /* the call's cancel flag is set; see firn_cancel in <firn/firn.h> */
-    FIRN_DROPPED,     /* the bucket that the handle is of has been dropped; nothing was changed */
+    FIRN_DROPPED,     /* a bucket that the call needs has been dropped; nothing was changed */
 } firn_status;
 
 /* The name of a status, such as "FIRN_DAMAGED". Never NULL; static storage. */
@@ -122,11 +125,12 @@ typedef enum firn_wait {
     /* a write or sync waited for more than a second in the log's queue, for its sync, or for the
      * disk to take what it wrote; shorter ones are the ordinary way of a write, and not counted */
     FIRN_WAIT_LOG,
-    /* firn_flush, firn_settle, firn_compact or firn_close waited for a flush, compactions, an edit
-     * of the manifest, or the removal of what was replaced */
+    /* firn_flush, firn_settle, firn_compact, firn_close, or a call that makes, changes or drops a
+     * bucket, waited for a flush, compactions, an edit of the manifest, or the removal of what was
+     * replaced */
     FIRN_WAIT_BACKGROUND,
-    /* a call that compacts waited for compactions in its way, or for parts of its own that the
-     * store's threads do */
+    /* a call that compacts, or drops a bucket, waited for compactions in its way, or for parts of
+     * its own that the store's threads do */
     FIRN_WAIT_COMPACTION,
     FIRN_WAIT_READERS, /* before something is freed: for reads that had begun before */
     /* a read waited for another thread that was reading the same block, or opening the table */

@@ -14,20 +14,19 @@
  * bytes, are ordinary. Limits: <firn/types.h>.
  *
  * Thread-safety: every function that takes a firn may be called from any thread at any time, except
- * firn_close, which must be the last call, after all iterators, snapshots and values have been
- * given back; it refuses while some are not. An iterator, and a batch, belong to one thread at a
- * time. Readers never wait for writers. After fork, the child must not use the handle, nor its
- * iterators: calls return FIRN_INVALID, firn_close too. What it gives back there (firn_iter_free,
- * firn_snapshot_free, firn_value_release) stays the parent's, and goes with the child's memory;
- * these calls neither wait nor touch a file.
+ * firn_close, which must be the last call, after all iterators, snapshots, values and handles of
+ * buckets have been given back; it refuses while some are not. (Of a bucket's handle: "Buckets".)
+ * An iterator, and a batch, belong to one thread at a time. Readers never wait for writers. After
+ * fork, the child must not use the handle, nor its iterators: calls return FIRN_INVALID, firn_close
+ * too. What it gives back there (firn_iter_free, firn_snapshot_free, firn_value_release) stays the
+ * parent's, and goes with the child's memory; these calls neither wait nor touch a file.
  *
  * `error` may be NULL everywhere; it is filled in on failure, untouched otherwise. Any other
  * pointer that is NULL, where that is not said to be allowed, makes a call return FIRN_INVALID; one
  * that returns no status does nothing then, or returns 0, false or an empty slice. A key, value or
  * bound of no bytes may be NULL. `*out` is NULL after a failure. What firn_close, firn_iter_free
  * and the like have taken must not be passed to any call again: that it is gone cannot be seen from
- * it.
- */
+ * it. */
 #ifndef FIRN_FIRN_H
 #define FIRN_FIRN_H
 
@@ -77,14 +76,17 @@ typedef struct firn_options {
                                      flushed, until it is; in a handle that only reads, until it is
                                      closed: up to six segments, and their index;
                                    - batches larger than a memtable (memory/4 at most), and their
-                                     index, until they are flushed: at most four;
+                                     index (in each bucket that has any of it 4 KiB or more), until
+                                     they are flushed: at most four;
                                    - where memory is little, background work: for each of four
                                      jobs 1 MiB, a few times the largest entry, and 64 KiB for
                                      each table that it reads and that is not mapped; where memory
                                      is 16 MiB or more, for each that it reads, and more with more
                                      memory: a 256th of it, at most 256 KiB.
                                    Not counted:
-                                   - firn_batch objects, which are the caller's;
+                                   - firn_batch objects, which are the caller's, and while it is
+                                     written, a copy of one whose operations name no bucket, and
+                                     that is not written to bucket 0;
                                    - of firn_get_many, 32 bytes a key;
                                    - of an iterator, its bounds, a key, up to 16 KiB of a value,
                                      what firn_iter_next_many gave, and of each run below it a key
@@ -145,12 +147,14 @@ FIRN_API int firn_options_set(firn_options *options, const char *name, const cha
 FIRN_API int firn_open(const char *path, const firn_options *options, firn **out,
                        firn_error *error);
 
-/* Makes everything durable, and frees the handle, also when that fails; the first error is
+/* The store's own handle. (A bucket's is only given back: see "Buckets".)
+ * Makes everything durable, and frees the handle, also when that fails; the first error is
  * returned. NULL is allowed. Opening replays what is only in the log. So when that is much (more
  * than 10,000 entries, or 1 MiB of log), it is written to tables first, as firn_flush does; what
  * cannot be written, for want of room say, stays in the log, and is no failure. Less stays in the
  * log: closing a store that was written to a little flushes nothing. FIRN_INVALID frees nothing:
- * iterators, snapshots or values have not been given back, and the message says how many of each.
+ * iterators, snapshots, values or handles of buckets have not been given back, and the message says
+ * how many of each.
  * The store stays open and usable; give them back and close again. */
 FIRN_API int firn_close(firn *db, firn_error *error);
 
@@ -163,8 +167,9 @@ FIRN_API int firn_close(firn *db, firn_error *error);
  * of them at one moment, and a bucket that was made later as empty.
  *
  * Names have 1 to 63 bytes, any but NUL. Handles of one bucket are counted, and are one and the
- * same pointer: each is given back with firn_close. The last one's close is FIRN_INVALID, and frees
- * nothing, while iterators of the bucket are out. The store's own is closed behind all others. */
+ * same pointer: each is given back with firn_close, which makes nothing durable. The last one's
+ * close is FIRN_INVALID, and frees nothing, while iterators of the bucket are out; snapshots and
+ * values need no handle. The store's own is closed behind all others. */
 typedef struct firn_bucket_options {
     size_t size;          /* set by firn_bucket_options_init; see "Options" */
     bool create;          /* default false: a name that is not there is FIRN_NOT_FOUND */
@@ -182,10 +187,10 @@ FIRN_API void firn_bucket_options_init_sized(firn_bucket_options *options, size_
     firn_bucket_options_init_sized((options), sizeof(firn_bucket_options))
 
 /* A handle of the bucket called `name` in the store of `db`. `options` NULL: defaults. One that is
- * made is durable when this returns. FIRN_NOT_FOUND; FIRN_INVALID (a name of the wrong length; it
- * is there, and error_if_exists is set); FIRN_READ_ONLY; FIRN_TOO_LARGE (the store has given out
- * all of its numbers for buckets: it has 32,767 of them, and never uses one again); FIRN_NO_SPACE
- * and FIRN_NO_MEMORY (nothing happened); FIRN_IO, FIRN_POISONED. */
+ * made is durable when this returns. FIRN_NOT_FOUND (described); FIRN_INVALID (a name of the wrong
+ * length; it is there, and error_if_exists is set); FIRN_READ_ONLY; FIRN_TOO_LARGE (the store has
+ * given out all of its numbers for buckets: it has 32,767 of them, and never uses one again);
+ * FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened); FIRN_IO, FIRN_POISONED. */
 FIRN_API int firn_bucket_open(firn *db, const char *name, const firn_bucket_options *options,
                               firn **out, firn_error *error);
 /* What the bucket has of these options; `create` and `error_if_exists` are false. `options` comes
@@ -199,10 +204,11 @@ FIRN_API int firn_bucket_set(firn *bucket, const firn_bucket_options *options, f
 /* Ends the handle's bucket and all that is in it, for good: durable when it returns, and then its
  * files go, except for those that iterators and values still read. From then on calls that need the
  * bucket are FIRN_DROPPED, with any handle of it and at older snapshots, too; so is a batch with an
- * operation for it, as a whole. Handles of it are still to be closed. Iterators that were made
- * before go on over what they saw, and values stay. A bucket that is made again under the name is
- * another one. Waits for compactions and flushes in it that are under way. FIRN_INVALID: bucket 0.
- * FIRN_READ_ONLY, FIRN_NO_SPACE and FIRN_NO_MEMORY (nothing happened), FIRN_IO, FIRN_POISONED. */
+ * operation for it, as a whole, and any write with a handle of it. Handles of it are still to be
+ * closed. Iterators that were made before go on over what they saw, and values stay. A bucket that
+ * is made again under the name is another one. Waits for compactions in it, for callers of
+ * firn_compact, and for a flush. FIRN_INVALID: bucket 0. FIRN_READ_ONLY, FIRN_NO_SPACE and
+ * FIRN_NO_MEMORY (nothing happened), FIRN_IO, FIRN_POISONED. */
 FIRN_API int firn_bucket_drop(firn *bucket, firn_error *error);
 /* The name behind `after` (NULL: the first one), in the order of their bytes; 64 bytes are enough,
  * with the NUL. `name` and `after` may be the same. FIRN_END: there is none behind it.
@@ -252,7 +258,8 @@ typedef struct firn_op {
  * keeps no handle, but which buckets of which store it is for: to be written with a handle of that
  * store, as long as they are there. FIRN_INVALID (a kind that does not exist; a delete with a
  * value; buckets of two stores; a pointer that is NULL with a size), FIRN_TOO_LARGE,
- * FIRN_NO_MEMORY, FIRN_DROPPED. The error's offset is the place of the operation in `ops`. */
+ * FIRN_NO_MEMORY, FIRN_DROPPED. The error says which operation it is, counted from 0. A copy of
+ * a store's folder counts as the same store: its buckets are told apart by their numbers. */
 FIRN_API int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_error *error);
 
 /* Makes all writes so far durable. */
@@ -366,8 +373,8 @@ FIRN_API int firn_iter_prev(firn_iter *it);
  * at the same key, or where that is gone at the next one: FIRN_OK, FIRN_END or an error, as of a
  * movement. (A walk backwards keeps its key, and goes on with firn_iter_seek_for_prev.) One that
  * stood on no element stands on none: FIRN_OK. FIRN_INVALID of one that was made with a snapshot,
- * and FIRN_NO_MEMORY while firn_iter_valid says so or it stood on none: it is as it was, and
- * firn_iter_status too. */
+ * FIRN_DROPPED when its bucket is gone, and FIRN_NO_MEMORY while firn_iter_valid says so or it
+ * stood on none: it is as it was, and firn_iter_status too. */
 FIRN_API int firn_iter_refresh(firn_iter *it);
 /* Many elements in one call: the current one first, unless the last of these calls has given it,
  * then those behind it (in front of it), until there are `count`, or `bytes` bytes of keys and
@@ -525,6 +532,7 @@ typedef struct firn_repair_event { /* everything is valid during the call */
     uint64_t offset, bytes;   /* the damaged range of the file; 0, 0: all of it, or unknown */
     firn_slice after, before; /* data NULL: no bound */
     uint64_t seq_first, seq_last;
+    const char *bucket; /* of these keys; "": bucket 0, or it is not known */
 } firn_repair_event;
 
 typedef struct firn_repair_summary {
@@ -547,7 +555,8 @@ typedef struct firn_repair_summary {
  * folder, whatever they are: holes in files cost nothing, and what would take more to find in a
  * damaged table is told to be lost. Needs memory for the largest entry and for the index of a
  * table, and room on the disk for the tables that are written anew: of all, when the manifest is
- * lost. FIRN_OK: the store is usable, see the summary. FIRN_NOT_FOUND, FIRN_LOCKED,
+ * lost. Buckets keep their keys then, but not their names: they are called bucket-1 and so on, and
+ * a note tells each. FIRN_OK: the store is usable, see the summary. FIRN_NOT_FOUND, FIRN_LOCKED,
  * FIRN_UNSUPPORTED (a newer firn's; not touched), FIRN_NO_SPACE, FIRN_NO_MEMORY, FIRN_IO. */
 FIRN_API int firn_repair(const char *path, const firn_options *options,
                          void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,

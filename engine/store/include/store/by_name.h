@@ -5,7 +5,7 @@
 
 #include <firn/types.h>
 
-#define TREE_NAME_MAX 63
+#define TREE_NAME_MAX FIRN_MAX_BUCKET_NAME
 
 typedef struct bucket_name {
     uint8_t size;

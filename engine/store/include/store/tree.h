@@ -62,7 +62,7 @@ struct firn {
     tree *next, *prev;
 
     size_t cursor[FIRN_LEVELS] GUARDED_BY(jobs_mu); /* as in schedule_state */
-    bool ending GUARDED_BY(jobs_mu);                /* no job begins any more */
+    unsigned ending GUARDED_BY(jobs_mu);            /* calls that drop it: no job begins */
     unsigned
         held GUARDED_BY(jobs_mu); /* by jobs that run or wait, and by callers of firn_compact */
 
