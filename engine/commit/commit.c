@@ -59,11 +59,9 @@ static int reserve_index(store *db, const wal_group *g)
 {
     mem *m = db->active;
     int rc = FIRN_OK;
+    if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1)
+        return mem_reserve_main(m, (size_t)g->entries);
     mem_reserve_begin(m);
-    if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1) {
-        mem_reserve_in(m, &m->main, (size_t)g->entries);
-        return mem_reserve(m);
-    }
     for (const wal_request *r = g->first; r && rc == FIRN_OK; r = r == g->last ? NULL : r->newer) {
         firn_slice entries = r->single ? slice_of(r->head, sizeof r->head) : r->key;
         rc = store_reserve_entries(db, m, entries, r->count);

@@ -6,19 +6,14 @@
 
 #include <store/store.h>
 
-int store_of(const tree *handle, store **out, firn_error *err)
+int store_refuse(const tree *handle, firn_error *err)
 {
-    *out = NULL;
     if (!handle)
         return error_set(err, FIRN_INVALID, "the store handle is NULL");
-    if (store_is_parents(handle->store)) {
-        error_set(err, FIRN_INVALID,
-                  "the store was opened before fork and cannot be used in the child");
-        error_hint(err, "open the store in the child after the parent has closed it");
-        return FIRN_INVALID;
-    }
-    *out = handle->store;
-    return FIRN_OK;
+    error_set(err, FIRN_INVALID,
+              "the store was opened before fork and cannot be used in the child");
+    error_hint(err, "open the store in the child after the parent has closed it");
+    return FIRN_INVALID;
 }
 
 int store_read_only(firn_error *err)

@@ -66,10 +66,9 @@ static inline size_t entry_size(size_t key_size, size_t value_size)
 static inline void entry_put_header(uint8_t *p, uint8_t kind, unsigned bucket, size_t key_size,
                                     size_t value_size)
 {
-    p[0] = (uint8_t)(kind | (bucket >> 8 & 15) << 4);
-    p[1] = (uint8_t)bucket;
-    put_u16(p + 2, (uint16_t)key_size);
-    put_u32(p + 4, (uint32_t)value_size | (uint32_t)(bucket >> 12) << ENTRY_VALUE_BITS);
+    uint64_t low = bucket & 0xff, middle = bucket >> 8 & 15, high = bucket >> 12;
+    put_u64(p, kind | middle << 4 | low << 8 | (uint64_t)key_size << 16 |
+                   (uint64_t)value_size << 32 | high << (32 + ENTRY_VALUE_BITS));
 }
 
 static inline unsigned entry_kind(const uint8_t *p)

@@ -243,9 +243,6 @@ struct firn_snapshot {
     firn_snapshot *prev GUARDED_BY(snapshot_mu), *next GUARDED_BY(snapshot_mu);
 };
 
-/* Of which store a handle is, whether or not its bucket is still there. FIRN_INVALID, and *out is
- * NULL: after fork, or the handle is. */
-int store_of(const tree *handle, store **out, firn_error *err);
 /* FIRN_READ_ONLY, described. */
 int store_read_only(firn_error *err);
 /* Are we in a child of a fork? What the parent's threads held then stays held here for ever: no
@@ -254,6 +251,17 @@ int store_read_only(firn_error *err);
 static inline bool store_is_parents(const store *db)
 {
     return db->fork_generation != fork_generation();
+}
+
+/* FIRN_INVALID, described: the handle is NULL, or its store a parent's. */
+int store_refuse(const tree *handle, firn_error *err);
+/* Of which store a handle is, whether or not its bucket is still there. FIRN_INVALID, and *out is
+ * NULL: after fork, or the handle is. */
+static inline int store_of(const tree *handle, store **out, firn_error *err)
+{
+    bool good = handle && !store_is_parents(handle->store);
+    *out = good ? handle->store : NULL;
+    return good ? FIRN_OK : store_refuse(handle, err);
 }
 
 /* ---- handle.c ---- */

@@ -105,6 +105,17 @@ void mem_unref(mem *m); /* NULL is allowed */
 void mem_reserve_begin(mem *m);
 void mem_reserve_in(mem *m, mem_part *p, size_t entries);
 int mem_reserve(mem *m);
+/* All three, for entries of bucket 0. */
+static inline int mem_reserve_main(mem *m, size_t entries)
+{
+    bool again = m->reserved == &m->main && !m->main.reserved; /* as the last time */
+    if (!again) {
+        mem_reserve_begin(m);
+        mem_reserve_in(m, &m->main, entries);
+    }
+    m->main.room = entries;
+    return memtable_reserve(m->main.table, entries);
+}
 /* Indexes the entries of a frame that lies in m's segment, for which room has been reserved. Those
  * of a bucket without a part are left out: it has been dropped. */
 void mem_apply(mem *m, const wal_applied *frame);
