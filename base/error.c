@@ -30,6 +30,7 @@ const char *firn_status_name(int rc)
         [FIRN_UNSUPPORTED] = "FIRN_UNSUPPORTED",
         [FIRN_TIMED_OUT] = "FIRN_TIMED_OUT",
         [FIRN_CANCELLED] = "FIRN_CANCELLED",
+        [FIRN_CONFLICT] = "FIRN_CONFLICT",
         [FIRN_DROPPED] = "FIRN_DROPPED",
     };
     if (rc < 0 || (size_t)rc >= sizeof names / sizeof names[0])

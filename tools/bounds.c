@@ -4,6 +4,8 @@
 #include <base/slice.h>
 #include <firn/keys.h>
 
+#include "decode.h"
+
 void bounds_init(bounds *b)
 {
     *b = (bounds){.limit = UINT64_MAX};

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "decode.h"
 #include "escape.h"
 #include "output.h"
 

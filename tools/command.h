@@ -12,7 +12,6 @@
 #ifndef TOOLS_COMMAND_H
 #define TOOLS_COMMAND_H
 
-#include <base/buf.h>
 #include <firn/types.h>
 #include <getopt.h>
 
@@ -66,10 +65,6 @@ bool args_count(const verb *v, int argc, int min, int max);
 /* Decimal numbers. Tells the user when `text` is none, or outside of [min, max]. */
 bool args_number(const verb *v, const char *option, const char *text, uint64_t min, uint64_t max,
                  uint64_t *out);
-
-/* Takes the escapes out of `text` (escape.h); `what` names it in a message ("key"). EXIT_DONE, or
- * an exit code, the user having been told. */
-int args_decode(const verb *v, const char *what, const char *text, buf *out);
 
 /* ---- Telling what went wrong: one line "firn: ...", then "hint: ..." ---- */
 

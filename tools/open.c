@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "decode.h"
 #include "escape.h"
 
 bool open_set(const verb *v, firn_options *options, const char *assignment)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "decode.h"
 #include "escape.h"
 #include "open.h"
 #include "output.h"

@@ -4,6 +4,8 @@
  *   slow_down        before it queues, so that no thread sleeps while others wait behind it
  *                    (slow.c)
  *   join the queue   the log's; one writer leads, and writes for all that queue behind it
+ *   guard            what a write with conditions has read is still so (guard.c): it always leads,
+ *                    and nothing comes between that and its entries
  *   make room        in the log: a full segment is sealed, and the next one takes over; then its
  *                    memtable (E1, E2)
  *   append           the log gives out the numbers, and writes the frames
@@ -122,11 +124,17 @@ static void publish(store *db, const wal_group *g)
 
 /* Carries out the leader's request and those behind it. A failure reaches all of them, and uses no
  * number. */
-static void lead(store *db, wal_request *leader)
+static void lead(store *db, wal_request *leader, const commit_guard *guard)
 {
     wal_group g;
     firn_error error;
     error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
+    int held = guard ? guard_check(guard, &error) : FIRN_OK;
+    if (held != FIRN_OK) {
+        wal_group_refuse(db->wal, &g, leader);
+        wal_group_end(db->wal, &g, held, &error);
+        return;
+    }
     const mem *active = db->active;
     memtable *index = approach_index(db, leader);
     int rc = make_room(db, &g, leader, &error);
@@ -143,15 +151,17 @@ static void lead(store *db, wal_request *leader)
     wal_group_end(db->wal, &g, rc, &error);
 }
 
-static int commit(store *db, wal_request *r, firn_error *err)
+static int commit(store *db, wal_request *r, const commit_guard *guard, firn_error *err)
 {
     uint32_t room = room_needed(db, r->payload_bytes, r->count);
     int rc = room ? room_take(db, room, err) : FIRN_OK;
     if (rc != FIRN_OK)
         return rc;
     rc = slow_down(db, r->payload_bytes, err);
+    r->leads =
+        guard != NULL; /* the guard is asked when nothing can come between it and the write */
     if (rc == FIRN_OK && wal_join(db->wal, r))
-        lead(db, r);
+        lead(db, r, guard);
     if (room)
         room_give(db, room);
     if (rc != FIRN_OK)
@@ -239,7 +249,7 @@ static int write_one(tree *t, uint8_t kind, firn_slice key, firn_slice value,
     int rc = begin_write(t, options, &db, &durability, err);
     if (rc == FIRN_OK)
         rc = wal_request_put(db->wal, &r, kind, t->bucket, key, value, durability, err);
-    return rc == FIRN_OK ? commit(db, &r, err) : rc;
+    return rc == FIRN_OK ? commit(db, &r, NULL, err) : rc;
 }
 
 int firn_put(tree *t, const void *key, size_t key_size, const void *value, size_t value_size,
@@ -271,6 +281,12 @@ static int check_batch(const store *db, uint64_t count, firn_error *err)
 int firn_write(tree *t, const firn_batch *batch, const firn_write_options *options, uint64_t *seq,
                firn_error *error)
 {
+    return commit_batch(t, batch, options, NULL, seq, error);
+}
+
+int commit_batch(tree *t, const firn_batch *batch, const firn_write_options *options,
+                 const commit_guard *guard, uint64_t *seq, firn_error *error)
+{
     store *db;
     firn_durability durability = FIRN_DURABILITY_DEFAULT;
     int rc = begin_write(t, options, &db, &durability, error);
@@ -291,7 +307,7 @@ int firn_write(tree *t, const firn_batch *batch, const firn_write_options *optio
     if (rc == FIRN_OK)
         rc = wal_request_batch(db->wal, &r, batch, durability, error);
     if (rc == FIRN_OK)
-        rc = commit(db, &r, error);
+        rc = commit(db, &r, guard, error);
     firn_batch_free(moved);
     if (rc == FIRN_OK && seq)
         *seq = r.seq_last;

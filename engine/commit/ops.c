@@ -10,37 +10,62 @@
 static const sized_kind op_kind = {"the operation", "set its size to sizeof(firn_op)",
                                    sizeof(firn_op)};
 
-static int take_op(const firn_op *given, firn_op *o, firn_error *err)
+int op_take(const firn_op *given, size_t stride, firn_op *o, firn_error *err)
 {
+    *o = (firn_op){.size = sizeof *o};
+    if (given->size != stride || stride < sizeof *o)
+        return error_set(err, FIRN_INVALID, "its size is not that of the first one, or too small");
     int rc = sized_take(&op_kind, given, o, err);
     if (rc != FIRN_OK)
         return rc;
-    if (o->kind != FIRN_PUT && o->kind != FIRN_DELETE)
+    switch (o->kind) {
+    case FIRN_OP_PUT:
+    case FIRN_OP_IF_VALUE:
+        break;
+    case FIRN_OP_DELETE:
+    case FIRN_OP_IF_ABSENT:
+    case FIRN_OP_IF_PRESENT:
+        if (o->value.size)
+            return error_set(err, FIRN_INVALID, "an operation of kind %u has no value", o->kind);
+        break;
+    default:
         return error_set(err, FIRN_INVALID, "there is no operation of kind %u", o->kind);
-    if (o->kind == FIRN_DELETE && o->value.size)
-        return error_set(err, FIRN_INVALID, "a delete has no value");
-    return FIRN_OK;
-}
-
-static int add_op(firn_batch *batch, const firn_op *o, firn_error *err)
-{
-    store *db = NULL;
-    int rc = o->bucket ? store_of(o->bucket, &db, err) : FIRN_OK;
-    if (rc != FIRN_OK)
-        return rc;
-    if (db && tree_is_dropped(o->bucket))
-        return tree_dropped(o->bucket, err);
-    if (db && !batch_is_of(batch, db->store_id))
-        return error_set(err, FIRN_INVALID, "the batch names buckets of another store, too");
-    firn_kind kind = (firn_kind)o->kind;
-    rc = db ? batch_add_named(batch, db->store_id, o->bucket->bucket, kind, o->key, o->value)
-            : batch_add(batch, ENTRY_BUCKET_DEFAULT, kind, o->key, o->value);
-    if (rc == FIRN_NO_MEMORY)
-        return error_no_memory(err);
+    }
+    rc = entry_check_limits(o->key.data, o->key.size, o->value.data, o->value.size);
     if (rc == FIRN_INVALID)
         return error_set(err, rc, "the key or the value is NULL but has a size");
     if (rc == FIRN_TOO_LARGE)
-        return error_set(err, rc, "the key, the value or the batch is over its limit");
+        return error_set(err, rc, "the key or the value is over its limit");
+    return rc;
+}
+
+int op_add(firn_batch *batch, const firn_op *o, firn *unnamed, firn_error *err)
+{
+    store *db = NULL;
+    const tree *t = o->bucket ? o->bucket : unnamed;
+    int rc = t ? store_of(t, &db, err) : FIRN_OK;
+    if (rc != FIRN_OK)
+        return rc;
+    if (t && tree_is_dropped(t))
+        return tree_dropped(t, err);
+    if (t && !batch_is_of(batch, db->store_id))
+        return error_set(err, FIRN_INVALID, "the batch names buckets of another store, too");
+    firn_kind kind = (firn_kind)o->kind;
+    rc = t ? batch_add_named(batch, db->store_id, t->bucket, kind, o->key, o->value)
+           : batch_add(batch, ENTRY_BUCKET_DEFAULT, kind, o->key, o->value);
+    if (rc == FIRN_NO_MEMORY)
+        return error_no_memory(err);
+    if (rc == FIRN_TOO_LARGE)
+        return error_set(err, rc, "the batch is over its limit");
+    return rc;
+}
+
+int op_blame(firn_error *error, const firn_error *why, size_t index, int rc)
+{
+    if (!error)
+        return rc;
+    *error = *why;
+    snprintf(error->message, sizeof error->message, "operation %zu: %.200s", index, why->message);
     return rc;
 }
 
@@ -52,28 +77,20 @@ int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_err
                          batch ? "operations are NULL" : "batch is NULL");
     batch_mark before = batch_here(batch);
     size_t stride = count ? ops->size : 0;
-    int rc = FIRN_OK;
-    size_t i = 0;
     error_clear(&why);
-    for (; i < count && rc == FIRN_OK; i++) {
-        firn_op o = {.size = sizeof o};
-        const firn_op *given = (const firn_op *)(const void *)((const char *)ops + i * stride);
-        rc = given->size == stride && stride >= sizeof o
-                 ? take_op(given, &o, &why)
-                 : error_set(&why, FIRN_INVALID,
-                             "its size is not that of the first one, or too small");
+    for (size_t i = 0; i < count; i++) {
+        firn_op o;
+        int rc = op_take(op_at(ops, stride, i), stride, &o, &why);
+        if (rc == FIRN_OK && op_is_condition(&o))
+            rc = error_set(&why, FIRN_INVALID, "a batch takes no conditions: firn_apply does");
         if (rc == FIRN_OK)
-            rc = add_op(batch, &o, &why);
+            rc = op_add(batch, &o, NULL, &why);
+        if (rc != FIRN_OK) {
+            batch_back_to(batch, before);
+            return op_blame(error, &why, i, rc);
+        }
     }
-    if (rc == FIRN_OK)
-        return rc;
-    batch_back_to(batch, before);
-    if (error) {
-        *error = why;
-        snprintf(error->message, sizeof error->message, "operation %zu: %.200s", i - 1,
-                 why.message);
-    }
-    return rc;
+    return FIRN_OK;
 }
 
 /* The buckets that a batch names are looked for once: one that is dropped later, beside the write,

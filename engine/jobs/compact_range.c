@@ -42,13 +42,6 @@ static int run_all(tree *t, schedule_request *q, buf *done, firn_error *err)
     return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
 }
 
-/* Is something in memory that no table has? */
-static bool holds_newer(const store *db)
-{
-    return atomic_load_explicit(&db->newest_seq, memory_order_acquire) >
-           atomic_load_explicit(&db->flushed_seq, memory_order_acquire);
-}
-
 static int run_request(tree *t, schedule_request *q, firn_error *err)
 {
     buf done = {0};
@@ -72,7 +65,7 @@ int firn_compact(tree *t, const void *from, size_t from_size, const void *to, si
         rc = error_set(error, FIRN_INVALID, "a bound is NULL but has a size");
     if (rc == FIRN_OK && tree_is_dropped(t))
         rc = tree_dropped(t, error);
-    if (rc == FIRN_OK && holds_newer(db))
+    if (rc == FIRN_OK)
         rc = firn_flush(t, error);
     if (rc != FIRN_OK)
         return rc;

@@ -12,15 +12,15 @@ static void EveryStatusHasItsName(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "FIRN_OK",          "FIRN_NOT_FOUND", "FIRN_END",       "FIRN_INVALID",
-        "FIRN_TOO_LARGE",   "FIRN_IO",        "FIRN_NO_SPACE",  "FIRN_NO_MEMORY",
-        "FIRN_DAMAGED",     "FIRN_LOCKED",    "FIRN_READ_ONLY", "FIRN_POISONED",
-        "FIRN_UNSUPPORTED", "FIRN_TIMED_OUT", "FIRN_CANCELLED", "FIRN_DROPPED"};
-    assert_int_equal(COUNT_OF(names), FIRN_CANCELLED + 1);
+        "FIRN_OK",        "FIRN_NOT_FOUND", "FIRN_END",         "FIRN_INVALID",   "FIRN_TOO_LARGE",
+        "FIRN_IO",        "FIRN_NO_SPACE",  "FIRN_NO_MEMORY",   "FIRN_DAMAGED",   "FIRN_LOCKED",
+        "FIRN_READ_ONLY", "FIRN_POISONED",  "FIRN_UNSUPPORTED", "FIRN_TIMED_OUT", "FIRN_CANCELLED",
+        "FIRN_CONFLICT",  "FIRN_DROPPED"};
+    assert_int_equal(COUNT_OF(names), FIRN_DROPPED + 1);
     for (size_t i = 0; i < COUNT_OF(names); i++)
         assert_string_equal(firn_status_name((int)i), names[i]);
     assert_string_equal(firn_status_name(-1), "unknown firn_status");
-    assert_string_equal(firn_status_name(FIRN_CANCELLED + 1), "unknown firn_status");
+    assert_string_equal(firn_status_name(FIRN_DROPPED + 1), "unknown firn_status");
 }
 
 static void AnErrorReadsAsOneLine(void **state)

@@ -29,6 +29,7 @@ static const struct {
     {SCRIPT_GET_MANY, 30},   {SCRIPT_ITER_MANY, 40},  {SCRIPT_ITER_REFRESH, 40},
     {SCRIPT_COMPACT, 4},     {SCRIPT_SYNC, 4},        {SCRIPT_SETTLE, 4},
     {SCRIPT_REOPEN, 4},      {SCRIPT_COMPARE, 4},     {SCRIPT_DROP, 4},
+    {SCRIPT_APPLY, 60},
 };
 
 static script_kind pick_kind(rng *r)
@@ -266,6 +267,67 @@ static bool do_batch(run *r, const script_op *op)
         return false;
     return seq >= before + count || wrong(r->why, "write of %zu: number %llu follows %llu", count,
                                           (unsigned long long)seq, (unsigned long long)before);
+}
+
+/* value_bytes has room for one at a time. */
+static firn_slice copy_value(uint64_t number, uint8_t *room)
+{
+    memcpy(room, value_bytes(number), value_size(number));
+    return slice_of(room, value_size(number));
+}
+
+/* A condition on a key, which mostly holds; *holds: does it? */
+static firn_op pick_condition(run *r, rng *chance, uint8_t *room, bool *holds)
+{
+    size_t bucket = rng_below(chance, BUCKETS), k = rng_below(chance, KEYS);
+    uint64_t now = r->now.of[bucket][k];
+    bool wrong_way = rng_below(chance, 8) == 0, by_value = rng_below(chance, 2);
+    firn_op o = {.size = sizeof o, .bucket = r->handles[bucket], .key = r->script->keys.keys[k]};
+    o.kind = (now != 0) != wrong_way ? FIRN_OP_IF_PRESENT : FIRN_OP_IF_ABSENT;
+    if (now && by_value) {
+        o.kind = FIRN_OP_IF_VALUE;
+        o.value = copy_value(now, room);
+        if (wrong_way && o.value.size)
+            o.value.size--;
+        else
+            wrong_way = false;
+    }
+    *holds = *holds && !wrong_way;
+    return o;
+}
+
+static bool do_apply(run *r, const script_op *op)
+{
+    enum { MOST = 12 };
+    firn_error err = {0};
+    static _Thread_local uint8_t rooms[MOST][40000]; /* pick_size gives less */
+    firn_op ops[MOST];
+    rng chance = rng_init(op->a);
+    size_t count = rng_below(&chance, MOST);
+    bool holds = true;
+    world next = r->now;
+    for (size_t i = 0; i < count; i++) {
+        if (rng_below(&chance, 3) == 0) {
+            ops[i] = pick_condition(r, &chance, rooms[i], &holds);
+            continue;
+        }
+        size_t bucket = rng_below(&chance, BUCKETS), k = rng_below(&chance, KEYS);
+        uint64_t number =
+            value_number(r->op * (BATCH_MOST + 1) + 2 + i, pick_size(rng_next(&chance)));
+        bool put = rng_below(&chance, 3) > 0;
+        ops[i] = (firn_op){.size = sizeof *ops,
+                           .kind = put ? FIRN_OP_PUT : FIRN_OP_DELETE,
+                           .bucket = r->handles[bucket],
+                           .key = r->script->keys.keys[k]};
+        if (put)
+            ops[i].value = copy_value(number, rooms[i]);
+        next.of[bucket][k] = put ? number : 0;
+    }
+    firn_write_options o = write_options(op->c);
+    int rc = firn_apply(r->handles[bucket_of(op)], ops, count, &o, NULL, &err);
+    if (holds)
+        r->now = next;
+    return status_is(r, "apply", rc, holds ? FIRN_OK : FIRN_CONFLICT, &err);
 }
 
 /* The state to read from: a snapshot's when the slot has one, else the newest. */
@@ -661,6 +723,8 @@ static bool do_op(run *r, const script_op *op)
         return do_delete(r, op);
     case SCRIPT_BATCH:
         return do_batch(r, op);
+    case SCRIPT_APPLY:
+        return do_apply(r, op);
     case SCRIPT_GET:
         return do_get(r, op);
     case SCRIPT_GET_INTO:

@@ -15,6 +15,7 @@ typedef enum script_kind {
     SCRIPT_PUT,
     SCRIPT_DELETE,
     SCRIPT_BATCH,
+    SCRIPT_APPLY,
     SCRIPT_GET,
     SCRIPT_GET_INTO,
     SCRIPT_GET_MANY,

@@ -190,6 +190,11 @@ static int given_back(table *t, int rc)
     X(firn_batch_add, batch, REFUSED, firn_batch_add(NULL, &t->op, 1, e)) \
     X(firn_batch_add, ops, REFUSED, firn_batch_add(t->batch, NULL, 1, e)) \
     X(firn_batch_add, error, QUIET, firn_batch_add(t->batch, NULL, 1, NULL)) \
+    X(firn_apply, bucket, REFUSED, firn_apply(NULL, &t->op, 0, NULL, &t->seq, e)) \
+    X(firn_apply, ops, REFUSED, firn_apply(DB, NULL, 1, NULL, &t->seq, e)) \
+    X(firn_apply, options, ALLOWED, firn_apply(DB, &t->op, 0, NULL, &t->seq, e)) \
+    X(firn_apply, seq, ALLOWED, firn_apply(DB, &t->op, 0, NULL, NULL, e)) \
+    X(firn_apply, error, QUIET, firn_apply(DB, NULL, 1, NULL, &t->seq, NULL)) \
     X(firn_write, db, REFUSED, firn_write(NULL, t->batch, NULL, &t->seq, e)) \
     X(firn_write, batch, REFUSED, firn_write(DB, NULL, NULL, &t->seq, e)) \
     X(firn_write, options, ALLOWED, firn_write(DB, t->batch, NULL, &t->seq, e)) \

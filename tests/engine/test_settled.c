@@ -118,7 +118,7 @@ static void an_idle_store_flushes_its_memtable(void **state)
     uint64_t share = b.db->store->mem_share;
     for (unsigned worth = 0; worth < 2; worth++) {
         mutex_lock(&b.db->store->state_mu);
-        b.db->store->mem_share = worth ? share : share * 1024;
+        b.db->store->mem_share = worth ? share / 4 : share * 1024;
         store_want_idle_rotation(b.db->store);
         mutex_unlock(&b.db->store->state_mu);
         settle(&b);

@@ -80,7 +80,8 @@ static void group_collect(wal *w, wal_group *g, uint64_t room)
     queue_link(newest);
     for (wal_request *r = g->first; r != newest && g->frames < WAL_GROUP_MAX;) {
         r = r->newer;
-        if (r->type != WAL_REQUEST_DATA || g->payload + r->payload_bytes > WAL_GROUP_BYTES_MAX ||
+        if (r->type != WAL_REQUEST_DATA || r->leads ||
+            g->payload + r->payload_bytes > WAL_GROUP_BYTES_MAX ||
             g->bytes + wal_frame_size(r->payload_bytes) > room)
             return;
         wal_group_add(g, r);
@@ -176,6 +177,11 @@ int wal_group_rotate(wal *w, wal_group *g, wal_request *leader, firn_error *err)
 {
     assert(leader->type == WAL_REQUEST_ROTATE);
     return group_control(w, g, leader, err);
+}
+
+void wal_group_refuse(wal *w, wal_group *g, wal_request *leader)
+{
+    wal_group_init(w, g, leader);
 }
 
 int wal_group_start(wal *w, wal_group *g, wal_request *leader, firn_error *err)

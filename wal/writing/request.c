@@ -60,7 +60,7 @@ static void request_fill(const wal *w, wal_request *r, firn_durability durabilit
 {
     r->type = WAL_REQUEST_DATA;
     r->frame_type = WAL_DATA;
-    r->single = false;
+    r->single = r->leads = false;
     r->err = err;
     if (durability == FIRN_DURABILITY_DEFAULT)
         durability = w->config.options.durability;

@@ -51,6 +51,7 @@ typedef enum firn_status {
     FIRN_UNSUPPORTED, /* the file needs a feature this version does not have */
     FIRN_TIMED_OUT,   /* a wait reached its limit */
     FIRN_CANCELLED,   /* the call's cancel flag is set; see firn_cancel in <firn/firn.h> */
+    FIRN_CONFLICT,    /* a condition of firn_apply does not hold; nothing was changed */
     FIRN_DROPPED,     /* a bucket that the call needs has been dropped; nothing was changed */
 } firn_status;
 

@@ -245,22 +245,42 @@ FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
                         uint64_t *seq, firn_error *error);
 
-/* An operation, as a batch has it. */
+/* What an operation does. The first ones are firn_kind's; 3 to 5, and 8, are kept. */
+typedef enum firn_op_kind {
+    FIRN_OP_PUT = 1,
+    FIRN_OP_DELETE = 2,
+    /* Conditions, of firn_apply: the key is not there; it is; it is, with this value. */
+    FIRN_OP_IF_ABSENT = 6,
+    FIRN_OP_IF_PRESENT = 7,
+    FIRN_OP_IF_VALUE = 9,
+} firn_op_kind;
 typedef struct firn_op {
     size_t size;   /* sizeof(firn_op). In an array, all have the same: it says how far they lie
                          apart */
-    uint32_t kind; /* firn_kind */
-    firn *bucket;  /* NULL: that of the handle that the batch is written with */
+    uint32_t kind; /* firn_op_kind */
+    firn *bucket;  /* NULL: that of the handle that it is written with */
     firn_slice key;
-    firn_slice value; /* FIRN_PUT */
+    firn_slice value; /* PUT, IF_VALUE */
 } firn_op;
 /* Adds operations behind those of the batch, all or none; both copy what they are given. A batch
  * keeps no handle, but which buckets of which store it is for: to be written with a handle of that
- * store, as long as they are there. FIRN_INVALID (a kind that does not exist; a delete with a
- * value; buckets of two stores; a pointer that is NULL with a size), FIRN_TOO_LARGE,
+ * store, as long as they are there. FIRN_INVALID (a kind that does not exist; a condition; a
+ * delete with a value; buckets of two stores; a pointer that is NULL with a size), FIRN_TOO_LARGE,
  * FIRN_NO_MEMORY, FIRN_DROPPED. The error says which operation it is, counted from 0. A copy of
  * a store's folder counts as the same store: its buckets are told apart by their numbers. */
 FIRN_API int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_error *error);
+
+/* Carries out what writes, in its order, if all conditions hold, wherever they stand among it; else
+ * FIRN_CONFLICT, and nothing has happened. Conditions look at what was there before all of it: no
+ * write of another caller comes between what they have seen and what is written. A condition that
+ * fails did not hold at a moment of the call. Each costs a read. With nothing to write, all hold at
+ * one moment. *seq (may be NULL) is the number of the last operation, or, with nothing to write, of
+ * the newest write that they have seen. Operations that name no bucket are in the handle's. The
+ * error says which operation it is about, counted from 0, and that of a conflict the key.
+ * FIRN_INVALID (as of firn_batch_add; buckets of another store), FIRN_DROPPED; as firn_write of
+ * what is written, and as firn_get of what is read. */
+FIRN_API int firn_apply(firn *bucket, const firn_op *ops, size_t count,
+                        const firn_write_options *options, uint64_t *seq, firn_error *error);
 
 /* Makes all writes so far durable. */
 FIRN_API int firn_sync(firn *db, firn_error *error);

@@ -58,6 +58,7 @@ struct wal_request {
     bool durable;       /* wants to be acknowledged only when synced */
     bool batched;       /* counts for the timed sync */
     bool single;        /* payload is head, key, value; else it is `key` alone */
+    bool leads;         /* begins a group, whoever is in front of it; the owner sets it */
     uint8_t head[8];
     firn_slice key, value;
     uint64_t payload_bytes;
@@ -104,6 +105,9 @@ typedef struct wal_group {
     bool batched;         /* a caller counts on the timed sync */
 } wal_group;
 
+/* Gives up the leader's request, alone, before anything is done for it: *g is filled in for
+ * wal_group_end, with whatever status. */
+void wal_group_refuse(wal *w, wal_group *g, wal_request *leader);
 /* Starts a group with the leader's request of entries: makes room for it, if need be in a new
  * segment, and takes along the requests behind it as far as they fit. When the log went on to a new
  * segment, `segment` says so: its first number is wal_segment_seq_first, and everything below lies

@@ -7,7 +7,44 @@
 /* The log goes on in another segment, and what lies in front of it is frozen. */
 int store_rotate(store *db, firn_error *err);
 
+/* What must not have changed behind a number, or the write is FIRN_CONFLICT. */
+typedef struct guarded {
+    const tree *tree;
+    firn_slice key;
+} guarded;
+typedef struct commit_guard {
+    const guarded *keys;
+    size_t count;
+    uint64_t seq;     /* at which the keys were looked at */
+    uint64_t flushed; /* store.flushed_seq, loaded before that and before the views */
+} commit_guard;
+
+/* firn_write, but that it is FIRN_CONFLICT when a key of the guard (NULL: there is none) may have a
+ * version beyond the guard's number: then nothing has happened, and what was looked at is to be
+ * looked at again. */
+int commit_batch(tree *t, const firn_batch *batch, const firn_write_options *options,
+                 const commit_guard *guard, uint64_t *seq, firn_error *err);
+
+/* ---- guard.c ---- */
+/* Have the keys no version beyond the number? FIRN_CONFLICT: one has, or something was flushed.
+ * FIRN_DROPPED. The leader: nothing is published meanwhile. */
+int guard_check(const commit_guard *guard, firn_error *err);
+
 /* ---- ops.c ---- */
+static inline const firn_op *op_at(const firn_op *ops, size_t stride, size_t i)
+{
+    return (const firn_op *)(const void *)((const char *)ops + i * stride);
+}
+static inline bool op_is_condition(const firn_op *o)
+{
+    return o->kind >= FIRN_OP_IF_ABSENT;
+}
+/* What an operation says, if it is one of this version. FIRN_INVALID. */
+int op_take(const firn_op *given, size_t stride, firn_op *out, firn_error *err);
+/* Adds one that writes; its bucket is the one that it names, or `unnamed` (NULL: none). */
+int op_add(firn_batch *batch, const firn_op *o, firn *unnamed, firn_error *err);
+/* Says of which operation an error is. */
+int op_blame(firn_error *error, const firn_error *why, size_t index, int rc);
 /* The batch as it is to be written with a handle of this bucket: itself, or a copy (*moved, which
  * the caller frees) whose operations that name no bucket are in it. FIRN_INVALID: of another store.
  * FIRN_DROPPED: one of its buckets, or this one. FIRN_NO_MEMORY. */

@@ -23,6 +23,7 @@
  *              mapping.c      which tables are mapped, and which are read
  *              load.c         how much there is to do, and what a writer owes for it: pure
  *   commit/    commit.c       put, delete, write: the whole way of a write
+ *              guard.c        has a key been written behind a number?
  *              ops.c          operations on their way into a batch, and for which buckets it is
  *              slow.c         what holds it back
  *   jobs/      flusher.c, flush.c   a frozen memtable becomes a table
@@ -35,6 +36,7 @@
  *   calls/     open.c         folder, lock, manifest, log -> a view; close.c: and back
  *              read.c         get; many.c: of many keys at once
  *              buckets.c      making, finding, listing and dropping them
+ *              apply.c        writes with conditions
  *              iterator.c     firn_iter, over the runs of a view as one
  *              estimate.c     how much a range takes, told by its runs
  *   care/      check.c, stats.c
