@@ -58,7 +58,7 @@ struct wal_request {
     bool durable;       /* wants to be acknowledged only when synced */
     bool batched;       /* counts for the timed sync */
     bool single;        /* payload is head, key, value; else it is `key` alone */
-    bool leads;         /* begins a group, whoever is in front of it; the owner sets it */
+    bool leads;         /* always begins a group; the owner sets it */
     uint8_t head[8];
     firn_slice key, value;
     uint64_t payload_bytes;
