@@ -34,10 +34,12 @@ static int record_close(store *db, uint64_t last_seq, firn_error *err)
 /* What callers still hold points into memtables, tables and the cache. */
 static int check_nothing_held(store *db, firn_error *err)
 {
-    uint64_t iterators = atomic_load_explicit(&db->iterators, memory_order_relaxed);
+    uint64_t iterators = 0; /* but for those of buckets that were dropped */
     uint64_t values = readers_pins(&db->readers);
     mutex_lock(&db->state_mu);
     uint64_t handles = db->handles;
+    for (const tree *t = NULL; (t = store_next_tree(db, t));)
+        iterators += atomic_load_explicit(&t->iterators, memory_order_relaxed);
     mutex_unlock(&db->state_mu);
     mutex_lock(&db->snapshot_mu);
     uint64_t snapshots = db->snapshot_count;

@@ -169,7 +169,6 @@ int firn_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     it->at_snapshot = o.snapshot != NULL;
     it->limits.cancelled = o.cancel ? &o.cancel->fired : NULL;
     it->status = FIRN_END;
-    atomic_fetch_add_explicit(&db->iterators, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&t->iterators, 1, memory_order_relaxed);
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
@@ -193,7 +192,6 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->key);
     buf_release(&it->value);
     buf_release(&it->many);
-    atomic_fetch_sub_explicit(&it->db->iterators, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&it->tree->iterators, 1, memory_order_release);
     heap_free(it);
 }

@@ -153,7 +153,6 @@ struct store {
         visible_seq;             /* release: everything <= it is in the view's memtables */
     _Atomic uint64_t newest_seq; /* of the newest write; stored by the log's leader */
     readers readers;             /* also counts the values that callers hold */
-    _Atomic uint64_t iterators;  /* that callers hold, of all buckets */
 
     /* Leader of the log only. */
     mem *active; /* the views' active mem, which keep it alive; NULL when read-only */
