@@ -1,9 +1,9 @@
 /* apply: writes with conditions.
  *
- * The conditions are looked at without holding anything up, at a number. The write then leads a
+ * The conditions are looked at without holding anything up, at a snapshot. The write then leads a
  * group of its own, and asks first whether any of their keys may have been written behind that
  * number (guard.c). If so, it is refused, and they are looked at again: only a condition that does
- * not hold is a conflict, and each round means that another write has succeeded. */
+ * not hold is a conflict. Each round means that another write, or a flush, has come between. */
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
@@ -16,17 +16,15 @@
 typedef struct condition {
     firn_op op;   /* its bucket is named */
     size_t index; /* among all operations */
-    view *view;   /* while it is looked at */
 } condition;
 
 typedef struct application {
+    commit_guard guard; /* first: `look` gets that */
     tree *t;
     firn_batch *batch; /* what is written */
     condition *conditions;
     guarded *keys; /* theirs */
-    size_t count;
-    uint64_t seq, flushed; /* as in commit_guard */
-    size_t which;          /* operation is looked at; NONE: what fails is of all */
+    size_t which;  /* operation is looked at; NONE: what fails is of all */
 } application;
 
 #define NONE SIZE_MAX
@@ -50,58 +48,66 @@ static int conflict(const condition *c, const char *what, firn_error *err)
     return error_set(err, FIRN_CONFLICT, "the key \"%s\" %s", key, what);
 }
 
-static int look_at(const condition *c, uint64_t seq, firn_error *err)
+static int judge(const condition *c, const firn_slice *value, firn_error *err)
 {
-    lookup l = {.key = slice_somewhere(c->op.key), .at = {.seq = seq}};
-    run_hit hit;
-    bool absent = c->op.kind == FIRN_OP_IF_ABSENT;
-    int rc = read_in_view(c->view, &l, &hit, err);
-    if (rc == FIRN_NOT_FOUND)
-        return absent ? FIRN_OK : conflict(c, "is not there", err);
-    if (rc != FIRN_OK)
-        return rc;
-    bool same = c->op.kind != FIRN_OP_IF_VALUE || slice_equal(hit.value, c->op.value);
-    run_drop(&hit);
-    if (absent)
+    if (!value)
+        return c->op.kind == FIRN_OP_IF_ABSENT ? FIRN_OK : conflict(c, "is not there", err);
+    if (c->op.kind == FIRN_OP_IF_ABSENT)
         return conflict(c, "is there", err);
-    return same ? FIRN_OK : conflict(c, "has another value", err);
+    if (c->op.kind == FIRN_OP_IF_VALUE && !slice_equal(*value, c->op.value))
+        return conflict(c, "has another value", err);
+    return FIRN_OK;
 }
 
-/* All at one number, which is loaded behind their views (read.c). */
-static int look_at_all(application *a, firn_error *err)
+static int look_at(const condition *c, const firn_snapshot *at, firn_error *err)
 {
+    store *db = at->db;
+    run_hit hit;
+    uint32_t ticket = readers_enter(&db->readers);
+    int rc = read_key(c->op.bucket, c->op.key, at, &hit, err);
+    if (rc == FIRN_OK) {
+        rc = judge(c, &hit.value, err);
+        run_drop(&hit);
+    } else if (rc == FIRN_NOT_FOUND) {
+        rc = judge(c, NULL, err);
+    }
+    readers_exit(&db->readers, ticket);
+    sst_cache_ask_trim(db->cache);
+    return rc;
+}
+
+/* All at one number, whose versions stay until all have been looked at. */
+static int look(commit_guard *guard, firn_error *err)
+{
+    application *a = (application *)(void *)guard;
+    store *db = a->t->store;
+    firn_snapshot at;
     int rc = FIRN_OK;
-    a->flushed = atomic_load_explicit(&a->t->store->flushed_seq, memory_order_seq_cst);
-    for (size_t i = 0; rc == FIRN_OK && i < a->count; i++) {
-        condition *c = &a->conditions[i];
-        a->which = c->index;
-        c->view = tree_view(c->op.bucket);
-        rc = c->view ? FIRN_OK : tree_dropped(c->op.bucket, err);
-        a->keys[i] = (guarded){c->op.bucket, c->op.key};
-    }
-    a->seq = atomic_load_explicit(&a->t->store->visible_seq, memory_order_acquire);
-    for (size_t i = 0; rc == FIRN_OK && i < a->count; i++) {
+    guard->flushed = atomic_load_explicit(&db->flushed_seq, memory_order_seq_cst);
+    snapshot_take(db, &at, true);
+    guard->seq = at.seq;
+    for (size_t i = 0; rc == FIRN_OK && i < guard->count; i++) {
         a->which = a->conditions[i].index;
-        rc = look_at(&a->conditions[i], a->seq, err);
+        rc = look_at(&a->conditions[i], &at, err);
     }
-    for (size_t i = 0; i < a->count; i++) {
-        view_unref(a->conditions[i].view);
-        a->conditions[i].view = NULL;
-    }
+    snapshot_give(&at);
+    if (rc == FIRN_OK)
+        a->which = NONE;
     return rc;
 }
 
 static int add_condition(application *a, const firn_op *o, firn_error *err)
 {
     store *db;
-    condition *c = &a->conditions[a->count];
+    condition *c = &a->conditions[a->guard.count];
     *c = (condition){.op = *o, .index = a->which};
     if (!o->bucket)
         c->op.bucket = a->t;
     int rc = store_of(c->op.bucket, &db, err);
     if (rc == FIRN_OK && db != a->t->store)
         rc = error_set(err, FIRN_INVALID, "the bucket is of another store");
-    a->count += rc == FIRN_OK;
+    a->keys[a->guard.count] = (guarded){c->op.bucket, c->op.key};
+    a->guard.count += rc == FIRN_OK;
     return rc;
 }
 
@@ -119,31 +125,17 @@ static int take_all(application *a, const firn_op *ops, size_t count, firn_error
     return rc;
 }
 
-/* One round. FIRN_CONFLICT with no operation in `which`: the next one tells. */
-static int try_once(application *a, const firn_write_options *options, uint64_t *seq,
-                    firn_error *err)
-{
-    int rc = look_at_all(a, err);
-    if (rc != FIRN_OK)
-        return rc;
-    a->which = NONE;
-    if (a->count && firn_batch_count(a->batch) == 0) {
-        if (seq)
-            *seq = a->seq;
-        return FIRN_OK;
-    }
-    const commit_guard guard = {a->keys, a->count, a->seq, a->flushed};
-    return commit_batch(a->t, a->batch, options, a->count ? &guard : NULL, seq, err);
-}
-
 static int carry_out(application *a, const firn_write_options *options, uint64_t *seq,
                      firn_error *err)
 {
-    int rc;
-    do {
-        error_clear(err);
-        rc = try_once(a, options, seq, err);
-    } while (rc == FIRN_CONFLICT && a->which == NONE);
+    a->which = NONE;
+    if (a->guard.count == 0)
+        return commit_batch(a->t, a->batch, options, NULL, seq, err);
+    if (firn_batch_count(a->batch) > 0)
+        return commit_batch(a->t, a->batch, options, &a->guard, seq, err);
+    int rc = look(&a->guard, err);
+    if (rc == FIRN_OK && seq)
+        *seq = a->guard.seq;
     return rc;
 }
 
@@ -151,6 +143,8 @@ static int begin(application *a, size_t count, firn_error *err)
 {
     a->conditions = heap_alloc((count + 1) * sizeof *a->conditions);
     a->keys = heap_alloc((count + 1) * sizeof *a->keys);
+    a->guard.look = look;
+    a->guard.keys = a->keys;
     if (!a->conditions || !a->keys || firn_batch_new(&a->batch) != FIRN_OK)
         return error_no_memory(err);
     return FIRN_OK;
@@ -168,14 +162,13 @@ int firn_apply(tree *t, const firn_op *ops, size_t count, const firn_write_optio
 {
     store *db;
     firn_error why;
+    firn_durability durability;
     application a = {.t = t, .which = NONE};
-    int rc = store_of(t, &db, error);
+    int rc = commit_begin(t, options, &db, &durability, error);
     if (rc == FIRN_OK && !ops && count)
         rc = error_set(error, FIRN_INVALID, "the operations are NULL");
     if (rc == FIRN_OK && count > UINT32_MAX)
         rc = error_set(error, FIRN_TOO_LARGE, "there are too many operations");
-    if (rc == FIRN_OK && db->options.read_only)
-        rc = store_read_only(error);
     if (rc != FIRN_OK)
         return rc;
     error_clear(&why);

@@ -65,7 +65,8 @@ static int look_in_version(const version *v, lookup *l, run_hit *out, firn_error
     return look_ahead(&a, l, out, err);
 }
 
-int read_in_view(const view *v, lookup *l, run_hit *out, firn_error *err)
+/* FIRN_OK: *out holds a value, from the newest run that has something to say. */
+static int look_in_view(const view *v, lookup *l, run_hit *out, firn_error *err)
 {
     int rc = FIRN_OK;
     out->answer = RESOLVE_GO_ON;
@@ -91,7 +92,13 @@ static int look(const tree *t, firn_slice key, const firn_snapshot *snapshot, ru
     uint64_t seq = snapshot ? snapshot->seq
                             : atomic_load_explicit(&t->store->visible_seq, memory_order_acquire);
     lookup l = {.key = slice_somewhere(key), .at = {.seq = seq}};
-    return read_in_view(v, &l, out, err);
+    return look_in_view(v, &l, out, err);
+}
+
+int read_key(const tree *t, firn_slice key, const firn_snapshot *snapshot, run_hit *out,
+             firn_error *err)
+{
+    return look(t, key, snapshot, out, err);
 }
 
 int check_snapshot(const store *db, const firn_snapshot *snapshot, firn_error *err)

@@ -8,8 +8,9 @@
 /* Is it of this store? NULL, the newest, is. FIRN_INVALID. */
 int check_snapshot(const store *db, const firn_snapshot *snapshot, firn_error *err);
 
-/* FIRN_OK: *out holds a value, from the newest run that has something to say at the lookup's
- * number, for as long as the caller holds the view. FIRN_NOT_FOUND. */
-int read_in_view(const view *v, lookup *l, run_hit *out, firn_error *err);
+/* Between readers_enter and readers_exit. FIRN_OK: *out holds a value until then, or until
+ * run_drop; FIRN_NOT_FOUND, FIRN_DROPPED. */
+int read_key(const tree *t, firn_slice key, const firn_snapshot *snapshot, run_hit *out,
+             firn_error *err);
 
 #endif

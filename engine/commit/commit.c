@@ -3,9 +3,10 @@
  *   room_take        a large write has its turn, before it is slowed (slow.c)
  *   slow_down        before it queues, so that no thread sleeps while others wait behind it
  *                    (slow.c)
+ *   look             a write with conditions looks at what they are about (calls/apply.c)
  *   join the queue   the log's; one writer leads, and writes for all that queue behind it
- *   guard            what a write with conditions has read is still so (guard.c): it always leads,
- *                    and nothing comes between that and its entries
+ *   guard            what a write with conditions has seen is still so (guard.c): it always leads,
+ *                    and nothing comes between that and its entries; else it looks again
  *   make room        in the log: a full segment is sealed, and the next one takes over; then its
  *                    memtable (E1, E2)
  *   append           the log gives out the numbers, and writes the frames
@@ -123,8 +124,8 @@ static void publish(store *db, const wal_group *g)
 }
 
 /* Carries out the leader's request and those behind it. A failure reaches all of them, and uses no
- * number. */
-static void lead(store *db, wal_request *leader, const commit_guard *guard)
+ * number. False: the guard wants another look, and nothing was done. */
+static bool lead(store *db, wal_request *leader, const commit_guard *guard)
 {
     wal_group g;
     firn_error error;
@@ -133,7 +134,7 @@ static void lead(store *db, wal_request *leader, const commit_guard *guard)
     if (held != FIRN_OK) {
         wal_group_refuse(db->wal, &g, leader);
         wal_group_end(db->wal, &g, held, &error);
-        return;
+        return held != FIRN_CONFLICT;
     }
     const mem *active = db->active;
     memtable *index = approach_index(db, leader);
@@ -149,19 +150,37 @@ static void lead(store *db, wal_request *leader, const commit_guard *guard)
         store_tell_filled(db, db->active);
     }
     wal_group_end(db->wal, &g, rc, &error);
+    return true;
 }
 
-static int commit(store *db, wal_request *r, const commit_guard *guard, firn_error *err)
+/* False: the guard wants another look, and nothing was done. */
+static bool submit(store *db, wal_request *r, const commit_guard *guard)
+{
+    r->leads = guard != NULL; /* nothing comes between the guard's answer and the write */
+    return !wal_join(db->wal, r) || lead(db, r, guard);
+}
+
+/* A round that the guard has refused leaves the request as it was. */
+static int submit_guarded(store *db, wal_request *r, commit_guard *guard, firn_error *err)
+{
+    int rc;
+    do
+        rc = guard->look(guard, err);
+    while (rc == FIRN_OK && !submit(db, r, guard));
+    return rc;
+}
+
+static int commit(store *db, wal_request *r, commit_guard *guard, firn_error *err)
 {
     uint32_t room = room_needed(db, r->payload_bytes, r->count);
     int rc = room ? room_take(db, room, err) : FIRN_OK;
     if (rc != FIRN_OK)
         return rc;
     rc = slow_down(db, r->payload_bytes, err);
-    r->leads =
-        guard != NULL; /* the guard is asked when nothing can come between it and the write */
-    if (rc == FIRN_OK && wal_join(db->wal, r))
-        lead(db, r, guard);
+    if (rc == FIRN_OK && guard)
+        rc = submit_guarded(db, r, guard, err);
+    else if (rc == FIRN_OK)
+        (void)submit(db, r, NULL);
     if (room)
         room_give(db, room);
     if (rc != FIRN_OK)
@@ -217,8 +236,8 @@ static int given_durability(const firn_write_options *options, firn_durability *
     return rc;
 }
 
-static int begin_write(const tree *t, const firn_write_options *options, store **out,
-                       firn_durability *durability, firn_error *err)
+int commit_begin(const tree *t, const firn_write_options *options, store **out,
+                 firn_durability *durability, firn_error *err)
 {
     int rc = store_of(t, out, err);
     if (rc != FIRN_OK)
@@ -246,7 +265,7 @@ static int write_one(tree *t, uint8_t kind, firn_slice key, firn_slice value,
     store *db;
     wal_request r;
     firn_durability durability = FIRN_DURABILITY_DEFAULT;
-    int rc = begin_write(t, options, &db, &durability, err);
+    int rc = commit_begin(t, options, &db, &durability, err);
     if (rc == FIRN_OK)
         rc = wal_request_put(db->wal, &r, kind, t->bucket, key, value, durability, err);
     return rc == FIRN_OK ? commit(db, &r, NULL, err) : rc;
@@ -285,11 +304,11 @@ int firn_write(tree *t, const firn_batch *batch, const firn_write_options *optio
 }
 
 int commit_batch(tree *t, const firn_batch *batch, const firn_write_options *options,
-                 const commit_guard *guard, uint64_t *seq, firn_error *error)
+                 commit_guard *guard, uint64_t *seq, firn_error *error)
 {
     store *db;
     firn_durability durability = FIRN_DURABILITY_DEFAULT;
-    int rc = begin_write(t, options, &db, &durability, error);
+    int rc = commit_begin(t, options, &db, &durability, error);
     if (rc != FIRN_OK)
         return rc;
     if (!batch)

@@ -9,6 +9,37 @@
 
 #include <store/store.h>
 
+void snapshot_take(store *db, firn_snapshot *s, bool own)
+{
+    s->db = db;
+    s->own = own;
+    mutex_lock(&db->snapshot_mu);
+    s->seq = atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    if (db->snapshots) {
+        s->next = db->snapshots;
+        s->prev = db->snapshots->prev;
+        s->prev->next = s;
+        s->next->prev = s;
+    } else {
+        s->prev = s->next = s;
+        db->snapshots = s;
+    }
+    db->snapshot_count += !own;
+    mutex_unlock(&db->snapshot_mu);
+}
+
+void snapshot_give(firn_snapshot *s)
+{
+    store *db = s->db;
+    mutex_lock(&db->snapshot_mu);
+    s->prev->next = s->next;
+    s->next->prev = s->prev;
+    if (db->snapshots == s)
+        db->snapshots = s->next == s ? NULL : s->next;
+    db->snapshot_count -= !s->own;
+    mutex_unlock(&db->snapshot_mu);
+}
+
 int firn_snapshot_new(tree *t, firn_snapshot **out, firn_error *error)
 {
     if (out)
@@ -22,20 +53,7 @@ int firn_snapshot_new(tree *t, firn_snapshot **out, firn_error *error)
     firn_snapshot *s = heap_alloc(sizeof *s);
     if (!s)
         return error_no_memory(error);
-    s->db = db;
-    mutex_lock(&db->snapshot_mu);
-    s->seq = atomic_load_explicit(&db->visible_seq, memory_order_acquire);
-    if (db->snapshots) {
-        s->next = db->snapshots;
-        s->prev = db->snapshots->prev;
-        s->prev->next = s;
-        s->next->prev = s;
-    } else {
-        s->prev = s->next = s;
-        db->snapshots = s;
-    }
-    db->snapshot_count++;
-    mutex_unlock(&db->snapshot_mu);
+    snapshot_take(db, s, false);
     *out = s;
     return FIRN_OK;
 }
@@ -45,13 +63,7 @@ void firn_snapshot_free(firn_snapshot *s)
     if (!s || store_is_parents(s->db))
         return;
     store *db = s->db;
-    mutex_lock(&db->snapshot_mu);
-    s->prev->next = s->next;
-    s->next->prev = s->prev;
-    if (db->snapshots == s)
-        db->snapshots = s->next == s ? NULL : s->next;
-    db->snapshot_count--;
-    mutex_unlock(&db->snapshot_mu);
+    snapshot_give(s);
     heap_free(s);
     /* What it alone could see can go now. A flush that is under way may keep it still, and looks
      * itself. */

@@ -53,6 +53,13 @@ int tree_dropped(const tree *t, firn_error *err)
     return FIRN_DROPPED;
 }
 
+/* What was refused before anything was written stops no background work. */
+static void note_commit(store *db, int rc, const firn_error *later, const firn_error *err)
+{
+    bool refused = rc == FIRN_TOO_LARGE || rc == FIRN_READ_ONLY;
+    store_note_commit(db, refused ? FIRN_OK : rc, later, err);
+}
+
 /* A handle more of a bucket that readers find; NULL: there is none. */
 static tree *take_handle(store *db, firn_slice name)
 {
@@ -188,8 +195,7 @@ int tree_open(store *db, firn_slice name, tree_wish wish, const bucket_form *for
         *out = take_handle(db, name);
     mutex_unlock(&db->manifest_mu);
     patience_end(&p);
-    bool refused = commit == FIRN_TOO_LARGE || commit == FIRN_READ_ONLY;
-    store_note_commit(db, refused ? FIRN_OK : commit, &later, err);
+    note_commit(db, commit, &later, err);
     store_reap(db);
     return rc;
 }
@@ -221,7 +227,7 @@ int tree_reform(tree *t, const bucket_form *form, firn_error *err)
     mutex_unlock(&db->manifest_mu);
     patience_end(&p);
     if (!dropped)
-        store_note_commit(db, rc, &later, err);
+        note_commit(db, rc, &later, err);
     return rc;
 }
 
@@ -322,7 +328,7 @@ int tree_drop(tree *t, firn_error *err)
         wake_callers(db);
         return tree_dropped(t, err);
     }
-    store_note_commit(db, rc, &later, err);
+    note_commit(db, rc, &later, err);
     view_unref(last);
     if (rc != FIRN_OK)
         go_on_with_jobs(db, t);

@@ -215,7 +215,7 @@ static void a_lack_of_memory_changes_nothing(void **state)
 static int guard_says(bed *b, uint64_t flushed, const char *key, uint64_t seq)
 {
     const guarded g = {b->db, slice_of_str(key)};
-    const commit_guard guard = {&g, 1, seq, flushed};
+    const commit_guard guard = {.keys = &g, .count = 1, .seq = seq, .flushed = flushed};
     return guard_check(&guard, NULL);
 }
 

@@ -13,7 +13,7 @@
 #include <tree/names.h>
 #include <tree/version_build.h>
 
-#include "read.c" /* read_in_view, over views that are made here */
+#include "read.c" /* look_in_view, over views that are made here */
 
 enum { KEYS = 24, VERSIONS = 300, KINDS = 3, HISTORIES = 12 };
 
@@ -596,7 +596,7 @@ static void a_get_asks_every_run_in_its_order(void **state)
             const version_of *should = newest(&w, l.key, seq);
             run_hit hit;
             firn_error err;
-            int rc = read_in_view(whole, &l, &hit, &err);
+            int rc = look_in_view(whole, &l, &hit, &err);
             assert_int_equal(rc, should && should->value ? FIRN_OK : FIRN_NOT_FOUND);
             if (rc != FIRN_OK)
                 continue;

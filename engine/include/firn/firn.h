@@ -275,10 +275,10 @@ FIRN_API int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count,
  * write of another caller comes between what they have seen and what is written. A condition that
  * fails did not hold at a moment of the call. Each costs a read. With nothing to write, all hold at
  * one moment. *seq (may be NULL) is the number of the last operation, or, with nothing to write, of
- * the newest write that they have seen. Operations that name no bucket are in the handle's. The
- * error says which operation it is about, counted from 0, and that of a conflict the key.
- * FIRN_INVALID (as of firn_batch_add; buckets of another store), FIRN_DROPPED; as firn_write of
- * what is written, and as firn_get of what is read. */
+ * the newest write that they have seen. Operations that name no bucket are in the handle's. Where
+ * one of them is what is wrong, the error says which, counted from 0; that of a conflict tells the
+ * key, too. FIRN_INVALID (as of firn_batch_add; buckets of another store), FIRN_DROPPED; else as
+ * firn_write, and as firn_get of what is read. */
 FIRN_API int firn_apply(firn *bucket, const firn_op *ops, size_t count,
                         const firn_write_options *options, uint64_t *seq, firn_error *error);
 

@@ -7,23 +7,28 @@
 /* The log goes on in another segment, and what lies in front of it is frozen. */
 int store_rotate(store *db, firn_error *err);
 
-/* What must not have changed behind a number, or the write is FIRN_CONFLICT. */
+/* A write with conditions. Once it need not wait any more, `look` looks at what they are about, and
+ * says at which number; then it leads, and is carried out unless a key may have changed behind that
+ * number: else it is looked at again. */
 typedef struct guarded {
     const tree *tree;
     firn_slice key;
 } guarded;
 typedef struct commit_guard {
+    int (*look)(struct commit_guard *guard, firn_error *err); /* FIRN_OK, or what ends the write */
     const guarded *keys;
     size_t count;
-    uint64_t seq;     /* at which the keys were looked at */
-    uint64_t flushed; /* store.flushed_seq, loaded before that and before the views */
+    /* What `look` sets: store.flushed_seq, loaded first, and then the number. */
+    uint64_t flushed, seq;
 } commit_guard;
 
-/* firn_write, but that it is FIRN_CONFLICT when a key of the guard (NULL: there is none) may have a
- * version beyond the guard's number: then nothing has happened, and what was looked at is to be
- * looked at again. */
+/* May this handle write, and are the options right? *durability: what they come to. As firn_write.
+ */
+int commit_begin(const tree *t, const firn_write_options *options, store **out,
+                 firn_durability *durability, firn_error *err);
+/* firn_write, with conditions (NULL: there are none). */
 int commit_batch(tree *t, const firn_batch *batch, const firn_write_options *options,
-                 const commit_guard *guard, uint64_t *seq, firn_error *err);
+                 commit_guard *guard, uint64_t *seq, firn_error *err);
 
 /* ---- guard.c ---- */
 /* Have the keys no version beyond the number? FIRN_CONFLICT: one has, or something was flushed.

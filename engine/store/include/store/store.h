@@ -241,6 +241,7 @@ struct room_turn {
 struct firn_snapshot {
     store *db;
     uint64_t seq;
+    bool own; /* snapshot_take */
     firn_snapshot *prev GUARDED_BY(snapshot_mu), *next GUARDED_BY(snapshot_mu);
 };
 
@@ -418,5 +419,10 @@ void store_ring(store *db);
 /* The numbers at which a snapshot may still read, ascending, without duplicates, into *out (buf of
  * uint64_t). */
 int snapshots_list(store *db, buf *out);
+/* A snapshot in the caller's memory, at the newest number. `own`: of a call of ours, which gives it
+ * back before it returns, and not of a caller's. What tables keep for it alone goes when they are
+ * looked at next. */
+void snapshot_take(store *db, firn_snapshot *s, bool own);
+void snapshot_give(firn_snapshot *s);
 
 #endif
