@@ -41,6 +41,8 @@ int batch_add(firn_batch *batch, unsigned bucket, firn_kind kind, firn_slice key
     int rc = entry_check_limits(key.data, key.size, value.data, value.size);
     if (rc != FIRN_OK)
         return rc;
+    if (kind == FIRN_DELETE_RANGE && !entry_range_fits(key, value))
+        return FIRN_INVALID;
     if (!batch_has_room(batch->payload.size, key.size, value.size))
         return FIRN_TOO_LARGE;
     size_t size = entry_size(key.size, value.size);
@@ -57,6 +59,7 @@ int batch_add(firn_batch *batch, unsigned bucket, firn_kind kind, firn_slice key
         memcpy(p + key.size, value.data, value.size);
     batch->payload.size += size;
     batch->count++;
+    batch->ranges += kind == FIRN_DELETE_RANGE;
     return FIRN_OK;
 }
 
@@ -84,6 +87,11 @@ bool batch_is_of(const firn_batch *batch, const uint8_t owner[16])
     return !batch->owned || memcmp(batch->owner, owner, sizeof batch->owner) == 0;
 }
 
+uint32_t batch_ranges(const firn_batch *batch)
+{
+    return batch->ranges;
+}
+
 uint32_t batch_named(const firn_batch *batch)
 {
     return batch->named;
@@ -91,7 +99,8 @@ uint32_t batch_named(const firn_batch *batch)
 
 batch_mark batch_here(const firn_batch *batch)
 {
-    return (batch_mark){batch->payload.size, batch->in_zero.size, batch->count, batch->named};
+    return (batch_mark){batch->payload.size, batch->in_zero.size, batch->count, batch->named,
+                        batch->ranges};
 }
 
 void batch_back_to(firn_batch *batch, batch_mark mark)
@@ -100,6 +109,7 @@ void batch_back_to(firn_batch *batch, batch_mark mark)
     batch->in_zero.size = mark.in_zero;
     batch->count = mark.count;
     batch->named = mark.named;
+    batch->ranges = mark.ranges;
     batch->owned = mark.named > 0;
 }
 
@@ -114,6 +124,7 @@ int batch_move(const firn_batch *batch, unsigned bucket, firn_batch **out)
         return rc;
     }
     (*out)->count = batch->count;
+    (*out)->ranges = batch->ranges;
     const uint8_t *stay = batch->in_zero.data, *end = stay + batch->in_zero.size;
     for (size_t at = 0; at < batch->payload.size;) {
         uint8_t *p = (*out)->payload.data + at;
@@ -149,7 +160,7 @@ void firn_batch_clear(firn_batch *batch)
         return;
     buf_clear(&batch->payload);
     buf_clear(&batch->in_zero);
-    batch->count = batch->named = 0;
+    batch->count = batch->named = batch->ranges = 0;
     batch->owned = false;
 }
 

@@ -8,6 +8,7 @@
 struct firn_batch {
     buf payload;
     uint32_t count;
+    uint32_t ranges; /* of these are range deletes */
     uint32_t named; /* of these name their bucket; the others lie in 0, and may be moved */
     buf in_zero;    /* where those that name bucket 0 begin: uint32_t, ascending */
     bool owned;     /* by the store with this id: some name a bucket of it */

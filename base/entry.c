@@ -4,6 +4,39 @@
  * compared with the bytes that remain before it is used, and nothing behind `available` is touched.
  */
 #include <base/entry.h>
+#include <base/slice.h>
+
+/* How many bytes are left without the FF at its end. */
+static size_t without_ff(const uint8_t *data, size_t size)
+{
+    while (size > 0 && data[size - 1] == 0xff)
+        size--;
+    return size;
+}
+
+static bool is_behind_all(firn_slice end)
+{
+    return end.size == FIRN_MAX_KEY_BYTES + 1 && end.data[FIRN_MAX_KEY_BYTES] == 0 &&
+           without_ff(end.data, FIRN_MAX_KEY_BYTES) == 0;
+}
+
+bool entry_range_fits(firn_slice first, firn_slice end)
+{
+    return slice_compare(first, end) < 0 && first.size <= FIRN_MAX_KEY_BYTES &&
+           (end.size <= FIRN_MAX_KEY_BYTES || is_behind_all(end));
+}
+
+/* Mostly that is the key and a 0. One that cannot be longer is followed by no key that begins as it
+ * does. */
+int entry_key_behind(buf *key)
+{
+    size_t left = without_ff(key->data, key->size);
+    if (key->size < FIRN_MAX_KEY_BYTES || left == 0)
+        return buf_append(key, "", 1);
+    key->size = left;
+    key->data[left - 1]++;
+    return FIRN_OK;
+}
 
 int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
 {
@@ -26,12 +59,10 @@ int entry_decode(const uint8_t *p, size_t available, entry *out, size_t *used)
     if (value_size > FIRN_MAX_VALUE_BYTES || !entry_kind_fits(kind, value_size))
         return FIRN_DAMAGED;
 
-    *out = (entry){
-        .kind = (uint8_t)kind,
-        .bucket = bucket,
-        .key = {p + ENTRY_HEADER_BYTES, key_size},
-        .value = {p + ENTRY_HEADER_BYTES + key_size, value_size},
-    };
+    firn_slice key = {p + ENTRY_HEADER_BYTES, key_size}, value = {key.data + key_size, value_size};
+    if (kind == FIRN_DELETE_RANGE && !entry_range_fits(key, value))
+        return FIRN_DAMAGED;
+    *out = (entry){.kind = (uint8_t)kind, .bucket = bucket, .key = key, .value = value};
     *used = entry_size(key_size, value_size);
     return FIRN_OK;
 }

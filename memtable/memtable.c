@@ -168,7 +168,7 @@ static uint32_t before_in(const memtable *m, const skiplist_leaf *leaf, const sk
     return skiplist_items_find(m, items, count, t);
 }
 
-uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper)
+uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper, uint64_t most)
 {
     skiplist_target from = {0}, to = {0};
     skiplist_place at = skiplist_place_at(m->head);
@@ -184,7 +184,7 @@ uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper)
         bool ends = at.next && upper.data && !skiplist_before(m, at.next->piece, at.next->ref, &to);
         bool last = !at.next || ends;
         sum += before_in(m, at.leaf, last && upper.data ? &to : NULL);
-        if (last)
+        if (last || (sum > skipped && sum - skipped >= most))
             return sum > skipped ? sum - skipped : 0;
         at = skiplist_place_at(at.next);
     }

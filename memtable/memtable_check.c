@@ -66,7 +66,7 @@ static void check_node(const memtable *m, const skiplist_node *node, totals *sum
             CHECK(ascends(m, items[i - 1].ref, items[i].ref), "M3");
             CHECK(items[i - 1].piece <= items[i].piece, "M8");
         }
-        sum->deletes += entry_kind_is_tombstone(skiplist_entry(m, items[i].ref)[0]);
+        sum->deletes += entry_kind_is_tombstone(entry_kind(skiplist_entry(m, items[i].ref)));
     }
     if (node == m->head) {
         CHECK(count > 0 || !place.next, "M1");

@@ -79,7 +79,7 @@ static void KindsOfLaterVersionsAreUnsupportedAndZeroIsDamage(void **state)
         encode(p, (uint8_t)kind, 0, slice_of_str("k"), slice_of(NULL, 0));
         entry e;
         size_t used;
-        int expected = kind == 0                                 ? FIRN_DAMAGED
+        int expected = kind == 0 || kind == FIRN_DELETE_RANGE    ? FIRN_DAMAGED /* no end */
                        : kind == FIRN_PUT || kind == FIRN_DELETE ? FIRN_OK
                                                                  : FIRN_UNSUPPORTED;
         assert_int_equal(entry_decode(p, sizeof p, &e, &used), expected);
@@ -113,6 +113,42 @@ static void EveryBucketIsCarried(void **state)
     assert_memory_equal(p, "\x02\xc8\x01\x00\x00\x00\x00\x00k", 9);
     encode(p, FIRN_PUT, 0x7abc, slice_of_str("k"), slice_of_str("v"));
     assert_memory_equal(p, "\xa1\xbc\x01\x00\x01\x00\x00\xe0kv", 10);
+}
+
+static void ARangeEndsBehindItsFirstKey(void **state)
+{
+    (void)state;
+    static uint8_t p[ENTRY_HEADER_BYTES + 4 * FIRN_MAX_KEY_BYTES], bytes[FIRN_MAX_KEY_BYTES + 2];
+    memset(bytes, 0xff, sizeof bytes);
+    firn_slice greatest = {bytes, FIRN_MAX_KEY_BYTES}, behind = {bytes, FIRN_MAX_KEY_BYTES + 1},
+               longer = {bytes, FIRN_MAX_KEY_BYTES + 2}, none = {bytes, 0};
+    const struct {
+        firn_slice first, end;
+        bool ends_in_zero, fits;
+    } cases[] = {
+        {slice_of_str("a"), slice_of_str("b"), false, true},
+        {none, slice_of_str("a"), false, true},
+        {slice_of_str("a"), slice_of_str("a"), false, false},
+        {slice_of_str("b"), slice_of_str("a"), false, false},
+        {slice_of_str("a"), none, false, false},
+        {greatest, behind, true, true}, /* of the greatest key alone */
+        {none, behind, true, true},     /* of all keys */
+        {none, behind, false, false},
+        {none, longer, true, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        entry e;
+        size_t used;
+        bytes[FIRN_MAX_KEY_BYTES] = cases[i].ends_in_zero ? 0 : 0xff;
+        assert_int_equal(entry_range_fits(cases[i].first, cases[i].end), cases[i].fits);
+        encode(p, FIRN_DELETE_RANGE, 7, cases[i].first, cases[i].end);
+        int rc = entry_decode(p, sizeof p, &e, &used);
+        assert_int_equal(rc, cases[i].fits ? FIRN_OK : FIRN_DAMAGED);
+        if (rc != FIRN_OK)
+            continue;
+        assert_true(slice_equal(e.key, cases[i].first) && slice_equal(e.value, cases[i].end));
+        assert_int_equal(e.bucket, 7);
+    }
 }
 
 static void ADeleteWithAValueIsDamaged(void **state)
@@ -253,6 +289,7 @@ int main(void)
         cmocka_unit_test(AnEntryThatIsCutAnywhereIsDamaged),
         cmocka_unit_test(KindsOfLaterVersionsAreUnsupportedAndZeroIsDamage),
         cmocka_unit_test(EveryBucketIsCarried),
+        cmocka_unit_test(ARangeEndsBehindItsFirstKey),
         cmocka_unit_test(ADeleteWithAValueIsDamaged),
         cmocka_unit_test(ValuesAreReadUpToTheirLimitAndNotBeyond),
         cmocka_unit_test(LimitsHoldOneBelowAtAndOneAbove),

@@ -87,7 +87,7 @@ static unsigned use(const log_bed *b)
             continue;
         touch(b, hit.value);
         told += hit.kind == 0;
-        assert_true(hit.kind <= FIRN_DELETE && (hit.kind != 0 || hit.value.size == 0));
+        assert_true(hit.kind <= FIRN_DELETE_RANGE && (hit.kind != 0 || hit.value.size == 0));
     }
     firn_error err = {0};
     assert_int_equal(memtable_iter_new(b->m, &it), FIRN_OK);

@@ -211,15 +211,22 @@ static void entries_between_two_keys_are_counted(void **state)
             uint64_t should = 0;
             for (unsigned n = low; n < high; n++)
                 should += counts[n];
-            assert_int_equal(memtable_between(b.m, slice_of_str(from), slice_of_str(to)), should);
+            assert_int_equal(
+                memtable_between(b.m, slice_of_str(from), slice_of_str(to), UINT64_MAX), should);
+            uint64_t most = 1 + rng_below(&r, ENTRIES),
+                     some = memtable_between(b.m, slice_of_str(from), slice_of_str(to), most);
+            assert_true(some == should || (some >= most && some < should));
             for (should = 0; low < DISTINCT; low++)
                 should += counts[low];
-            assert_int_equal(memtable_between(b.m, slice_of_str(from), slice_of(NULL, 0)), should);
+            assert_int_equal(
+                memtable_between(b.m, slice_of_str(from), slice_of(NULL, 0), UINT64_MAX), should);
             for (should = 0; high > 0; high--)
                 should += counts[high - 1];
-            assert_int_equal(memtable_between(b.m, slice_of(NULL, 0), slice_of_str(to)), should);
+            assert_int_equal(memtable_between(b.m, slice_of(NULL, 0), slice_of_str(to), UINT64_MAX),
+                             should);
         }
-        assert_int_equal(memtable_between(b.m, slice_of(NULL, 0), slice_of(NULL, 0)), ENTRIES);
+        assert_int_equal(memtable_between(b.m, slice_of(NULL, 0), slice_of(NULL, 0), UINT64_MAX),
+                         ENTRIES);
         bed_free(&b);
     }
 }

@@ -30,8 +30,10 @@ static int check_put(uint8_t kind, firn_slice key, firn_slice value, firn_error 
     } else if (rc != FIRN_OK) {
         error_set(err, rc, "a key or value is NULL and has a size");
     } else if (!entry_kind_known(kind)) {
-        rc = error_set(err, FIRN_INVALID, "operation %u is neither FIRN_PUT nor FIRN_DELETE",
-                       (unsigned)kind);
+        rc = error_set(err, FIRN_INVALID, "there is no operation %u", (unsigned)kind);
+    } else if (kind == FIRN_DELETE_RANGE) {
+        if (!entry_range_fits(key, value))
+            rc = error_set(err, FIRN_INVALID, "a range ends in front of its first key, or with it");
     } else if (!entry_kind_fits(kind, value.size)) {
         rc = error_set(err, FIRN_INVALID, "a delete has a value");
         error_hint(err, "pass NULL and 0");
@@ -81,6 +83,7 @@ int wal_request_put(wal *w, wal_request *r, uint8_t kind, uint16_t bucket, firn_
         return too_large(w, bytes, err);
     request_fill(w, r, durability, err);
     r->count = 1;
+    r->ranges = kind == FIRN_DELETE_RANGE;
     r->payload_bytes = bytes;
     if (bytes <= sizeof r->small) {
         entry_encode(r->small, kind, bucket, key, value);
@@ -114,6 +117,7 @@ int wal_request_batch(wal *w, wal_request *r, const firn_batch *batch, firn_dura
         return too_large(w, payload.size, err);
     request_fill(w, r, durability, err);
     r->count = firn_batch_count(batch);
+    r->ranges = batch_ranges(batch);
     r->key = payload;
     r->payload_bytes = payload.size;
     r->payload_crc = crc32_update(0, payload.data, payload.size);
@@ -128,7 +132,7 @@ int wal_request_rotate(wal *w, wal_request *r, firn_error *err)
     request_fill(w, r, FIRN_DURABILITY_NONE, err);
     r->type = WAL_REQUEST_ROTATE;
     r->frame_type = 0;
-    r->count = 0;
+    r->count = r->ranges = 0;
     r->payload_bytes = 0;
     return FIRN_OK;
 }

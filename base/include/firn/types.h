@@ -154,8 +154,9 @@ typedef struct firn_waited {
 typedef enum firn_kind {
     FIRN_PUT = 1,
     FIRN_DELETE = 2,
-    /* 3 to 7 are given in the formats to: range delete, merge, put with expiry, value handle,
-     * timestamped put. Nothing writes them yet; a reader refuses them with FIRN_UNSUPPORTED. */
+    FIRN_DELETE_RANGE = 3, /* its key is the first one of the range, its value where that ends */
+    /* 4 to 7 are given in the formats to: merge, put with expiry, value handle, timestamped put.
+     * Nothing writes them yet; a reader refuses them with FIRN_UNSUPPORTED. */
 } firn_kind;
 
 /* ---- Batch: operations that happen together or not at all. ----

@@ -96,11 +96,12 @@ int memtable_iter_new(const memtable *m, iter **out);
 /* Bytes of the index that have been begun. Any thread. */
 size_t memtable_memory(const memtable *m);
 size_t memtable_entries(const memtable *m); /* any thread */
-size_t memtable_deletes(const memtable *m); /* entries of kind FIRN_DELETE; any thread */
+size_t memtable_deletes(const memtable *m); /* tombstones, range deletes among them; any thread */
 
-/* How many entries have keys in [lower, upper): exactly, unless some are added meanwhile.
- * NULL data: no bound. Takes a step for each leaf between them. Any thread. */
-uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper);
+/* How many entries have keys in [lower, upper): exactly, unless some are added meanwhile, or there
+ * are `most` or more: then at least as many. NULL data: no bound. Takes a step for each leaf that
+ * it counts. Any thread. */
+uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper, uint64_t most);
 
 /* The smallest and the largest key; false when there are no entries. They point into the log's
  * bytes. Any thread. */

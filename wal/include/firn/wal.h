@@ -197,7 +197,7 @@ typedef struct firn_wal_entry {
 
 static inline bool firn_wal_entry_is_tombstone(const firn_wal_entry *e)
 {
-    return e && e->op == FIRN_DELETE;
+    return e && (e->op == FIRN_DELETE || e->op == FIRN_DELETE_RANGE);
 }
 
 /* A non-zero return stops the replay and is returned by it. */

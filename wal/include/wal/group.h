@@ -52,6 +52,7 @@ struct wal_request {
     _Atomic uint32_t bit; /* under which it sleeps; 0 before it first does */
     uint32_t turn;        /* its thread's own: the state that it has seen last */
     uint32_t count;       /* entries */
+    uint32_t ranges;      /* range deletes among them */
     uint32_t payload_crc;
     uint8_t type;       /* wal_request_type */
     uint8_t frame_type; /* wal_frame_type */
