@@ -1,7 +1,7 @@
 /* open: from a file's name to a reader, and back. Reads footer, properties, index and filter,
  * checks each, keeps the first two in memory and the others while there is room, and maps the data
  * blocks when they can be read in place. */
-#include "reader.h"
+#include "ranges.h"
 
 #include <base/alloc.h>
 
@@ -269,6 +269,7 @@ static void map_try(sst_reader *r, fs_dir *dir)
 static uint64_t own_bytes(const sst_reader *r)
 {
     return sizeof *r + r->footer.props.size + SST_TRAILER_BYTES +
+           r->range_count * sizeof *r->ranges + r->range_bytes.capacity + r->range_behind.capacity +
            (r->map ? verified_words(r) * sizeof *r->verified : 0);
 }
 
@@ -309,6 +310,8 @@ int sst_reader_open(fs_dir *dir, const char *name, const sst_reader_options *o, 
         rc = props_load(r, err);
     if (rc == FIRN_OK)
         rc = parts_look(r, err);
+    if (rc == FIRN_OK)
+        rc = sst_ranges_load(r, err);
     if (rc == FIRN_OK && o->mapped)
         sst_reader_set_mapped(r, dir, true);
     if (rc != FIRN_OK) {
@@ -333,6 +336,9 @@ void sst_reader_close(sst_reader *r)
     budget_adjust(sst_cache_budget(r->cache), BUDGET_TABLES, &r->charged, 0);
     heap_free((void *)r->verified);
     heap_free(r->props_bytes);
+    heap_free(r->ranges);
+    buf_release(&r->range_bytes);
+    buf_release(&r->range_behind);
     fs_close(r->file);
     heap_free(r);
 }

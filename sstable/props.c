@@ -1,5 +1,6 @@
 /* props: see props.h. */
 #include "props.h"
+#include "ranges.h"
 
 #include <base/bucket.h>
 #include <base/coding.h>
@@ -11,6 +12,7 @@ enum {
     ID_KEY_MAX = 12,
     ID_REQUIRED = 0x8000,        /* a reader that does not know such an id must refuse the table */
     ID_BUCKET = ID_REQUIRED + 1, /* there unless it is 0 */
+    ID_RANGES = ID_REQUIRED + 2, /* there unless there are none: how many, and in which blocks */
     HEADER_BYTES = 4,
 };
 
@@ -33,6 +35,14 @@ static int put_field(buf *out, unsigned id, const void *data, size_t size)
     return rc == FIRN_OK ? buf_append(out, data, size) : rc;
 }
 
+static int put_ranges(buf *out, const sst_props *p)
+{
+    uint8_t bytes[8 + SST_RANGE_BLOCKS_BYTES];
+    put_u64(bytes, p->shown.ranges);
+    memcpy(bytes + 8, p->range_blocks.data, p->range_blocks.size);
+    return put_field(out, ID_RANGES, bytes, 8 + p->range_blocks.size);
+}
+
 int sst_props_put(const sst_props *p, buf *out)
 {
     for (unsigned i = 0; i < NUMBERS; i++) {
@@ -51,7 +61,19 @@ int sst_props_put(const sst_props *p, buf *out)
     put_u16(bucket, p->shown.bucket);
     if (rc == FIRN_OK && p->shown.bucket) /* as short as it can be */
         rc = put_field(out, ID_BUCKET, bucket, p->shown.bucket < 256 ? 1 : 2);
+    if (rc == FIRN_OK && p->shown.ranges)
+        rc = put_ranges(out, p);
     return rc;
+}
+
+static int take_ranges(sst_props *p, firn_slice bytes)
+{
+    if (bytes.size < 8)
+        return FIRN_DAMAGED;
+    p->shown.ranges = get_u64(bytes.data);
+    p->range_blocks = (firn_slice){bytes.data + 8, bytes.size - 8};
+    return p->shown.ranges && sst_range_blocks_fit(p->range_blocks, p->shown.blocks) ? FIRN_OK
+                                                                                     : FIRN_DAMAGED;
 }
 
 static int take_field(sst_props *p, unsigned id, firn_slice bytes)
@@ -71,6 +93,8 @@ static int take_field(sst_props *p, unsigned id, firn_slice bytes)
         p->shown.bucket = bytes.size == 2 ? get_u16(bytes.data) : bytes.data[0];
         if (p->shown.bucket < (bytes.size == 1 ? 1 : 256) || p->shown.bucket >= ENTRY_BUCKETS)
             return FIRN_DAMAGED;
+    } else if (id == ID_RANGES) {
+        return take_ranges(p, bytes);
     } else if (id >= ID_REQUIRED) {
         return FIRN_UNSUPPORTED;
     }

@@ -11,6 +11,7 @@ typedef struct sst_props {
     sst_properties shown;       /* key_min and key_max point into the payload */
     uint64_t compressed_blocks; /* 0: every data block may be read in place */
     uint64_t key_bytes_max;     /* the longest key: what an iterator's buffer must hold */
+    firn_slice range_blocks;    /* which blocks have range deletes (ranges.h); as the keys */
 } sst_props;
 
 int sst_props_put(const sst_props *p, buf *out); /* FIRN_NO_MEMORY */

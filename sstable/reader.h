@@ -27,9 +27,13 @@ struct sst_reader {
     sst_props props;
     _Atomic(sst_part *) filter, index; /* NULL: not in memory now (part.h) */
     uint8_t *props_bytes;              /* payload, with its trailer */
-    uint64_t charged;                  /* for the open table itself */
-    bool grace;                        /* gets use parts in passing */
-    uint8_t *map;                      /* the whole file, or NULL: there never was a mapping */
+    sst_range *ranges;                 /* its range deletes; NULL: none */
+    size_t range_count;
+    bool ends_open;                /* no entry has the largest key: a range delete ends there */
+    buf range_bytes, range_behind; /* their bounds; where those that are cut end */
+    uint64_t charged;              /* for the open table itself */
+    bool grace;                    /* gets use parts in passing */
+    uint8_t *map;                  /* the whole file, or NULL: there never was a mapping */
     size_t map_bytes;
     /* blocks are read in the mapping; else they come through the cache. Release, behind `map` */
     atomic_bool in_place;

@@ -4,7 +4,7 @@
  * Checked: checksums of all blocks and of the footer; structure (B1, B2); order within and across
  * blocks; separators (X1); tags, heads and the filter's answer for each key; and the properties. */
 #include "compress.h"
-#include "reader.h"
+#include "ranges.h"
 
 #include <base/alloc.h>
 #include <base/hash.h>
@@ -19,9 +19,10 @@ typedef struct verifier {
     firn_error *err;
     buf stored, raw, key, last_key;
     uint64_t last_seq;
-    uint64_t asked;  /* up to here the file has been asked for ahead */
-    sst_props found; /* counted anew */
-    sst_place place; /* of the block at hand */
+    buf range_blocks, range_end; /* which blocks have range deletes, and where the last one ends */
+    uint64_t asked;              /* up to here the file has been asked for ahead */
+    sst_props found;             /* counted anew */
+    sst_place place;             /* of the block at hand */
 } verifier;
 
 static int wrong(const verifier *v, const char *why)
@@ -99,6 +100,18 @@ static void count_entry(verifier *v, const sst_block_entry *e, size_t key_size)
     p->raw_bytes += key_size + e->value_size;
 }
 
+/* W6 was looked at when the table was opened, of those in the blocks that the properties name. */
+static int count_range(verifier *v, uint32_t block, const sst_block_entry *e)
+{
+    if (e->kind != FIRN_DELETE_RANGE)
+        return FIRN_OK;
+    v->found.shown.ranges++;
+    if (sst_range_blocks_add(&v->range_blocks, block) != FIRN_OK ||
+        buf_assign(&v->range_end, e->value, e->value_size) != FIRN_OK)
+        return error_no_memory(v->err);
+    return FIRN_OK;
+}
+
 /* The entry's place in the order, and what is derived from its key. */
 static int entry_check(verifier *v, const sst_block *b, uint32_t at, const sst_block_entry *e)
 {
@@ -121,7 +134,7 @@ static int entry_check(verifier *v, const sst_block *b, uint32_t at, const sst_b
     return FIRN_OK;
 }
 
-static int block_entries_check(verifier *v, const sst_block *b)
+static int block_entries_check(verifier *v, uint32_t block, const sst_block *b)
 {
     for (uint32_t at = 0; at < b->count; at++) {
         sst_block_entry e;
@@ -131,6 +144,8 @@ static int block_entries_check(verifier *v, const sst_block *b)
             buf_append(&v->key, e.suffix, e.suffix_size) != FIRN_OK)
             return error_no_memory(v->err);
         int rc = entry_check(v, b, at, &e);
+        if (rc == FIRN_OK)
+            rc = count_range(v, block, &e);
         if (rc != FIRN_OK)
             return rc;
         count_entry(v, &e, v->key.size);
@@ -187,7 +202,7 @@ static int block_check(verifier *v, uint32_t i)
     rc = first_key(v, &b, &first);
     bool goes_on = before != 0 && slice_equal(buf_slice(&v->key), buf_slice(&v->last_key));
     if (rc == FIRN_OK)
-        rc = block_entries_check(v, &b);
+        rc = block_entries_check(v, i, &b);
     if (rc == FIRN_OK && before != 0)
         rc = first_key(v, &b, &first);
     if (rc != FIRN_OK)
@@ -234,18 +249,29 @@ static int footer_check(verifier *v)
     return FIRN_OK;
 }
 
+/* Does the last range delete cover what lies behind the last entry, and end with that key? */
+static bool covers_last_key(const verifier *v, firn_slice key_max)
+{
+    firn_slice covered = range_last(buf_slice(&v->range_end));
+    return slice_compare(covered, buf_slice(&v->last_key)) > 0 && slice_equal(covered, key_max);
+}
+
 static int props_check(verifier *v)
 {
     const sst_props *said = &v->r->props;
     const sst_properties *a = &v->found.shown;
     const sst_properties *b = &said->shown;
     v->place = sst_reader_place(v->r, v->r->footer.props.offset);
+    bool covers = covers_last_key(v, b->key_max);
+    if (covers && b->key_max.size > v->found.key_bytes_max)
+        v->found.key_bytes_max = b->key_max.size;
     if (a->entries != b->entries || a->deletes != b->deletes || a->raw_bytes != b->raw_bytes ||
-        a->seq_min != b->seq_min || a->seq_max != b->seq_max ||
+        a->seq_min != b->seq_min || a->seq_max != b->seq_max || a->ranges != b->ranges ||
         v->found.compressed_blocks != said->compressed_blocks ||
-        v->found.key_bytes_max != said->key_bytes_max)
+        v->found.key_bytes_max != said->key_bytes_max ||
+        !slice_equal(buf_slice(&v->range_blocks), said->range_blocks))
         return wrong(v, "the properties do not agree with the entries");
-    if (a->entries != 0 && !slice_equal(buf_slice(&v->last_key), b->key_max))
+    if (a->entries != 0 && !covers && !slice_equal(buf_slice(&v->last_key), b->key_max))
         return wrong(v, "the table's last key is not the one its properties name");
     return FIRN_OK;
 }
@@ -281,5 +307,7 @@ int sst_verify(sst_reader *r, firn_error *err)
     buf_release(&v.raw);
     buf_release(&v.key);
     buf_release(&v.last_key);
+    buf_release(&v.range_blocks);
+    buf_release(&v.range_end);
     return rc;
 }

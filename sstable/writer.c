@@ -13,6 +13,7 @@
  *   W4  After the first error nothing more is written.
  *   W5  A block over the target has one entry. It ends at once if it is large, so that
  *       sst_writer_file_bytes counts what it packs to; else in front of the next entry.
+ *   W6  Range deletes are disjoint, or have the same range.
  * One thread at a time.
  */
 #include "block.h"
@@ -22,6 +23,7 @@
 #include "format.h"
 #include "index.h"
 #include "props.h"
+#include "ranges.h"
 
 #include <base/alloc.h>
 #include <base/hash.h>
@@ -54,6 +56,9 @@ struct sst_writer {
 
     buf last_key; /* of the newest entry */
     uint64_t last_seq;
+    buf range_first, range_end; /* of the last range delete */
+    buf range_blocks;           /* which blocks have any (ranges.h) */
+    bool cut;                   /* what range deletes cover behind the last key is not ours */
     buf key_min;
     sst_props props;
 };
@@ -121,9 +126,9 @@ uint64_t sst_writer_memory(const sst_writer *w)
 {
     return sizeof *w + sst_block_builder_memory(&w->block) + w->packer.out.capacity +
            w->index.keys.capacity + w->index.columns.capacity + w->hashes.capacity +
-           w->out.capacity + w->last_key.capacity + w->key_min.capacity;
+           w->out.capacity + w->last_key.capacity + w->key_min.capacity + w->range_first.capacity +
+           w->range_end.capacity + w->range_blocks.capacity;
 }
-
 
 /* Records the first failure (W4) and describes the kinds that are not described yet. */
 static int fail(sst_writer *w, int rc, firn_error *err)
@@ -243,6 +248,15 @@ static bool block_is_large(const sst_writer *w)
     return bytes >= LARGE_BYTES && bytes > w->options.block_bytes;
 }
 
+/* W6 */
+static bool range_fits(const sst_writer *w, firn_slice first, firn_slice end)
+{
+    const sst_range last = {buf_slice(&w->range_first), buf_slice(&w->range_end), 0},
+                    next = {first, end, 0};
+    return entry_range_fits(first, end) &&
+           (w->props.shown.ranges == 0 || range_may_follow(&last, &next));
+}
+
 /* FIRN_INVALID or FIRN_TOO_LARGE for what cannot stand behind the last entry; *new_key
  * otherwise. */
 static int order_check(const sst_writer *w, firn_slice key, const sst_pending *e, firn_slice value,
@@ -251,6 +265,8 @@ static int order_check(const sst_writer *w, firn_slice key, const sst_pending *e
     if (key.size > FIRN_MAX_KEY_BYTES || value.size > FIRN_MAX_VALUE_BYTES)
         return FIRN_TOO_LARGE;
     if (e->seq == 0 || e->seq > FIRN_MAX_SEQ || !entry_kind_fits(e->kind, value.size))
+        return FIRN_INVALID;
+    if (e->kind == FIRN_DELETE_RANGE && !range_fits(w, key, value))
         return FIRN_INVALID;
     int c = w->props.shown.entries == 0 ? 1 : slice_compare(key, buf_slice(&w->last_key));
     if (c < 0 || (c == 0 && e->seq >= w->last_seq))
@@ -287,6 +303,33 @@ static int key_begin(sst_writer *w, firn_slice key, uint64_t hash)
     return rc;
 }
 
+/* A range delete has become an entry of the open block. */
+static int range_begin(sst_writer *w, firn_slice first, firn_slice end)
+{
+    int rc = buf_assign(&w->range_first, first.data, first.size);
+    if (rc == FIRN_OK)
+        rc = buf_assign(&w->range_end, end.data, end.size);
+    if (rc == FIRN_OK)
+        rc = sst_range_blocks_add(&w->range_blocks, (uint32_t)w->props.shown.blocks);
+    w->props.shown.ranges++;
+    return rc;
+}
+
+firn_slice sst_writer_first_key(const sst_writer *w)
+{
+    return buf_slice(&w->key_min);
+}
+
+firn_slice sst_writer_last_key(const sst_writer *w)
+{
+    return buf_slice(&w->last_key);
+}
+
+void sst_writer_cut(sst_writer *w)
+{
+    w->cut = true;
+}
+
 int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value,
                    firn_error *err)
 {
@@ -312,11 +355,20 @@ int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, fi
     rc = sst_block_builder_add(&w->block, key, value, &e);
     if (rc == FIRN_OK && new_key)
         rc = key_begin(w, key, hash);
+    if (rc == FIRN_OK && kind == FIRN_DELETE_RANGE)
+        rc = range_begin(w, key, value);
     if (rc != FIRN_OK)
         return fail(w, rc, err);
     count_entry(w, key, &e, value.size);
     w->last_seq = seq;
     return block_is_large(w) ? block_end(w, err) : FIRN_OK;
+}
+
+/* The last key, or the last one that a range delete covers. */
+static firn_slice key_max_of(const sst_writer *w)
+{
+    firn_slice last = buf_slice(&w->last_key), covered = range_last(buf_slice(&w->range_end));
+    return !w->cut && slice_compare(covered, last) > 0 ? covered : last;
 }
 
 /* Filter, index and properties, each a block of its own at the end of the output. */
@@ -340,7 +392,10 @@ static int meta_put(sst_writer *w, sst_footer *f)
 
     start = w->out.size;
     w->props.shown.key_min = buf_slice(&w->key_min);
-    w->props.shown.key_max = buf_slice(&w->last_key);
+    w->props.shown.key_max = key_max_of(w);
+    w->props.range_blocks = buf_slice(&w->range_blocks);
+    if (w->props.shown.key_max.size > w->props.key_bytes_max)
+        w->props.key_bytes_max = w->props.shown.key_max.size;
     rc = sst_props_put(&w->props, &w->out);
     if (rc == FIRN_OK)
         rc = block_seal(w, start, (sst_trailer){0, (uint32_t)(w->out.size - start)}, &f->props);
@@ -399,5 +454,8 @@ void sst_writer_free(sst_writer *w)
     buf_release(&w->out);
     buf_release(&w->last_key);
     buf_release(&w->key_min);
+    buf_release(&w->range_first);
+    buf_release(&w->range_end);
+    buf_release(&w->range_blocks);
     heap_free(w);
 }

@@ -56,7 +56,9 @@ static void read_entries(const sst_block *b, uint32_t key_max, fuzz_run *out)
         FUZZ_CHECK(e.value + e.value_size <= b->data + b->size);
         FUZZ_CHECK(b->prefix_size + e.suffix_size <= key_max);
         FUZZ_CHECK(e.value_size <= FIRN_MAX_VALUE_BYTES && e.seq > 0 && e.seq <= FIRN_MAX_SEQ);
-        FUZZ_CHECK(e.kind == FIRN_PUT || (e.kind == FIRN_DELETE && e.value_size == 0));
+        FUZZ_CHECK(e.kind == FIRN_PUT || (e.kind == FIRN_DELETE && e.value_size == 0) ||
+                   (e.kind == FIRN_DELETE_RANGE && e.value_size > 0 &&
+                    e.value_size <= FIRN_MAX_KEY_BYTES + 1));
         memcpy(key + b->prefix_size, e.suffix, e.suffix_size);
         firn_slice whole = {key, b->prefix_size + e.suffix_size};
         fuzz_run_add(out, whole, e.seq, e.kind, (firn_slice){e.value, e.value_size});

@@ -44,7 +44,8 @@ static uint32_t walk(firn_slice payload, firn_batch *rebuilt, int *rc)
         FUZZ_CHECK(entry_value(p).data == e.value.data && entry_value(p).size == e.value.size);
         FUZZ_CHECK(e.value.size <= FIRN_MAX_VALUE_BYTES);
         FUZZ_CHECK(e.bucket < ENTRY_BUCKETS);
-        FUZZ_CHECK(e.kind == FIRN_PUT || (e.kind == FIRN_DELETE && e.value.size == 0));
+        FUZZ_CHECK(e.kind == FIRN_PUT || (e.kind == FIRN_DELETE && e.value.size == 0) ||
+                   (e.kind == FIRN_DELETE_RANGE && entry_range_fits(e.key, e.value)));
         FUZZ_CHECK(batch_add(rebuilt, e.bucket, (firn_kind)e.kind, e.key, e.value) == FIRN_OK);
         at += used;
         count++;
@@ -88,7 +89,7 @@ static void payload_target(fuzz_input *in, bool right_count)
 typedef struct model {
     uint8_t bytes[1 << 16];
     size_t size;
-    uint32_t count;
+    uint32_t count, ranges;
 } model;
 
 static void model_add(model *m, uint8_t kind, firn_slice key, firn_slice value)
@@ -106,12 +107,13 @@ static void model_add(model *m, uint8_t kind, firn_slice key, firn_slice value)
         memcpy(p + 8 + key.size, value.data, value.size);
     m->size += 8 + key.size + value.size;
     m->count++;
+    m->ranges += kind == FIRN_DELETE_RANGE;
 }
 
 static void check_batch(const firn_batch *batch, const model *m)
 {
     firn_slice payload = batch_payload(batch);
-    FUZZ_CHECK(firn_batch_count(batch) == m->count);
+    FUZZ_CHECK(firn_batch_count(batch) == m->count && batch_ranges(batch) == m->ranges);
     FUZZ_CHECK(firn_batch_bytes(batch) == m->size && payload.size == m->size);
     FUZZ_CHECK(m->size == 0 || memcmp(payload.data, m->bytes, m->size) == 0);
     FUZZ_CHECK(entries_check(payload, m->count) == FIRN_OK);
@@ -136,6 +138,8 @@ static void refused_call(firn_batch *batch, fuzz_input *in)
         break;
     case 3:
         FUZZ_CHECK(firn_batch_put(batch, NULL, 0, NULL, 1 + (size_t)fuzz_u8(in)) == FIRN_INVALID);
+        FUZZ_CHECK(batch_add(batch, 0, FIRN_DELETE_RANGE, (firn_slice){&some, 1},
+                             (firn_slice){&some, fuzz_u8(in) & 1}) == FIRN_INVALID);
         break;
     default:
         FUZZ_CHECK(firn_batch_delete(batch, &some, FIRN_MAX_KEY_BYTES + (size_t)1) ==
@@ -147,19 +151,24 @@ static void refused_call(firn_batch *batch, fuzz_input *in)
 static void good_call(firn_batch *batch, model *m, fuzz_input *in)
 {
     uint8_t which = fuzz_u8(in);
-    bool removes = which % 4 == 0;
+    bool removes = which % 4 == 0, range = which % 8 == 3;
     firn_slice key = fuzz_bytes(in, fuzz_u8(in));
     firn_slice value = fuzz_bytes(in, removes ? 0 : fuzz_u8(in));
     if (m->size + entry_size(key.size, value.size) > sizeof m->bytes)
         return;
+    if (range && !entry_range_fits(key, value)) {
+        FUZZ_CHECK(batch_add(batch, 0, FIRN_DELETE_RANGE, key, value) == FIRN_INVALID);
+        return;
+    }
     if (which & 0x80)
         alloc_fail_at(1);
-    int rc = removes ? firn_batch_delete(batch, key.data, key.size)
-                     : firn_batch_put(batch, key.data, key.size, value.data, value.size);
+    int rc = range     ? batch_add(batch, 0, FIRN_DELETE_RANGE, key, value)
+             : removes ? firn_batch_delete(batch, key.data, key.size)
+                       : firn_batch_put(batch, key.data, key.size, value.data, value.size);
     alloc_fail_at(0);
     FUZZ_CHECK(rc == FIRN_OK || (rc == FIRN_NO_MEMORY && (which & 0x80)));
     if (rc == FIRN_OK)
-        model_add(m, removes ? FIRN_DELETE : FIRN_PUT, key, value);
+        model_add(m, range ? FIRN_DELETE_RANGE : removes ? FIRN_DELETE : FIRN_PUT, key, value);
 }
 
 static void batch_target(fuzz_input *in)
@@ -167,14 +176,14 @@ static void batch_target(fuzz_input *in)
     static model m;
     firn_batch *batch;
     m.size = 0;
-    m.count = 0;
+    m.count = m.ranges = 0;
     FUZZ_CHECK(firn_batch_new(&batch) == FIRN_OK);
     while (fuzz_more(in)) {
         switch (fuzz_small(in)) {
         case 0:
             firn_batch_clear(batch);
             m.size = 0;
-            m.count = 0;
+            m.count = m.ranges = 0;
             break;
         case 1:
             refused_call(batch, in);

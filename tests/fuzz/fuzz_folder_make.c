@@ -1,10 +1,12 @@
 /* fuzz_folder_make: stores for the folder target, made by firn itself. Of each kind there are images of
  * five ages, so that a file can be put back to what it was before.
  *
- *   store 0   some keys, two flushes, a log with more; at last closed
- *   store 1   flushes and compactions down to the last level, deletes; at last the process was killed
+ *   store 0   some keys, two flushes, a range delete in the log, a log with more; at last closed
+ *   store 1   flushes and compactions down to the last level, deletes, range deletes in tables; at last
+ *             the process was killed
  *   store 2   values that fill several segments, compressed tables, a second life
  */
+#include <base/slice.h>
 #include <engine/engine.h>
 #include <string.h>
 
@@ -74,10 +76,24 @@ static void put_some(firn *db, unsigned from, unsigned count, size_t value_bytes
     }
 }
 
+static void delete_some(firn *db, unsigned from, unsigned end)
+{
+    char first_key[16], end_key[16];
+    snprintf(first_key, sizeof first_key, "key%02u", from % 100);
+    snprintf(end_key, sizeof end_key, "key%02u", end % 100);
+    firn_slice first = slice_of_str(first_key), behind = slice_of_str(end_key);
+    const firn_range range = {.first = &first, .end = &behind};
+    (void)firn_delete_range(db, &range, NULL, NULL); /* refused when it is empty */
+}
+
 static void make_age(simfs *sim, firn **db, unsigned store, unsigned age)
 {
     const size_t value_bytes = store == 2 ? 900 : 20;
     put_some(*db, age * (store == 1 ? 3 : 8), 10, value_bytes);
+    if (age > 0)
+        delete_some(*db, age * 4, age * 4 + 3);
+    if (age > 2)
+        delete_some(*db, 0, 60);
     if (age == 1 || age == 2 || store == 1)
         FUZZ_CHECK(firn_flush(*db, NULL) == FIRN_OK);
     if (age == 2 && store > 0)
@@ -115,7 +131,8 @@ const fuzz_image *fuzz_folder_image(unsigned store, unsigned age)
 
 /* ---- More life in a store that may be damaged ---- */
 
-/* Digits: 0 to 4 put so many keys, 5 deletes one, 6 flushes, 7 compacts, 8 reopens, others close. */
+/* Digits: 0 to 4 put so many keys, 5 deletes one, 6 flushes, 7 compacts, 8 reopens, 9 deletes a range,
+ * others close. */
 void fuzz_folder_operate(simfs *sim, fuzz_input *in)
 {
     const engine_config config = {.fs = simfs_fs(sim), .inline_work = true};
@@ -125,8 +142,9 @@ void fuzz_folder_operate(simfs *sim, fuzz_input *in)
     (void)engine_open(FUZZ_FOLDER, &o, &config, &db, NULL);
     for (int n = 0; n < 12 && db; n++) {
         uint32_t what = fuzz_small(in);
+        uint8_t which = fuzz_u8(in);
         char key[16];
-        snprintf(key, sizeof key, "key%02u", fuzz_u8(in) % 100u);
+        snprintf(key, sizeof key, "key%02u", which % 100u);
         for (uint32_t i = 0; i <= what && what < 5; i++, key[4] ^= 1)
             (void)firn_put(db, key, 5, "another value", 13, NULL, NULL);
         if (what == 5)
@@ -135,7 +153,9 @@ void fuzz_folder_operate(simfs *sim, fuzz_input *in)
             (void)firn_flush(db, NULL);
         else if (what == 7)
             (void)firn_compact(db, NULL, 0, NULL, 0, NULL);
-        if (what < 8)
+        else if (what == 9)
+            delete_some(db, which, which + 20U);
+        if (what < 8 || what == 9)
             continue;
         (void)firn_close(db, NULL);
         db = NULL;

@@ -40,6 +40,7 @@ static void check_version(const version *v)
     for (unsigned n = 0; n < FIRN_LEVELS; n++) {
         const level *l = &v->levels[n];
         uint64_t bytes = 0;
+        size_t ranged = 0;
         for (size_t i = 0; i < l->count; i++) {
             const sst_properties *p = &l->tables[i]->properties;
             const sst_properties *before = i > 0 ? &l->tables[i - 1]->properties : NULL;
@@ -47,9 +48,11 @@ static void check_version(const version *v)
             FUZZ_CHECK(!before || n > 0 || before->seq_max >= p->seq_max);
             FUZZ_CHECK(!before || n == 0 || slice_compare(before->key_max, p->key_min) < 0);
             bytes += p->file_bytes;
+            ranged += p->ranges > 0;
+            FUZZ_CHECK(p->ranges <= p->deletes);
             numbers[count++] = l->tables[i]->no;
         }
-        FUZZ_CHECK(l->bytes == bytes);
+        FUZZ_CHECK(l->bytes == bytes && l->ranged == ranged);
     }
     FUZZ_CHECK(count == room);
     qsort(numbers, count, sizeof *numbers, order_u64);
@@ -64,7 +67,7 @@ static bool same_table(const table *a, const table *b)
 {
     const sst_properties *x = &a->properties, *y = &b->properties;
     return a->no == b->no && x->file_bytes == y->file_bytes && x->entries == y->entries &&
-           x->deletes == y->deletes && x->raw_bytes == y->raw_bytes &&
+           x->deletes == y->deletes && x->ranges == y->ranges && x->raw_bytes == y->raw_bytes &&
            x->data_bytes == y->data_bytes && x->blocks == y->blocks && x->seq_min == y->seq_min &&
            x->seq_max == y->seq_max && x->created_us == y->created_us &&
            slice_equal(x->key_min, y->key_min) && slice_equal(x->key_max, y->key_max);

@@ -11,7 +11,9 @@ enum {
     TAG_DROP_TABLE = 4,
     TAG_COVERED_SEGMENT = 5,
     TAG_CLOSED = 128,
-    NUMBERS = 12, /* of an added table */
+    NUMBERS = 12,     /* of an added table, in front of its keys */
+    RANGES = NUMBERS, /* behind them: how many range deletes it has, if any */
+    ALL_NUMBERS,
     BULK_MAX = 512,
 };
 
@@ -36,7 +38,7 @@ void fuzz_manifest_number(fuzz_manifest *m, uint64_t tag, uint64_t number)
     fuzz_buf_release(&body);
 }
 
-static void put_table(fuzz_manifest *m, const uint64_t numbers[NUMBERS], firn_slice low,
+static void put_table(fuzz_manifest *m, const uint64_t numbers[ALL_NUMBERS], firn_slice low,
                       firn_slice high)
 {
     fuzz_buf body = {0};
@@ -46,22 +48,29 @@ static void put_table(fuzz_manifest *m, const uint64_t numbers[NUMBERS], firn_sl
     fuzz_append(&body, low.data, low.size);
     put_varint(&body, high.size);
     fuzz_append(&body, high.data, high.size);
+    if (numbers[RANGES]) {
+        uint8_t bytes[VARINT_MAX_BYTES];
+        put_varint(&body, 0); /* what is kept for snapshots is not known */
+        put_varint(&body, (uint64_t)(varint_put(bytes, numbers[RANGES]) - bytes));
+        put_varint(&body, numbers[RANGES]);
+    }
     put_item(m, TAG_ADD_TABLE, &body);
     fuzz_buf_release(&body);
 }
 
-static void numbers_of(const fuzz_known_table *t, uint64_t numbers[NUMBERS])
+static void numbers_of(const fuzz_known_table *t, uint64_t numbers[ALL_NUMBERS])
 {
     const sst_properties *p = &t->properties;
-    const uint64_t all[NUMBERS] = {0,          t->level,   t->no,        p->file_bytes,
-                                   p->entries, p->deletes, p->raw_bytes, p->data_bytes,
-                                   p->blocks,  p->seq_min, p->seq_max,   p->created_us};
+    const uint64_t all[ALL_NUMBERS] = {0,          t->level,   t->no,        p->file_bytes,
+                                       p->entries, p->deletes, p->raw_bytes, p->data_bytes,
+                                       p->blocks,  p->seq_min, p->seq_max,   p->created_us,
+                                       p->ranges};
     memcpy(numbers, all, sizeof all);
 }
 
 void fuzz_manifest_add(fuzz_manifest *m, const fuzz_known_table *t)
 {
-    uint64_t numbers[NUMBERS];
+    uint64_t numbers[ALL_NUMBERS];
     numbers_of(t, numbers);
     put_table(m, numbers, t->properties.key_min, t->properties.key_max);
 }
@@ -124,7 +133,7 @@ void fuzz_manifest_release(fuzz_manifest *m)
 /* A table that is there, or one of the input's invention: of a level, with a low and a high key. */
 static void op_add(fuzz_manifest *m, fuzz_input *in, bool odd)
 {
-    uint64_t numbers[NUMBERS] = {0, 0, 0, 1000, 10, 1, 100, 800, 1, 1, 9, 7};
+    uint64_t numbers[ALL_NUMBERS] = {0, 0, 0, 1000, 10, 1, 100, 800, 1, 1, 9, 7};
     uint8_t keys[2];
     unsigned level = fuzz_small(in);
     uint8_t which = fuzz_u8(in);
@@ -149,6 +158,8 @@ static void op_add(fuzz_manifest *m, fuzz_input *in, bool odd)
             numbers[field] = fuzz_number(in);
         else if (field == NUMBERS)
             low.size = 0;
+        else if (field == NUMBERS + 2)
+            numbers[RANGES] = fuzz_number(in);
         else
             high.size = 0;
     }
@@ -163,8 +174,8 @@ static void op_bulk(fuzz_manifest *m, fuzz_input *in)
     for (size_t i = 0; i < count; i++) {
         uint64_t place = how & 1 ? count - i : i;
         uint8_t key[4] = {'m', (uint8_t)(place >> 8), (uint8_t)place, 0};
-        uint64_t numbers[NUMBERS] = {0,   how / 4, m->table_no++, 1000,      10, 1, 100,
-                                     800, 1,       place + 1,     place + 1, 7};
+        uint64_t numbers[ALL_NUMBERS] = {0,   how / 4, m->table_no++, 1000,      10, 1, 100,
+                                         800, 1,       place + 1,     place + 1, 7};
         put_table(m, numbers, (firn_slice){key, 3}, (firn_slice){key, 4});
         if (how & 2)
             end_record(m, 0);
@@ -210,7 +221,8 @@ static void op_header(fuzz_manifest *m, fuzz_input *in)
 
 /* Operations; only the low five bits of a letter count.
  *   a level table [low high]        adds a table: one that is known (table >= 128), or one made up
- *   b level table ... n {field n}   the same, with n of its numbers or keys another
+ *   b level table ... n {field n}   the same, with n of its numbers or keys another; field 14: so
+ *                                   many range deletes
  *   m how n                         adds n made up ones; how: 1 descending, 2 a record each, 4 a level
  *   d level n                       drops one
  *   f n   c n   n n   z n           flushed up to; covered segment; next file; closed at

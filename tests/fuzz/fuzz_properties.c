@@ -5,8 +5,11 @@
  *   bit 0 set     what follows are the block's bytes
  *   bit 0 clear   what follows are numbers and keys that are encoded, and changes of the fields
  *
+ * Behind the keys, a number may be how many range deletes there are; then pairs of numbers are the
+ * blocks that have them.
+ *
  * What must hold: nothing is touched behind the end (guarded.h), nothing is allocated; what passes has
- * its keys within its bytes and limits, and is the same when it is encoded and decoded again; what was
+ * its keys and its list of blocks within its bytes and limits, and is the same when it is encoded and decoded again; what was
  * encoded and not changed passes and is the same.
  */
 #include <base/slice.h>
@@ -16,15 +19,19 @@
 #include "fuzz_block_fields.h"
 #include "fuzz_memory.h"
 #include "props.h"
+#include "ranges.h"
+
+static uint8_t range_blocks[8 * 15];
 
 static bool same(const sst_props *a, const sst_props *b)
 {
     const sst_properties *x = &a->shown, *y = &b->shown;
     return x->entries == y->entries && x->deletes == y->deletes && x->raw_bytes == y->raw_bytes &&
            x->data_bytes == y->data_bytes && x->blocks == y->blocks && x->seq_min == y->seq_min &&
-           x->seq_max == y->seq_max && x->created_us == y->created_us &&
-           slice_equal(x->key_min, y->key_min) && slice_equal(x->key_max, y->key_max) &&
-           a->compressed_blocks == b->compressed_blocks && a->key_bytes_max == b->key_bytes_max;
+           x->seq_max == y->seq_max && x->created_us == y->created_us && x->ranges == y->ranges &&
+           slice_equal(a->range_blocks, b->range_blocks) && slice_equal(x->key_min, y->key_min) &&
+           slice_equal(x->key_max, y->key_max) && a->compressed_blocks == b->compressed_blocks &&
+           a->key_bytes_max == b->key_bytes_max;
 }
 
 static void encode(const sst_props *p, fuzz_buf *out)
@@ -56,6 +63,10 @@ static sst_props from_input(fuzz_input *in)
     size_t first = fuzz_small(in), last = fuzz_u8(in);
     p.shown.key_min = fuzz_bytes(in, first < key_max ? first : key_max);
     p.shown.key_max = fuzz_bytes(in, last < key_max ? last : key_max);
+    p.shown.ranges = fuzz_number(in) % FIRN_MAX_SEQ;
+    p.range_blocks = (firn_slice){range_blocks, p.shown.ranges ? 8 * (size_t)fuzz_small(in) : 0};
+    for (size_t i = 0; i < p.range_blocks.size; i += 4)
+        put_u32(range_blocks + i, (uint32_t)fuzz_number(in));
     return p;
 }
 
@@ -72,6 +83,8 @@ static void check_passed(const sst_props *p, const guarded *g)
     FUZZ_CHECK(p->key_bytes_max <= FIRN_MAX_KEY_BYTES &&
                p->shown.key_min.size <= p->key_bytes_max &&
                p->shown.key_max.size <= p->key_bytes_max);
+    FUZZ_CHECK(p->shown.ranges == 0 || (inside(p->range_blocks, g) &&
+                                        sst_range_blocks_fit(p->range_blocks, p->shown.blocks)));
     encode(p, &again);
     FUZZ_CHECK(sst_props_get(fuzz_slice(&again), &second) == FIRN_OK && same(p, &second));
     /* What it does not know is skipped, so the second form may only be shorter. */
@@ -106,7 +119,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = sst_props_get((firn_slice){g.data, g.size}, &p);
     fuzz_memory_all_back();
     FUZZ_CHECK(rc == FIRN_OK || rc == FIRN_DAMAGED || rc == FIRN_UNSUPPORTED);
-    FUZZ_CHECK(!as_given || (rc == FIRN_OK && same(&p, &given)));
+    bool fits =
+        given.shown.ranges == 0 || sst_range_blocks_fit(given.range_blocks, given.shown.blocks);
+    FUZZ_CHECK(!as_given || (fits ? rc == FIRN_OK && same(&p, &given) : rc == FIRN_DAMAGED));
     if (rc == FIRN_OK)
         check_passed(&p, &g);
     else

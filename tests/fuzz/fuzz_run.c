@@ -90,8 +90,32 @@ static size_t make_value(uint8_t how, fuzz_input *in, uint8_t *room)
     return size;
 }
 
+/* Where a range delete from `key` ends: where the last one does, from the same key, or at some key
+ * behind. False: the last one reaches behind `key`. */
+static bool range_end(const fuzz_run *r, firn_slice key, uint8_t how, fuzz_input *in,
+                      firn_slice *end)
+{
+    static uint8_t room[KEY_ROOM];
+    for (size_t i = fuzz_run_count(r); i-- > 0;) {
+        if (fuzz_run_at(r, i)->kind != FIRN_DELETE_RANGE)
+            continue;
+        firn_slice last = fuzz_run_value(r, i);
+        if (slice_equal(fuzz_run_key(r, i), key)) {
+            memcpy(room, last.data, last.size); /* the run moves when it grows */
+            *end = (firn_slice){room, last.size};
+            return true;
+        }
+        if (slice_compare(last, key) > 0)
+            return false;
+        break;
+    }
+    *end = next_key(key, how, in, room);
+    return true;
+}
+
 /* Bits of a version's first byte: 0 to 3 the key, 4 the same key again, 5 and 6 a longer value, 7 a
- * large number; a number that ends in 0 is a delete. */
+ * large number; a number that ends in 0 is a delete, one that ends in 1 a range delete, if that fits
+ * behind those in front of it. */
 static void read_version(fuzz_run *r, fuzz_input *in)
 {
     static uint8_t key_room[KEY_ROOM], value_room[256 * 33];
@@ -111,6 +135,11 @@ static void read_version(fuzz_run *r, fuzz_input *in)
     if (key.size > KEY_ROOM - 320)
         return;
     bool gone = seq % 16 == 0;
+    firn_slice end;
+    if (seq % 16 == 1 && range_end(r, key, how >> 4, in, &end)) {
+        fuzz_run_add(r, key, seq, FIRN_DELETE_RANGE, end);
+        return;
+    }
     size_t size = gone ? 0 : make_value(how, in, value_room);
     fuzz_run_add(r, key, seq, gone ? FIRN_DELETE : FIRN_PUT, (firn_slice){value_room, size});
 }

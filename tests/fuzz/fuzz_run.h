@@ -1,5 +1,5 @@
 /* fuzz_run: a sorted run of versions that an input describes: key ascending, number descending, as a
- * table wants them. Also the oracles' idea of what a block or a table holds. */
+ * table wants them, range deletes that are disjoint or the same among them. Also the oracles' idea of what a block or a table holds. */
 #ifndef FUZZ_FUZZ_RUN_H
 #define FUZZ_FUZZ_RUN_H
 

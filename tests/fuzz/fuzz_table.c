@@ -5,8 +5,8 @@
  *
  * What must hold: each call answers, or refuses with a status that fits and a whole error; a walk
  * backward gives what the walk forward gave; of a table that passes sst_verify, every version is found
- * by seek, seek_before and get, through the mapping and through the cache, and salvaged; what was not
- * changed passes; nothing is written, and little memory is held.
+ * by seek, seek_before and get, through the mapping and through the cache, and salvaged, and its range
+ * deletes are those that the reader lists; what was not changed passes; nothing is written, and little memory is held.
  */
 #include <string.h>
 #include <support/simfs.h>
@@ -105,7 +105,7 @@ static void get(sst_reader *reader, const fuzz_run *r, bool right, firn_slice ke
     sst_prefetch(reader, sst_key_hash(key));
     int rc = sst_get(reader, key, sst_key_hash(key), seq, &hit, &err);
     if (rc == FIRN_OK)
-        FUZZ_CHECK(hit.seq <= seq && (hit.kind == FIRN_PUT || hit.value.size == 0));
+        FUZZ_CHECK(hit.seq <= seq && (hit.kind != FIRN_DELETE || hit.value.size == 0));
     if (right) {
         size_t at = fuzz_run_seek(r, key, seq);
         bool there = at < fuzz_run_count(r) && slice_equal(fuzz_run_key(r, at), key);
@@ -146,6 +146,48 @@ static void search_all(const bench *b, sst_reader *reader, iter *it, const fuzz_
     }
 }
 
+/* ---- Range deletes ---- */
+
+/* Whatever a table says, what its reader lists keeps what sstable.h promises. */
+static void check_listed(const sst_reader *reader)
+{
+    const sst_properties *p = sst_reader_properties(reader);
+    size_t count;
+    const sst_range *l = sst_reader_ranges(reader, &count);
+    FUZZ_CHECK(count == p->ranges);
+    for (size_t i = 0; i < count; i++) {
+        FUZZ_CHECK(slice_compare(l[i].first, l[i].end) < 0);
+        FUZZ_CHECK(slice_compare(p->key_min, l[i].first) <= 0);
+        FUZZ_CHECK(slice_compare(range_last(l[i].end), p->key_max) <= 0);
+        FUZZ_CHECK(l[i].seq > 0 && l[i].seq <= FIRN_MAX_SEQ);
+        if (i > 0 && slice_compare(l[i - 1].end, l[i].first) > 0)
+            FUZZ_CHECK(slice_equal(l[i - 1].first, l[i].first) &&
+                       slice_equal(l[i - 1].end, l[i].end) && l[i - 1].seq > l[i].seq);
+    }
+}
+
+/* They are those of the run, up to the table's last key, which some version reaches. */
+static void check_ranges(const sst_reader *reader, const fuzz_run *r)
+{
+    const sst_properties *p = sst_reader_properties(reader);
+    size_t count, next = 0, n = fuzz_run_count(r);
+    const sst_range *l = sst_reader_ranges(reader, &count);
+    bool reached = n == 0 || slice_equal(fuzz_run_key(r, n - 1), p->key_max);
+    for (size_t i = 0; i < n; i++) {
+        if (fuzz_run_at(r, i)->kind != FIRN_DELETE_RANGE)
+            continue;
+        FUZZ_CHECK(next < count && l[next].seq == fuzz_run_at(r, i)->seq);
+        FUZZ_CHECK(slice_equal(l[next].first, fuzz_run_key(r, i)));
+        firn_slice end = fuzz_run_value(r, i);
+        bool inside = slice_compare(range_last(end), p->key_max) <= 0;
+        FUZZ_CHECK(
+            slice_equal(inside ? end : p->key_max, inside ? l[next].end : range_last(l[next].end)));
+        reached = reached || slice_equal(range_last(end), p->key_max);
+        next++;
+    }
+    FUZZ_CHECK(next == count && reached);
+}
+
 /* ---- A table that opened ---- */
 
 static void check_reader(const bench *b, sst_reader *reader, sst_use use, fuzz_run *first)
@@ -153,6 +195,7 @@ static void check_reader(const bench *b, sst_reader *reader, sst_use use, fuzz_r
     iter *it;
     firn_error err = {0}, why = {0};
     fuzz_run r = {0};
+    check_listed(reader);
     bool right = !refused(sst_verify(reader, &err), &err);
     FUZZ_CHECK(right || !b->as_written);
     FUZZ_CHECK(sst_iter_new(reader, use, &it) == FIRN_OK);
@@ -161,6 +204,8 @@ static void check_reader(const bench *b, sst_reader *reader, sst_use use, fuzz_r
     FUZZ_CHECK(whole || !right);
     FUZZ_CHECK(!right || (fuzz_run_ascends(&r) &&
                           fuzz_run_count(&r) == sst_reader_properties(reader)->entries));
+    if (right)
+        check_ranges(reader, &r);
     walk_backward(it, &r, whole);
     search_all(b, reader, it, &r, right);
     it->ops->close(it);
@@ -200,7 +245,8 @@ static int on_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_
 {
     salvaged *s = ctx;
     FUZZ_CHECK(seq > 0 && seq <= FIRN_MAX_SEQ && key.size <= FIRN_MAX_KEY_BYTES);
-    FUZZ_CHECK(kind == FIRN_PUT || (kind == FIRN_DELETE && value.size == 0));
+    FUZZ_CHECK(kind == FIRN_PUT || (kind == FIRN_DELETE && value.size == 0) ||
+               (kind == FIRN_DELETE_RANGE && value.size > 0));
     fuzz_run_add(&s->run, key, seq, kind, value);
     return FIRN_OK;
 }
@@ -277,6 +323,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .block_bytes = SST_BLOCK_TARGET_MIN << (choice & 7),
         .filter_bits = choice & 8 ? 0 : 10,
         .compression = (sst_compression)((choice >> 4) % 3),
+        .cut = choice & 128,
     };
     fuzz_run r = {0};
     fuzz_buf file = {0};

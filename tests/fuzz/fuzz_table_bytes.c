@@ -48,6 +48,8 @@ void fuzz_table_make(fuzz_table *t, const fuzz_run *r, const fuzz_shape *shape)
     for (size_t i = 0; i < fuzz_run_count(r); i++)
         FUZZ_CHECK(sst_writer_add(w, fuzz_run_key(r, i), fuzz_run_at(r, i)->seq,
                                   fuzz_run_at(r, i)->kind, fuzz_run_value(r, i), NULL) == FIRN_OK);
+    if (shape->cut)
+        sst_writer_cut(w);
     FUZZ_CHECK(sst_writer_finish(w, &p, NULL) == FIRN_OK);
     sst_writer_free(w);
     const uint8_t *data = simfs_peek(sim, "t/table", &size);

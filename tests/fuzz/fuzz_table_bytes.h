@@ -42,6 +42,7 @@ typedef struct fuzz_shape {
     uint32_t block_bytes;
     uint32_t filter_bits;
     sst_compression compression;
+    bool cut; /* it ends with its last key, wherever range deletes end */
 } fuzz_shape;
 
 /* Has the writer of firn make it. */

@@ -8,11 +8,13 @@
 #include "block.h"
 #include "filter.h"
 #include "props.h"
+#include "ranges.h"
 
 typedef struct truth {
     fuzz_run run;
     sst_props props;
     buf hashes;
+    buf range_blocks;
 } truth;
 
 /* Tags and heads of a block, and its entries into the run. False: it has none that can be told. */
@@ -47,7 +49,8 @@ static void count(truth *u)
     size_t n = fuzz_run_count(&u->run);
     for (size_t i = 0; i < n; i++) {
         const fuzz_version *v = fuzz_run_at(&u->run, i);
-        p->deletes += v->kind == FIRN_DELETE;
+        p->deletes += v->kind != FIRN_PUT;
+        p->ranges += v->kind == FIRN_DELETE_RANGE;
         p->raw_bytes += (uint64_t)v->key_size + v->value_size;
         p->seq_min = i == 0 || v->seq < p->seq_min ? v->seq : p->seq_min;
         p->seq_max = v->seq > p->seq_max ? v->seq : p->seq_max;
@@ -57,6 +60,32 @@ static void count(truth *u)
     p->entries = n;
     p->key_min = n > 0 ? fuzz_run_key(&u->run, 0) : (firn_slice){0};
     p->key_max = n > 0 ? fuzz_run_key(&u->run, n - 1) : (firn_slice){0};
+    u->props.range_blocks = buf_slice(&u->range_blocks);
+}
+
+/* The last range delete may cover what lies behind the last entry. */
+static void count_covered(truth *u)
+{
+    sst_properties *p = &u->props.shown;
+    size_t i = fuzz_run_count(&u->run);
+    while (i > 0 && fuzz_run_at(&u->run, i - 1)->kind != FIRN_DELETE_RANGE)
+        i--;
+    if (i == 0)
+        return;
+    firn_slice covered = range_last(fuzz_run_value(&u->run, i - 1));
+    if (slice_compare(covered, p->key_max) <= 0 || covered.size > FIRN_MAX_KEY_BYTES)
+        return;
+    p->key_max = covered;
+    if (covered.size > u->props.key_bytes_max)
+        u->props.key_bytes_max = covered.size;
+}
+
+/* Block i has the versions from `first` on. */
+static void note_ranges(truth *u, uint32_t i, size_t first)
+{
+    for (size_t n = first; n < fuzz_run_count(&u->run); n++)
+        if (fuzz_run_at(&u->run, n)->kind == FIRN_DELETE_RANGE)
+            FUZZ_CHECK(sst_range_blocks_add(&u->range_blocks, i) == FIRN_OK);
 }
 
 /* A separator for each block: its last entry, with a number as if the key went on behind it. Written here, because the
@@ -102,10 +131,13 @@ void fuzz_table_tell_truth(fuzz_table *t)
     for (size_t i = 0; i < t->count; i++) {
         if (t->parts[i].role != FUZZ_DATA)
             continue;
+        size_t first = fuzz_run_count(&u.run);
         (void)read_block(&u, &t->parts[i]);
+        note_ranges(&u, (uint32_t)blocks, first);
         ends[blocks++] = fuzz_run_count(&u.run);
     }
     count(&u);
+    count_covered(&u);
     put_index(&u, ends, blocks, &index);
     FUZZ_CHECK(sst_props_put(&u.props, &props) == FIRN_OK);
     FUZZ_CHECK(sst_filter_build((const uint64_t *)(const void *)u.hashes.data,
@@ -122,5 +154,6 @@ void fuzz_table_tell_truth(fuzz_table *t)
     buf_release(&props);
     buf_release(&filter);
     buf_release(&u.hashes);
+    buf_release(&u.range_blocks);
     fuzz_run_release(&u.run);
 }

@@ -91,6 +91,39 @@ model model_random(rng *r, const shape *s)
     return m;
 }
 
+/* Key i of the model, or what lies right behind it. */
+static firn_slice bound_at(const model *m, size_t i, bool behind, uint8_t *room)
+{
+    firn_slice key = m->v[i].key;
+    memcpy(room, key.data, key.size);
+    room[key.size] = 0;
+    return (firn_slice){room, key.size + behind};
+}
+
+void model_add_ranges(model *m, rng *rnd)
+{
+    static uint8_t from[FIRN_MAX_KEY_BYTES + 1], to[FIRN_MAX_KEY_BYTES + 1];
+    size_t count = m->count;
+    for (size_t i = 0; i < count;) {
+        size_t j = i + rng_below(rnd, 6);
+        bool behind = rng_below(rnd, 3) == 0;
+        if (j >= count || rng_below(rnd, 3)) {
+            i++;
+            continue;
+        }
+        firn_slice first = bound_at(m, i, rng_below(rnd, 4) == 0, from);
+        firn_slice end = bound_at(m, j, behind, to);
+        i++;
+        if (slice_compare(first, end) >= 0)
+            continue;
+        for (uint64_t n = 1 + rng_below(rnd, 3); n > 0; n--)
+            model_add(m, first, 1 + rng_below(rnd, 1000), FIRN_DELETE_RANGE, end);
+        for (i = j; i < count && slice_compare(m->v[i].key, end) < 0;)
+            i++;
+    }
+    model_sort(m);
+}
+
 void model_release(model *m)
 {
     for (size_t i = 0; i < m->count; i++)
@@ -145,6 +178,8 @@ int table_build(table *t, const model *m, firn_error *err)
     int rc = sst_writer_open(t->dir, TABLE_NAME, &t->wo, &w, err);
     for (size_t i = 0; i < m->count && rc == FIRN_OK; i++)
         rc = sst_writer_add(w, m->v[i].key, m->v[i].seq, m->v[i].kind, m->v[i].value, err);
+    if (rc == FIRN_OK && t->cut)
+        sst_writer_cut(w);
     if (rc == FIRN_OK)
         rc = sst_writer_finish(w, &p, err);
     if (rc == FIRN_OK)
@@ -159,6 +194,41 @@ int table_open(table *t, sst_reader **out, firn_error *err)
 }
 
 /* ---- Questions ---- */
+
+static bool lies_right_behind(firn_slice end, firn_slice key)
+{
+    return end.size == key.size + 1 && end.data[key.size] == 0 &&
+           slice_equal((firn_slice){end.data, key.size}, key);
+}
+
+firn_slice table_key_max(const table *t, const model *m)
+{
+    firn_slice key = m->v[m->count - 1].key;
+    for (size_t i = 0; i < m->count && !t->cut; i++)
+        if (m->v[i].kind == FIRN_DELETE_RANGE && slice_compare(range_last(m->v[i].value), key) > 0)
+            key = range_last(m->v[i].value);
+    return key;
+}
+
+void table_check_ranges(const table *t, const sst_reader *r, const model *m)
+{
+    size_t count, next = 0;
+    const sst_range *listed = sst_reader_ranges(r, &count);
+    firn_slice last = table_key_max(t, m);
+    for (size_t i = 0; i < m->count; i++) {
+        const version *v = &m->v[i];
+        if (v->kind != FIRN_DELETE_RANGE)
+            continue;
+        CHECK(next < count);
+        const sst_range *range = &listed[next++];
+        CHECK(range->seq == v->seq && slice_equal(range->first, v->key));
+        if (slice_compare(range_last(v->value), last) > 0)
+            CHECK(t->cut && lies_right_behind(range->end, last));
+        else
+            CHECK(slice_equal(range->end, v->value));
+    }
+    CHECK(next == count && sst_reader_properties(r)->ranges == count);
+}
 
 /* FIRN_INVALID when table and model differ. */
 static int get_like_model(sst_reader *r, const model *m, firn_slice key, uint64_t seq,
@@ -321,4 +391,17 @@ int table_read_all(sst_reader *r, const model *m, sst_use use, firn_error *err)
         rc = got != FIRN_OK ? got : rc;
     }
     return rc;
+}
+
+void table_flip_bits(table *t, unsigned set, void (*check)(const model *m), const model *m)
+{
+    size_t size;
+    simfs_peek(t->sim, TABLE_PATH, &size);
+    for (uint64_t bit = 0; bit < size * 8; bit++) {
+        snprintf(table_case, sizeof table_case, "option set %u, bit %llu", set,
+                 (unsigned long long)bit);
+        simfs_flip_bit(t->sim, TABLE_PATH, bit);
+        check(m);
+        simfs_flip_bit(t->sim, TABLE_PATH, bit);
+    }
 }

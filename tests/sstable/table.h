@@ -54,6 +54,8 @@ void model_add(model *m, firn_slice key, uint64_t seq, uint8_t kind, firn_slice 
 /* Sorts, and keeps one of versions with the same key and number. */
 void model_sort(model *m);
 model model_random(rng *r, const shape *s);
+/* Range deletes over keys of the model, as a table takes them, some of them side by side. Sorts. */
+void model_add_ranges(model *m, rng *rnd);
 void model_release(model *m);
 /* The first element >= (key, seq), or count. */
 size_t model_seek(const model *m, firn_slice key, uint64_t seq);
@@ -65,6 +67,7 @@ typedef struct table {
     sst_cache *cache;
     sst_writer_options wo;
     sst_reader_options ro;
+    bool cut; /* table_build ends it with its last key (sst_writer_cut) */
 } table;
 #define TABLE_NAME "000001.sst"
 #define TABLE_PATH "t/000001.sst"
@@ -76,10 +79,16 @@ void table_release(table *t);
 int table_build(table *t, const model *m, firn_error *err);
 int table_open(table *t, sst_reader **out, firn_error *err);
 
+/* The greatest key that the table names. Without a cut, the last range delete may cover more than
+ * the last entry. */
+firn_slice table_key_max(const table *t, const model *m);
+
 /* Each ends the test when the table does not answer as the model does. */
 void table_check_gets(sst_reader *r, const model *m, rng *rnd);
 void table_check_iter(sst_reader *r, const model *m, sst_use use);
 void table_check_seeks(sst_reader *r, const model *m, rng *rnd, sst_use use);
+/* Its range deletes are listed as they were written; of a table that was cut, up to its last key. */
+void table_check_ranges(const table *t, const sst_reader *r, const model *m);
 void table_check_walk(sst_reader *r, const model *m, rng *rnd, size_t steps);
 
 static inline bool version_shown(const version *v, const iter *it)
@@ -87,6 +96,9 @@ static inline bool version_shown(const version *v, const iter *it)
     return it->valid && it->seq == v->seq && it->kind == v->kind && slice_equal(it->key, v->key) &&
            slice_equal(it->value, v->value);
 }
+
+/* Flips each bit of the file, calls `check` and flips it back. `set`: of options, for messages. */
+void table_flip_bits(table *t, unsigned set, void (*check)(const model *m), const model *m);
 
 /* The status of reading everything: walks both ways and gets every version. FIRN_INVALID for an
  * answer that is wrong, which must never be. */

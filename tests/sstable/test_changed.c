@@ -3,6 +3,7 @@
 #include "table.h"
 
 #include <base/alloc.h>
+#include <base/entry.h>
 
 enum { PAGE = 4096 };
 
@@ -76,7 +77,7 @@ static unsigned use_gets(void)
         int rc = sst_get(reader, key, sst_key_hash(key), m.v[i].seq, &hit, &err);
         CHECK(rc == FIRN_OK || rc == FIRN_NOT_FOUND || rc == FIRN_DAMAGED);
         if (rc == FIRN_OK) {
-            CHECK(hit.kind == FIRN_PUT || hit.kind == FIRN_DELETE);
+            CHECK(entry_kind_known(hit.kind));
             touch_value(hit.value);
             sst_pin_release(&hit.pin);
         }
@@ -92,7 +93,7 @@ static unsigned walk(iter *it, bool backward)
     for (size_t steps = 0; it->valid; steps++) {
         CHECK(steps <= data_bytes);
         CHECK(it->key.size <= key_max);
-        CHECK(it->kind == FIRN_PUT || it->kind == FIRN_DELETE);
+        CHECK(entry_kind_known(it->kind));
         touch(it->key);
         touch_value(it->value);
         backward ? it->ops->prev(it) : it->ops->next(it);

@@ -16,16 +16,38 @@
 typedef struct sst_properties {
     uint64_t file_bytes;
     uint64_t entries;    /* versions */
-    uint64_t deletes;    /* of which tombstones */
+    uint64_t deletes;    /* of which tombstones, range deletes among them */
     uint64_t raw_bytes;  /* keys and values before compression */
     uint64_t data_bytes; /* data blocks as stored */
     uint64_t blocks;
     uint64_t seq_min, seq_max;
     uint64_t created_us;
+    uint64_t ranges; /* range deletes */
     uint16_t bucket; /* of the keys; 0: the default */
-    /* smallest and largest key; owned by the code that filled this struct in */
+    /* The smallest key and the largest one, of entries and of what range deletes cover. Owned by
+     * the code that filled this struct in. */
     firn_slice key_min, key_max;
 } sst_properties;
+
+/* A range delete: of every key in [first, end), what has a smaller number. */
+typedef struct sst_range {
+    firn_slice first, end;
+    uint64_t seq;
+} sst_range;
+
+/* May they stand one behind the other in a table? They do not overlap, or have the same range. */
+static inline bool range_may_follow(const sst_range *last, const sst_range *next)
+{
+    return slice_compare(last->end, next->first) <= 0 ||
+           (slice_equal(last->first, next->first) && slice_equal(last->end, next->end));
+}
+
+/* The greatest key in front of the end of a range, where there is a greatest one; else the end
+ * itself, in front of which lie keys as near to it as may be. */
+static inline firn_slice range_last(firn_slice end)
+{
+    return end.size && end.data[end.size - 1] == 0 ? (firn_slice){end.data, end.size - 1} : end;
+}
 
 typedef enum sst_compression {
     SST_COMPRESSION_NONE = 0,
@@ -50,10 +72,17 @@ void sst_writer_options_init(sst_writer_options *o);
 /* Creates `name` exclusively in `dir`. */
 int sst_writer_open(fs_dir *dir, const char *name, const sst_writer_options *o, sst_writer **out,
                     firn_error *err);
-/* Versions come in order (key ascending, number descending); anything else is FIRN_INVALID.
- * Copies. */
+/* Versions come in order (key ascending, number descending), and range deletes (FIRN_DELETE_RANGE,
+ * the end for a value) do not overlap, but that several may have the same range; anything else is
+ * FIRN_INVALID. Copies. */
 int sst_writer_add(sst_writer *w, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value,
                    firn_error *err);
+/* Of those that were added; valid until the next one is. */
+firn_slice sst_writer_first_key(const sst_writer *w);
+firn_slice sst_writer_last_key(const sst_writer *w);
+/* What range deletes cover behind the last key that was added belongs to the next table: this one
+ * ends with that key. In front of sst_writer_finish. */
+void sst_writer_cut(sst_writer *w);
 /* Of the blocks that have ended, as they are stored, written or buffered. The open block has less
  * than 64 KiB or than its target, and does not count: what it will pack to is not known. */
 uint64_t sst_writer_file_bytes(const sst_writer *w);
@@ -127,6 +156,11 @@ void sst_reader_set_mapped(sst_reader *r, fs_dir *dir, bool mapped);
 bool sst_reader_is_mapped(const sst_reader *r);
 void sst_reader_close(sst_reader *r); /* no pins or iterators may be left; NULL is allowed */
 const sst_properties *sst_reader_properties(const sst_reader *r); /* valid until close */
+/* Its range deletes, ascending; two of them are disjoint or have the same range, the greatest
+ * number first. None covers a key outside of key_min and key_max. Valid until close. */
+const sst_range *sst_reader_ranges(const sst_reader *r, size_t *count);
+/* Is its largest key only where a range delete ends, and not in it? */
+bool sst_reader_ends_open(const sst_reader *r);
 size_t sst_reader_memory(sst_reader *r); /* bytes; filter and index only while they are in memory */
 
 /* Keeps the bytes of a found value in place. All-zero: nothing pinned. */
