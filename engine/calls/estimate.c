@@ -4,6 +4,7 @@
 #include <base/slice.h>
 
 #include "reading.h"
+#include <store/ranges.h>
 #include <store/store.h>
 #include <tree/run.h>
 
@@ -12,37 +13,7 @@
 #define WALKED_BYTES ((double)(4 << 20))
 #define DOUBT        20 /* a part of all that may be in doubt */
 
-/* The bounds as half-open ones: the smallest key behind k is k and a byte 0. */
-typedef struct bounds {
-    buf lower, upper;
-    firn_slice first, end;
-} bounds;
-
-static int take_bound(buf *b, const firn_slice *given, bool behind, firn_slice *out)
-{
-    int rc = given ? buf_assign(b, given->data, given->size) : FIRN_OK;
-    if (rc == FIRN_OK && given && behind)
-        rc = buf_append(b, "", 1);
-    *out = given ? slice_somewhere(buf_slice(b)) : (firn_slice){0};
-    return rc;
-}
-
-static int take_range(const firn_range *r, bounds *out, firn_error *err)
-{
-    const firn_range all = {0};
-    r = r ? r : &all;
-    if ((r->first && r->first->size && !r->first->data) ||
-        (r->end && r->end->size && !r->end->data))
-        return error_set(err, FIRN_INVALID, "a bound is NULL but has a size");
-    if (r->flags & ~(FIRN_FIRST_OPEN | FIRN_END_CLOSED))
-        return error_set(err, FIRN_INVALID, "the range has flags that this version does not know");
-    int rc = take_bound(&out->lower, r->first, r->flags & FIRN_FIRST_OPEN, &out->first);
-    if (rc == FIRN_OK)
-        rc = take_bound(&out->upper, r->end, r->flags & FIRN_END_CLOSED, &out->end);
-    return rc == FIRN_OK ? rc : error_no_memory(err);
-}
-
-static int measure(const view *v, const bounds *b, run_measured *out, firn_error *err)
+static int measure(const view *v, const range_bounds *b, run_measured *out, firn_error *err)
 {
     int rc = FIRN_OK;
     size_t at = 0;
@@ -54,7 +25,7 @@ static int measure(const view *v, const bounds *b, run_measured *out, firn_error
 }
 
 /* Takes so much to walk that what is known already is good enough: then at least what was found. */
-static int count_few(tree *t, const bounds *b, run_measured *out, firn_error *err)
+static int count_few(tree *t, const range_bounds *b, run_measured *out, firn_error *err)
 {
     firn_iter_options o;
     firn_iter *it;
@@ -95,9 +66,9 @@ static bool is_little(const run_measured *found)
 static int estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
                     firn_error *err)
 {
-    bounds b = {0};
+    range_bounds b = {0};
     run_measured found = {0};
-    int rc = take_range(range, &b, err);
+    int rc = range_bounds_take(range, &b, err);
     bool none = b.first.data && b.end.data && slice_compare(b.first, b.end) >= 0;
     if (rc == FIRN_OK && !none) {
         view *v = tree_view(t);
@@ -110,8 +81,7 @@ static int estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t 
         *bytes = (uint64_t)(found.bytes + 0.5);
     if (rc == FIRN_OK && entries)
         *entries = (uint64_t)(found.entries + 0.5);
-    buf_release(&b.lower);
-    buf_release(&b.upper);
+    range_bounds_release(&b);
     return rc;
 }
 

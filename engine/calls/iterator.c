@@ -248,12 +248,24 @@ static int stop_astray(firn_iter *it)
     return stop(it, refuse_order(it->db->dir->path, &it->error));
 }
 
-/* What the version at which the merge stands says to us. */
-static inline resolve_answer ask(const firn_iter *it)
+/* What the version at which the merge stands says to us. *erased: a range delete is why it says
+ * nothing. */
+static inline int ask(firn_iter *it, resolve_answer *out, bool *erased)
 {
     const iter *m = it->runs;
-    uint64_t erased = erasures_find(&it->walk.erased, m->key, it->at.seq);
-    return resolve_version(&it->at, m->seq, m->kind, erased);
+    uint64_t seq;
+    int rc = erasures_find(&it->walk.erased, m->key, it->at.seq, &seq, &it->error);
+    if (rc != FIRN_OK)
+        return stop(it, rc);
+    *out = resolve_version(&it->at, m->seq, m->kind, seq);
+    *erased = seq > m->seq;
+    return FIRN_OK;
+}
+
+static int is_erased(firn_iter *it, bool *erased)
+{
+    resolve_answer ignored;
+    return ask(it, &ignored, erased);
 }
 
 /* ---- forwards ---- */
@@ -276,7 +288,16 @@ static int find_forward(firn_iter *it, bool skipping)
                 return stop_astray(it);
             continue;
         }
-        switch (ask(it)) {
+        resolve_answer says;
+        bool erased;
+        int rc = ask(it, &says, &erased);
+        if (rc != FIRN_OK)
+            return rc;
+        if (erased) {
+            walk_skip(&it->walk);
+            continue;
+        }
+        switch (says) {
         case RESOLVE_VALUE:
             return show(it, m->key, m->value);
         case RESOLVE_UNKNOWN:
@@ -314,7 +335,12 @@ static inline int take_value(firn_iter *it, bool sought)
 /* Asks the version at which the merge stands. */
 static inline int take_answer(firn_iter *it, bool sought)
 {
-    switch (ask(it)) {
+    resolve_answer says;
+    bool erased;
+    int rc = ask(it, &says, &erased);
+    if (rc != FIRN_OK)
+        return rc;
+    switch (says) {
     case RESOLVE_VALUE:
         return take_value(it, sought);
     case RESOLVE_NOTHING:
@@ -366,9 +392,17 @@ static int find_backward(firn_iter *it)
     iter *m = it->runs;
     it->backward = true;
     while (m->valid) {
+        bool erased = false;
+        int rc = it->walk.erased.count ? is_erased(it, &erased) : FIRN_OK;
+        if (rc != FIRN_OK)
+            return rc;
+        if (erased) { /* the key's newer versions, which may not be, come next */
+            walk_skip_back(&it->walk);
+            continue;
+        }
         if (copy_to(&it->key, m->key) != FIRN_OK)
             return stop_no_memory(it);
-        int rc = pass_key(it);
+        rc = pass_key(it);
         if (rc != FIRN_OK)
             return rc;
         if (it->answer != ANSWER_NOTHING)

@@ -325,6 +325,7 @@ static int recovery_frame(void *ctx, const wal_applied *frame)
     if (rc != FIRN_OK)
         return rc;
     mem_apply(m, frame);
+    mem_publish(m, frame->seq_first + frame->count - 1);
     atomic_store_explicit(&m->seq_last, wal_segment_seq_last(frame->segment), memory_order_relaxed);
     r->db->recovered_entries += frame->count;
     note_newest(r->db, frame->seq_first + frame->count - 1);

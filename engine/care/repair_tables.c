@@ -7,6 +7,7 @@
  * an old one that the new manifest does not list.
  */
 #include <base/alloc.h>
+#include <base/entry.h>
 #include <base/error.h>
 #include <base/grow.h>
 #include <base/slice.h>
@@ -59,6 +60,9 @@ typedef struct saving {
     buf last_key;
     uint64_t last_seq;
     uint64_t saved, strange;
+    buf range_first, range_end; /* of the last range delete */
+    buf behind;                 /* where one is cut: right behind the table's last key */
+    uint64_t ranges;            /* that were saved */
     table_gap *gaps;
     size_t gap_count, gap_room;
     buf keys;
@@ -79,10 +83,45 @@ static bool fits(const saving *s, firn_slice key, uint64_t seq)
     return c < 0 || (c == 0 && seq < s->last_seq);
 }
 
+/* What a range delete covers behind the listed table's last key is another table's. The end is
+ * replaced. */
+static int cut_range(saving *s, firn_slice *end)
+{
+    if (!s->listed || slice_compare(range_last(*end), s->listed->key_max) <= 0)
+        return FIRN_OK;
+    firn_slice last = s->listed->key_max;
+    if (buf_assign(&s->behind, last.data, last.size) != FIRN_OK ||
+        entry_key_behind(&s->behind) != FIRN_OK)
+        return error_no_memory(s->r->err);
+    *end = buf_slice(&s->behind);
+    return FIRN_OK;
+}
+
+/* A table takes no range deletes that overlap. */
+static bool range_fits(const saving *s, firn_slice first, firn_slice end)
+{
+    const fragment last = {buf_slice(&s->range_first), buf_slice(&s->range_end), 0},
+                   next = {first, end, 0};
+    return entry_range_fits(first, end) && (s->ranges == 0 || range_may_follow(&last, &next));
+}
+
+static int note_range(saving *s, firn_slice first, firn_slice end)
+{
+    s->ranges++;
+    return buf_assign(&s->range_first, first.data, first.size) == FIRN_OK &&
+                   buf_assign(&s->range_end, end.data, end.size) == FIRN_OK
+               ? FIRN_OK
+               : error_no_memory(s->r->err);
+}
+
 static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, firn_slice value)
 {
     saving *s = ctx;
-    if (!fits(s, key, seq)) {
+    bool is_range = kind == FIRN_DELETE_RANGE;
+    int rc = is_range ? cut_range(s, &value) : FIRN_OK;
+    if (rc != FIRN_OK)
+        return rc;
+    if (!fits(s, key, seq) || (is_range && !range_fits(s, key, value))) {
         s->strange++;
         return SST_SALVAGE_REFUSED;
     }
@@ -91,6 +130,9 @@ static int save_entry(void *ctx, firn_slice key, uint64_t seq, uint8_t kind, fir
         return error_no_memory(s->r->err);
     s->last_seq = seq;
     s->saved++;
+    rc = is_range ? note_range(s, key, value) : FIRN_OK;
+    if (rc != FIRN_OK)
+        return rc;
     return build_add(&s->build, &here, s->r->err);
 }
 
@@ -189,6 +231,9 @@ static void tell_what_is_missing(const saving *s)
         return;
     for (size_t i = 0; i < s->gap_count; i++)
         tell_gap(s, &s->gaps[i]);
+    if (s->listed && s->ranges < s->listed->ranges)
+        tell_whole_table(r, s->name, s->listed,
+                         "a table has lost range deletes: what they deleted may be there again");
     if (s->strange || (s->listed && s->gap_count == 0))
         tell_whole_table(r, s->name, s->listed, "a table does not hold what it should");
 }
@@ -215,6 +260,9 @@ static int save_table(repair *r, uint64_t no, unsigned lvl, uint16_t bucket,
     build_release(&s.build, rc == FIRN_OK);
     buf_release(&s.last_key);
     buf_release(&s.keys);
+    buf_release(&s.range_first);
+    buf_release(&s.range_end);
+    buf_release(&s.behind);
     heap_free(s.gaps);
     return rc;
 }
@@ -411,8 +459,10 @@ int repair_found_tables(repair *r, uint64_t *seq_max)
 /* ---- All tables become one level ---- */
 
 /* What the log will bring again must not be in the tables, too: the limits leave it out. */
-static int open_parts(const repair *r, uint16_t bucket, const iter_limits *limits, walk *out)
+static int open_parts(const repair *r, uint16_t bucket, const iter_limits *limits, walk *out,
+                      fragment_list *ranges)
 {
+    static const buf no_snapshots;
     run *runs = heap_alloc((r->count ? r->count : 1) * sizeof *runs);
     size_t count = 0;
     int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
@@ -421,16 +471,20 @@ static int open_parts(const repair *r, uint16_t bucket, const iter_limits *limit
             runs[count++] = run_of_table(r->parts[i].table);
     if (rc == FIRN_OK)
         rc = walk_open(runs, count, SST_WORK, limits, r->err, out);
+    if (rc != FIRN_OK)
+        rc = error_no_memory(r->err);
+    else
+        rc = build_list_ranges(runs, count, &no_snapshots, limits->seq_max, ranges, r->err);
     heap_free(runs);
-    return rc == FIRN_OK ? rc : error_no_memory(r->err);
+    return rc;
 }
 
 /* Two tables may hold the same version (what a compaction was made of and what it made): the keeper
  * lets one of them pass. Nothing lies below that a tombstone could hide. */
-static int merge_parts(const repair *r, const walk *w, build *b)
+static int merge_parts(const repair *r, const walk *w, fragment_list *ranges, build *b)
 {
     static const buf no_snapshots;
-    build_rules rules = {.snapshots = &no_snapshots, .erased = &w->erased};
+    build_rules rules = {.snapshots = &no_snapshots, .ranges = ranges};
     int rc = build_add_all(b, w->it, &rules, r->err);
     return rc == FIRN_OK ? build_finish(b, r->err) : rc;
 }
@@ -440,6 +494,7 @@ static int merge_bucket(repair *r, uint16_t bucket, repair *to)
 {
     build b;
     walk w = {0};
+    fragment_list ranges = {0};
     const iter_limits limits = {.seq_max = r->flushed_seq};
     uint64_t bytes = 0;
     for (size_t i = 0; i < r->count; i++)
@@ -450,10 +505,11 @@ static int merge_bucket(repair *r, uint16_t bucket, repair *to)
     unsigned lvl = schedule_levels_for(&r->db->rules, bytes);
     build_init(&b, r->db, lvl, r->db->options.table_bytes);
     b.bucket = bucket;
-    int rc = open_parts(r, bucket, &limits, &w);
+    int rc = open_parts(r, bucket, &limits, &w, &ranges);
     if (rc == FIRN_OK)
-        rc = merge_parts(r, &w, &b);
+        rc = merge_parts(r, &w, &ranges, &b);
     walk_close(&w);
+    fragment_list_release(&ranges);
     for (size_t i = 0; rc == FIRN_OK && i < b.count; i++)
         rc = add_part(to, lvl, b.tables[i]);
     build_release(&b, rc == FIRN_OK);

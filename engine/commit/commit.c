@@ -28,8 +28,12 @@
 #include <wal/group.h>
 
 #include <commit/commit.h>
+#include <store/ranges.h>
 #include <store/store.h>
 #include <tree/view.h>
+
+#define RANGE_LOOKS  64
+#define RANGE_WEIGHT UINT64_C(4)
 
 /* ---- Leading ---- */
 
@@ -57,12 +61,20 @@ static int follow_log(store *db, wal_segment *taking, firn_error *err)
     return rc;
 }
 
+static bool has_ranges(const wal_group *g)
+{
+    bool any = false;
+    for (const wal_request *r = g->first; r && !any; r = r == g->last ? NULL : r->newer)
+        any = r->ranges != 0;
+    return any;
+}
+
 /* A store without other buckets does not look for any. */
 static int reserve_index(store *db, const wal_group *g)
 {
     mem *m = db->active;
     int rc = FIRN_OK;
-    if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1)
+    if (atomic_load_explicit(&db->bucket_limit, memory_order_relaxed) <= 1 && !has_ranges(g))
         return mem_reserve_main(m, (size_t)g->entries);
     mem_reserve_begin(m);
     for (const wal_request *r = g->first; r && rc == FIRN_OK; r = r == g->last ? NULL : r->newer) {
@@ -110,6 +122,7 @@ static void index_group(store *db, const wal_group *g)
     wal_applied frame;
     for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
         mem_apply(db->active, &frame);
+    mem_publish(db->active, g->seq_last);
     mem_charge(db->active);
 }
 
@@ -170,9 +183,32 @@ static int submit_guarded(store *db, wal_request *r, commit_guard *guard, firn_e
     return rc;
 }
 
+/* What operations take in the index, in puts: a range delete has two nodes in a map of its own. */
+static uint64_t weight_of(uint64_t count, uint64_t ranges)
+{
+    return count + (RANGE_WEIGHT - 1) * ranges;
+}
+
+/* Of many, the first ones are enough to find a table that can go. */
+static void want_space(store *db, const wal_request *r)
+{
+    if (r->single) {
+        store_want_space(db, entry_bucket(r->head), r->key, r->value, r->seq_last);
+        return;
+    }
+    unsigned looks = RANGE_LOOKS;
+    const uint8_t *end = r->key.data + r->key.size;
+    for (const uint8_t *p = r->key.data; looks && p < end; p += entry_bytes(p)) {
+        if (entry_kind(p) != FIRN_DELETE_RANGE)
+            continue;
+        store_want_space(db, entry_bucket(p), entry_key(p), entry_value(p), r->seq_last);
+        looks--;
+    }
+}
+
 static int commit(store *db, wal_request *r, commit_guard *guard, firn_error *err)
 {
-    uint32_t room = room_needed(db, r->payload_bytes, r->count);
+    uint32_t room = room_needed(db, r->payload_bytes, weight_of(r->count, r->ranges));
     int rc = room ? room_take(db, room, err) : FIRN_OK;
     if (rc != FIRN_OK)
         return rc;
@@ -186,6 +222,8 @@ static int commit(store *db, wal_request *r, commit_guard *guard, firn_error *er
     if (rc != FIRN_OK)
         return rc;
     rc = wal_await(db->wal, r);
+    if (rc == FIRN_OK && r->ranges)
+        want_space(db, r);
     if (rc == FIRN_OK && db->work_behind) /* the write stands, whatever becomes of that work */
         (void)db->work_behind(db, NULL);
     return rc;
@@ -284,10 +322,23 @@ int firn_delete(tree *t, const void *key, size_t key_size, const firn_write_opti
     return write_one(t, FIRN_DELETE, slice_of(key, key_size), (firn_slice){0}, options, error);
 }
 
-static int check_batch(const store *db, uint64_t count, firn_error *err)
+int firn_delete_range(tree *t, const firn_range *range, const firn_write_options *options,
+                      firn_error *error)
+{
+    range_bounds b;
+    int rc = range_bounds_take(range, &b, error);
+    if (rc == FIRN_OK)
+        rc = range_bounds_close(&b, error);
+    if (rc == FIRN_OK)
+        rc = write_one(t, FIRN_DELETE_RANGE, b.first, b.end, options, error);
+    range_bounds_release(&b);
+    return rc;
+}
+
+static int check_batch(const store *db, uint64_t count, uint64_t ranges, firn_error *err)
 {
     uint64_t most = options_batch_most(&db->options);
-    if (count <= most)
+    if (weight_of(count, ranges) <= most)
         return FIRN_OK;
     error_set(err, FIRN_TOO_LARGE,
               "the batch has %" PRIu64 " operations; with the option memory of %" PRIu64
@@ -320,7 +371,7 @@ int commit_batch(tree *t, const firn_batch *batch, const firn_write_options *opt
     }
     wal_request r;
     firn_batch *moved = NULL;
-    rc = check_batch(db, firn_batch_count(batch), error);
+    rc = check_batch(db, firn_batch_count(batch), batch_ranges(batch), error);
     if (rc == FIRN_OK)
         rc = batch_for(t, batch, &batch, &moved, error);
     if (rc == FIRN_OK)

@@ -2,9 +2,11 @@
 #include <base/entry.h>
 #include <base/error.h>
 #include <base/sized.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include <commit/commit.h>
+#include <store/ranges.h>
 #include <store/store.h>
 
 static const sized_kind op_kind = {"the operation", "set its size to sizeof(firn_op)",
@@ -13,7 +15,7 @@ static const sized_kind op_kind = {"the operation", "set its size to sizeof(firn
 int op_take(const firn_op *given, size_t stride, firn_op *o, firn_error *err)
 {
     *o = (firn_op){.size = sizeof *o};
-    if (given->size != stride || stride < sizeof *o)
+    if (given->size != stride || stride < offsetof(firn_op, range)) /* the first version's */
         return error_set(err, FIRN_INVALID, "its size is not that of the first one, or too small");
     int rc = sized_take(&op_kind, given, o, err);
     if (rc != FIRN_OK)
@@ -21,6 +23,12 @@ int op_take(const firn_op *given, size_t stride, firn_op *o, firn_error *err)
     switch (o->kind) {
     case FIRN_OP_PUT:
     case FIRN_OP_IF_VALUE:
+        break;
+    case FIRN_OP_DELETE_RANGE:
+        if (stride < sizeof *o)
+            return error_set(err, FIRN_INVALID, "its size has no room for a range");
+        if (o->key.data || o->key.size || o->value.data || o->value.size)
+            return error_set(err, FIRN_INVALID, "a range delete has a key or a value");
         break;
     case FIRN_OP_DELETE:
     case FIRN_OP_IF_ABSENT:
@@ -39,6 +47,30 @@ int op_take(const firn_op *given, size_t stride, firn_op *o, firn_error *err)
     return rc;
 }
 
+static int add_entry(firn_batch *batch, const tree *t, firn_kind kind, firn_slice key,
+                     firn_slice value, firn_error *err)
+{
+    int rc = t ? batch_add_named(batch, t->store->store_id, t->bucket, kind, key, value)
+               : batch_add(batch, ENTRY_BUCKET_DEFAULT, kind, key, value);
+    if (rc == FIRN_NO_MEMORY)
+        return error_no_memory(err);
+    if (rc == FIRN_TOO_LARGE)
+        return error_set(err, rc, "the batch is over its limit");
+    return rc;
+}
+
+static int add_range(firn_batch *batch, const tree *t, const firn_range *range, firn_error *err)
+{
+    range_bounds b;
+    int rc = range_bounds_take(range, &b, err);
+    if (rc == FIRN_OK)
+        rc = range_bounds_close(&b, err);
+    if (rc == FIRN_OK)
+        rc = add_entry(batch, t, FIRN_DELETE_RANGE, b.first, b.end, err);
+    range_bounds_release(&b);
+    return rc;
+}
+
 int op_add(firn_batch *batch, const firn_op *o, firn *unnamed, firn_error *err)
 {
     store *db = NULL;
@@ -50,14 +82,9 @@ int op_add(firn_batch *batch, const firn_op *o, firn *unnamed, firn_error *err)
         return tree_dropped(t, err);
     if (t && !batch_is_of(batch, db->store_id))
         return error_set(err, FIRN_INVALID, "the batch names buckets of another store, too");
-    firn_kind kind = (firn_kind)o->kind;
-    rc = t ? batch_add_named(batch, db->store_id, t->bucket, kind, o->key, o->value)
-           : batch_add(batch, ENTRY_BUCKET_DEFAULT, kind, o->key, o->value);
-    if (rc == FIRN_NO_MEMORY)
-        return error_no_memory(err);
-    if (rc == FIRN_TOO_LARGE)
-        return error_set(err, rc, "the batch is over its limit");
-    return rc;
+    if (o->kind == FIRN_OP_DELETE_RANGE)
+        return add_range(batch, t, &o->range, err);
+    return add_entry(batch, t, (firn_kind)o->kind, o->key, o->value, err);
 }
 
 int op_blame(firn_error *error, const firn_error *why, size_t index, int rc)

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <base/alloc.h>
 #include <base/coding.h>
+#include <base/entry.h>
 #include <base/error.h>
 #include <base/grow.h>
 #include <base/slice.h>
@@ -74,7 +75,7 @@ static int end_table(build *b, firn_error *err)
     b->bytes += properties->file_bytes;
     sst_writer_free(b->writer);
     b->writer = NULL;
-    b->cut = false;
+    b->cut = b->hold = false;
     b->kept_count = 0;
     budget_adjust(&b->db->budget, BUDGET_SCRATCH, &b->charged, 0);
     return FIRN_OK;
@@ -97,8 +98,9 @@ static bool is_behind_tables(const build *b, firn_slice key)
 int build_add(build *b, const iter *it, firn_error *err)
 {
     int rc = FIRN_OK;
-    if (b->writer && (b->cut || (sst_writer_file_bytes(b->writer) >= b->table_bytes &&
-                                 !slice_equal(buf_slice(&b->last_key), it->key))))
+    if (b->writer && !b->hold &&
+        (b->cut || (sst_writer_file_bytes(b->writer) >= b->table_bytes &&
+                    !slice_equal(buf_slice(&b->last_key), it->key))))
         rc = end_table(b, err);
     if (rc == FIRN_OK && !b->writer)
         rc = is_behind_tables(b, it->key) ? start_table(b, err) : FIRN_INVALID;
@@ -126,11 +128,20 @@ typedef struct filling {
     keeper keeper;
     buf key; /* of the last version, if `any` */
     bool any;
-    uint64_t written; /* number of the last version of the key that was added; 0: none was */
-    /* the keeper knows of all range deletes of this key with a greater sequence number */
-    uint64_t erased_to;
+    /* Number of what hides older versions of the key: the last one that was added, or a range
+     * delete; 0: nothing yet. */
+    uint64_t written;
     uint64_t turn_bytes;
     iter tombstone; /* only to hand it to build_add */
+    /* Of rules->ranges, which of them comes next, and the first that does not end in front of the
+     * key; the keeper knows of those over it that have greater numbers. */
+    size_t next, over;
+    uint64_t erased_to;
+    /* The last one that came: from which on the others have the same range, and whether the present
+     * table has it. What it covers behind the table begins with `behind`. */
+    size_t last;
+    bool last_stays;
+    buf behind;
 } filling;
 
 /* Between a kept range and the next one. They ascend by where they begin, and may overlap. */
@@ -209,17 +220,84 @@ static int end_key(filling *f, firn_error *err)
     return add_held(f, err);
 }
 
-static int begin_key(filling *f, firn_slice key, firn_error *err)
+/* ---- Range deletes ---- */
+
+static const fragment *range_at(const filling *f, size_t i)
 {
-    int rc = end_key(f, err);
-    if (rc == FIRN_OK && buf_assign(&f->key, key.data, key.size) != FIRN_OK)
-        rc = error_no_memory(err);
-    keeper_next_key(&f->keeper);
-    f->any = true;
-    f->written = 0;
-    if (rc == FIRN_OK && f->rules->cuts && f->rules->cuts(f->rules->ctx, f->b, key))
-        f->b->cut = true;
-    f->erased_to = FIRN_MAX_SEQ;
+    const fragment_list *l = f->rules->ranges;
+    return l && i < l->count ? &l->list[i] : NULL;
+}
+
+/* Does it come before the version at which the stream stands (NULL: that has ended)? */
+static bool comes_first(const fragment *r, const iter *it)
+{
+    int c = it ? slice_compare(r->first, it->key) : -1;
+    return c < 0 || (c == 0 && r->seq > it->seq);
+}
+
+/* The present table ends in front of `next`. What the last range delete covers behind the table's
+ * own last key, if it is not over before that, begins the next table: *again. */
+static int end_in_range(filling *f, firn_slice next, bool *again, firn_error *err)
+{
+    build *b = f->b;
+    fragment_list *l = f->rules->ranges;
+    firn_slice first = l->list[f->last].first, end = l->list[f->last].end;
+    firn_slice key = sst_writer_last_key(b->writer);
+    if (slice_compare(range_last(end), next) < 0)
+        return FIRN_OK;
+    /* With the range delete alone, be it as long as a table, the next table would begin as this one
+     * did. And behind a key of the greatest length the next key is another one, of which a table's
+     * bounds do not say what lies in front of it. */
+    bool alone = slice_equal(sst_writer_first_key(b->writer), first) && slice_equal(key, first);
+    if (alone || key.size == FIRN_MAX_KEY_BYTES) {
+        b->hold = true;
+        return FIRN_OK;
+    }
+    if (buf_assign(&f->behind, key.data, key.size) != FIRN_OK ||
+        entry_key_behind(&f->behind) != FIRN_OK)
+        return error_no_memory(err);
+    for (size_t i = f->last; i < l->count && slice_equal(l->list[i].end, end); i++)
+        l->list[i].first = buf_slice(&f->behind);
+    f->next = f->last;
+    f->last_stays = false;
+    sst_writer_cut(b->writer);
+    *again = true;
+    return end_table(b, err);
+}
+
+/* In front of a key: does the table end there? */
+static int turn_table(filling *f, firn_slice key, bool *again, firn_error *err)
+{
+    build *b = f->b;
+    const build_rules *r = f->rules;
+    *again = b->hold = false;
+    if (r->cuts && r->cuts(r->ctx, b, key))
+        b->cut = true;
+    if (!f->last_stays || !b->writer ||
+        (!b->cut && sst_writer_file_bytes(b->writer) < b->table_bytes))
+        return FIRN_OK;
+    return end_in_range(f, key, again, err);
+}
+
+/* It stays while it hides something: what may lie below, or what is kept for older snapshots. In
+ * the last case it goes with them. */
+static int add_range(filling *f, const fragment *r, firn_error *err)
+{
+    const keeper *k = &f->keeper;
+    size_t below = snapshots_below(k->snapshots, k->count, r->seq);
+    const build_rules *rules = f->rules;
+    bool hides = rules->range_lies_below && rules->range_lies_below(rules->ctx, r->first, r->end);
+    const iter it = {.key = r->first, .value = r->end, .seq = r->seq, .kind = FIRN_DELETE_RANGE};
+    f->last = f->next > 0 && slice_equal(r[-1].end, r->end) ? f->last : f->next;
+    f->last_stays = f->last_stays && f->last < f->next;
+    f->next++;
+    if (!hides && below == 0)
+        return FIRN_OK;
+    f->last_stays = true;
+    keeper_let_go(&f->keeper);
+    int rc = build_add(f->b, &it, err);
+    if (rc == FIRN_OK && !hides)
+        note_kept(f->b, k, 0, below);
     return rc;
 }
 
@@ -227,22 +305,45 @@ static int begin_key(filling *f, firn_slice key, firn_error *err)
  * this one. */
 static void tell_erased(filling *f, const iter *it)
 {
-    const erasures *e = f->rules->erased;
-    if (!e || e->count == 0)
+    const fragment *r;
+    while ((r = range_at(f, f->over)) && slice_compare(r->end, it->key) <= 0)
+        f->over++;
+    if (!r || slice_compare(r->first, it->key) > 0)
         return;
-    for (uint64_t seq; (seq = erasures_find(e, it->key, f->erased_to)) > it->seq;) {
-        keeper_erase(&f->keeper, seq);
-        f->erased_to = seq - 1;
+    firn_slice end = r->end;
+    for (size_t i = f->over; (r = range_at(f, i)) && slice_equal(r->end, end); i++) {
+        if (r->seq <= it->seq)
+            return;
+        if (r->seq > f->erased_to)
+            continue;
+        keeper_erase(&f->keeper, r->seq);
+        f->written = r->seq;
+        f->erased_to = r->seq - 1;
     }
+}
+
+/* ---- Versions ---- */
+
+static int begin_key(filling *f, firn_slice key, bool *again, firn_error *err)
+{
+    int rc = end_key(f, err);
+    f->any = false;
+    if (rc == FIRN_OK)
+        rc = turn_table(f, key, again, err);
+    if (rc != FIRN_OK || *again)
+        return rc;
+    if (buf_assign(&f->key, key.data, key.size) != FIRN_OK)
+        return error_no_memory(err);
+    keeper_next_key(&f->keeper);
+    f->any = true;
+    f->written = 0;
+    f->erased_to = FIRN_MAX_SEQ;
+    return FIRN_OK;
 }
 
 static int add_version(filling *f, const iter *it, firn_error *err)
 {
     int rc = FIRN_OK;
-    if (!f->any || !slice_equal(buf_slice(&f->key), it->key))
-        rc = begin_key(f, it->key, err);
-    if (rc != FIRN_OK)
-        return rc;
     tell_erased(f, it);
     switch (keeper_feed(&f->keeper, it->seq, it->kind)) {
     case KEEPER_KEEP:
@@ -257,6 +358,32 @@ static int add_version(filling *f, const iter *it, firn_error *err)
     return FIRN_OK;
 }
 
+/* Adds the version at which the stream stands (NULL: it has ended), behind the range deletes that
+ * come before it. */
+static int add_next(filling *f, const iter *it, firn_error *err)
+{
+    /* The range deletes of what is merged stand in rules->ranges, and not as they were. */
+    if (it && it->kind == FIRN_DELETE_RANGE)
+        return f->rules->ranges ? FIRN_OK : resolve_refuse(it->kind, err);
+    for (;;) {
+        bool again = false;
+        const fragment *r = range_at(f, f->next);
+        if (r && !comes_first(r, it))
+            r = NULL;
+        if (!r && !it)
+            return end_key(f, err);
+        firn_slice key = r ? r->first : it->key;
+        int rc = f->any && slice_equal(buf_slice(&f->key), key) ? FIRN_OK
+                                                                : begin_key(f, key, &again, err);
+        if (rc == FIRN_OK && again)
+            continue;
+        if (rc == FIRN_OK && r)
+            rc = add_range(f, r, err);
+        if (rc != FIRN_OK || !r)
+            return rc == FIRN_OK ? add_version(f, it, err) : rc;
+    }
+}
+
 static void give_turns(filling *f, const iter *it, uint64_t seen)
 {
     const build_rules *rules = f->rules;
@@ -268,6 +395,24 @@ static void give_turns(filling *f, const iter *it, uint64_t seen)
         thread_yield();
 }
 
+int build_list_ranges(const run *runs, size_t count, const buf *snapshots, uint64_t seq_max,
+                      fragment_list *out, firn_error *err)
+{
+    const uint64_t *at = (const uint64_t *)(const void *)snapshots->data;
+    size_t n = snapshots->size / sizeof *at;
+    int rc = FIRN_OK;
+    for (size_t i = 0; rc == FIRN_OK && i < count; i++)
+        rc = run_list_ranges(runs[i], at, n, out, err);
+    size_t kept = 0;
+    for (size_t i = 0; i < out->count; i++)
+        if (out->list[i].seq <= seq_max)
+            out->list[kept++] = out->list[i];
+    out->count = kept;
+    if (rc == FIRN_OK && fragments_settle(out, at, n) != FIRN_OK)
+        rc = error_no_memory(err);
+    return rc;
+}
+
 int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
 {
     filling f = {.b = b, .rules = rules};
@@ -277,7 +422,7 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
     keeper_init(&f.keeper, (const uint64_t *)(const void *)rules->snapshots->data,
                 rules->snapshots->size / sizeof(uint64_t));
     for (it->ops->first(it); rc == FIRN_OK && it->valid;) {
-        rc = add_version(&f, it, err);
+        rc = add_next(&f, it, err);
         give_turns(&f, it, ++seen);
         if (rc == FIRN_OK && seen % BUILD_STOP_ENTRIES == 0 && rules->stop &&
             rules->stop(rules->ctx))
@@ -288,8 +433,9 @@ int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err)
     if (rc == FIRN_OK)
         rc = it->status;
     if (rc == FIRN_OK)
-        rc = end_key(&f, err);
+        rc = add_next(&f, NULL, err);
     buf_release(&f.key);
+    buf_release(&f.behind);
     return rc;
 }
 
@@ -314,6 +460,10 @@ int build_finish(build *b, firn_error *err)
         if (error_curable(rc))
             rc = folder_fails(err);
     }
+    sst_reader *ignored; /* jobs look at range deletes of open tables (jobs_open_ranged) */
+    for (size_t i = 0; rc == FIRN_OK && i < b->count; i++)
+        if (b->tables[i]->properties.ranges)
+            (void)table_reader(b->tables[i], &ignored, NULL);
     return rc;
 }
 

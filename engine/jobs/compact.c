@@ -37,6 +37,18 @@ static bool lies_below(void *ctx, firn_slice key)
     return false;
 }
 
+static bool range_lies_below(void *ctx, firn_slice first, firn_slice end)
+{
+    const surroundings *s = ctx;
+    for (unsigned n = s->job->what.target + 1; n < FIRN_LEVELS; n++) {
+        const level *l = &s->job->version->levels[n];
+        size_t at = level_find(l, first);
+        if (at < l->count && slice_compare(l->tables[at]->properties.key_min, end) < 0)
+            return true;
+    }
+    return false;
+}
+
 /* The present output overlaps tables of the level below from `first` on. */
 static void begin_output(surroundings *s, const level *below, size_t first)
 {
@@ -54,6 +66,8 @@ static bool cuts(void *ctx, const build *b, firn_slice key)
     if (!begins && b->count != s->tables)
         begin_output(s, l, s->next); /* ... or before that */
     s->tables = b->count;
+    if (begins) /* perhaps in front of a key that has been here: behind a cut range delete */
+        s->next = level_find(l, key);
     while (s->next < l->count && slice_compare(l->tables[s->next]->properties.key_max, key) < 0)
         s->next++;
     if (begins)
@@ -103,22 +117,71 @@ static bool closing(void *ctx)
     return yes;
 }
 
+static int list_ranges(const job *j, fragment_list *out, firn_error *err)
+{
+    level sides[2];
+    run runs[2];
+    for (unsigned side = 0; side < 2; side++) {
+        sides[side] = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
+        runs[side] = run_of_level(&sides[side]);
+    }
+    return build_list_ranges(runs, 2, &j->snapshots, FIRN_MAX_SEQ, out, err);
+}
+
 /* Tables of level 0 may overlap each other and are a run each; those of a deeper level are one. */
 static int open_inputs(const job *j, part *p, level sides[2], walk *out)
 {
-    size_t count = 0, apart = j->what.level == 0 ? j->what.counts[0] : 0;
+    size_t count = 0, apart = j->what.level == 0 ? sides[0].count : 0;
     run *runs = heap_alloc((apart + 2) * sizeof *runs);
     bool bounded = p->limits.lower.data || p->limits.upper.data;
     if (!runs)
-        return FIRN_NO_MEMORY;
+        return error_no_memory(&p->error);
     for (; count < apart; count++)
-        runs[count] = run_of_table(j->what.inputs[0][count]);
-    for (unsigned side = apart ? 1 : 0; side < 2; side++) {
-        sides[side] = (level){.tables = j->what.inputs[side], .count = j->what.counts[side]};
+        runs[count] = run_of_table(sides[0].tables[count]);
+    for (unsigned side = apart ? 1 : 0; side < 2; side++)
         runs[count++] = run_of_level(&sides[side]);
-    }
     int rc = walk_open(runs, count, SST_WORK, bounded ? &p->limits : NULL, &p->error, out);
     heap_free(runs);
+    return rc == FIRN_OK ? rc : error_no_memory(&p->error);
+}
+
+/* The inputs, but for those of which the range deletes leave nothing: they are not read. */
+static int take_inputs(const job *j, const fragment_list *ranges, level sides[2])
+{
+    const uint64_t *snapshots = (const uint64_t *)(const void *)j->snapshots.data;
+    size_t count = j->snapshots.size / sizeof *snapshots;
+    fragments by = fragments_of(ranges);
+    for (unsigned side = 0; side < 2; side++) {
+        sides[side] = (level){0};
+        table **some = heap_alloc((j->what.counts[side] + 1) * sizeof *some);
+        if (!some)
+            return FIRN_NO_MEMORY;
+        sides[side].tables = some;
+        for (size_t i = 0; i < j->what.counts[side]; i++)
+            if (!schedule_is_covered(j->what.inputs[side][i], &by, snapshots, count))
+                some[sides[side].count++] = j->what.inputs[side][i];
+    }
+    return FIRN_OK;
+}
+
+static int merge_part(job *j, part *p, fragment_list *ranges, const build_rules *rules)
+{
+    level sides[2] = {{0}};
+    walk w = {0};
+    int rc = list_ranges(j, ranges, &p->error);
+    if (rc != FIRN_OK && rc != FIRN_NO_MEMORY)
+        p->fault = FAULT_INPUT;
+    if (rc == FIRN_OK && take_inputs(j, ranges, sides) != FIRN_OK)
+        rc = error_no_memory(&p->error);
+    if (rc == FIRN_OK)
+        rc = open_inputs(j, p, sides, &w);
+    if (rc == FIRN_OK)
+        rc = build_add_all(&p->build, w.it, rules, &p->error);
+    if (rc == FIRN_DAMAGED || (w.it && w.it->status != FIRN_OK))
+        p->fault = FAULT_INPUT;
+    walk_close(&w);
+    heap_free(sides[0].tables);
+    heap_free(sides[1].tables);
     return rc;
 }
 
@@ -147,25 +210,18 @@ static int check_outputs(const job *j, part *p)
 void job_run_part(job *j, part *p)
 {
     surroundings around = {.job = j};
-    level sides[2];
-    walk w = {0};
+    fragment_list ranges = {0};
     build_rules rules = {.snapshots = &j->snapshots,
-                         .erased = &w.erased,
+                         .ranges = &ranges,
                          .ctx = &around,
                          .lies_below = lies_below,
+                         .range_lies_below = range_lies_below,
                          .stop = closing};
     unsigned target = j->what.target;
     if (target + 1 < FIRN_LEVELS && j->version->levels[target + 1].count)
         rules.cuts = cuts;
-    int rc = open_inputs(j, p, sides, &w);
-    if (rc != FIRN_OK) {
-        error_no_memory(&p->error);
-    } else {
-        rc = build_add_all(&p->build, w.it, &rules, &p->error);
-        if (rc == FIRN_DAMAGED || w.it->status != FIRN_OK)
-            p->fault = FAULT_INPUT;
-        walk_close(&w);
-    }
+    int rc = merge_part(j, p, &ranges, &rules);
+    fragment_list_release(&ranges);
     if (rc == FIRN_OK)
         rc = build_finish(&p->build, &p->error);
     if (p->build.table_failed && p->fault != FAULT_INPUT)
@@ -246,9 +302,21 @@ static size_t cut_largest_table(job *j, part *parts, size_t count)
     return made;
 }
 
+/* Range deletes may reach over any bound between parts. */
+static bool has_ranges(const job *j)
+{
+    uint64_t ranges = 0;
+    for (unsigned side = 0; side < 2; side++)
+        for (size_t i = 0; i < j->what.counts[side]; i++)
+            ranges += j->what.inputs[side][i]->properties.ranges;
+    return ranges > 0;
+}
+
 static int make_parts(job *j)
 {
     size_t count = schedule_parts(&j->db->rules, &j->what, j->db->compactor_count), made;
+    if (has_ranges(j))
+        count = 1;
     part *parts = heap_zalloc(count * sizeof *parts);
     if (!parts)
         return FIRN_NO_MEMORY;
@@ -291,6 +359,13 @@ static int drop_inputs(const job *j, edit *e)
     return FIRN_OK;
 }
 
+/* What was dropped goes with its last reader. */
+static void make_obsolete(const edit *e)
+{
+    for (size_t i = 0; i < e->dropped_count; i++)
+        atomic_store_explicit(&e->dropped[i].table->obsolete, true, memory_order_release);
+}
+
 static int move_down(job *j, firn_error *err)
 {
     edit e = {0};
@@ -298,6 +373,18 @@ static int move_down(job *j, firn_error *err)
     for (size_t i = 0; rc == FIRN_OK && i < j->what.counts[0]; i++)
         rc = edit_add(&e, j->what.target, j->what.inputs[0][i]);
     rc = rc == FIRN_OK ? store_commit_edit(j->db, &e, NULL, err) : error_no_memory(err);
+    edit_release(&e);
+    return rc;
+}
+
+/* Until the edit is durable, the range deletes hide them. */
+static int drop_covered(job *j, firn_error *err)
+{
+    edit e = {0};
+    int rc = drop_inputs(j, &e);
+    rc = rc == FIRN_OK ? store_commit_edit(j->db, &e, NULL, err) : error_no_memory(err);
+    if (rc == FIRN_OK)
+        make_obsolete(&e);
     edit_release(&e);
     return rc;
 }
@@ -330,8 +417,7 @@ static int rewrite(job *j, firn_error *err)
     bool stay;
     rc = build_commit(db, rc, &e, NULL, &stay, err);
     if (rc == FIRN_OK) {
-        for (size_t i = 0; i < e.dropped_count; i++)
-            atomic_store_explicit(&e.dropped[i].table->obsolete, true, memory_order_release);
+        make_obsolete(&e);
         atomic_fetch_add_explicit(&db->counters.bytes_compacted, bytes, memory_order_relaxed);
     }
     end_relief(j);
@@ -342,7 +428,9 @@ static int rewrite(job *j, firn_error *err)
 
 int job_run(job *j, firn_error *err)
 {
-    int rc = j->what.kind == JOB_MOVE ? move_down(j, err) : rewrite(j, err);
+    int rc = j->what.kind == JOB_MERGE  ? rewrite(j, err)
+             : j->what.kind == JOB_MOVE ? move_down(j, err)
+                                        : drop_covered(j, err);
     if (rc == FIRN_OK)
         atomic_fetch_add_explicit(&j->db->counters.compactions, 1, memory_order_relaxed);
     return rc;

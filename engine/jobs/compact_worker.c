@@ -235,8 +235,12 @@ static void compactor_run(void *arg)
     /* writers and readers come first; they are slowed when a worker gets too little */
     thread_give_way();
     patience_own_thread();
+    bool opens = c->index == 0;
     while (wait_for_work(c)) {
         firn_error err = {0};
+        if (opens) /* busy, so that a caller of firn_settle waits for it */
+            jobs_open_ranged(db);
+        opens = false;
         attempt a;
         uint64_t from_us = fs_mono_us(fs_posix());
         int rc = work_once(db, c->calm, &a, &err);

@@ -28,6 +28,14 @@ static bool always_below(void *ctx, firn_slice key)
     return true;
 }
 
+static bool range_always_below(void *ctx, firn_slice first, firn_slice end)
+{
+    (void)ctx;
+    (void)first;
+    (void)end;
+    return true;
+}
+
 /* A flush need not be faster than writers fill the next memtable: so long as it has read more
  * entries than they have written since, it leaves them the processor that they want. Where they
  * are faster, it says how far it has come (slow_flush_delay_ns). */
@@ -54,14 +62,20 @@ static int write_table(pace *p, mem *m, build *b, firn_error *err)
 {
     store *db = p->db;
     buf snapshots = {0};
-    build_rules rules = {
-        .snapshots = &snapshots, .ctx = p, .lies_below = always_below, .hurries = is_behind};
+    fragment_list ranges = {0};
+    build_rules rules = {.snapshots = &snapshots,
+                         .ranges = &ranges,
+                         .ctx = p,
+                         .lies_below = always_below,
+                         .range_lies_below = range_always_below,
+                         .hurries = is_behind};
     walk w = {0};
     run r = run_of_mem(m, b->bucket);
     int rc = snapshots_list(db, &snapshots);
     if (rc == FIRN_OK)
         rc = walk_open(&r, 1, SST_WORK, NULL, err, &w);
-    rules.erased = &w.erased;
+    if (rc == FIRN_OK)
+        rc = build_list_ranges(&r, 1, &snapshots, FIRN_MAX_SEQ, &ranges, err);
     if (rc != FIRN_OK)
         error_no_memory(err);
     else
@@ -70,6 +84,7 @@ static int write_table(pace *p, mem *m, build *b, firn_error *err)
         rc = build_finish(b, err);
     p->before = p->read;
     walk_close(&w);
+    fragment_list_release(&ranges);
     buf_release(&snapshots);
     return rc;
 }

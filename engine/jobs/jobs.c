@@ -4,6 +4,7 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <inttypes.h>
+#include <string.h>
 
 /* What a decision looks at. */
 typedef struct sight {
@@ -149,6 +150,55 @@ static tree *tree_behind(store *db, const tree *t) REQUIRES(db->jobs_mu)
     return found;
 }
 
+static bool is_closing(store *db)
+{
+    mutex_lock(&db->state_mu);
+    bool yes = db->closing;
+    mutex_unlock(&db->state_mu);
+    return yes;
+}
+
+static bool has_ranged(const version *v)
+{
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        if (v->levels[n].ranged)
+            return true;
+    return false;
+}
+
+/* The next bucket behind `t` that has tables with range deletes; *v: a reference to its version. */
+static tree *ranged_behind(store *db, tree *t, version **v) REQUIRES(db->jobs_mu)
+{
+    while ((t = tree_behind(db, t))) {
+        *v = version_now(t);
+        if (has_ranged(*v))
+            return t;
+        version_unref(*v);
+    }
+    return NULL;
+}
+
+void jobs_open_ranged(store *db)
+{
+    sst_reader *ignored;
+    buf versions = {0};
+    version *v;
+    mutex_lock(&db->jobs_mu);
+    for (tree *t = NULL; (t = ranged_behind(db, t, &v));)
+        if (buf_append(&versions, &v, sizeof v) != FIRN_OK)
+            version_unref(v);
+    mutex_unlock(&db->jobs_mu);
+    for (size_t at = 0; at < versions.size; at += sizeof v) {
+        memcpy(&v, versions.data + at, sizeof v);
+        for (unsigned n = 0; n < FIRN_LEVELS; n++)
+            for (size_t i = 0; v->levels[n].ranged && i < v->levels[n].count; i++)
+                if (v->levels[n].tables[i]->properties.ranges && !is_closing(db))
+                    (void)table_reader(v->levels[n].tables[i], &ignored, NULL);
+        version_unref(v);
+    }
+    buf_release(&versions);
+}
+
 /* The bucket in which the search for a job begins: the one whose level 0 slows writers most, or, if
  * none does, the one whose turn it is. */
 static unsigned first_turn(store *db) REQUIRES(db->jobs_mu)
@@ -194,14 +244,6 @@ int jobs_next(store *db, bool calm, job *out, bool *others, firn_error *err)
     return rc == FIRN_NOT_FOUND ? full : rc;
 }
 
-static bool is_closing(store *db)
-{
-    mutex_lock(&db->state_mu);
-    bool yes = db->closing;
-    mutex_unlock(&db->state_mu);
-    return yes;
-}
-
 bool jobs_hold(tree *t)
 {
     store *db = t->store;
@@ -236,7 +278,10 @@ static int ask_once(store *db, tree *t, schedule_request *q, job *out) REQUIRES(
     if (rc == FIRN_OK) {
         s.state.free_bytes = free_bytes(db);
         schedule_rules rules = rules_of(t);
-        rc = schedule_range(&rules, &s.state, q, &out->what);
+        /* One that failed is not the request's to try again. */
+        rc = q->alone ? FIRN_NOT_FOUND : schedule_covered(&s.state, &out->what);
+        if (rc == FIRN_NOT_FOUND)
+            rc = schedule_range(&rules, &s.state, q, &out->what);
     }
     sight_release(&s);
     out->waits = rc == FIRN_END;

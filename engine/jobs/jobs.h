@@ -61,6 +61,9 @@ struct job {
     job *next GUARDED_BY(jobs_mu);
 };
 
+/* Opens the tables that have range deletes, since a decision looks at what they cover. What cannot
+ * be opened is left to what reads it. */
+void jobs_open_ranged(store *db);
 /* ---- jobs.c ---- */
 /* What is due next in any tree, and claims it. Trees have their turns, but for one whose level 0
  * slows writers: it comes first. FIRN_NOT_FOUND: nothing is

@@ -84,14 +84,20 @@ static int put_table(buf *b, unsigned lvl, const table *t)
     const uint64_t numbers[] = {t->bucket,  lvl,        t->no,        p->file_bytes,
                                 p->entries, p->deletes, p->raw_bytes, p->data_bytes,
                                 p->blocks,  p->seq_min, p->seq_max,   p->created_us};
-    buf kept = {0};
+    buf kept = {0}, ranges = {0};
     int rc = put_kept(&kept, t);
-    const firn_slice strings[] = {p->key_min, p->key_max, buf_slice(&kept)};
-    /* The last one is optional: an earlier version of firn looks no further than the keys. */
+    if (rc == FIRN_OK && p->ranges)
+        rc = put_varint(&ranges, p->ranges);
+    const firn_slice strings[] = {p->key_min, p->key_max, buf_slice(&kept), buf_slice(&ranges)};
+    /* The last two are optional: an earlier version of firn looks no further than the keys. Of a
+     * table with range deletes it does not know what they are, and does not open it. */
     if (rc == FIRN_OK)
         rc = put_item(b, TAG_ADD_TABLE, numbers, sizeof numbers / sizeof *numbers, strings,
-                      kept.size ? 3 : 2);
+                      ranges.size ? 4
+                      : kept.size ? 3
+                                  : 2);
     buf_release(&kept);
+    buf_release(&ranges);
     return rc;
 }
 

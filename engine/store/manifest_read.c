@@ -33,7 +33,7 @@
 
 /* What is in memory of the file at a time. No item is larger: two keys and a dozen numbers. */
 #define WINDOW_BYTES ((size_t)256 << 10)
-#define ITEM_MAX     ((uint64_t)2 * FIRN_MAX_KEY_BYTES + (18 + 5 * KEPT_MOST) * VARINT_MAX_BYTES)
+#define ITEM_MAX     ((uint64_t)2 * FIRN_MAX_KEY_BYTES + (20 + 5 * KEPT_MOST) * VARINT_MAX_BYTES)
 /* Checksummed at a time. */
 #define PIECE_BYTES ((uint64_t)64 << 10)
 /* Checksummed at most in search of a record behind damage. */
@@ -305,6 +305,8 @@ static int take_kept(cursor *c, uint64_t entries, kept_list *out, firn_error *er
         return FIRN_OK;
     cursor k = cursor_of(take_bytes(c));
     k.bad = c->bad;
+    if (!k.bad && k.at == k.end && c->at < c->end)
+        return FIRN_OK; /* not known, but something else is */
     uint64_t count = take_varint(&k), all = 0;
     if (k.bad)
         return cut_short(err);
@@ -339,6 +341,22 @@ static int take_kept(cursor *c, uint64_t entries, kept_list *out, firn_error *er
     return FIRN_OK;
 }
 
+/* Behind them; nothing if the table has no range deletes. */
+static int take_ranges(cursor *c, uint64_t deletes, uint64_t *out, firn_error *err)
+{
+    *out = 0;
+    if (c->at == c->end)
+        return FIRN_OK;
+    cursor n = cursor_of(take_bytes(c));
+    n.bad = c->bad;
+    *out = take_varint(&n);
+    if (n.bad)
+        return cut_short(err);
+    if (*out > deletes)
+        return error_set(err, FIRN_DAMAGED, "a table has more range deletes than deletes");
+    return FIRN_OK;
+}
+
 static int add_table(reader *r, cursor *c, firn_error *err)
 {
     kept_list kept;
@@ -365,6 +383,8 @@ static int add_table(reader *r, cursor *c, firn_error *err)
     p.bucket = (uint16_t)bucket;
     if (rc == FIRN_OK)
         rc = take_kept(c, p.entries, &kept, err);
+    if (rc == FIRN_OK)
+        rc = take_ranges(c, p.deletes, &p.ranges, err);
     if (rc != FIRN_OK)
         return rc;
     if (table_new(r->env, no, &p, &t) != FIRN_OK ||

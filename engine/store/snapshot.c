@@ -63,17 +63,27 @@ void firn_snapshot_free(firn_snapshot *s)
     if (!s || store_is_parents(s->db))
         return;
     store *db = s->db;
+    uint64_t seq = s->seq;
     snapshot_give(s);
     heap_free(s);
-    /* What it alone could see can go now. A flush that is under way may keep it still, and looks
-     * itself. */
-    if (atomic_load_explicit(&db->has_kept, memory_order_relaxed))
+    /* What it alone could see can go now, and what stood in the way of a range delete that it did
+     * not see. A flush that is under way may keep it still, and looks itself. */
+    if (atomic_load_explicit(&db->has_kept, memory_order_relaxed) ||
+        seq < atomic_load_explicit(&db->ranged_seq, memory_order_relaxed))
         store_ring(db);
 }
 
 uint64_t firn_snapshot_seq(const firn_snapshot *s)
 {
     return s ? s->seq : 0;
+}
+
+uint64_t snapshots_newest(store *db)
+{
+    mutex_lock(&db->snapshot_mu);
+    uint64_t seq = db->snapshots ? db->snapshots->prev->seq : 0; /* they ascend */
+    mutex_unlock(&db->snapshot_mu);
+    return seq;
 }
 
 int snapshots_list(store *db, buf *out)

@@ -78,7 +78,7 @@ static uint64_t debt_of(const store *db, const version *v, uint64_t unit)
 /* What the levels of all trees owe is owed together; the fullest level 0 is what stops writers. */
 static void update_pressure(store *db) REQUIRES(db->state_mu)
 {
-    uint64_t kept = 0, debt = 0, unit = 0;
+    uint64_t kept = 0, ranged = 0, debt = 0, unit = 0;
     uint32_t most = 0;
     size_t frozen = 0;
     for (tree *t = NULL; (t = store_next_tree(db, t));) {
@@ -86,8 +86,11 @@ static void update_pressure(store *db) REQUIRES(db->state_mu)
         if (!v)
             continue; /* opening has not come to it yet */
         uint32_t count = (uint32_t)v->version->levels[0].count;
-        for (unsigned n = 0; n < FIRN_LEVELS; n++)
-            kept += v->version->levels[n].kept;
+        for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+            const level *l = &v->version->levels[n];
+            kept += l->kept;
+            ranged = l->ranged_seq > ranged ? l->ranged_seq : ranged;
+        }
         if (unit == 0) /* bucket 0 is the first */
             unit = schedule_unit(&db->rules, v->version);
         debt += debt_of(db, v->version, unit);
@@ -95,6 +98,7 @@ static void update_pressure(store *db) REQUIRES(db->state_mu)
         frozen = v->frozen_count;
     }
     atomic_store_explicit(&db->has_kept, kept > 0, memory_order_relaxed);
+    atomic_store_explicit(&db->ranged_seq, ranged, memory_order_relaxed);
     atomic_store_explicit(&db->load, slow_load(most, debt, unit), memory_order_relaxed);
     atomic_store_explicit(&db->frozen, (uint32_t)frozen, memory_order_relaxed);
     if (slow_stops(most, frozen) || db->background_status != FIRN_OK)
@@ -189,7 +193,7 @@ int store_reserve_entries(store *db, mem *m, firn_slice entries, uint32_t count)
             part = mem_part_of(m, bucket);
         }
         if (part)
-            mem_reserve_in(m, part, 1);
+            mem_reserve_in(m, part, 1, entry_kind(p) == FIRN_DELETE_RANGE);
         at += entry_bytes(p);
     }
     return FIRN_OK;

@@ -205,6 +205,14 @@ static void merge_prev(iter *it)
     settle(m);
 }
 
+static bool top_is_behind(const merge_iter *m, size_t rank)
+{
+    size_t i = 0;
+    while (m->children[i] != m->heap[0].child)
+        i++;
+    return i > rank;
+}
+
 /* Backwards: the child that comes next is one of two, and one with a newer version of the key comes
  * before all with other keys. */
 static bool merge_is_newest(const iter *it)
@@ -238,6 +246,30 @@ static const iter_ops merge_ops = {
     .close = merge_close,
     .is_newest = merge_is_newest,
 };
+
+void merge_skip(iter *it, size_t rank, firn_slice to)
+{
+    merge_iter *m = (merge_iter *)it;
+    if (it->ops != &merge_ops || m->backward || !top_is_behind(m, rank)) {
+        it->ops->next(it);
+        return;
+    }
+    iter *c = m->heap[0].child;
+    c->ops->seek(c, to, FIRN_MAX_SEQ);
+    settle(m);
+}
+
+void merge_skip_back(iter *it, size_t rank, firn_slice from)
+{
+    merge_iter *m = (merge_iter *)it;
+    if (it->ops != &merge_ops || !m->backward || !top_is_behind(m, rank)) {
+        it->ops->prev(it);
+        return;
+    }
+    iter *c = m->heap[0].child;
+    c->ops->seek_before(c, from, FIRN_MAX_SEQ);
+    settle(m);
+}
 
 int merge_iter_new(iter **children, size_t count, iter **out)
 {

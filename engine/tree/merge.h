@@ -17,4 +17,11 @@ int merge_iter_new(iter **children, size_t count, iter **out);
  * merge_iter_new, otherwise the children there are get closed, and the status is returned. */
 int merge_iter_of(int rc, iter **children, size_t count, iter **out);
 
+/* For walk_skip: the child that is shown goes to the first entry of `to` if it is not one of the
+ * first rank + 1; else to its next one. SIZE_MAX: to the next one whatever it is. Any iterator; one
+ * that is no merge has rank 0. */
+void merge_skip(iter *it, size_t rank, firn_slice to);
+/* Likewise backwards, to the last entry in front of `from`. */
+void merge_skip_back(iter *it, size_t rank, firn_slice from);
+
 #endif

@@ -16,6 +16,7 @@ resolve_answer resolve_seldom(const read_point *at, uint64_t seq, uint8_t kind, 
     case FIRN_PUT:
         return RESOLVE_VALUE;
     case FIRN_DELETE:
+    case FIRN_DELETE_RANGE: /* which covers its own key */
         return RESOLVE_NOTHING;
     default:
         return RESOLVE_UNKNOWN;
@@ -92,6 +93,11 @@ keeper_verdict keeper_feed(keeper *k, uint64_t seq, uint8_t kind)
 void keeper_erase(keeper *k, uint64_t seq)
 {
     (void)is_seen(k, seq);
+}
+
+void keeper_let_go(keeper *k)
+{
+    k->held = 0;
 }
 
 bool keeper_take_held(keeper *k, uint64_t *seq, uint8_t *kind)

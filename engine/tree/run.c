@@ -13,17 +13,21 @@ int run_get_in_table(table *t, const lookup *l, run_hit *out, firn_error *err)
 {
     sst_reader *reader = NULL;
     sst_hit hit;
-    fragments f = run_fragments(run_of_table(t));
-    uint64_t erased = f.count ? fragments_find(&f, l->key, l->at.seq) : 0;
-    out->answer = resolve_absent(erased);
+    uint64_t erased = 0;
     int rc = table_reader(t, &reader, err);
+    if (rc == FIRN_OK && t->properties.ranges) {
+        fragments f = table_ranges(t);
+        erased = fragments_find(&f, l->key, l->at.seq);
+    }
+    out->answer = resolve_absent(erased);
+    out->seq = erased;
     if (rc == FIRN_OK)
         rc = sst_get(reader, l->key, l->hash, l->at.seq, &hit, err);
     if (rc != FIRN_OK)
         return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
     out->answer = resolve_version(&l->at, hit.seq, hit.kind, erased);
     out->value = hit.value;
-    out->seq = hit.seq;
+    out->seq = hit.seq > erased ? hit.seq : erased;
     out->kind = hit.kind;
     out->block = hit.pin;
     out->holder = run_of_table(t);
@@ -107,10 +111,11 @@ int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *lim
         if (!run_may_show(runs[i], limits))
             continue; /* R3 */
         rc = run_iter_new(runs[i], use, limits, err, &its[opened]);
-        if (rc == FIRN_OK) {
-            opened++;
-            rc = erasures_add(&out->erased, run_fragments(runs[i]));
-        }
+        if (rc != FIRN_OK)
+            break;
+        if (run_has_ranges(runs[i]))
+            rc = erasures_add(&out->erased, runs[i], opened);
+        opened++;
     }
     rc = merge_iter_of(rc, its, opened, &out->it);
     if (rc == FIRN_OK)
@@ -120,6 +125,21 @@ int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *lim
     if (rc != FIRN_OK)
         walk_close(out);
     return rc;
+}
+
+void walk_skip(walk *w)
+{
+    const cover *c = erasures_cover(&w->erased);
+    /* Else the bounds have changed since they were found, and lead nowhere. */
+    bool leads = c->to.data && slice_compare(c->to, w->it->key) > 0;
+    merge_skip(w->it, leads ? w->erased.of[w->erased.newest].rank : SIZE_MAX, c->to);
+}
+
+void walk_skip_back(walk *w)
+{
+    const cover *c = erasures_cover(&w->erased);
+    bool leads = c->from.data && slice_compare(c->from, w->it->key) <= 0;
+    merge_skip_back(w->it, leads ? w->erased.of[w->erased.newest].rank : SIZE_MAX, c->from);
 }
 
 void walk_close(walk *w)
@@ -263,7 +283,7 @@ int run_split(run r, size_t part, size_t parts, buf *out, firn_error *err)
 static void measure_mem(mem_part *p, firn_slice lower, firn_slice upper, run_measured *out)
 {
     size_t all = mem_entries(p->mem);
-    double found = (double)memtable_between(p->table, lower, upper);
+    double found = (double)memtable_between(p->table, lower, upper, UINT64_MAX);
     double bytes = (double)wal_segment_used(p->mem->segment);
     out->entries += found;
     if (all)

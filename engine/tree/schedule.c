@@ -325,7 +325,7 @@ static bool has_many_tombstones(const sst_properties *t)
 
 /* Few tombstones may hide large entries: how much is estimated from those below. Keys of one kind
  * lie side by side. So a tombstone is taken to hide what lies at any byte below, and not any entry:
- * else few large entries would not count beside many small ones. */
+ * else few large entries would not count beside many small ones. A range delete may hide it all. */
 static bool hides_much(const look *k, unsigned n, size_t i)
 {
     const sst_properties *t = at(k, n, i);
@@ -345,7 +345,7 @@ static bool hides_much(const look *k, unsigned n, size_t i)
     if (below <= 0)
         return false;
     double hidden = weighed / below * (double)t->deletes;
-    return hidden >= (below < own ? below : own) / HIDES_MUCH;
+    return t->ranges || hidden >= (below < own ? below : own) / HIDES_MUCH;
 }
 
 /* Is the table to go down for its tombstones? Each time it does, they are one level nearer to where
@@ -619,7 +619,7 @@ bool schedule_due(const schedule_rules *r, const schedule_state *s)
     alone.claim_count = 0;
     alone.free_bytes = UINT64_MAX;
     begin(&k, r, &alone);
-    return find_over(&k, &p) || find_rest(&k, &p);
+    return schedule_covered(&alone, NULL) == FIRN_OK || find_over(&k, &p) || find_rest(&k, &p);
 }
 
 /* ---- What a caller asks for ---- */
@@ -778,9 +778,9 @@ int schedule_range(const schedule_rules *r, const schedule_state *s, schedule_re
     look k;
     pick p;
     schedule_state roomy = *s;
+    *out = (schedule_job){0};
     roomy.free_bytes = UINT64_MAX;
     begin(&k, r, &roomy);
-    *out = (schedule_job){0};
     for (unsigned goal = goal_of(&k, q); q->level <= goal; q->level++, q->done = (firn_slice){0}) {
         int rc = ask(&k, q, goal, &p);
         if (rc != FIRN_NOT_FOUND && !q->alone)

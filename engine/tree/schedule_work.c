@@ -8,15 +8,21 @@
 #define PARTS_MOST  4
 #define PART_TABLES 2 /* a part has the bytes of so many tables, or more */
 
+static int next_job(const schedule_rules *r, const schedule_state *s, schedule_job *out)
+{
+    int rc = schedule_covered(s, out);
+    return rc == FIRN_NOT_FOUND ? schedule_next(r, s, out) : rc;
+}
+
 int schedule_find(const schedule_rules *r, schedule_state *s, bool calm, schedule_job *out)
 {
     s->whole = s->calm = false;
-    int rc = schedule_next(r, s, out);
+    int rc = next_job(r, s, out);
     if (rc != FIRN_NOT_FOUND && rc != FIRN_NO_SPACE)
         return rc;
     s->whole = true;
     s->calm = calm;
-    return schedule_next(r, s, out);
+    return next_job(r, s, out);
 }
 
 void schedule_job_release(schedule_job *j)
@@ -40,7 +46,7 @@ bool schedule_overlaps(const claim *a, const claim *b)
 unsigned schedule_parts(const schedule_rules *r, const schedule_job *j, unsigned workers)
 {
     uint64_t count = j->bytes_in / (r->table_bytes * PART_TABLES);
-    if (workers < 2 || j->kind == JOB_MOVE || count < 2)
+    if (workers < 2 || j->kind != JOB_MERGE || count < 2)
         return 1;
     return count < PARTS_MOST ? (unsigned)count : PARTS_MOST;
 }

@@ -44,7 +44,10 @@ int table_new(const table_env *env, uint64_t no, const sst_properties *propertie
         budget_charge(env->budget, BUDGET_TABLES, own_bytes(t));
     if (env && env->file_bytes)
         atomic_fetch_add_explicit(env->file_bytes, t->properties.file_bytes, memory_order_relaxed);
-    t->as_level = (level){.tables = &t->self, .count = 1, .bytes = t->properties.file_bytes};
+    t->as_level = (level){.tables = &t->self,
+                          .count = 1,
+                          .bytes = t->properties.file_bytes,
+                          .ranged = t->properties.ranges > 0};
     *out = t;
     return FIRN_OK;
 }
@@ -122,9 +125,9 @@ static bool is_as_listed(const table *t, const sst_reader *r)
 {
     const sst_properties *a = &t->properties, *b = sst_reader_properties(r);
     return a->file_bytes == b->file_bytes && a->entries == b->entries && a->deletes == b->deletes &&
-           a->blocks == b->blocks && a->bucket == b->bucket && a->seq_min == b->seq_min &&
-           a->seq_max == b->seq_max && slice_equal(a->key_min, b->key_min) &&
-           slice_equal(a->key_max, b->key_max);
+           a->ranges == b->ranges && a->blocks == b->blocks && a->bucket == b->bucket &&
+           a->seq_min == b->seq_min && a->seq_max == b->seq_max &&
+           slice_equal(a->key_min, b->key_min) && slice_equal(a->key_max, b->key_max);
 }
 
 static int fail_listed(const table *t, const char *name, const char *message, firn_error *err)

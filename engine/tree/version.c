@@ -40,6 +40,11 @@ void level_push(level *l, table *t)
     l->shared->count = l->count;
     l->bytes += t->properties.file_bytes;
     l->kept += t->kept_count;
+    if (t->properties.ranges == 0)
+        return;
+    l->ranged++;
+    if (t->properties.seq_max > l->ranged_seq)
+        l->ranged_seq = t->properties.seq_max;
 }
 
 void level_share(level *l, const level *from)

@@ -6,10 +6,15 @@
 #include <base/entry.h>
 #include <string.h>
 
+static size_t part_memory(const mem_part *p)
+{
+    return memtable_memory(p->table) + range_map_memory(&p->ranges);
+}
+
 /* What a part has grown by. */
 static void charge_part(mem *m, mem_part *p)
 {
-    size_t bytes = (p == &m->main ? 0 : sizeof *p) + memtable_memory(p->table);
+    size_t bytes = (p == &m->main ? 0 : sizeof *p) + part_memory(p);
     if (bytes == p->charged)
         return;
     budget_adjust(m->env->budget, BUDGET_INDEX, &m->index_bytes,
@@ -99,11 +104,19 @@ size_t mem_entries(const mem *m)
     return count;
 }
 
+bool mem_has_ranges(const mem *m)
+{
+    bool any = false;
+    for (const mem_part *p = mem_first_part(m); p && !any; p = p->next)
+        any = range_map_any(&p->ranges);
+    return any;
+}
+
 size_t mem_index_bytes(const mem *m)
 {
     size_t bytes = 0;
     for (const mem_part *p = mem_first_part(m); p; p = p->next)
-        bytes += (p->bucket ? sizeof *p : 0) + memtable_memory(p->table);
+        bytes += (p->bucket ? sizeof *p : 0) + part_memory(p);
     for (unsigned i = 0; i < ENTRY_BUCKETS / MEM_NEAR; i++)
         if (atomic_load_explicit(&m->others[i], memory_order_relaxed))
             bytes += sizeof(mem_near);
@@ -115,26 +128,30 @@ void mem_reserve_begin(mem *m)
     for (mem_part *next, *p = m->reserved; p; p = next) {
         next = p->reserved;
         charge_part(m, p); /* of a frame that was not charged by itself: opening's */
-        p->room = 0;
+        p->room = p->range_room = 0;
         p->reserved = NULL;
     }
     m->reserved = NULL;
 }
 
-void mem_reserve_in(mem *m, mem_part *p, size_t entries)
+void mem_reserve_in(mem *m, mem_part *p, size_t entries, size_t ranges)
 {
     if (p->room == 0) {
         p->reserved = m->reserved;
         m->reserved = p;
     }
     p->room += entries;
+    p->range_room += ranges;
 }
 
 int mem_reserve(mem *m)
 {
     int rc = FIRN_OK;
-    for (mem_part *p = m->reserved; rc == FIRN_OK && p; p = p->reserved)
+    for (mem_part *p = m->reserved; rc == FIRN_OK && p; p = p->reserved) {
         rc = memtable_reserve(p->table, p->room);
+        if (rc == FIRN_OK && p->range_room)
+            rc = range_map_reserve(&p->ranges, p->range_room);
+    }
     if (rc != FIRN_OK)
         mem_reserve_begin(m); /* nothing can be added where there is no room */
     return rc;
@@ -153,6 +170,7 @@ static void mem_end(dead *d)
     for (mem_part *next, *p = mem_first_part(m); p; p = next) {
         next = p->next;
         memtable_free(p->table);
+        range_map_release(&p->ranges);
         if (p != &m->main)
             heap_free(p);
     }
@@ -166,6 +184,49 @@ void mem_unref(mem *m)
 {
     if (m && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1)
         cleaner_give_soon(m->env->cleaner, &m->grave, mem_end);
+}
+
+/* Entries that were alive in front of the range delete, about. What others cover at one of its ends
+ * is not counted again: ranges that grow are frequent. */
+static void doom(mem *m, const mem_part *part, firn_slice first, firn_slice end)
+{
+    cover c;
+    range_map_cover(&part->ranges, first, FIRN_MAX_SEQ, &c);
+    if (c.seq && c.to.data) {
+        first = slice_compare(c.to, end) < 0 ? c.to : end;
+    } else if (c.to.data && slice_compare(c.to, end) < 0) {
+        firn_slice to = c.to;
+        range_map_cover(&part->ranges, to, FIRN_MAX_SEQ, &c);
+        if (c.seq && c.to.data && slice_compare(c.to, end) >= 0)
+            end = to;
+    }
+    if (m->doomed < MEM_DOOMED_MOST && slice_compare(first, end) < 0)
+        m->doomed += memtable_between(part->table, first, end, MEM_DOOMED_MOST - m->doomed);
+}
+
+/* Its bytes were found right when they came into the log; since then another process may have
+ * changed them: what reaches out of the frame is left out, and the map takes any bounds. */
+static void apply_range(mem *m, mem_part *part, const uint8_t *p, const uint8_t *end, uint64_t seq)
+{
+    uint64_t first_size = once_u32(get_u16(p + 2)), end_size = once_u32(entry_value_size(p));
+    if (part->range_room == 0 || first_size + end_size > (uint64_t)(end - p) - ENTRY_HEADER_BYTES)
+        return;
+    firn_slice first = {p + ENTRY_HEADER_BYTES, (size_t)first_size};
+    firn_slice behind = {first.data + first_size, (size_t)end_size};
+    part->range_room--;
+    m->ranged = true;
+    doom(m, part, first, behind);
+    if (m->doomed >= MEM_DOOMED_MOST)
+        atomic_store_explicit(&m->soon, true, memory_order_relaxed);
+    range_map_add(&part->ranges, first, behind, seq);
+}
+
+void mem_publish_ranges(mem *m, uint64_t seq)
+{
+    for (mem_part *p = m->reserved; p; p = p->reserved)
+        if (range_map_is_pending(&p->ranges))
+            range_map_publish(&p->ranges, seq);
+    m->ranged = false;
 }
 
 void mem_apply(mem *m, const wal_applied *frame)
@@ -182,6 +243,8 @@ void mem_apply(mem *m, const wal_applied *frame)
         if (part && part->room > 0) {
             part->room--;
             memtable_add(part->table, (uint32_t)offset, frame->seq_first + i);
+            if (__builtin_expect(entry_kind(p) == FIRN_DELETE_RANGE, 0))
+                apply_range(m, part, p, base + end, frame->seq_first + i);
         }
         offset += entry_bytes(p);
     }

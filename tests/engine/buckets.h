@@ -36,6 +36,14 @@ static inline void expect(firn *db, const char *key, const char *value)
     expect_at(db, NULL, key, value);
 }
 
+/* NULL: no bound. */
+static inline void delete_range(firn *db, const char *first, const char *end)
+{
+    firn_slice a = slice_of_str(first ? first : ""), b = slice_of_str(end ? end : "");
+    firn_range range = {.first = first ? &a : NULL, .end = end ? &b : NULL};
+    MUST(firn_delete_range(db, &range, NULL, error));
+}
+
 static inline void expect_walk(firn *db, const char *keys)
 {
     firn_iter *it = NULL;

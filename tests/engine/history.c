@@ -44,6 +44,19 @@ static int add_delete(history *h, size_t key)
     return firn_batch_delete(h->batch, k.data, k.size);
 }
 
+/* Up to some key behind it, but never the verifier's own. */
+static int add_range(history *h, size_t key)
+{
+    size_t end = key + 1 + rng_below(&h->chance, 4);
+    end = end < TOUCHED ? end : TOUCHED;
+    firn_op o = {.size = sizeof o,
+                 .kind = FIRN_OP_DELETE_RANGE,
+                 .range = {.first = &h->keys.keys[key], .end = &h->keys.keys[end]}};
+    for (size_t i = key; i < end; i++)
+        h->states[h->count][i] = 0;
+    return firn_batch_add(h->batch, &o, 1, NULL);
+}
+
 static int fill_batch(history *h)
 {
     size_t j = h->count, most = h->value_most ? h->value_most : 120;
@@ -57,7 +70,10 @@ static int fill_batch(history *h)
         /* Every third operation hits the key of the one before. */
         if (i == 0 || rng_below(&h->chance, 3) != 0)
             key = 1 + rng_below(&h->chance, HISTORY_KEYS - 2);
-        if (rng_below(&h->chance, 3) == 0)
+        uint64_t kind = rng_below(&h->chance, 9);
+        if (kind == 0)
+            rc = add_range(h, key);
+        else if (kind < 4)
             rc = add_delete(h, key);
         else
             rc = add_put(h, key, value_number(j * 8 + i, rng_below(&h->chance, most)));

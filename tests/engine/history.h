@@ -1,6 +1,6 @@
 /* history: batches with an oracle, for tests that crash.
  *
- * Batch j puts the counter key and does several puts and deletes over a small key space, some keys
+ * Batch j puts the counter key and does several puts, deletes and range deletes over a small key space, some keys
  * more than once. states[j] is what a store that holds exactly the batches 1..j shows. A crash may
  * leave the store in any such state between the last batch that was acknowledged as durable and the
  * last one that was begun, and in no other (P1, P2, P3 of the promises).

@@ -1,16 +1,9 @@
 /* script: see script.h. */
-#include "script.h"
+#include "script_inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <base/hash.h>
-
-#define SLOTS      4 /* snapshots, iterators and pinned values that may be alive at once */
-#define KEYS       48
-#define BATCH_MOST 24
-#define BUCKETS    3
 
 /* Bucket 0 has no name. */
 static const char *const names[BUCKETS] = {"", "left", "right"};
@@ -21,15 +14,15 @@ static const struct {
     script_kind kind;
     unsigned weight;
 } menu[] = {
-    {SCRIPT_PUT, 220},       {SCRIPT_DELETE, 80},     {SCRIPT_BATCH, 70},
-    {SCRIPT_GET, 90},        {SCRIPT_GET_INTO, 30},   {SCRIPT_PIN, 40},
-    {SCRIPT_SNAPSHOT, 24},   {SCRIPT_ITER_NEW, 24},   {SCRIPT_ITER_FIRST, 12},
-    {SCRIPT_ITER_LAST, 12},  {SCRIPT_ITER_SEEK, 40},  {SCRIPT_ITER_SEEK_FOR_PREV, 40},
-    {SCRIPT_ITER_NEXT, 110}, {SCRIPT_ITER_PREV, 110}, {SCRIPT_FLUSH, 8},
-    {SCRIPT_GET_MANY, 30},   {SCRIPT_ITER_MANY, 40},  {SCRIPT_ITER_REFRESH, 40},
-    {SCRIPT_COMPACT, 4},     {SCRIPT_SYNC, 4},        {SCRIPT_SETTLE, 4},
-    {SCRIPT_REOPEN, 4},      {SCRIPT_COMPARE, 4},     {SCRIPT_DROP, 4},
-    {SCRIPT_APPLY, 60},
+    {SCRIPT_PUT, 220},       {SCRIPT_DELETE, 80},       {SCRIPT_BATCH, 70},
+    {SCRIPT_GET, 90},        {SCRIPT_GET_INTO, 30},     {SCRIPT_PIN, 40},
+    {SCRIPT_SNAPSHOT, 24},   {SCRIPT_ITER_NEW, 24},     {SCRIPT_ITER_FIRST, 12},
+    {SCRIPT_ITER_LAST, 12},  {SCRIPT_ITER_SEEK, 40},    {SCRIPT_ITER_SEEK_FOR_PREV, 40},
+    {SCRIPT_ITER_NEXT, 110}, {SCRIPT_ITER_PREV, 110},   {SCRIPT_FLUSH, 8},
+    {SCRIPT_GET_MANY, 30},   {SCRIPT_ITER_MANY, 40},    {SCRIPT_ITER_REFRESH, 40},
+    {SCRIPT_COMPACT, 4},     {SCRIPT_SYNC, 4},          {SCRIPT_SETTLE, 4},
+    {SCRIPT_REOPEN, 4},      {SCRIPT_COMPARE, 4},       {SCRIPT_DROP, 4},
+    {SCRIPT_APPLY, 60},      {SCRIPT_DELETE_RANGE, 24},
 };
 
 static script_kind pick_kind(rng *r)
@@ -67,69 +60,9 @@ void script_release(script *s)
     *s = (script){0};
 }
 
-/* Mostly small, some larger than a block, few larger than a segment. */
-static size_t pick_size(uint64_t chance)
-{
-    uint64_t kind = chance % 200, size = mix64(chance);
-    if (kind == 0)
-        return 8000 + size % 30000;
-    if (kind < 20)
-        return size % 4001;
-    if (kind < 40)
-        return 0;
-    return size % 200;
-}
-
 /* ---- running ---- */
 
-/* What the keys of all buckets have. */
-typedef struct world {
-    uint64_t of[BUCKETS][KEYS];
-} world;
-
-typedef struct held_snapshot {
-    firn_snapshot *snapshot;
-    world world;
-} held_snapshot;
-
-typedef struct held_iter {
-    firn_iter *it;
-    firn *handle; /* its own; NULL: bucket 0's */
-    size_t bucket;
-    bool dropped; /* with the bucket that it walks */
-    bool at_snapshot;
-    bool given; /* next_many or prev_many has given the element */
-    uint64_t state[KEYS];
-    size_t lower, upper; /* keys in bounds: [lower, upper) */
-    bool placed;
-    size_t at; /* when placed */
-} held_iter;
-
-typedef struct held_pin {
-    bool held;
-    firn_value value;
-    uint64_t number;
-} held_pin;
-
-typedef struct run {
-    const script *script;
-    bed *bed;
-    char *why;
-    size_t op; /* the one under way; makes value numbers */
-    world now;
-    firn *handles[BUCKETS];
-    held_snapshot snapshots[SLOTS];
-    held_iter iters[SLOTS];
-    held_pin pins[SLOTS];
-    firn_batch *batch;
-} run;
-
-static firn_slice key_of(const run *r, uint64_t chance)
-{
-    return r->script->keys.keys[chance % KEYS];
-}
-
-static bool status_is(run *r, const char *what, int rc, int wanted, const firn_error *err)
+bool status_is(run *r, const char *what, int rc, int wanted, const firn_error *err)
 {
     if (rc == wanted)
         return true;
@@ -137,13 +70,6 @@ static bool status_is(run *r, const char *what, int rc, int wanted, const firn_e
         return wrong(r->why, "%s: %s, should be %s", what, firn_status_name(rc),
                      firn_status_name(wanted));
     return wrong_status(r->why, what, rc, err);
-}
-
-/* The bucket that an operation is about: mostly 0. */
-static size_t bucket_of(const script_op *op)
-{
-    size_t chance = (op->c >> 40) % 5;
-    return chance < BUCKETS ? chance : 0;
 }
 
 static int open_bucket(run *r, size_t bucket, bool create, firn **out, firn_error *err)
@@ -189,145 +115,6 @@ static void let_go(run *r)
         r->snapshots[i].snapshot = NULL;
         r->pins[i].held = false;
     }
-}
-
-static firn_write_options write_options(uint64_t chance)
-{
-    firn_write_options o;
-    firn_write_options_init(&o);
-    o.durability = (firn_durability)(chance % 8 < 4 ? chance % 8 : FIRN_DURABILITY_DEFAULT);
-    return o;
-}
-
-static bool do_put(run *r, const script_op *op)
-{
-    firn_error err = {0};
-    firn_slice key = key_of(r, op->a);
-    uint64_t number = value_number(r->op * (BATCH_MOST + 1) + 1, pick_size(op->b));
-    firn_write_options o = write_options(op->c);
-    size_t bucket = bucket_of(op);
-    int rc = firn_put(r->handles[bucket], key.data, key.size, value_bytes(number),
-                      value_size(number), &o, &err);
-    r->now.of[bucket][op->a % KEYS] = number;
-    return status_is(r, "put", rc, FIRN_OK, &err);
-}
-
-static bool do_delete(run *r, const script_op *op)
-{
-    firn_error err = {0};
-    firn_slice key = key_of(r, op->a);
-    firn_write_options o = write_options(op->c);
-    size_t bucket = bucket_of(op);
-    int rc = firn_delete(r->handles[bucket], key.data, key.size, &o, &err);
-    r->now.of[bucket][op->a % KEYS] = 0;
-    return status_is(r, "delete", rc, FIRN_OK, &err);
-}
-
-/* 0: a delete. Bucket BUCKETS: none is named. */
-static int fill_batch(run *r, size_t bucket, firn_slice key, uint64_t number)
-{
-    firn_slice value = number ? slice_of(value_bytes(number), value_size(number)) : (firn_slice){0};
-    if (bucket == BUCKETS && number)
-        return firn_batch_put(r->batch, key.data, key.size, value.data, value.size);
-    if (bucket == BUCKETS)
-        return firn_batch_delete(r->batch, key.data, key.size);
-    firn_op o = {.size = sizeof o,
-                 .kind = number ? FIRN_PUT : FIRN_DELETE,
-                 .bucket = r->handles[bucket],
-                 .key = key,
-                 .value = value};
-    return firn_batch_add(r->batch, &o, 1, NULL);
-}
-
-static bool do_batch(run *r, const script_op *op)
-{
-    size_t bucket = bucket_of(op);
-    bool several = (op->c >> 50) % 2;
-    firn_error err = {0};
-    rng chance = rng_init(op->a);
-    size_t count = rng_below(&chance, BATCH_MOST);
-    uint64_t seq = 0, before = firn_last_seq(r->bed->db);
-    firn_batch_clear(r->batch);
-    /* A third of the key space, so that a batch hits one key several times. */
-    for (size_t i = 0; i < count; i++) {
-        size_t k = (op->b + rng_below(&chance, KEYS / 3)) % KEYS;
-        uint64_t serial = r->op * (BATCH_MOST + 1) + 2 + i;
-        uint64_t number =
-            rng_below(&chance, 3) == 0 ? 0 : value_number(serial, pick_size(rng_next(&chance)));
-        /* Of the bucket that the batch is written to, or of one that it names. */
-        size_t named = several ? rng_below(&chance, BUCKETS + 1) : BUCKETS;
-        int rc = fill_batch(r, named, r->script->keys.keys[k], number);
-        if (rc != FIRN_OK)
-            return wrong(r->why, "filling a batch: %s", firn_status_name(rc));
-        r->now.of[named < BUCKETS ? named : bucket][k] = number;
-    }
-    firn_write_options o = write_options(op->c);
-    int rc = firn_write(r->handles[bucket], r->batch, &o, &seq, &err);
-    if (!status_is(r, "write", rc, FIRN_OK, &err))
-        return false;
-    return seq >= before + count || wrong(r->why, "write of %zu: number %llu follows %llu", count,
-                                          (unsigned long long)seq, (unsigned long long)before);
-}
-
-/* value_bytes has room for one at a time. */
-static firn_slice copy_value(uint64_t number, uint8_t *room)
-{
-    memcpy(room, value_bytes(number), value_size(number));
-    return slice_of(room, value_size(number));
-}
-
-/* A condition on a key, which mostly holds; *holds: does it? */
-static firn_op pick_condition(run *r, rng *chance, uint8_t *room, bool *holds)
-{
-    size_t bucket = rng_below(chance, BUCKETS), k = rng_below(chance, KEYS);
-    uint64_t now = r->now.of[bucket][k];
-    bool wrong_way = rng_below(chance, 8) == 0, by_value = rng_below(chance, 2);
-    firn_op o = {.size = sizeof o, .bucket = r->handles[bucket], .key = r->script->keys.keys[k]};
-    o.kind = (now != 0) != wrong_way ? FIRN_OP_IF_PRESENT : FIRN_OP_IF_ABSENT;
-    if (now && by_value) {
-        o.kind = FIRN_OP_IF_VALUE;
-        o.value = copy_value(now, room);
-        if (wrong_way && o.value.size)
-            o.value.size--;
-        else
-            wrong_way = false;
-    }
-    *holds = *holds && !wrong_way;
-    return o;
-}
-
-static bool do_apply(run *r, const script_op *op)
-{
-    enum { MOST = 12 };
-    firn_error err = {0};
-    static _Thread_local uint8_t rooms[MOST][40000]; /* pick_size gives less */
-    firn_op ops[MOST];
-    rng chance = rng_init(op->a);
-    size_t count = rng_below(&chance, MOST);
-    bool holds = true;
-    world next = r->now;
-    for (size_t i = 0; i < count; i++) {
-        if (rng_below(&chance, 3) == 0) {
-            ops[i] = pick_condition(r, &chance, rooms[i], &holds);
-            continue;
-        }
-        size_t bucket = rng_below(&chance, BUCKETS), k = rng_below(&chance, KEYS);
-        uint64_t number =
-            value_number(r->op * (BATCH_MOST + 1) + 2 + i, pick_size(rng_next(&chance)));
-        bool put = rng_below(&chance, 3) > 0;
-        ops[i] = (firn_op){.size = sizeof *ops,
-                           .kind = put ? FIRN_OP_PUT : FIRN_OP_DELETE,
-                           .bucket = r->handles[bucket],
-                           .key = r->script->keys.keys[k]};
-        if (put)
-            ops[i].value = copy_value(number, rooms[i]);
-        next.of[bucket][k] = put ? number : 0;
-    }
-    firn_write_options o = write_options(op->c);
-    int rc = firn_apply(r->handles[bucket_of(op)], ops, count, &o, NULL, &err);
-    if (holds)
-        r->now = next;
-    return status_is(r, "apply", rc, holds ? FIRN_OK : FIRN_CONFLICT, &err);
 }
 
 /* The state to read from: a snapshot's when the slot has one, else the newest. */
@@ -721,6 +508,8 @@ static bool do_op(run *r, const script_op *op)
         return do_put(r, op);
     case SCRIPT_DELETE:
         return do_delete(r, op);
+    case SCRIPT_DELETE_RANGE:
+        return do_delete_range(r, op);
     case SCRIPT_BATCH:
         return do_batch(r, op);
     case SCRIPT_APPLY:

@@ -14,6 +14,7 @@
 typedef enum script_kind {
     SCRIPT_PUT,
     SCRIPT_DELETE,
+    SCRIPT_DELETE_RANGE,
     SCRIPT_BATCH,
     SCRIPT_APPLY,
     SCRIPT_GET,

@@ -223,7 +223,7 @@ static int guard_says(bed *b, uint64_t flushed, const char *key, uint64_t seq)
 static void a_guard_sees_what_is_newer_wherever_it_is(void **state)
 {
     (void)state;
-    for (unsigned deleted = 0; deleted < 2; deleted++)
+    for (unsigned deleted = 0; deleted < 3; deleted++)
         for (unsigned where = 0; where < 4; where++) {
             bed b;
             begin(&b);
@@ -236,7 +236,9 @@ static void a_guard_sees_what_is_newer_wherever_it_is(void **state)
             const char *const keys[] = {"k", "l", "m", "never"};
             for (unsigned i = 0; i < 4; i++)
                 assert_int_equal(guard_says(&b, flushed, keys[i], seq), FIRN_OK);
-            if (deleted)
+            if (deleted == 2)
+                delete_range(b.db, "j", "kk");
+            else if (deleted)
                 MUST(firn_delete(b.db, "k", 1, NULL, error));
             else
                 put(b.db, "k", "new");

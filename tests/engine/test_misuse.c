@@ -93,6 +93,18 @@ static void on_durable(void *ctx, uint64_t seq, int rc)
     (void)rc;
 }
 
+static const firn_slice an_x = {(const uint8_t *)"x", 1}, a_y = {(const uint8_t *)"y", 1};
+static const firn_range a_range = {.first = &an_x, .end = &a_y};
+
+/* And what the other cases want is put back. */
+static int all_deleted(firn *db, firn_error *err)
+{
+    int rc = firn_delete_range(db, NULL, NULL, err);
+    MUST(firn_put(db, "k", 1, "v", 1, NULL, error));
+    MUST(firn_put(db, "b", 1, "w", 1, NULL, error));
+    return rc;
+}
+
 /* What a successful call has made is given back. */
 static int given_back(table *t, int rc)
 {
@@ -247,6 +259,10 @@ static int given_back(table *t, int rc)
     X(firn_iter_seek_for_prev, key, QUIET, firn_iter_seek_for_prev(t->it, NULL, 1)) \
     X(firn_iter_next, it, QUIET, firn_iter_next(NULL)) \
     X(firn_iter_prev, it, QUIET, firn_iter_prev(NULL)) \
+    X(firn_delete_range, db, REFUSED, firn_delete_range(NULL, NULL, NULL, e)) \
+    X(firn_delete_range, range, ALLOWED, all_deleted(DB, e)) \
+    X(firn_delete_range, options, ALLOWED, firn_delete_range(DB, &a_range, NULL, e)) \
+    X(firn_delete_range, error, QUIET, firn_delete_range(DB, &(firn_range){.flags = 99}, NULL, NULL)) \
     X(firn_estimate, db, REFUSED, firn_estimate(NULL, NULL, &t->seq, &t->seq, e)) \
     X(firn_estimate, range, ALLOWED, firn_estimate(DB, NULL, &t->seq, &t->seq, e)) \
     X(firn_estimate, bytes, ALLOWED, firn_estimate(DB, NULL, NULL, &t->seq, e)) \

@@ -252,7 +252,9 @@ static void a_kind_from_the_future_is_refused_and_never_dropped(void **state)
     for (unsigned kind = 0; kind < 256; kind++) {
         if (kind == FIRN_PUT || kind == FIRN_DELETE)
             continue;
-        assert_int_equal(resolve_version(&at, 5, (uint8_t)kind, 0), RESOLVE_UNKNOWN);
+        /* A range delete covers its own key; a merge takes it apart from the versions. */
+        assert_int_equal(resolve_version(&at, 5, (uint8_t)kind, 0),
+                         kind == FIRN_DELETE_RANGE ? RESOLVE_NOTHING : RESOLVE_UNKNOWN);
         assert_int_equal(resolve_version(&at, 6, (uint8_t)kind, 0), RESOLVE_GO_ON);
         assert_int_equal(resolve_version(&at, 3, (uint8_t)kind, 4), RESOLVE_NOTHING);
         keeper_init(&keep, NULL, 0);

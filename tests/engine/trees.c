@@ -75,6 +75,21 @@ static void add_one(firn_batch *batch, world *w, unsigned t, uint16_t bucket, un
     w->of[t][k] = value;
 }
 
+/* Never the counter. */
+static void add_range(firn_batch *batch, world *w, rng *r, unsigned t, uint16_t bucket, unsigned k)
+{
+    char from[64], to[64];
+    unsigned end = k + 1 + (unsigned)rng_below(r, 4);
+    end = end < KEYS - 1 ? end : KEYS - 1;
+    if (k >= end)
+        return;
+    assert_int_equal(
+        batch_add(batch, bucket, FIRN_DELETE_RANGE, trees_key(t, k, from), trees_key(t, end, to)),
+        FIRN_OK);
+    for (; k < end; k++)
+        w->of[t][k] = 0;
+}
+
 void trees_write(scenario *s, bool sync)
 {
     firn_write_options o;
@@ -93,7 +108,10 @@ void trees_write(scenario *s, bool sync)
             continue;
         uint64_t value =
             rng_below(&s->r, 4) ? value_number(j * 8 + n, 8 + rng_below(&s->r, 90)) : 0;
-        add_one(batch, w, t, s->trees[t]->bucket, k, value);
+        if (rng_below(&s->r, 10) == 0)
+            add_range(batch, w, &s->r, t, s->trees[t]->bucket, k);
+        else
+            add_one(batch, w, t, s->trees[t]->bucket, k, value);
     }
     add_one(batch, w, 0, 0, COUNTER, value_number(j, 10));
     if (s->b.sim)

@@ -241,33 +241,56 @@ FIRN_API int firn_delete(firn *db, const void *key, size_t key_size,
  * handle. An empty batch is FIRN_OK. *seq (may be NULL) is the number of the last operation. The
  * batch is not changed. A batch may have 300,000 operations, and with more than 12 MB of
  * firn_options.memory one for every 48 bytes of that, since all of it is indexed in memory before
- * any of it is visible. With more, it is FIRN_TOO_LARGE. */
+ * any of it is visible; a range delete counts as four. With more, it is FIRN_TOO_LARGE. */
 FIRN_API int firn_write(firn *db, const firn_batch *batch, const firn_write_options *options,
                         uint64_t *seq, firn_error *error);
 
-/* What an operation does. The first ones are firn_kind's; 3 to 5, and 8, are kept. */
+/* A range of keys. NULL: no bound. */
+typedef struct firn_range {
+    const firn_slice *first; /* the first key */
+    const firn_slice *end;   /* the first key that is not in it */
+    uint32_t flags;          /* FIRN_FIRST_OPEN: `first` itself is not in it, either.
+                                FIRN_END_CLOSED: `end` itself is */
+} firn_range;
+#define FIRN_FIRST_OPEN 1u
+#define FIRN_END_CLOSED 2u
+
+/* Deletes every key of the range (NULL, or without bounds: all keys of the bucket), at a cost that
+ * does not grow with how many there are, for the call or for reads behind it; while a snapshot
+ * needs what was deleted, other reads may have to step over that. The room on the disk comes back
+ * in the background. FIRN_INVALID: the range is empty by its bounds, has a bound that is NULL with
+ * a size, or flags that do not exist (flags of a bound that is not there say nothing);
+ * FIRN_TOO_LARGE: a bound longer than any key. A range without keys is FIRN_OK. One without an end
+ * takes 64 KiB of log. Else as firn_delete. */
+FIRN_API int firn_delete_range(firn *db, const firn_range *range, const firn_write_options *options,
+                               firn_error *error);
+
+/* What an operation does. The first ones are firn_kind's; 4, 5 and 8 are kept. */
 typedef enum firn_op_kind {
     FIRN_OP_PUT = 1,
     FIRN_OP_DELETE = 2,
+    FIRN_OP_DELETE_RANGE = 3,
     /* Conditions, of firn_apply: the key is not there; it is; it is, with this value. */
     FIRN_OP_IF_ABSENT = 6,
     FIRN_OP_IF_PRESENT = 7,
     FIRN_OP_IF_VALUE = 9,
 } firn_op_kind;
 typedef struct firn_op {
-    size_t size;   /* sizeof(firn_op). In an array, all have the same: it says how far they lie
+    size_t size;      /* sizeof(firn_op). In an array, all have the same: it says how far they lie
                          apart */
-    uint32_t kind; /* firn_op_kind */
-    firn *bucket;  /* NULL: that of the handle that it is written with */
-    firn_slice key;
+    uint32_t kind;    /* firn_op_kind */
+    firn *bucket;     /* NULL: that of the handle that it is written with */
+    firn_slice key;   /* not of DELETE_RANGE */
     firn_slice value; /* PUT, IF_VALUE */
+    firn_range range; /* DELETE_RANGE */
 } firn_op;
 /* Adds operations behind those of the batch, all or none; both copy what they are given. A batch
  * keeps no handle, but which buckets of which store it is for: to be written with a handle of that
  * store, as long as they are there. FIRN_INVALID (a kind that does not exist; a condition; a
- * delete with a value; buckets of two stores; a pointer that is NULL with a size), FIRN_TOO_LARGE,
- * FIRN_NO_MEMORY, FIRN_DROPPED. The error says which operation it is, counted from 0. A copy of
- * a store's folder counts as the same store: its buckets are told apart by their numbers. */
+ * delete with a value; an empty range, or one beside a key; buckets of two stores; a pointer that
+ * is NULL with a size), FIRN_TOO_LARGE, FIRN_NO_MEMORY, FIRN_DROPPED. The error says which
+ * operation it is, counted from 0. A copy of a store's folder counts as the same store: its buckets
+ * are told apart by their numbers. */
 FIRN_API int firn_batch_add(firn_batch *batch, const firn_op *ops, size_t count, firn_error *error);
 
 /* Carries out what writes, in its order, if all conditions hold, wherever they stand among it; else
@@ -416,16 +439,6 @@ FIRN_API firn_slice firn_iter_value(const firn_iter *it);
 FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
 
 /* ---- Ranges ---- */
-
-/* A range of keys. NULL: no bound. */
-typedef struct firn_range {
-    const firn_slice *first; /* the first key */
-    const firn_slice *end;   /* the first key that is not in it */
-    uint32_t flags;          /* FIRN_FIRST_OPEN: `first` itself is not in it, either.
-                                FIRN_END_CLOSED: `end` itself is */
-} firn_range;
-#define FIRN_FIRST_OPEN 1u
-#define FIRN_END_CLOSED 2u
 
 /* About how many bytes the range takes in tables and log, and how many entries there are: of
  * compacted data (firn_compact) within a tenth; else versions that newer ones hide count, too.

@@ -2,7 +2,7 @@
 #ifndef ENGINE_BUILD_H
 #define ENGINE_BUILD_H
 
-#include <tree/fragments.h>
+#include <tree/run.h>
 #include <store/store.h>
 
 typedef struct build {
@@ -14,7 +14,8 @@ typedef struct build {
     sst_writer *writer;
     uint64_t writer_no;
     buf last_key;
-    bool cut; /* the present table ends before the next key, whatever its size */
+    bool cut;  /* the present table ends before the next key, whatever its size */
+    bool hold; /* it does not, whatever its size */
     kept_range kept[KEPT_MOST + 1]; /* of the present table, ascending */
     size_t kept_count;
     table **tables; /* finished, references */
@@ -34,12 +35,14 @@ int build_add(build *b, const iter *it, firn_error *err);
 #define BUILD_TURN_BYTES (128 * 1024)
 /* What of a sorted stream goes into tables. */
 typedef struct build_rules {
-    const buf *snapshots;   /* as snapshots_list gives them */
-    const erasures *erased; /* range deletes of what is merged; NULL: none */
+    const buf *snapshots;  /* as snapshots_list gives them */
+    fragment_list *ranges; /* range deletes of what is merged, settled; changed; NULL: none */
     void *ctx;
     /* May something of the key lie below the tables that are made? Keys ascend from call to call.
      * NULL: never. */
     bool (*lies_below)(void *ctx, firn_slice key);
+    /* May something lie there of any key in the range? NULL: never. */
+    bool (*range_lies_below)(void *ctx, firn_slice first, firn_slice end);
     /* Shall the present table end before this key? Keys ascend from call to call. NULL: only its
      * size ends it. */
     bool (*cuts)(void *ctx, const build *b, firn_slice key);
@@ -48,6 +51,9 @@ typedef struct build_rules {
      * BUILD_TURN_BYTES, with how many entries it has read. NULL: no. */
     bool (*hurries)(void *ctx, uint64_t entries);
 } build_rules;
+/* The range deletes of some runs, up to a number, settled for these snapshots. */
+int build_list_ranges(const run *runs, size_t count, const buf *snapshots, uint64_t seq_max,
+                      fragment_list *out, firn_error *err);
 /* Adds what the keeper (resolve.h) keeps of all that `it` shows. FIRN_END: it was to stop. When it
  * is the stream that failed, its status says so. */
 int build_add_all(build *b, iter *it, const build_rules *rules, firn_error *err);

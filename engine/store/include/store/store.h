@@ -223,6 +223,7 @@ struct store {
     compactor compactors[COMPACTORS_MOST];
     unsigned compactor_count;
     _Atomic bool has_kept;        /* some table lists versions that only snapshots need */
+    _Atomic uint64_t ranged_seq;  /* the greatest number in a table with range deletes; 0: none */
     _Atomic uint64_t table_bytes; /* of all files of tables, also those that only readers hold */
     cleaner cleaner;              /* ends what readers were the last to hold */
     dead trim;                    /* what the cleaner is given to make it trim the cache */
@@ -390,9 +391,12 @@ void store_log(store *db, firn_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* ---- budget.c: the memtables' part of it ---- */
-/* Has this mem reached its share? Then background work is asked to rotate the log, once for each
- * mem. The log's leader, or opening. */
+/* Has this mem reached its share, or is it to be flushed soon? Then background work is asked to
+ * rotate the log, once for each mem. The log's leader, or opening. */
 void store_check_share(store *db, mem *m);
+/* A range has been deleted at this number: if whole tables lie in it that are worth it, and that no
+ * snapshot sees, the active mem is flushed soon, so that they can go; once for each table. */
+void store_want_space(store *db, unsigned bucket, firn_slice first, firn_slice end, uint64_t seq);
 /* How full it is, for those who are slowed by that. The log's leader, behind an append. */
 void store_tell_filled(store *db, const mem *m);
 /* Nothing has been written for a while: asks for a rotation if the active mem has reached a part of
@@ -419,6 +423,7 @@ void store_ring(store *db);
 /* The numbers at which a snapshot may still read, ascending, without duplicates, into *out (buf of
  * uint64_t). */
 int snapshots_list(store *db, buf *out);
+uint64_t snapshots_newest(store *db); /* the greatest of these numbers; 0: there is none */
 /* A snapshot in the caller's memory, at the newest number. `own`: of a call of ours, which gives it
  * back before it returns, and not of a caller's. What tables keep for it alone goes when they are
  * looked at next. */

@@ -11,7 +11,6 @@
  * Everything is pure: numbers and kinds go in, an answer comes out. No files, no locks, no memory.
  *
  * Where other kinds will stand
- *   range delete    `erased` of resolve_version, keeper_erase
  *   expiry          a clock beside the number in read_point, and one in the keeper
  *   merge operand   an answer that collects and goes on; a keeper keeps operands down to a put or a
  *                   delete
@@ -103,11 +102,14 @@ void keeper_init(keeper *k, const uint64_t *snapshots, size_t count);
 void keeper_next_key(keeper *k);
 /* The next version of the key; numbers descend. One that comes twice is dropped the second time. */
 keeper_verdict keeper_feed(keeper *k, uint64_t seq, uint8_t kind);
-/* A range delete that covers the key, in its place among the versions. Its fragment stays where it
- * is. */
+/* A range delete that covers the key, in its place among the versions. It stays or goes by itself.
+ */
 void keeper_erase(keeper *k, uint64_t seq);
 /* Takes the held tombstone out, if there is one: to be written before a version that stays, and
  * behind the last version of the key if something of the key may lie below. */
 bool keeper_take_held(keeper *k, uint64_t *seq, uint8_t *kind);
+/* A range delete that covers the key comes next and stays: it hides what the held tombstone hides,
+ * which goes. */
+void keeper_let_go(keeper *k);
 
 #endif

@@ -8,7 +8,8 @@
  *   run_keep, run_unpin        a found value stays where it is, for a caller that does not hold the
  *                              view
  *   run_iter_new, walk_open    all versions within limits, of one run or of several as one
- *   run_fragments              its range deletes
+ *   run_cover                  its range delete over a key, and how far that goes
+ *   run_list_ranges            all of them
  *   run_bounds, run_may_show   between which keys and numbers it lies
  *   run_split                  a key that cuts it
  *   run_open, run_verify       that it stays readable, and that all of it is right
@@ -92,11 +93,43 @@ static inline run version_next_run(const version *v, size_t *at)
 
 /* ---- Range deletes ---- */
 
-/* The run's range deletes, in order. */
-static inline fragments run_fragments(run r)
+/* Has it any that a reader at a number of today may see? */
+static inline bool run_has_ranges(run r)
 {
-    (void)r;
-    return (fragments){0}; /* there is no kind of entry yet that makes one */
+    switch (r.kind) {
+    case RUN_MEM:
+        return range_map_any(&r.mem->ranges);
+    case RUN_TABLE:
+        return r.table->properties.ranges > 0;
+    case RUN_LEVEL:
+        return r.level->ranged > 0;
+    case RUN_NONE:
+    default:
+        return false;
+    }
+}
+
+/* What they say of a key. Opens a table that may cover it. */
+int run_cover(run r, firn_slice key, uint64_t seq_max, cover *out, firn_error *err);
+/* Adds what a merge at these snapshots (ascending) has to know of them. Bounds are borrowed from
+ * the run. */
+int run_list_ranges(run r, const uint64_t *snapshots, size_t count, fragment_list *out,
+                    firn_error *err);
+/* Of an open table; of one that was never opened, none. */
+static inline fragments table_ranges(const table *t)
+{
+    const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
+    fragments f = {0};
+    if (reader)
+        f.list = sst_reader_ranges(reader, &f.count);
+    return f;
+}
+
+/* Of an open table: is its largest key only where a range delete ends? Of another one, no. */
+static inline bool table_ends_open(const table *t)
+{
+    const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
+    return reader && sst_reader_ends_open(reader);
 }
 
 /* ---- Get ---- */
@@ -111,7 +144,7 @@ typedef struct lookup {
 typedef struct run_hit {
     resolve_answer answer; /* RESOLVE_GO_ON: the run says nothing, older ones decide */
     firn_slice value;
-    uint64_t seq;
+    uint64_t seq; /* of the version or the range delete that answers */
     uint8_t kind;
     sst_pin block; /* with RESOLVE_VALUE */
     run holder;    /* likewise; borrowed: a memtable or a table */
@@ -154,8 +187,7 @@ static inline void run_prefetch(const table *t, uint64_t hash)
 static inline bool run_prefetch_index(table *t, const lookup *l)
 {
     const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
-    return !reader || run_fragments(run_of_table(t)).count ||
-           sst_prefetch_index(reader, l->key, l->hash);
+    return !reader || t->properties.ranges || sst_prefetch_index(reader, l->key, l->hash);
 }
 static inline void run_prefetch_block(const table *t, const lookup *l)
 {
@@ -182,15 +214,17 @@ static inline int run_get(run r, const lookup *l, run_hit *out, firn_error *err)
     if (r.kind == RUN_NONE)
         return FIRN_OK;
     memtable_hit hit;
-    fragments f = run_fragments(r);
-    uint64_t erased = f.count ? fragments_find(&f, l->key, l->at.seq) : 0;
+    uint64_t erased = 0;
+    if (__builtin_expect(range_map_any(&r.mem->ranges), 0))
+        erased = range_map_find(&r.mem->ranges, l->key, l->at.seq);
     if (!memtable_get(r.mem->table, l->key, l->at.seq, &hit)) {
         out->answer = resolve_absent(erased);
+        out->seq = erased;
         return FIRN_OK;
     }
     out->answer = resolve_version(&l->at, hit.seq, hit.kind, erased);
     out->value = hit.value;
-    out->seq = hit.seq;
+    out->seq = hit.seq > erased ? hit.seq : erased;
     out->kind = hit.kind;
     out->block = (sst_pin){0};
     out->holder = r;
@@ -215,7 +249,40 @@ void run_unpin(run_pin pin); /* any thread, once; all-zero is allowed */
  * stay as long as the iterator does. FIRN_NO_MEMORY, not described. */
 int run_iter_new(run r, sst_use use, const iter_limits *limits, firn_error *err, iter **out);
 
-/* Several runs as one. */
+/* The range deletes of several runs that are walked as one, the newest run first. All zero: none.
+ * They remember what they have said last: the next key is near, most likely. */
+typedef struct erasures {
+    struct erased {
+        run run;
+        size_t rank; /* of the run, among all that are walked */
+        cover last;
+        bool known;
+    } * of;
+    size_t count, capacity;
+    cover last;    /* what all of them say together */
+    size_t newest; /* which of them has that number */
+    bool known;
+} erasures;
+
+int erasures_add(erasures *e, run r, size_t rank); /* FIRN_NO_MEMORY */
+void erasures_release(erasures *e);
+int erasures_search(erasures *e, firn_slice key, uint64_t seq_max, uint64_t *seq, firn_error *err);
+/* The cover of the one whose number it was, and the rank of its run. */
+static inline const cover *erasures_cover(const erasures *e)
+{
+    return &e->of[e->newest].last;
+}
+/* The greatest number, not above seq_max, of a range delete that covers the key; 0: there is none.
+ * Costs nothing where there are none. Fails as opening a table does. */
+static inline int erasures_find(erasures *e, firn_slice key, uint64_t seq_max, uint64_t *seq,
+                                firn_error *err)
+{
+    *seq = 0;
+    return __builtin_expect(e->count == 0, 1) ? FIRN_OK
+                                              : erasures_search(e, key, seq_max, seq, err);
+}
+
+/* Several runs as one, the newest first. */
 typedef struct walk {
     iter *it;
     erasures erased; /* the range deletes of all of them */
@@ -224,6 +291,11 @@ typedef struct walk {
 int walk_open(const run *runs, size_t count, sst_use use, const iter_limits *limits,
               firn_error *err, walk *out);
 void walk_close(walk *w); /* all-zero is allowed */
+/* Where the walk stands, erasures_find has just found a range delete that is newer than the version
+ * there. Goes on to what may still be seen: in runs that are older than the range delete's own,
+ * nothing of its range can. */
+void walk_skip(walk *w);
+void walk_skip_back(walk *w);
 
 /* ---- Bounds ---- */
 

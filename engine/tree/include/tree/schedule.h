@@ -6,10 +6,10 @@
  *           up to SCHEDULE_SPLIT times level_base_bytes, and one more for each further factor
  *           `ratio`. The last level may hold all there is, each level above it 1/ratio of the one
  *           below, and no level has a share under level_base_bytes.
- * Due       level 0 has too many tables or bytes; a level is over its share; a table has many
- *           tombstones, or much that only readers needed who are gone; small neighbours lie side by
- *           side. The level that is over its share the most goes first, the other reasons wait
- *           until no level is over its share.
+ * Due       range deletes cover a whole table; level 0 has too many tables or bytes; a level is
+ *           over its share; a table has many tombstones, or much that only readers needed who are
+ *           gone; small neighbours lie side by side. The level that is over its share the most goes
+ *           first, the other reasons wait until no level is over its share.
  * A job     takes at most job_bytes, or what one table and its overlap take; of level 0 as many of
  *           the oldest tables, and what they overlap of the level that they go to. It claims its
  *           range of keys in the levels from the inputs' to the output's.
@@ -26,6 +26,7 @@
 #ifndef ENGINE_SCHEDULE_H
 #define ENGINE_SCHEDULE_H
 
+#include <tree/fragments.h>
 #include <tree/version.h>
 
 #define SCHEDULE_SPLIT   2  /* times level_base_bytes: more than so much gets one level more */
@@ -36,6 +37,7 @@
 #define SCHEDULE_CHEAP   1    /* level 0 may be merged early with so many times its own bytes */
 
 typedef enum schedule_why {
+    DUE_COVERED,    /* range deletes above a table cover all of it */
     DUE_LEVEL0,     /* level 0 has too many tables or bytes */
     DUE_SIZE,       /* a level is over its share */
     DUE_TOMBSTONES, /* a table has many tombstones; in a calm, also few that may hide much */
@@ -44,8 +46,8 @@ typedef enum schedule_why {
     DUE_ASKED,      /* by a caller */
 } schedule_why;
 
-/* A merge whose output level is the inputs' own is a rewrite. */
-typedef enum schedule_kind { JOB_MOVE, JOB_MERGE } schedule_kind;
+/* A merge whose output level is the inputs' own is a rewrite. What is dropped is not even read. */
+typedef enum schedule_kind { JOB_MOVE, JOB_MERGE, JOB_DROP } schedule_kind;
 
 /* From the options; never changes while a store is open. */
 typedef struct schedule_rules {
@@ -96,6 +98,14 @@ int schedule_next(const schedule_rules *r, const schedule_state *s, schedule_job
  * it, what is due anywhere (`whole`) and, in a calm, what can wait. Changes whole and calm in *s.
  * Returns what schedule_next does. */
 int schedule_find(const schedule_rules *r, schedule_state *s, bool calm, schedule_job *out);
+/* Tables, side by side in one level, that range deletes of one table above each cover, so that
+ * neither a new reader nor a snapshot sees anything of them. Of the tables above, those count that
+ * have been opened. FIRN_OK (out NULL: there are some), FIRN_NOT_FOUND, FIRN_NO_MEMORY. Goes before
+ * all other jobs. */
+int schedule_covered(const schedule_state *s, schedule_job *out);
+/* May a merge of range deletes (settled) leave a table out, since nothing of it stays? */
+bool schedule_is_covered(const table *t, const fragments *by, const uint64_t *snapshots,
+                         size_t count);
 /* Is anything due, claimed or not, whether it fits or not? */
 bool schedule_due(const schedule_rules *r, const schedule_state *s);
 

@@ -55,7 +55,9 @@ typedef struct level {
     table **tables;
     size_t count;
     uint64_t bytes;
-    uint64_t kept; /* ranges that its tables list */
+    uint64_t kept;       /* ranges that its tables list */
+    size_t ranged;       /* how many of its tables have range deletes ... */
+    uint64_t ranged_seq; /* ... and the greatest number in one of those */
     /* holds the tables for all versions that have this level; NULL: borrowed from elsewhere */
     level_array *shared;
 } level;
@@ -86,6 +88,7 @@ struct table {
     size_t kept_count;
     bool kept_known; /* false: written by a version of firn that did not say */
     const table_env *env;
+    bool wanted; /* its room: a flush has been asked for (store_want_space); under state_mu */
     atomic_bool obsolete; /* no version that can become current lists it: remove the file with the
                              last reference */
     MUTEX(opening);

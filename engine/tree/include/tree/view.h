@@ -20,6 +20,7 @@
 #include <memtable/memtable.h>
 #include <wal/wal.h>
 
+#include <tree/range_map.h>
 #include <tree/version.h>
 
 /* Of the store. */
@@ -27,15 +28,21 @@ MUTEX_KIND(state_mu);
 
 typedef struct mem mem;
 
+/* So many dead entries in one mem, which each walk over them passes one by one, are worth a flush,
+ * which leaves them out. */
+#define MEM_DOOMED_MOST 32768
+
 /* What a mem holds of one bucket. Lives as long as the mem. */
 typedef struct mem_part mem_part;
 struct mem_part {
     mem *mem;
     memtable *table;
-    mem_part *next; /* of the mem's */
+    mem_part *next;   /* of the mem's */
+    range_map ranges; /* its range deletes, which are entries, too */
     uint16_t bucket;
     /* The leader's, which changes them with each add: away from what readers read. */
     _Alignas(64) size_t room; /* adds that have been reserved */
+    size_t range_room;        /* of which range deletes */
     size_t charged;           /* bytes of it in the mem's index_bytes */
     mem_part *reserved;       /* the next one with room, or that has got some of late */
 };
@@ -66,7 +73,10 @@ struct mem {
      * follows */
     uint64_t log_end;
     uint64_t log_bytes, index_bytes; /* charged */
+    atomic_bool soon;                /* it is to be flushed before it is full */
     bool full;                 /* the same: it has reached its share, and that has been said */
+    uint64_t doomed;           /* entries that range deletes have covered; the same */
+    bool ranged;               /* the same: range deletes have been applied, and not published */
     _Atomic(mem_part *) parts; /* all; more come in front. Release */
     mem_part *reserved;        /* those that room was reserved in last */
     /* By bucket; NULL: nothing of it, or of those near to it, is here. Release */
@@ -96,6 +106,7 @@ int mem_add_part(mem *m, uint16_t bucket, firn_slice prefix);
 /* Of all parts. Any thread. */
 size_t mem_entries(const mem *m);
 size_t mem_index_bytes(const mem *m);
+bool mem_has_ranges(const mem *m);
 #define MEM_NUMBERS UINT32_MAX
 void mem_ref(mem *m);
 void mem_unref(mem *m); /* NULL is allowed */
@@ -103,15 +114,15 @@ void mem_unref(mem *m); /* NULL is allowed */
  * what was reserved and not used; then for each part how many entries come to it; then all of it
  * (FIRN_NO_MEMORY). */
 void mem_reserve_begin(mem *m);
-void mem_reserve_in(mem *m, mem_part *p, size_t entries);
+void mem_reserve_in(mem *m, mem_part *p, size_t entries, size_t ranges);
 int mem_reserve(mem *m);
-/* All three, for entries of bucket 0. */
+/* All three, for entries of bucket 0 of which none is a range delete. */
 static inline int mem_reserve_main(mem *m, size_t entries)
 {
     bool again = m->reserved == &m->main && !m->main.reserved; /* as the last time */
     if (!again) {
         mem_reserve_begin(m);
-        mem_reserve_in(m, &m->main, entries);
+        mem_reserve_in(m, &m->main, entries, 0);
     }
     m->main.room = entries;
     return memtable_reserve(m->main.table, entries);
@@ -119,6 +130,14 @@ static inline int mem_reserve_main(mem *m, size_t entries)
 /* Indexes the entries of a frame that lies in m's segment, for which room has been reserved. Those
  * of a bucket without a part are left out: it has been dropped. */
 void mem_apply(mem *m, const wal_applied *frame);
+void mem_publish_ranges(mem *m, uint64_t seq);
+/* What was applied may be read at `seq`, its last number, as soon as that is visible. In front of
+ * that, and once for what was reserved together. */
+static inline void mem_publish(mem *m, uint64_t seq)
+{
+    if (__builtin_expect(m->ranged, 0))
+        mem_publish_ranges(m, seq);
+}
 /* Charges what was applied: once for a group, since each charge is a locked addition. */
 void mem_charge(mem *m);
 /* What the mem takes of the budget: the log up to its newest entry, and its index. */
