@@ -1,4 +1,4 @@
-/* bounds: the part of the store that scan, count and dump look at. */
+/* bounds: the part of the store that scan, count and dump look at, and that del deletes. */
 #ifndef TOOLS_BOUNDS_H
 #define TOOLS_BOUNDS_H
 
@@ -16,12 +16,21 @@ typedef struct bounds {
 } bounds;
 
 /* Options of getopt_long that bounds_take understands; a verb adds its own behind them. */
-#define BOUNDS_LONGS                                                                               \
+#define BOUNDS_RANGE_LONGS                                                                         \
     {"from", required_argument, NULL, 'f'}, {"to", required_argument, NULL, 't'},                  \
-        {"prefix", required_argument, NULL, 'p'},                                                  \
+    {                                                                                              \
+        "prefix", required_argument, NULL, 'p'                                                     \
+    }
+#define BOUNDS_LONGS                                                                               \
+    BOUNDS_RANGE_LONGS,                                                                            \
     {                                                                                              \
         "limit", required_argument, NULL, 'l'                                                      \
     }
+
+#define BOUNDS_RANGE_HELP                                                                          \
+    "  --from KEY          begin with this key, or the next one\n"                                 \
+    "  --to KEY            end before this key\n"                                                  \
+    "  --prefix P          only keys that begin with P\n"
 
 void bounds_init(bounds *b);
 void bounds_release(bounds *b);

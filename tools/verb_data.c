@@ -1,4 +1,4 @@
-/* verb_data: get, put, del: single keys. */
+/* verb_data: get, put, del: single keys, and a range that is deleted. */
 #include <base/slice.h>
 #include <firn/firn.h>
 
@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bounds.h"
 #include "command.h"
 #include "decode.h"
 #include "escape.h"
@@ -210,56 +211,151 @@ const verb verb_put = {
 
 /* ---- del ---- */
 
-static int delete_keys(const verb *v, const opened *o, int count, char **keys)
+typedef struct deletion {
+    open_wish wish;
+    bounds range;
+    bool bounded; /* some bound was given */
+    bool all;     /* --all */
+} deletion;
+
+/* -1 to go on, or an exit code. */
+static int take_del_options(const verb *v, deletion *d, int argc, char **argv)
 {
-    firn_batch *batch = NULL;
+    static const struct option longs[] = {
+        BOUNDS_RANGE_LONGS, {"all", no_argument, NULL, 'a'}, OPEN_BUCKET, OPEN_SET, {0}};
+    int c, code;
+    while ((c = args_next(v, argc, argv, "", longs)) != -1) {
+        if (c == 'a') {
+            d->all = true;
+        } else if (c == 'f' || c == 't' || c == 'p') {
+            d->bounded = true;
+            if (!bounds_take(v, &d->range, c, optarg))
+                return EXIT_USAGE;
+        } else if ((code = open_take(v, &d->wish, c)) != -1) {
+            return code;
+        }
+    }
+    return -1;
+}
+
+/* Arguments: a store and keys, or a store alone and a range; all of a bucket only where that is
+ * said. */
+static int check_what(const verb *v, const deletion *d, int count)
+{
+    bool range = d->bounded || d->all;
+    if (count < 1 || (count == 1 && !range))
+        return fail_usage(v, "`firn del` needs a store and keys, a range of keys, or --all");
+    if (count > 1 && range)
+        return fail_usage(v, "`firn del` takes keys or a range, not both");
+    if (d->bounded && d->all)
+        return fail_usage(v, "--all is every key, and takes no --from, --to or --prefix");
+    return EXIT_DONE;
+}
+
+/* A variable of a script that is empty makes bounds that leave nothing out, or everything. */
+static int check_bounds(const verb *v, firn_slice from, firn_slice to)
+{
+    if (from.size == 0 && !to.data)
+        return fail_usage(v, "every key is within these bounds: --all deletes every key");
+    if (from.size > FIRN_MAX_KEY_BYTES || to.size > FIRN_MAX_KEY_BYTES)
+        return fail_usage(v, "a bound has %zu bytes; 65,535 are the most",
+                          from.size > to.size ? from.size : to.size);
+    if (to.data && slice_compare(from, to) >= 0)
+        return fail_usage(v, "no key is within these bounds: they end where they begin, or before");
+    return EXIT_DONE;
+}
+
+static int add_range(const verb *v, firn_batch *batch, deletion *d)
+{
     firn_error error = {0};
+    if (!bounds_settle(v, &d->range))
+        return EXIT_IO;
+    firn_slice from = bounds_from(&d->range), to = bounds_to(&d->range);
+    firn_op op = {.size = sizeof op,
+                  .kind = FIRN_OP_DELETE_RANGE,
+                  .range = {from.data ? &from : NULL, to.data ? &to : NULL, 0}};
+    int code = d->all ? EXIT_DONE : check_bounds(v, from, to);
+    if (code != EXIT_DONE)
+        return code;
+    int rc = firn_batch_add(batch, &op, 1, &error);
+    return rc == FIRN_OK ? EXIT_DONE
+                         : fail_text(EXIT_IO, NULL, "cannot take the range: %s", error.message);
+}
+
+static int add_keys(const verb *v, firn_batch *batch, int count, char **keys)
+{
     buf key = {0};
-    int code = EXIT_DONE;
-    int rc = firn_batch_new(&batch);
-    for (int i = 0; i < count && code == EXIT_DONE && rc == FIRN_OK; i++) {
+    int code = EXIT_DONE, rc = FIRN_OK;
+    for (int i = 0; i < count && code == EXIT_DONE; i++) {
         code = decode_key(v, keys[i], &key);
         if (code == EXIT_DONE)
             rc = firn_batch_delete(batch, key.data, key.size);
+        if (rc != FIRN_OK)
+            code = fail_text(EXIT_IO, NULL, "cannot take the keys: %s", firn_status_name(rc));
     }
-    if (code == EXIT_DONE && rc == FIRN_OK)
-        rc = firn_write(o->db, batch, NULL, NULL, &error);
-    if (rc != FIRN_OK)
-        code = fail(rc, &error, o->path);
-    firn_batch_free(batch);
     buf_release(&key);
+    return code;
+}
+
+static int write_batch(const char *path, const open_wish *wish, const firn_batch *batch)
+{
+    opened o;
+    firn_error error = {0};
+    int code = open_to_write(path, wish, &o);
+    if (code != EXIT_DONE)
+        return code;
+    int rc = firn_write(o.db, batch, NULL, NULL, &error);
+    return open_close(&o, rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path));
+}
+
+/* What is wrong with the arguments shows before the store is opened, and touches nothing. */
+static int carry_out(const verb *v, deletion *d, int count, char **arguments)
+{
+    firn_batch *batch = NULL;
+    int code = check_what(v, d, count);
+    if (code != EXIT_DONE)
+        return code;
+    if (firn_batch_new(&batch) != FIRN_OK)
+        return fail_text(EXIT_IO, NULL, "out of memory");
+    code = count > 1 ? add_keys(v, batch, count - 1, arguments + 1) : add_range(v, batch, d);
+    if (code == EXIT_DONE)
+        code = write_batch(arguments[0], &d->wish, batch);
+    firn_batch_free(batch);
     return code;
 }
 
 static int run_del(const verb *v, int argc, char **argv)
 {
-    static const struct option longs[] = {OPEN_BUCKET, OPEN_SET, {0}};
-    open_wish wish;
-    opened o;
-    int c, code;
-    open_wish_init(&wish, false);
-    while ((c = args_next(v, argc, argv, "", longs)) != -1)
-        if ((code = open_take(v, &wish, c)) != -1)
-            return code;
-    if (!args_count(v, argc, 2, argc))
-        return EXIT_USAGE;
-    code = open_to_write(argv[optind], &wish, &o);
-    if (code != EXIT_DONE)
-        return code;
-    return open_close(&o, delete_keys(v, &o, argc - optind - 1, argv + optind + 1));
+    deletion d = {0};
+    open_wish_init(&d.wish, false);
+    bounds_init(&d.range);
+    int code = take_del_options(v, &d, argc, argv);
+    if (code == -1)
+        code = carry_out(v, &d, argc - optind, argv + optind);
+    bounds_release(&d.range);
+    return code;
 }
 
 const verb verb_del = {
     .name = "del",
-    .usage = "DB KEY... [--bucket NAME]",
-    .summary = "delete keys",
-    .help = "Deletes all KEYs together: after a crash all of them are gone, or none. Deleting what "
-            "is not\n"
-            "there is no failure.\n"
-            "\n"
-            "options:\n" OPEN_BUCKET_HELP OPEN_SET_HELP "\n"
-            "examples:\n"
-            "  firn del fruits grape pear\n"
-            "  firn del fruits potato --bucket vegetables\n",
+    .usage = "DB KEY...|RANGE [--bucket NAME]",
+    .summary = "delete keys, or a range of them",
+    .help =
+        "Deletes all KEYs together, or every key of RANGE, which --from, --to and --prefix make "
+        "as for\n"
+        "`firn scan`: after a crash all of them are gone, or none. Deleting what is not there "
+        "is no failure.\n"
+        "A range is deleted at once, however many keys are in it; compaction gives their room "
+        "back later.\n"
+        "Other buckets stay as they are.\n"
+        "\n"
+        "options:\n" BOUNDS_RANGE_HELP
+        "  --all               every key, and no bounds\n" OPEN_BUCKET_HELP OPEN_SET_HELP "\n"
+        "examples:\n"
+        "  firn del fruits grape pear\n"
+        "  firn del fruits potato --bucket vegetables\n"
+        "  firn del photos --prefix 2025/\n"
+        "  firn del photos --from 2024/ --to 2026/\n"
+        "  firn del fruits --all --bucket vegetables\n",
     .run = run_del,
 };

@@ -166,11 +166,7 @@ static int take_arguments(const verb *v, scan *s, int argc, char **argv, const s
     return -1;
 }
 
-#define BOUNDS_HELP                                                                                \
-    "  --from KEY          begin with this key, or the next one\n"                                 \
-    "  --to KEY            end before this key\n"                                                  \
-    "  --prefix P          only keys that begin with P\n"                                          \
-    "  --limit N           at most N\n"
+#define BOUNDS_HELP BOUNDS_RANGE_HELP "  --limit N           at most N\n"
 
 /* ---- scan ---- */
 

@@ -56,7 +56,10 @@ static const char *kind_name(firn_wal_record_kind kind)
 
 static const char *op_name(firn_kind op)
 {
-    return op == FIRN_PUT ? "put" : op == FIRN_DELETE ? "del" : "?";
+    return op == FIRN_PUT            ? "put"
+           : op == FIRN_DELETE       ? "del"
+           : op == FIRN_DELETE_RANGE ? "del-range"
+                                     : "?";
 }
 
 /* ---- As a picture ---- */
@@ -87,6 +90,39 @@ static void draw_segment(drawing *d, const char *file)
     snprintf(d->file, sizeof d->file, "%s", file);
 }
 
+/* A range without an end is logged with one behind the greatest key. */
+static bool range_has_end(firn_slice end)
+{
+    size_t i = 0;
+    while (i < end.size && end.data[i] == 0xff)
+        i++;
+    return i < FIRN_MAX_KEY_BYTES || end.size == FIRN_MAX_KEY_BYTES;
+}
+
+/* As `firn del` takes it: the value is where the range ends. */
+static void draw_range(drawing *d, const firn_wal_entry *e, size_t limit)
+{
+    bool has_first = e->key.size > 0, has_end = range_has_end(e->value);
+    if (has_first) {
+        output_text(&d->out, "from ");
+        output_shortened(&d->out, e->key, limit);
+    }
+    if (has_end) {
+        output_text(&d->out, has_first ? " to " : "to ");
+        output_shortened(&d->out, e->value, limit);
+    }
+    if (!has_first && !has_end)
+        output_text(&d->out, "all keys");
+}
+
+static void draw_value(drawing *d, const firn_wal_entry *e, size_t limit)
+{
+    output_text(&d->out, " = ");
+    output_shortened(&d->out, e->value, limit);
+    if (!d->all && e->value.size > limit)
+        output_format(&d->out, " (%s)", text_size(e->value.size).s);
+}
+
 static void draw_entry(drawing *d, const firn_wal_record *r)
 {
     if (d->in_frame == 0 || d->frame_offset != r->offset) {
@@ -105,13 +141,12 @@ static void draw_entry(drawing *d, const firn_wal_record *r)
     output_format(&d->out, "%22s  | %" PRIu64 " %s ", "", r->entry.seq, op_name(r->entry.op));
     if (r->entry.bucket)
         output_format(&d->out, "in bucket %u ", r->entry.bucket);
-    output_shortened(&d->out, r->entry.key, limit);
-    if (r->entry.op == FIRN_PUT) {
-        output_text(&d->out, " = ");
-        output_shortened(&d->out, r->entry.value, limit);
-        if (!d->all && r->entry.value.size > limit)
-            output_format(&d->out, " (%s)", text_size(r->entry.value.size).s);
-    }
+    if (r->entry.op == FIRN_DELETE_RANGE)
+        draw_range(d, &r->entry, limit);
+    else
+        output_shortened(&d->out, r->entry.key, limit);
+    if (r->entry.op == FIRN_PUT)
+        draw_value(d, &r->entry, limit);
     output_text(&d->out, "\n");
 }
 
@@ -229,6 +264,19 @@ static void print_json_findings(drawing *d)
     }
 }
 
+/* Of a range delete, its bounds; "to" null: it has no end. */
+static void print_json_keys(drawing *d, const firn_wal_entry *e)
+{
+    bool range = e->op == FIRN_DELETE_RANGE;
+    output_text(&d->out, range ? ", \"from\": " : ", \"key\": ");
+    output_json(&d->out, e->key);
+    output_text(&d->out, range ? ", \"to\": " : ", \"value\": ");
+    if (range && !range_has_end(e->value))
+        output_text(&d->out, "null");
+    else
+        output_json(&d->out, e->value);
+}
+
 static void print_json(drawing *d, const firn_wal_record *r)
 {
     output_format(&d->out,
@@ -239,10 +287,7 @@ static void print_json(drawing *d, const firn_wal_record *r)
         output_format(&d->out, ", \"op\": \"%s\"", op_name(r->entry.op));
         if (r->entry.bucket)
             output_format(&d->out, ", \"bucket\": %u", r->entry.bucket);
-        output_text(&d->out, ", \"key\": ");
-        output_json(&d->out, r->entry.key);
-        output_text(&d->out, ", \"value\": ");
-        output_json(&d->out, r->entry.value);
+        print_json_keys(d, &r->entry);
     } else {
         output_format(&d->out, ", \"count\": %" PRIu64, r->count);
     }
@@ -394,6 +439,9 @@ const verb verb_wal = {
             "operations,\n"
             "and the durable line, which says how far the log had been synced when the frame was "
             "written.\n"
+            "A delete of a range has the ends that `firn del` takes as --from and --to; \"to\" is "
+            "null in JSON\n"
+            "when there is no end.\n"
             "Ends with a report of what is torn (normal after a crash) or damaged (exit code 4).\n"
             "\n"
             "options:\n"

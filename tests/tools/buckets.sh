@@ -81,6 +81,30 @@ is "count --about in a bucket" "$("$FIRN" count "$DB" --bucket 'jobs\x1b' --abou
 run 0 "del in a bucket" "$FIRN" del "$DB" second --bucket users
 is "deletes there" "$("$FIRN" count "$DB" --bucket users)" 1
 
+# ---- Ranges of a bucket, on a copy ----
+cp -r "$DB" "$T/ranges"
+"$FIRN" put "$T/ranges" second 2 --bucket users || exit 1
+run 0 "del of a range in a bucket" "$FIRN" del "$T/ranges" --from p --to t --bucket users
+is "deletes there" "$("$FIRN" scan "$T/ranges" --bucket users --keys)" user
+run 0 "del --all in a bucket" "$FIRN" del "$T/ranges" --all --bucket users
+is "empties it" "$("$FIRN" count "$T/ranges" --bucket users)" 0
+is "and keeps it" "$("$FIRN" buckets "$T/ranges" | tr '\n' ' ')" 'users jobs\x1b '
+is "what the default one has stays" "$("$FIRN" get "$T/ranges" plain)" logged
+is "and what another one has" "$("$FIRN" get "$T/ranges" job --bucket 'jobs\x1b')" logged
+"$FIRN" put "$T/ranges" user again --bucket users || exit 1
+run 0 "del --all in the default bucket" "$FIRN" del "$T/ranges" --all
+is "empties that" "$("$FIRN" count "$T/ranges")" 0
+is "and no other" "$("$FIRN" get "$T/ranges" user --bucket users)" again
+run 0 "and leaves a clean store" "$FIRN" check "$T/ranges"
+# Without tables, all stays in the log until it is looked at.
+"$FIRN" put "$T/log" k v --bucket users && "$FIRN" del "$T/log" --from p --to t --bucket users &&
+    "$FIRN" del "$T/log" --all --bucket users || exit 1
+run 0 "wal draws range deletes in a bucket" "$FIRN" wal "$T/log"
+has out "| 2 del-range in bucket 1 from p to t"
+has out "| 3 del-range in bucket 1 all keys"
+run 0 "wal --json prints them" "$FIRN" wal "$T/log" --json
+has out '"op": "del-range", "bucket": 1, "from": "p", "to": "t"}'
+
 # ---- What load takes, dump gives back, bucket by bucket ----
 awk 'BEGIN { for (i = 0; i < 3000; i++) printf "key%05d\tvalue %d\n", i, i }' >"$T/in.tsv"
 run 0 "load into a bucket of a new store" "$FIRN" load "$T/new" "$T/in.tsv" --bucket 'two words\n' --ack
@@ -112,7 +136,7 @@ done
 picture "$DB" >"$T/after"
 same "the store is left alone" "$T/before" "$T/after"
 is "and so is the older dump" "$(cat "$T/older.tsv")" older
-for verb in "put $DB a b --no-create" "load $DB $T/in.tsv --no-create" "del $DB a" "compact $DB"; do
+for verb in "put $DB a b --no-create" "load $DB $T/in.tsv --no-create" "del $DB a" "del $DB --all" "compact $DB"; do
     # shellcheck disable=SC2086
     run 1 "firn $verb in a bucket that is not there" "$FIRN" $verb --bucket none
     has err "firn: there is no bucket of that name: none"
@@ -126,7 +150,7 @@ run 0 "put --no-create in one that is there" "$FIRN" put "$DB" user logged --buc
 # ---- Wrong names ----
 long=$(printf '%063d' 0)
 for wrong in "" "${long}0" 'a\x00b' 'a\q' '\x4'; do
-    for verb in "put $T/fresh a b" "load $T/fresh $T/in.tsv" "get $DB a" "del $DB a" "scan $DB" "count $DB" "dump $DB" \
+    for verb in "put $T/fresh a b" "load $T/fresh $T/in.tsv" "get $DB a" "del $DB a" "del $DB --all" "scan $DB" "count $DB" "dump $DB" \
         "compact $DB"; do
         # shellcheck disable=SC2086
         run 2 "firn ${verb%% *} with the name \"$wrong\" is a wrong use" "$FIRN" $verb --bucket "$wrong"

@@ -31,12 +31,44 @@ run 2 "a wrong escape in a value" "$FIRN" put "$DB" a 'C:\users'
 run 2 "a wrong escape in a bound" "$FIRN" scan "$DB" --from '\x4'
 run 2 "a key over the limit" "$FIRN" put "$DB" "$(printf '%065536d' 0)" v
 has err "65,535"
+picture "$DB" >"$T/before"
+run 2 "a wrong escape behind a key that is right" "$FIRN" del "$DB" key00000 'a\q'
+run 2 "a key over the limit behind one that is right" "$FIRN" del "$DB" key00000 "$(printf '%065536d' 0)"
+refused() {
+    name="del $2"
+    # shellcheck disable=SC2086 # the words of the range
+    run 2 "$name" "$FIRN" del "$DB" $2
+    has err "firn: $1"
+    has err "usage: firn del DB KEY...|RANGE"
+}
+refused "\`firn del\` needs a store and keys, a range of keys, or --all" ""
+refused "\`firn del\` takes keys or a range, not both" "key00000 --from a"
+refused "\`firn del\` takes keys or a range, not both" "key00000 --prefix="
+refused "\`firn del\` takes keys or a range, not both" "--all key00000"
+refused "--all is every key, and takes no --from, --to or --prefix" "--all --to b"
+# As with variables of a script that are empty.
+for range in --from= --prefix= "--from= --prefix="; do
+    refused "every key is within these bounds: --all deletes every key" "$range"
+done
+for range in --to= "--from= --to=" "--from b --to b" "--from b --to a" "--prefix b --to a" "--prefix b --from c"; do
+    refused "no key is within these bounds: they end where they begin, or before" "$range"
+done
+refused "a bound has 65536 bytes; 65,535 are the most" "--from $(printf '%065536d' 0)"
+refused "a bound has 65536 bytes; 65,535 are the most" "--to $(printf '%065536d' 0)"
+refused "a bound has 65536 bytes; 65,535 are the most" "--prefix $(printf '%065536d' 0)"
+refused "the value of --from has no escape" '--from a\q'
+refused "--limit is no option of \`firn del\`" "--from a --limit 1"
+run 2 "del without a store" "$FIRN" del
+run 2 "del of a range without a store" "$FIRN" del --from a
+has err "needs a store"
+picture "$DB" >"$T/after"
+same "touch nothing" "$T/before" "$T/after"
 run 0 "a key at the limit" "$FIRN" put "$T/long" "$(printf '%065535d' 0)" v
 
 # 3: input and output
 for verb in "get $T/none a" "get $T/none a --bucket b" "scan $T/none" "count $T/none" "dump $T/none" "buckets $T/none" \
     "drop $T/none b --yes" "stat $T/none" "wal $T/none" \
-    "check $T/none" "repair $T/none" "del $T/none a" "put $T/none a b --no-create" \
+    "check $T/none" "repair $T/none" "del $T/none a" "del $T/none --all" "put $T/none a b --no-create" \
     "put $T/none a b --no-create --bucket b" "load $T/none $T/in.tsv --no-create"; do
     # shellcheck disable=SC2086 # the words of the command
     run 3 "firn ${verb%% *} on a missing folder" "$FIRN" $verb

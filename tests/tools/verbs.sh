@@ -68,6 +68,71 @@ printf '\377\377\t1\n\377\t2\n\376\t3\n' | "$FIRN" load "$D2"
 is "a prefix of nothing but 0xff has no end" "$("$FIRN" scan "$D2" --prefix '\xff')" \
     "$(printf '\\xff\t2\n\\xff\\xff\t1')"
 
+# ---- del of ranges: by the ends of scan, each on a copy ----
+# What is left behind `firn del` with these options.
+left() {
+    rm -rf "$T/less"
+    cp -r "$D2" "$T/less"
+    if "$FIRN" del "$T/less" "$@" >"$T/out" 2>&1 && [ ! -s "$T/out" ]; then
+        "$FIRN" scan "$T/less" --keys | tr '\n' ' '
+    else
+        echo "not deleted: $(cat "$T/out")"
+    fi
+}
+all=$(keys)
+is "del --from and --to: the first key goes, the end stays" "$(keys --to b)$(keys --from d)" "$(left --from b --to d)"
+is "del --from goes to the end" "$(keys --to b/x)" "$(left --from b/x)"
+is "del --to begins with the first key" "$(keys --from b/x)" "$(left --to b/x)"
+is "del --prefix takes what begins with it" "$(keys --to c)$(keys --from d)" "$(left --prefix c)"
+is "del --prefix and --from agree on the later start" "$(keys --to c/)$(keys --from d)" "$(left --prefix c --from c/)"
+is "del --prefix and --to agree on the earlier end" "$(keys --to c)$(keys --from c/)" "$(left --prefix c --to c/)"
+is "del of a prefix without an end" "$(keys --to '\xff')" "$(left --prefix '\xff')"
+is "del of a range without keys is no failure" "$all" "$(left --from d/y --to e)"
+is "del of a range without an end behind the last key is none either" "$all" "$(left --from '\xff\xff\xff')"
+is "del takes escapes in its ends" "$(keys --to '\x61/x')$(keys --from b)" "$(left --from 'a\x2f' --to '\x62')"
+is "del --to a key as long as keys may be" "$(keys --from z)" "$(left --to "$(printf '%065535d' 0 | tr 0 z)")"
+is "del --all leaves nothing" "" "$(left --all)"
+run 0 "what is stored behind a range delete" "$FIRN" put "$T/less" b again
+run 0 "stays" "$FIRN" get "$T/less" b
+is "with its value" "$(cat "$T/out")" again
+run 1 "and brings nothing back" "$FIRN" get "$T/less" b/x
+is "what is left behind a range delete" "$(keys --to b)$(keys --from c)" "$(left --prefix b)"
+"$FIRN" scan "$T/less" >"$T/want"
+run 0 "is in a dump" "$FIRN" dump "$T/less"
+same "and nothing else is" "$T/out" "$T/want"
+run 0 "a range delete goes to a table" "$FIRN" flush "$T/less"
+run 0 "and counts as one deletion" "$FIRN" stat "$T/less" --json
+has out '"level_deletes": [1, 0'
+"$FIRN" dump "$T/less" >"$T/out"
+same "the dump stays the same" "$T/out" "$T/want"
+run 0 "and the store is clean" "$FIRN" check "$T/less"
+
+# What the log says of them.
+D3=$T/ranges
+long=$(printf '%0100d' 0)
+"$FIRN" put "$D3" a 1 || exit 1
+for range in "--from b --to d" "--from \\x09" "--to b" "--prefix \\xff" "--all" "--prefix $long"; do
+    # shellcheck disable=SC2086 # the words of the range
+    run 0 "del $range" "$FIRN" del "$D3" $range
+done
+run 0 "wal shows the ends of a range delete" "$FIRN" wal "$D3"
+has out "| 2 del-range from b to d"
+is "a range without an end" "$(grep -c '| 3 del-range from \\t$' "$T/out")" 1
+is "one without a start" "$(grep -c '| 4 del-range to b$' "$T/out")" 1
+is "a prefix without an end" "$(grep -c '| 5 del-range from \\xff$' "$T/out")" 1
+is "all keys" "$(grep -c '| 6 del-range all keys$' "$T/out")" 1
+is "long ends are cut" "$(grep -c '| 7 del-range from 0\{32\}\.\.\. to 0\{32\}\.\.\.$' "$T/out")" 1
+run 0 "wal --values shows all of them" "$FIRN" wal "$D3" --values
+has out "| 7 del-range from $long to ${long%0}1"
+is "but never an end that stands for none" "$(grep -c '| 6 del-range all keys$' "$T/out")" 1
+run 0 "wal --json has the ends, too" "$FIRN" wal "$D3" --json
+has out '"seq": 2, "durable_seq": 1, "op": "del-range", "from": "b", "to": "d"}'
+has out '"op": "del-range", "from": "\u0009", "to": null}'
+has out '"op": "del-range", "from": "", "to": "b"}'
+has out '"op": "del-range", "from": "", "to": null}'
+run 0 "del up to the longest key of all" "$FIRN" del "$D3" --to "$(printf '%065535d' 0 | tr 0 '\377')"
+is "has an end in the log" "$("$FIRN" wal "$D3" | grep -c '| 8 del-range to \(\\xff\)\{32\}\.\.\.$')" 1
+
 run 0 "dump -o writes a file" "$FIRN" dump "$D2" -o "$T/dump.tsv"
 "$FIRN" dump "$D2" >"$T/dump2.tsv"
 same "and it is what dump prints" "$T/dump.tsv" "$T/dump2.tsv"
