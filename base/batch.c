@@ -7,6 +7,7 @@
 
 #include <base/alloc.h>
 #include <base/entry.h>
+#include <base/slice.h>
 
 #include <string.h>
 
@@ -125,7 +126,8 @@ int batch_move(const firn_batch *batch, unsigned bucket, firn_batch **out)
     }
     (*out)->count = batch->count;
     (*out)->ranges = batch->ranges;
-    const uint8_t *stay = batch->in_zero.data, *end = stay + batch->in_zero.size;
+    const uint8_t *stay = slice_somewhere(buf_slice(&batch->in_zero)).data;
+    const uint8_t *end = stay + batch->in_zero.size;
     for (size_t at = 0; at < batch->payload.size;) {
         uint8_t *p = (*out)->payload.data + at;
         uint32_t next = UINT32_MAX;
