@@ -151,6 +151,38 @@ static void ARangeEndsBehindItsFirstKey(void **state)
     }
 }
 
+/* Mostly the key and a 0; there is nothing longer than the longest one. */
+static void TheKeyBehindAKeyIsTheNextOne(void **state)
+{
+    (void)state;
+    enum { MOST = FIRN_MAX_KEY_BYTES };
+    static uint8_t bytes[MOST], expected[MOST + 1];
+    const struct {
+        size_t size, ff; /* of the key, and at its end */
+        size_t behind;   /* bytes of it that stay, with a last one that is one more */
+    } cases[] = {
+        {0, 0, 0},           {1, 1, 0}, {2, 1, 0},           {2, 2, 0},
+        {MOST - 1, 1, 0},    {3, 0, 0}, {MOST, 0, MOST},     {MOST, 1, MOST - 1},
+        {MOST, 2, MOST - 2}, {9, 9, 0}, {MOST, MOST - 1, 1}, {MOST, MOST, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        buf key = {0};
+        size_t size = cases[i].size, stays = cases[i].behind ? cases[i].behind : size + 1;
+        memset(bytes, 'm', sizeof bytes);
+        memset(bytes + size - cases[i].ff, 0xff, cases[i].ff);
+        memcpy(expected, bytes, size);
+        if (cases[i].behind)
+            expected[stays - 1]++;
+        else
+            expected[size] = 0;
+        assert_int_equal(buf_append(&key, bytes, size), FIRN_OK);
+        assert_int_equal(entry_key_behind(&key), FIRN_OK);
+        assert_true(slice_equal(buf_slice(&key), slice_of(expected, stays)));
+        assert_true(entry_range_fits(slice_of(bytes, size), buf_slice(&key)));
+        buf_release(&key);
+    }
+}
+
 static void ADeleteWithAValueIsDamaged(void **state)
 {
     (void)state;
@@ -290,6 +322,7 @@ int main(void)
         cmocka_unit_test(KindsOfLaterVersionsAreUnsupportedAndZeroIsDamage),
         cmocka_unit_test(EveryBucketIsCarried),
         cmocka_unit_test(ARangeEndsBehindItsFirstKey),
+        cmocka_unit_test(TheKeyBehindAKeyIsTheNextOne),
         cmocka_unit_test(ADeleteWithAValueIsDamaged),
         cmocka_unit_test(ValuesAreReadUpToTheirLimitAndNotBeyond),
         cmocka_unit_test(LimitsHoldOneBelowAtAndOneAbove),

@@ -260,6 +260,21 @@ static void a_guard_sees_what_is_newer_wherever_it_is(void **state)
         }
 }
 
+static void a_guard_sees_a_range_delete_over_what_is_in_memory(void **state)
+{
+    (void)state;
+    bed b;
+    begin(&b);
+    put(b.db, "k", "old");
+    put(b.db, "l", "old");
+    uint64_t seq = firn_last_seq(b.db), flushed = atomic_load(&b.db->store->flushed_seq);
+    delete_range(b.db, "j", "l"); /* an entry of its own first key */
+    assert_int_equal(guard_says(&b, flushed, "k", seq), FIRN_CONFLICT);
+    assert_int_equal(guard_says(&b, flushed, "l", seq), FIRN_OK);
+    assert_int_equal(guard_says(&b, flushed, "k", seq + 1), FIRN_OK);
+    bed_release(&b);
+}
+
 /* A writer leads the log while another one's conditions, which hold, wait behind it. */
 typedef struct meeting {
     bed *b;
@@ -402,6 +417,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_refused_and_named),
         cmocka_unit_test(a_lack_of_memory_changes_nothing),
         cmocka_unit_test(a_guard_sees_what_is_newer_wherever_it_is),
+        cmocka_unit_test(a_guard_sees_a_range_delete_over_what_is_in_memory),
         cmocka_unit_test(what_comes_between_is_seen),
         cmocka_unit_test(no_update_is_lost),
     };

@@ -103,12 +103,43 @@ static void a_batch_whose_index_is_beyond_the_memory_is_refused(void **state)
     bed_release(&b);
 }
 
+/* In the index, a range delete takes as much as four puts. */
+static void a_range_delete_counts_as_four_operations(void **state)
+{
+    (void)state;
+    const firn_slice first = slice_of_str("b"), end = slice_of_str("d");
+    const firn_op op = {
+        .size = sizeof op, .kind = FIRN_OP_DELETE_RANGE, .range = {.first = &first, .end = &end}};
+    bed b;
+    firn_error err = {0};
+    bed_on_simfs(&b, 3);
+    b.options.memory = MIB;
+    b.options.segment_bytes = 0;
+    bed_must_open(&b);
+    firn_batch *batch = batch_of(300000 - 4, any_order);
+    MUST(firn_batch_add(batch, &op, 1, error));
+    MUST(firn_write(b.db, batch, NULL, NULL, error));
+    uint64_t seq = firn_last_seq(b.db);
+    MUST(firn_batch_put(batch, "k", 1, NULL, 0));
+    assert_int_equal(firn_write(b.db, batch, NULL, NULL, &err), FIRN_TOO_LARGE);
+    assert_non_null(strstr(err.message, "299998 operations"));
+    assert_int_equal(firn_last_seq(b.db), seq);
+    firn_batch_free(batch);
+    batch = batch_of(0, any_order);
+    for (uint32_t i = 0; i <= 75000; i++)
+        MUST(firn_batch_add(batch, &op, 1, error));
+    assert_int_equal(firn_write(b.db, batch, NULL, NULL, &err), FIRN_TOO_LARGE);
+    firn_batch_free(batch);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_operation_takes_at_most_48_bytes_of_index),
         cmocka_unit_test(a_store_of_the_least_memory_takes_a_batch_of_300000_operations),
         cmocka_unit_test(a_batch_whose_index_is_beyond_the_memory_is_refused),
+        cmocka_unit_test(a_range_delete_counts_as_four_operations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,7 @@ typedef struct said {
     const char *key_min, *key_max;
     const uint64_t *kept; /* what stands behind the keys; NULL: nothing */
     size_t kept_count;
+    uint64_t ranges; /* 0: not said */
 } said;
 
 static said table_said(uint64_t lvl, uint64_t no)
@@ -76,7 +77,7 @@ static said table_said(uint64_t lvl, uint64_t no)
     char(*k)[24] = keys[next++ % 64];
     snprintf(k[0], sizeof k[0], "%012llu", (unsigned long long)no);
     snprintf(k[1], sizeof k[1], "%012llu~", (unsigned long long)no);
-    return (said){0, lvl, no, 5000, 10, 1, 4000, 4500, 2, no, no, k[0], k[1], NULL, 0};
+    return (said){0, lvl, no, 5000, 10, 1, 4000, 4500, 2, no, no, k[0], k[1], NULL, 0, 0};
 }
 
 static void add_table(buf *b, said t)
@@ -92,9 +93,13 @@ static void add_table(buf *b, said t)
     buf kept = {0};
     for (size_t i = 0; i < t.kept_count; i++)
         add_number(&kept, t.kept[i]);
-    if (t.kept) {
+    if (t.kept || t.ranges) {
         add_number(&body, kept.size);
         assert_int_equal(buf_append(&body, kept.data, kept.size), FIRN_OK);
+    }
+    if (t.ranges) {
+        add_number(&body, 1); /* byte */
+        add_number(&body, t.ranges);
     }
     add_item(b, TAG_ADD_TABLE, &body);
     buf_release(&kept);
@@ -339,6 +344,7 @@ FORGE(kept_snapshots_many, KEPT(2, 5, 0, 1, 7, 3, 9, 0, 1, 5, 9))
 FORGE(kept_seen_by_few, KEPT(2, 5, 0, 1, 7, 3, 9, 0, 1, 4, 8))
 FORGE(kept_for_nothing, KEPT(2, 5, 0, 1, 7, 3, 0, 0, 1, 4, 8))
 FORGE(kept_snapshots_cut, KEPT(2, 5, 0, 1, 7, 3, 9, 1, 1, 4))
+FORGE(ranges_many, t.ranges = 2; add_table(b, t))
 FORGE(bucket, t.bucket = 1; add_table(b, t))
 FORGE(bucket_twice, (void)t; add_bucket(b, 3, "x", ""); add_bucket(b, 3, "y", ""))
 FORGE(bucket_after_drop, (void)t; add_bucket(b, 3, "x", ""); add_single(b, TAG_DROP_BUCKET, 3);
@@ -412,6 +418,7 @@ static const forgery forgeries[] = {
     {"sizes", FIRN_DAMAGED, huge_file},
     {"sizes", FIRN_DAMAGED, more_data_than_file},
     {"sizes", FIRN_DAMAGED, huge_raw},
+    {"more range deletes than", FIRN_DAMAGED, ranges_many},
     {"for too many snapshots", FIRN_DAMAGED, kept_ranges_many},
     {"middle of an item", FIRN_DAMAGED, kept_ranges_cut},
     {"versions that it cannot have", FIRN_DAMAGED, kept_beyond_numbers},
@@ -659,10 +666,14 @@ static void what_makes_sense_is_taken(void **state)
     add_number(&payload, sizeof zeros);
     assert_int_equal(buf_append(&payload, zeros, sizeof zeros), FIRN_OK);
     add_drop(&payload, 1, 2);
-    add_table(&payload, table_said(2, 2));
+    said t = table_said(2, 2);
+    t.ranges = 1; /* what it keeps is not known */
+    add_table(&payload, t);
     add_record(&w.file, 1, SALT, 0, &payload);
     assert_int_equal(load(&w), FIRN_OK);
     assert_true(w.state.version->levels[1].count == 0 && w.state.version->levels[2].count == 1);
+    assert_int_equal(w.state.version->levels[2].tables[0]->properties.ranges, 1);
+    assert_false(w.state.version->levels[2].tables[0]->kept_known);
     assert_int_equal(w.state.records, 2);
     END(&w, &payload);
 }

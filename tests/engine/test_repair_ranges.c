@@ -408,6 +408,47 @@ static void ranges_over_deeper_tables_are_merged_without_a_manifest(void **state
     bed_release(&b);
 }
 
+/* The newest table does not say any more how new it is, and what it holds is in the log, too: it is
+ * left to that. */
+static void what_the_log_brings_again_is_not_merged(void **state)
+{
+    (void)state;
+    static listed tables[TABLES_MOST];
+    bed b;
+    size_t size = 0;
+    bed_on_simfs(&b, 1);
+    b.options.segment_bytes = 1 << 20;
+    b.options.memory = 64 << 20;
+    bed_must_open(&b);
+    put_numbers(b.db, 0, ALL);
+    MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+    firn_batch *batch = new_batch();
+    add_delete(batch, FIRST, END);
+    MUST(firn_write(b.db, batch, NULL, NULL, error));
+    firn_batch_free(batch);
+    bed c = copy_of(&b); /* in which the log is as it was before the flush */
+    bed_flush(&b);
+    assert_true(list_tables(&b, tables) > 1);
+    assert_int_equal(tables[0].level, 0);
+    assert_int_equal(tables[0].ranges, 1);
+    const uint8_t *made = simfs_peek(b.sim, tables[0].path, &size);
+    simfs_write_file(c.sim, tables[0].path, made, size);
+    simfs_flip_bit(c.sim, tables[0].path, 8 * (size - 3));
+    bed_release(&b);
+    remove_manifests(&c);
+    MUST(engine_repair(c.folder, &c.options, &c.config, NULL, NULL, NULL, error));
+    c.options.read_only = true; /* nothing is flushed or compacted */
+    bed_must_open(&c);
+    firn_stats s = bed_stats(&c);
+    uint64_t entries = 0;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        entries += s.level_entries[n];
+    assert_int_equal(entries, ALL);
+    told t = {0};
+    assert_int_equal(compare(&c, &t, outside_of_the_hole), 0);
+    bed_release(&c);
+}
+
 /* A repair that ends for want of memory is done by the next one. */
 static void a_repair_without_memory_can_be_done_again(void **state)
 {
@@ -450,6 +491,7 @@ int main(void)
         cmocka_unit_test(a_range_that_was_cut_is_cut_again),
         cmocka_unit_test(tables_without_a_manifest_are_merged_with_their_ranges),
         cmocka_unit_test(ranges_over_deeper_tables_are_merged_without_a_manifest),
+        cmocka_unit_test(what_the_log_brings_again_is_not_merged),
         cmocka_unit_test(a_repair_without_memory_can_be_done_again),
     };
     return cmocka_run_group_tests_name("engine.repair_ranges", tests, NULL, NULL);

@@ -160,6 +160,10 @@ static void WrongArgumentsAreRefusedAndUseNoNumber(void **state)
     EXPECT(FIRN_INVALID, firn_wal_append(b.log, (firn_kind)0, "k", 1, NULL, 0, NULL, NULL, err));
     EXPECT(FIRN_INVALID, firn_wal_append(b.log, (firn_kind)257, "k", 1, NULL, 0, NULL, NULL, err));
     EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, NULL, 1, NULL, 0, NULL, NULL, err));
+    static const char *const ends[] = {"a", "b", ""};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_DELETE_RANGE, "b", 1, ends[i],
+                                             strlen(ends[i]), NULL, NULL, err));
     firn_wal_write write = {.size = 0, .durability = FIRN_DURABILITY_NONE};
     EXPECT(FIRN_INVALID, firn_wal_append(b.log, FIRN_PUT, "k", 1, NULL, 0, &write, NULL, err));
     write = (firn_wal_write){.size = sizeof write, .durability = (firn_durability)9};
