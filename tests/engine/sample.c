@@ -56,12 +56,12 @@ static int find_log_end(void *ctx, const char *path, uint64_t size)
 }
 
 /* Two levels of tables, and a log of several segments with batches that are in no table. */
-void sample_init(sample *s, bool closed)
+void sample_init(sample *s, bool closed, uint64_t seed)
 {
     *s = (sample){0};
     bed_on_simfs(&s->bed, 5);
     MUST(firn_options_set(&s->bed.options, "compression", closed ? "lz4" : "none", error));
-    history_init(&s->history, 5, NULL);
+    history_init(&s->history, seed, NULL);
     s->history.value_most = 250;
     bed_must_open(&s->bed);
     write_batches(s, 12);
@@ -89,23 +89,28 @@ void sample_release(sample *s)
     bed_release(&s->bed);
 }
 
-static int setup(void **state, bool closed)
+static int setup(void **state, bool closed, uint64_t seed)
 {
     sample *s = malloc(sizeof *s);
     assert_non_null(s);
-    sample_init(s, closed);
+    sample_init(s, closed, seed);
     *state = s;
     return 0;
 }
 
 int sample_setup_closed(void **state)
 {
-    return setup(state, true);
+    return setup(state, true, 5);
 }
 
 int sample_setup_unclean(void **state)
 {
-    return setup(state, false);
+    return setup(state, false, 5);
+}
+
+int sample_setup_other(void **state)
+{
+    return setup(state, true, 6);
 }
 
 int sample_teardown(void **state)

@@ -24,12 +24,13 @@ typedef struct sample {
     uint64_t last_header; /* ... and the header of its frame */
 } sample;
 
-/* `closed`: in order, and with packed tables. */
-void sample_init(sample *s, bool closed);
+/* `closed`: in order, and with packed tables. `seed`: of the history. */
+void sample_init(sample *s, bool closed, uint64_t seed);
 void sample_release(sample *s);
 /* For cmocka; *state is the sample. */
 int sample_setup_closed(void **state);
 int sample_setup_unclean(void **state);
+int sample_setup_other(void **state); /* closed, and with another history */
 int sample_teardown(void **state);
 /* For simfs_each: adds the file to those of the sample. */
 int sample_note_file(void *ctx, const char *path, uint64_t size);

@@ -698,6 +698,7 @@ static void a_failed_allocation_is_told_and_costs_nothing(void **state)
 }
 
 #define CLOSED(name)  cmocka_unit_test_setup_teardown(name, sample_setup_closed, sample_teardown)
+#define OTHER(name)   cmocka_unit_test_setup_teardown(name, sample_setup_other, sample_teardown)
 #define UNCLEAN(name) cmocka_unit_test_setup_teardown(name, sample_setup_unclean, sample_teardown)
 
 int main(void)
@@ -719,6 +720,7 @@ int main(void)
         cmocka_unit_test(damage_in_the_middle_of_a_table_costs_what_is_in_the_gap),
         cmocka_unit_test(what_is_no_store_is_refused_and_left_alone),
         CLOSED(a_repair_that_loses_power_is_repeated),
+        OTHER(a_repair_that_loses_power_is_repeated),
         UNCLEAN(a_repair_that_loses_power_is_repeated),
         CLOSED(a_failed_call_is_told_and_costs_nothing),
         UNCLEAN(a_failed_call_is_told_and_costs_nothing),

@@ -10,6 +10,8 @@
 #include "index.h"
 #include "props.h"
 
+#include "support/guarded.h"
+
 #include <base/bucket.h>
 #include <base/checksum.h>
 #include <base/hash.h>
@@ -428,9 +430,32 @@ static void a_footer_names_only_blocks_that_fit(void **state)
     assert_int_equal(footer_status(f), FIRN_DAMAGED);
 }
 
+/* The sizes of the first body would lie behind the block, where another block's bytes may say
+ * anything; nothing may be looked at where they lead. */
+static void a_block_is_not_left_by_sizes_that_it_does_not_have(void **state)
+{
+    (void)state;
+    enum { BODY = SST_BLOCK_HEADER_BYTES + 2 + 2 * 4 + 2 * 2 };
+    for (uint32_t own = 1; own <= 2; own++) { /* bytes of a body that has three before its key */
+        guarded g = guarded_new(BODY + own + SST_TRAILER_BYTES);
+        const char *why = NULL;
+        uint8_t *p = g.data, *slots = p + SST_BLOCK_HEADER_BYTES + 2 + 2 * 4;
+        put_u32(p, 2);
+        put_u64(p + 8, 1);
+        put_u16(slots, BODY);
+        put_u16(slots + 2, BODY + 3 + 200);
+        p[BODY] = FIRN_PUT;
+        p[BODY + 2] = 200; /* the value's size */
+        assert_int_equal(sst_block_check(p, BODY + own, 1000, &why), FIRN_DAMAGED);
+        assert_non_null(why);
+        guarded_release(&g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_block_is_not_left_by_sizes_that_it_does_not_have),
         cmocka_unit_test(the_dump_in_the_readme_is_what_the_writer_writes),
         cmocka_unit_test(the_filter_admits_every_key_and_few_others),
         cmocka_unit_test(a_filter_whose_counters_do_not_fit_is_damaged),
