@@ -171,6 +171,8 @@ static int take_all(loading *l)
         entry_key_behind(&r->range_behind) != FIRN_OK)
         return error_no_memory(l->err);
     rc = point(l, count);
+    if (rc != FIRN_OK)
+        return rc;
     r->range_count = count;
     /* The last separator is not below the last entry. */
     r->ends_open =
@@ -178,7 +180,7 @@ static int take_all(loading *l)
         sst_index_compare(l->ix, l->ix->count - 1, slice_somewhere(last), FIRN_MAX_SEQ) < 0;
     r->range_bytes = l->bytes;
     l->bytes = (buf){0};
-    return rc;
+    return FIRN_OK;
 }
 
 int sst_ranges_load(sst_reader *r, firn_error *err)
