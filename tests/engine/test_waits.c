@@ -157,11 +157,16 @@ static void a_caller_names_the_compaction_in_its_way(void **state)
     bed_on_disk(&b);
     listen(&c, &b);
     bed_must_open(&b);
-    bed_put(&b, "k", "v");
-    bed_flush(&b);
-    schedule_request q = {.seq = FIRN_MAX_SEQ};
+    schedule_request q;
     job j;
-    MUST(jobs_ask(b.db, &q, &j, error));
+    int rc = FIRN_NOT_FOUND;
+    while (rc == FIRN_NOT_FOUND) { /* a worker may have been faster */
+        bed_put(&b, "k", "v");
+        bed_flush(&b);
+        q = (schedule_request){.seq = FIRN_MAX_SEQ};
+        rc = jobs_ask(b.db, &q, &j, NULL);
+    }
+    assert_int_equal(rc, FIRN_OK);
     start(&c, compact_all);
     until_told(
         &c, "a caller waits until compactions of the keys that it wants to compact have ended\n");
