@@ -458,11 +458,12 @@ int repair_found_tables(repair *r, uint64_t *seq_max)
 
 /* ---- All tables become one level ---- */
 
+static const buf no_snapshots;
+
 /* What the log will bring again must not be in the tables, too: the limits leave it out. */
 static int open_parts(const repair *r, uint16_t bucket, const iter_limits *limits, walk *out,
                       fragment_list *ranges)
 {
-    static const buf no_snapshots;
     run *runs = heap_alloc((r->count ? r->count : 1) * sizeof *runs);
     size_t count = 0;
     int rc = runs ? FIRN_OK : FIRN_NO_MEMORY;
@@ -483,7 +484,6 @@ static int open_parts(const repair *r, uint16_t bucket, const iter_limits *limit
  * lets one of them pass. Nothing lies below that a tombstone could hide. */
 static int merge_parts(const repair *r, const walk *w, fragment_list *ranges, build *b)
 {
-    static const buf no_snapshots;
     build_rules rules = {.snapshots = &no_snapshots, .ranges = ranges};
     int rc = build_add_all(b, w->it, &rules, r->err);
     return rc == FIRN_OK ? build_finish(b, r->err) : rc;

@@ -73,8 +73,8 @@ static bool is_worth_rotating(store *db) REQUIRES(db->state_mu)
     uint64_t bytes = mem_index_bytes(m) + wal_segment_used(m->segment);
     if (!db->idle_rotation)
         return bytes >= db->mem_share;
-    if (mem_has_ranges(
-            m)) /* they may hide anything, and what they hide goes once they are tables */
+    /* They may hide anything, and what they hide goes once they are tables. */
+    if (mem_has_ranges(m))
         return true;
     uint64_t least = db->mem_share / IDLE_PART;
     return bytes >= least || may_hide(db, entries) >= (double)least;

@@ -58,14 +58,19 @@ static void an_operation_takes_at_most_48_bytes_of_index(void **state)
     }
 }
 
+static void open_small(bed *b)
+{
+    bed_on_simfs(b, 3);
+    b->options.memory = MIB;
+    b->options.segment_bytes = 0;
+    bed_must_open(b);
+}
+
 static void a_store_of_the_least_memory_takes_a_batch_of_300000_operations(void **state)
 {
     (void)state;
     bed b;
-    bed_on_simfs(&b, 3);
-    b.options.memory = MIB;
-    b.options.segment_bytes = 0;
-    bed_must_open(&b);
+    open_small(&b);
     firn_batch *batch = batch_of(300000, any_order);
     MUST(firn_write(b.db, batch, NULL, NULL, error));
     firn_batch_free(batch);
@@ -78,10 +83,7 @@ static void a_batch_whose_index_is_beyond_the_memory_is_refused(void **state)
     (void)state;
     bed b;
     firn_error err = {0};
-    bed_on_simfs(&b, 3);
-    b.options.memory = MIB;
-    b.options.segment_bytes = 0;
-    bed_must_open(&b);
+    open_small(&b);
     firn_batch *batch = batch_of(300001, any_order);
     assert_int_equal(firn_write(b.db, batch, NULL, NULL, &err), FIRN_TOO_LARGE);
     assert_non_null(strstr(err.message, "300001 operations"));
@@ -112,10 +114,7 @@ static void a_range_delete_counts_as_four_operations(void **state)
         .size = sizeof op, .kind = FIRN_OP_DELETE_RANGE, .range = {.first = &first, .end = &end}};
     bed b;
     firn_error err = {0};
-    bed_on_simfs(&b, 3);
-    b.options.memory = MIB;
-    b.options.segment_bytes = 0;
-    bed_must_open(&b);
+    open_small(&b);
     firn_batch *batch = batch_of(300000 - 4, any_order);
     MUST(firn_batch_add(batch, &op, 1, error));
     MUST(firn_write(b.db, batch, NULL, NULL, error));
