@@ -26,7 +26,9 @@ typedef enum budget_kind {
     BUDGET_BLOCKS,  /* unpacked blocks, in the cache or held by a reader */
     BUDGET_PARTS,   /* filters and indexes of tables */
     BUDGET_TABLES,  /* open tables, but for those */
-    BUDGET_SCRATCH, /* buffers of scans, flushes and merges; blocks that a merge has in hand */
+    /* buffers of scans, flushes and merges; blocks that a merge has in hand; what walks have
+     * learned of dead keys */
+    BUDGET_SCRATCH,
     BUDGET_KINDS
 } budget_kind;
 
