@@ -190,6 +190,36 @@ uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper,
     }
 }
 
+/* Is one of the leaf's entries, with a ref from `least` on and between the targets, no delete? */
+static bool puts_in(const memtable *m, const skiplist_leaf *leaf, uint64_t least,
+                    const skiplist_target *from, const skiplist_target *to)
+{
+    uint32_t count = atomic_load_explicit(&leaf->count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t piece = leaf->piece[i], ref = leaf->ref[i];
+        if (ref < least || skiplist_before(m, piece, ref, from) ||
+            !skiplist_before(m, piece, ref, to))
+            continue;
+        uint32_t kind = once_u32(entry_kind(skiplist_entry(m, ref)));
+        if (kind != FIRN_DELETE && kind != FIRN_DELETE_RANGE)
+            return true;
+    }
+    return false;
+}
+
+bool memtable_puts_behind(const memtable *m, firn_slice lower, firn_slice upper, uint64_t seq)
+{
+    skiplist_target from = skiplist_target_seq(m, lower, FIRN_MAX_SEQ);
+    skiplist_target to = skiplist_target_seq(m, upper, FIRN_MAX_SEQ);
+    uint64_t least = skiplist_target_seq(m, lower, seq).bound;
+    for (skiplist_place at = skiplist_locate(m, &from);; at = skiplist_place_at(at.next)) {
+        if (puts_in(m, at.leaf, least, &from, &to))
+            return true;
+        if (!at.next || !skiplist_before(m, at.next->piece, at.next->ref, &to))
+            return false;
+    }
+}
+
 firn_slice memtable_common_prefix(const memtable *m)
 {
     firn_slice lowest, highest;

@@ -231,6 +231,50 @@ static void entries_between_two_keys_are_counted(void **state)
     }
 }
 
+/* Of random bounds and numbers, against looking at all of them; deletes count for nothing. */
+static void puts_behind_a_number_are_found(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 3000, DISTINCT = 500 };
+    unsigned found = 0, rounds = 0;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        rng r = rng_init(seed);
+        bed b = bed_new(1 << 20, "");
+        uint64_t newest[DISTINCT] = {0};
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            unsigned n = seed == 1   ? i % DISTINCT
+                         : seed == 2 ? DISTINCT - 1 - i % DISTINCT
+                                     : (unsigned)rng_below(&r, DISTINCT);
+            char key[16];
+            snprintf(key, sizeof key, "%04u", n);
+            if (rng_below(&r, 2)) {
+                newest[n] = bed_put(&b, key, "");
+            } else {
+                bed_add(&b, i % 3 ? FIRN_DELETE : FIRN_DELETE_RANGE, slice_of_str(key),
+                        slice_of_str(i % 3 ? "" : "~"));
+            }
+        }
+        for (unsigned i = 0; i < 4000; i++, rounds++) {
+            unsigned low = (unsigned)rng_below(&r, DISTINCT),
+                     high = low + (unsigned)rng_below(&r, i % 2 ? DISTINCT + 1 - low : 3);
+            char from[16], to[16];
+            snprintf(from, sizeof from, "%04u", low);
+            snprintf(to, sizeof to, "%04u", high);
+            uint64_t seq = b.seq_last - rng_below(&r, i % 4 ? 40 : ENTRIES);
+            bool should = false;
+            for (unsigned n = low; n < high && n < DISTINCT; n++)
+                should = should || newest[n] > seq;
+            found += should;
+            assert_int_equal(memtable_puts_behind(b.m, slice_of_str(from), slice_of_str(to), seq),
+                             should);
+        }
+        assert_false(memtable_puts_behind(b.m, slice_of_str(""), slice_of_str("~"), FIRN_MAX_SEQ));
+        assert_true(memtable_puts_behind(b.m, slice_of_str(""), slice_of_str("~"), 0));
+        bed_free(&b);
+    }
+    assert_in_range(found, rounds / 8, rounds - rounds / 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_movement_that_is_cancelled_enters_no_other_leaf),
         cmocka_unit_test(the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy),
         cmocka_unit_test(entries_between_two_keys_are_counted),
+        cmocka_unit_test(puts_behind_a_number_are_found),
     };
     return cmocka_run_group_tests_name("memtable.limits", tests, NULL, NULL);
 }

@@ -103,6 +103,10 @@ size_t memtable_deletes(const memtable *m); /* tombstones, range deletes among t
  * it counts. Any thread. */
 uint64_t memtable_between(const memtable *m, firn_slice lower, firn_slice upper, uint64_t most);
 
+/* Has a key in [lower, upper) been put at a number above `seq`? Sees at least the adds that
+ * returned before. Takes a step for each leaf between them. Any thread. */
+bool memtable_puts_behind(const memtable *m, firn_slice lower, firn_slice upper, uint64_t seq);
+
 /* The smallest and the largest key; false when there are no entries. They point into the log's
  * bytes. Any thread. */
 bool memtable_bounds(const memtable *m, firn_slice *key_min, firn_slice *key_max);
