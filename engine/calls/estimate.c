@@ -1,5 +1,6 @@
 /* estimate: how much a range of keys takes, told from indexes and counts. Where that comes to
- * little, the parts of blocks at its ends would be much of it, and it is walked instead. */
+ * little, the parts of blocks at its ends would be much of it, and it is walked instead. And how
+ * many keys there are exactly, which always takes a walk. */
 #include <base/error.h>
 #include <base/slice.h>
 
@@ -24,19 +25,27 @@ static int measure(const view *v, const range_bounds *b, run_measured *out, firn
     return rc;
 }
 
-/* Takes so much to walk that what is known already is good enough: then at least what was found. */
-static int count_few(tree *t, const range_bounds *b, run_measured *out, firn_error *err)
+static int walk_over(tree *t, const range_bounds *b, const firn_read_options *options,
+                     firn_iter **out, firn_error *err)
 {
     firn_iter_options o;
-    firn_iter *it;
-    double count = 0, bytes = 0;
     firn_iter_options_init(&o);
     o.lower = b->first.data;
     o.lower_size = b->first.size;
     o.upper = b->end.data;
     o.upper_size = b->end.size;
     o.bypass_cache = true;
-    int rc = firn_iter_new(t, &o, &it, err);
+    o.snapshot = options->snapshot;
+    o.cancel = options->cancel;
+    return firn_iter_new(t, &o, out, err);
+}
+
+/* Takes so much to walk that what is known already is good enough: then at least what was found. */
+static int count_few(tree *t, const range_bounds *b, run_measured *out, firn_error *err)
+{
+    firn_iter *it;
+    double count = 0, bytes = 0;
+    int rc = walk_over(t, b, &(firn_read_options){0}, &it, err);
     if (rc != FIRN_OK)
         return rc;
     for (rc = firn_iter_first(it); rc == FIRN_OK && count < WALKED_MOST && bytes < WALKED_BYTES;
@@ -63,14 +72,18 @@ static bool is_little(const run_measured *found)
            (found->doubt * DOUBT > found->entries && found->entries < WALKED_MOST);
 }
 
+static bool is_empty(const range_bounds *b)
+{
+    return b->first.data && b->end.data && slice_compare(b->first, b->end) >= 0;
+}
+
 static int estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
                     firn_error *err)
 {
     range_bounds b = {0};
     run_measured found = {0};
     int rc = range_bounds_take(range, &b, err);
-    bool none = b.first.data && b.end.data && slice_compare(b.first, b.end) >= 0;
-    if (rc == FIRN_OK && !none) {
+    if (rc == FIRN_OK && !is_empty(&b)) {
         view *v = tree_view(t);
         rc = v ? measure(v, &b, &found, err) : tree_dropped(t, err);
         view_unref(v);
@@ -91,4 +104,42 @@ int firn_estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *e
     store *db;
     int rc = store_of(t, &db, error);
     return rc == FIRN_OK ? estimate(t, range, bytes, entries, error) : rc;
+}
+
+static int count_all(tree *t, const range_bounds *b, const firn_read_options *options,
+                     uint64_t *out, firn_error *err)
+{
+    firn_iter *it;
+    uint64_t count = 0;
+    int rc = walk_over(t, b, options, &it, err);
+    if (rc != FIRN_OK)
+        return rc;
+    for (rc = firn_iter_first(it); rc == FIRN_OK; rc = firn_iter_next(it))
+        count++;
+    rc = firn_iter_status(it, err);
+    firn_iter_free(it);
+    if (rc == FIRN_OK)
+        *out = count;
+    return rc;
+}
+
+int firn_count(tree *t, const firn_range *range, const firn_read_options *options, uint64_t *count,
+               firn_error *error)
+{
+    store *db;
+    firn_read_options o;
+    range_bounds b = {0};
+    int rc = store_of(t, &db, error);
+    if (rc == FIRN_OK && !count)
+        rc = error_set(error, FIRN_INVALID, "there is nowhere to put the count");
+    if (rc == FIRN_OK)
+        rc = read_options_take(options, &o, error);
+    if (rc == FIRN_OK)
+        rc = range_bounds_take(range, &b, error);
+    if (rc == FIRN_OK && !is_empty(&b))
+        rc = count_all(t, &b, &o, count, error);
+    else if (rc == FIRN_OK)
+        *count = 0;
+    range_bounds_release(&b);
+    return rc;
 }

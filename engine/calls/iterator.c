@@ -54,8 +54,9 @@ struct firn_iter {
     buf lower, upper;
     buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
     firn_slice current_key, current_value;
-    buf many;   /* keys and values that next_many or prev_many gave, but for the current ones */
-    bool given; /* the current element was one of them */
+    buf many;       /* keys and values that next_many or prev_many gave, but for the current ones */
+    bool given;     /* the current element was one of them */
+    stretch passed; /* dead keys that the movement has passed */
     firn_error error; /* the runs describe theirs here, too */
 };
 
@@ -77,17 +78,25 @@ static int open_runs(firn_iter *it, const view *w, walk *out)
     return rc;
 }
 
+/* The number up to which a view, which was taken before, shows all. The newest one may lie in a
+ * memtable that has become the active one since; the leader says that of the old one before. */
+static uint64_t newest_in(const store *db, const view *v)
+{
+    uint64_t newest = atomic_load_explicit(&db->visible_seq, memory_order_acquire);
+    uint64_t last =
+        v->active ? atomic_load_explicit(&v->active->seq_last, memory_order_relaxed) : FIRN_MAX_SEQ;
+    return newest < last ? newest : last;
+}
+
 /* The tree as it is now, up to the newest number or the snapshot's, in place of what the iterator
- * reads so far. FIRN_NO_MEMORY, FIRN_DROPPED: it goes on reading that. The view comes first, then
- * the number, as in read.c. */
+ * reads so far. FIRN_NO_MEMORY, FIRN_DROPPED: it goes on reading that. */
 static int open_now(firn_iter *it, const firn_snapshot *snapshot)
 {
     view *now = tree_view(it->tree);
     walk opened;
     if (!now)
         return FIRN_DROPPED;
-    it->limits.seq_max =
-        snapshot ? snapshot->seq : atomic_load_explicit(&it->db->visible_seq, memory_order_acquire);
+    it->limits.seq_max = snapshot ? snapshot->seq : newest_in(it->db, now);
     int rc = open_runs(it, now, &opened);
     if (rc != FIRN_OK) {
         it->limits.seq_max = it->at.seq;
@@ -99,7 +108,7 @@ static int open_now(firn_iter *it, const firn_snapshot *snapshot)
     it->view = now;
     it->walk = opened;
     it->runs = opened.it;
-    it->at.seq = it->limits.seq_max;
+    it->at.seq = it->passed.seq = it->limits.seq_max;
     return FIRN_OK;
 }
 
@@ -164,6 +173,8 @@ int firn_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     if (!it)
         return error_no_memory(error);
     it->tree = t;
+    it->passed.tree = t;
+    stretch_init(&it->passed);
     it->db = db;
     it->use = o.bypass_cache ? SST_PASS : SST_FILL;
     it->at_snapshot = o.snapshot != NULL;
@@ -192,6 +203,7 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->key);
     buf_release(&it->value);
     buf_release(&it->many);
+    buf_release(&it->passed.edge);
     atomic_fetch_sub_explicit(&it->tree->iterators, 1, memory_order_release);
     heap_free(it);
 }
@@ -270,6 +282,15 @@ static int is_erased(firn_iter *it, bool *erased)
 
 /* ---- forwards ---- */
 
+/* To the far end of the gap in which the merge stands. False: it is not behind that. */
+static bool cross_forward(firn_iter *it)
+{
+    iter *m = it->runs;
+    firn_slice to = gap_slice(&it->passed.crossed.to);
+    m->ops->seek(m, to, FIRN_MAX_SEQ);
+    return !m->valid || slice_compare(m->key, to) >= 0;
+}
+
 /* From where the merge stands to the next visible key. With `skipping`, versions of it->key are
  * stepped over. */
 static int find_forward(firn_iter *it, bool skipping)
@@ -293,26 +314,33 @@ static int find_forward(firn_iter *it, bool skipping)
         int rc = ask(it, &says, &erased);
         if (rc != FIRN_OK)
             return rc;
-        if (erased) {
-            walk_skip(&it->walk);
-            continue;
-        }
         switch (says) {
         case RESOLVE_VALUE:
+            stretch_end(&it->passed, (gap_edge){m->key, false});
             return show(it, m->key, m->value);
         case RESOLVE_UNKNOWN:
             return stop_unknown(it);
         case RESOLVE_GO_ON:
             break;
         case RESOLVE_NOTHING:
-            if (buf_assign(&it->key, m->key.data, m->key.size) != FIRN_OK)
+            if (stretch_cross(&it->passed, m->key)) {
+                if (!cross_forward(it))
+                    return stop_astray(it);
+                continue;
+            }
+            if (copy_to(&it->key, m->key) != FIRN_OK)
                 return stop_no_memory(it);
-            skipping = true;
             steps = 0;
+            if (erased) {
+                walk_skip(&it->walk);
+                continue;
+            }
+            skipping = true;
             break;
         }
         m->ops->next(m);
     }
+    stretch_end(&it->passed, (gap_edge){buf_slice(&it->key), true});
     return stop_at_end(it);
 }
 
@@ -386,29 +414,55 @@ static int pass_key(firn_iter *it)
     return it->answer == ANSWER_NEWER ? stop_astray(it) : FIRN_OK;
 }
 
+/* As cross_forward. */
+static bool cross_backward(firn_iter *it)
+{
+    iter *m = it->runs;
+    firn_slice from = gap_slice(&it->passed.crossed.from);
+    m->ops->seek_before(m, from, FIRN_MAX_SEQ);
+    return !m->valid || slice_compare(m->key, from) < 0;
+}
+
 /* From where the merge stands (before the last key shown) to the previous visible key. */
 static int find_backward(firn_iter *it)
 {
     iter *m = it->runs;
+    bool sure = false; /* it->key is a dead key of this stretch */
     it->backward = true;
     while (m->valid) {
         bool erased = false;
         int rc = it->walk.erased.count ? is_erased(it, &erased) : FIRN_OK;
         if (rc != FIRN_OK)
             return rc;
-        if (erased) { /* the key's newer versions, which may not be, come next */
-            walk_skip_back(&it->walk);
-            continue;
+        if (!erased) {
+            if (copy_to(&it->key, m->key) != FIRN_OK)
+                return stop_no_memory(it);
+            rc = pass_key(it);
+            bool shows = rc == FIRN_OK && it->answer != ANSWER_NOTHING;
+            if (shows || (rc != FIRN_OK && m->status != FIRN_OK))
+                stretch_end(&it->passed,
+                            (gap_edge){buf_slice(&it->key), true}); /* behind it all are dead */
+            if (rc != FIRN_OK)
+                return rc;
+            if (shows)
+                return show(it, buf_slice(&it->key),
+                            it->answer == ANSWER_COPIED ? buf_slice(&it->value) : m->value);
+            sure = true;
         }
-        if (copy_to(&it->key, m->key) != FIRN_OK)
-            return stop_no_memory(it);
-        rc = pass_key(it);
-        if (rc != FIRN_OK)
-            return rc;
-        if (it->answer != ANSWER_NOTHING)
-            return show(it, buf_slice(&it->key),
-                        it->answer == ANSWER_COPIED ? buf_slice(&it->value) : m->value);
+        /* Of a key that is erased, the newer versions, which may not be, come next. */
+        firn_slice key = erased ? m->key : buf_slice(&it->key);
+        if (stretch_cross(&it->passed, key)) {
+            sure = false;
+            if (!cross_backward(it))
+                return stop_astray(it);
+        } else if (erased) {
+            walk_skip_back(&it->walk);
+        }
     }
+    if (m->status == FIRN_OK)
+        stretch_end(&it->passed, (gap_edge){slice_somewhere(it->limits.lower), false});
+    else if (sure)
+        stretch_end(&it->passed, (gap_edge){buf_slice(&it->key), false});
     return stop_at_end(it);
 }
 
@@ -432,15 +486,11 @@ static int check_iter(firn_iter *it)
 
 static int seek_forward(firn_iter *it, firn_slice key)
 {
-    it->runs->ops->seek(it->runs, slice_somewhere(key), FIRN_MAX_SEQ);
+    firn_slice lower = it->limits.lower; /* what lies in front of it is not looked at */
+    key = lower.data && slice_compare(key, lower) < 0 ? lower : slice_somewhere(key);
+    (void)stretch_seek(&it->passed, &key, false);
+    it->runs->ops->seek(it->runs, key, FIRN_MAX_SEQ);
     return find_forward(it, false);
-}
-
-/* The last key < `key`. */
-static int seek_backward(firn_iter *it, firn_slice key)
-{
-    it->runs->ops->seek_before(it->runs, slice_somewhere(key), FIRN_MAX_SEQ);
-    return find_backward(it);
 }
 
 int firn_iter_first(firn_iter *it)
@@ -448,7 +498,11 @@ int firn_iter_first(firn_iter *it)
     int rc = check_iter(it);
     if (rc != FIRN_OK)
         return rc;
-    it->runs->ops->first(it->runs);
+    firn_slice key = slice_somewhere(it->limits.lower);
+    if (stretch_seek(&it->passed, &key, false))
+        it->runs->ops->seek(it->runs, key, FIRN_MAX_SEQ);
+    else
+        it->runs->ops->first(it->runs);
     return find_forward(it, false);
 }
 
@@ -457,6 +511,7 @@ int firn_iter_last(firn_iter *it)
     int rc = check_iter(it);
     if (rc != FIRN_OK)
         return rc;
+    stretch_step(&it->passed, true);
     it->runs->ops->last(it->runs);
     return find_backward(it);
 }
@@ -499,8 +554,12 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
     int rc = take_target(it, key, key_size, &k);
     if (rc != FIRN_OK)
         return rc;
-    /* The last element < (key, number 0) is the oldest version of the key itself, if it has any. */
-    it->runs->ops->seek_before(it->runs, slice_somewhere(k), 0);
+    firn_slice upper = it->limits.upper; /* what lies behind it is not looked at */
+    k = upper.data && slice_compare(k, upper) > 0 ? upper : slice_somewhere(k);
+    if (stretch_seek(&it->passed, &k, true))
+        it->runs->ops->seek_before(it->runs, k, FIRN_MAX_SEQ);
+    else /* in front of (key, number 0) is the oldest version of the key itself, if it has any */
+        it->runs->ops->seek_before(it->runs, k, 0);
     return find_backward(it);
 }
 
@@ -523,6 +582,7 @@ int firn_iter_next(firn_iter *it)
     if (rc != FIRN_OK)
         return rc;
     iter *m = it->runs;
+    stretch_step(&it->passed, false);
     if (it->backward) {
         /* N2: go behind all versions of the key. */
         m->ops->seek(m, slice_somewhere(buf_slice(&it->key)), 0);
@@ -539,10 +599,12 @@ int firn_iter_prev(firn_iter *it)
     int rc = must_be_valid(it);
     if (rc != FIRN_OK)
         return rc;
+    stretch_step(&it->passed, true);
     if (!it->backward) {
         if (buf_assign(&it->key, it->current_key.data, it->current_key.size) != FIRN_OK)
             return stop_no_memory(it);
-        return seek_backward(it, buf_slice(&it->key));
+        it->runs->ops->seek_before(it->runs, slice_somewhere(buf_slice(&it->key)), FIRN_MAX_SEQ);
+        return find_backward(it);
     }
     if (it->answer == ANSWER_HERE)
         it->runs->ops->prev(it->runs); /* before it are other keys: nothing of this one is newer */

@@ -52,6 +52,12 @@ void(firn_read_options_init)(firn_read_options *options)
     firn_read_options_init_sized(options, SIZED_FIRST(firn_read_options, cancel));
 }
 
+int read_options_take(const firn_read_options *given, firn_read_options *out, firn_error *err)
+{
+    firn_read_options_init(out);
+    return given ? sized_take(&read_options_kind, given, out, err) : FIRN_OK;
+}
+
 /* ---- The order ---- */
 
 /* `piece` is of the bytes behind what all keys have in common. */
@@ -223,11 +229,10 @@ int firn_get_many(tree *t, const firn_slice *keys, size_t count, const firn_read
                   firn_value *values, int *statuses, firn_error *error)
 {
     firn_read_options o;
-    firn_read_options_init(&o);
     store *db;
     int rc = store_of(t, &db, error);
-    if (rc == FIRN_OK && options)
-        rc = sized_take(&read_options_kind, options, &o, error);
+    if (rc == FIRN_OK)
+        rc = read_options_take(options, &o, error);
     if (rc == FIRN_OK)
         rc = check_many(db, keys, count, values, statuses, &o, error);
     view *v = rc == FIRN_OK ? tree_view(t) : NULL; /* before the number, as in read.c */

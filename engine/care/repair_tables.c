@@ -39,7 +39,7 @@ void repair_drop_parts(repair *r)
 
 /* ---- One damaged table ---- */
 
-enum { GAPS_MOST = 1024, GAP_KEYS_BYTES = 1 << 20 };
+enum { TOLD_MOST = 1024, TOLD_BYTES = 1 << 20 };
 
 /* What is told of a gap once the whole table has been read. Its keys stand in saving.keys, one
  * behind the other. */
@@ -161,7 +161,7 @@ static int widen_gap(saving *s, uint64_t behind, firn_slice before)
 static int keep_gap(void *ctx, uint64_t offset, uint64_t bytes, firn_slice after, firn_slice before)
 {
     saving *s = ctx;
-    if (s->gap_count == GAPS_MOST || (s->gap_count && s->keys.size > GAP_KEYS_BYTES))
+    if (s->gap_count == TOLD_MOST || (s->gap_count && s->keys.size > TOLD_BYTES))
         return widen_gap(s, offset + bytes, before);
     int rc = array_grow(&s->gaps, &s->gap_room, s->gap_count, sizeof s->gaps[0], s->r->err);
     if (rc != FIRN_OK)

@@ -11,7 +11,8 @@
  *                    memtable (E1, E2)
  *   append           the log gives out the numbers, and writes the frames
  *   index            the memtable's nodes point at the bytes in the log. Where the leader's own
- *                    entry goes is looked for before the log is written (approach_index)
+ *                    entry goes is looked for before the log is written (approach_index). What is
+ *                    known of dead keys (gaps.h) ends where keys have been put
  *   publish          readers see it
  *   end              the next writer leads
  *   wait             until the log has synced it, if that was asked for
@@ -21,6 +22,7 @@
  */
 #include <base/entry.h>
 #include <base/error.h>
+#include <base/fence.h>
 #include <base/sized.h>
 #include <base/slice.h>
 #include <inttypes.h>
@@ -122,6 +124,10 @@ static void index_group(store *db, const wal_group *g)
     wal_applied frame;
     for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
         mem_apply(db->active, &frame);
+    fence_light(); /* a walk that learns a gap now finds what was applied, or we find the gap */
+    if (gaps_any(&db->gaps))
+        for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
+            mem_cut_gaps(&db->gaps, &frame);
     mem_publish(db->active, g->seq_last);
     mem_charge(db->active);
 }

@@ -2,6 +2,7 @@
 #include <base/alloc.h>
 #include <base/coding.h>
 #include <base/error.h>
+#include <base/fence.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -13,9 +14,12 @@ static void init_handle(store *db, const engine_config *config)
     db->fs = config && config->fs ? config->fs : fs_posix();
     db->inline_work = config && config->inline_work;
     db->close_entries = config ? config->close_entries : 0;
+    db->learns = gap_limits_for(config ? config->gap_steps : 0);
     db->installed = config ? config->installed : NULL;
     db->installed_ctx = config ? config->ctx : NULL;
     db->fork_generation = fork_generation();
+    fence_prepare();
+    gaps_init(&db->gaps, &db->budget);
     wait_list_init(&db->waits, db->fs, NULL, NULL);
     readers_init(&db->readers);
     db->readers.waits = &db->waits;
@@ -101,6 +105,7 @@ void handle_free(store *db)
     fs_pool_free(db->env.files);
     fs_close(db->lock); /* gives the lock up */
     fs_dir_close(db->dir);
+    gaps_release(&db->gaps);
     readers_release(&db->readers);
     mutex_release(&db->state_mu);
     mutex_release(&db->manifest_mu);

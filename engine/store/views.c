@@ -269,6 +269,8 @@ int store_install_mem(store *db, mem *fresh)
     }
     heap_free(frozen);
     mutex_unlock(&db->state_mu);
+    if (rc == FIRN_OK)
+        gaps_age(&db->gaps);
     return rc;
 }
 

@@ -251,6 +251,21 @@ void mem_apply(mem *m, const wal_applied *frame)
     m->log_end = offset;
 }
 
+void mem_cut_gaps(gaps *g, const wal_applied *frame)
+{
+    const uint8_t *base = wal_segment_base(frame->segment);
+    uint64_t offset = frame->offset, end = offset + frame->bytes;
+    for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
+        const uint8_t *p = base + offset;
+        uint64_t size = once_u32(get_u16(p + 2)), room = end - offset - ENTRY_HEADER_BYTES;
+        uint32_t kind = once_u32(entry_kind(p));
+        if (kind != FIRN_DELETE && kind != FIRN_DELETE_RANGE)
+            gaps_cut(g, once_u32(entry_bucket(p)),
+                     slice_of(p + ENTRY_HEADER_BYTES, size < room ? size : room));
+        offset += entry_bytes(p);
+    }
+}
+
 void mem_charge(mem *m)
 {
     budget_grow_log(m->env->budget, &m->log_bytes, m->log_end);

@@ -252,7 +252,7 @@ void bed_on_simfs(bed *b, uint64_t seed)
 {
     *b = (bed){.sim = simfs_new(seed)};
     b->folder = strdup("/store");
-    b->config = (engine_config){.fs = simfs_fs(b->sim), .inline_work = true};
+    b->config = (engine_config){.fs = simfs_fs(b->sim), .inline_work = true, .gap_steps = 2};
     bed_small(&b->options);
 }
 
@@ -262,6 +262,7 @@ void bed_on_disk(bed *b)
     size_t size = strlen(b->root) + sizeof "/store";
     b->folder = bed_alloc(size);
     snprintf(b->folder, size, "%s/store", b->root);
+    b->config.gap_steps = 2;
     bed_small(&b->options);
 }
 

@@ -86,7 +86,7 @@ typedef struct bed {
 
 /* The smallest sizes the options allow, so that little data makes many segments and tables. */
 void bed_small(firn_options *options);
-/* In memory, without threads. */
+/* In memory, without threads. Both learn a gap from two dead keys in a row. */
 void bed_on_simfs(bed *b, uint64_t seed);
 /* In a temporary folder, with threads. */
 void bed_on_disk(bed *b);

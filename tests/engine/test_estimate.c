@@ -103,6 +103,16 @@ static uint64_t entries_of(bed *b, const firn_range *range)
     return entries;
 }
 
+static uint64_t count_of(bed *b, const firn_range *range, const firn_snapshot *snapshot)
+{
+    uint64_t count = 99;
+    firn_read_options o;
+    firn_read_options_init(&o);
+    o.snapshot = snapshot;
+    MUST(firn_count(b->db, range, &o, &count, error));
+    return count;
+}
+
 static void little_is_counted_exactly(void **state)
 {
     (void)state;
@@ -139,7 +149,75 @@ static void little_is_counted_exactly(void **state)
         if (entries_of(&b, &cases[i].range) != cases[i].entries)
             print_error("case %zu\n", i);
         assert_int_equal(entries_of(&b, &cases[i].range), cases[i].entries);
+        assert_int_equal(count_of(&b, &cases[i].range, NULL), cases[i].entries);
     }
+    bed_release(&b);
+}
+
+/* Against a plain list, in memory and in tables, now and at snapshots. */
+static void keys_are_counted_exactly(void **state)
+{
+    (void)state;
+    enum { COUNTED = 3000, SNAPSHOTS = 4 };
+    bed b;
+    rng r = rng_init(5);
+    static bool there[SNAPSHOTS + 1][COUNTED]; /* the last one is now */
+    firn_snapshot *held[SNAPSHOTS] = {NULL};
+    memset(there, 0, sizeof there);
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    for (unsigned i = 0; i < 12000; i++) {
+        char key[16];
+        unsigned n = (unsigned)rng_below(&r, COUNTED);
+        bool put = rng_below(&r, 3) > 0;
+        key_of(n, key);
+        if (put)
+            bed_put(&b, key, "value");
+        else
+            bed_delete(&b, key);
+        there[SNAPSHOTS][n] = put;
+        if (i % 2500 == 2499) {
+            MUST(firn_snapshot_new(b.db, &held[i / 2500], error));
+            memcpy(there[i / 2500], there[SNAPSHOTS], sizeof there[0]);
+        }
+        if (i % 5000 == 4000)
+            bed_flush(&b);
+    }
+    for (unsigned i = 0; i < 200; i++) {
+        unsigned s = i % (SNAPSHOTS + 1), should = 0;
+        unsigned first = (unsigned)rng_below(&r, COUNTED), end = (unsigned)rng_below(&r, COUNTED);
+        range_of at;
+        range_between(&at, first, end);
+        for (unsigned n = first; n < end; n++)
+            should += there[s][n];
+        assert_int_equal(count_of(&b, &at.range, s < SNAPSHOTS ? held[s] : NULL), should);
+    }
+    for (unsigned i = 0; i < SNAPSHOTS; i++)
+        firn_snapshot_free(held[i]);
+    bed_release(&b);
+}
+
+static void a_count_can_be_cancelled(void **state)
+{
+    (void)state;
+    bed b;
+    firn_cancel cancel = {0};
+    firn_read_options o;
+    uint64_t count = 7;
+    firn_error err;
+    bed_on_simfs(&b, 1);
+    bed_must_open(&b);
+    bed_put(&b, "a", "");
+    firn_read_options_init(&o);
+    o.cancel = &cancel;
+    MUST(firn_count(b.db, NULL, &o, &count, error));
+    assert_int_equal(count, 1);
+    count = 7;
+    firn_cancel_fire(&cancel);
+    assert_int_equal(firn_count(b.db, NULL, &o, &count, &err), FIRN_CANCELLED);
+    o.size = 3;
+    assert_int_equal(firn_count(b.db, NULL, &o, &count, &err), FIRN_INVALID);
+    assert_int_equal(count, 7);
     bed_release(&b);
 }
 
@@ -154,8 +232,10 @@ static void a_range_that_is_none_is_refused(void **state)
     firn_slice bad = {NULL, 3};
     uint64_t bytes = 7, entries = 7;
     const firn_range ranges[] = {{&bad, NULL, 0}, {NULL, &bad, 0}, {NULL, NULL, 4}};
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
         assert_int_equal(firn_estimate(b.db, &ranges[i], &bytes, &entries, NULL), FIRN_INVALID);
+        assert_int_equal(firn_count(b.db, &ranges[i], NULL, &entries, NULL), FIRN_INVALID);
+    }
     assert_true(bytes == 7 && entries == 7);
     bed_release(&b);
 }
@@ -180,9 +260,11 @@ static void what_cannot_be_read_is_told(void **state)
     assert_int_equal(firn_estimate(b.db, &(firn_range){&c, NULL, 0}, NULL, &entries, &err),
                      FIRN_IO);
     assert_non_null(strstr(err.file, ".tbl"));
+    assert_int_equal(firn_count(b.db, NULL, NULL, &entries, &err), FIRN_IO);
     assert_int_equal(entries, 7);
     fails = false;
     assert_int_equal(entries_of(&b, &(firn_range){&c, NULL, 0}), 24);
+    assert_int_equal(count_of(&b, NULL, NULL), 26);
     bed_release(&b);
 }
 
@@ -191,6 +273,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_at_rest_is_told_within_a_tenth),
         cmocka_unit_test(little_is_counted_exactly),
+        cmocka_unit_test(keys_are_counted_exactly),
+        cmocka_unit_test(a_count_can_be_cancelled),
         cmocka_unit_test(a_range_that_is_none_is_refused),
         cmocka_unit_test(what_cannot_be_read_is_told),
     };

@@ -267,6 +267,11 @@ static int given_back(table *t, int rc)
     X(firn_estimate, range, ALLOWED, firn_estimate(DB, NULL, &t->seq, &t->seq, e)) \
     X(firn_estimate, bytes, ALLOWED, firn_estimate(DB, NULL, NULL, &t->seq, e)) \
     X(firn_estimate, entries, ALLOWED, firn_estimate(DB, NULL, &t->seq, NULL, e)) \
+    X(firn_count, db, REFUSED, firn_count(NULL, NULL, NULL, &t->seq, e)) \
+    X(firn_count, range, ALLOWED, firn_count(DB, NULL, NULL, &t->seq, e)) \
+    X(firn_count, options, ALLOWED, firn_count(DB, &a_range, NULL, &t->seq, e)) \
+    X(firn_count, count, REFUSED, firn_count(DB, NULL, NULL, NULL, e)) \
+    X(firn_count, error, QUIET, firn_count(DB, &(firn_range){.flags = 99}, NULL, &t->seq, NULL)) \
     X(firn_estimate, error, QUIET, firn_estimate(DB, &(firn_range){.flags = 99}, &t->seq, NULL, NULL)) \
     X(firn_iter_refresh, it, QUIET, firn_iter_refresh(NULL)) \
     X(firn_iter_valid, it, EMPTY, firn_iter_valid(NULL)) \

@@ -20,7 +20,7 @@ static struct {
     iter *it;
     const iter_ops *ops;
 } counted[RUNS_MAX];
-static unsigned moves;
+static unsigned moves, seeks;
 
 static const iter_ops *ops_of(const iter *it)
 {
@@ -44,6 +44,7 @@ static void count_last(iter *it)
 
 static void count_seek(iter *it, firn_slice key, uint64_t seq)
 {
+    seeks++;
     ops_of(it)->seek(it, key, seq);
 }
 
@@ -115,6 +116,7 @@ static void begin(scenario *s, where w)
     *s = (scenario){.w = w};
     bed_on_simfs(&s->b, 1);
     MUST(firn_options_set(&s->b.options, "memory", "64MiB", error));
+    s->b.config.gap_steps = 0;            /* as callers have it */
     s->b.options.segment_bytes = 4 << 20; /* one memtable takes all that a scenario writes */
     bed_must_open(&s->b);
 }
@@ -296,6 +298,202 @@ static void what_lies_beyond_a_bound_or_is_too_new_costs_nothing(void **state)
     }
 }
 
+static void row_key(char *room, unsigned i)
+{
+    snprintf(room, 16, "k%07u", i);
+}
+
+/* MANY keys between "a" and "z", all deleted; a snapshot from before holds them in the tables. */
+static void delete_rows(scenario *s)
+{
+    char key[16];
+    bed_put(&s->b, "a", "");
+    bed_put(&s->b, "z", "");
+    for (unsigned i = 0; i < MANY; i++) {
+        row_key(key, i);
+        bed_put(&s->b, key, "");
+    }
+    MUST(firn_snapshot_new(s->b.db, &s->held[0], error));
+    if (s->w == IN_BOTH)
+        bed_flush(&s->b);
+    for (unsigned i = 0; i < MANY; i++) {
+        row_key(key, i);
+        bed_delete(&s->b, key);
+    }
+    if (s->w == IN_TABLES)
+        bed_flush(&s->b);
+}
+
+/* All ways from "a" to "z" and back, over what is known to be dead. */
+static void cross_rows(const scenario *on, const char *first)
+{
+    scenario s = *on;
+    movement(firn_iter_seek(s.it, "b", 1), first);
+    movement(firn_iter_prev(s.it), "a");
+    movement(firn_iter_next(s.it), first);
+    movement(firn_iter_seek(s.it, "k0001234", 8), first);
+    movement(firn_iter_seek(s.it, "k0001234x", 9), first);
+    movement(firn_iter_first(s.it), "a");
+    movement(firn_iter_next(s.it), first);
+    movement(firn_iter_prev(s.it), "a");
+    movement(firn_iter_seek_for_prev(s.it, "k0001234", 8), "a");
+    movement(firn_iter_last(s.it), "z");
+    movement(firn_iter_prev(s.it), strcmp(first, "z") ? first : "a");
+}
+
+static void dead_keys_are_passed_once(void **state)
+{
+    (void)state;
+    for (where w = 0; w < PLACES; w++) {
+        for (int back = 0; back < 2; back++) {
+            scenario s;
+            begin(&s, w);
+            delete_rows(&s);
+            iter_within(&s, NULL, NULL, NULL);
+            if (back)
+                assert_int_equal(firn_iter_seek_for_prev(s.it, "y", 1), FIRN_OK);
+            else
+                assert_int_equal(firn_iter_seek(s.it, "b", 1), FIRN_OK);
+            assert_int_equal(s.b.db->store->gaps.learned, 1);
+            cross_rows(&s, "z");
+            /* As before within bounds, and behind another write. */
+            bed_put(&s.b, "y", "");
+            iter_within(&s, NULL, "b", NULL);
+            movement(firn_iter_first(s.it), "y");
+            iter_within(&s, NULL, NULL, "k0004000");
+            movement(firn_iter_last(s.it), "a");
+            movement(firn_iter_seek(s.it, "k0000100", 8), NULL);
+            bed_delete(&s.b, "y");
+            /* A reader that sees them walks on as ever. */
+            iter_within(&s, s.held[0], NULL, NULL);
+            movement(firn_iter_seek(s.it, "b", 1), "k0000000");
+            movement(firn_iter_next(s.it), "k0000001");
+            movement(firn_iter_seek_for_prev(s.it, "y", 1), "k0004999");
+            /* A key that comes back is there, and those around it stay known. */
+            bed_put(&s.b, "k0003000", "");
+            iter_within(&s, NULL, NULL, NULL);
+            cross_rows(&s, "k0003000");
+            movement(firn_iter_seek(s.it, "k0003000", 8), "k0003000");
+            movement(firn_iter_next(s.it), "z");
+            movement(firn_iter_prev(s.it), "k0003000");
+            end(&s);
+        }
+    }
+}
+
+/* A seek to where nothing is known to be there begins behind it. */
+static void a_seek_into_a_gap_takes_no_step(void **state)
+{
+    (void)state;
+    for (where w = 0; w < PLACES; w++) {
+        scenario s;
+        begin(&s, w);
+        delete_rows(&s);
+        iter_within(&s, NULL, "a1", NULL);
+        assert_int_equal(firn_iter_first(s.it), FIRN_OK);
+        unsigned few = 2 * 3; /* a search in each run, and a step */
+        moves = 0;
+        assert_int_equal(firn_iter_seek(s.it, "k0001234", 8), FIRN_OK);
+        assert_in_range(moves, 1, few);
+        moves = 0;
+        assert_int_equal(firn_iter_first(s.it), FIRN_OK);
+        assert_in_range(moves, 1, few);
+        assert_true(slice_equal(firn_iter_key(s.it), slice_of_str("z")));
+        iter_within(&s, NULL, NULL, NULL);
+        moves = 0;
+        assert_int_equal(firn_iter_seek_for_prev(s.it, "k0001234", 8), FIRN_OK);
+        assert_in_range(moves, 1, few);
+        assert_true(slice_equal(firn_iter_key(s.it), slice_of_str("a")));
+        end(&s);
+    }
+}
+
+/* Keys that have died in front of a gap: the walk looks for it again behind some of them. */
+static void a_gap_behind_other_dead_keys_is_found(void **state)
+{
+    (void)state;
+    for (int back = 0; back < 2; back++) {
+        scenario s;
+        char key[16];
+        begin(&s, IN_MEMTABLE);
+        delete_rows(&s);
+        iter_within(&s, NULL, NULL, NULL);
+        assert_int_equal(firn_iter_seek(s.it, "k", 1), FIRN_OK);
+        assert_int_equal(s.b.db->store->gaps.learned, 1);
+        for (unsigned i = 0; i < 24; i++) {
+            snprintf(key, sizeof key, "%c%03u", i < 12 ? 'b' : 'l', i);
+            bed_put(&s.b, key, "");
+            bed_delete(&s.b, key);
+        }
+        iter_within(&s, NULL, NULL, NULL);
+        assert_int_equal(back ? firn_iter_last(s.it) : firn_iter_first(s.it), FIRN_OK);
+        moves = 0;
+        assert_int_equal(back ? firn_iter_prev(s.it) : firn_iter_next(s.it), FIRN_OK);
+        assert_in_range(moves, 24, 24 + 80);
+        end(&s);
+    }
+}
+
+/* Behind a range delete, in its own memtable, each dead version is one step. */
+static void what_a_range_covers_is_passed_without_seeks(void **state)
+{
+    (void)state;
+    scenario s;
+    char key[16];
+    firn_slice first = slice_of_str("k"), last = slice_of_str("l");
+    firn_range range = {.first = &first, .end = &last};
+    begin(&s, IN_BOTH);
+    bed_put(&s.b, "a", "");
+    bed_put(&s.b, "z", "");
+    bed_flush(&s.b);
+    for (unsigned i = 0; i < 3 * MANY; i++) {
+        row_key(key, i / 3);
+        bed_put(&s.b, key, "");
+    }
+    MUST(firn_delete_range(s.b.db, &range, NULL, error));
+    iter_within(&s, NULL, NULL, NULL);
+    assert_int_equal(firn_iter_first(s.it), FIRN_OK);
+    seeks = 0;
+    assert_int_equal(firn_iter_next(s.it), FIRN_OK);
+    assert_true(slice_equal(firn_iter_key(s.it), slice_of_str("z")));
+    assert_true(seeks < MOST);
+    cross_rows(&s, "z");
+    end(&s);
+}
+
+/* Put at the tail, and taken from the head: each search of the head takes a few steps, and those
+ * over what has died since the last time that many had. */
+static void the_head_of_a_queue_is_found_at_once(void **state)
+{
+    (void)state;
+    for (int flushes = 0; flushes < 2; flushes++) {
+        scenario s;
+        unsigned depth = 40, most = 0;
+        char key[16];
+        begin(&s, IN_MEMTABLE);
+        iter_within(&s, NULL, NULL, NULL);
+        for (unsigned i = 0; i < MANY; i++) {
+            row_key(key, i);
+            bed_put(&s.b, key, "");
+            if (i < depth)
+                continue;
+            assert_int_equal(firn_iter_refresh(s.it), FIRN_OK);
+            bool known = s.b.db->store->gaps.learned > 0;
+            moves = 0;
+            assert_int_equal(firn_iter_first(s.it), FIRN_OK);
+            if (known)
+                most = moves > most ? moves : most;
+            row_key(key, i - depth);
+            assert_true(slice_equal(firn_iter_key(s.it), slice_of_str(key)));
+            bed_delete(&s.b, key);
+            if (flushes && i % 1000 == 0)
+                bed_flush(&s.b);
+        }
+        assert_in_range(most, 16, 4 * 16); /* of so many dead keys, a put and a delete each */
+        end(&s);
+    }
+}
+
 /* Runs that always stand at the same version, as those of a table whose order is a lie may. */
 static void stay(iter *it)
 {
@@ -350,6 +548,11 @@ int main(void)
         cmocka_unit_test(a_key_costs_the_same_however_often_it_was_overwritten),
         cmocka_unit_test(an_old_snapshot_costs_the_same_however_often_a_key_was_overwritten),
         cmocka_unit_test(what_lies_beyond_a_bound_or_is_too_new_costs_nothing),
+        cmocka_unit_test(dead_keys_are_passed_once),
+        cmocka_unit_test(a_seek_into_a_gap_takes_no_step),
+        cmocka_unit_test(a_gap_behind_other_dead_keys_is_found),
+        cmocka_unit_test(what_a_range_covers_is_passed_without_seeks),
+        cmocka_unit_test(the_head_of_a_queue_is_found_at_once),
         cmocka_unit_test(an_order_that_leads_nowhere_ends_the_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

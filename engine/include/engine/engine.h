@@ -18,6 +18,7 @@ typedef struct engine_config {
     void *ctx;
     uint64_t close_entries; /* closing flushes when more entries than that would have to be
                                replayed; 0: as close.c says */
+    unsigned gap_steps;     /* dead keys in a row of which a walk learns a gap; 0: GAP_STEPS */
 } engine_config;
 
 int engine_open(const char *path, const firn_options *options, const engine_config *config,

@@ -393,11 +393,11 @@ FIRN_API void firn_iter_options_init_sized(firn_iter_options *options, size_t si
 
 /* Not positioned at first. `options` NULL: everything, newest.
  *
- * A queue (put behind the last key, take the first key and delete it) wants a lower bound. Deleted
- * keys stay as tombstones until compaction drops them, and firn_iter_first steps over all of them:
- * without a bound, n takes from the front cost steps in proportion to n * n. Keep the last key that
- * was taken, and pass it as `lower`, or as the key of firn_iter_seek: nothing before it is looked
- * at. */
+ * Deleted keys stay as tombstones until compaction drops them, and a walk steps over them. Where
+ * more than a hundred follow each other, the store remembers that once a walk has passed them, and
+ * later walks go from one end to the other. So a queue (put behind the last key, take the first one
+ * and delete it) may look for its first key with firn_iter_first: that takes some hundred steps at
+ * most, however much was taken. */
 FIRN_API int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out,
                            firn_error *error);
 FIRN_API void firn_iter_free(firn_iter *it); /* NULL is allowed */
@@ -446,6 +446,12 @@ FIRN_API int firn_iter_status(const firn_iter *it, firn_error *error);
  * bytes are those of keys and values. `range` NULL: all. `bytes` and `entries` may be NULL. */
 FIRN_API int firn_estimate(firn *db, const firn_range *range, uint64_t *bytes, uint64_t *entries,
                            firn_error *error);
+/* How many keys of the range a reader sees. No count is kept, since of a put it is not known
+ * whether its key is there already: the range is walked, some ten million keys a second in memory.
+ * `range` NULL: all. *count is left alone unless FIRN_OK. FIRN_CANCELLED, and what a walk may
+ * return. */
+FIRN_API int firn_count(firn *db, const firn_range *range, const firn_read_options *options,
+                        uint64_t *count, firn_error *error);
 
 /* ---- Care ---- */
 

@@ -9,6 +9,7 @@
  *              version_build.c   the next version, out of edits
  *              merge.c, level_iter.c   several runs as one; the tables of a level as one
  *              schedule.c, schedule_shape.c   which compaction is due: pure
+ *              gaps.c         what walks have learned of dead keys
  *              readers.c, cleaner.c   when what is replaced can end, and the thread that ends it
  *   store/     handle.c       the struct, the folder's lock
  *              options.c      limits and defaults
@@ -153,6 +154,8 @@ struct store {
         visible_seq;             /* release: everything <= it is in the view's memtables */
     _Atomic uint64_t newest_seq; /* of the newest write; stored by the log's leader */
     readers readers;             /* also counts the values that callers hold */
+    gaps gaps;                   /* of all buckets */
+    gap_limits learns;           /* behind how many dead keys a walk does */
 
     /* Leader of the log only. */
     mem *active; /* the views' active mem, which keep it alive; NULL when read-only */

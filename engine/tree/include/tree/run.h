@@ -132,6 +132,14 @@ static inline bool table_ends_open(const table *t)
     return reader && sst_reader_ends_open(reader);
 }
 
+/* Has a key in [lower, upper) been put in it at a number above `seq`? Of a run in memory. */
+static inline bool run_has_puts_behind(run r, firn_slice lower, firn_slice upper, uint64_t seq)
+{
+    return r.kind == RUN_MEM &&
+           atomic_load_explicit(&r.mem->mem->seq_last, memory_order_relaxed) > seq &&
+           memtable_puts_behind(r.mem->table, lower, upper, seq);
+}
+
 /* ---- Get ---- */
 
 /* What a get asks of every run. */

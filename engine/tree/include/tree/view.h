@@ -20,6 +20,7 @@
 #include <memtable/memtable.h>
 #include <wal/wal.h>
 
+#include <tree/gaps.h>
 #include <tree/range_map.h>
 #include <tree/version.h>
 
@@ -131,6 +132,9 @@ static inline int mem_reserve_main(mem *m, size_t entries)
  * of a bucket without a part are left out: it has been dropped. */
 void mem_apply(mem *m, const wal_applied *frame);
 void mem_publish_ranges(mem *m, uint64_t seq);
+/* The same frame's puts end what is known of dead keys around them. Behind mem_apply, and in front
+ * of their becoming visible. */
+void mem_cut_gaps(gaps *g, const wal_applied *frame);
 /* What was applied may be read at `seq`, its last number, as soon as that is visible. In front of
  * that, and once for what was reserved together. */
 static inline void mem_publish(mem *m, uint64_t seq)
