@@ -44,8 +44,37 @@ static const option_set sets[] = {
      DISK,
      {"durability", "none", "compression", "none", "filter_bits", "1", "segment_bytes", "64KiB",
       "table_bytes", "8KiB"}},
+    {"nothing is mapped", MEMORY, {"never_map", "true", "compression", "none"}},
+    {"nothing is mapped, zlib", MEMORY_UNMAPPED, {"never_map", "true", "compression", "zlib"}},
+    {"nothing is mapped, no filter",
+     MEMORY,
+     {"never_map", "true", "compression", "lz4", "filter_bits", "0", "table_bytes", "16KiB"}},
+    {"long filters", MEMORY, {"filter_bits", "64", "durability", "none"}},
+    {"filters of one bit", MEMORY, {"filter_bits", "1", "compression", "zlib"}},
+    {"a sync for each write of a batch",
+     MEMORY,
+     {"durability", "batch", "batch_writes", "1", "segment_bytes", "32KiB"}},
+    {"small segments, one table", MEMORY, {"table_bytes", "1GiB", "durability", "batch"}},
+    {"large segments, small tables", MEMORY, {"segment_bytes", "128KiB", "table_bytes", "4KiB"}},
+    {"two MiB and what follows from it",
+     MEMORY,
+     {"memory", "2MiB", "segment_bytes", "0", "table_bytes", "256KiB"}},
+    {"unmapped log, larger tables",
+     MEMORY_UNMAPPED,
+     {"table_bytes", "128KiB", "segment_bytes", "16KiB", "compression", "none"}},
+    {"nothing is mapped, with threads", DISK, {"never_map", "true", "durability", "none"}},
+    {"roomy, with threads",
+     DISK,
+     {"memory", "64MiB", "segment_bytes", "0", "table_bytes", "32MiB", "durability", "none"}},
+    {"a sync for each write of a batch, with threads",
+     DISK,
+     {"durability", "batch", "batch_writes", "1", "filter_bits", "0"}},
+    {"nothing is mapped, zlib, with threads",
+     DISK,
+     {"never_map", "true", "durability", "none", "compression", "zlib", "segment_bytes", "16KiB"}},
 };
 
+_Static_assert(sizeof sets / sizeof *sets >= 24, "as many ways to set the options");
 #define SETS (sizeof sets / sizeof *sets)
 
 static void bed_for(const option_set *set, bed *b, uint64_t seed)
@@ -56,6 +85,7 @@ static void bed_for(const option_set *set, bed *b, uint64_t seed)
         bed_on_simfs(b, seed);
         simfs_mapping_ok(b->sim, set->place == MEMORY);
     }
+    b->config.gap_steps = (unsigned)(1 + seed % 5);
     for (size_t i = 0; set->options[i]; i += 2)
         MUST(firn_options_set(&b->options, set->options[i], set->options[i + 1], error));
 }
@@ -191,19 +221,19 @@ static void run_place(bool disk, uint64_t scripts, size_t count)
 static void the_store_in_memory_answers_as_a_sorted_array_does(void **state)
 {
     (void)state;
-    run_place(false, 40, 700);
+    run_place(false, 20, 700);
 }
 
 static void the_store_on_disk_with_threads_answers_as_a_sorted_array_does(void **state)
 {
     (void)state;
-    run_place(true, 3, 700);
+    run_place(true, 2, 700);
 }
 
 static void long_histories_answer_as_a_sorted_array_does(void **state)
 {
     (void)state;
-    run_place(false, 2, 12000);
+    run_place(false, 1, 12000);
 }
 
 int main(void)
