@@ -1,5 +1,5 @@
 /* lives: workloads about the life of a store rather than about single operations: settle, compact,
- * bulkload, reopen, recover, and reads over a range that was deleted. */
+ * bulkload, reopen, recover, reads over a range that was deleted, and a queue. */
 #include "bench.h"
 
 #include <signal.h>
@@ -8,10 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TOMBSTONES   200000
-#define REOPENS      5
-#define SEEK_SECONDS 3.0 /* some engines show a handful of seeks over tombstones a second */
-#define SORTED_BATCH 1000
+#define TOMBSTONES    200000
+#define REOPENS       5
+#define SEEK_SECONDS  3.0 /* some engines show a handful of seeks over tombstones a second */
+#define SORTED_BATCH  1000
+#define QUEUE_LENGTH  1000
+#define QUEUE_SECONDS 20.0 /* some engines become slower with each message */
 
 /* Fills in what the time between two usages tells. */
 static void close_row(bench_row *row, const char *name, uint64_t started_ns, usage before)
@@ -301,6 +303,50 @@ static void scan_deleted(run *r)
     over_hole(r, "scandeleted", scan_body, r->threads);
 }
 
+/* ---- a queue ---- */
+
+/* A message: one record is put behind the last one, and the first one is looked for and deleted. */
+static void queue_body(worker *w)
+{
+    run *r = w->run;
+    first_key found = {.size = 0};
+    for (uint64_t i = w->begin; i < w->end; i++) {
+        worker_put(w, i, r->stamp_max);
+        if (i >= QUEUE_LENGTH) {
+            data_key(&r->data, 0, w->key);
+            uint64_t n =
+                r->e->scan(w->session, w->key, r->data.key_bytes, 1, false, keep_first, &found);
+            data_key(&r->data, i - QUEUE_LENGTH, w->key);
+            if (r->e != &bench_empty && (n != 1 || found.size != r->data.key_bytes ||
+                                         memcmp(found.key, w->key, found.size) != 0))
+                run_fail(r, "the first key of the queue is another one");
+            bench_op op = {.key = w->key, .key_size = r->data.key_bytes, .remove = true};
+            r->e->write(w->session, &op, 1);
+        }
+        if (!worker_tick(w, 1))
+            break;
+    }
+}
+
+static void queue(run *r)
+{
+    bench_row row = {0};
+    if (r->records > 0 || r->hole_end > 0)
+        run_fail(r, "it begins with an empty store; put a / before it");
+    if (r->threads > 1)
+        run_fail(r, "it has one thread");
+    r->data.in_order = true;
+    r->stamp_min = r->stamp_max = 1;
+    r->hole_end = 1; /* no other workload may follow on this store */
+    bench_work work = {.name = "queue",
+                       .body = queue_body,
+                       .total = r->s->records,
+                       .seconds = r->s->seconds > 0 ? r->s->seconds : QUEUE_SECONDS,
+                       .threads = 1};
+    run_work(r, &work, &row, NULL);
+    run_emit(r, &row);
+}
+
 bool workload_recover(run *r, const char *name)
 {
     if (strcmp(name, "recover") != 0)
@@ -315,7 +361,8 @@ bool workload_life(run *r, const char *name)
         const char *name;
         void (*run)(run *r);
     } lives[] = {{"settle", settle}, {"compact", compact},          {"bulkload", bulkload},
-                 {"reopen", reopen}, {"seekdeleted", seek_deleted}, {"scandeleted", scan_deleted}};
+                 {"reopen", reopen}, {"seekdeleted", seek_deleted}, {"scandeleted", scan_deleted},
+                 {"queue", queue}};
     for (size_t i = 0; i < sizeof lives / sizeof *lives; i++)
         if (strcmp(lives[i].name, name) == 0) {
             lives[i].run(r);

@@ -17,7 +17,7 @@
     "fillrandom@2,settle/fillrandom@4,settle/fillbatch,settle/"                                    \
     "fillsync/fillsync@4/fillsync@16/"                                                             \
     "fillrandom,settle,ycsba@2,ycsbb@2,ycsbc@2,ycsbf@2,ycsbd@2,ycsbe@2/"                           \
-    "fillseq,seekdeleted,scandeleted/bulkload,settle/recover/"                                     \
+    "fillseq,seekdeleted,scandeleted/queue/bulkload,settle/recover/"                               \
     "value=1024,fillrandom,settle,readrandom/value=4096,fillrandom,settle,readrandom/"             \
     "value=65536,fillrandom,settle,readrandom"
 
@@ -26,7 +26,7 @@
     "fillseq fillrandom fillbatch fillsync overwrite deleterandom bulkload settle compact"
 #define READS                                                                                      \
     "readrandom readhot readmissing readseq readreverse seek10 seek100 seekdeleted scandeleted"
-#define MIXES "readwhilewriting reopen recover ycsba ycsbb ycsbc ycsbd ycsbe ycsbf"
+#define MIXES "readwhilewriting queue reopen recover ycsba ycsbb ycsbc ycsbd ycsbe ycsbf"
 
 static const char help[] =
     "usage: firn-bench [options]\n"

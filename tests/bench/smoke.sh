@@ -3,7 +3,7 @@
 . "$(dirname "$0")/../tools/tap.sh"
 bench() { "$FIRN" --folder "$T" --engines firn,empty,bare --records 2000 --reads 500 --rounds 2 --recover-mib 1 "$@"; }
 
-everything="fillseq,readseq,seekdeleted,scandeleted/fillbatch,readrandom,deleterandom"
+everything="fillseq,readseq,seekdeleted,scandeleted/queue/fillbatch,readrandom,deleterandom"
 everything="$everything/fillrandom,overwrite,settle,readrandom,readhot,readmissing,readseq,readreverse,seek10,seek100"
 everything="$everything,readwhilewriting,compact,readrandom@2,reopen/bulkload,readseq/fillsync@2/recover"
 everything="$everything/fillrandom,ycsba,ycsbb,ycsbc,ycsbd,ycsbe,ycsbf/value=4096,fillrandom,readrandom"
