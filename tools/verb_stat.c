@@ -81,13 +81,27 @@ static void print_json_buckets(output *out, const shown_list *buckets)
         print_json_array(out, "level_tables", s.is.level_tables, ", ");
         print_json_array(out, "level_bytes", s.is.level_bytes, ", ");
         print_json_array(out, "level_entries", s.is.level_entries, ", ");
-        print_json_array(out, "level_deletes", s.is.level_deletes, "}");
+        print_json_array(out, "level_deletes", s.is.level_deletes, ", ");
+        print_json_array(out, "level_range_deletes", s.is.level_range_deletes, "}");
         output_text(out, i + 1 < count ? ",\n" : "\n  ],\n");
     }
 }
 
+/* Those of all buckets, which firn_stats does not tell. */
+static engine_bucket range_deletes(const shown_list *buckets)
+{
+    engine_bucket all = {0};
+    for (size_t i = 0; i < buckets->all.size / sizeof(shown); i++) {
+        shown s = shown_at(buckets, i);
+        for (unsigned n = 0; n < FIRN_LEVELS; n++)
+            all.level_range_deletes[n] += s.is.level_range_deletes[n];
+    }
+    return all;
+}
+
 static void print_json(output *out, const firn_stats *s, const shown_list *buckets)
 {
+    const engine_bucket ranges = range_deletes(buckets);
     const field fields[] = {
         {"newest_seq", s->newest_seq},
         {"last_seq", s->last_seq},
@@ -126,6 +140,8 @@ static void print_json(output *out, const firn_stats *s, const shown_list *bucke
     print_json_array(out, "level_entries", s->level_entries, ",\n");
     output_text(out, "  ");
     print_json_array(out, "level_deletes", s->level_deletes, ",\n");
+    output_text(out, "  ");
+    print_json_array(out, "level_range_deletes", ranges.level_range_deletes, ",\n");
     print_json_buckets(out, buckets);
     waits_json(out, s);
     output_format(out, "  \"log_mapped\": %s\n}\n", s->log_mapped ? "true" : "false");
@@ -133,28 +149,30 @@ static void print_json(output *out, const firn_stats *s, const shown_list *bucke
 
 static void print_levels(output *out, const engine_bucket *s)
 {
-    uint64_t tables = 0, bytes = 0, entries = 0, deletes = 0;
-    output_format(out, "  %-8s %8s %12s %14s %14s\n", "level", "tables", "size", "entries",
-                  "deletions");
+    uint64_t tables = 0, bytes = 0, entries = 0, deletes = 0, ranges = 0;
+    output_format(out, "  %-8s %8s %12s %14s %14s %14s\n", "level", "tables", "size", "entries",
+                  "deletions", "of ranges");
     for (unsigned i = 0; i < FIRN_LEVELS; i++) {
         if (s->level_tables[i] == 0)
             continue;
-        output_format(out, "  %-8u %8s %12s %14s %14s\n", i, text_count(s->level_tables[i]).s,
+        output_format(out, "  %-8u %8s %12s %14s %14s %14s\n", i, text_count(s->level_tables[i]).s,
                       text_size(s->level_bytes[i]).s, text_count(s->level_entries[i]).s,
-                      text_count(s->level_deletes[i]).s);
+                      text_count(s->level_deletes[i]).s, text_count(s->level_range_deletes[i]).s);
         tables += s->level_tables[i];
         bytes += s->level_bytes[i];
         entries += s->level_entries[i];
         deletes += s->level_deletes[i];
+        ranges += s->level_range_deletes[i];
     }
-    output_format(out, "  %-8s %8s %12s %14s %14s\n", "all", text_count(tables).s,
-                  text_size(bytes).s, text_count(entries).s, text_count(deletes).s);
+    output_format(out, "  %-8s %8s %12s %14s %14s %14s\n", "all", text_count(tables).s,
+                  text_size(bytes).s, text_count(entries).s, text_count(deletes).s,
+                  text_count(ranges).s);
 }
 
 static void print_tables(output *out, const firn_stats *s, const shown_list *buckets,
                          const char *bold, const char *off)
 {
-    engine_bucket all = {0};
+    engine_bucket all = range_deletes(buckets);
     memcpy(all.level_tables, s->level_tables, sizeof all.level_tables);
     memcpy(all.level_bytes, s->level_bytes, sizeof all.level_bytes);
     memcpy(all.level_entries, s->level_entries, sizeof all.level_entries);

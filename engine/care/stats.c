@@ -10,6 +10,7 @@
 #include <tree/names.h>
 #include "set_aside.h"
 #include <store/store.h>
+#include <tree/run.h>
 
 static void add_mem(firn_stats *s, const mem *m)
 {
@@ -35,6 +36,7 @@ static void add_levels(const version *v, engine_bucket *to)
         for (size_t i = 0; i < l->count; i++) {
             to->level_entries[n] += l->tables[i]->properties.entries;
             to->level_deletes[n] += l->tables[i]->properties.deletes;
+            to->level_range_deletes[n] += l->tables[i]->properties.ranges;
         }
     }
 }
@@ -219,4 +221,62 @@ int firn_get_stats_sized(tree *t, firn_stats *out, size_t size, firn_error *erro
 int(firn_get_stats)(tree *t, firn_stats *out, firn_error *error)
 {
     return firn_get_stats_sized(t, out, SIZED_FIRST(firn_stats, memory_bytes), error);
+}
+
+/* ---- Of one bucket ---- */
+
+static void add_bucket_mems(firn_bucket_stats *s, const view *v)
+{
+    for (size_t i = 0; i < view_mem_count(v); i++) {
+        run r = view_mem_run(v, i);
+        if (r.kind != RUN_MEM)
+            continue;
+        s->memtable_entries += memtable_entries(r.mem->table);
+        s->memtable_deletes += memtable_deletes(r.mem->table);
+    }
+}
+
+static void add_bucket_levels(firn_bucket_stats *s, const version *v, const tree_work *work)
+{
+    engine_bucket b = {0};
+    add_levels(v, &b);
+    for (unsigned n = 0; n < FIRN_LEVELS; n++) {
+        s->level_tables[n] = b.level_tables[n];
+        s->level_bytes[n] = b.level_bytes[n];
+        s->level_entries[n] = b.level_entries[n];
+        s->level_deletes[n] = b.level_deletes[n];
+        s->level_range_deletes[n] = b.level_range_deletes[n];
+        s->level_read[n] = counter(&work->read[n]);
+        s->level_written[n] = counter(&work->written[n]);
+        s->level_jobs[n] = counter(&work->jobs[n]);
+    }
+}
+
+static const sized_kind bucket_stats_kind = {
+    "the figures of a bucket", "call firn_get_bucket_stats", sizeof(firn_bucket_stats)};
+
+int firn_get_bucket_stats_sized(tree *t, firn_bucket_stats *out, size_t size, firn_error *error)
+{
+    store *db;
+    firn_bucket_stats s = {.size = sizeof s};
+    int rc = store_of(t, &db, error);
+    if (rc == FIRN_OK && !out)
+        rc = error_set(error, FIRN_INVALID, "there is nowhere to put the figures");
+    view *v = rc == FIRN_OK ? tree_view(t) : NULL;
+    if (rc == FIRN_OK && !v)
+        rc = tree_dropped(t, error);
+    if (rc != FIRN_OK)
+        return rc;
+    add_bucket_mems(&s, v);
+    add_bucket_levels(&s, v->version, &t->work);
+    view_unref(v);
+    s.iterators = counter(&t->iterators);
+    sized_init(&bucket_stats_kind, out, size, &s);
+    return FIRN_OK;
+}
+
+int(firn_get_bucket_stats)(tree *t, firn_bucket_stats *out, firn_error *error)
+{
+    return firn_get_bucket_stats_sized(
+        t, out, SIZED_FIRST(firn_bucket_stats, level_jobs[FIRN_LEVELS - 1]), error);
 }

@@ -419,6 +419,7 @@ static int rewrite(job *j, firn_error *err)
     if (rc == FIRN_OK) {
         make_obsolete(&e);
         atomic_fetch_add_explicit(&db->counters.bytes_compacted, bytes, memory_order_relaxed);
+        store_note_work(db, &e, j->what.target);
     }
     end_relief(j);
     release_parts(j, stay);

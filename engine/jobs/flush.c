@@ -160,6 +160,7 @@ static int flush_mem(store *db, mem *m, firn_error *err) REQUIRES(db->flush_mu)
     if (rc == FIRN_OK) {
         atomic_fetch_add_explicit(&db->counters.bytes_flushed, f.bytes, memory_order_relaxed);
         atomic_fetch_add_explicit(&db->counters.flushes, 1, memory_order_relaxed);
+        store_note_work(db, &e, 0);
     }
     for (size_t i = 0; i < f.count; i++)
         build_release(&f.builds[i], stay);

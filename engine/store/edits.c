@@ -256,3 +256,32 @@ int store_commit_edit(store *db, edit *e, mem *flushed, firn_error *err)
     store_note_commit(db, rc, &later, err);
     return rc;
 }
+
+static void add_work(_Atomic uint64_t *sum, uint64_t more)
+{
+    atomic_fetch_add_explicit(sum, more, memory_order_relaxed);
+}
+
+/* Of a flush each table is one of its own bucket. */
+void store_note_work(store *db, const edit *e, unsigned to)
+{
+    const tree *last = NULL;
+    mutex_lock(&db->state_mu);
+    for (size_t i = 0; i < e->added_count; i++) {
+        tree *t = store_tree(db, e->added[i].table->bucket);
+        if (!t)
+            continue;
+        add_work(&t->work.written[to], e->added[i].table->properties.file_bytes);
+        add_work(&t->work.jobs[to], t != last);
+        last = t;
+    }
+    for (size_t i = 0; i < e->dropped_count; i++) {
+        tree *t = store_tree(db, e->dropped[i].table->bucket);
+        if (!t)
+            continue;
+        add_work(&t->work.read[to], e->dropped[i].table->properties.file_bytes);
+        add_work(&t->work.jobs[to], t != last);
+        last = t;
+    }
+    mutex_unlock(&db->state_mu);
+}

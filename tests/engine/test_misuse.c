@@ -46,6 +46,7 @@ typedef struct table {
     firn_slice lower, upper;
     uint64_t seq;
     firn_stats stats;
+    firn_bucket_stats figures;
     firn_options options;
     firn_wal_report report;
     firn *db;
@@ -298,6 +299,12 @@ static int given_back(table *t, int rc)
     X(firn_get_stats, db, REFUSED, firn_get_stats(NULL, &t->stats, e)) \
     X(firn_get_stats, out, REFUSED, firn_get_stats(DB, NULL, e)) \
     X(firn_get_stats, error, QUIET, firn_get_stats(DB, NULL, NULL)) \
+    X(firn_get_bucket_stats, bucket, REFUSED, firn_get_bucket_stats(NULL, &t->figures, e)) \
+    X(firn_get_bucket_stats, out, REFUSED, firn_get_bucket_stats(DB, NULL, e)) \
+    X(firn_get_bucket_stats, error, QUIET, firn_get_bucket_stats(DB, NULL, NULL)) \
+    X(firn_get_bucket_stats_sized, bucket, REFUSED, firn_get_bucket_stats_sized(NULL, &t->figures, sizeof t->figures, e)) \
+    X(firn_get_bucket_stats_sized, out, REFUSED, firn_get_bucket_stats_sized(DB, NULL, sizeof t->figures, e)) \
+    X(firn_get_bucket_stats_sized, error, QUIET, firn_get_bucket_stats_sized(DB, NULL, 0, NULL)) \
     X(firn_get_stats_sized, db, REFUSED, firn_get_stats_sized(NULL, &t->stats, sizeof t->stats, e)) \
     X(firn_get_stats_sized, out, REFUSED, firn_get_stats_sized(DB, NULL, sizeof t->stats, e)) \
     X(firn_get_stats_sized, error, QUIET, firn_get_stats_sized(DB, NULL, 0, NULL)) \

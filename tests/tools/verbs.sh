@@ -103,6 +103,10 @@ same "and nothing else is" "$T/out" "$T/want"
 run 0 "a range delete goes to a table" "$FIRN" flush "$T/less"
 run 0 "and counts as one deletion" "$FIRN" stat "$T/less" --json
 has out '"level_deletes": [1, 0'
+has out '"level_range_deletes": [1, 0'
+run 0 "which is of a range" "$FIRN" stat "$T/less"
+has out "of ranges"
+is "in the table of levels" "$(awk '$1 == "all" { print $(NF - 1), $NF }' "$T/out")" "1 1"
 "$FIRN" dump "$T/less" >"$T/out"
 same "the dump stays the same" "$T/out" "$T/want"
 run 0 "and the store is clean" "$FIRN" check "$T/less"

@@ -45,6 +45,7 @@ typedef struct engine_bucket {
     firn_slice name; /* empty for bucket 0; valid during the call */
     uint64_t level_tables[FIRN_LEVELS], level_bytes[FIRN_LEVELS];
     uint64_t level_entries[FIRN_LEVELS], level_deletes[FIRN_LEVELS];
+    uint64_t level_range_deletes[FIRN_LEVELS]; /* which are among the deletes */
 } engine_bucket;
 
 /* Each bucket of an open store, by its number. */

@@ -532,6 +532,27 @@ FIRN_API int firn_get_stats_sized(firn *db, firn_stats *out, size_t size, firn_e
 #define firn_get_stats(db, out, error)                                                             \
     firn_get_stats_sized((db), (out), sizeof(firn_stats), (error))
 
+/* Of one bucket. What flushes and merges have written, over what flushes have, is how often the
+ * bytes of this life were written: the write amplification without the log. */
+typedef struct firn_bucket_stats {
+    size_t size;                                 /* set by firn_get_bucket_stats; see "Options" */
+    uint64_t memtable_entries, memtable_deletes; /* in all memtables; deletes are entries, too */
+    uint64_t iterators;                          /* that callers hold */
+    uint64_t level_tables[FIRN_LEVELS], level_bytes[FIRN_LEVELS];
+    /* Versions; those of them that are deletes; and those of these that are range deletes. */
+    uint64_t level_entries[FIRN_LEVELS], level_deletes[FIRN_LEVELS],
+        level_range_deletes[FIRN_LEVELS];
+    /* In this life: bytes of tables that merges into the level have read and written, level 0: that
+     * flushes have written; and how many merges or flushes that were. A table that goes down as it
+     * is counts for nothing. */
+    uint64_t level_read[FIRN_LEVELS], level_written[FIRN_LEVELS], level_jobs[FIRN_LEVELS];
+} firn_bucket_stats;
+FIRN_API int firn_get_bucket_stats(firn *bucket, firn_bucket_stats *out, firn_error *error);
+FIRN_API int firn_get_bucket_stats_sized(firn *bucket, firn_bucket_stats *out, size_t size,
+                                         firn_error *error);
+#define firn_get_bucket_stats(bucket, out, error)                                                  \
+    firn_get_bucket_stats_sized((bucket), (out), sizeof(firn_bucket_stats), (error))
+
 /* Reads every byte of a store and checks it: manifest, log, every table, the order of levels,
  * missing and unknown files. Changes nothing; beside a writer, it checks the store as it was at one
  * moment. Each finding and remark is passed to `line` (may be NULL). FIRN_DAMAGED when there is

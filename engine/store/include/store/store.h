@@ -354,6 +354,9 @@ int store_commit_held(store *db, edit *e, mem *flushed, firn_error *later, firn_
     REQUIRES(db->manifest_mu);
 /* How large it is now, for figures, which wait for no edit. */
 void store_note_manifest(store *db) REQUIRES(db->manifest_mu);
+/* An edit has been installed that a flush, or a merge into a level, made: counts what it read and
+ * wrote, for the buckets that are there. */
+void store_note_work(store *db, const edit *e, unsigned to);
 void store_note_commit(store *db, int rc, const firn_error *later, const firn_error *err);
 uint64_t store_next_file_no(store *db);
 /* Before numbers are given out for files that shall stay. FIRN_TOO_LARGE: there are none left. */

@@ -33,6 +33,11 @@ MUTEX_KIND(jobs_mu);
 typedef struct store store;
 typedef struct firn tree;
 
+/* What flushes and merges have done in this life, by the level that they wrote to. Relaxed. */
+typedef struct tree_work {
+    _Atomic uint64_t read[FIRN_LEVELS], written[FIRN_LEVELS], jobs[FIRN_LEVELS];
+} tree_work;
+
 struct firn {
     /* Set when it is made, never changed. */
     store *store;
@@ -68,6 +73,7 @@ struct firn {
 
     uint64_t handles GUARDED_BY(state_mu); /* that callers have; not of bucket 0 */
     _Atomic uint64_t iterators;            /* likewise, of any bucket */
+    tree_work work;
 };
 
 /* The current view, with a reference; NULL: the bucket has been dropped. Any thread. */
