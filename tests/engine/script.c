@@ -25,13 +25,18 @@ static const struct {
     {SCRIPT_APPLY, 60},      {SCRIPT_DELETE_RANGE, 24},
 };
 
-static script_kind pick_kind(rng *r)
+/* Every other script is about dead keys. */
+static const unsigned bury_weight = 60;
+
+static script_kind pick_kind(rng *r, bool buries)
 {
-    unsigned total = 0;
+    unsigned total = buries ? bury_weight : 0;
     for (size_t i = 0; i < sizeof menu / sizeof *menu; i++)
         total += menu[i].weight;
     uint64_t at = rng_below(r, total);
     size_t i = 0;
+    if (buries && at >= total - bury_weight)
+        return SCRIPT_BURY;
     while (at >= menu[i].weight)
         at -= menu[i++].weight;
     return menu[i].kind;
@@ -46,7 +51,7 @@ void script_new(script *s, uint64_t seed, size_t count)
         abort();
     s->count = count;
     for (size_t i = 0; i < count; i++) {
-        s->ops[i].kind = pick_kind(&r);
+        s->ops[i].kind = pick_kind(&r, seed % 2);
         s->ops[i].a = rng_next(&r);
         s->ops[i].b = rng_next(&r);
         s->ops[i].c = rng_next(&r);
@@ -508,6 +513,8 @@ static bool do_op(run *r, const script_op *op)
         return do_put(r, op);
     case SCRIPT_DELETE:
         return do_delete(r, op);
+    case SCRIPT_BURY:
+        return do_bury(r, op);
     case SCRIPT_DELETE_RANGE:
         return do_delete_range(r, op);
     case SCRIPT_BATCH:

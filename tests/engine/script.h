@@ -14,6 +14,7 @@
 typedef enum script_kind {
     SCRIPT_PUT,
     SCRIPT_DELETE,
+    SCRIPT_BURY, /* deletes a run of keys one by one, so that walks learn of them */
     SCRIPT_DELETE_RANGE,
     SCRIPT_BATCH,
     SCRIPT_APPLY,

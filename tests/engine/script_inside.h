@@ -68,6 +68,7 @@ bool status_is(run *r, const char *what, int rc, int wanted, const firn_error *e
 /* ---- script_writes.c ---- */
 bool do_put(run *r, const script_op *op);
 bool do_delete(run *r, const script_op *op);
+bool do_bury(run *r, const script_op *op);
 bool do_delete_range(run *r, const script_op *op);
 bool do_batch(run *r, const script_op *op);
 bool do_apply(run *r, const script_op *op);

@@ -50,6 +50,20 @@ bool do_delete(run *r, const script_op *op)
     return status_is(r, "delete", rc, FIRN_OK, &err);
 }
 
+bool do_bury(run *r, const script_op *op)
+{
+    firn_error err = {0};
+    size_t bucket = bucket_of(op), from = op->a % KEYS, count = 4 + op->b % (KEYS / 3);
+    firn_write_options o = write_options(op->c);
+    int rc = FIRN_OK;
+    for (size_t k = from; rc == FIRN_OK && k < from + count && k < KEYS; k++) {
+        firn_slice key = r->script->keys.keys[k];
+        rc = firn_delete(r->handles[bucket], key.data, key.size, &o, &err);
+        r->now.of[bucket][k] = 0;
+    }
+    return status_is(r, "delete", rc, FIRN_OK, &err);
+}
+
 /* A range between two keys, or without one of the bounds; mostly of few keys. */
 typedef struct picked_range {
     firn_slice first, end;
