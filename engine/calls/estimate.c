@@ -72,18 +72,14 @@ static bool is_little(const run_measured *found)
            (found->doubt * DOUBT > found->entries && found->entries < WALKED_MOST);
 }
 
-static bool is_empty(const range_bounds *b)
-{
-    return b->first.data && b->end.data && slice_compare(b->first, b->end) >= 0;
-}
-
 static int estimate(tree *t, const firn_range *range, uint64_t *bytes, uint64_t *entries,
                     firn_error *err)
 {
     range_bounds b = {0};
     run_measured found = {0};
     int rc = range_bounds_take(range, &b, err);
-    if (rc == FIRN_OK && !is_empty(&b)) {
+    bool none = b.first.data && b.end.data && slice_compare(b.first, b.end) >= 0;
+    if (rc == FIRN_OK && !none) {
         view *v = tree_view(t);
         rc = v ? measure(v, &b, &found, err) : tree_dropped(t, err);
         view_unref(v);
@@ -136,10 +132,8 @@ int firn_count(tree *t, const firn_range *range, const firn_read_options *option
         rc = read_options_take(options, &o, error);
     if (rc == FIRN_OK)
         rc = range_bounds_take(range, &b, error);
-    if (rc == FIRN_OK && !is_empty(&b))
+    if (rc == FIRN_OK)
         rc = count_all(t, &b, &o, count, error);
-    else if (rc == FIRN_OK)
-        *count = 0;
     range_bounds_release(&b);
     return rc;
 }

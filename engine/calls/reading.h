@@ -28,7 +28,8 @@ typedef struct stretch {
     bool backward;
     bool touched;     /* something below is not as stretch_step leaves it */
     bool has_edge;    /* where it began is known: `begin`, the far end of a gap, or a dead key */
-    bool from_gap;    /* has_edge, and it is the second of these */
+    bool edge_after;  /* has_edge, and it begins behind it: backwards, from a dead key */
+    bool from_gap;    /* has_edge, and up to there it is known: a gap ends, or was learned, there */
     unsigned dead;    /* keys, or erased versions, since it began or has left a gap */
     unsigned looks;   /* the next call of stretch_look is at so many of them */
     firn_slice begin; /* where it began, until there is a dead key; NULL data: not known */
@@ -38,7 +39,7 @@ typedef struct stretch {
 
 static inline void stretch_init(stretch *s)
 {
-    s->touched = s->has_edge = s->from_gap = false;
+    s->touched = s->has_edge = s->edge_after = s->from_gap = false;
     s->dead = 0;
     s->looks = s->tree->store->learns.asks;
     s->begin.data = NULL;

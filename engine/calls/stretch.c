@@ -12,18 +12,23 @@
  *
  * What is learned holds at the walk's number. That nothing has been put there since is looked for
  * behind gaps_begin and fence_heavy, in memtables, leaf by leaf. So a walk learns nothing once
- * something has been flushed that is newer than its number.
+ * something has been flushed that is newer than its number; a long one learns in between.
  */
 #include "reading.h"
 
 #include <base/fence.h>
 #include <tree/run.h>
 
+#define LEARN_BETWEEN 8 /* times as many as make a gap: then a walk learns before it has come by */
+
 /* Are all puts behind the number still where may_have_puts looks? A merge forgets one that was
- * deleted again, as if there had been none; so tables cannot tell. */
+ * deleted again, as if there had been none; so tables cannot tell. What is not visible yet has not
+ * been flushed; the flushed number alone may be beyond it, since checkpoints have numbers, too. */
 static bool is_in_memory(const tree *t, uint64_t seq)
 {
-    return atomic_load_explicit(&t->store->flushed_seq, memory_order_seq_cst) <= seq;
+    const store *db = t->store;
+    return atomic_load_explicit(&db->flushed_seq, memory_order_seq_cst) <= seq ||
+           atomic_load_explicit(&db->visible_seq, memory_order_seq_cst) <= seq;
 }
 
 /* Has a key between the bounds perhaps been put behind the number? The view comes first: a flush
@@ -43,24 +48,25 @@ void stretch_learn(stretch *s, gap_edge end)
 {
     gaps *g = &s->tree->store->gaps;
     gap_bounds b;
-    gap_edge begin = {buf_slice(&s->edge), s->backward && !s->from_gap};
+    gap_edge begin = {buf_slice(&s->edge), s->edge_after};
     gap_edge from = s->backward ? end : begin, to = s->backward ? begin : end;
-    if (s->has_edge && is_in_memory(s->tree, s->seq) &&
+    if (s->has_edge && !tree_is_dropped(s->tree) && is_in_memory(s->tree, s->seq) &&
         gaps_begin(g, s->tree->bucket, from, to, s->seq, &b))
         gaps_end(g, fence_heavy() && !may_have_puts(s->tree, &b, s->seq));
 }
 
-static void keep_edge(stretch *s, firn_slice key)
+static void keep_edge(stretch *s, firn_slice key, bool after, bool known)
 {
     s->has_edge = buf_assign(&s->edge, key.data, key.size) == FIRN_OK;
+    s->edge_after = after;
+    s->from_gap = known && s->has_edge;
 }
 
 /* The gap *crossed is left at its far end. */
 static firn_slice leave_gap(stretch *s)
 {
     firn_slice far = gap_slice(s->backward ? &s->crossed.from : &s->crossed.to);
-    keep_edge(s, far);
-    s->from_gap = s->has_edge;
+    keep_edge(s, far, false, true);
     s->dead = 0;
     s->looks = s->tree->store->learns.asks;
     return far;
@@ -79,21 +85,35 @@ bool stretch_leap(stretch *s, firn_slice *key)
     return true;
 }
 
+/* A long walk learns part after part: before its end, a flush may take away what it would look at
+ * (is_in_memory). They touch, and become one. */
+static void learn_between(stretch *s, firn_slice key)
+{
+    if (s->dead < LEARN_BETWEEN * s->tree->store->learns.steps)
+        return;
+    stretch_learn(s, (gap_edge){key, s->backward});
+    keep_edge(s, key, s->backward, true);
+}
+
 bool stretch_look(stretch *s, firn_slice key)
 {
     const store *db = s->tree->store;
     if (s->begin.data) {
-        keep_edge(s, s->begin);
+        keep_edge(s, s->begin, false, false);
         s->begin.data = NULL;
         s->looks = db->learns.asks;
         if (s->dead < s->looks)
             return false;
     }
     if (!s->has_edge) /* should a newer version of it be there, the walk ends with that */
-        keep_edge(s, key);
+        keep_edge(s, key, s->backward, false);
     bool asks = (s->dead & (s->dead - 1)) == 0 || s->dead == s->looks;
-    if (!asks || !gaps_any(&db->gaps) || !find_gap(s, key))
+    if (!asks)
         return false;
+    if (!gaps_any(&db->gaps) || !find_gap(s, key)) {
+        learn_between(s, key);
+        return false;
+    }
     /* Between two gaps it is worth learning, however little it is: they become one. */
     if (s->from_gap || s->dead >= db->learns.steps)
         stretch_learn(

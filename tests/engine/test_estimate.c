@@ -215,6 +215,9 @@ static void a_count_can_be_cancelled(void **state)
     count = 7;
     firn_cancel_fire(&cancel);
     assert_int_equal(firn_count(b.db, NULL, &o, &count, &err), FIRN_CANCELLED);
+    firn_slice none = slice_of_str("");
+    assert_int_equal(firn_count(b.db, &(firn_range){NULL, &none, 0}, &o, &count, &err),
+                     FIRN_CANCELLED);
     o.size = 3;
     assert_int_equal(firn_count(b.db, NULL, &o, &count, &err), FIRN_INVALID);
     assert_int_equal(count, 7);

@@ -354,7 +354,7 @@ static void dead_keys_are_passed_once(void **state)
                 assert_int_equal(firn_iter_seek_for_prev(s.it, "y", 1), FIRN_OK);
             else
                 assert_int_equal(firn_iter_seek(s.it, "b", 1), FIRN_OK);
-            assert_int_equal(s.b.db->store->gaps.learned, 1);
+            assert_true(s.b.db->store->gaps.learned > 0);
             cross_rows(&s, "z");
             /* As before within bounds, and behind another write. */
             bed_put(&s.b, "y", "");
@@ -419,7 +419,7 @@ static void a_gap_behind_other_dead_keys_is_found(void **state)
         delete_rows(&s);
         iter_within(&s, NULL, NULL, NULL);
         assert_int_equal(firn_iter_seek(s.it, "k", 1), FIRN_OK);
-        assert_int_equal(s.b.db->store->gaps.learned, 1);
+        assert_true(s.b.db->store->gaps.learned > 0);
         for (unsigned i = 0; i < 24; i++) {
             snprintf(key, sizeof key, "%c%03u", i < 12 ? 'b' : 'l', i);
             bed_put(&s.b, key, "");

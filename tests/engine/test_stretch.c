@@ -134,6 +134,29 @@ static void each_step_begins_a_stretch_of_its_own(void **state)
     bed_release(&b);
 }
 
+static void parts_of_a_long_walk_become_one(void **state)
+{
+    (void)state;
+    for (int back = 0; back < 2; back++) {
+        bed b;
+        begin(&b, 2);
+        bury(&b, "k%03u", 100, 400);
+        firn_iter *it = iter_within(&b, NULL, NULL);
+        if (back)
+            assert_int_equal(firn_iter_seek_for_prev(it, "y", 1), FIRN_OK);
+        else
+            assert_int_equal(firn_iter_seek(it, "k", 1), FIRN_OK);
+        assert_true(b.db->store->gaps.learned > 3);
+        assert_int_equal(b.db->store->gaps.any, 1);
+        if (back)
+            gap_is(&b, "k200", "a\0", 2, "k398\0", 5);
+        else
+            gap_is(&b, "k200", "k", 1, "z", 1);
+        firn_iter_free(it);
+        bed_release(&b);
+    }
+}
+
 /* Fewer than a gap takes, but between two gaps, or behind one. */
 static void what_a_gap_leads_to_is_learned_sooner(void **state)
 {
@@ -229,14 +252,116 @@ static void an_erased_version_is_no_dead_key(void **state)
     }
 }
 
+/* ---- Ended in the middle ---- */
+
+/* Each one begins behind what the last one has passed: so in the end one comes through. */
+static void a_walk_that_is_ended_has_learned_what_it_passed(void **state)
+{
+    (void)state;
+    for (int back = 0; back < 2; back++) {
+        bed b;
+        trap t = {.at = 0};
+        firn_snapshot *before = NULL;
+        char key[16];
+        bed_on_simfs(&b, 1);
+        b.options.never_map = true;
+        b.options.memory = 1 << 20;
+        b.options.table_bytes = 16 << 20;
+        bed_must_open(&b);
+        for (unsigned i = 0; i < 2000; i++) {
+            snprintf(key, sizeof key, "%06u", i);
+            bed_put(&b, key, "some value of some length, so that there are many blocks");
+        }
+        MUST(firn_snapshot_new(b.db, &before, error));
+        for (unsigned i = 0; i < 2000; i++) {
+            snprintf(key, sizeof key, "%06u", i);
+            bed_delete(&b, key);
+        }
+        MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
+        simfs_on_call(b.sim, spring, &t);
+        firn_iter_options o;
+        firn_iter_options_init(&o);
+        o.cancel = &t.cancel;
+        o.bypass_cache = true;
+        firn_iter *it = NULL;
+        unsigned tries = 0;
+        int rc;
+        do {
+            MUST(firn_iter_new(b.db, &o, &it, error));
+            t.reads = 0;
+            t.at = back ? 3 : 2; /* that much it takes to come behind what is known, and on */
+            t.cancel.fired = 0;
+            rc = back ? firn_iter_last(it) : firn_iter_first(it);
+            firn_iter_free(it);
+            tries++;
+        } while (rc == FIRN_CANCELLED && tries < 1000);
+        assert_int_equal(rc, FIRN_END);
+        assert_in_range(tries, 3, 200);
+        firn_snapshot_free(before);
+        bed_release(&b);
+    }
+}
+
+static bed *now_bed;
+
+static int flush_at(void *ctx, unsigned call, uint64_t index, const char *name)
+{
+    trap *t = ctx;
+    (void)index;
+    if (call == SIMFS_READ && strstr(name, ".tbl") && ++t->reads == t->at) {
+        t->at = 0;
+        bed_put(now_bed, "zz", "");
+        bed_flush(now_bed);
+    }
+    return 0;
+}
+
+/* What is flushed while it goes on takes from it what it would have learned at its end. */
+static void a_long_walk_learns_in_between(void **state)
+{
+    (void)state;
+    bed b;
+    trap t = {.at = 0};
+    firn_snapshot *before = NULL;
+    char key[16];
+    begin(&b, 4);
+    b.options.never_map = true;
+    bed_must_close(&b);
+    bed_must_open(&b);
+    now_bed = &b;
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(key, sizeof key, "%06u", i);
+        bed_put(&b, key, "some value of some length, so that there are many blocks");
+    }
+    MUST(firn_snapshot_new(b.db, &before, error));
+    for (unsigned i = 0; i < 2000; i++) {
+        snprintf(key, sizeof key, "%06u", i);
+        bed_delete(&b, key);
+    }
+    bed_flush(&b);
+    simfs_on_call(b.sim, flush_at, &t);
+    firn_iter *it = iter_within(&b, NULL, NULL);
+    t.reads = 0;
+    t.at = 20;
+    assert_int_equal(firn_iter_first(it), FIRN_OK);
+    assert_int_equal(t.at, 0);
+    assert_true(b.db->store->gaps.learned > 0);
+    firn_iter_free(it);
+    firn_snapshot_free(before);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_walk_learns_exactly_what_it_passed),
         cmocka_unit_test(each_step_begins_a_stretch_of_its_own),
+        cmocka_unit_test(parts_of_a_long_walk_become_one),
         cmocka_unit_test(what_a_gap_leads_to_is_learned_sooner),
         cmocka_unit_test(a_delete_in_a_gap_leaves_it_whole),
         cmocka_unit_test(an_erased_version_is_no_dead_key),
+        cmocka_unit_test(a_walk_that_is_ended_has_learned_what_it_passed),
+        cmocka_unit_test(a_long_walk_learns_in_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -394,10 +394,10 @@ FIRN_API void firn_iter_options_init_sized(firn_iter_options *options, size_t si
 /* Not positioned at first. `options` NULL: everything, newest.
  *
  * Deleted keys stay as tombstones until compaction drops them, and a walk steps over them. Where
- * more than a hundred follow each other, the store remembers that once a walk has passed them, and
- * later walks go from one end to the other. So a queue (put behind the last key, take the first one
- * and delete it) may look for its first key with firn_iter_first: that takes some hundred steps at
- * most, however much was taken. */
+ * more than a hundred follow each other that differ in their first 80 bytes, the store remembers
+ * that once a walk has passed them, and later walks go from one end to the other. So a queue (put
+ * behind the last key, take the first one and delete it) may look for its first key with
+ * firn_iter_first: that takes some hundred steps as a rule, however much was taken. */
 FIRN_API int firn_iter_new(firn *db, const firn_iter_options *options, firn_iter **out,
                            firn_error *error);
 FIRN_API void firn_iter_free(firn_iter *it); /* NULL is allowed */
