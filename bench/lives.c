@@ -238,20 +238,28 @@ static void keep_first(void *ctx, const void *key, size_t key_size, const void *
     memcpy(f->key, key, f->size);
 }
 
+/* Looks for the first key from record `from` on, which must be that of record `is`; w->key is that
+ * then. */
+static void seek_first(worker *w, uint64_t from, uint64_t is, const char *otherwise)
+{
+    run *r = w->run;
+    first_key found = {.size = 0};
+    data_key(&r->data, from, w->key);
+    uint64_t n = r->e->scan(w->session, w->key, r->data.key_bytes, 1, false, keep_first, &found);
+    data_key(&r->data, is, w->key);
+    if (r->e != &bench_empty &&
+        (n != 1 || found.size != r->data.key_bytes || memcmp(found.key, w->key, found.size) != 0))
+        run_fail(r, otherwise);
+}
+
 /* Seeks to random keys of a deleted range: the answer is always the first key behind it. */
 static void tombstone_body(worker *w)
 {
-    run *r = w->run;
+    const run *r = w->run;
     uint64_t range = r->hole_end - r->hole_begin;
-    first_key found = {.size = 0};
     for (uint64_t i = w->begin; i < w->end; i++) {
-        data_key(&r->data, r->hole_begin + data_random(&w->random) % range, w->key);
-        uint64_t n =
-            r->e->scan(w->session, w->key, r->data.key_bytes, 1, false, keep_first, &found);
-        data_key(&r->data, r->hole_end, w->key);
-        if (r->e != &bench_empty && (n != 1 || found.size != r->data.key_bytes ||
-                                     memcmp(found.key, w->key, found.size) != 0))
-            run_fail(r, "a seek over deletes found the wrong key");
+        seek_first(w, r->hole_begin + data_random(&w->random) % range, r->hole_end,
+                   "a seek over deletes found the wrong key");
         if (!worker_tick(w, 1))
             break;
     }
@@ -308,18 +316,11 @@ static void scan_deleted(run *r)
 /* A message: one record is put behind the last one, and the first one is looked for and deleted. */
 static void queue_body(worker *w)
 {
-    run *r = w->run;
-    first_key found = {.size = 0};
+    const run *r = w->run;
     for (uint64_t i = w->begin; i < w->end; i++) {
         worker_put(w, i, r->stamp_max);
         if (i >= QUEUE_LENGTH) {
-            data_key(&r->data, 0, w->key);
-            uint64_t n =
-                r->e->scan(w->session, w->key, r->data.key_bytes, 1, false, keep_first, &found);
-            data_key(&r->data, i - QUEUE_LENGTH, w->key);
-            if (r->e != &bench_empty && (n != 1 || found.size != r->data.key_bytes ||
-                                         memcmp(found.key, w->key, found.size) != 0))
-                run_fail(r, "the first key of the queue is another one");
+            seek_first(w, 0, i - QUEUE_LENGTH, "the first key of the queue is another one");
             bench_op op = {.key = w->key, .key_size = r->data.key_bytes, .remove = true};
             r->e->write(w->session, &op, 1);
         }

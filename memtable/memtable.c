@@ -200,8 +200,7 @@ static bool puts_in(const memtable *m, const skiplist_leaf *leaf, uint64_t least
         if (ref < least || skiplist_before(m, piece, ref, from) ||
             !skiplist_before(m, piece, ref, to))
             continue;
-        uint32_t kind = once_u32(entry_kind(skiplist_entry(m, ref)));
-        if (kind != FIRN_DELETE && kind != FIRN_DELETE_RANGE)
+        if (!entry_kind_is_tombstone(once_u32(entry_kind(skiplist_entry(m, ref)))))
             return true;
     }
     return false;

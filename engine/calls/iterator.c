@@ -486,10 +486,11 @@ static int check_iter(firn_iter *it)
 
 static int seek_forward(firn_iter *it, firn_slice key)
 {
-    firn_slice lower = it->limits.lower; /* what lies in front of it is not looked at */
-    key = lower.data && slice_compare(key, lower) < 0 ? lower : slice_somewhere(key);
+    uint64_t seq = FIRN_MAX_SEQ;
+    key = slice_somewhere(key);
+    iter_clamp_seek(&it->limits, &key, &seq); /* what lies in front of it is not looked at */
     (void)stretch_seek(&it->passed, &key, false);
-    it->runs->ops->seek(it->runs, key, FIRN_MAX_SEQ);
+    it->runs->ops->seek(it->runs, key, seq);
     return find_forward(it, false);
 }
 
@@ -554,12 +555,13 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
     int rc = take_target(it, key, key_size, &k);
     if (rc != FIRN_OK)
         return rc;
-    firn_slice upper = it->limits.upper; /* what lies behind it is not looked at */
-    k = upper.data && slice_compare(k, upper) > 0 ? upper : slice_somewhere(k);
+    /* In front of (key, number 0) is the oldest version of the key itself, if it has any. */
+    uint64_t seq = 0;
+    k = slice_somewhere(k);
+    iter_clamp_seek_before(&it->limits, &k, &seq); /* what lies behind it is not looked at */
     if (stretch_seek(&it->passed, &k, true))
-        it->runs->ops->seek_before(it->runs, k, FIRN_MAX_SEQ);
-    else /* in front of (key, number 0) is the oldest version of the key itself, if it has any */
-        it->runs->ops->seek_before(it->runs, k, 0);
+        seq = FIRN_MAX_SEQ;
+    it->runs->ops->seek_before(it->runs, k, seq);
     return find_backward(it);
 }
 

@@ -258,8 +258,7 @@ void mem_cut_gaps(gaps *g, const wal_applied *frame)
     for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
         const uint8_t *p = base + offset;
         uint64_t size = once_u32(get_u16(p + 2)), room = end - offset - ENTRY_HEADER_BYTES;
-        uint32_t kind = once_u32(entry_kind(p));
-        if (kind != FIRN_DELETE && kind != FIRN_DELETE_RANGE)
+        if (!entry_kind_is_tombstone(once_u32(entry_kind(p))))
             gaps_cut(g, once_u32(entry_bucket(p)),
                      slice_of(p + ENTRY_HEADER_BYTES, size < room ? size : room));
         offset += entry_bytes(p);

@@ -30,15 +30,6 @@ static view *then_look(view *v)
 
 enum { ROWS = 40, STEPS = 4 };
 
-static void begin_bed(bed *b)
-{
-    bed_on_simfs(b, 1);
-    b->config.gap_steps = STEPS;
-    MUST(firn_options_set(&b->options, "memory", "64MiB", error));
-    b->options.segment_bytes = 1 << 20;
-    bed_must_open(b);
-}
-
 static const char *row(unsigned i)
 {
     static char room[4][16];
@@ -50,8 +41,6 @@ static const char *row(unsigned i)
 
 static void delete_rows(bed *b)
 {
-    bed_put(b, "a", "");
-    bed_put(b, "z", "");
     for (unsigned i = 0; i < ROWS; i++)
         bed_put(b, row(i), "old");
     for (unsigned i = 0; i < ROWS; i++)
@@ -137,7 +126,7 @@ static void a_put_into_a_gap_is_seen_at_once(void **state)
     for (unsigned way = 0; way < 3; way++) {
         for (unsigned i = 0; i < 4; i++) {
             bed b;
-            begin_bed(&b);
+            begin_walks(&b, STEPS);
             delete_rows(&b);
             now_shows(&b, NONE);
             assert_true(learned(&b) > 0);
@@ -164,9 +153,7 @@ static void readers_from_before_see_what_was_there(void **state)
     firn_snapshot *full = NULL, *half = NULL;
     const char *all[ROWS + 1] = {NULL};
     char keys[ROWS][16];
-    begin_bed(&b);
-    bed_put(&b, "a", "");
-    bed_put(&b, "z", "");
+    begin_walks(&b, STEPS);
     for (unsigned i = 0; i < ROWS; i++) {
         snprintf(keys[i], sizeof keys[i], "%s", row(i));
         all[i] = keys[i];
@@ -201,7 +188,7 @@ static void an_old_walk_learns_nothing_where_keys_came_back(void **state)
     enum { SAME_MEM, FLUSHED, OTHER_MEM, ELSEWHERE, DELETED, DELETED_RANGE, CASES };
     for (unsigned c = 0; c < CASES; c++) {
         bed b;
-        begin_bed(&b);
+        begin_walks(&b, STEPS);
         delete_rows(&b);
         firn_iter *it = new_iter(b.db, NULL);
         if (c == OTHER_MEM)
@@ -239,7 +226,7 @@ static void walks_within_bounds_learn_what_they_walk(void **state)
     for (int back = 0; back < 2; back++) {
         bed b;
         gap_bounds g;
-        begin_bed(&b);
+        begin_walks(&b, STEPS);
         delete_rows(&b);
         firn_iter *it = iter_within(&b, "k010", "k020");
         assert_int_equal(back ? firn_iter_last(it) : firn_iter_first(it), FIRN_END);
@@ -267,7 +254,7 @@ static void what_lies_beyond_a_bound_is_not_taken_for_dead(void **state)
     (void)state;
     for (int back = 0; back < 2; back++) {
         bed b;
-        begin_bed(&b);
+        begin_walks(&b, STEPS);
         delete_rows(&b);
         bed_put(&b, "k0055", "");
         bed_put(&b, "k0255", "");
@@ -287,16 +274,10 @@ static void a_gap_beyond_the_bound_is_not_joined_with_what_lies_within(void **st
     (void)state;
     for (int back = 0; back < 2; back++) {
         bed b;
-        char key[16];
-        begin_bed(&b);
-        bed_put(&b, "a", "");
-        bed_put(&b, "z", "");
+        begin_walks(&b, STEPS);
         bed_put(&b, "m", "");
-        for (unsigned i = 0; i < 2 * ROWS; i++) {
-            snprintf(key, sizeof key, "%c%03u", i < ROWS ? 'd' : 'n', i % ROWS);
-            bed_put(&b, key, "");
-            bed_delete(&b, key);
-        }
+        bury(&b, "d%03u", 0, ROWS);
+        bury(&b, "n%03u", 0, ROWS);
         firn_iter *it = back ? iter_within(&b, "n", NULL) : iter_within(&b, NULL, "e");
         assert_int_equal(firn_iter_seek(it, back ? "n" : "d", 1), back ? FIRN_OK : FIRN_END);
         firn_iter_free(it);
@@ -328,16 +309,13 @@ static void what_ranges_cover_has_no_key_to_begin_at(void **state)
         char key[16];
         firn_slice first = slice_of_str("m0"), end = slice_of_str("m9");
         firn_range range = {.first = &first, .end = &end};
-        begin_bed(&b);
-        bed_put(&b, "a", "");
-        bed_put(&b, "z", "");
+        begin_walks(&b, STEPS);
         bed_put(&b, "h", "");
-        for (unsigned i = 0; i < 2 * ROWS; i++) {
-            snprintf(key, sizeof key, "%c%03u", i < ROWS ? 'm' : 'n', i % ROWS);
+        for (unsigned i = 0; i < ROWS; i++) {
+            snprintf(key, sizeof key, "m%03u", i);
             bed_put(&b, key, "");
-            if (i >= ROWS)
-                bed_delete(&b, key);
         }
+        bury(&b, "n%03u", 0, ROWS);
         MUST(firn_delete_range(b.db, &range, NULL, error));
         firn_iter *it = iter_within(&b, "n", NULL);
         assert_int_equal(firn_iter_first(it), FIRN_OK);
@@ -361,7 +339,7 @@ static void what_merges_have_forgotten_is_not_taken_for_dead(void **state)
     (void)state;
     for (unsigned merged = 0; merged < 3; merged++) {
         bed b;
-        begin_bed(&b);
+        begin_walks(&b, STEPS);
         delete_rows(&b);
         firn_iter *before = new_iter(b.db, NULL);
         bed_put(&b, row(20), "new");
@@ -386,7 +364,7 @@ static void what_a_checkpoint_takes_does_not_end_learning(void **state)
 {
     (void)state;
     bed b;
-    begin_bed(&b);
+    begin_walks(&b, STEPS);
     delete_rows(&b);
     for (unsigned i = 0; i < 3; i++)
         bed_flush(&b);
@@ -412,7 +390,7 @@ static void a_walk_knows_nothing_of_a_memtable_that_its_view_has_not(void **stat
 {
     (void)state;
     bed b;
-    begin_bed(&b);
+    begin_walks(&b, STEPS);
     delete_rows(&b);
     now_bed = &b;
     in_between = flush_and_put;
@@ -445,9 +423,7 @@ static void a_view_from_before_a_batch_shows_nothing_of_it(void **state)
     bed b;
     const char *all[ROWS + 1] = {NULL};
     char keys[ROWS][16];
-    begin_bed(&b);
-    bed_put(&b, "a", "");
-    bed_put(&b, "z", "");
+    begin_walks(&b, STEPS);
     for (unsigned i = 0; i < ROWS; i++) {
         snprintf(keys[i], sizeof keys[i], "%s", row(i));
         all[i] = keys[i];
@@ -468,9 +444,7 @@ static void few_dead_keys_are_not_learned(void **state)
     (void)state;
     for (unsigned count = STEPS - 1; count <= STEPS; count++) {
         bed b;
-        begin_bed(&b);
-        bed_put(&b, "a", "");
-        bed_put(&b, "z", "");
+        begin_walks(&b, STEPS);
         for (unsigned i = 0; i < count; i++) {
             bed_put(&b, row(i), "");
             bed_delete(&b, row(i));
@@ -486,7 +460,7 @@ static void what_lies_between_two_gaps_is_learned_however_little_it_is(void **st
     (void)state;
     bed b;
     gap_bounds g;
-    begin_bed(&b);
+    begin_walks(&b, STEPS);
     delete_rows(&b);
     now_shows(&b, NONE);
     bed_put(&b, row(20), "new");
@@ -503,7 +477,7 @@ static void buckets_do_not_mix_what_they_learn(void **state)
     bed b;
     firn *other = NULL;
     firn_bucket_options o;
-    begin_bed(&b);
+    begin_walks(&b, STEPS);
     firn_bucket_options_init(&o);
     o.create = true;
     MUST(firn_bucket_open(b.db, "other", &o, &other, error));
@@ -540,7 +514,7 @@ static void a_store_that_is_only_read_learns_too(void **state)
 {
     (void)state;
     bed b;
-    begin_bed(&b);
+    begin_walks(&b, STEPS);
     delete_rows(&b);
     bed_must_close(&b);
     b.options.read_only = true;
@@ -556,7 +530,7 @@ static void each_memtable_ends_what_is_of_no_use(void **state)
 {
     (void)state;
     bed b;
-    begin_bed(&b);
+    begin_walks(&b, STEPS);
     delete_rows(&b);
     now_shows(&b, NONE);
     bed_flush(&b);
@@ -575,9 +549,7 @@ static void what_ranges_cover_in_memory_is_learned(void **state)
     (void)state;
     bed b;
     gap_bounds g;
-    begin_bed(&b);
-    bed_put(&b, "a", "");
-    bed_put(&b, "z", "");
+    begin_walks(&b, STEPS);
     for (unsigned i = 0; i < ROWS; i++)
         bed_put(&b, row(i), "old");
     firn_slice first = slice_of_str("k"), end = slice_of_str("l");
@@ -603,7 +575,7 @@ static void a_walk_that_is_ended_takes_nothing_unseen_for_dead(void **state)
         firn_slice first = slice_of_str("m0"), end = slice_of_str("m9");
         firn_range range = {.first = &first, .end = &end};
         char key[16];
-        begin_bed(&b);
+        begin_walks(&b, STEPS);
         b.options.never_map = true;
         bed_must_close(&b);
         bed_must_open(&b);

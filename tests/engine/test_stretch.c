@@ -11,27 +11,6 @@
 #include "walks.h"
 #include <store/store.h>
 
-static void begin(bed *b, unsigned steps)
-{
-    bed_on_simfs(b, 1);
-    b->config.gap_steps = steps;
-    MUST(firn_options_set(&b->options, "memory", "64MiB", error));
-    b->options.segment_bytes = 1 << 20;
-    bed_must_open(b);
-    bed_put(b, "a", "");
-    bed_put(b, "z", "");
-}
-
-static void bury(bed *b, const char *format, unsigned from, unsigned to)
-{
-    char key[16];
-    for (unsigned i = from; i < to; i++) {
-        snprintf(key, sizeof key, format, i);
-        bed_put(b, key, "");
-        bed_delete(b, key);
-    }
-}
-
 /* The gap around the key, of which the last byte of `after` is a zero that has been put behind it. */
 static void gap_is(bed *b, const char *key, const char *from, size_t from_size, const char *to,
                    size_t to_size)
@@ -52,7 +31,7 @@ static void a_walk_learns_exactly_what_it_passed(void **state)
     enum { SEEK, FIRST, NEXT, PREV, FOR_PREV, LAST, SEEK_TO_THE_END, BACK_TO_THE_BEGINNING, WAYS };
     for (unsigned way = 0; way < WAYS; way++) {
         bed b;
-        begin(&b, 10);
+        begin_walks(&b, 10);
         bury(&b, "k%u", 10, 30);
         firn_iter *it = iter_within(&b, way == BACK_TO_THE_BEGINNING ? "b" : NULL,
                                     way == SEEK_TO_THE_END ? "y"
@@ -115,7 +94,7 @@ static void each_step_begins_a_stretch_of_its_own(void **state)
     (void)state;
     bed b;
     char key[16];
-    begin(&b, 10);
+    begin_walks(&b, 10);
     for (unsigned i = 0; i < 12; i++) {
         snprintf(key, sizeof key, "k%02u%%u", i);
         bury(&b, key, 0, 9);
@@ -139,7 +118,7 @@ static void parts_of_a_long_walk_become_one(void **state)
     (void)state;
     for (int back = 0; back < 2; back++) {
         bed b;
-        begin(&b, 2);
+        begin_walks(&b, 2);
         bury(&b, "k%03u", 100, 400);
         firn_iter *it = iter_within(&b, NULL, NULL);
         if (back)
@@ -163,7 +142,7 @@ static void what_a_gap_leads_to_is_learned_sooner(void **state)
     (void)state;
     for (int back = 0; back < 2; back++) {
         bed b;
-        begin(&b, 40);
+        begin_walks(&b, 40);
         bury(&b, "d%02u", 0, 50);
         bed_put(&b, "e", "");
         bury(&b, "f%02u", 0, 50);
@@ -204,7 +183,7 @@ static void a_delete_in_a_gap_leaves_it_whole(void **state)
     bed b;
     firn_slice first = slice_of_str("k12"), last = slice_of_str("k20");
     firn_range range = {.first = &first, .end = &last};
-    begin(&b, 10);
+    begin_walks(&b, 10);
     bury(&b, "k%u", 10, 30);
     firn_iter *it = iter_within(&b, NULL, NULL);
     assert_int_equal(firn_iter_seek(it, "h", 1), FIRN_OK);
@@ -227,7 +206,7 @@ static void an_erased_version_is_no_dead_key(void **state)
         char key[16];
         firn_slice first = slice_of_str("k"), last = slice_of_str("l");
         firn_range range = {.first = &first, .end = &last};
-        begin(&b, 10);
+        begin_walks(&b, 10);
         for (unsigned i = 10; i < 30; i++) {
             snprintf(key, sizeof key, "k%u", i);
             bed_put(&b, key, "");
@@ -324,7 +303,7 @@ static void a_long_walk_learns_in_between(void **state)
     trap t = {.at = 0};
     firn_snapshot *before = NULL;
     char key[16];
-    begin(&b, 4);
+    begin_walks(&b, 4);
     b.options.never_map = true;
     bed_must_close(&b);
     bed_must_open(&b);

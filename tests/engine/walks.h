@@ -3,9 +3,34 @@
 #ifndef TESTS_ENGINE_WALKS_H
 #define TESTS_ENGINE_WALKS_H
 
+#include <stdio.h>
 #include <string.h>
 
 #include "bed.h"
+
+/* A store that learns a gap from so many dead keys, and of which one memtable takes all that a test
+ * writes. */
+static inline void begin_walks(bed *b, unsigned steps)
+{
+    bed_on_simfs(b, 1);
+    b->config.gap_steps = steps;
+    MUST(firn_options_set(&b->options, "memory", "64MiB", error));
+    b->options.segment_bytes = 1 << 20;
+    bed_must_open(b);
+    bed_put(b, "a", "");
+    bed_put(b, "z", "");
+}
+
+/* Puts keys, which `format` makes of the numbers, and deletes each of them. */
+static inline void bury(bed *b, const char *format, unsigned from, unsigned to)
+{
+    char key[16];
+    for (unsigned i = from; i < to; i++) {
+        snprintf(key, sizeof key, format, i);
+        bed_put(b, key, "");
+        bed_delete(b, key);
+    }
+}
 
 /* NULL: no bound. */
 static inline firn_iter *iter_within(bed *b, const char *lower, const char *upper)

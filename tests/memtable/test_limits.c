@@ -184,21 +184,29 @@ static void the_versions_of_a_key_in_one_leaf_are_passed_in_its_copy(void **stat
 
 /* ---- How many there are between two keys ---- */
 
+enum { ENTRIES = 3000, DISTINCT = 500 };
+
+/* The number of the i-th key that is added: ascending, descending, or in any order. */
+static unsigned next_key(rng *r, uint64_t seed, unsigned i, char key[16])
+{
+    unsigned n = seed == 1   ? i % DISTINCT
+                 : seed == 2 ? DISTINCT - 1 - i % DISTINCT
+                             : (unsigned)rng_below(r, DISTINCT);
+    snprintf(key, 16, "%04u", n);
+    return n;
+}
+
 /* Of every two bounds, against counting: with versions of the same key, and in every order of adding. */
 static void entries_between_two_keys_are_counted(void **state)
 {
     (void)state;
-    enum { ENTRIES = 3000, DISTINCT = 500 };
     for (uint64_t seed = 1; seed <= 4; seed++) {
         rng r = rng_init(seed);
         bed b = bed_new(1 << 20, "");
         unsigned counts[DISTINCT] = {0};
         for (unsigned i = 0; i < ENTRIES; i++) {
-            unsigned n = seed == 1   ? i % DISTINCT
-                         : seed == 2 ? DISTINCT - 1 - i % DISTINCT
-                                     : (unsigned)rng_below(&r, DISTINCT);
             char key[16];
-            snprintf(key, sizeof key, "%04u", n);
+            unsigned n = next_key(&r, seed, i, key);
             bed_put(&b, key, "");
             counts[n]++;
         }
@@ -235,18 +243,14 @@ static void entries_between_two_keys_are_counted(void **state)
 static void puts_behind_a_number_are_found(void **state)
 {
     (void)state;
-    enum { ENTRIES = 3000, DISTINCT = 500 };
     unsigned found = 0, rounds = 0;
     for (uint64_t seed = 1; seed <= 4; seed++) {
         rng r = rng_init(seed);
         bed b = bed_new(1 << 20, "");
         uint64_t newest[DISTINCT] = {0};
         for (unsigned i = 0; i < ENTRIES; i++) {
-            unsigned n = seed == 1   ? i % DISTINCT
-                         : seed == 2 ? DISTINCT - 1 - i % DISTINCT
-                                     : (unsigned)rng_below(&r, DISTINCT);
             char key[16];
-            snprintf(key, sizeof key, "%04u", n);
+            unsigned n = next_key(&r, seed, i, key);
             if (rng_below(&r, 2)) {
                 newest[n] = bed_put(&b, key, "");
             } else {
