@@ -33,6 +33,19 @@ int buf_reserve(buf *b, size_t more)
     return FIRN_OK;
 }
 
+void buf_fit(buf *b)
+{
+    if (b->size == 0) {
+        buf_release(b);
+        return;
+    }
+    uint8_t *data = heap_realloc(b->data, b->size);
+    if (!data)
+        return;
+    b->data = data;
+    b->capacity = b->size;
+}
+
 /* Growing moves the bytes: what is appended must not be a part of the buffer. */
 __attribute__((unused)) /* in builds without assertions */
 static bool

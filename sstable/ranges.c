@@ -170,6 +170,8 @@ static int take_all(loading *l)
     if (!r->ranges || buf_assign(&r->range_behind, last.data, last.size) != FIRN_OK ||
         entry_key_behind(&r->range_behind) != FIRN_OK)
         return error_no_memory(l->err);
+    buf_fit(&l->bytes); /* it is held for as long as the table is open */
+    buf_fit(&r->range_behind);
     rc = point(l, count);
     if (rc != FIRN_OK)
         return rc;

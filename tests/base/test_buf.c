@@ -110,6 +110,32 @@ static void GrowthThatFailsLeavesTheBufferAsItWas(void **state)
     buf_release(&b);
 }
 
+static void FittingGivesBackWhatWasGrown(void **state)
+{
+    (void)state;
+    buf b = {0};
+    buf_fit(&b);
+    assert_null(b.data);
+    uint8_t bytes[100];
+    memset(bytes, 3, sizeof bytes);
+    assert_int_equal(buf_append(&b, bytes, sizeof bytes), FIRN_OK);
+    assert_true(b.capacity > sizeof bytes);
+    buf_fit(&b);
+    assert_int_equal(b.capacity, sizeof bytes);
+    assert_memory_equal(b.data, bytes, sizeof bytes);
+    assert_int_equal(buf_append(&b, bytes, sizeof bytes), FIRN_OK);
+    size_t grown = b.capacity;
+    alloc_fail_at(1);
+    buf_fit(&b);
+    alloc_fail_at(0);
+    assert_int_equal(b.capacity, grown);
+    assert_int_equal(b.size, 2 * sizeof bytes);
+    buf_clear(&b);
+    buf_fit(&b);
+    assert_null(b.data);
+    assert_int_equal(b.capacity, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -119,6 +145,7 @@ int main(void)
         cmocka_unit_test(ReservedRoomIsThereWithoutAllocating),
         cmocka_unit_test(AssigningReplacesShorterAndLongerContents),
         cmocka_unit_test(GrowthThatFailsLeavesTheBufferAsItWas),
+        cmocka_unit_test(FittingGivesBackWhatWasGrown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

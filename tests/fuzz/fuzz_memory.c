@@ -122,6 +122,16 @@ void fuzz_memory_limit(size_t bytes)
     limit = bytes;
 }
 
+void fuzz_memory_more(size_t bytes)
+{
+    limit += bytes;
+}
+
+void fuzz_memory_less(size_t bytes)
+{
+    limit -= bytes;
+}
+
 size_t fuzz_memory_peak(void)
 {
     return atomic_load_explicit(&peak, memory_order_relaxed) - start;

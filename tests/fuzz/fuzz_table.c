@@ -19,13 +19,15 @@
 #define CACHE_BYTES  (64 << 10)
 #define MEMORY_MORE  (64 << 10) /* small things: handles, buckets of the cache */
 #define SALVAGE_MORE (4 << 20)  /* what a search takes, however small the file is */
+#define LOADING      24         /* what loading range deletes takes for each byte of their blocks */
 
 typedef struct bench {
     simfs *sim;
     fs_dir *dir;
     sst_cache *cache;
     size_t file_bytes;
-    bool whole; /* the table says of no bytes that they may be anything */
+    size_t loading_bytes; /* an opening may take so much more while it lasts */
+    bool whole;           /* the table says of no bytes that they may be anything */
     bool as_written;
     fuzz_input numbers;
 } bench;
@@ -215,6 +217,18 @@ static void check_reader(const bench *b, sst_reader *reader, sst_use use, fuzz_r
         fuzz_run_release(&r);
 }
 
+/* What the list of range deletes takes: those that have the same bounds, these once. */
+static size_t listed_bytes(const sst_reader *reader)
+{
+    size_t count;
+    const sst_range *l = sst_reader_ranges(reader, &count);
+    size_t bytes = count * sizeof *l;
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || l[i].first.data != l[i - 1].first.data)
+            bytes += l[i].first.size + l[i].end.size;
+    return bytes;
+}
+
 /* Opens in one of the ways. What a table that passed holds goes to *r, if that is not NULL. */
 static bool check_open(const bench *b, bool mapped, sst_use use, fuzz_run *r)
 {
@@ -222,13 +236,18 @@ static bool check_open(const bench *b, bool mapped, sst_use use, fuzz_run *r)
     firn_error err = {0};
     const sst_reader_options o = {
         .cache = b->cache, .mapped = mapped, .store_id = {1, 2}, .table_no = 3};
+    fuzz_memory_more(b->loading_bytes);
     int rc = sst_reader_open(b->dir, TABLE_NAME, &o, &reader, &err);
+    fuzz_memory_less(b->loading_bytes);
     if (refused(rc, &err)) {
         FUZZ_CHECK(!reader && !b->as_written);
         return false;
     }
     FUZZ_CHECK(sst_reader_properties(reader)->file_bytes == b->file_bytes);
+    size_t listed = listed_bytes(reader);
+    fuzz_memory_more(listed);
     check_reader(b, reader, use, r);
+    fuzz_memory_less(listed);
     sst_reader_close(reader);
     return true;
 }
@@ -294,6 +313,7 @@ static void check_file(bench *b, const fuzz_table *t, firn_slice file)
                get_u32(file.data + file.size - SST_FOOTER_BYTES + 84) == 0;
     simfs_write_file(b->sim, TABLE_PATH, file.data, file.size);
     FUZZ_CHECK(fs_dir_open(simfs_fs(b->sim), "t", &b->dir, NULL) == FIRN_OK);
+    b->loading_bytes = LOADING * (size_t)t->unpacked_all;
     size_t memory = 2 * (CACHE_BYTES + file.size + (size_t)t->unpacked_max);
     fuzz_memory_limit(memory + MEMORY_MORE);
     FUZZ_CHECK(sst_cache_new(CACHE_BYTES, &b->cache) == FIRN_OK);

@@ -174,6 +174,7 @@ static void note_unpacked(fuzz_table *t, const fuzz_part *p)
         size = size * 1032 + 1024;
     if (size > t->unpacked_max)
         t->unpacked_max = size;
+    t->unpacked_all += size;
 }
 
 static void put_footer(fuzz_table *t, sst_footer *f, fuzz_buf *out)

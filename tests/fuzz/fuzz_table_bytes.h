@@ -36,6 +36,7 @@ typedef struct fuzz_table {
     size_t lie_count;
     fuzz_input edits;      /* of the whole file, checksums not made right; none: size 0 */
     uint64_t unpacked_max; /* the largest size that a block of the file can really unpack to */
+    uint64_t unpacked_all; /* all of them together */
 } fuzz_table;
 
 typedef struct fuzz_shape {
@@ -51,7 +52,7 @@ void fuzz_table_make(fuzz_table *t, const fuzz_run *r, const fuzz_shape *shape);
 bool fuzz_table_split(fuzz_table *t, firn_slice file);
 /* Changes, until the input says 'q' or ends. fuzz_table_bytes.c lists the letters. */
 void fuzz_table_change(fuzz_table *t, fuzz_input *in);
-/* The file. Sets unpacked_max. */
+/* The file. Sets unpacked_max and unpacked_all. */
 void fuzz_table_join(fuzz_table *t, fuzz_buf *out);
 void fuzz_table_release(fuzz_table *t);
 

@@ -21,6 +21,8 @@ static inline void buf_clear(buf *b)
 /* Makes room for `more` bytes behind size. */
 int buf_reserve(buf *b, size_t more);
 int buf_append(buf *b, const void *data, size_t size);
+/* Gives back what it has grown beyond its size, if the heap can do that. */
+void buf_fit(buf *b);
 /* Replaces the contents. */
 int buf_assign(buf *b, const void *data, size_t size);
 static inline firn_slice buf_slice(const buf *b)
