@@ -41,6 +41,22 @@ static encoded encode(const firn_field *fields, size_t count)
     return e;
 }
 
+/* What decoding gives for a field: the same, integers as one kind for each value, and zeros where nothing is set. */
+static void check_decoded(const firn_field *got, const firn_field *given)
+{
+    static const uint8_t zeros[sizeof given->reserved];
+    assert_int_equal(compare_fields(got, given), 0);
+    assert_int_equal(got->descending, given->descending ? 1 : 0);
+    assert_int_equal(got->prefix, 0);
+    assert_memory_equal(got->reserved, zeros, sizeof zeros);
+    if (is_integer(given))
+        assert_int_equal(got->kind, given->kind == FIRN_FIELD_U64 && given->as.u64 > INT64_MAX
+                                        ? FIRN_FIELD_U64
+                                        : FIRN_FIELD_I64);
+    else
+        assert_int_equal(got->kind, given->kind);
+}
+
 /* ---- Fields by chance ---- */
 
 static firn_slice any_string(rng *r)
@@ -72,8 +88,8 @@ static uint64_t any_integer(rng *r)
 
 static double any_double(rng *r)
 {
-    static const double special[] = {0.0,       -0.0,   1.0,     -1.0,   INFINITY,
-                                     -INFINITY, 5e-324, -5e-324, 1.7e308};
+    static const double special[] = {0.0,       -0.0,   1.0,     -1.0,    INFINITY, NAN,
+                                     -INFINITY, 5e-324, -5e-324, 1.7e308, -NAN};
     if (rng_next(r) % 2)
         return special[rng_next(r) % (sizeof special / sizeof *special)];
     return ((double)(int64_t)rng_next(r)) * 1e-9;
@@ -168,6 +184,13 @@ static void the_bytes_are_those_that_the_header_says(void **state)
             print_error("case %zu\n", i);
         assert_int_equal(e.size, cases[i].size);
         assert_memory_equal(e.bytes, cases[i].bytes, e.size);
+        firn_field again;
+        uint8_t room[16];
+        size_t count;
+        assert_int_equal(
+            firn_key_decode(e.bytes, e.size, &again, 1, &count, room, sizeof room, NULL), FIRN_OK);
+        assert_int_equal(count, 1);
+        check_decoded(&again, &cases[i].field);
     }
     const firn_field three[] = {text_of("ice", 3), firn_field_i64(-40),
                                 firn_field_descending(firn_field_u64(1))};
@@ -263,14 +286,7 @@ static void what_was_encoded_is_decoded(void **state)
         if (rc != FIRN_OK || found != count || compare_keys(a, count, b, found) != 0)
             fail_msg("seed %llu, round %u", (unsigned long long)seed, round);
         for (size_t i = 0; i < count; i++) {
-            assert_int_equal(b[i].descending, a[i].descending);
-            assert_false(b[i].prefix);
-            if (is_integer(&a[i])) /* one kind for each value */
-                assert_int_equal(b[i].kind, a[i].kind == FIRN_FIELD_U64 && a[i].as.u64 > INT64_MAX
-                                                ? FIRN_FIELD_U64
-                                                : FIRN_FIELD_I64);
-            else
-                assert_int_equal(b[i].kind, a[i].kind);
+            check_decoded(&b[i], &a[i]);
             bool string = b[i].kind == FIRN_FIELD_BYTES || b[i].kind == FIRN_FIELD_TEXT;
             if (string && !b[i].descending && !memchr(b[i].as.bytes.data, 0, b[i].as.bytes.size))
                 assert_in_range((uintptr_t)b[i].as.bytes.data, (uintptr_t)key.data,
@@ -366,6 +382,55 @@ static void a_key_that_is_cut_is_refused_or_ends_between_fields(void **state)
     assert_int_equal(whole, 7);
 }
 
+static bool lies_within(firn_slice s, const guarded *g)
+{
+    return s.data >= g->data && s.size <= g->size && (size_t)(s.data - g->data) <= g->size - s.size;
+}
+
+/* A key of all kinds in both directions, cut anywhere, with any value at any place: no byte behind its end is read, and what is
+ * taken for a key has this encoding and no other. */
+static void any_byte_at_any_place_of_a_key_that_is_cut_does_no_harm(void **state)
+{
+    (void)state;
+    enum { KINDS = 8 };
+    firn_field f[2 * KINDS] = {text_of("i\0", 2),      bytes_of("\xff", 1),
+                               firn_field_i64(-70000), firn_field_i64(0),
+                               firn_field_f64(-1.5),   firn_field_u64(UINT64_MAX),
+                               firn_field_bool(true),  firn_field_null()};
+    for (size_t i = 0; i < KINDS; i++)
+        f[KINDS + i] = firn_field_descending(f[i]);
+    encoded whole = encode(f, 2 * KINDS), again;
+    unsigned taken = 0, refused = 0;
+    for (size_t size = 1; size <= whole.size; size++) {
+        guarded key = guarded_new(size), room = guarded_new(size);
+        memcpy(key.data, whole.bytes, size);
+        for (size_t place = 0; place < size; place++)
+            for (unsigned value = 0; value < 256; value++) {
+                firn_field g[ROOM];
+                size_t count;
+                key.data[place] = (uint8_t)value;
+                int rc = firn_key_decode(key.data, size, g, ROOM, &count, room.data, size, NULL);
+                if (rc == FIRN_OK) {
+                    again = encode(g, count);
+                    if (again.size != size || memcmp(again.bytes, key.data, size) != 0)
+                        fail_msg("%zu bytes, place %zu, value %u", size, place, value);
+                    taken++;
+                } else {
+                    assert_true(rc == FIRN_INVALID || rc == FIRN_UNSUPPORTED);
+                    refused++;
+                }
+                for (size_t i = 0; i < count; i++)
+                    if (g[i].kind == FIRN_FIELD_BYTES || g[i].kind == FIRN_FIELD_TEXT)
+                        assert_true(lies_within(g[i].as.bytes, &key) ||
+                                    lies_within(g[i].as.bytes, &room));
+                key.data[place] = whole.bytes[place];
+            }
+        guarded_release(&key);
+        guarded_release(&room);
+    }
+    assert_true(taken > 10000 && refused > 100000);
+}
+
 /* ---- Bounds ---- */
 
 static void bounds_hold_all_keys_that_begin_so_and_no_other(void **state)
@@ -455,15 +520,19 @@ static void what_does_not_fit_says_how_much_would(void **state)
     for (size_t capacity = 0; capacity <= 3; capacity++)
         for (size_t bytes = 0; bytes <= 7; bytes++) {
             guarded room = guarded_new(bytes);
+            guarded fields = guarded_new(capacity * sizeof(firn_field));
             firn_field g[3];
             size_t count;
-            int rc = firn_key_decode(e.bytes, e.size, g, capacity, &count, room.data, bytes, NULL);
+            int rc = firn_key_decode(e.bytes, e.size, (firn_field *)(void *)fields.data, capacity,
+                                     &count, room.data, bytes, NULL);
+            memcpy(g, fields.data, fields.size);
             assert_int_equal(rc, capacity < 3 || bytes < 6 ? FIRN_TOO_LARGE : FIRN_OK);
             assert_int_equal(count, 3);
             if (capacity > 1)
                 assert_int_equal(compare_fields(&g[1], &f[1]), 0);
             if (capacity > 2 && rc != FIRN_OK) /* the last one to come has none */
                 assert_int_equal(g[0].as.bytes.size + g[2].as.bytes.size, bytes < 3 ? 0 : 3);
+            guarded_release(&fields);
             guarded_release(&room);
         }
 }
@@ -486,6 +555,14 @@ static void a_key_has_a_limit(void **state)
                 assert_int_equal(firn_key_encode(&f, 1, room.data, room.size, &taken, NULL),
                                  should);
                 assert_int_equal(taken, size);
+                if (should == FIRN_OK) {
+                    firn_field again;
+                    size_t count;
+                    assert_int_equal(
+                        firn_key_decode(room.data, size, &again, 1, &count, NULL, 0, NULL),
+                        FIRN_OK);
+                    check_decoded(&again, &f);
+                }
             }
             assert_int_equal(
                 firn_key_bounds(&f, 1, room.data, room.size, &lower, &upper, &taken, NULL), should);
@@ -496,6 +573,21 @@ static void a_key_has_a_limit(void **state)
             }
             guarded_release(&room);
         }
+}
+
+/* Of zeros, each of which is a field. */
+static void what_is_longer_than_a_key_is_not_decoded(void **state)
+{
+    (void)state;
+    static uint8_t zeros[FIRN_MAX_KEY_BYTES + 1];
+    firn_field f;
+    size_t count;
+    assert_int_equal(firn_key_decode(zeros, FIRN_MAX_KEY_BYTES, &f, 1, &count, NULL, 0, NULL),
+                     FIRN_TOO_LARGE);
+    assert_int_equal(count, FIRN_MAX_KEY_BYTES);
+    assert_int_equal(firn_key_decode(zeros, FIRN_MAX_KEY_BYTES + 1, &f, 1, &count, NULL, 0, NULL),
+                     FIRN_INVALID);
+    assert_int_equal(count, 0);
 }
 
 /* A size that is none, such as -1 where it was converted, is refused before a byte is read. */
@@ -535,6 +627,7 @@ static void what_is_no_field_is_refused(void **state)
     assert_non_null(strstr(error.message, "field 1"));
     f[1] = (firn_field){.kind = 0};
     assert_int_equal(firn_key_encode(f, 2, room, sizeof room, &size, NULL), FIRN_INVALID);
+    assert_int_equal(size, 0);
     f[1] = (firn_field){.kind = FIRN_FIELD_BOOL + 1};
     assert_int_equal(firn_key_encode(f, 2, room, sizeof room, &size, NULL), FIRN_INVALID);
     f[1] = bytes_of(NULL, 1);
@@ -573,9 +666,16 @@ static void what_is_no_key_says_where(void **state)
         {"\x21\x80", "cut short", 2, FIRN_INVALID, 0, 0},
         {"\x26\x05\x00", "not supported", 3, FIRN_UNSUPPORTED, 1, 1},
         {"\x20\x80\x00\x00\x00", "not supported", 5, FIRN_UNSUPPORTED, 0, 0},
+        {"\x0b\xf6\x00\x00\x00\x00\x00\x00\x00\x00\x00", "not supported", 11, FIRN_UNSUPPORTED, 0,
+         0},
+        {"\x1d\x09\x01\x00\x00\x00\x00\x00\x00\x00\x00", "not supported", 11, FIRN_UNSUPPORTED, 0,
+         0},
         {"\x40", "not supported", 1, FIRN_UNSUPPORTED, 0, 0},
+        {"\x4f", "not supported", 1, FIRN_UNSUPPORTED, 0, 0},
+        {"\xaf", "not supported", 1, FIRN_UNSUPPORTED, 0, 0},
         {"\xbe", "not supported", 1, FIRN_UNSUPPORTED, 0, 0},
         {"\x50", "no kind", 1, FIRN_INVALID, 0, 0},
+        {"\xae", "no kind", 1, FIRN_INVALID, 0, 0},
         {"\xff", "no kind", 1, FIRN_INVALID, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -604,10 +704,12 @@ int main(void)
         cmocka_unit_test(a_nan_keeps_its_bits),
         cmocka_unit_test(what_is_decoded_has_one_encoding),
         cmocka_unit_test(a_key_that_is_cut_is_refused_or_ends_between_fields),
+        cmocka_unit_test(any_byte_at_any_place_of_a_key_that_is_cut_does_no_harm),
         cmocka_unit_test(bounds_hold_all_keys_that_begin_so_and_no_other),
         cmocka_unit_test(the_end_of_a_prefix_is_the_next_one),
         cmocka_unit_test(what_does_not_fit_says_how_much_would),
         cmocka_unit_test(a_key_has_a_limit),
+        cmocka_unit_test(what_is_longer_than_a_key_is_not_decoded),
         cmocka_unit_test(a_string_that_is_too_long_is_not_read),
         cmocka_unit_test(what_is_no_field_is_refused),
         cmocka_unit_test(what_is_no_key_says_where),
