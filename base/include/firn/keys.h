@@ -9,10 +9,10 @@
  *         rc = firn_put(db, key, size, value, value_size, NULL, &error);
  *
  * The first field decides, then the second, and so on; a key goes before those that begin with all
- * of its fields. Fields of different kinds in one place are ordered by their kind, as listed below;
- * descending ones go behind all others there, in reverse order of kind, too. All of this is in the
- * bytes: two keys are equal as fields exactly when they are equal as bytes, and each has one
- * encoding.
+ * of its fields. Fields of different kinds in one place are ordered by their kind, as listed below
+ * (so any integer goes before any double); descending ones go behind all others there, in reverse
+ * order of kind, too. All of this is in the bytes: two keys are equal as fields exactly when they
+ * are equal as bytes, and each has one encoding.
  *
  * The bytes of ascending fields are those of FoundationDB's tuple layer, so other languages have
  * encoders and decoders for them (some of which write 2^64 - 1 in a longer form). A field in
@@ -28,6 +28,9 @@
  *   double   21            eight bytes of an IEEE double, big-endian: all complemented if it is
  *                          negative, else the sign bit
  *   bool     26, 27        -; false, true
+ *
+ * Doubles keep all of their bits, so that decoding gives what was encoded: -0 and 0 are two keys,
+ * and so are NaNs with different bits. Encode `v == 0 ? 0 : v` where the zeros shall be one key.
  *
  * The 00 that ends bytes or text is FF FF in descending order. No field begins with FF: so a key
  * with FF behind it goes behind all keys that begin with its fields (firn_key_bounds).
@@ -48,7 +51,8 @@ enum {
     FIRN_FIELD_BYTES,
     FIRN_FIELD_TEXT, /* UTF-8, which is not checked; ordered by its bytes */
     FIRN_FIELD_I64,  /* integers are one kind: an I64 and a U64 of one value are equal, and ... */
-    FIRN_FIELD_U64,  /* ... decoding gives a U64 only where an I64 is too small */
+    FIRN_FIELD_U64,  /* ... decoding gives a U64 only where an I64 is too small. Of one that is not
+                        negative, either member of `as` can be read */
     FIRN_FIELD_F64,  /* -NaN, -infinity, ..., -0, 0, ..., infinity, NaN: by its bits */
     FIRN_FIELD_BOOL, /* false, true */
 };
@@ -86,18 +90,18 @@ FIRN_API int firn_key_encode(const firn_field *fields, size_t count, void *room,
 FIRN_API int firn_key_decode(const void *key, size_t key_size, firn_field *fields, size_t capacity,
                              size_t *count, void *room, size_t room_size, firn_error *error);
 
-/* The bounds of all keys that begin with these fields, for an iterator: *lower is the first key,
- * *upper is behind the last one. The key of exactly these fields is among them. The last field may
- * be a prefix: then all keys whose field begins with it are. No fields: all keys that
- * firn_key_encode makes. Both lie in `room`, of which *size is what they take: at most
- * 2 * FIRN_MAX_KEY_BYTES. FIRN_TOO_LARGE (both are empty) and FIRN_INVALID as for
- * firn_key_encode. */
+/* The bounds of all keys that begin with these fields, for an iterator or a firn_range: *lower is
+ * the first key, *upper is behind the last one, and there always is one. The key of exactly these
+ * fields is among them. The last field may be a prefix: then all keys whose field begins with it
+ * are. No fields: all keys that firn_key_encode makes. Both lie in `room`, of which *size is what
+ * they take: at most 2 * FIRN_MAX_KEY_BYTES. FIRN_TOO_LARGE (both are empty) and FIRN_INVALID as
+ * for firn_key_encode. */
 FIRN_API int firn_key_bounds(const firn_field *fields, size_t count, void *room, size_t capacity,
                              firn_slice *lower, firn_slice *upper, size_t *size, firn_error *error);
 
 /* For keys of any other form: turns `*size` bytes into the smallest key that is behind all keys
  * which begin with them. False: there is none (no bytes, or all are FF), so the range has no upper
- * bound; nothing was changed. */
+ * bound: NULL, in a firn_range or for an iterator. Nothing was changed. */
 FIRN_API bool firn_prefix_end(void *prefix, size_t *size);
 
 /* ---- Fields, for arrays of them ---- */
