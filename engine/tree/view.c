@@ -1,4 +1,5 @@
 /* view: see view.h. */
+#include <tree/frame.h>
 #include <tree/view.h>
 
 #include <assert.h>
@@ -253,16 +254,10 @@ void mem_apply(mem *m, const wal_applied *frame)
 
 void mem_cut_gaps(gaps *g, const wal_applied *frame)
 {
-    const uint8_t *base = wal_segment_base(frame->segment);
-    uint64_t offset = frame->offset, end = offset + frame->bytes;
-    for (uint32_t i = 0; i < frame->count && offset + ENTRY_HEADER_BYTES <= end; i++) {
-        const uint8_t *p = base + offset;
-        uint64_t size = once_u32(get_u16(p + 2)), room = end - offset - ENTRY_HEADER_BYTES;
-        if (!entry_kind_is_tombstone(once_u32(entry_kind(p))))
-            gaps_cut(g, once_u32(entry_bucket(p)),
-                     slice_of(p + ENTRY_HEADER_BYTES, size < room ? size : room));
-        offset += entry_bytes(p);
-    }
+    entry e;
+    for (frame_walk w = frame_begin(frame); frame_next(&w, &e);)
+        if (!entry_kind_is_tombstone(e.kind))
+            gaps_cut(g, e.bucket, e.key);
 }
 
 void mem_charge(mem *m)

@@ -4,28 +4,23 @@
  * Between two neighbouring keys of a balanced tree the newest range delete is the same one. An add
  * makes a new root, which shares with the last one what has not changed; a reader takes the newest
  * root that is not above its number. So a search costs the logarithm of how many range deletes
- * there are, and what they have deleted does not matter, nor how they overlap. (Driscoll, Sarnak,
- * Sleator, Tarjan, "Making data structures persistent"; joins as in Blelloch, Ferizovic, Sun, "Just
- * join for parallel ordered sets".)
+ * there are, and what they have deleted does not matter, nor how they overlap.
  *
  * Invariants
- *   G1  What a published root reaches never changes; it stays until the map is released.
+ *   G1, G3: cow_tree.h; publishing seals.
  *   G2  Roots ascend by number.
- *   G3  Adding needs no memory but what was reserved.
  *   G4  Bounds are borrowed. Should another process change them, answers are wrong, but a search
  *       ends, and leaves neither the tree nor the bounds.
  */
 #ifndef ENGINE_RANGE_MAP_H
 #define ENGINE_RANGE_MAP_H
 
+#include <tree/cow_tree.h>
 #include <tree/fragments.h>
 
-#include <stdatomic.h>
-
 typedef struct range_node range_node;
-typedef struct range_chunk range_chunk;
 typedef struct range_root {
-    const range_node *top;
+    const cow_node *top;
     uint64_t seq;
 } range_root;
 
@@ -38,13 +33,9 @@ typedef struct range_map {
     atomic_size_t count;
     range_root *roots[RANGE_ROOTS_MOST];
     /* The writer's own. */
-    range_node *top;   /* of the root that is not published yet */
-    uint64_t edit;     /* its nodes have this number */
-    size_t nodes;      /* of all that top reaches, at most */
-    size_t free_nodes; /* in the newest chunk */
-    bool pending;      /* something was added and is not published */
-    range_chunk *chunks;
-    atomic_size_t memory; /* read by all threads */
+    cow_pool pool;
+    cow_node *top; /* of the root that is not published yet */
+    bool pending;  /* something was added and is not published */
 } range_map;
 
 /* Room for one publish, and for so many adds in front of it. FIRN_NO_MEMORY. The writer, as for all
