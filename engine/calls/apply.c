@@ -7,7 +7,6 @@
 #include <base/alloc.h>
 #include <base/error.h>
 #include <base/slice.h>
-#include <stdio.h>
 
 #include "reading.h"
 #include <commit/commit.h>
@@ -19,7 +18,7 @@ typedef struct condition {
 } condition;
 
 typedef struct application {
-    commit_guard guard; /* first: `look` gets that */
+    key_guard guard; /* first: `look` gets that */
     tree *t;
     firn_batch *batch; /* what is written */
     condition *conditions;
@@ -29,33 +28,21 @@ typedef struct application {
 
 #define NONE SIZE_MAX
 
-/* The beginning of the key, with what is not plain text as \xHH. */
-static void show_key(firn_slice key, char *text, size_t size)
-{
-    size_t at = 0, i = 0;
-    for (; i < key.size && at + 8 < size; i++) {
-        uint8_t c = key.data[i];
-        bool plain = c > ' ' && c < 0x7f && c != '\\';
-        at += (size_t)snprintf(text + at, size - at, plain ? "%c" : "\\x%02x", c);
-    }
-    snprintf(text + at, size - at, "%s", i < key.size ? "..." : "");
-}
-
-static int conflict(const condition *c, const char *what, firn_error *err)
+static int conflict(const firn_op *o, const char *what, firn_error *err)
 {
     char key[80];
-    show_key(c->op.key, key, sizeof key);
+    show_key(o->key, key, sizeof key);
     return error_set(err, FIRN_CONFLICT, "the key \"%s\" %s", key, what);
 }
 
-static int judge(const condition *c, const firn_slice *value, firn_error *err)
+int condition_judge(const firn_op *o, const firn_slice *value, firn_error *err)
 {
     if (!value)
-        return c->op.kind == FIRN_OP_IF_ABSENT ? FIRN_OK : conflict(c, "is not there", err);
-    if (c->op.kind == FIRN_OP_IF_ABSENT)
-        return conflict(c, "is there", err);
-    if (c->op.kind == FIRN_OP_IF_VALUE && !slice_equal(*value, c->op.value))
-        return conflict(c, "has another value", err);
+        return o->kind == FIRN_OP_IF_ABSENT ? FIRN_OK : conflict(o, "is not there", err);
+    if (o->kind == FIRN_OP_IF_ABSENT)
+        return conflict(o, "is there", err);
+    if (o->kind == FIRN_OP_IF_VALUE && !slice_equal(*value, o->value))
+        return conflict(o, "has another value", err);
     return FIRN_OK;
 }
 
@@ -66,10 +53,10 @@ static int look_at(const condition *c, const firn_snapshot *at, firn_error *err)
     uint32_t ticket = readers_enter(&db->readers);
     int rc = read_key(c->op.bucket, c->op.key, at, &hit, err);
     if (rc == FIRN_OK) {
-        rc = judge(c, &hit.value, err);
+        rc = condition_judge(&c->op, &hit.value, err);
         run_drop(&hit);
     } else if (rc == FIRN_NOT_FOUND) {
-        rc = judge(c, NULL, err);
+        rc = condition_judge(&c->op, NULL, err);
     }
     readers_exit(&db->readers, ticket);
     sst_cache_ask_trim(db->cache);
@@ -83,10 +70,10 @@ static int look(commit_guard *guard, firn_error *err)
     store *db = a->t->store;
     firn_snapshot at;
     int rc = FIRN_OK;
-    guard->flushed = atomic_load_explicit(&db->flushed_seq, memory_order_seq_cst);
+    a->guard.flushed = atomic_load_explicit(&db->flushed_seq, memory_order_seq_cst);
     snapshot_take(db, &at, true);
-    guard->seq = at.seq;
-    for (size_t i = 0; rc == FIRN_OK && i < guard->count; i++) {
+    a->guard.seq = at.seq;
+    for (size_t i = 0; rc == FIRN_OK && i < a->guard.count; i++) {
         a->which = a->conditions[i].index;
         rc = look_at(&a->conditions[i], &at, err);
     }
@@ -132,8 +119,8 @@ static int carry_out(application *a, const firn_write_options *options, uint64_t
     if (a->guard.count == 0)
         return commit_batch(a->t, a->batch, options, NULL, seq, err);
     if (firn_batch_count(a->batch) > 0)
-        return commit_batch(a->t, a->batch, options, &a->guard, seq, err);
-    int rc = look(&a->guard, err);
+        return commit_batch(a->t, a->batch, options, &a->guard.guard, seq, err);
+    int rc = look(&a->guard.guard, err);
     if (rc == FIRN_OK && seq)
         *seq = a->guard.seq;
     return rc;
@@ -143,7 +130,7 @@ static int begin(application *a, size_t count, firn_error *err)
 {
     a->conditions = heap_alloc((count + 1) * sizeof *a->conditions);
     a->keys = heap_alloc((count + 1) * sizeof *a->keys);
-    a->guard.look = look;
+    a->guard.guard = (commit_guard){look, key_guard_check};
     a->guard.keys = a->keys;
     if (!a->conditions || !a->keys || firn_batch_new(&a->batch) != FIRN_OK)
         return error_no_memory(err);

@@ -42,16 +42,17 @@ static int check_nothing_held(store *db, firn_error *err)
         iterators += atomic_load_explicit(&t->iterators, memory_order_relaxed);
     mutex_unlock(&db->state_mu);
     mutex_lock(&db->snapshot_mu);
-    uint64_t snapshots = db->snapshot_count;
+    uint64_t snapshots = db->snapshot_count, txns = db->txn_count;
     mutex_unlock(&db->snapshot_mu);
-    if (iterators == 0 && snapshots == 0 && values == 0 && handles == 0)
+    if (iterators == 0 && snapshots == 0 && values == 0 && handles == 0 && txns == 0)
         return FIRN_OK;
     error_file(err, FIRN_INVALID, db->dir->path, FIRN_NO_OFFSET,
                "the store stays open: not given back are iterators: %" PRIu64
-               ", snapshots: %" PRIu64 ", values: %" PRIu64 ", buckets: %" PRIu64,
-               iterators, snapshots, values, handles);
-    error_hint(err, "call firn_iter_free, firn_snapshot_free, firn_value_release or, for a bucket, "
-                    "firn_close for each, then firn_close again");
+               ", snapshots: %" PRIu64 ", values: %" PRIu64 ", buckets: %" PRIu64
+               ", transactions: %" PRIu64,
+               iterators, snapshots, values, handles, txns);
+    error_hint(err, "call firn_iter_free, firn_snapshot_free, firn_value_release, firn_txn_free "
+                    "or, for a bucket, firn_close for each, then firn_close again");
     return FIRN_INVALID;
 }
 

@@ -37,6 +37,7 @@ static int walk_over(tree *t, const range_bounds *b, const firn_read_options *op
     o.bypass_cache = true;
     o.snapshot = options->snapshot;
     o.cancel = options->cancel;
+    o.txn = options->txn;
     return firn_iter_new(t, &o, out, err);
 }
 
@@ -129,7 +130,7 @@ int firn_count(tree *t, const firn_range *range, const firn_read_options *option
     if (rc == FIRN_OK && !count)
         rc = error_set(error, FIRN_INVALID, "there is nowhere to put the count");
     if (rc == FIRN_OK)
-        rc = read_options_take(options, &o, error);
+        rc = read_options_take(db, options, &o, error);
     if (rc == FIRN_OK)
         rc = range_bounds_take(range, &b, error);
     if (rc == FIRN_OK)

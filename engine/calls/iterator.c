@@ -23,42 +23,12 @@
 #include <base/slice.h>
 #include <string.h>
 
-#include "reading.h"
+#include "iterator.h"
 #include <tree/run.h>
 #include <store/store.h>
 
 #define STEPS_PER_KEY 16
 #define COPY_MOST     ((size_t)16 << 10)
-
-/* Backwards: what is known of the key whose versions are passed. */
-typedef enum answer {
-    ANSWER_NOTHING,
-    ANSWER_COPIED, /* it has a value, in it->value */
-    ANSWER_HERE,   /* it has one, and the merge stands at it */
-    ANSWER_NEWER,  /* it had one, but a newer version will answer */
-} answer;
-
-struct firn_iter {
-    tree *tree;
-    store *db;
-    sst_use use;
-    bool at_snapshot;
-    view *view;
-    walk walk;
-    iter *runs; /* the walk's */
-    read_point at;
-    iter_limits limits; /* of the runs: the bounds and the number; points into lower and upper */
-    int status;         /* of the last movement: OK, END or an error */
-    bool valid, backward;
-    answer answer; /* backward and valid: COPIED or HERE */
-    buf lower, upper;
-    buf key, value; /* N2; forwards, key is the scratch for stepping over versions */
-    firn_slice current_key, current_value;
-    buf many;       /* keys and values that next_many or prev_many gave, but for the current ones */
-    bool given;     /* the current element was one of them */
-    stretch passed; /* dead keys that the movement has passed */
-    firn_error error; /* the runs describe theirs here, too */
-};
 
 /* All runs of a view, within the limits of the iterator. */
 static int open_runs(firn_iter *it, const view *w, walk *out)
@@ -155,6 +125,21 @@ static int take_options(const firn_iter_options *given, firn_iter **out, firn_it
     return FIRN_OK;
 }
 
+/* Below it, one that shows the store at the transaction's number. */
+static int open_in_txn(firn_iter *it, firn_iter_options *o, firn_error *err)
+{
+    firn_iter *base;
+    firn_txn *txn = o->txn;
+    o->txn = NULL;
+    o->snapshot = &txn->at;
+    int rc = firn_iter_new(it->tree, o, &base, err);
+    if (rc == FIRN_OK && own_walk_new(txn, it, base) != FIRN_OK) {
+        firn_iter_free(base);
+        rc = FIRN_NO_MEMORY;
+    }
+    return rc;
+}
+
 int firn_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, firn_error *error)
 {
     store *db;
@@ -166,7 +151,7 @@ int firn_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     if (rc == FIRN_OK)
         rc = take_options(options, out, &o, error);
     if (rc == FIRN_OK)
-        rc = check_snapshot(db, o.snapshot, error);
+        rc = check_view(db, o.snapshot, o.txn, error);
     if (rc != FIRN_OK)
         return rc;
     firn_iter *it = heap_zalloc(sizeof *it);
@@ -177,16 +162,20 @@ int firn_iter_new(tree *t, const firn_iter_options *options, firn_iter **out, fi
     stretch_init(&it->passed);
     it->db = db;
     it->use = o.bypass_cache ? SST_PASS : SST_FILL;
-    it->at_snapshot = o.snapshot != NULL;
+    it->at_snapshot = o.snapshot || o.txn;
     it->limits.cancelled = o.cancel ? &o.cancel->fired : NULL;
     it->status = FIRN_END;
-    atomic_fetch_add_explicit(&t->iterators, 1, memory_order_relaxed);
+    it->counted = !o.txn; /* else `base` is */
+    if (it->counted)
+        atomic_fetch_add_explicit(&t->iterators, 1, memory_order_relaxed);
     rc = take_bounds(it, &o);
     if (rc == FIRN_OK)
-        rc = open_now(it, o.snapshot);
+        rc = o.txn ? open_in_txn(it, &o, error) : open_now(it, o.snapshot);
     if (rc != FIRN_OK) {
         firn_iter_free(it);
-        return rc == FIRN_DROPPED ? tree_dropped(t, error) : error_no_memory(error);
+        return rc == FIRN_DROPPED     ? tree_dropped(t, error)
+               : rc == FIRN_NO_MEMORY ? error_no_memory(error)
+                                      : rc;
     }
     *out = it;
     return FIRN_OK;
@@ -196,6 +185,7 @@ void firn_iter_free(firn_iter *it)
 {
     if (!it || store_is_parents(it->db))
         return;
+    own_walk_free(it->own);
     walk_close(&it->walk);
     view_unref(it->view);
     buf_release(&it->lower);
@@ -204,60 +194,33 @@ void firn_iter_free(firn_iter *it)
     buf_release(&it->value);
     buf_release(&it->many);
     buf_release(&it->passed.edge);
-    atomic_fetch_sub_explicit(&it->tree->iterators, 1, memory_order_release);
+    if (it->counted)
+        atomic_fetch_sub_explicit(&it->tree->iterators, 1, memory_order_release);
     heap_free(it);
-}
-
-/* As buf_assign, without a call where there is room: once or twice a step. */
-static inline int copy_to(buf *b, firn_slice from)
-{
-    if (from.size == 0 || from.size > b->capacity)
-        return buf_assign(b, from.data, from.size);
-    memcpy(b->data, from.data, from.size);
-    b->size = from.size;
-    return FIRN_OK;
 }
 
 /* ---- ends ---- */
 
-static int stop(firn_iter *it, int rc)
-{
-    it->valid = false;
-    it->status = rc;
-    it->current_key = it->current_value = (firn_slice){0};
-    return rc; /* described already by the place that noticed */
-}
-
 static int stop_no_memory(firn_iter *it)
 {
-    return stop(it, error_no_memory(&it->error));
+    return iter_stop(it, error_no_memory(&it->error));
 }
 
 /* The merge has no further element: its end, or its error. */
 static int stop_at_end(firn_iter *it)
 {
-    return stop(it, it->runs->status == FIRN_OK ? FIRN_END : it->runs->status);
-}
-
-static int show(firn_iter *it, firn_slice key, firn_slice value)
-{
-    it->current_key = key;
-    it->current_value = value;
-    it->given = false;
-    it->valid = true;
-    it->status = FIRN_OK;
-    return FIRN_OK;
+    return iter_stop(it, it->runs->status == FIRN_OK ? FIRN_END : it->runs->status);
 }
 
 static int stop_unknown(firn_iter *it)
 {
-    return stop(it, resolve_refuse(it->runs->kind, &it->error));
+    return iter_stop(it, resolve_refuse(it->runs->kind, &it->error));
 }
 
 /* A seek came to where the order of keys does not lead: to go on from there might have no end. */
 static int stop_astray(firn_iter *it)
 {
-    return stop(it, refuse_order(it->db->dir->path, &it->error));
+    return iter_stop(it, refuse_order(it->db->dir->path, &it->error));
 }
 
 /* What the version at which the merge stands says to us. *erased: a range delete is why it says
@@ -268,7 +231,7 @@ static inline int ask(firn_iter *it, resolve_answer *out, bool *erased)
     uint64_t seq;
     int rc = erasures_find(&it->walk.erased, m->key, it->at.seq, &seq, &it->error);
     if (rc != FIRN_OK)
-        return stop(it, rc);
+        return iter_stop(it, rc);
     *out = resolve_version(&it->at, m->seq, m->kind, seq);
     *erased = seq > m->seq;
     return FIRN_OK;
@@ -317,7 +280,7 @@ static int find_forward(firn_iter *it, bool skipping)
         switch (says) {
         case RESOLVE_VALUE:
             stretch_end(&it->passed, (gap_edge){m->key, false});
-            return show(it, m->key, m->value);
+            return iter_show(it, m->key, m->value);
         case RESOLVE_UNKNOWN:
             return stop_unknown(it);
         case RESOLVE_GO_ON:
@@ -328,7 +291,7 @@ static int find_forward(firn_iter *it, bool skipping)
                     return stop_astray(it);
                 continue;
             }
-            if (copy_to(&it->key, m->key) != FIRN_OK)
+            if (iter_copy_to(&it->key, m->key) != FIRN_OK)
                 return stop_no_memory(it);
             steps = 0;
             if (erased) {
@@ -352,7 +315,7 @@ static inline int take_value(firn_iter *it, bool sought)
     iter *m = it->runs;
     if (m->value.size <= COPY_MOST) {
         it->answer = ANSWER_COPIED;
-        if (copy_to(&it->value, m->value) != FIRN_OK)
+        if (iter_copy_to(&it->value, m->value) != FIRN_OK)
             return stop_no_memory(it);
     } else {
         it->answer = sought || m->ops->is_newest(m) ? ANSWER_HERE : ANSWER_NEWER;
@@ -435,7 +398,7 @@ static int find_backward(firn_iter *it)
         if (rc != FIRN_OK)
             return rc;
         if (!erased) {
-            if (copy_to(&it->key, m->key) != FIRN_OK)
+            if (iter_copy_to(&it->key, m->key) != FIRN_OK)
                 return stop_no_memory(it);
             rc = pass_key(it);
             bool shows = rc == FIRN_OK && it->answer != ANSWER_NOTHING;
@@ -445,8 +408,8 @@ static int find_backward(firn_iter *it)
             if (rc != FIRN_OK)
                 return rc;
             if (shows)
-                return show(it, buf_slice(&it->key),
-                            it->answer == ANSWER_COPIED ? buf_slice(&it->value) : m->value);
+                return iter_show(it, buf_slice(&it->key),
+                                 it->answer == ANSWER_COPIED ? buf_slice(&it->value) : m->value);
             sure = true;
         }
         /* Of a key that is erased, the newer versions, which may not be, come next. */
@@ -477,11 +440,11 @@ static int check_iter(firn_iter *it)
     if (store_is_parents(it->db)) {
         store *db;
         (void)store_of(it->tree, &db, &it->error);
-        return stop(it, FIRN_INVALID);
+        return iter_stop(it, FIRN_INVALID);
     }
     if (is_cancelled(it->limits.cancelled))
-        return stop(it, error_cancelled(&it->error));
-    return FIRN_OK;
+        return iter_stop(it, error_cancelled(&it->error));
+    return it->own ? own_walk_check(it) : FIRN_OK;
 }
 
 static int seek_forward(firn_iter *it, firn_slice key)
@@ -499,6 +462,8 @@ int firn_iter_first(firn_iter *it)
     int rc = check_iter(it);
     if (rc != FIRN_OK)
         return rc;
+    if (it->own)
+        return own_walk_first(it);
     firn_slice key = slice_somewhere(it->limits.lower);
     if (stretch_seek(&it->passed, &key, false))
         it->runs->ops->seek(it->runs, key, FIRN_MAX_SEQ);
@@ -512,6 +477,8 @@ int firn_iter_last(firn_iter *it)
     int rc = check_iter(it);
     if (rc != FIRN_OK)
         return rc;
+    if (it->own)
+        return own_walk_last(it);
     stretch_step(&it->passed, true);
     it->runs->ops->last(it->runs);
     return find_backward(it);
@@ -531,7 +498,7 @@ static int take_target(firn_iter *it, const void *key, size_t key_size, firn_sli
         return rc;
     if (!key && key_size) {
         error_set(&it->error, FIRN_INVALID, "the key is NULL but has a size");
-        return stop(it, FIRN_INVALID);
+        return iter_stop(it, FIRN_INVALID);
     }
     *out = slice_of(key, key_size);
     if (!it->valid || (it->backward && (it->answer == ANSWER_COPIED || is_in(&it->key, key))))
@@ -546,7 +513,9 @@ int firn_iter_seek(firn_iter *it, const void *key, size_t key_size)
 {
     firn_slice k;
     int rc = take_target(it, key, key_size, &k);
-    return rc == FIRN_OK ? seek_forward(it, k) : rc;
+    if (rc != FIRN_OK)
+        return rc;
+    return it->own ? own_walk_seek(it, k) : seek_forward(it, k);
 }
 
 int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
@@ -555,6 +524,8 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
     int rc = take_target(it, key, key_size, &k);
     if (rc != FIRN_OK)
         return rc;
+    if (it->own)
+        return own_walk_seek_for_prev(it, k);
     /* In front of (key, number 0) is the oldest version of the key itself, if it has any. */
     uint64_t seq = 0;
     k = slice_somewhere(k);
@@ -575,7 +546,7 @@ static int must_be_valid(firn_iter *it)
         return it->status;
     error_set(&it->error, FIRN_INVALID, "a step from no element: the iterator stands on none");
     error_hint(&it->error, "move to one first, with firn_iter_first, last, seek or seek_for_prev");
-    return stop(it, FIRN_INVALID);
+    return iter_stop(it, FIRN_INVALID);
 }
 
 int firn_iter_next(firn_iter *it)
@@ -583,6 +554,8 @@ int firn_iter_next(firn_iter *it)
     int rc = must_be_valid(it);
     if (rc != FIRN_OK)
         return rc;
+    if (it->own)
+        return own_walk_next(it);
     iter *m = it->runs;
     stretch_step(&it->passed, false);
     if (it->backward) {
@@ -590,7 +563,7 @@ int firn_iter_next(firn_iter *it)
         m->ops->seek(m, slice_somewhere(buf_slice(&it->key)), 0);
         return find_forward(it, false);
     }
-    if (copy_to(&it->key, m->key) != FIRN_OK)
+    if (iter_copy_to(&it->key, m->key) != FIRN_OK)
         return stop_no_memory(it);
     m->ops->next(m);
     return find_forward(it, true);
@@ -601,6 +574,8 @@ int firn_iter_prev(firn_iter *it)
     int rc = must_be_valid(it);
     if (rc != FIRN_OK)
         return rc;
+    if (it->own)
+        return own_walk_prev(it);
     stretch_step(&it->passed, true);
     if (!it->backward) {
         if (buf_assign(&it->key, it->current_key.data, it->current_key.size) != FIRN_OK)
@@ -627,13 +602,13 @@ int firn_iter_refresh(firn_iter *it)
     if (it->at_snapshot)
         return FIRN_INVALID;
     bool stood = it->valid, given = it->given;
-    if (stood && !it->backward && copy_to(&it->key, it->current_key) != FIRN_OK)
+    if (stood && !it->backward && iter_copy_to(&it->key, it->current_key) != FIRN_OK)
         return FIRN_NO_MEMORY;
     rc = open_now(it, NULL);
     if (rc != FIRN_OK)
         return rc;
     if (!stood) {
-        stop(it, FIRN_END);
+        iter_stop(it, FIRN_END);
         return FIRN_OK;
     }
     rc = seek_forward(it, buf_slice(&it->key));

@@ -11,7 +11,7 @@
 #include <base/slice.h>
 #include <stdlib.h>
 
-#include "reading.h"
+#include "txn.h"
 #include <tree/run.h>
 #include <store/store.h>
 
@@ -52,10 +52,12 @@ void(firn_read_options_init)(firn_read_options *options)
     firn_read_options_init_sized(options, SIZED_FIRST(firn_read_options, cancel));
 }
 
-int read_options_take(const firn_read_options *given, firn_read_options *out, firn_error *err)
+int read_options_take(const store *db, const firn_read_options *given, firn_read_options *out,
+                      firn_error *err)
 {
     firn_read_options_init(out);
-    return given ? sized_take(&read_options_kind, given, out, err) : FIRN_OK;
+    int rc = given ? sized_take(&read_options_kind, given, out, err) : FIRN_OK;
+    return rc == FIRN_OK ? check_view(db, out->snapshot, out->txn, err) : rc;
 }
 
 /* ---- The order ---- */
@@ -214,15 +216,95 @@ static int get_all(many *m, store *db, size_t count, const firn_cancel *cancel)
     return rc;
 }
 
-static int check_many(store *db, const firn_slice *keys, size_t count, const firn_value *values,
-                      const int *statuses, const firn_read_options *options, firn_error *err)
+static int check_many(const firn_slice *keys, size_t count, const firn_value *values,
+                      const int *statuses, firn_error *err)
 {
     if (count && (!keys || !values || !statuses))
         return error_set(err, FIRN_INVALID, "the keys, values or statuses are NULL");
     for (size_t i = 0; i < count; i++)
         if (!keys[i].data && keys[i].size)
             return error_set(err, FIRN_INVALID, "key %zu is NULL but has a size", i);
-    return check_snapshot(db, options->snapshot, err);
+    return FIRN_OK;
+}
+
+/* What the transaction has not written itself. */
+typedef struct rest {
+    firn_slice *keys;
+    size_t *indexes; /* in the caller's arrays */
+    firn_value *values;
+    int *statuses;
+    size_t count;
+} rest;
+
+static bool rest_begin(rest *r, size_t count)
+{
+    *r = (rest){.keys = heap_alloc(count * sizeof *r->keys),
+                .indexes = heap_alloc(count * sizeof *r->indexes),
+                .values = heap_alloc(count * sizeof *r->values),
+                .statuses = heap_alloc(count * sizeof *r->statuses)};
+    return r->keys && r->indexes && r->values && r->statuses;
+}
+
+static void rest_end(rest *r)
+{
+    heap_free(r->keys);
+    heap_free(r->indexes);
+    heap_free(r->values);
+    heap_free(r->statuses);
+}
+
+/* Those that it has written are answered; the others become the rest. */
+static int take_own(tree *t, firn_txn *txn, const many *m, size_t count, rest *r, firn_error *err)
+{
+    int rc = FIRN_OK;
+    for (size_t i = 0; rc == FIRN_OK && i < count; i++) {
+        own_answer own;
+        firn_slice written;
+        rc = txn_get(txn, t, m->keys[i], &own, &written, err);
+        if (rc == FIRN_OK && own == OWN_VALUE)
+            rc = value_of_copy(written, &m->values[i], err);
+        m->statuses[i] = own == OWN_DELETED ? FIRN_NOT_FOUND : FIRN_OK;
+        if (rc != FIRN_OK || own != OWN_NOTHING)
+            continue;
+        r->keys[r->count] = m->keys[i];
+        r->indexes[r->count++] = i;
+    }
+    return rc;
+}
+
+static void fail_all(const many *m, size_t count, int rc)
+{
+    for (size_t i = 0; i < count; i++) {
+        firn_value_release(&m->values[i]);
+        m->statuses[i] = rc;
+    }
+}
+
+static int get_in_txn(tree *t, const many *m, size_t count, const firn_read_options *o,
+                      firn_error *err)
+{
+    rest r;
+    firn_read_options plain = *o;
+    plain.txn = NULL;
+    plain.snapshot = &o->txn->at;
+    int rc = rest_begin(&r, count) ? FIRN_OK : error_no_memory(err);
+    if (rc == FIRN_OK && is_cancelled(o->cancel ? &o->cancel->fired : NULL))
+        rc = error_cancelled(err);
+    if (rc == FIRN_OK)
+        rc = take_own(t, o->txn, m, count, &r, err);
+    if (rc != FIRN_OK) {
+        fail_all(m, count, rc);
+        rest_end(&r);
+        return rc;
+    }
+    if (r.count)
+        rc = firn_get_many(t, r.keys, r.count, &plain, r.values, r.statuses, err);
+    for (size_t i = 0; i < r.count; i++) {
+        m->values[r.indexes[i]] = r.values[i];
+        m->statuses[r.indexes[i]] = r.statuses[i];
+    }
+    rest_end(&r);
+    return rc;
 }
 
 int firn_get_many(tree *t, const firn_slice *keys, size_t count, const firn_read_options *options,
@@ -232,9 +314,9 @@ int firn_get_many(tree *t, const firn_slice *keys, size_t count, const firn_read
     store *db;
     int rc = store_of(t, &db, error);
     if (rc == FIRN_OK)
-        rc = read_options_take(options, &o, error);
+        rc = read_options_take(db, options, &o, error);
     if (rc == FIRN_OK)
-        rc = check_many(db, keys, count, values, statuses, &o, error);
+        rc = check_many(keys, count, values, statuses, error);
     view *v = rc == FIRN_OK ? tree_view(t) : NULL; /* before the number, as in read.c */
     if (rc == FIRN_OK && !v)
         rc = tree_dropped(t, error);
@@ -256,8 +338,10 @@ int firn_get_many(tree *t, const firn_slice *keys, size_t count, const firn_read
         .first_failed = SIZE_MAX,
         .error = error,
     };
-    rc = get_all(&m, db, count, o.cancel);
+    rc = o.txn ? get_in_txn(t, &m, count, &o, error) : get_all(&m, db, count, o.cancel);
     view_unref(v);
+    if (o.txn)
+        return rc;
     if (rc != FIRN_OK)
         return error_cancelled(error);
     return m.first_failed == SIZE_MAX ? FIRN_OK : statuses[m.first_failed];

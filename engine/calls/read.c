@@ -5,16 +5,18 @@
  * that a later view would show is then either in this view or newer than all of it; the other way
  * round, a flush and a compaction in between could have dropped the version that the number asks
  * for. */
+#include <base/alloc.h>
 #include <base/error.h>
+#include <base/iter.h>
 #include <base/slice.h>
 #include <string.h>
 
-#include "reading.h"
+#include "txn.h"
 #include <tree/run.h>
 #include <store/store.h>
 
 /* firn_value.pin[0] and [1] are a run_pin; pin[2]: the store, which counts the values that are
- * held. */
+ * held. Without a store, pin[1] is a copy on the heap, or nothing. */
 
 /* Tables of level 0 whose filters are asked for before the first one is looked at. */
 enum { YOUNG_AHEAD = 32 };
@@ -101,35 +103,77 @@ int read_key(const tree *t, firn_slice key, const firn_snapshot *snapshot, run_h
     return look(t, key, snapshot, out, err);
 }
 
-int check_snapshot(const store *db, const firn_snapshot *snapshot, firn_error *err)
+int check_view(const store *db, const firn_snapshot *snapshot, const firn_txn *txn, firn_error *err)
 {
     if (snapshot && snapshot->db != db)
         return error_set(err, FIRN_INVALID, "the snapshot belongs to another store");
-    return FIRN_OK;
+    if (snapshot && txn)
+        return error_set(err, FIRN_INVALID,
+                         "a read is at a snapshot or in a transaction, not both");
+    return txn ? txn_check(txn, db, err) : FIRN_OK;
 }
 
 static int check_read(const tree *t, const void *key, size_t key_size,
-                      const firn_snapshot *snapshot, store **db, firn_error *err)
+                      const firn_read_options *given, firn_read_options *o, store **db,
+                      firn_error *err)
 {
     int rc = store_of(t, db, err);
     if (rc != FIRN_OK)
         return rc;
     if (!key && key_size)
         return error_set(err, FIRN_INVALID, "the key is NULL but has a size");
-    return check_snapshot(*db, snapshot, err);
+    if (__builtin_expect(!given, 1))
+        return FIRN_OK;
+    return read_options_take(*db, given, o, err);
 }
 
-int firn_get(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
+/* Where to read: a snapshot, or NULL for the newest. With OWN_VALUE, *value is what the transaction
+ * has written; OWN_DELETED: nothing is to be read. */
+static int own_view(const firn_read_options *o, tree *t, firn_slice key, own_answer *own,
+                    firn_slice *value, const firn_snapshot **at, firn_error *err)
+{
+    *own = OWN_NOTHING;
+    *at = o->snapshot;
+    if (is_cancelled(o->cancel ? &o->cancel->fired : NULL))
+        return error_cancelled(err);
+    if (__builtin_expect(!o->txn, 1))
+        return FIRN_OK;
+    *at = &o->txn->at;
+    return txn_get(o->txn, t, key, own, value, err);
+}
+
+/* Of the heap; the store does not count it. */
+int value_of_copy(firn_slice from, firn_value *value, firn_error *err)
+{
+    uint8_t *copy = heap_alloc(from.size + 1);
+    if (!copy)
+        return error_no_memory(err);
+    if (from.size)
+        memcpy(copy, from.data, from.size);
+    *value = (firn_value){.data = copy, .size = from.size, .pin = {NULL, copy, NULL}};
+    return FIRN_OK;
+}
+
+int firn_get(tree *t, const void *key, size_t key_size, const firn_read_options *options,
              firn_value *value, firn_error *error)
 {
     store *db;
+    own_answer own;
+    firn_slice written;
+    const firn_snapshot *snapshot;
+    firn_read_options o = {0};
     if (value)
         *value = (firn_value){0};
-    int rc = check_read(t, key, key_size, snapshot, &db, error);
+    int rc = check_read(t, key, key_size, options, &o, &db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!value)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value");
+    rc = own_view(&o, t, slice_of(key, key_size), &own, &written, &snapshot, error);
+    if (rc != FIRN_OK)
+        return rc;
+    if (own != OWN_NOTHING)
+        return own == OWN_VALUE ? value_of_copy(written, value, error) : FIRN_NOT_FOUND;
     run_hit hit;
     run_pin pin = {0};
     uint32_t ticket = readers_enter(&db->readers);
@@ -156,38 +200,57 @@ void firn_value_release(firn_value *value)
     if (!value)
         return;
     store *db = value->pin[2];
-    if (value->pin[0] && !store_is_parents(db)) {
+    if (!db) {
+        heap_free(value->pin[1]); /* value_of_copy, or an empty value */
+    } else if (value->pin[0] && !store_is_parents(db)) {
         run_unpin((run_pin){value->pin[0], value->pin[1]});
         readers_unpin(&db->readers); /* last: closing may come next */
     }
     *value = (firn_value){0};
 }
 
-int firn_get_into(tree *t, const void *key, size_t key_size, const firn_snapshot *snapshot,
+/* FIRN_TOO_LARGE: it has only its beginning. */
+static void copy_into(firn_slice value, void *buffer, size_t capacity, size_t *value_size)
+{
+    size_t n = value.size < capacity ? value.size : capacity;
+    if (n)
+        memcpy(buffer, value.data, n);
+    *value_size = value.size;
+}
+
+int firn_get_into(tree *t, const void *key, size_t key_size, const firn_read_options *options,
                   void *buffer, size_t capacity, size_t *value_size, firn_error *error)
 {
     store *db;
-    int rc = check_read(t, key, key_size, snapshot, &db, error);
+    own_answer own;
+    firn_slice written;
+    const firn_snapshot *snapshot;
+    firn_read_options o = {0};
+    int rc = check_read(t, key, key_size, options, &o, &db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!buffer && capacity)
         return error_set(error, FIRN_INVALID, "the buffer is NULL but has a size");
     if (!value_size)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
-    run_hit hit;
-    uint32_t ticket = readers_enter(&db->readers);
-    rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
-    if (rc == FIRN_OK) {
-        size_t n = hit.value.size < capacity ? hit.value.size : capacity;
-        if (n)
-            memcpy(buffer, hit.value.data, n);
-        *value_size = hit.value.size;
-        run_drop(&hit);
+    rc = own_view(&o, t, slice_of(key, key_size), &own, &written, &snapshot, error);
+    if (rc != FIRN_OK || own == OWN_DELETED)
+        return rc == FIRN_OK ? FIRN_NOT_FOUND : rc;
+    if (own == OWN_VALUE) {
+        copy_into(written, buffer, capacity, value_size);
+    } else {
+        run_hit hit;
+        uint32_t ticket = readers_enter(&db->readers);
+        rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
+        if (rc == FIRN_OK) {
+            copy_into(hit.value, buffer, capacity, value_size);
+            run_drop(&hit);
+        }
+        readers_exit(&db->readers, ticket);
+        sst_cache_ask_trim(db->cache);
     }
-    readers_exit(&db->readers, ticket);
-    sst_cache_ask_trim(db->cache);
-    if (rc == FIRN_OK && hit.value.size > capacity)
+    if (rc == FIRN_OK && *value_size > capacity)
         rc = error_set(error, FIRN_TOO_LARGE, "the value has %zu bytes, the buffer %zu",
-                       hit.value.size, capacity);
+                       *value_size, capacity);
     return rc;
 }

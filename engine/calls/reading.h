@@ -7,16 +7,22 @@
 #include <store/store.h>
 #include <tree/run.h>
 
-/* Is it of this store? NULL, the newest, is. FIRN_INVALID. */
-int check_snapshot(const store *db, const firn_snapshot *snapshot, firn_error *err);
+/* Are they of this store, and not both given? NULL is. FIRN_INVALID. */
+int check_view(const store *db, const firn_snapshot *snapshot, const firn_txn *txn,
+               firn_error *err);
 
 /* Between readers_enter and readers_exit. FIRN_OK: *out holds a value until then, or until
  * run_drop; FIRN_NOT_FOUND, FIRN_DROPPED. */
 int read_key(const tree *t, firn_slice key, const firn_snapshot *snapshot, run_hit *out,
              firn_error *err);
 
-/* *out: what was given over the defaults; NULL is allowed. FIRN_INVALID. */
-int read_options_take(const firn_read_options *given, firn_read_options *out, firn_error *err);
+/* Does the condition hold of a key that has this value (NULL: is not there)? FIRN_CONFLICT,
+ * described. */
+int condition_judge(const firn_op *o, const firn_slice *value, firn_error *err);
+
+/* *out: what was given over the defaults; NULL is allowed. FIRN_INVALID: that, or as check_view. */
+int read_options_take(const store *db, const firn_read_options *given, firn_read_options *out,
+                      firn_error *err);
 
 /* ---- stretch.c ---- */
 

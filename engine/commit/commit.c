@@ -128,6 +128,9 @@ static void index_group(store *db, const wal_group *g)
     if (gaps_any(&db->gaps))
         for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
             mem_cut_gaps(&db->gaps, &frame);
+    if (watches_any(&db->watches))
+        for (const wal_request *at = NULL; wal_group_next(g, &at, &frame);)
+            watches_note(&db->watches, &frame);
     mem_publish(db->active, g->seq_last);
     mem_charge(db->active);
 }
@@ -144,12 +147,14 @@ static void publish(store *db, const wal_group *g)
 
 /* Carries out the leader's request and those behind it. A failure reaches all of them, and uses no
  * number. False: the guard wants another look, and nothing was done. */
-static bool lead(store *db, wal_request *leader, const commit_guard *guard)
+static bool lead(store *db, wal_request *leader, commit_guard *guard)
 {
     wal_group g;
     firn_error error;
     error.status = FIRN_OK; /* the rest is not looked at until a failure has filled it in */
-    int held = guard ? guard_check(guard, &error) : FIRN_OK;
+    int held = guard ? wal_group_may(db->wal, &error) : FIRN_OK;
+    if (guard && held == FIRN_OK) /* what a failed write has left is no conflict */
+        held = guard->check(guard, &error);
     if (held != FIRN_OK) {
         wal_group_refuse(db->wal, &g, leader);
         wal_group_end(db->wal, &g, held, &error);
@@ -173,7 +178,7 @@ static bool lead(store *db, wal_request *leader, const commit_guard *guard)
 }
 
 /* False: the guard wants another look, and nothing was done. */
-static bool submit(store *db, wal_request *r, const commit_guard *guard)
+static bool submit(store *db, wal_request *r, commit_guard *guard)
 {
     r->leads = guard != NULL; /* nothing comes between the guard's answer and the write */
     return !wal_join(db->wal, r) || lead(db, r, guard);

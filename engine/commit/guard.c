@@ -22,7 +22,7 @@ static bool is_newer(const view *v, firn_slice key, uint64_t seq)
 }
 
 /* The view comes first: a flush says how far it has come before it takes memtables out of it. */
-static int check_key(const guarded *g, const commit_guard *guard, firn_error *err)
+static int check_key(const guarded *g, const key_guard *guard, firn_error *err)
 {
     store *db = g->tree->store;
     uint32_t ticket = readers_enter(&db->readers);
@@ -36,10 +36,11 @@ static int check_key(const guarded *g, const commit_guard *guard, firn_error *er
     return changed ? error_set(err, FIRN_CONFLICT, "a key has been written meanwhile") : FIRN_OK;
 }
 
-int guard_check(const commit_guard *guard, firn_error *err)
+int key_guard_check(commit_guard *guard, firn_error *err)
 {
+    const key_guard *g = (const key_guard *)(const void *)guard;
     int rc = FIRN_OK;
-    for (size_t i = 0; rc == FIRN_OK && i < guard->count; i++)
-        rc = check_key(&guard->keys[i], guard, err);
+    for (size_t i = 0; rc == FIRN_OK && i < g->count; i++)
+        rc = check_key(&g->keys[i], g, err);
     return rc;
 }

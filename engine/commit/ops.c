@@ -87,6 +87,17 @@ int op_add(firn_batch *batch, const firn_op *o, firn *unnamed, firn_error *err)
     return add_entry(batch, t, (firn_kind)o->kind, o->key, o->value, err);
 }
 
+void show_key(firn_slice key, char *text, size_t size)
+{
+    size_t at = 0, i = 0;
+    for (; i < key.size && at + 8 < size; i++) {
+        uint8_t c = key.data[i];
+        bool plain = c > ' ' && c < 0x7f && c != '\\';
+        at += (size_t)snprintf(text + at, size - at, plain ? "%c" : "\\x%02x", c);
+    }
+    snprintf(text + at, size - at, "%s", i < key.size ? "..." : "");
+}
+
 int op_blame(firn_error *error, const firn_error *why, size_t index, int rc)
 {
     if (!error)

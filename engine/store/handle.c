@@ -29,6 +29,7 @@ static void init_handle(store *db, const engine_config *config)
     mutex_init(&db->state_mu);
     mutex_init(&db->manifest_mu);
     mutex_init(&db->snapshot_mu);
+    mutex_init(&db->watches.watch_mu);
     mutex_init(&db->flush_mu);
     mutex_init(&db->jobs_mu);
     cond_init(&db->jobs_changed);
@@ -110,6 +111,7 @@ void handle_free(store *db)
     mutex_release(&db->state_mu);
     mutex_release(&db->manifest_mu);
     mutex_release(&db->snapshot_mu);
+    mutex_release(&db->watches.watch_mu);
     mutex_release(&db->flush_mu);
     mutex_release(&db->jobs_mu);
     cond_release(&db->jobs_changed);

@@ -58,19 +58,24 @@ int firn_snapshot_new(tree *t, firn_snapshot **out, firn_error *error)
     return FIRN_OK;
 }
 
-void firn_snapshot_free(firn_snapshot *s)
+void snapshot_end(firn_snapshot *s)
 {
-    if (!s || store_is_parents(s->db))
-        return;
     store *db = s->db;
     uint64_t seq = s->seq;
     snapshot_give(s);
-    heap_free(s);
     /* What it alone could see can go now, and what stood in the way of a range delete that it did
      * not see. A flush that is under way may keep it still, and looks itself. */
     if (atomic_load_explicit(&db->has_kept, memory_order_relaxed) ||
         seq < atomic_load_explicit(&db->ranged_seq, memory_order_relaxed))
         store_ring(db);
+}
+
+void firn_snapshot_free(firn_snapshot *s)
+{
+    if (!s || store_is_parents(s->db))
+        return;
+    snapshot_end(s);
+    heap_free(s);
 }
 
 uint64_t firn_snapshot_seq(const firn_snapshot *s)

@@ -231,6 +231,35 @@ int tree_reform(tree *t, const bucket_form *form, firn_error *err)
     return rc;
 }
 
+void tree_hold(tree *t)
+{
+    store *db = t->store;
+    if (t->bucket == 0)
+        return;
+    mutex_lock(&db->state_mu);
+    t->holds++;
+    mutex_unlock(&db->state_mu);
+}
+
+/* Dropped, and needed by nothing any more? */
+static bool is_gone(const store *db, const tree *t) REQUIRES(db->state_mu)
+{
+    return t->handles == 0 && t->holds == 0 && store_tree(db, t->bucket) != t;
+}
+
+void tree_let_go(tree *t)
+{
+    store *db = t->store;
+    if (t->bucket == 0)
+        return;
+    mutex_lock(&db->state_mu);
+    t->holds--;
+    bool gone = is_gone(db, t);
+    mutex_unlock(&db->state_mu);
+    if (gone)
+        heap_free(t);
+}
+
 int tree_close(tree *t, firn_error *err)
 {
     store *db = t->store;
@@ -244,7 +273,7 @@ int tree_close(tree *t, firn_error *err)
     if (!last || iterators == 0) {
         t->handles--;
         db->handles--;
-        gone = last && store_tree(db, t->bucket) != t;
+        gone = is_gone(db, t);
         iterators = 0;
     }
     mutex_unlock(&db->state_mu);

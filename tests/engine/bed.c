@@ -1,4 +1,5 @@
 /* bed: see bed.h. */
+#include "at.h"
 #include "bed.h"
 
 #include <errno.h>
@@ -148,7 +149,7 @@ bool compare_get(firn *db, const firn_snapshot *snapshot, firn_slice key, uint64
 {
     firn_value v = {0};
     firn_error err = {0};
-    int rc = firn_get(db, key.data, key.size, snapshot, &v, &err);
+    int rc = firn_get(db, key.data, key.size, AT(snapshot), &v, &err);
     if (rc != FIRN_OK && rc != FIRN_NOT_FOUND)
         return wrong_status(why, "get", rc, &err);
     if (rc == FIRN_NOT_FOUND)
@@ -297,7 +298,7 @@ void bed_expect(bed *b, const firn_snapshot *snapshot, const char *key, const ch
 {
     firn_value v = {0};
     firn_error err = {0};
-    int rc = firn_get(b->db, key, strlen(key), snapshot, &v, &err);
+    int rc = firn_get(b->db, key, strlen(key), AT(snapshot), &v, &err);
     if (rc == FIRN_NOT_FOUND && !value)
         return;
     if (rc == FIRN_NOT_FOUND)

@@ -2,6 +2,7 @@
 #ifndef TESTS_ENGINE_BUCKETS_H
 #define TESTS_ENGINE_BUCKETS_H
 
+#include "at.h"
 #include "bed.h"
 
 static inline firn *open_one(firn *db, const char *name, bool create)
@@ -24,7 +25,7 @@ static inline void expect_at(firn *db, const firn_snapshot *at, const char *key,
 {
     firn_value v = {0};
     firn_error err = {0};
-    int rc = firn_get(db, key, strlen(key), at, &v, &err);
+    int rc = firn_get(db, key, strlen(key), AT(at), &v, &err);
     assert_int_equal(rc, value ? FIRN_OK : FIRN_NOT_FOUND);
     if (value)
         assert_true(v.size == strlen(value) && memcmp(v.data, value, v.size) == 0);

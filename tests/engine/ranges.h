@@ -32,15 +32,15 @@ static inline void delete_numbers(firn *db, unsigned first, unsigned end)
     delete_range(db, from, to);
 }
 
-typedef struct watch {
+typedef struct edit_watch {
     bool fails; /* a table that is not new cannot be read */
     char newest[NAME_BYTES];
     uint64_t reads;
-} watch;
+} edit_watch;
 
 static inline int on_read(void *ctx, unsigned call, uint64_t index, const char *name)
 {
-    watch *w = ctx;
+    edit_watch *w = ctx;
     (void)index;
     size_t size = name ? strlen(name) : 0;
     bool is_table = size > 4 && strcmp(name + size - 4, ".tbl") == 0;

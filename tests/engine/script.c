@@ -1,4 +1,5 @@
 /* script: see script.h. */
+#include "at.h"
 #include "script_inside.h"
 
 #include <stdio.h>
@@ -158,7 +159,7 @@ static bool do_get_into(run *r, const script_op *op)
     uint64_t number = reading(r, bucket, op->b, &snapshot)[op->a % KEYS];
     size_t whole = value_size(number), size = 0;
     size_t capacity = op->c % 3 == 0 ? whole : op->c % 3 == 1 ? whole / 2 : whole + 7;
-    int rc = firn_get_into(r->handles[bucket], key.data, key.size, snapshot, room, capacity, &size,
+    int rc = firn_get_into(r->handles[bucket], key.data, key.size, AT(snapshot), room, capacity, &size,
                            &err);
     int wanted = number == 0 ? FIRN_NOT_FOUND : capacity < whole ? FIRN_TOO_LARGE : FIRN_OK;
     if (!status_is(r, "get_into", rc, wanted, &err))

@@ -215,8 +215,8 @@ static void a_lack_of_memory_changes_nothing(void **state)
 static int guard_says(bed *b, uint64_t flushed, const char *key, uint64_t seq)
 {
     const guarded g = {b->db, slice_of_str(key)};
-    const commit_guard guard = {.keys = &g, .count = 1, .seq = seq, .flushed = flushed};
-    return guard_check(&guard, NULL);
+    key_guard guard = {.keys = &g, .count = 1, .seq = seq, .flushed = flushed};
+    return key_guard_check(&guard.guard, NULL);
 }
 
 /* Wherever the newer version has come to meanwhile; also when nothing is left of it and what it hid. */

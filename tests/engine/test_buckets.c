@@ -431,7 +431,7 @@ static void expect_dropped(firn *gone, firn_snapshot *at)
     int status = 0;
     assert_int_equal(firn_get(gone, "k", 1, NULL, &v, &err), FIRN_DROPPED);
     assert_non_null(strstr(err.message, "the bucket users has been dropped"));
-    assert_int_equal(firn_get(gone, "k", 1, at, &v, NULL), FIRN_DROPPED);
+    assert_int_equal(firn_get(gone, "k", 1, AT(at), &v, NULL), FIRN_DROPPED);
     assert_int_equal(firn_get_into(gone, "k", 1, NULL, room, sizeof room, &size, NULL),
                      FIRN_DROPPED);
     assert_int_equal(firn_get_many(gone, &key, 1, NULL, &v, &status, NULL), FIRN_DROPPED);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "at.h"
 #include "bed.h"
 #include <store/store.h>
 
@@ -153,7 +154,7 @@ static void versions_of_a_key_never_part_over_two_tables(void **state)
     levels_are_in_order(b); /* 40 KB of versions of one key, tables of 4 KB */
     for (unsigned i = 0; i < 40; i++) {
         firn_value v = {0};
-        MUST(firn_get(b->db, "key000005", 9, s[i], &v, error));
+        MUST(firn_get(b->db, "key000005", 9, AT(s[i]), &v, error));
         assert_int_equal(v.data[0], i == 5 ? 'x' : 'a' + i % 26);
         firn_value_release(&v);
         firn_snapshot_free(s[i]);

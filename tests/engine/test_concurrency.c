@@ -17,6 +17,7 @@
 
 #include <base/thread.h>
 
+#include "at.h"
 #include "bed.h"
 
 #define WRITERS   3
@@ -158,7 +159,7 @@ static bool read_number(shared *s, const firn_snapshot *snapshot, unsigned write
     firn_value v = {0};
     firn_error err = {0};
     size_t size = key_of(key, writer, which);
-    int rc = firn_get(s->bed.db, key, size, snapshot, &v, &err);
+    int rc = firn_get(s->bed.db, key, size, AT(snapshot), &v, &err);
     *n = 0;
     if (rc == FIRN_NOT_FOUND)
         return true;

@@ -25,10 +25,15 @@ typedef struct held {
     firn *db;
     firn_snapshot *snapshot;
     firn_iter *iter;
+    firn_txn *txn; /* with a write */
+    firn_iter *in_txn;
     firn_value in_memory, in_table;
 } held;
 
-enum { SNAPSHOT = 1, ITER = 2, IN_MEMORY = 4, IN_TABLE = 8, ALL = 15 };
+enum { SNAPSHOT = 1, ITER = 2, IN_MEMORY = 4, IN_TABLE = 8, TXN = 16, ALL = 31 };
+
+static const firn_op write_own = {
+    .size = sizeof write_own, .kind = FIRN_OP_PUT, .key = {(const uint8_t *)"own", 3}};
 
 static held hold(bed *b, unsigned what)
 {
@@ -41,6 +46,15 @@ static held hold(bed *b, unsigned what)
     if (what & ITER) {
         MUST(firn_iter_new(b->db, NULL, &h.iter, error));
         MUST(firn_iter_first(h.iter));
+    }
+    if (what & TXN) {
+        firn_iter_options o;
+        MUST(firn_txn_new(b->db, NULL, &h.txn, error));
+        MUST(firn_txn_add(h.txn, b->db, &write_own, 1, error));
+        firn_iter_options_init(&o);
+        o.txn = h.txn;
+        MUST(firn_iter_new(b->db, &o, &h.in_txn, error));
+        MUST(firn_iter_seek(h.in_txn, "own", 3));
     }
     if (what & IN_MEMORY)
         MUST(firn_get(b->db, "memory", 6, NULL, &h.in_memory, error));
@@ -64,6 +78,10 @@ static void still_reads(const held *h)
         assert_memory_equal(h->in_memory.data, "of a memtable", 13);
     if (h->in_table.data)
         assert_memory_equal(h->in_table.data, "of a table", 10);
+    if (h->txn) {
+        MUST(firn_iter_seek(h->in_txn, "own", 3));
+        assert_memory_equal(firn_iter_key(h->in_txn).data, "own", 3);
+    }
     if (!h->iter)
         return;
     MUST(firn_iter_seek(h->iter, "table", 5));
@@ -75,7 +93,25 @@ static void give_back(held *h)
     firn_value_release(&h->in_memory);
     firn_value_release(&h->in_table);
     firn_iter_free(h->iter);
+    firn_iter_free(h->in_txn);
+    firn_txn_free(h->txn);
     firn_snapshot_free(h->snapshot);
+}
+
+/* The same for a transaction, which is still to be given back. */
+static bool refuses_txn(held *h)
+{
+    uint64_t point;
+    firn_error e = {0};
+    firn_value v = {0};
+    const firn_read_options in = {.size = sizeof in, .txn = h->txn};
+    firn_txn_reset(h->txn);
+    return firn_iter_next(h->in_txn) == FIRN_INVALID && !firn_iter_valid(h->in_txn) &&
+           firn_get(h->db, "own", 3, &in, &v, &e) == FIRN_INVALID &&
+           firn_txn_add(h->txn, h->db, &write_own, 1, &e) == FIRN_INVALID &&
+           firn_txn_save(h->txn, &point, &e) == FIRN_INVALID &&
+           firn_txn_rollback(h->txn, 1, &e) == FIRN_INVALID &&
+           firn_txn_commit(h->txn, NULL, &e) == FIRN_INVALID;
 }
 
 /* In the child. Returns what is wrong: 0 nothing. */
@@ -87,6 +123,8 @@ static int use_all(held *h)
     firn_stats stats = {.size = sizeof stats};
     if (h->iter && (firn_iter_next(h->iter) != FIRN_INVALID || firn_iter_valid(h->iter)))
         return 1;
+    if (h->txn && !refuses_txn(h))
+        return 6;
     give_back(h);
     if (h->in_memory.data || h->in_table.data)
         return 2;

@@ -10,6 +10,7 @@
 #include <base/alloc.h>
 #include <support/rng.h>
 
+#include "at.h"
 #include "bed.h"
 
 #define KEYS 300
@@ -59,7 +60,7 @@ static void compare(bed *b, const firn_read_options *o, const unsigned *numbers,
     for (size_t i = 0; i < count; i++) {
         firn_value one;
         firn_error e = {0};
-        int rc = firn_get(b->db, keys[i].data, keys[i].size, o ? o->snapshot : NULL, &one, &e);
+        int rc = firn_get(b->db, keys[i].data, keys[i].size, AT(o ? o->snapshot : NULL), &one, &e);
         assert_int_equal(statuses[i], rc);
         assert_int_equal(values[i].size, one.size);
         if (one.size)

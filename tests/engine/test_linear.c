@@ -15,6 +15,7 @@
 
 #include <base/thread.h>
 
+#include "at.h"
 #include "buckets.h"
 #include "linear.h"
 #include "support/tempdir.h"
@@ -393,7 +394,7 @@ static bool get(worker *w, linear_op *op, size_t k, const firn_snapshot *snapsho
     firn_value v = {0};
     firn_error err = {0};
     firn_slice key = key_of(k);
-    int rc = firn_get(w->s->handles[k], key.data, key.size, snapshot, &v, &err);
+    int rc = firn_get(w->s->handles[k], key.data, key.size, AT(snapshot), &v, &err);
     if (rc != FIRN_NOT_FOUND && !fine(w->s, "get", rc, &err))
         return false;
     note_read(w, op, k, rc == FIRN_OK ? number_in(w->s, slice_of(v.data, v.size)) : 0);

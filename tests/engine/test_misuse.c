@@ -35,6 +35,7 @@ typedef struct table {
     firn_batch *batch;
     firn_iter *it; /* on "k" */
     firn_snapshot *snapshot;
+    firn_txn *txn;
     firn_value value;
     firn_error some; /* an error to be told */
     char text[64];
@@ -52,6 +53,7 @@ typedef struct table {
     firn *db;
     firn_iter *new_it;
     firn_snapshot *new_snapshot;
+    firn_txn *new_txn;
     firn_wal *new_log;
 } table;
 
@@ -111,11 +113,13 @@ static int given_back(table *t, int rc)
 {
     firn_iter_free(t->new_it);
     firn_snapshot_free(t->new_snapshot);
+    firn_txn_free(t->new_txn);
     firn_value_release(&t->value);
     firn_wal_close(t->new_log, NULL);
     firn_close(t->db, NULL);
     t->new_it = NULL;
     t->new_snapshot = NULL;
+    t->new_txn = NULL;
     t->new_log = NULL;
     t->db = NULL;
     return rc;
@@ -221,13 +225,13 @@ static int given_back(table *t, int rc)
     X(firn_wait_durable, error, QUIET, firn_wait_durable(DB, FIRN_MAX_SEQ, 0, NULL)) \
     X(firn_get, db, REFUSED, firn_get(NULL, "k", 1, NULL, &t->value, e)) \
     X(firn_get, key, REFUSED, firn_get(DB, NULL, 1, NULL, &t->value, e)) \
-    X(firn_get, snapshot, ALLOWED, given_back(t, firn_get(DB, "k", 1, NULL, &t->value, e))) \
+    X(firn_get, options, ALLOWED, given_back(t, firn_get(DB, "k", 1, NULL, &t->value, e))) \
     X(firn_get, value, REFUSED, firn_get(DB, "k", 1, NULL, NULL, e)) \
     X(firn_get, error, QUIET, firn_get(DB, NULL, 1, NULL, &t->value, NULL)) \
     X(firn_value_release, value, EMPTY, (firn_value_release(NULL), 0)) \
     X(firn_get_into, db, REFUSED, firn_get_into(NULL, "k", 1, NULL, t->text, 8, &t->size, e)) \
     X(firn_get_into, key, REFUSED, firn_get_into(DB, NULL, 1, NULL, t->text, 8, &t->size, e)) \
-    X(firn_get_into, snapshot, ALLOWED, firn_get_into(DB, "k", 1, NULL, t->text, 8, &t->size, e)) \
+    X(firn_get_into, options, ALLOWED, firn_get_into(DB, "k", 1, NULL, t->text, 8, &t->size, e)) \
     X(firn_get_into, buffer, REFUSED, firn_get_into(DB, "k", 1, NULL, NULL, 8, &t->size, e)) \
     X(firn_get_into, value_size, REFUSED, firn_get_into(DB, "k", 1, NULL, t->text, 8, NULL, e)) \
     X(firn_get_into, error, QUIET, firn_get_into(DB, "k", 1, NULL, NULL, 8, &t->size, NULL)) \
@@ -240,6 +244,26 @@ static int given_back(table *t, int rc)
     X(firn_get_many, values, REFUSED, firn_get_many(DB, &t->lower, 1, NULL, NULL, &t->status, e)) \
     X(firn_get_many, statuses, REFUSED, firn_get_many(DB, &t->lower, 1, NULL, &t->value, NULL, e)) \
     X(firn_get_many, error, QUIET, firn_get_many(DB, NULL, 1, NULL, &t->value, &t->status, NULL)) \
+    X(firn_txn_options_init, options, EMPTY, ((firn_txn_options_init)(NULL), 0)) \
+    X(firn_txn_options_init_sized, options, EMPTY, (firn_txn_options_init_sized(NULL, 100), 0)) \
+    X(firn_txn_new, db, REFUSED, firn_txn_new(NULL, NULL, &t->new_txn, e)) \
+    X(firn_txn_new, options, ALLOWED, given_back(t, firn_txn_new(DB, NULL, &t->new_txn, e))) \
+    X(firn_txn_new, out, REFUSED, firn_txn_new(DB, NULL, NULL, e)) \
+    X(firn_txn_new, error, QUIET, firn_txn_new(DB, NULL, NULL, NULL)) \
+    X(firn_txn_free, txn, EMPTY, (firn_txn_free(NULL), 0)) \
+    X(firn_txn_reset, txn, EMPTY, (firn_txn_reset(NULL), 0)) \
+    X(firn_txn_add, txn, REFUSED, firn_txn_add(NULL, DB, &t->op, 0, e)) \
+    X(firn_txn_add, bucket, REFUSED, firn_txn_add(t->txn, NULL, &t->op, 0, e)) \
+    X(firn_txn_add, ops, REFUSED, firn_txn_add(t->txn, DB, NULL, 1, e)) \
+    X(firn_txn_add, error, QUIET, firn_txn_add(t->txn, DB, NULL, 1, NULL)) \
+    X(firn_txn_save, txn, REFUSED, firn_txn_save(NULL, &t->seq, e)) \
+    X(firn_txn_save, point, REFUSED, firn_txn_save(t->txn, NULL, e)) \
+    X(firn_txn_save, error, QUIET, firn_txn_save(t->txn, NULL, NULL)) \
+    X(firn_txn_rollback, txn, REFUSED, firn_txn_rollback(NULL, 1, e)) \
+    X(firn_txn_rollback, error, QUIET, firn_txn_rollback(t->txn, 0, NULL)) \
+    X(firn_txn_commit, txn, REFUSED, firn_txn_commit(NULL, &t->seq, e)) \
+    X(firn_txn_commit, seq, ALLOWED, (firn_txn_reset(t->txn), firn_txn_commit(t->txn, NULL, e))) \
+    X(firn_txn_commit, error, QUIET, firn_txn_commit(NULL, &t->seq, NULL)) \
     X(firn_snapshot_new, db, REFUSED, firn_snapshot_new(NULL, &t->new_snapshot, e)) \
     X(firn_snapshot_new, out, REFUSED, firn_snapshot_new(DB, NULL, e)) \
     X(firn_snapshot_new, error, QUIET, firn_snapshot_new(DB, NULL, NULL)) \
@@ -427,6 +451,7 @@ static int setup(void **state)
     MUST(firn_iter_new(DB, NULL, &t->it, error));
     assert_int_equal(firn_iter_first(t->it), FIRN_OK);
     MUST(firn_snapshot_new(DB, &t->snapshot, error));
+    MUST(firn_txn_new(DB, NULL, &t->txn, error));
     assert_int_equal(firn_batch_new(&t->batch), FIRN_OK);
     assert_int_equal(firn_batch_put(t->batch, "b", 1, "w", 1), FIRN_OK);
     t->folder = tempdir_new();
@@ -445,6 +470,7 @@ static int teardown(void **state)
     firn_batch_free(t->batch);
     firn_iter_free(t->it);
     firn_snapshot_free(t->snapshot);
+    firn_txn_free(t->txn);
     MUST(firn_wal_close(t->log, error));
     bed_release(&t->bed);
     bed_release(&t->closed);
@@ -520,6 +546,10 @@ static void a_handle_is_null_after_a_failure(void **state)
     assert_null(it);
     assert_int_equal(firn_snapshot_new(NULL, &snapshot, NULL), FIRN_INVALID);
     assert_null(snapshot);
+    firn_txn *txn = t->txn;
+    firn_txn_options txn_options = {0};
+    assert_int_equal(firn_txn_new(DB, &txn_options, &txn, NULL), FIRN_INVALID);
+    assert_null(txn);
     assert_int_equal(firn_wal_open(t->folder, NULL, &report, &log, NULL), FIRN_LOCKED);
     assert_null(log);
     assert_null(report.findings); /* and the report can be released */
@@ -581,6 +611,9 @@ static void closing_says_what_is_still_out_and_refuses(void **state)
     refuses_to_close(t, "iterators: 0, snapshots: 1, values: 0");
     firn_snapshot_free(t->snapshot);
     t->snapshot = NULL;
+    refuses_to_close(t, "snapshots: 0, values: 0, buckets: 0, transactions: 1");
+    firn_txn_free(t->txn);
+    t->txn = NULL;
     for (size_t i = 0; i < 70; i++)
         MUST(firn_get(DB, "k", 1, NULL, &values[i], error));
     refuses_to_close(t, "iterators: 0, snapshots: 0, values: 70");

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "at.h"
 #include "bed.h"
 #include "support/crash.h"
 
@@ -751,7 +752,7 @@ static void a_snapshot_of_another_store_is_refused(void **state)
     bed_on_disk(&other);
     bed_must_open(&other);
     MUST(firn_snapshot_new(other.db, &s, error));
-    assert_int_equal(firn_get(b->db, "k", 1, s, &v, NULL), FIRN_INVALID);
+    assert_int_equal(firn_get(b->db, "k", 1, AT(s), &v, NULL), FIRN_INVALID);
     firn_iter_options_init(&o);
     o.snapshot = s;
     assert_int_equal(firn_iter_new(b->db, &o, &it, NULL), FIRN_INVALID);

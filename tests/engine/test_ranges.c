@@ -330,7 +330,7 @@ static void tables_that_are_covered_go_without_being_read(void **state)
     enum { ALL = 3000 };
     for (unsigned lot = 0; lot < 2; lot++) {
         bed b;
-        watch w = {.fails = false};
+        edit_watch w = {.fails = false};
         begin(&b);
         put_many(&b, 0, ALL, "old");
         MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
@@ -365,7 +365,7 @@ static void a_seek_does_not_walk_over_what_was_deleted(void **state)
     (void)state;
     enum { ALL = 20000 };
     bed b;
-    watch w = {.fails = false};
+    edit_watch w = {.fails = false};
     begin(&b);
     simfs_mapping_ok(b.sim, false);
     put_many(&b, 0, ALL, "old");
@@ -587,7 +587,7 @@ static void a_range_table_that_cannot_be_read_is_tried_again(void **state)
 {
     (void)state;
     bed b;
-    watch w = {.fails = false};
+    edit_watch w = {.fails = false};
     firn_snapshot *before = NULL;
     firn_error err = {0};
     begin(&b);
@@ -648,7 +648,7 @@ static void a_table_that_ends_with_a_range_is_covered_by_it(void **state)
     enum { ALL = 500 };
     for (unsigned there = 0; there < 2; there++) {
         bed b;
-        watch w = {.fails = true};
+        edit_watch w = {.fails = true};
         firn_snapshot *early = NULL; /* for which range deletes stay */
         firn_error err = {0};
         char key[16];

@@ -331,7 +331,7 @@ static void halves_together_leave_a_table_unread(void **state)
 {
     (void)state;
     bed b;
-    watch w = {.fails = false};
+    edit_watch w = {.fails = false};
     begin_wide(&b, 1 << 20);
     put_many(&b, 0, 1000, "old");
     MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));
@@ -440,7 +440,7 @@ static void range_deletes_that_cannot_be_read_stop_no_writer(void **state)
 {
     (void)state;
     bed b;
-    watch w = {.fails = true};
+    edit_watch w = {.fails = true};
     begin(&b);
     put_many(&b, 0, 2000, "old");
     MUST(firn_compact(b.db, NULL, 0, NULL, 0, error));

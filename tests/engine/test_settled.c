@@ -432,15 +432,15 @@ static void callers_that_want_the_same_take_turns(void **state)
 
 /* ---- Parts ---- */
 
-typedef struct watch {
+typedef struct edit_watch {
     bed *b;
     size_t most;  /* parts of a job */
     size_t alone; /* likewise, of one that finds nothing in its target */
-} watch;
+} edit_watch;
 
 static int note_parts(void *ctx, unsigned call, uint64_t index, const char *name)
 {
-    watch *w = ctx;
+    edit_watch *w = ctx;
     (void)index;
     firn *db = w->b->db;
     if (call != SIMFS_CREATE || !strstr(name, ".tbl"))
@@ -462,7 +462,7 @@ static void the_parts_of_a_job_are_the_whole(void **state)
     bed b;
     open_in_memory(&b);
     b.db->store->compactor_count = 2;
-    watch w = {.b = &b};
+    edit_watch w = {.b = &b};
     simfs_on_call(b.sim, note_parts, &w);
     for (unsigned i = 0; i < 3000; i++) /* nothing lies in the target: the largest table is cut */
         put(&b, i, "the first one, and twice as long as the others will be");

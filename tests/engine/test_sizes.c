@@ -115,6 +115,16 @@ static void longer_structs_are_refused_and_told_why(void **state)
     read_options.size = 0;
     must_be_refused(firn_get_many(b.db, &key, 1, &read_options, &value, &status, &err), &err,
                     "firn_read_options_init");
+
+    firn_txn_options txn_options;
+    firn_txn_options_init(&txn_options);
+    firn_txn_options *long_txn = lengthened(&txn_options, sizeof txn_options);
+    firn_txn *txn = NULL;
+    must_be_refused(firn_txn_new(b.db, long_txn, &txn, &err), &err, "later version");
+    free(long_txn);
+    txn_options.size = 0;
+    must_be_refused(firn_txn_new(b.db, &txn_options, &txn, &err), &err, "firn_txn_options_init");
+    assert_null(txn);
     bed_expect(&b, NULL, "k", NULL);
     bed_release(&b);
 }
@@ -141,6 +151,7 @@ static void an_iterator_takes_the_options_of_earlier_versions(void **state)
                  {offsetof(firn_iter_options, upper), "b", "c"},
                  {offsetof(firn_iter_options, bypass_cache), "b", "b"},
                  {offsetof(firn_iter_options, cancel), "b", "b"},
+                 {offsetof(firn_iter_options, txn), "b", "b"},
                  {sizeof o, "b", "b"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         firn_iter_options *given = shortened(&o, cases[i].end);
@@ -235,6 +246,10 @@ static void init_read_options(void *o, size_t size)
 {
     firn_read_options_init_sized(o, size);
 }
+static void init_txn_options(void *o, size_t size)
+{
+    firn_txn_options_init_sized(o, size);
+}
 static void init_wal_options(void *o, size_t size)
 {
     firn_wal_options_init_sized(o, size);
@@ -260,6 +275,10 @@ static void read_options_unsized(void *o)
 {
     (firn_read_options_init)(o);
 }
+static void txn_options_unsized(void *o)
+{
+    (firn_txn_options_init)(o);
+}
 static void wal_options_unsized(void *o)
 {
     (firn_wal_options_init)(o);
@@ -273,7 +292,9 @@ static void an_initialiser_fills_the_struct_that_there_is(void **state)
         {"write", init_write_options, write_options_unsized, sizeof(firn_write_options),
          sizeof(firn_write_options)},
         {"read", init_read_options, read_options_unsized, sizeof(firn_read_options),
-         sizeof(firn_read_options)},
+         offsetof(firn_read_options, txn)},
+        {"txn", init_txn_options, txn_options_unsized, sizeof(firn_txn_options),
+         sizeof(firn_txn_options)},
         {"iter", init_iter_options, iter_options_unsized, sizeof(firn_iter_options),
          offsetof(firn_iter_options, cancel)},
         {"bucket", init_bucket_options, bucket_options_unsized, sizeof(firn_bucket_options),

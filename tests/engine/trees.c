@@ -10,6 +10,7 @@
 
 #include <base/entry.h>
 
+#include "at.h"
 #include "trees.h"
 
 const char *const tree_names[TREES] = {"", "users", "jobs"};
@@ -131,7 +132,7 @@ static bool compare_gets(tree *t, const firn_snapshot *at, unsigned which, const
         size_t size = 0;
         firn_error err = {0};
         firn_slice key = trees_key(which, k, room);
-        int rc = firn_get_into(t, key.data, key.size, at, value, sizeof value, &size, &err);
+        int rc = firn_get_into(t, key.data, key.size, AT(at), value, sizeof value, &size, &err);
         if (rc != (state[k] ? FIRN_OK : FIRN_NOT_FOUND))
             return wrong_status(why, "a get", rc, &err);
         if (rc == FIRN_OK && !value_is(state[k], slice_of(value, size)))

@@ -161,13 +161,20 @@ static int control_carry_out(wal *w, wal_request *r, firn_error *err)
     return FIRN_INVALID;
 }
 
+int wal_group_may(wal *w, firn_error *err)
+{
+    bool poisoned = atomic_load_explicit(&w->poisoned, memory_order_acquire);
+    return poisoned ? wal_poisoned_error(w, err) : FIRN_OK;
+}
+
 /* A request of the log's own; a group of one. */
 static int group_control(wal *w, wal_group *g, wal_request *leader, firn_error *err)
 {
     wal_group_init(w, g, leader);
-    if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
-        return wal_poisoned_error(w, err);
-    int rc = control_carry_out(w, leader, err);
+    int rc = wal_group_may(w, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = control_carry_out(w, leader, err);
     g->segment = w->current;
     leader->tick = atomic_load_explicit(&w->tick, memory_order_relaxed);
     return rc;
@@ -188,9 +195,10 @@ int wal_group_start(wal *w, wal_group *g, wal_request *leader, firn_error *err)
 {
     assert(leader->type == WAL_REQUEST_DATA);
     wal_group_init(w, g, leader);
-    if (atomic_load_explicit(&w->poisoned, memory_order_acquire))
-        return wal_poisoned_error(w, err);
-    int rc = wal_make_room(w, g->bytes, leader->durable, err);
+    int rc = wal_group_may(w, err);
+    if (rc != FIRN_OK)
+        return rc;
+    rc = wal_make_room(w, g->bytes, leader->durable, err);
     g->segment = w->current;
     if (rc == FIRN_OK)
         group_collect(w, g, wal_room_left(w));

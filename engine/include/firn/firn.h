@@ -14,12 +14,13 @@
  * bytes, are ordinary. Limits: <firn/types.h>.
  *
  * Thread-safety: every function that takes a firn may be called from any thread at any time, except
- * firn_close, which must be the last call, after all iterators, snapshots, values and handles of
- * buckets have been given back; it refuses while some are not. (Of a bucket's handle: "Buckets".)
- * An iterator, and a batch, belong to one thread at a time. Readers never wait for writers. After
- * fork, the child must not use the handle, nor its iterators: calls return FIRN_INVALID, firn_close
- * too. What it gives back there (firn_iter_free, firn_snapshot_free, firn_value_release) stays the
- * parent's, and goes with the child's memory; these calls neither wait nor touch a file.
+ * firn_close, which must be the last call, after all iterators, snapshots, transactions, values and
+ * handles of buckets have been given back; it refuses while some are not. (Of a bucket's handle:
+ * "Buckets".) An iterator, a batch and a transaction belong to one thread at a time. Readers never
+ * wait for writers. After fork, the child must not use the handle, nor its iterators and
+ * transactions: calls return FIRN_INVALID, firn_close too. What it gives back there
+ * (firn_iter_free, firn_snapshot_free, firn_txn_free, firn_value_release) stays the parent's, and
+ * goes with the child's memory; these calls, and firn_txn_reset, neither wait nor touch a file.
  *
  * `error` may be NULL everywhere; it is filled in on failure, untouched otherwise. Any other
  * pointer that is NULL, where that is not said to be allowed, makes a call return FIRN_INVALID; one
@@ -39,6 +40,7 @@ extern "C" {
 typedef struct firn firn;
 typedef struct firn_snapshot firn_snapshot;
 typedef struct firn_iter firn_iter;
+typedef struct firn_txn firn_txn;
 
 /* ---- Options ----
  * Structs that begin with `size` grow: later versions add fields at the end, and `size` says how
@@ -153,9 +155,9 @@ FIRN_API int firn_open(const char *path, const firn_options *options, firn **out
  * than 10,000 entries, or 1 MiB of log), it is written to tables first, as firn_flush does; what
  * cannot be written, for want of room say, stays in the log, and is no failure. Less stays in the
  * log: closing a store that was written to a little flushes nothing. FIRN_INVALID frees nothing:
- * iterators, snapshots, values or handles of buckets have not been given back, and the message says
- * how many of each.
- * The store stays open and usable; give them back and close again. */
+ * iterators, snapshots, transactions, values or handles of buckets have not been given back, and
+ * the message says how many of each. The store stays open and usable; give them back and close
+ * again. */
 FIRN_API int firn_close(firn *db, firn_error *error);
 
 /* ---- Buckets ----
@@ -315,6 +317,76 @@ FIRN_API uint64_t firn_durable_seq(const firn *db); /* all writes <= this surviv
  * to wait. */
 FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn_error *error);
 
+/* ---- Transactions ----
+ * Reads and writes that belong together. A transaction sees the store as it was when it began, and
+ * its own writes, which others see when it is committed, all at once; or, if others have written
+ * meanwhile what it must find unchanged, not at all: the commit is FIRN_CONFLICT, and the caller
+ * runs the transaction again. It locks nothing, so it never waits for another one. A conflict is an
+ * error that tells the key, or the beginning of the range, and the bucket. (Optimistic concurrency
+ * control: Kung and Robinson, 1981. Snapshot isolation: Berenson and others, 1995.)
+ *
+ * What must be unchanged since it began: each key that it puts or deletes, each range that it
+ * deletes, the keys of its conditions. That is snapshot isolation: no write is lost, but two
+ * transactions may each read what the other one writes, and both be committed. With `serializable`
+ * it is also all that it has read: each key that it has looked for, found or not, and each stretch
+ * of keys that its iterators have passed: from where a movement was sent (a key or a bound) to
+ * where it stopped, or to the bound. Then there is an order in which the transactions that were
+ * committed could have run one after the other. A transaction that writes nothing is never in
+ * conflict.
+ *
+ * Each write by others counts, whatever calls made it, also one that puts what was there before.
+ * But a key that had not been there, and was deleted, also after it had been put, may be taken for
+ * unchanged.
+ *
+ * A transaction is used by one thread at a time, together with its iterators. It keeps what it
+ * sees, as a snapshot does. What it has written, and what it must find unchanged, is in memory of
+ * its own, which is not counted in firn_options.memory, as a batch is not, and given back when it
+ * is committed or reset, also that of writes that were replaced or rolled back. What may be
+ * committed at once is what a batch may have. It may read from and write to any bucket of its
+ * store; until then, a handle of one that it has used may be closed. */
+typedef struct firn_txn_options {
+    size_t size;                /* set by firn_txn_options_init; see "Options" */
+    firn_durability durability; /* of the commit. DEFAULT: the store's */
+    bool serializable;          /* default false: snapshot isolation */
+} firn_txn_options;
+FIRN_API void firn_txn_options_init(firn_txn_options *options);
+FIRN_API void firn_txn_options_init_sized(firn_txn_options *options, size_t size);
+#define firn_txn_options_init(options)                                                             \
+    firn_txn_options_init_sized((options), sizeof(firn_txn_options))
+
+/* Begins one. `options` NULL: defaults. FIRN_INVALID, FIRN_NO_MEMORY. On a handle that only reads,
+ * too; what writes there is refused by the commit. */
+FIRN_API int firn_txn_new(firn *db, const firn_txn_options *options, firn_txn **out,
+                          firn_error *error);
+/* Gives it up, with its writes and its view. NULL is allowed. */
+FIRN_API void firn_txn_free(firn_txn *txn);
+/* Empty again, with no savepoints, and sees what is newest. NULL is allowed. */
+FIRN_API void firn_txn_reset(firn_txn *txn);
+/* Adds operations, all or none; those that name no bucket are in `bucket`. Conditions look at what
+ * the transaction sees in front of all of them: one that does not hold is FIRN_CONFLICT, and tells
+ * which operation. Everything is copied. FIRN_INVALID, FIRN_DROPPED, FIRN_TOO_LARGE as of
+ * firn_batch_add; FIRN_NO_MEMORY; what reading may return.
+ *
+ * So that an error that was overlooked does not commit a half: behind an add that failed the commit
+ * is FIRN_INVALID, until firn_txn_rollback to a savepoint that was made before it, or a reset. */
+FIRN_API int firn_txn_add(firn_txn *txn, firn *bucket, const firn_op *ops, size_t count,
+                          firn_error *error);
+/* A savepoint: *point names it. Costs little, whatever was written. FIRN_NO_MEMORY. */
+FIRN_API int firn_txn_save(firn_txn *txn, uint64_t *point, firn_error *error);
+/* What was written behind the savepoint is gone, and so are later savepoints; it stays itself. What
+ * was read, and conditions, still count. FIRN_INVALID: there is no such savepoint. FIRN_NO_MEMORY:
+ * nothing was rolled back. */
+FIRN_API int firn_txn_rollback(firn_txn *txn, uint64_t point, firn_error *error);
+/* Writes what was added, as one batch. *seq (may be NULL): as of firn_write; with nothing written,
+ * the number that it sees. FIRN_OK and FIRN_CONFLICT (nothing was written): the transaction is
+ * reset (firn_txn_reset), and goes on as a new one. Everything else as of firn_write, and as of
+ * firn_get of what has to be looked at: it stays as it is, and may be committed again, unless the
+ * store is poisoned. */
+FIRN_API int firn_txn_commit(firn_txn *txn, uint64_t *seq, firn_error *error);
+/* Iterators of a transaction see what is added later when they move. Where one ends (a commit that
+ * was FIRN_OK or FIRN_CONFLICT, a reset, a rollback, firn_txn_free), they stand on no element, what
+ * they gave is gone, and their movements are FIRN_INVALID; they are still to be freed. */
+
 /* ---- Cancel ----
  * A flag of the caller's, 0 at first, which ends calls that were given it with FIRN_CANCELLED:
  * those that run, soon, and those that begin while it is set. Movements and refreshes of an
@@ -329,42 +401,46 @@ FIRN_API void firn_cancel_fire(firn_cancel *cancel); /* any thread, and a signal
 
 /* ---- Read ---- */
 
-/* A found value, in place: nothing was copied. `data` stays valid until firn_value_release. Holding
- * one keeps memory and files from being given back, so release soon. */
+/* A found value, in place: nothing was copied, unless it is one that a transaction has written and
+ * reads itself. `data` stays valid until firn_value_release. Holding one keeps memory and files
+ * from being given back, so release soon. */
 typedef struct firn_value {
     const uint8_t *data;
     size_t size;
     void *pin[3]; /* private */
 } firn_value;
 
-/* `snapshot` NULL: the newest. FIRN_OK or FIRN_NOT_FOUND; FIRN_DAMAGED, FIRN_IO. *value is empty
- * unless FIRN_OK. */
-FIRN_API int firn_get(firn *db, const void *key, size_t key_size, const firn_snapshot *snapshot,
-                      firn_value *value, firn_error *error);
-FIRN_API void firn_value_release(firn_value *value); /* once; any thread; empties it */
-
-/* Copies the value into the caller's buffer: at most `capacity` bytes, *value_size is the whole
- * size. FIRN_TOO_LARGE when it did not fit (what fits was copied). */
-FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size,
-                           const firn_snapshot *snapshot, void *buffer, size_t capacity,
-                           size_t *value_size, firn_error *error);
-
 typedef struct firn_read_options {
     size_t size;
     const firn_snapshot *snapshot; /* NULL: the newest */
     const firn_cancel *cancel;     /* NULL: the call cannot be cancelled */
+    firn_txn *txn; /* instead of a snapshot: what the transaction sees, with what it has written.
+                      Default NULL */
 } firn_read_options;
 FIRN_API void firn_read_options_init(firn_read_options *options);
 FIRN_API void firn_read_options_init_sized(firn_read_options *options, size_t size);
 #define firn_read_options_init(options)                                                            \
     firn_read_options_init_sized((options), sizeof(firn_read_options))
 
+/* `options` NULL: defaults. FIRN_OK or FIRN_NOT_FOUND; FIRN_DAMAGED, FIRN_IO, FIRN_DROPPED,
+ * FIRN_CANCELLED (the flag is looked at once, in the beginning), FIRN_INVALID; FIRN_NO_MEMORY.
+ * *value is empty unless FIRN_OK. */
+FIRN_API int firn_get(firn *db, const void *key, size_t key_size, const firn_read_options *options,
+                      firn_value *value, firn_error *error);
+FIRN_API void firn_value_release(firn_value *value); /* once; any thread; empties it */
+
+/* Copies the value into the caller's buffer: at most `capacity` bytes, *value_size is the whole
+ * size. FIRN_TOO_LARGE when it did not fit (what fits was copied). */
+FIRN_API int firn_get_into(firn *db, const void *key, size_t key_size,
+                           const firn_read_options *options, void *buffer, size_t capacity,
+                           size_t *value_size, firn_error *error);
+
 /* The values of `count` keys, in any order, also of one key twice, as they are at one moment.
  * statuses[i] is what firn_get would return for keys[i]; values[i] is empty unless that is FIRN_OK,
  * and released on its own. Faster than so many calls of firn_get. FIRN_OK: no status is an error.
  * FIRN_CANCELLED: some keys were not looked for, which have that status. FIRN_INVALID (a pointer,
- * the options): all have it. Else the status of the first key that has an error, with its detail;
- * the others have been looked for all the same. */
+ * the options), and in a transaction FIRN_NO_MEMORY: all have it. Else the status of the first key
+ * that has an error, with its detail; the others have been looked for all the same. */
 FIRN_API int firn_get_many(firn *db, const firn_slice *keys, size_t count,
                            const firn_read_options *options, firn_value *values, int *statuses,
                            firn_error *error);
@@ -385,6 +461,8 @@ typedef struct firn_iter_options {
     size_t upper_size;         /* first key beyond the end; NULL: no bound. Copied */
     bool bypass_cache;         /* a long scan that should leave the block cache alone */
     const firn_cancel *cancel; /* default NULL: movements cannot be cancelled */
+    firn_txn *txn;             /* instead of a snapshot: what the transaction sees, with what it has
+                                  written, also behind the making. Default NULL */
 } firn_iter_options;
 FIRN_API void firn_iter_options_init(firn_iter_options *options);
 FIRN_API void firn_iter_options_init_sized(firn_iter_options *options, size_t size);
@@ -415,9 +493,9 @@ FIRN_API int firn_iter_prev(firn_iter *it);
 /* From now on the iterator sees what is newest, and holds nothing of what it saw before. It stands
  * at the same key, or where that is gone at the next one: FIRN_OK, FIRN_END or an error, as of a
  * movement. (A walk backwards keeps its key, and goes on with firn_iter_seek_for_prev.) One that
- * stood on no element stands on none: FIRN_OK. FIRN_INVALID of one that was made with a snapshot,
- * FIRN_DROPPED when its bucket is gone, and FIRN_NO_MEMORY while firn_iter_valid says so or it
- * stood on none: it is as it was, and firn_iter_status too. */
+ * stood on no element stands on none: FIRN_OK. FIRN_INVALID of one that was made with a snapshot or
+ * a transaction, FIRN_DROPPED when its bucket is gone, and FIRN_NO_MEMORY while firn_iter_valid
+ * says so or it stood on none: it is as it was, and firn_iter_status too. */
 FIRN_API int firn_iter_refresh(firn_iter *it);
 /* Many elements in one call: the current one first, unless the last of these calls has given it,
  * then those behind it (in front of it), until there are `count`, or `bytes` bytes of keys and

@@ -106,6 +106,8 @@ typedef struct wal_group {
     bool batched;         /* a caller counts on the timed sync */
 } wal_group;
 
+/* The leader: FIRN_POISONED, described, if nothing can be written any more. */
+int wal_group_may(wal *w, firn_error *err);
 /* Gives up the leader's request, alone, before anything is done for it: *g is filled in for
  * wal_group_end, with whatever status. */
 void wal_group_refuse(wal *w, wal_group *g, wal_request *leader);

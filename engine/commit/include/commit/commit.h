@@ -7,20 +7,16 @@
 /* The log goes on in another segment, and what lies in front of it is frozen. */
 int store_rotate(store *db, firn_error *err);
 
-/* A write with conditions. Once it need not wait any more, `look` looks at what they are about, and
- * says at which number; then it leads, and is carried out unless a key may have changed behind that
- * number: else it is looked at again. */
-typedef struct guarded {
-    const tree *tree;
-    firn_slice key;
-} guarded;
-typedef struct commit_guard {
-    int (*look)(struct commit_guard *guard, firn_error *err); /* FIRN_OK, or what ends the write */
-    const guarded *keys;
-    size_t count;
-    /* What `look` sets: store.flushed_seq, loaded first, and then the number. */
-    uint64_t flushed, seq;
-} commit_guard;
+/* A write with conditions. Once it need not wait any more, `look` looks at what they are about;
+ * then it leads, and asks `check` whether that is still so, and is carried out: else it looks
+ * again. */
+typedef struct commit_guard commit_guard;
+struct commit_guard {
+    int (*look)(commit_guard *guard, firn_error *err); /* FIRN_OK, or what ends the write */
+    /* The leader: nothing is written meanwhile. FIRN_OK; FIRN_CONFLICT: look again; or what ends
+     * the write. */
+    int (*check)(commit_guard *guard, firn_error *err);
+};
 
 /* May this handle write, and are the options right? *durability: what they come to. As firn_write.
  */
@@ -31,9 +27,21 @@ int commit_batch(tree *t, const firn_batch *batch, const firn_write_options *opt
                  commit_guard *guard, uint64_t *seq, firn_error *err);
 
 /* ---- guard.c ---- */
+/* Keys that have been looked at. */
+typedef struct guarded {
+    const tree *tree;
+    firn_slice key;
+} guarded;
+typedef struct key_guard {
+    commit_guard guard; /* first; its `check` is key_guard_check */
+    const guarded *keys;
+    size_t count;
+    /* What `look` sets: store.flushed_seq, loaded first, and then the number. */
+    uint64_t flushed, seq;
+} key_guard;
 /* Have the keys no version beyond the number? FIRN_CONFLICT: one has, or something was flushed.
- * FIRN_DROPPED. The leader: nothing is published meanwhile. */
-int guard_check(const commit_guard *guard, firn_error *err);
+ * FIRN_DROPPED. */
+int key_guard_check(commit_guard *guard, firn_error *err);
 
 /* ---- ops.c ---- */
 static inline const firn_op *op_at(const firn_op *ops, size_t stride, size_t i)
@@ -48,6 +56,8 @@ static inline bool op_is_condition(const firn_op *o)
 int op_take(const firn_op *given, size_t stride, firn_op *out, firn_error *err);
 /* Adds one that writes; its bucket is the one that it names, or `unnamed` (NULL: none). */
 int op_add(firn_batch *batch, const firn_op *o, firn *unnamed, firn_error *err);
+/* The beginning of a key, with what is not plain text as \xHH. */
+void show_key(firn_slice key, char *text, size_t size);
 /* Says of which operation an error is. */
 int op_blame(firn_error *error, const firn_error *why, size_t index, int rc);
 /* The batch as it is to be written with a handle of this bucket: itself, or a copy (*moved, which

@@ -10,6 +10,7 @@
  *              merge.c, level_iter.c   several runs as one; the tables of a level as one
  *              schedule.c, schedule_shape.c   which compaction is due: pure
  *              gaps.c         what walks have learned of dead keys
+ *              cow_tree.c     a tree of keys whose older forms stay; range_map.c: one of ranges
  *              readers.c, cleaner.c   when what is replaced can end, and the thread that ends it
  *   store/     handle.c       the struct, the folder's lock
  *              options.c      limits and defaults
@@ -20,6 +21,7 @@
  *              errors.c       a handle that is no good, hints, the log of what happens
  *              work.c         background work that has failed, and those who wait for it
  *              snapshot.c     which numbers must stay readable
+ *              watch.c        what a transaction must find unchanged
  *              budget.c       when a memtable has reached its share of the memory
  *              mapping.c      which tables are mapped, and which are read
  *              load.c         how much there is to do, and what a writer owes for it: pure
@@ -39,6 +41,8 @@
  *              buckets.c      making, finding, listing and dropping them
  *              apply.c        writes with conditions
  *              iterator.c     firn_iter, over the runs of a view as one
+ *              txn.c          transactions; own.c: what one has written; own_walk.c: an iterator
+ *                             over that and the store
  *              estimate.c     how much a range takes, told by its runs
  *   care/      check.c, stats.c
  *              repair.c, repair_folder.c, repair_tables.c   the most that can be saved
@@ -63,6 +67,7 @@
 #include <tree/resolve.h>
 #include <tree/schedule.h>
 #include <store/tree.h>
+#include <store/watch.h>
 #include <tree/view.h>
 
 /* Shape of the tree (schedule.h). */
@@ -214,6 +219,8 @@ struct store {
     MUTEX(snapshot_mu);
     firn_snapshot *snapshots GUARDED_BY(snapshot_mu); /* circular, ascending numbers; NULL: none */
     uint64_t snapshot_count GUARDED_BY(snapshot_mu);
+    uint64_t txn_count GUARDED_BY(snapshot_mu); /* transactions that callers hold */
+    watch_list watches;                         /* those that are about to be committed */
 
     MUTEX(flush_mu); /* one flush at a time */
     thread flusher;
@@ -435,5 +442,7 @@ uint64_t snapshots_newest(store *db); /* the greatest of these numbers; 0: there
  * looked at next. */
 void snapshot_take(store *db, firn_snapshot *s, bool own);
 void snapshot_give(firn_snapshot *s);
+/* The same for one that was there for long: what it kept is looked at now. */
+void snapshot_end(firn_snapshot *s);
 
 #endif

@@ -72,6 +72,7 @@ struct firn {
         held GUARDED_BY(jobs_mu); /* by jobs that run or wait, and by callers of firn_compact */
 
     uint64_t handles GUARDED_BY(state_mu); /* that callers have; not of bucket 0 */
+    uint64_t holds GUARDED_BY(state_mu);   /* of transactions and their iterators; likewise */
     _Atomic uint64_t iterators;            /* likewise, of any bucket */
     tree_work work;
 };
@@ -86,7 +87,7 @@ static inline bool tree_is_dropped(const tree *t)
 int tree_dropped(const tree *t, firn_error *err);
 
 /* ---- Buckets. A tree stays until its store is closed, or it has been dropped and its last handle
- * is closed. ---- */
+ * is closed, and no transaction holds it. ---- */
 
 /* A handle of the bucket of that name, which may have been made for it (*made): durably, then. */
 typedef enum tree_wish { TREE_THERE, TREE_NEW, TREE_EITHER } tree_wish;
@@ -98,6 +99,10 @@ int tree_reform(tree *t, const bucket_form *form, firn_error *err);
 bucket_form tree_form(tree *t); /* as it was given */
 /* The name that comes behind `after`. False: there is none. Any thread. */
 bool tree_next_name(store *db, firn_slice after, char next[TREE_NAME_MAX + 1]);
+/* The tree stays there, also without handles; and no longer. For a caller who has one, or who
+ * holds it; not of callers of the library. Nothing for bucket 0. */
+void tree_hold(tree *t);
+void tree_let_go(tree *t);
 /* Gives one back. FIRN_INVALID: it is the last one, and iterators of it are out. */
 int tree_close(tree *t, firn_error *err);
 /* Ends a bucket, with all that is in it. Durable when it returns; its files go when their last
