@@ -709,9 +709,14 @@ uint64_t fs_wall_us(fs *f)
     return f->ops->wall_us(f);
 }
 
+uint64_t fs_mono_ns(fs *f)
+{
+    return f->ops->mono_ns(f);
+}
+
 uint64_t fs_mono_us(fs *f)
 {
-    return f->ops->mono_us(f);
+    return f->ops->mono_ns(f) / 1000;
 }
 
 int fs_random(fs *f, void *data, size_t size, firn_error *err)

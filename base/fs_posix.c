@@ -640,11 +640,11 @@ static int posix_locked(fs_file *file)
 
 /* ---- Clocks and chance ---- */
 
-static uint64_t clock_us(clockid_t clock)
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec t = {0};
     clock_gettime(clock, &t); /* cannot fail: both clocks exist in every Linux */
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 static uint64_t posix_wall_us(fs *f)
@@ -652,13 +652,13 @@ static uint64_t posix_wall_us(fs *f)
     (void)f;
     /* The date of a tick ago: a log asks for it at every write, and the exact one costs five times
      * as much. */
-    return clock_us(CLOCK_REALTIME_COARSE);
+    return clock_ns(CLOCK_REALTIME_COARSE) / 1000;
 }
 
-static uint64_t posix_mono_us(fs *f)
+static uint64_t posix_mono_ns(fs *f)
 {
     (void)f;
-    return clock_us(CLOCK_MONOTONIC);
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 static int posix_random(fs *f, void *data, size_t size)
@@ -718,7 +718,7 @@ static const fs_ops ops = {
     .descriptor_limit = posix_descriptor_limit,
     .memory_limit = posix_memory_limit,
     .wall_us = posix_wall_us,
-    .mono_us = posix_mono_us,
+    .mono_ns = posix_mono_ns,
     .random = posix_random,
 };
 

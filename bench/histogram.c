@@ -12,11 +12,7 @@ void histogram_merge(histogram *into, const histogram *from)
 
 uint64_t histogram_bucket_end(unsigned index)
 {
-    if (index < HISTOGRAM_SPLIT)
-        return index;
-    unsigned shift = index / HISTOGRAM_SPLIT - 1;
-    uint64_t first = (uint64_t)(HISTOGRAM_SPLIT + index % HISTOGRAM_SPLIT) << shift;
-    return first + ((UINT64_C(1) << shift) - 1);
+    return bin_end(index, HISTOGRAM_SPLIT_BITS);
 }
 
 uint64_t histogram_quantile(const histogram *h, double share)

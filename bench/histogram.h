@@ -6,11 +6,12 @@
 #ifndef BENCH_HISTOGRAM_H
 #define BENCH_HISTOGRAM_H
 
+#include <base/bins.h>
 #include <stdint.h>
 
 #define HISTOGRAM_SPLIT_BITS 6
 #define HISTOGRAM_SPLIT      (1U << HISTOGRAM_SPLIT_BITS)
-#define HISTOGRAM_BUCKETS    (HISTOGRAM_SPLIT * (65 - HISTOGRAM_SPLIT_BITS))
+#define HISTOGRAM_BUCKETS    BINS_BELOW(64U, HISTOGRAM_SPLIT_BITS)
 
 typedef struct histogram {
     uint64_t count, max;
@@ -19,10 +20,7 @@ typedef struct histogram {
 
 static inline unsigned histogram_bucket(uint64_t value)
 {
-    if (value < HISTOGRAM_SPLIT)
-        return (unsigned)value;
-    unsigned shift = 63U - (unsigned)__builtin_clzll(value) - HISTOGRAM_SPLIT_BITS;
-    return HISTOGRAM_SPLIT * (shift + 1) + (unsigned)(value >> shift) - HISTOGRAM_SPLIT;
+    return bin_of(value, HISTOGRAM_SPLIT_BITS);
 }
 
 static inline void histogram_add(histogram *h, uint64_t value)

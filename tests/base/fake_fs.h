@@ -417,10 +417,10 @@ static uint64_t fake_wall_us(fs *f)
     return 11;
 }
 
-static uint64_t fake_mono_us(fs *f)
+static uint64_t fake_mono_ns(fs *f)
 {
     (void)f;
-    return 22;
+    return 22345;
 }
 
 static int fake_random(fs *f, void *data, size_t size)
@@ -468,7 +468,7 @@ static const fs_ops fake_ops = {
     .file_limit = fake_file_limit,
     .locked = fake_locked,
     .wall_us = fake_wall_us,
-    .mono_us = fake_mono_us,
+    .mono_ns = fake_mono_ns,
     .random = fake_random,
 };
 

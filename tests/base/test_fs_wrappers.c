@@ -605,6 +605,7 @@ static void ClocksAndStoresGoThroughTheTable(void **state)
     (void)state;
     fake *f = fresh();
     assert_int_equal(fs_wall_us(&f->base), 11);
+    assert_int_equal(fs_mono_ns(&f->base), 22345);
     assert_int_equal(fs_mono_us(&f->base), 22);
     fs_stored(&f->file, 0, 10); /* the file system does not want it */
 }

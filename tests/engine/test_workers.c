@@ -466,9 +466,9 @@ static struct {
     _Atomic uint64_t ahead_us;
 } later;
 
-static uint64_t later_mono_us(fs *f)
+static uint64_t later_mono_ns(fs *f)
 {
-    return later.real->mono_us(f) + atomic_load(&later.ahead_us);
+    return later.real->mono_ns(f) + atomic_load(&later.ahead_us) * 1000;
 }
 
 enum { IDLE_US = 11 * SECOND_US }; /* longer than any window */
@@ -477,8 +477,8 @@ enum { IDLE_US = 11 * SECOND_US }; /* longer than any window */
 static void pass_window(bed *b)
 {
     bool ended = false;
-    uint64_t now =
-        atomic_fetch_add(&later.ahead_us, IDLE_US) + IDLE_US + later.real->mono_us(fs_posix());
+    uint64_t now = atomic_fetch_add(&later.ahead_us, IDLE_US) + IDLE_US +
+                   later.real->mono_ns(fs_posix()) / 1000;
     for (unsigned tries = 0; !ended; tries++) {
         assert_true(tries < 20000);
         mutex_lock(&b->db->store->state_mu);
@@ -514,7 +514,7 @@ static void a_store_is_flushed_when_nothing_is_written_any_more(void **state)
     bed b;
     later.real = fs_posix()->ops;
     later.ops = *later.real;
-    later.ops.mono_us = later_mono_us;
+    later.ops.mono_ns = later_mono_ns;
     atomic_store(&later.ahead_us, 0);
     fs_posix()->ops = &later.ops; /* before there are threads, and again behind them */
     bed_on_disk(&b);

@@ -714,6 +714,11 @@ static uint64_t op_clock(fs *f)
     return now;
 }
 
+static uint64_t op_mono_ns(fs *f)
+{
+    return op_clock(f) * 1000;
+}
+
 static int op_random(fs *f, void *data, size_t size)
 {
     simfs *s = sim_of(f);
@@ -765,6 +770,6 @@ const fs_ops sim_ops = {
     .descriptor_limit = sim_descriptor_limit,
     .memory_limit = sim_memory_limit,
     .wall_us = op_clock,
-    .mono_us = op_clock,
+    .mono_ns = op_mono_ns,
     .random = op_random,
 };

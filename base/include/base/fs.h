@@ -167,7 +167,7 @@ typedef struct fs_ops {
     uint64_t (*memory_limit)(fs *f);
 
     uint64_t (*wall_us)(fs *f); /* microseconds since 1970 */
-    uint64_t (*mono_us)(fs *f); /* never goes back */
+    uint64_t (*mono_ns)(fs *f); /* nanoseconds; never goes back */
     int (*random)(fs *f, void *data, size_t size);
 } fs_ops;
 
@@ -325,6 +325,7 @@ static inline uint64_t fs_memory_limit(fs *f)
 }
 
 uint64_t fs_wall_us(fs *f);
+uint64_t fs_mono_ns(fs *f);
 uint64_t fs_mono_us(fs *f);
 int fs_random(fs *f, void *data, size_t size, firn_error *err);
 
