@@ -153,7 +153,7 @@ void sst_cache_trim(sst_cache *c)
 static uint64_t share_of(const sst_cache *c)
 {
     uint64_t left = budget_left(c->budget);
-    uint64_t parts = budget_held(c->budget, BUDGET_PARTS);
+    uint64_t parts = budget_parts(c->budget);
     uint64_t most = sst_parts_room(&c->parts);
     return (left - (parts < most ? parts : most)) / c->shard_count;
 }
@@ -445,7 +445,9 @@ void sst_cache_get_stats(const sst_cache *c, sst_cache_stats *out)
         .capacity_bytes = budget_left(c->budget),
         .used_bytes = atomic_load_explicit(&c->used, memory_order_relaxed),
         .held_bytes = budget_held(c->budget, BUDGET_BLOCKS),
-        .part_bytes = budget_held(c->budget, BUDGET_PARTS),
+        .part_bytes = budget_parts(c->budget),
+        .filter_loads = atomic_load_explicit(&c->parts.filter_loads, memory_order_relaxed),
+        .index_loads = atomic_load_explicit(&c->parts.index_loads, memory_order_relaxed),
     };
     for (unsigned i = 0; i < c->shard_count; i++) {
         stats.hits += atomic_load_explicit(&c->shards[i].hits, memory_order_relaxed);

@@ -158,12 +158,13 @@ static bool part_room(sst_part *part, size_t size)
     return part->bytes != NULL;
 }
 
-typedef int (*part_open)(const sst_reader *r, sst_part *part, firn_error *err);
-
-static int part_load(sst_reader *r, sst_handle h, part_open open, sst_part **out, firn_error *err)
+static int part_load(sst_reader *r, budget_kind kind, sst_part **out, firn_error *err)
 {
+    bool filters = kind == BUDGET_FILTERS;
+    sst_handle h = filters ? r->footer.filter : r->footer.index;
     size_t size = (size_t)h.size + SST_TRAILER_BYTES;
     memory_budget *b = sst_cache_budget(r->cache);
+    sst_parts *parts = sst_cache_parts(r->cache);
     int rc = trailer_fits(r, h, err);
     if (rc != FIRN_OK)
         return rc;
@@ -172,13 +173,16 @@ static int part_load(sst_reader *r, sst_handle h, part_open open, sst_part **out
         heap_free(part);
         return error_no_memory(err);
     }
-    mutex_not_shared(&sst_cache_parts(r->cache)->parts_mu);
+    mutex_not_shared(&parts->parts_mu);
     part->refs = 1;
+    part->kind = kind;
     rc = meta_read(r, h, part->bytes, err);
     if (rc == FIRN_OK)
-        rc = open(r, part, err);
+        rc = filters ? filter_open(r, part, err) : index_open(r, part, err);
+    atomic_fetch_add_explicit(filters ? &parts->filter_loads : &parts->index_loads, 1,
+                              memory_order_relaxed);
     part->charge += part->index.memory_bytes;
-    budget_charge(b, BUDGET_PARTS, part->charge);
+    budget_charge(b, kind, part->charge);
     if (rc != FIRN_OK) {
         sst_part_free(b, part);
         return rc;
@@ -187,14 +191,14 @@ static int part_load(sst_reader *r, sst_handle h, part_open open, sst_part **out
     return FIRN_OK;
 }
 
-static int part_get(sst_reader *r, _Atomic(sst_part *) *home, sst_handle h, part_open open,
-                    sst_part **out, firn_error *err)
+static int part_get(sst_reader *r, budget_kind kind, sst_part **out, firn_error *err)
 {
     sst_parts *parts = sst_cache_parts(r->cache);
+    _Atomic(sst_part *) *home = kind == BUDGET_FILTERS ? &r->filter : &r->index;
     *out = sst_part_pin(parts, home);
     if (*out)
         return FIRN_OK;
-    int rc = part_load(r, h, open, out, err);
+    int rc = part_load(r, kind, out, err);
     if (rc == FIRN_OK) {
         *out = sst_part_publish(parts, home, *out);
         sst_cache_shrink(r->cache, false); /* blocks make room for it */
@@ -204,7 +208,7 @@ static int part_get(sst_reader *r, _Atomic(sst_part *) *home, sst_handle h, part
 
 int sst_reader_index(sst_reader *r, sst_part **out, firn_error *err)
 {
-    return part_get(r, &r->index, r->footer.index, index_open, out, err);
+    return part_get(r, BUDGET_INDEXES, out, err);
 }
 
 int sst_reader_filter(sst_reader *r, sst_part **out, firn_error *err)
@@ -212,7 +216,7 @@ int sst_reader_filter(sst_reader *r, sst_part **out, firn_error *err)
     *out = NULL;
     if (r->footer.filter.size == 0)
         return FIRN_OK;
-    return part_get(r, &r->filter, r->footer.filter, filter_open, out, err);
+    return part_get(r, BUDGET_FILTERS, out, err);
 }
 
 void sst_reader_unpin(sst_reader *r, sst_part *part)

@@ -30,7 +30,7 @@ uint64_t sst_parts_room(const sst_parts *p)
 
 void sst_part_free(memory_budget *b, sst_part *part)
 {
-    budget_release(b, BUDGET_PARTS, part->charge);
+    budget_release(b, part->kind, part->charge);
     sst_index_release(&part->index);
     if (part->room)
         pages_free(part->bytes, part->room);

@@ -43,6 +43,7 @@ struct sst_part {
     uint8_t *bytes;       /* the block as it is in the file, with its trailer */
     size_t room;          /* of pages; 0: from the heap */
     uint64_t charge;
+    budget_kind kind;                                /* BUDGET_FILTERS or BUDGET_INDEXES */
     uint32_t refs GUARDED_BY(parts_mu);              /* pins, not the home */
     _Atomic(sst_part *) *home GUARDED_BY(parts_mu);  /* NULL: none (any more) */
     _Atomic(sst_part *) *meant GUARDED_BY(parts_mu); /* apart: the home that had no room for it */
@@ -60,8 +61,9 @@ typedef struct sst_parts {
     uint64_t bytes GUARDED_BY(parts_mu);  /* P1 */
     sst_part *apart GUARDED_BY(parts_mu); /* each has a reference */
     sst_grace grace;
-    _Atomic bool excess;   /* more than their room: sst_cache_trim is due */
-    _Atomic bool trimming; /* a thread is at it */
+    _Atomic bool excess;                        /* more than their room: sst_cache_trim is due */
+    _Atomic bool trimming;                      /* a thread is at it */
+    _Atomic uint64_t filter_loads, index_loads; /* relaxed: for figures */
 } sst_parts;
 
 void sst_parts_init(sst_parts *p, memory_budget *b);

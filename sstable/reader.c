@@ -406,10 +406,15 @@ int sst_get(sst_reader *r, firn_slice key, uint64_t key_hash, uint64_t seq_max, 
             firn_error *err)
 {
     opinion says = filter_says(r, key_hash);
+    out->filtered = SST_FILTER_DENIED;
     if (says == NOT_THERE)
         return FIRN_NOT_FOUND;
     int rc = says == NO_OPINION && r->footer.filter.size ? ask_filter(r, key_hash, err) : FIRN_OK;
-    return rc == FIRN_OK ? get_by_index(r, key, key_hash, seq_max, out, err) : rc;
+    if (rc == FIRN_OK) {
+        rc = get_by_index(r, key, key_hash, seq_max, out, err);
+        out->filtered = r->footer.filter.size ? SST_FILTER_PASSED : SST_FILTER_NONE;
+    }
+    return rc;
 }
 
 int sst_approximate_offset(sst_reader *r, firn_slice key, uint64_t *offset, firn_error *err)

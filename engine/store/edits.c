@@ -178,6 +178,8 @@ static int write_edit(store *db, const edit *e, mem *flushed, tree *changed, fir
     if (e->covered_no)
         db->covered_no = e->covered_no;
     store_install_versions(db, flushed, changed);
+    for (size_t i = 0; i < e->added_count; i++)
+        table_set_level(e->added[i].table, e->added[i].level);
     if (changed)
         decide_mapping(db);
     if (db->installed)

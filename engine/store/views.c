@@ -109,6 +109,9 @@ static void update_pressure(store *db) REQUIRES(db->state_mu)
 void store_install_first(tree *t, view *first)
 {
     store *db = t->store;
+    for (unsigned n = 0; n < FIRN_LEVELS; n++)
+        for (size_t i = 0; i < first->version->levels[n].count; i++)
+            table_set_level(first->version->levels[n].tables[i], n);
     mutex_lock(&db->state_mu);
     atomic_store_explicit(&t->view, first, memory_order_release);
     db->work_epoch++;

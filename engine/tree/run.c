@@ -23,8 +23,12 @@ int run_get_in_table(table *t, const lookup *l, run_hit *out, firn_error *err)
     out->seq = erased;
     if (rc == FIRN_OK)
         rc = sst_get(reader, l->key, l->hash, l->at.seq, &hit, err);
+    if (rc == FIRN_NOT_FOUND) {
+        table_not_found(t, (sst_filtered)hit.filtered);
+        return FIRN_OK;
+    }
     if (rc != FIRN_OK)
-        return rc == FIRN_NOT_FOUND ? FIRN_OK : rc;
+        return rc;
     out->answer = resolve_version(&l->at, hit.seq, hit.kind, erased);
     out->value = hit.value;
     out->seq = hit.seq > erased ? hit.seq : erased;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <tree/names.h>
+#include <tree/readers.h>
 #include <tree/version.h>
 
 static uint64_t own_bytes(const table *t)
@@ -202,4 +203,15 @@ int table_open(table *t, sst_reader **out, firn_error *err)
     mutex_unlock(&t->opening);
     patience_end(&p);
     return rc;
+}
+
+void table_count_filter(const table *t, sst_filtered said)
+{
+    filter_stripe *all = t->env->filters;
+    unsigned n = atomic_load_explicit(&t->level, memory_order_relaxed);
+    if (!all || said == SST_FILTER_NONE)
+        return;
+    filter_stripe *s = &all[readers_slot_of_thread() % FILTER_STRIPES];
+    atomic_fetch_add_explicit(said == SST_FILTER_PASSED ? &s->wrong[n] : &s->denied[n], 1,
+                              memory_order_relaxed);
 }

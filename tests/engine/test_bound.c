@@ -53,7 +53,7 @@ static void look(world *w)
     right = right && s.memory_bytes <= MEMORY + memtables_most() + blocks_most(db);
     right = right && charged(db, BUDGET_LOG) + charged(db, BUDGET_INDEX) <= memtables_most();
     right = right && charged(db, BUDGET_BLOCKS) <= blocks_most(db);
-    right = right && charged(db, BUDGET_PARTS) + charged(db, BUDGET_TABLES) <= MEMORY / 4;
+    right = right && budget_parts(&db->store->budget) + charged(db, BUDGET_TABLES) <= MEMORY / 4;
     atomic_fetch_add(&w->wrong, !right);
     atomic_fetch_add(&w->looks, 1);
 }

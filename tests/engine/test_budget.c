@@ -55,7 +55,8 @@ static void check_charges(firn *db)
     view_unref(v);
     assert_int_equal(charged(db, BUDGET_INDEX), index);
     assert_int_equal(charged(db, BUDGET_LOG), log);
-    assert_int_equal(charged(db, BUDGET_TABLES) + charged(db, BUDGET_PARTS), tables + opened);
+    assert_int_equal(charged(db, BUDGET_TABLES) + budget_parts(&db->store->budget),
+                     tables + opened);
     assert_int_equal(charged(db, BUDGET_SCRATCH), gaps_memory(&db->store->gaps));
     sst_cache_stats s;
     sst_cache_get_stats(db->store->cache, &s);
@@ -157,7 +158,7 @@ static void what_is_used_now_is_what_stays(void **state)
         uint64_t reads = simfs_calls(b.sim, SIMFS_READ);
         get_some(b.db, from, PART);
         assert_int_equal(simfs_calls(b.sim, SIMFS_READ), reads);
-        assert_true(charged(b.db, BUDGET_PARTS) < b.options.memory / 4);
+        assert_true(budget_parts(&b.db->store->budget) < b.options.memory / 4);
     }
     bed_release(&b);
 }
@@ -188,7 +189,7 @@ static void fill_parts(firn *db, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i += 7) {
         uint64_t left = budget_left(&db->store->budget);
-        if (charged(db, BUDGET_PARTS) + (20 << 10) > left - left / 8)
+        if (budget_parts(&db->store->budget) + (20 << 10) > left - left / 8)
             break;
         get_some(db, i, 1);
     }
@@ -215,7 +216,7 @@ static void a_read_leaves_it_to_the_cleaner_to_trim(void **state)
     get_some(b.db, 0, COUNT);
     cleaner_wait(&b.db->store->cleaner);
     assert_false(sst_cache_excess(b.db->store->cache));
-    assert_true(charged(b.db, BUDGET_PARTS) < b.options.memory / 4);
+    assert_true(budget_parts(&b.db->store->budget) < b.options.memory / 4);
     bed_must_close(&b); /* what is in memory now depends on when the cleaner ran */
     bed_must_open(&b);
     make_busy(b.db, &work);

@@ -24,8 +24,9 @@ typedef enum budget_kind {
     BUDGET_LOG,     /* of memtables: the log up to their newest entry */
     BUDGET_INDEX,   /* of memtables: their index */
     BUDGET_BLOCKS,  /* unpacked blocks, in the cache or held by a reader */
-    BUDGET_PARTS,   /* filters and indexes of tables */
-    BUDGET_TABLES,  /* open tables, but for those */
+    BUDGET_FILTERS, /* of tables, as the next ones: the two parts that come and go */
+    BUDGET_INDEXES,
+    BUDGET_TABLES, /* open tables, but for those */
     /* buffers of scans, flushes and merges; blocks that a merge has in hand; what walks have
      * learned of dead keys */
     BUDGET_SCRATCH,
@@ -57,6 +58,12 @@ static inline uint64_t budget_held(const memory_budget *b, budget_kind kind)
     /* A thread that sees that something was given back sees that it was taken. */
     uint64_t held = atomic_load_explicit(&b->held[kind], memory_order_acquire);
     return kind == BUDGET_LOG ? held + atomic_load_explicit(&b->grown, memory_order_relaxed) : held;
+}
+
+/* Filters and indexes, which share their room. */
+static inline uint64_t budget_parts(const memory_budget *b)
+{
+    return budget_held(b, BUDGET_FILTERS) + budget_held(b, BUDGET_INDEXES);
 }
 
 static inline uint64_t budget_total(const memory_budget *b)

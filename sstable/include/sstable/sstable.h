@@ -101,6 +101,9 @@ typedef struct sst_cache_stats {
     uint64_t used_bytes;                   /* blocks, those that are only pinned among them */
     uint64_t held_bytes;                   /* what is mapped for blocks: what is charged */
     uint64_t part_bytes;                   /* filters and indexes */
+    /* that were read from their files; each other use has found one in memory, and is not counted:
+     * a get may make many */
+    uint64_t filter_loads, index_loads;
 } sst_cache_stats;
 
 /* Waits until all callers have left that are inside sst_get now. With it, an sst_get counts on
@@ -169,10 +172,18 @@ typedef struct sst_pin {
 } sst_pin;
 void sst_pin_release(sst_pin *pin); /* any thread, once; empties the pin */
 
+/* What a table's filter said of a key. */
+typedef enum sst_filtered {
+    SST_FILTER_NONE,   /* it has none */
+    SST_FILTER_DENIED, /* the key is not there */
+    SST_FILTER_PASSED, /* the table was looked into */
+} sst_filtered;
+
 typedef struct sst_hit {
     uint64_t seq;
     firn_slice value; /* valid until the pin is released and while the reader is open */
     uint8_t kind;
+    uint8_t filtered; /* sst_filtered; with FIRN_NOT_FOUND, too */
     sst_pin pin;
 } sst_hit;
 

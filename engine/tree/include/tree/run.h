@@ -195,7 +195,10 @@ static inline void run_prefetch(const table *t, uint64_t hash)
 static inline bool run_prefetch_index(table *t, const lookup *l)
 {
     const sst_reader *reader = atomic_load_explicit(&t->reader, memory_order_acquire);
-    return !reader || t->properties.ranges || sst_prefetch_index(reader, l->key, l->hash);
+    if (!reader || t->properties.ranges || sst_prefetch_index(reader, l->key, l->hash))
+        return true;
+    table_not_found(t, SST_FILTER_DENIED);
+    return false;
 }
 static inline void run_prefetch_block(const table *t, const lookup *l)
 {

@@ -30,6 +30,14 @@ int not_plain(int rc, firn_error *err);
 /* FIRN_DAMAGED, described: some table of the folder holds what no table may hold. */
 int refuse_order(const char *path, firn_error *err);
 
+/* What filters were worth to gets, by the level that the table is in. Relaxed; in stripes, so that
+ * threads do not wait for each other's. */
+#define FILTER_STRIPES 8
+typedef struct filter_stripe {
+    _Alignas(64) _Atomic uint64_t wrong[FIRN_LEVELS]; /* it passed a key that is not there */
+    _Alignas(64) _Atomic uint64_t denied[FIRN_LEVELS];
+} filter_stripe;
+
 /* What opening a table needs; one for the store. */
 typedef struct table_env {
     fs_dir *dir;
@@ -41,10 +49,12 @@ typedef struct table_env {
     _Atomic uint64_t *file_bytes;
     cleaner *cleaner; /* ends tables; NULL: the thread that drops the last reference does */
     fs_pool *files;
-    wait_list *waits; /* where a wait is counted; NULL: nowhere */
+    wait_list *waits;       /* where a wait is counted; NULL: nowhere */
+    filter_stripe *filters; /* FILTER_STRIPES; NULL: nothing is counted */
     uint64_t store_id[2];
     bool mapped;
-    bool keeps; /* another process may remove tables that we read */
+    bool keeps;          /* another process may remove tables that we read */
+    bool counts_denials; /* else `wrong` alone, which is rare */
 } table_env;
 
 typedef struct table table;
@@ -89,7 +99,8 @@ struct table {
     bool kept_known; /* false: written by a version of firn that did not say */
     const table_env *env;
     bool wanted; /* its room: a flush has been asked for (store_want_space); under state_mu */
-    atomic_bool obsolete; /* no version that can become current lists it: remove the file with the
+    _Atomic uint8_t level; /* where the newest version lists it; for figures */
+    atomic_bool obsolete;  /* no version that can become current lists it: remove the file with the
                              last reference */
     MUTEX(opening);
     _Atomic(sst_reader *) reader; /* set once, under `opening` */
@@ -114,6 +125,18 @@ static inline int table_reader(table *t, sst_reader **out, firn_error *err)
 {
     *out = atomic_load_explicit(&t->reader, memory_order_acquire);
     return *out ? FIRN_OK : table_open(t, out, err);
+}
+
+static inline void table_set_level(table *t, unsigned n)
+{
+    atomic_store_explicit(&t->level, (uint8_t)n, memory_order_relaxed);
+}
+void table_count_filter(const table *t, sst_filtered said);
+/* A get has not found its key in the table. */
+static inline void table_not_found(const table *t, sst_filtered said)
+{
+    if (__builtin_expect(said == SST_FILTER_PASSED || t->env->counts_denials, 0))
+        table_count_filter(t, said);
 }
 
 /* May the limits leave anything of what lies between the two keys? Of the table? Told without
