@@ -15,14 +15,6 @@
 #include "text.h"
 #include "waits.h"
 
-/* One line for each number of firn_stats that stays meaningful after the process that counted it,
- * so that the JSON and the header can be compared by eye.
- */
-typedef struct field {
-    const char *name;
-    uint64_t value;
-} field;
-
 /* A bucket, kept until the store has been closed. */
 typedef struct shown {
     engine_bucket is;
@@ -58,96 +50,7 @@ static shown shown_at(const shown_list *list, size_t i)
     return s;
 }
 
-static void print_json_array(output *out, const char *name, const uint64_t values[FIRN_LEVELS],
-                             const char *end)
-{
-    output_format(out, "\"%s\": [", name);
-    for (unsigned i = 0; i < FIRN_LEVELS; i++)
-        output_format(out, "%s%llu", i > 0 ? ", " : "", (unsigned long long)values[i]);
-    output_format(out, "]%s", end);
-}
-
-static void print_json_buckets(output *out, const shown_list *buckets)
-{
-    size_t count = shown_count(buckets);
-    if (count == 0)
-        return;
-    output_text(out, "  \"buckets\": [\n");
-    for (size_t i = 0; i < count; i++) {
-        shown s = shown_at(buckets, i);
-        output_format(out, "    {\"bucket\": %u, \"name\": ", s.is.bucket);
-        output_json(out, slice_of(s.name, s.is.name.size));
-        output_text(out, ", ");
-        print_json_array(out, "level_tables", s.is.level_tables, ", ");
-        print_json_array(out, "level_bytes", s.is.level_bytes, ", ");
-        print_json_array(out, "level_entries", s.is.level_entries, ", ");
-        print_json_array(out, "level_deletes", s.is.level_deletes, ", ");
-        print_json_array(out, "level_range_deletes", s.is.level_range_deletes, "}");
-        output_text(out, i + 1 < count ? ",\n" : "\n  ],\n");
-    }
-}
-
-/* Those of all buckets, which firn_stats does not tell. */
-static engine_bucket range_deletes(const shown_list *buckets)
-{
-    engine_bucket all = {0};
-    for (size_t i = 0; i < buckets->all.size / sizeof(shown); i++) {
-        shown s = shown_at(buckets, i);
-        for (unsigned n = 0; n < FIRN_LEVELS; n++)
-            all.level_range_deletes[n] += s.is.level_range_deletes[n];
-    }
-    return all;
-}
-
-static void print_json(output *out, const firn_stats *s, const shown_list *buckets)
-{
-    const engine_bucket ranges = range_deletes(buckets);
-    const field fields[] = {
-        {"newest_seq", s->newest_seq},
-        {"last_seq", s->last_seq},
-        {"durable_seq", s->durable_seq},
-        {"flushed_seq", s->flushed_seq},
-        {"memtables", s->memtables},
-        {"memtable_entries", s->memtable_entries},
-        {"memtable_bytes", s->memtable_bytes},
-        {"log_segments", s->log_segments},
-        {"total_bytes", s->total_bytes},
-        {"log_bytes", s->log_bytes},
-        {"log_used_bytes", s->log_used_bytes},
-        {"log_first_segment", s->log_first_segment},
-        {"log_last_segment", s->log_last_segment},
-        {"cache_bytes", s->cache_bytes},
-        {"cache_capacity", s->cache_capacity},
-        {"memory_bytes", s->memory_bytes},
-        {"cache_hits", s->cache_hits},
-        {"cache_misses", s->cache_misses},
-        {"snapshots", s->snapshots},
-        {"recovered_entries", s->recovered_entries},
-        {"recovery_cut_bytes", s->recovery_cut_bytes},
-        {"lost_files", s->lost_files},
-        {"lost_bytes", s->lost_bytes},
-    };
-    output_format(out, "{\n  \"version\": \"%s\",\n  \"store_id\": \"%s\",\n", firn_version(),
-                  s->store_id);
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        output_format(out, "  \"%s\": %llu,\n", fields[i].name,
-                      (unsigned long long)fields[i].value);
-    output_text(out, "  ");
-    print_json_array(out, "level_tables", s->level_tables, ",\n");
-    output_text(out, "  ");
-    print_json_array(out, "level_bytes", s->level_bytes, ",\n");
-    output_text(out, "  ");
-    print_json_array(out, "level_entries", s->level_entries, ",\n");
-    output_text(out, "  ");
-    print_json_array(out, "level_deletes", s->level_deletes, ",\n");
-    output_text(out, "  ");
-    print_json_array(out, "level_range_deletes", ranges.level_range_deletes, ",\n");
-    print_json_buckets(out, buckets);
-    waits_json(out, s);
-    output_format(out, "  \"log_mapped\": %s\n}\n", s->log_mapped ? "true" : "false");
-}
-
-static void print_levels(output *out, const engine_bucket *s)
+static void print_levels(output *out, const firn_bucket_stats *s)
 {
     uint64_t tables = 0, bytes = 0, entries = 0, deletes = 0, ranges = 0;
     output_format(out, "  %-8s %8s %12s %14s %14s %14s\n", "level", "tables", "size", "entries",
@@ -172,11 +75,12 @@ static void print_levels(output *out, const engine_bucket *s)
 static void print_tables(output *out, const firn_stats *s, const shown_list *buckets,
                          const char *bold, const char *off)
 {
-    engine_bucket all = range_deletes(buckets);
+    firn_bucket_stats all = {.size = sizeof all};
     memcpy(all.level_tables, s->level_tables, sizeof all.level_tables);
     memcpy(all.level_bytes, s->level_bytes, sizeof all.level_bytes);
     memcpy(all.level_entries, s->level_entries, sizeof all.level_entries);
     memcpy(all.level_deletes, s->level_deletes, sizeof all.level_deletes);
+    memcpy(all.level_range_deletes, s->level_range_deletes, sizeof all.level_range_deletes);
     output_format(out, "%stables%s\n", bold, off);
     print_levels(out, &all);
     for (size_t i = 0; i < shown_count(buckets); i++) {
@@ -187,7 +91,7 @@ static void print_tables(output *out, const firn_stats *s, const shown_list *buc
             output_escaped(out, slice_of(b.name, b.is.name.size));
         }
         output_text(out, "\n");
-        print_levels(out, &b.is);
+        print_levels(out, &b.is.figures);
     }
 }
 
@@ -231,6 +135,30 @@ static void print_table(output *out, const char *path, const firn_stats *s,
     waits_table(out, s, bold, off);
 }
 
+#define JSON_SPARE ((size_t)4 << 10)
+
+/* Figures may grow between two calls. */
+static int take_json(firn *db, buf *out, firn_error *err)
+{
+    size_t needed = 0;
+    int rc;
+    do {
+        if (buf_reserve(out, needed + JSON_SPARE) != FIRN_OK)
+            return error_no_memory(err);
+        rc = firn_stats_text(db, true, (char *)out->data, out->capacity, &needed, err);
+    } while (rc == FIRN_TOO_LARGE);
+    out->size = rc == FIRN_OK ? needed : 0;
+    return rc;
+}
+
+static int take_table(firn *db, firn_stats *stats, shown_list *buckets, firn_error *err)
+{
+    int rc = firn_get_stats(db, stats, err);
+    if (rc == FIRN_OK)
+        rc = engine_buckets(db, keep_bucket, buckets, err);
+    return rc == FIRN_OK && buckets->status != FIRN_OK ? error_no_memory(err) : rc;
+}
+
 static int run(const verb *v, int argc, char **argv)
 {
     static const struct option longs[] = {{"json", no_argument, NULL, 'j'}, OPEN_SET, {0}};
@@ -239,6 +167,7 @@ static int run(const verb *v, int argc, char **argv)
     firn_stats stats = {.size = sizeof stats};
     firn_error error = {0};
     shown_list buckets = {0};
+    buf text = {0};
     output out;
     bool json = false;
     int c, code;
@@ -255,21 +184,18 @@ static int run(const verb *v, int argc, char **argv)
     code = open_to_look(path, &wish, &o);
     if (code != EXIT_DONE)
         return code;
-    int rc = firn_get_stats(o.db, &stats, &error);
-    if (rc == FIRN_OK)
-        rc = engine_buckets(o.db, keep_bucket, &buckets, &error);
-    if (rc == FIRN_OK && buckets.status != FIRN_OK)
-        rc = error_no_memory(&error);
+    int rc = json ? take_json(o.db, &text, &error) : take_table(o.db, &stats, &buckets, &error);
     code = open_close(&o, rc == FIRN_OK ? EXIT_DONE : fail(rc, &error, path));
     if (code == EXIT_DONE) {
         output_init(&out, STDOUT_FILENO, "standard output");
         if (json)
-            print_json(&out, &stats, &buckets);
+            output_bytes(&out, text.data, text.size);
         else
             print_table(&out, path, &stats, &buckets);
         code = output_finish(&out);
     }
     buf_release(&buckets.all);
+    buf_release(&text);
     return code;
 }
 
@@ -287,7 +213,8 @@ const verb verb_stat = {
         "figures that it asks for itself.\n"
         "\n"
         "options:\n"
-        "  --json              one object, for programs; sizes in bytes\n" OPEN_SET_HELP "\n"
+        "  --json              one object, for programs: all figures "
+        "(firn_stats_text)\n" OPEN_SET_HELP "\n"
         "examples:\n"
         "  firn stat packages\n"
         "  firn stat packages --json\n",

@@ -6,8 +6,6 @@
 
 #include "output.h"
 
-/* "stall_us", "waits" and "waiting_*": lines of an object, each with a comma at its end. */
-void waits_json(output *out, const firn_stats *s);
 /* A section with a line for each cause that there was. */
 void waits_table(output *out, const firn_stats *s, const char *bold, const char *off);
 

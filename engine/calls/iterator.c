@@ -449,12 +449,13 @@ static int check_iter(firn_iter *it)
 
 static int seek_forward(firn_iter *it, firn_slice key)
 {
+    uint64_t began = latency_begin(it->db);
     uint64_t seq = FIRN_MAX_SEQ;
     key = slice_somewhere(key);
     iter_clamp_seek(&it->limits, &key, &seq); /* what lies in front of it is not looked at */
     (void)stretch_seek(&it->passed, &key, false);
     it->runs->ops->seek(it->runs, key, seq);
-    return find_forward(it, false);
+    return latency_end(it->db, FIRN_LATENCY_SEEK, began, find_forward(it, false));
 }
 
 int firn_iter_first(firn_iter *it)
@@ -464,12 +465,13 @@ int firn_iter_first(firn_iter *it)
         return rc;
     if (it->own)
         return own_walk_first(it);
+    uint64_t began = latency_begin(it->db);
     firn_slice key = slice_somewhere(it->limits.lower);
     if (stretch_seek(&it->passed, &key, false))
         it->runs->ops->seek(it->runs, key, FIRN_MAX_SEQ);
     else
         it->runs->ops->first(it->runs);
-    return find_forward(it, false);
+    return latency_end(it->db, FIRN_LATENCY_SEEK, began, find_forward(it, false));
 }
 
 int firn_iter_last(firn_iter *it)
@@ -479,9 +481,10 @@ int firn_iter_last(firn_iter *it)
         return rc;
     if (it->own)
         return own_walk_last(it);
+    uint64_t began = latency_begin(it->db);
     stretch_step(&it->passed, true);
     it->runs->ops->last(it->runs);
-    return find_backward(it);
+    return latency_end(it->db, FIRN_LATENCY_SEEK, began, find_backward(it));
 }
 
 static bool is_in(const buf *b, const void *data)
@@ -526,6 +529,7 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
         return rc;
     if (it->own)
         return own_walk_seek_for_prev(it, k);
+    uint64_t began = latency_begin(it->db);
     /* In front of (key, number 0) is the oldest version of the key itself, if it has any. */
     uint64_t seq = 0;
     k = slice_somewhere(k);
@@ -533,7 +537,7 @@ int firn_iter_seek_for_prev(firn_iter *it, const void *key, size_t key_size)
     if (stretch_seek(&it->passed, &k, true))
         seq = FIRN_MAX_SEQ;
     it->runs->ops->seek_before(it->runs, k, seq);
-    return find_backward(it);
+    return latency_end(it->db, FIRN_LATENCY_SEEK, began, find_backward(it));
 }
 
 /* For a step. The first error stays: a step after it tells it again. */

@@ -338,10 +338,15 @@ int firn_get_many(tree *t, const firn_slice *keys, size_t count, const firn_read
         .first_failed = SIZE_MAX,
         .error = error,
     };
-    rc = o.txn ? get_in_txn(t, &m, count, &o, error) : get_all(&m, db, count, o.cancel);
-    view_unref(v);
-    if (o.txn)
+    if (o.txn) {
+        rc = get_in_txn(t, &m, count, &o, error);
+        view_unref(v);
         return rc;
+    }
+    uint64_t began = latency_begin(db);
+    rc = get_all(&m, db, count, o.cancel);
+    (void)latency_end(db, FIRN_LATENCY_GET_MANY, began, rc);
+    view_unref(v);
     if (rc != FIRN_OK)
         return error_cancelled(error);
     return m.first_failed == SIZE_MAX ? FIRN_OK : statuses[m.first_failed];

@@ -176,6 +176,7 @@ int firn_get(tree *t, const void *key, size_t key_size, const firn_read_options 
         return own == OWN_VALUE ? value_of_copy(written, value, error) : FIRN_NOT_FOUND;
     run_hit hit;
     run_pin pin = {0};
+    uint64_t began = latency_begin(db);
     uint32_t ticket = readers_enter(&db->readers);
     rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
     if (rc == FIRN_OK) {
@@ -185,6 +186,7 @@ int firn_get(tree *t, const void *key, size_t key_size, const firn_read_options 
         readers_exit(&db->readers, ticket);
     }
     sst_cache_ask_trim(db->cache);
+    (void)latency_end(db, FIRN_LATENCY_GET, began, rc);
     if (rc != FIRN_OK)
         return rc;
     value->data = hit.value.data;
@@ -240,6 +242,7 @@ int firn_get_into(tree *t, const void *key, size_t key_size, const firn_read_opt
         copy_into(written, buffer, capacity, value_size);
     } else {
         run_hit hit;
+        uint64_t began = latency_begin(db);
         uint32_t ticket = readers_enter(&db->readers);
         rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
         if (rc == FIRN_OK) {
@@ -248,6 +251,7 @@ int firn_get_into(tree *t, const void *key, size_t key_size, const firn_read_opt
         }
         readers_exit(&db->readers, ticket);
         sst_cache_ask_trim(db->cache);
+        (void)latency_end(db, FIRN_LATENCY_GET, began, rc);
     }
     if (rc == FIRN_OK && *value_size > capacity)
         rc = error_set(error, FIRN_TOO_LARGE, "the value has %zu bytes, the buffer %zu",

@@ -232,7 +232,10 @@ static int commit(store *db, wal_request *r, commit_guard *guard, firn_error *er
         room_give(db, room);
     if (rc != FIRN_OK)
         return rc;
+    uint64_t began = latency_begin(db);
     rc = wal_await(db->wal, r);
+    if (r->durable)
+        (void)latency_end(db, FIRN_LATENCY_SYNC, began, rc);
     if (rc == FIRN_OK && r->ranges)
         want_space(db, r);
     if (rc == FIRN_OK && db->work_behind) /* the write stands, whatever becomes of that work */
@@ -315,9 +318,13 @@ static int write_one(tree *t, uint8_t kind, firn_slice key, firn_slice value,
     wal_request r;
     firn_durability durability = FIRN_DURABILITY_DEFAULT;
     int rc = commit_begin(t, options, &db, &durability, err);
+    if (rc != FIRN_OK)
+        return rc;
+    uint64_t began = latency_begin(db);
+    rc = wal_request_put(db->wal, &r, kind, t->bucket, key, value, durability, err);
     if (rc == FIRN_OK)
-        rc = wal_request_put(db->wal, &r, kind, t->bucket, key, value, durability, err);
-    return rc == FIRN_OK ? commit(db, &r, NULL, err) : rc;
+        rc = latency_end(db, FIRN_LATENCY_WRITE, began, commit(db, &r, NULL, err));
+    return rc;
 }
 
 int firn_put(tree *t, const void *key, size_t key_size, const void *value, size_t value_size,
@@ -382,13 +389,14 @@ int commit_batch(tree *t, const firn_batch *batch, const firn_write_options *opt
     }
     wal_request r;
     firn_batch *moved = NULL;
+    uint64_t began = latency_begin(db);
     rc = check_batch(db, firn_batch_count(batch), batch_ranges(batch), error);
     if (rc == FIRN_OK)
         rc = batch_for(t, batch, &batch, &moved, error);
     if (rc == FIRN_OK)
         rc = wal_request_batch(db->wal, &r, batch, durability, error);
     if (rc == FIRN_OK)
-        rc = commit(db, &r, guard, error);
+        rc = latency_end(db, FIRN_LATENCY_WRITE, began, commit(db, &r, guard, error));
     firn_batch_free(moved);
     if (rc == FIRN_OK && seq)
         *seq = r.seq_last;
@@ -401,7 +409,8 @@ int firn_sync(tree *t, firn_error *error)
     int rc = store_of(t, &db, error);
     if (rc != FIRN_OK || db->options.read_only)
         return rc;
-    return firn_wal_sync(db->wal, error);
+    uint64_t began = latency_begin(db);
+    return latency_end(db, FIRN_LATENCY_SYNC, began, firn_wal_sync(db->wal, error));
 }
 
 int firn_wait_durable(tree *t, uint64_t seq, uint32_t timeout_ms, firn_error *error)
@@ -418,7 +427,9 @@ int firn_wait_durable(tree *t, uint64_t seq, uint32_t timeout_ms, firn_error *er
         error_hint(error, "wait where it is written");
         return FIRN_READ_ONLY;
     }
-    return firn_wal_wait_durable(db->wal, seq, timeout_ms, error);
+    uint64_t began = latency_begin(db);
+    rc = firn_wal_wait_durable(db->wal, seq, timeout_ms, error);
+    return latency_end(db, FIRN_LATENCY_SYNC, began, rc);
 }
 
 uint64_t firn_last_seq(const tree *t)

@@ -429,10 +429,11 @@ static int rewrite(job *j, firn_error *err)
 
 int job_run(job *j, firn_error *err)
 {
+    uint64_t began = latency_begin(j->db);
     int rc = j->what.kind == JOB_MERGE  ? rewrite(j, err)
              : j->what.kind == JOB_MOVE ? move_down(j, err)
                                         : drop_covered(j, err);
     if (rc == FIRN_OK)
         atomic_fetch_add_explicit(&j->db->counters.compactions, 1, memory_order_relaxed);
-    return rc;
+    return latency_end(j->db, FIRN_LATENCY_COMPACTION, began, rc);
 }

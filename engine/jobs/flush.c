@@ -180,7 +180,9 @@ int flush_oldest(store *db, bool *did, firn_error *err)
     int rc = FIRN_OK;
     atomic_store_explicit(&db->flush_done, 0, memory_order_relaxed);
     if (v->frozen_count) {
+        uint64_t began = latency_begin(db);
         rc = flush_mem(db, v->frozen[v->frozen_count - 1], err);
+        (void)latency_end(db, FIRN_LATENCY_FLUSH, began, rc);
         *did = rc == FIRN_OK;
     }
     view_unref(v);

@@ -53,6 +53,8 @@ static int prepare_env(store *db, firn_error *err)
     if (db->budget.limit - db->budget.share > most)
         db->budget.limit = db->budget.share + most;
     db->mem_share = options_mem_share(&db->options);
+    if (db->options.latencies && !(db->latencies = latencies_new()))
+        return error_no_memory(err);
     int rc = sst_cache_new_in(&db->budget, (sst_grace){wait_for_readers, &db->readers}, &db->cache);
     if (rc != FIRN_OK)
         return error_no_memory(err);
@@ -66,6 +68,8 @@ static int prepare_env(store *db, firn_error *err)
     db->env.budget = &db->budget;
     db->env.waits = &db->waits;
     db->env.file_bytes = &db->table_bytes;
+    db->env.filters = db->filters;
+    db->env.counts_denials = db->options.latencies;
     db->env.mapped = !db->options.never_map;
     db->env.keeps = db->options.read_only && !db->options.never_map;
     options_rules(&db->options, &db->rules);
@@ -118,6 +122,7 @@ void handle_free(store *db)
     cond_release(&db->state_changed);
     cleaner_release(&db->cleaner);
     wait_list_release(&db->waits);
+    latencies_free(db->latencies);
     heap_free(db);
 }
 

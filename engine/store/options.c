@@ -270,6 +270,7 @@ static int set_choice(firn_options *o, const char *name, const char *value, bool
                  : strcmp(name, "error_if_exists") == 0 ? &o->error_if_exists
                  : strcmp(name, "read_only") == 0       ? &o->read_only
                  : strcmp(name, "never_map") == 0       ? &o->never_map
+                 : strcmp(name, "latencies") == 0       ? &o->latencies
                                                         : NULL;
     *known = flag != NULL;
     if (!flag)
@@ -301,7 +302,7 @@ static int set_by_name(firn_options *o, const char *name, const char *value, fir
     error_hint(error,
                "options: memory, durability, batch_ms, batch_writes, create_if_missing, "
                "error_if_exists, read_only, recovery, compression, filter_bits, segment_bytes, "
-               "table_bytes, never_map");
+               "table_bytes, never_map, latencies");
     return FIRN_INVALID;
 }
 

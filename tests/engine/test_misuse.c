@@ -48,6 +48,8 @@ typedef struct table {
     uint64_t seq;
     firn_stats stats;
     firn_bucket_stats figures;
+    firn_latency latency;
+    char figures_text[16 << 10];
     firn_options options;
     firn_wal_report report;
     firn *db;
@@ -332,6 +334,16 @@ static int given_back(table *t, int rc)
     X(firn_get_stats_sized, db, REFUSED, firn_get_stats_sized(NULL, &t->stats, sizeof t->stats, e)) \
     X(firn_get_stats_sized, out, REFUSED, firn_get_stats_sized(DB, NULL, sizeof t->stats, e)) \
     X(firn_get_stats_sized, error, QUIET, firn_get_stats_sized(DB, NULL, 0, NULL)) \
+    X(firn_get_latency, db, REFUSED, firn_get_latency(NULL, FIRN_LATENCY_GET, &t->latency, e)) \
+    X(firn_get_latency, out, REFUSED, firn_get_latency(DB, FIRN_LATENCY_GET, NULL, e)) \
+    X(firn_get_latency, error, QUIET, firn_get_latency(DB, FIRN_LATENCY_GET, NULL, NULL)) \
+    X(firn_get_latency_sized, db, REFUSED, firn_get_latency_sized(NULL, FIRN_LATENCY_GET, &t->latency, sizeof t->latency, e)) \
+    X(firn_get_latency_sized, out, REFUSED, firn_get_latency_sized(DB, FIRN_LATENCY_GET, NULL, sizeof t->latency, e)) \
+    X(firn_get_latency_sized, error, QUIET, firn_get_latency_sized(DB, FIRN_LATENCY_GET, NULL, 0, NULL)) \
+    X(firn_stats_text, db, REFUSED, firn_stats_text(NULL, false, t->figures_text, sizeof t->figures_text, &t->size, e)) \
+    X(firn_stats_text, buffer, REFUSED, firn_stats_text(DB, false, NULL, 1, &t->size, e)) \
+    X(firn_stats_text, needed, ALLOWED, firn_stats_text(DB, false, t->figures_text, sizeof t->figures_text, NULL, e)) \
+    X(firn_stats_text, error, QUIET, firn_stats_text(DB, false, NULL, 1, &t->size, NULL)) \
     X(firn_check, path, REFUSED, firn_check(NULL, on_line, t, NULL, e)) \
     X(firn_check, line, ALLOWED, firn_check(CLOSED, NULL, t, NULL, e)) \
     X(firn_check, ctx, ALLOWED, firn_check(CLOSED, on_line, NULL, NULL, e)) \
@@ -440,6 +452,7 @@ static int setup(void **state)
     bed_on_disk(&t->closed);
     bed_must_open(&t->closed);
     bed_must_close(&t->closed);
+    t->bed.options.latencies = true;
     bed_must_open(&t->bed);
     firn_bucket_options o;
     firn_bucket_options_init(&o);

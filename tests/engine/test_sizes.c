@@ -49,12 +49,14 @@ static void a_store_takes_the_options_of_earlier_versions(void **state)
     const size_t ends[] = {
         offsetof(firn_options, durability),    offsetof(firn_options, recovery),
         offsetof(firn_options, segment_bytes), offsetof(firn_options, table_bytes),
-        offsetof(firn_options, log),           sizeof(firn_options)};
+        offsetof(firn_options, log),           offsetof(firn_options, latencies),
+        sizeof(firn_options)};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         bed b;
         bed_on_simfs(&b, 1);
         b.options.memory = 4 << 20;
         b.options.table_bytes = 128 << 10;
+        b.options.latencies = true;
         firn_options *given = shortened(&b.options, ends[i]);
         MUST(engine_open(b.folder, given, &b.config, &b.db, error));
         free(given);
@@ -65,6 +67,7 @@ static void a_store_takes_the_options_of_earlier_versions(void **state)
         if (wanted > b.db->store->rules.level_base_bytes / 2)
             wanted = b.db->store->rules.level_base_bytes / 2;
         assert_int_equal(got->table_bytes, wanted);
+        assert_int_equal(got->latencies, ends[i] > offsetof(firn_options, latencies));
         assert_int_equal(got->size, sizeof(firn_options));
         bed_release(&b);
     }
@@ -288,7 +291,8 @@ static void an_initialiser_fills_the_struct_that_there_is(void **state)
 {
     (void)state;
     const initialiser all[] = {
-        {"options", init_options, options_unsized, sizeof(firn_options), sizeof(firn_options)},
+        {"options", init_options, options_unsized, sizeof(firn_options),
+         offsetof(firn_options, latencies)},
         {"write", init_write_options, write_options_unsized, sizeof(firn_write_options),
          sizeof(firn_write_options)},
         {"read", init_read_options, read_options_unsized, sizeof(firn_read_options),

@@ -39,13 +39,10 @@ int engine_repair(const char *path, const firn_options *options, const engine_co
                   void (*tell)(void *ctx, const firn_repair_event *event), void *ctx,
                   firn_repair_summary *summary, firn_error *err);
 
-/* The tables of one bucket. */
 typedef struct engine_bucket {
     unsigned bucket;
     firn_slice name; /* empty for bucket 0; valid during the call */
-    uint64_t level_tables[FIRN_LEVELS], level_bytes[FIRN_LEVELS];
-    uint64_t level_entries[FIRN_LEVELS], level_deletes[FIRN_LEVELS];
-    uint64_t level_range_deletes[FIRN_LEVELS]; /* which are among the deletes */
+    firn_bucket_stats figures;
 } engine_bucket;
 
 /* Each bucket of an open store, by its number. */

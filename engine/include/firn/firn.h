@@ -121,10 +121,16 @@ typedef struct firn_options {
                                    GiB */
     firn_log_fn log;        /* where warnings go; default NULL: nowhere */
     void *log_ctx;
-    bool never_map; /* default false. No file is mapped into memory: what cannot be read
+    bool never_map;   /* default false. No file is mapped into memory: what cannot be read
                                    is an error of a call, where touching it in a mapping would kill
                                    the process (SIGBUS), and a file that another program changes is
                                    checked before it is looked at. Slower */
+    uint8_t apart[7]; /* zeros */
+    bool latencies;   /* default false. Counts how long calls and background work take
+                                   (firn_get_latency), and which keys filters deny (firn_stats):
+                                   two looks at the clock and two shared additions for each read,
+                                   seek and write, and one for each table that is not looked into.
+                                   300 KB of memory at most, which is not counted */
 } firn_options;
 
 FIRN_API void firn_options_init(firn_options *options);
@@ -603,6 +609,25 @@ typedef struct firn_stats {
     firn_error flush_error, compaction_error; /* why this work has failed: it is tried again, or,
                                                  with `poisoned`, has stopped until the store is
                                                  opened again. Status 0: it goes on */
+    /* Of all buckets together, what firn_bucket_stats tells of one. */
+    uint64_t memtable_deletes, iterators;
+    uint64_t level_range_deletes[FIRN_LEVELS];
+    uint64_t level_read[FIRN_LEVELS], level_written[FIRN_LEVELS], level_jobs[FIRN_LEVELS];
+    uint64_t bucket_count;    /* that are there; bucket 0 is one */
+    uint64_t values;          /* that callers hold */
+    uint64_t oldest_snapshot; /* its number; 0: there is none */
+    /* The parts of memory_bytes: the log that memtables point at, and their index; unpacked blocks;
+     * filters and indexes of tables; open tables without those; what scans, flushes and merges work
+     * with. And what firn_options.memory comes to in this process. */
+    uint64_t memory_log, memory_index, memory_blocks, memory_filters, memory_indexes, memory_tables,
+        memory_work, memory_limit;
+    /* Filters and indexes that were read from their tables, in this life. Each other use has found
+     * one in memory. (cache_hits and cache_misses are of blocks.) */
+    uint64_t filter_loads, index_loads;
+    /* In this life, by the level of the table that a get has asked for a key: how often it was
+     * looked into, since its filter had let the key pass, and did not have it (at this snapshot);
+     * and, with firn_options.latencies, else 0, how often its filter spared that. */
+    uint64_t level_filter_wrong[FIRN_LEVELS], level_filter_denied[FIRN_LEVELS];
 } firn_stats;
 
 FIRN_API int firn_get_stats(firn *db, firn_stats *out, firn_error *error);
@@ -630,6 +655,48 @@ FIRN_API int firn_get_bucket_stats_sized(firn *bucket, firn_bucket_stats *out, s
                                          firn_error *error);
 #define firn_get_bucket_stats(bucket, out, error)                                                  \
     firn_get_bucket_stats_sized((bucket), (out), sizeof(firn_bucket_stats), (error))
+
+/* How long something took, in nanoseconds, since the store was opened with the option latencies;
+ * also where it has failed, but not where its arguments were refused. */
+typedef enum firn_latency_kind {
+    FIRN_LATENCY_GET = 0,    /* firn_get, firn_get_into */
+    FIRN_LATENCY_GET_MANY,   /* firn_get_many, a call */
+    FIRN_LATENCY_SEEK,       /* firn_iter_first, _last, _seek, _seek_for_prev, _refresh */
+    FIRN_LATENCY_WRITE,      /* every call that writes operations, all of it */
+    FIRN_LATENCY_SYNC,       /* a wait until the log is durable: the last part of a write with
+                                FIRN_DURABILITY_SYNC; firn_sync, firn_wait_durable */
+    FIRN_LATENCY_FLUSH,      /* of a memtable, wherever it is done */
+    FIRN_LATENCY_COMPACTION, /* one, also one that only moves or drops tables */
+} firn_latency_kind;
+/* "get", "get_many", ...; "unknown" for none of them. Static storage. Any thread. */
+FIRN_API const char *firn_latency_name(firn_latency_kind which);
+
+typedef struct firn_latency {
+    size_t size;     /* set by firn_get_latency; see "Options" */
+    uint64_t count;  /* how many there were; with 0, all is 0 */
+    uint64_t sum_ns; /* of all of them */
+    /* What 50, 90, 99 and 99.9 percent of them did not exceed: the true value, or up to a sixteenth
+     * more. */
+    uint64_t p50_ns, p90_ns, p99_ns, p999_ns;
+    uint64_t max_ns; /* the longest */
+} firn_latency;
+/* FIRN_INVALID: without the option latencies, too. */
+FIRN_API int firn_get_latency(firn *db, firn_latency_kind which, firn_latency *out,
+                              firn_error *error);
+FIRN_API int firn_get_latency_sized(firn *db, firn_latency_kind which, firn_latency *out,
+                                    size_t size, firn_error *error);
+#define firn_get_latency(db, which, out, error)                                                    \
+    firn_get_latency_sized((db), (which), (out), sizeof(firn_latency), (error))
+
+/* All figures as text, for logs and people, or as one object of JSON: firn_stats, firn_bucket_stats
+ * of each bucket that has any that is not 0, and with the option latencies firn_latency, under the
+ * names of their fields; engine/README.md, "Figures", has the rest. Writes at most `capacity`
+ * bytes, a final 0 among them. *needed (may be NULL) is how many the whole has, without it.
+ * FIRN_TOO_LARGE: that did not fit, and the text is cut. `buffer` may be NULL with a capacity of 0.
+ * Figures grow between two calls, so ask with some room to spare. Also FIRN_INVALID,
+ * FIRN_NO_MEMORY, and FIRN_IO, as of firn_get_stats. */
+FIRN_API int firn_stats_text(firn *db, bool json, char *buffer, size_t capacity, size_t *needed,
+                             firn_error *error);
 
 /* Reads every byte of a store and checks it: manifest, log, every table, the order of levels,
  * missing and unknown files. Changes nothing; beside a writer, it checks the store as it was at one

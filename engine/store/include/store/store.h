@@ -22,6 +22,7 @@
  *              work.c         background work that has failed, and those who wait for it
  *              snapshot.c     which numbers must stay readable
  *              watch.c        what a transaction must find unchanged
+ *              latency.c      how long calls have taken
  *              budget.c       when a memtable has reached its share of the memory
  *              mapping.c      which tables are mapped, and which are read
  *              load.c         how much there is to do, and what a writer owes for it: pure
@@ -44,7 +45,7 @@
  *              txn.c          transactions; own.c: what one has written; own_walk.c: an iterator
  *                             over that and the store
  *              estimate.c     how much a range takes, told by its runs
- *   care/      check.c, stats.c
+ *   care/      check.c, stats.c; stats_text.c: the figures as text
  *              repair.c, repair_folder.c, repair_tables.c   the most that can be saved
  *              set_aside.c    what lies in lost/
  *              destroy.c      removing a store
@@ -61,6 +62,7 @@
 #include <wal/wal.h>
 
 #include <store/folder.h>
+#include <store/latency.h>
 #include <tree/fragments.h>
 #include <store/manifest.h>
 #include <tree/readers.h>
@@ -141,6 +143,7 @@ struct store {
     uint64_t mem_share; /* what a memtable may take before it is rotated */
     sst_cache *cache;
     wal *wal;
+    latencies *latencies; /* NULL: not asked for */
     uint8_t store_id[16];
     uint32_t fork_generation;
     schedule_rules rules;
@@ -239,6 +242,7 @@ struct store {
     dead trim;                    /* what the cleaner is given to make it trim the cache */
     atomic_bool trim_given;
     counters counters;
+    filter_stripe filters[FILTER_STRIPES];
     wait_list waits; /* of callers */
 };
 
@@ -275,6 +279,19 @@ static inline int store_of(const tree *handle, store **out, firn_error *err)
     bool good = handle && !store_is_parents(handle->store);
     *out = good ? handle->store : NULL;
     return good ? FIRN_OK : store_refuse(handle, err);
+}
+
+/* ---- latency.c: option `latencies`; without it, these are a branch ---- */
+static inline uint64_t latency_begin(const store *db)
+{
+    return __builtin_expect(db->latencies != NULL, 0) ? fs_mono_ns(db->fs) : 0;
+}
+/* What began then is over. Returns rc. */
+static inline int latency_end(const store *db, firn_latency_kind which, uint64_t began, int rc)
+{
+    if (__builtin_expect(db->latencies != NULL, 0))
+        latency_note(db->latencies, which, fs_mono_ns(db->fs) - began);
+    return rc;
 }
 
 /* ---- handle.c ---- */
