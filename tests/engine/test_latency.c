@@ -421,6 +421,46 @@ static void no_call_is_missed_among_threads(void **state)
     bed_release(&b);
 }
 
+static void *miss(void *arg)
+{
+    shared *s = arg;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        char key[16];
+        size_t size;
+        snprintf(key, sizeof key, "k%05u-", i);
+        bool bad = firn_get_into(s->db, key, 7, NULL, NULL, 0, &size, NULL) != FIRN_NOT_FOUND;
+        atomic_fetch_add(&s->wrong, bad);
+    }
+    return NULL;
+}
+
+/* One table, in whose range all keys lie that are asked for. */
+static void no_denial_is_missed_among_threads(void **state)
+{
+    (void)state;
+    bed b;
+    pthread_t threads[THREADS];
+    bed_on_disk(&b);
+    MUST(firn_options_set(&b.options, "memory", "64MiB", error));
+    b.options.segment_bytes = 1 << 20;
+    b.options.latencies = true;
+    bed_must_open(&b);
+    shared s = {.db = b.db};
+    bed_put(&b, "k", "the first one");
+    bed_put(&b, "l", "the last one");
+    bed_flush(&b);
+    for (unsigned i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, miss, &s), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(s.wrong, 0);
+    firn_stats figures = bed_stats(&b);
+    assert_int_equal(figures.level_tables[0], 1);
+    assert_int_equal(figures.level_filter_denied[0] + figures.level_filter_wrong[0],
+                     THREADS * ROUNDS);
+    bed_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +475,7 @@ int main(void)
         cmocka_unit_test(wrong_kinds_are_refused_and_have_no_name),
         cmocka_unit_test(a_shorter_or_longer_struct_is_filled_as_far_as_it_goes),
         cmocka_unit_test(no_call_is_missed_among_threads),
+        cmocka_unit_test(no_denial_is_missed_among_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

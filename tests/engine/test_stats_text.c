@@ -402,6 +402,26 @@ static void bucket_0_alone_is_not_listed(void **state)
     bed_release(&b);
 }
 
+static void a_bucket_with_nothing_but_an_iterator_is_listed(void **state)
+{
+    (void)state;
+    bed b;
+    firn_iter *it = NULL;
+    begin(&b);
+    firn *left = make_bucket(&b, "left");
+    char *text = json_of(b.db);
+    assert_int_equal(json_count(json_named(text, "buckets")), 0);
+    free(text);
+    MUST(firn_iter_new(left, NULL, &it, error));
+    text = json_of(b.db);
+    assert_int_equal(json_count(json_named(text, "buckets")), 1);
+    assert_true(json_is_u64(json_named(json_at(json_named(text, "buckets"), 0), "iterators"), 1));
+    free(text);
+    firn_iter_free(it);
+    MUST(firn_close(left, error));
+    bed_release(&b);
+}
+
 /* "12.05" of 241 and 20. */
 static const char *ratio_of(uint64_t written, uint64_t flushed)
 {
@@ -735,6 +755,7 @@ int main(void)
         cmocka_unit_test(waits_and_errors_are_told),
         cmocka_unit_test(the_plain_text_has_the_same_figures),
         cmocka_unit_test(bucket_0_alone_is_not_listed),
+        cmocka_unit_test(a_bucket_with_nothing_but_an_iterator_is_listed),
         cmocka_unit_test(amplification_is_what_was_written_for_each_flushed_byte),
         cmocka_unit_test(a_text_that_does_not_fit_is_cut),
         cmocka_unit_test(each_allocation_may_fail),

@@ -121,12 +121,12 @@ typedef struct firn_options {
                                    GiB */
     firn_log_fn log;        /* where warnings go; default NULL: nowhere */
     void *log_ctx;
-    bool never_map;   /* default false. No file is mapped into memory: what cannot be read
+    bool never_map;      /* default false. No file is mapped into memory: what cannot be read
                                    is an error of a call, where touching it in a mapping would kill
                                    the process (SIGBUS), and a file that another program changes is
                                    checked before it is looked at. Slower */
-    uint8_t apart[7]; /* zeros */
-    bool latencies;   /* default false. Counts how long calls and background work take
+    uint8_t reserved[7]; /* not looked at */
+    bool latencies;      /* default false. Counts how long calls and background work take
                                    (firn_get_latency), and which keys filters deny (firn_stats):
                                    two looks at the clock and two shared additions for each read,
                                    seek and write, and one for each table that is not looked into.
