@@ -1,4 +1,6 @@
-/* txn: transactions (firn.h), optimistic ones.
+/* txn: transactions (firn.h), optimistic ones (Kung and Robinson, "On optimistic methods for
+ * concurrency control"; snapshot isolation: Berenson and others, "A critique of ANSI SQL isolation
+ * levels").
  *
  *   reads      own writes first (own.h), else the store at the number of a snapshot
  *   add        into own.h

@@ -326,23 +326,19 @@ FIRN_API int firn_wait_durable(firn *db, uint64_t seq, uint32_t timeout_ms, firn
 /* ---- Transactions ----
  * Reads and writes that belong together. A transaction sees the store as it was when it began, and
  * its own writes, which others see when it is committed, all at once; or, if others have written
- * meanwhile what it must find unchanged, not at all: the commit is FIRN_CONFLICT, and the caller
- * runs the transaction again. It locks nothing, so it never waits for another one. A conflict is an
- * error that tells the key, or the beginning of the range, and the bucket. (Optimistic concurrency
- * control: Kung and Robinson, 1981. Snapshot isolation: Berenson and others, 1995.)
+ * meanwhile what it must find unchanged, not at all: the commit is FIRN_CONFLICT, whose message
+ * tells the key (or the beginning of the range) and the bucket, and the caller runs the transaction
+ * again. It locks nothing, so it never waits for another one.
  *
  * What must be unchanged since it began: each key that it puts or deletes, each range that it
  * deletes, the keys of its conditions. That is snapshot isolation: no write is lost, but two
  * transactions may each read what the other one writes, and both be committed. With `serializable`
  * it is also all that it has read: each key that it has looked for, found or not, and each stretch
  * of keys that its iterators have passed: from where a movement was sent (a key or a bound) to
- * where it stopped, or to the bound. Then there is an order in which the transactions that were
- * committed could have run one after the other. A transaction that writes nothing is never in
- * conflict.
- *
- * Each write by others counts, whatever calls made it, also one that puts what was there before.
- * But a key that had not been there, and was deleted, also after it had been put, may be taken for
- * unchanged.
+ * where it stopped, or to the bound. Then there is an order in which those that were committed
+ * could have run one after the other. One that writes nothing is never in conflict. Each write by
+ * others counts, whatever calls made it, also one that puts what was there before. But a key that
+ * had not been there, and was deleted, also after it had been put, may be taken for unchanged.
  *
  * A transaction is used by one thread at a time, together with its iterators. It keeps what it
  * sees, as a snapshot does. What it has written, and what it must find unchanged, is in memory of
@@ -364,17 +360,14 @@ FIRN_API void firn_txn_options_init_sized(firn_txn_options *options, size_t size
  * too; what writes there is refused by the commit. */
 FIRN_API int firn_txn_new(firn *db, const firn_txn_options *options, firn_txn **out,
                           firn_error *error);
-/* Gives it up, with its writes and its view. NULL is allowed. */
-FIRN_API void firn_txn_free(firn_txn *txn);
-/* Empty again, with no savepoints, and sees what is newest. NULL is allowed. */
-FIRN_API void firn_txn_reset(firn_txn *txn);
+FIRN_API void firn_txn_free(firn_txn *txn);  /* with its writes and its view. NULL is allowed */
+FIRN_API void firn_txn_reset(firn_txn *txn); /* empty again, and sees what is newest. Likewise */
 /* Adds operations, all or none; those that name no bucket are in `bucket`. Conditions look at what
  * the transaction sees in front of all of them: one that does not hold is FIRN_CONFLICT, and tells
  * which operation. Everything is copied. FIRN_INVALID, FIRN_DROPPED, FIRN_TOO_LARGE as of
- * firn_batch_add; FIRN_NO_MEMORY; what reading may return.
- *
- * So that an error that was overlooked does not commit a half: behind an add that failed the commit
- * is FIRN_INVALID, until firn_txn_rollback to a savepoint that was made before it, or a reset. */
+ * firn_batch_add; FIRN_NO_MEMORY; what reading may return. Behind an add that failed the commit is
+ * FIRN_INVALID, until firn_txn_rollback to a savepoint that was made before it, or a reset: so an
+ * error that was overlooked does not commit a half. */
 FIRN_API int firn_txn_add(firn_txn *txn, firn *bucket, const firn_op *ops, size_t count,
                           firn_error *error);
 /* A savepoint: *point names it. Costs little, whatever was written. FIRN_NO_MEMORY. */
@@ -621,7 +614,7 @@ typedef struct firn_stats {
      * with. And what firn_options.memory comes to in this process. */
     uint64_t memory_log, memory_index, memory_blocks, memory_filters, memory_indexes, memory_tables,
         memory_work, memory_limit;
-    /* Filters and indexes that were read from their tables, in this life. Each other use has found
+    /* Filters and indexes that were read from their tables, in this life; other uses have found
      * one in memory. (cache_hits and cache_misses are of blocks.) */
     uint64_t filter_loads, index_loads;
     /* In this life, by the level of the table that a get has asked for a key: how often it was
@@ -670,15 +663,12 @@ typedef enum firn_latency_kind {
 } firn_latency_kind;
 /* "get", "get_many", ...; "unknown" for none of them. Static storage. Any thread. */
 FIRN_API const char *firn_latency_name(firn_latency_kind which);
-
 typedef struct firn_latency {
-    size_t size;     /* set by firn_get_latency; see "Options" */
-    uint64_t count;  /* how many there were; with 0, all is 0 */
-    uint64_t sum_ns; /* of all of them */
+    size_t size;            /* set by firn_get_latency; see "Options" */
+    uint64_t count, sum_ns; /* how many there were, and of all of them; with 0, all is 0 */
     /* What 50, 90, 99 and 99.9 percent of them did not exceed: the true value, or up to a sixteenth
-     * more. */
-    uint64_t p50_ns, p90_ns, p99_ns, p999_ns;
-    uint64_t max_ns; /* the longest */
+     * more. And the longest. */
+    uint64_t p50_ns, p90_ns, p99_ns, p999_ns, max_ns;
 } firn_latency;
 /* FIRN_INVALID: without the option latencies, too. */
 FIRN_API int firn_get_latency(firn *db, firn_latency_kind which, firn_latency *out,
@@ -690,7 +680,7 @@ FIRN_API int firn_get_latency_sized(firn *db, firn_latency_kind which, firn_late
 
 /* All figures as text, for logs and people, or as one object of JSON: firn_stats, firn_bucket_stats
  * of each bucket that has any that is not 0, and with the option latencies firn_latency, under the
- * names of their fields; engine/README.md, "Figures", has the rest. Writes at most `capacity`
+ * names of their fields; engine/FIGURES.md has the rest. Writes at most `capacity`
  * bytes, a final 0 among them. *needed (may be NULL) is how many the whole has, without it.
  * FIRN_TOO_LARGE: that did not fit, and the text is cut. `buffer` may be NULL with a capacity of 0.
  * Figures grow between two calls, so ask with some room to spare. Also FIRN_INVALID,
@@ -726,8 +716,7 @@ typedef enum firn_repair_kind {
     FIRN_REPAIR_LOST_KEYS,       /* versions are gone of keys from `after` to `before`, themselves
                               included: such a key may be missing, have an older value again, or be
                               there again though it had been deleted */
-    FIRN_REPAIR_LOST_OPERATIONS, /* the operations seq_first to seq_last are gone; 0, 0: unknown
-                                    which */
+    FIRN_REPAIR_LOST_OPERATIONS, /* operations seq_first to seq_last are gone; 0, 0: unknown */
 } firn_repair_kind;
 
 typedef struct firn_repair_event { /* everything is valid during the call */
@@ -741,15 +730,12 @@ typedef struct firn_repair_event { /* everything is valid during the call */
 } firn_repair_event;
 
 typedef struct firn_repair_summary {
-    uint64_t losses;                          /* events of the two kinds of loss; 0: nothing was
-                                                   lost */
+    uint64_t losses;                          /* events of the two kinds of loss */
     uint64_t tables, entries;                 /* of the repaired store */
-    uint64_t tables_rewritten, tables_lost;   /* damaged; of these nothing could be saved, or they
-                                                   were missing */
+    uint64_t tables_rewritten, tables_lost;   /* damaged; missing, or nothing could be saved */
     uint64_t log_operations, operations_lost; /* in the log */
     uint64_t doubts;                          /* as in firn_check_summary; told in a note */
-    bool manifest_rebuilt;                    /* the list of tables was lost: all tables were
-                                                   merged into new ones */
+    bool manifest_rebuilt;                    /* it was lost: all tables were merged anew */
 } firn_repair_summary;
 
 /* Makes a store in the folder `path` that opens and passes firn_check, out of what is intact there.
