@@ -113,33 +113,33 @@ int check_view(const store *db, const firn_snapshot *snapshot, const firn_txn *t
     return txn ? txn_check(txn, db, err) : FIRN_OK;
 }
 
-static int check_read(const tree *t, const void *key, size_t key_size,
-                      const firn_read_options *given, firn_read_options *o, store **db,
-                      firn_error *err)
+static int check_read(const tree *t, const void *key, size_t key_size, store **db, firn_error *err)
 {
     int rc = store_of(t, db, err);
-    if (rc != FIRN_OK)
-        return rc;
-    if (!key && key_size)
-        return error_set(err, FIRN_INVALID, "the key is NULL but has a size");
-    if (__builtin_expect(!given, 1))
-        return FIRN_OK;
-    return read_options_take(*db, given, o, err);
+    if (rc == FIRN_OK && !key && key_size)
+        rc = error_set(err, FIRN_INVALID, "the key is NULL but has a size");
+    return rc;
 }
 
-/* Where to read: a snapshot, or NULL for the newest. With OWN_VALUE, *value is what the transaction
- * has written; OWN_DELETED: nothing is to be read. */
-static int own_view(const firn_read_options *o, tree *t, firn_slice key, own_answer *own,
-                    firn_slice *value, const firn_snapshot **at, firn_error *err)
+/* What a read's options come to. */
+typedef struct wish {
+    const firn_snapshot *at; /* NULL: the newest */
+    /* OWN_VALUE: `value` is what the transaction has written. OWN_DELETED: nothing is read. */
+    own_answer own;
+    firn_slice value;
+} wish;
+
+static int look_at_options(const firn_read_options *given, tree *t, firn_slice key, wish *out,
+                           firn_error *err)
 {
-    *own = OWN_NOTHING;
-    *at = o->snapshot;
-    if (is_cancelled(o->cancel ? &o->cancel->fired : NULL))
-        return error_cancelled(err);
-    if (__builtin_expect(!o->txn, 1))
-        return FIRN_OK;
-    *at = &o->txn->at;
-    return txn_get(o->txn, t, key, own, value, err);
+    firn_read_options o;
+    int rc = read_options_take(t->store, given, &o, err);
+    if (rc == FIRN_OK && is_cancelled(o.cancel ? &o.cancel->fired : NULL))
+        rc = error_cancelled(err);
+    if (rc != FIRN_OK)
+        return rc;
+    out->at = o.txn ? &o.txn->at : o.snapshot;
+    return o.txn ? txn_get(o.txn, t, key, &out->own, &out->value, err) : FIRN_OK;
 }
 
 /* Of the heap; the store does not count it. */
@@ -158,27 +158,25 @@ int firn_get(tree *t, const void *key, size_t key_size, const firn_read_options 
              firn_value *value, firn_error *error)
 {
     store *db;
-    own_answer own;
-    firn_slice written;
-    const firn_snapshot *snapshot;
-    firn_read_options o = {0};
+    wish w = {.at = NULL};
     if (value)
         *value = (firn_value){0};
-    int rc = check_read(t, key, key_size, options, &o, &db, error);
+    int rc = check_read(t, key, key_size, &db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!value)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value");
-    rc = own_view(&o, t, slice_of(key, key_size), &own, &written, &snapshot, error);
+    if (__builtin_expect(options != NULL, 0))
+        rc = look_at_options(options, t, slice_of(key, key_size), &w, error);
     if (rc != FIRN_OK)
         return rc;
-    if (own != OWN_NOTHING)
-        return own == OWN_VALUE ? value_of_copy(written, value, error) : FIRN_NOT_FOUND;
+    if (w.own != OWN_NOTHING)
+        return w.own == OWN_VALUE ? value_of_copy(w.value, value, error) : FIRN_NOT_FOUND;
     run_hit hit;
     run_pin pin = {0};
     uint64_t began = latency_begin(db);
     uint32_t ticket = readers_enter(&db->readers);
-    rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
+    rc = look(t, slice_of(key, key_size), w.at, &hit, error);
     if (rc == FIRN_OK) {
         pin = run_keep(&hit);
         readers_exit_pinned(&db->readers, ticket);
@@ -224,27 +222,25 @@ int firn_get_into(tree *t, const void *key, size_t key_size, const firn_read_opt
                   void *buffer, size_t capacity, size_t *value_size, firn_error *error)
 {
     store *db;
-    own_answer own;
-    firn_slice written;
-    const firn_snapshot *snapshot;
-    firn_read_options o = {0};
-    int rc = check_read(t, key, key_size, options, &o, &db, error);
+    wish w = {.at = NULL};
+    int rc = check_read(t, key, key_size, &db, error);
     if (rc != FIRN_OK)
         return rc;
     if (!buffer && capacity)
         return error_set(error, FIRN_INVALID, "the buffer is NULL but has a size");
     if (!value_size)
         return error_set(error, FIRN_INVALID, "there is nowhere to put the value's size");
-    rc = own_view(&o, t, slice_of(key, key_size), &own, &written, &snapshot, error);
-    if (rc != FIRN_OK || own == OWN_DELETED)
+    if (__builtin_expect(options != NULL, 0))
+        rc = look_at_options(options, t, slice_of(key, key_size), &w, error);
+    if (rc != FIRN_OK || w.own == OWN_DELETED)
         return rc == FIRN_OK ? FIRN_NOT_FOUND : rc;
-    if (own == OWN_VALUE) {
-        copy_into(written, buffer, capacity, value_size);
+    if (w.own == OWN_VALUE) {
+        copy_into(w.value, buffer, capacity, value_size);
     } else {
         run_hit hit;
         uint64_t began = latency_begin(db);
         uint32_t ticket = readers_enter(&db->readers);
-        rc = look(t, slice_of(key, key_size), snapshot, &hit, error);
+        rc = look(t, slice_of(key, key_size), w.at, &hit, error);
         if (rc == FIRN_OK) {
             copy_into(hit.value, buffer, capacity, value_size);
             run_drop(&hit);
