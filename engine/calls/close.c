@@ -42,7 +42,7 @@ static int check_nothing_held(store *db, firn_error *err)
         iterators += atomic_load_explicit(&t->iterators, memory_order_relaxed);
     mutex_unlock(&db->state_mu);
     mutex_lock(&db->snapshot_mu);
-    uint64_t snapshots = db->snapshot_count, txns = db->txn_count;
+    uint64_t txns = db->txn_count, snapshots = db->snapshot_count - txns;
     mutex_unlock(&db->snapshot_mu);
     if (iterators == 0 && snapshots == 0 && values == 0 && handles == 0 && txns == 0)
         return FIRN_OK;

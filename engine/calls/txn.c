@@ -96,7 +96,7 @@ int firn_txn_new(tree *t, const firn_txn_options *options, firn_txn **out, firn_
     txn->serializable = o.serializable;
     txn->durability = o.durability;
     own_init(&txn->own);
-    snapshot_take(db, &txn->at, true);
+    snapshot_take(db, &txn->at, false);
     count_txns(db, 1);
     *out = txn;
     return FIRN_OK;
@@ -135,7 +135,7 @@ void firn_txn_reset(firn_txn *txn)
     if (!txn || store_is_parents(txn->db))
         return;
     clear(txn);
-    snapshot_take(txn->db, &txn->at, true);
+    snapshot_take(txn->db, &txn->at, false);
 }
 
 void firn_txn_free(firn_txn *txn)

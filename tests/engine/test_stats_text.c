@@ -594,6 +594,7 @@ static void snapshots_tell_the_oldest_of_callers(void **state)
     (void)state;
     bed b;
     firn_snapshot own, *old = NULL, *young = NULL;
+    firn_txn *txn = NULL;
     begin(&b);
     bed_put(&b, "a", "1");
     snapshot_take(b.db->store, &own, true);
@@ -606,7 +607,12 @@ static void snapshots_tell_the_oldest_of_callers(void **state)
     firn_snapshot_free(old);
     assert_int_equal(bed_stats(&b).oldest_snapshot, firn_snapshot_seq(young));
     assert_int_equal(bed_stats(&b).snapshots, 1);
+    MUST(firn_txn_new(b.db, NULL, &txn, error)); /* it has one, too */
+    assert_int_equal(bed_stats(&b).snapshots, 2);
+    bed_put(&b, "a", "4");
     firn_snapshot_free(young);
+    assert_int_equal(bed_stats(&b).oldest_snapshot, firn_last_seq(b.db) - 1);
+    firn_txn_free(txn);
     assert_int_equal(bed_stats(&b).oldest_snapshot, 0);
     snapshot_give(&own);
     bed_release(&b);

@@ -568,7 +568,7 @@ typedef struct firn_stats {
     uint64_t bytes_logged, bytes_flushed, bytes_compacted; /* written in this life */
     uint64_t flushes, compactions, syncs;
     uint64_t stall_us; /* writers held back, in all: the first four causes of `waits` */
-    uint64_t snapshots;
+    uint64_t snapshots; /* that callers hold, by themselves and in transactions */
     uint64_t recovered_entries;  /* replayed from the log when opening */
     uint64_t recovery_cut_bytes; /* of a torn tail, moved to lost/; or that would be, in a handle
                                     that only reads */

@@ -221,8 +221,8 @@ struct store {
 
     MUTEX(snapshot_mu);
     firn_snapshot *snapshots GUARDED_BY(snapshot_mu); /* circular, ascending numbers; NULL: none */
-    uint64_t snapshot_count GUARDED_BY(snapshot_mu);
-    uint64_t txn_count GUARDED_BY(snapshot_mu); /* transactions that callers hold */
+    uint64_t snapshot_count GUARDED_BY(snapshot_mu); /* that callers hold, also by transactions */
+    uint64_t txn_count GUARDED_BY(snapshot_mu);      /* transactions */
     watch_list watches;                         /* those that are about to be committed */
 
     MUTEX(flush_mu); /* one flush at a time */
